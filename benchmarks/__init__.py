@@ -1,0 +1,1 @@
+"""Measurements of this package beside its peers; README.md says how to run them and what each word means."""

@@ -1,0 +1,59 @@
+"""lance_like: a columnar table format for AI data.
+
+Everything is loaded on first use: `import lance_like` itself imports no other library.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lance_like.version import __version__
+
+if TYPE_CHECKING:
+    from lance_like import errors
+    from lance_like.dataset import (
+        LanceDataset,
+        LanceFragment,
+        LanceScanner,
+        WriteProgress,
+        dataset,
+        write_dataset,
+    )
+    from lance_like.integrations import torch
+
+_HOME = {
+    "LanceDataset": "lance_like.dataset:LanceDataset",
+    "LanceFragment": "lance_like.dataset:LanceFragment",
+    "LanceScanner": "lance_like.dataset:LanceScanner",
+    "WriteProgress": "lance_like.dataset:WriteProgress",
+    "dataset": "lance_like.dataset:",
+    "errors": "lance_like.errors:",
+    "torch": "lance_like.integrations.torch:",
+    "write_dataset": "lance_like.dataset:write_dataset",
+}
+
+__all__ = [
+    "LanceDataset",
+    "LanceFragment",
+    "LanceScanner",
+    "WriteProgress",
+    "__version__",
+    "dataset",
+    "errors",
+    "torch",
+    "write_dataset",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'lance_like' has no attribute {name!r}")
+    module, _, attribute = _HOME[name].partition(":")
+    found = importlib.import_module(module)
+    value = globals()[name] = getattr(found, attribute) if attribute else found
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,25 @@
+"""The datasets of users: handles, reads and writes. Also callable: `lance_like.dataset(uri)` opens a dataset.
+
+The package and the function have one name, as in pylance; whichever is loaded first, both work.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from lance_like.dataset.fragment import LanceFragment
+from lance_like.dataset.handle import LanceDataset, dataset, write_dataset
+from lance_like.dataset.scanner import LanceScanner
+from lance_like.dataset.write import WriteProgress
+
+
+class _Callable(ModuleType):
+    def __call__(self, *args: Any, **options: Any) -> LanceDataset:
+        return dataset(*args, **options)
+
+
+sys.modules[__name__].__class__ = _Callable
+
+__all__ = ["LanceDataset", "LanceFragment", "LanceScanner", "WriteProgress", "dataset", "write_dataset"]

@@ -1,0 +1,175 @@
+"""Adding columns: new files that hold only them, beside the files that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from lance_like.dataset.inputs import Stream, as_stream, check_nulls
+from lance_like.dataset.write import write_file
+from lance_like.errors import Conflict, InvalidInput
+from lance_like.file.writer import FileWriter
+from lance_like.query import engine_duckdb
+from lance_like.query.projection import Projection, project
+from lance_like.query.scan import Scan, run_scan
+from lance_like.query.session import Session
+from lance_like.query.sql import parse_expressions
+from lance_like.table.actions import Action, AddColumns, NewFile
+from lance_like.table.fragment import Fragment
+from lance_like.table.manifest import Manifest
+
+Transform = Callable[[pa.RecordBatch], Any]
+_Build = Callable[[Manifest | None], Action]
+
+
+def plan_add_columns(
+    session: Session,
+    manifest: Manifest,
+    transforms: Any,
+    *,
+    read_columns: Sequence[str] | None = None,
+    reader_schema: pa.Schema | None = None,
+    batch_size: int | None = None,
+) -> Action | _Build:
+    """The change that adds columns; see `LanceDataset.add_columns`. Files are written when it is built."""
+    fields = _null_fields(transforms)
+    if fields is not None:
+        return AddColumns(fields, {})
+    if isinstance(transforms, Mapping) and all(isinstance(text, str) for text in transforms.values()):
+        transform, read_columns = _from_sql(transforms, manifest)
+        return _Computed(session, transform, read_columns, batch_size)
+    if callable(transforms):
+        return _Computed(session, transforms, read_columns, batch_size)
+    return _FromStream(session, as_stream(transforms, reader_schema))
+
+
+def _null_fields(transforms: Any) -> pa.Schema | None:
+    if isinstance(transforms, pa.Field):
+        return pa.schema([transforms])
+    if isinstance(transforms, pa.Schema):
+        return transforms
+    if isinstance(transforms, (list, tuple)) and transforms and all(isinstance(f, pa.Field) for f in transforms):
+        return pa.schema(list(transforms))
+    return None
+
+
+def _from_sql(expressions: Mapping[str, str], manifest: Manifest) -> tuple[Transform, list[str]]:
+    computed = parse_expressions(dict(expressions))
+    names = {name.lower(): name for name in (field.name for field in manifest.schema.children())}
+    needed: set[str] = set()
+    for column in computed.values():
+        for path in column.paths:
+            needed.add(path[0] if path[0] in names.values() else names.get(path[0].lower(), path[0]))
+    texts = {name: column.sql for name, column in computed.items()}
+    return lambda batch: engine_duckdb.evaluate(texts, batch), sorted(needed)
+
+
+class _Computed:
+    """Columns computed from others, a batch at a time. Called again on a newer version, it computes only what that
+    version changed."""
+
+    def __init__(
+        self, session: Session, transform: Transform, read_columns: Sequence[str] | None, batch_size: int | None
+    ) -> None:
+        self._session, self._transform = session, transform
+        self._read_columns, self._batch_rows = read_columns, batch_size
+        self._schema: pa.Schema | None = None
+        self._written: dict[Fragment, NewFile] = {}
+
+    def __call__(self, manifest: Manifest | None) -> Action:
+        assert manifest is not None
+        projection = project(manifest.schema, self._read_columns)
+        if self._schema is None:
+            self._schema = self._apply(_empty_batch(projection.schema)).schema
+        for index, fragment in enumerate(manifest.fragments):
+            if fragment not in self._written:
+                self._written[fragment] = self._write(manifest, projection, index, fragment)
+        files = {fragment.id: (self._written[fragment],) for fragment in manifest.fragments}
+        return AddColumns(self._schema, files, tuple(projection.leaves))
+
+    def _write(self, manifest: Manifest, projection: Projection, index: int, fragment: Fragment) -> NewFile:
+        assert self._schema is not None
+        scan = Scan(projection, batch_rows=self._batch_rows, fragments=[index])
+        batches = (self._checked(batch) for batch in run_scan(self._session, manifest, scan))
+        file = write_file(self._session.store, FileWriter(self._schema), batches)
+        assert file.rows == fragment.rows
+        return file
+
+    def _checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        made = self._apply(batch)
+        if len(made) != len(batch):
+            raise InvalidInput(f"the function gave {len(made):,} rows for a batch of {len(batch):,}")
+        if not made.schema.equals(self._schema):
+            try:
+                made = made.cast(self._schema)
+            except (pa.ArrowException, ValueError) as error:
+                raise InvalidInput(
+                    f"the function gave columns {made.schema}, and {self._schema} for an empty batch: {error}",
+                    hint="give the same columns and types for every batch",
+                ) from error
+        return check_nulls(made)
+
+    def _apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        made = as_stream(self._transform(batch))
+        table = pa.Table.from_batches(list(made.batches), made.schema)
+        return table.combine_chunks().to_batches()[0] if len(table) else _empty_batch(table.schema)
+
+
+def _empty_batch(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
+
+
+class _FromStream:
+    """Columns that come as a stream, row for row in scan order. A stream can be read once only."""
+
+    def __init__(self, session: Session, stream: Stream) -> None:
+        self._session, self._stream = session, stream
+        self._used = False
+
+    def __call__(self, manifest: Manifest | None) -> Action:
+        assert manifest is not None
+        if self._used:
+            raise Conflict(
+                "another writer changed the rows while a stream was written as their new columns",
+                kind="rerun",
+                hint="open the newest version and pass the stream again",
+            )
+        self._used = True
+        rows = _Rows(self._stream.batches)
+        files: dict[int, tuple[NewFile, ...]] = {}
+        for fragment in manifest.fragments:
+            batches = (check_nulls(batch) for batch in rows.take(fragment.rows))
+            files[fragment.id] = (write_file(self._session.store, FileWriter(self._stream.schema), batches),)
+        if rows.more():
+            raise InvalidInput(f"the stream has more rows than the table's {manifest.live_rows:,}")
+        return AddColumns(self._stream.schema, files)
+
+
+class _Rows:
+    """A stream cut at given numbers of rows."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self._rest: pa.RecordBatch | None = None
+
+    def more(self) -> bool:
+        while self._rest is None or len(self._rest) == 0:
+            self._rest = next(self._batches, None)
+            if self._rest is None:
+                return False
+        return True
+
+    def take(self, rows: int) -> Iterator[pa.RecordBatch]:
+        while rows:
+            if not self.more():
+                raise InvalidInput(f"the stream ends {rows:,} rows before the table does")
+            assert self._rest is not None
+            yield self._rest.slice(0, rows)
+            taken = min(rows, len(self._rest))
+            self._rest = self._rest.slice(taken)
+            rows -= taken
+
+
+__all__ = ["plan_add_columns"]

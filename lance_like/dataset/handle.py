@@ -1,0 +1,444 @@
+"""The handle on one version of a dataset: thin, every method a few lines over the layers below.
+
+It is a `pyarrow.dataset.Dataset`, because that is what DuckDB and Polars accept with projection and filter
+pushed down; every public attribute of that class is overridden, since an inherited one would work on a
+C++ object that is not there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+import pyarrow as pa
+from pyarrow.dataset import Dataset as ArrowDataset  # DuckDB knows a dataset only once this module is loaded
+
+from lance_like.dataset.columns import plan_add_columns
+from lance_like.dataset.fragment import LanceFragment
+from lance_like.dataset.inputs import Data, as_stream
+from lance_like.dataset.scanner import Filter, LanceScanner
+from lance_like.dataset.tags import DatasetTags
+from lance_like.dataset.write import (
+    MAX_BYTES_PER_FILE,
+    MAX_ROWS_PER_FILE,
+    FileLimits,
+    Mode,
+    Progress,
+    write_table,
+    write_version,
+)
+from lance_like.errors import InvalidInput, NotFound, Unsupported
+from lance_like.io.local import Durability
+from lance_like.io.store import Store
+from lance_like.io.uri import open_store
+from lance_like.query.projection import Projection, project
+from lance_like.query.session import Session
+from lance_like.query.take import take_ids, take_positions
+from lance_like.table.actions import DropColumns, RenameColumns, Restore
+from lance_like.table.commit import Change, commit
+from lance_like.table.history import resolve, versions
+from lance_like.table.manifest import Manifest
+from lance_like.table.snapshot import read_manifest
+from lance_like.typing_ import Int64s
+
+Verify = Literal["full", "off"]
+_PROJECTIONS_KEPT = 64
+
+
+class LanceDataset(ArrowDataset):
+    """One version of a dataset. Made by `lance_like.dataset` and `lance_like.write_dataset`.
+
+    The handle moves only by its own writes, `checkout_latest` and `restore`, never by others' commits.
+    Pickles as (uri, version, options): the copy opens the same version where it is unpickled.
+    """
+
+    def __init__(
+        self, store: Store, manifest: Manifest, *, verify: Verify = "full", durability: Durability = "full"
+    ) -> None:
+        if verify not in ("full", "off"):
+            raise InvalidInput(f"verify={verify!r}: expected 'full' or 'off'")
+        self._store, self._manifest = store, manifest
+        self._options: dict[str, Any] = {"verify": verify, "durability": durability}
+        self._session = Session(store, verify=verify == "full")
+        self._projections: dict[tuple[str, ...] | None, Projection] = {}
+
+    # -- what it is --
+
+    @property
+    def uri(self) -> str:
+        """Where the dataset is."""
+        return self._store.uri
+
+    @property
+    def version(self) -> int:
+        """The number of this version."""
+        return self._manifest.version
+
+    @property
+    def latest_version(self) -> int:
+        """The number of the newest version of all. Cost: two listings."""
+        return resolve(self._store)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of this version."""
+        return self._manifest.schema.to_arrow()
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The table's own texts."""
+        return dict(self._manifest.metadata)
+
+    @property
+    def tags(self) -> DatasetTags:
+        """Names of versions: `create`, `update`, `delete`, `list`, `get_version`."""
+        return DatasetTags(self._store, lambda: self.version)
+
+    def __len__(self) -> int:
+        return self._manifest.live_rows
+
+    def __repr__(self) -> str:
+        return f"LanceDataset({self.uri!r}, version={self.version}, rows={len(self):,})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.uri, self.version, self._options)
+
+    # -- reading --
+
+    def scanner(
+        self,
+        columns: Sequence[str] | None = None,
+        filter: Filter = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        *,
+        batch_size: int | None = None,
+        with_row_id: bool = False,
+        with_row_address: bool = False,
+        fragments: Sequence[LanceFragment] | None = None,
+        **hints: Any,
+    ) -> LanceScanner:
+        """Prepare a scan.
+
+        columns: names or dotted paths into structs, in the order wanted; None: all.
+        filter: SQL text, a pyarrow Expression, or None.
+        limit, offset: rows of the answer. batch_size: the most rows of a batch; by default 65,536, fewer when
+        rows are wide.
+        with_row_id, with_row_address: append `_rowid` (the stable id) and `_rowaddr` (fragment << 32 | row).
+        fragments: scan only these. hints: pyarrow's tuning options, accepted and not needed.
+        Raises NotFound for an unknown column, InvalidInput for a filter that cannot be evaluated.
+        """
+        _check_hints(hints)
+        return LanceScanner(
+            self._session,
+            self._manifest,
+            columns=columns,
+            filter=filter,
+            limit=limit,
+            offset=offset,
+            batch_size=batch_size,
+            with_row_id=with_row_id,
+            with_row_address=with_row_address,
+            fragments=None if fragments is None else self._positions_of(fragments),
+        )
+
+    def to_table(
+        self,
+        columns: Sequence[str] | None = None,
+        filter: Filter = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        **options: Any,
+    ) -> pa.Table:
+        """The rows in memory; options as in `scanner`."""
+        return self.scanner(columns, filter, limit, offset, **options).to_table()
+
+    def to_batches(
+        self,
+        columns: Sequence[str] | None = None,
+        filter: Filter = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        **options: Any,
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows a batch at a time, in bounded memory; options as in `scanner`."""
+        return self.scanner(columns, filter, limit, offset, **options).to_batches()
+
+    def to_pandas(self, **options: Any) -> Any:
+        """The rows as a pandas DataFrame; options as in `to_table`."""
+        return self.to_table(**options).to_pandas()
+
+    def head(self, num_rows: int, **options: Any) -> pa.Table:
+        """The first rows; options as in `scanner`."""
+        return self.scanner(**options).head(num_rows)
+
+    def count_rows(self, filter: Filter = None, **hints: Any) -> int:
+        """How many rows there are, or pass a filter. Cost: no I/O without a filter."""
+        _check_hints(hints)
+        return self.scanner([], filter).count_rows()
+
+    def take(self, indices: Any, columns: Sequence[str] | None = None, **hints: Any) -> pa.Table:
+        """Rows by position among the live rows in scan order.
+
+        indices: integers, any order, repeats kept. Returns them in the order asked.
+        Raises OutOfRange for a position below 0 or past the last row.
+        """
+        _check_hints(hints)
+        return take_positions(self._session, self._manifest, self._projected(columns), _integers(indices))
+
+    def _take_rows(self, row_ids: Any, columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows by stable row id, in the order asked. Raises NotFound for an id that is not in this version."""
+        return take_ids(self._session, self._manifest, self._projected(columns), _integers(row_ids))
+
+    def get_fragments(self, filter: Filter = None) -> list[LanceFragment]:
+        """The fragments, in scan order."""
+        if filter is not None:
+            raise InvalidInput("get_fragments takes no filter", hint="pass the filter to scanner")
+        return [LanceFragment(self._session, self._manifest, i) for i in range(len(self._manifest.fragments))]
+
+    def get_fragment(self, fragment_id: int) -> LanceFragment | None:
+        """The fragment of a number, or None."""
+        return next((f for f in self.get_fragments() if f.fragment_id == fragment_id), None)
+
+    # -- history --
+
+    def versions(self) -> list[dict[str, Any]]:
+        """Every version: {"version", "timestamp" (UTC), "metadata"}, oldest first. Cost: reads each manifest."""
+        return versions(self._store)
+
+    def checkout_version(self, version: int | str) -> LanceDataset:
+        """A new handle on another version, by number or tag. Raises NotFound."""
+        return _open(self._store, resolve(self._store, version), self._options)
+
+    def checkout_latest(self) -> None:
+        """Move this handle to the newest version."""
+        version = resolve(self._store)
+        if version != self.version:
+            self._move(read_manifest(self._store, version, known=self._manifest))
+
+    def restore(self) -> None:
+        """Make the rows and schema of this version the newest version again; nothing is copied or lost."""
+        newest = read_manifest(self._store, resolve(self._store), known=self._manifest)
+        self._move(commit(self._store, newest, Restore(self._manifest)))
+
+    # -- changing --
+
+    def insert(self, data: Data, *, mode: Literal["append", "overwrite"] = "append", **options: Any) -> None:
+        """Write rows to the dataset and move this handle to the new version; options as in `write_dataset`."""
+        newest = read_manifest(self._store, resolve(self._store), known=self._manifest)
+        stream = as_stream(data, options.pop("schema", None))
+        limits = _limits(options)
+        self._move(write_version(self._store, newest, stream, mode=mode, limits=limits, **options))
+
+    def add_columns(
+        self,
+        transforms: Any,
+        read_columns: Sequence[str] | None = None,
+        reader_schema: pa.Schema | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        """Add columns without rewriting the others: only files with the new columns are written.
+
+        transforms: {name: SQL expression}; a function from a batch to a batch (or anything `write_dataset`
+        accepts) of as many rows; a stream of rows in scan order; or fields that start as null.
+        read_columns: what the function gets; None: all. batch_size: rows of a batch it gets.
+        Raises InvalidInput when a name is taken or the row counts differ.
+        """
+        change = plan_add_columns(
+            self._session,
+            self._manifest,
+            transforms,
+            read_columns=read_columns,
+            reader_schema=reader_schema,
+            batch_size=batch_size,
+        )
+        self._commit(change)
+
+    def drop_columns(self, columns: Sequence[str]) -> None:
+        """Take columns out of the schema, by name or dotted path. No file changes; old versions keep them."""
+        if isinstance(columns, str):
+            raise InvalidInput(f"columns={columns!r} is one text: expected a list of column names")
+        self._commit(DropColumns(tuple(self._manifest.schema.find(path).id for path in columns)))
+
+    def alter_columns(self, *alterations: Mapping[str, str]) -> None:
+        """Rename columns: {"path": "old", "name": "new"}. No file changes."""
+        names: dict[int, str] = {}
+        for alteration in alterations:
+            if set(alteration) != {"path", "name"}:
+                raise InvalidInput(f"{dict(alteration)!r}: expected the keys 'path' and 'name', to rename a column")
+            names[self._manifest.schema.find(alteration["path"]).id] = alteration["name"]
+        self._commit(RenameColumns(names))
+
+    # -- pyarrow.dataset.Dataset: what has no meaning here --
+
+    @property
+    def partition_expression(self) -> NoReturn:
+        """Not a notion of this format."""
+        raise _not_here("partition_expression", "statistics prune every column")
+
+    def filter(self, expression: Any) -> NoReturn:
+        """Not supported: pass the filter to a read."""
+        raise _not_here("filter", "pass filter= to scanner, to_table or to_batches")
+
+    def replace_schema(self, schema: pa.Schema) -> NoReturn:
+        """Not supported: change the columns."""
+        raise _not_here("replace_schema", "use add_columns, alter_columns and drop_columns")
+
+    def join(self, *args: Any, **options: Any) -> NoReturn:
+        """Not supported: join in DuckDB."""
+        raise _not_here("join", "join in DuckDB: duckdb.sql('select … from ds join other …')")
+
+    def join_asof(self, *args: Any, **options: Any) -> NoReturn:
+        """Not supported: join in DuckDB."""
+        raise _not_here("join_asof", "join in DuckDB: duckdb.sql('select … from ds asof join other …')")
+
+    def sort_by(self, *args: Any, **options: Any) -> NoReturn:
+        """Not supported: sort the answer."""
+        raise _not_here("sort_by", "sort the answer: to_table().sort_by(…), or in DuckDB")
+
+    def _get_fragments(self, filter: Any) -> NoReturn:
+        raise _not_here("_get_fragments", "use get_fragments")
+
+    def _scanner(self, **options: Any) -> LanceScanner:
+        return self.scanner(**options)
+
+    def _scanner_options(self, options: Mapping[str, Any]) -> NoReturn:
+        raise _not_here("_scanner_options", "use scanner")
+
+    # -- inside --
+
+    def _commit(self, change: Change) -> None:
+        self._move(commit(self._store, self._manifest, change))
+
+    def _move(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._projections = {}
+
+    def _projected(self, columns: Sequence[str] | None) -> Projection:
+        key = None if columns is None else tuple(columns) if not isinstance(columns, str) else (columns,)
+        found = self._projections.get(key)
+        if found is None:
+            if len(self._projections) >= _PROJECTIONS_KEPT:
+                self._projections = {}
+            found = self._projections[key] = project(self._manifest.schema, columns)
+        return found
+
+    def _positions_of(self, fragments: Sequence[LanceFragment]) -> list[int]:
+        position = {fragment.id: index for index, fragment in enumerate(self._manifest.fragments)}
+        missing = [f.fragment_id for f in fragments if f.fragment_id not in position]
+        if missing:
+            raise NotFound(f"version {self.version} has no fragment {missing[0]}", kind="fragment")
+        return [position[fragment.fragment_id] for fragment in fragments]
+
+
+# pyarrow's tuning options: DuckDB, Polars and others pass them along.
+_HINTS = frozenset(
+    {
+        "batch_readahead",
+        "cache_metadata",
+        "fragment_readahead",
+        "fragment_scan_options",
+        "memory_pool",
+        "scan_in_order",
+        "use_threads",
+    }
+)
+
+
+def _check_hints(hints: Mapping[str, Any]) -> None:
+    unknown = sorted(set(hints) - _HINTS)
+    if unknown:
+        raise InvalidInput(f"{unknown[0]!r} is not an option of a read")
+
+
+def _not_here(name: str, hint: str) -> Unsupported:
+    return Unsupported(f"LanceDataset has no {name!r} of pyarrow.dataset.Dataset", kind="api", hint=hint)
+
+
+def _integers(values: Any) -> Int64s:
+    array = values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else np.asarray(values)
+    if array.size == 0:
+        return np.empty(0, np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise InvalidInput(f"rows are asked for by {array.ndim}-dimensional {array.dtype}: expected integers in a list")
+    return array.astype(np.int64, copy=False)
+
+
+def _limits(options: dict[str, Any]) -> FileLimits:
+    return FileLimits(
+        options.pop("max_rows_per_file", MAX_ROWS_PER_FILE), options.pop("max_bytes_per_file", MAX_BYTES_PER_FILE)
+    )
+
+
+def _open(store: Store, version: int, options: Mapping[str, Any]) -> LanceDataset:
+    return LanceDataset(store, read_manifest(store, version), **options)
+
+
+def _reopen(uri: str, version: int, options: Mapping[str, Any]) -> LanceDataset:
+    return _open(open_store(uri, durability=options["durability"]), version, options)
+
+
+def dataset(
+    uri: str | os.PathLike[str],
+    version: int | str | None = None,
+    asof: datetime | str | None = None,
+    *,
+    verify: Verify = "full",
+    durability: Durability = "full",
+) -> LanceDataset:
+    """Open a dataset.
+
+    uri: a path (~ works), file://…, or memory://name. version: a number or a tag; None: the newest.
+    asof: the newest version that was there at that time (UTC unless it says otherwise).
+    verify: "off" skips the checksums of page bytes; metadata is always checked.
+    durability: of later writes through the handle (`write_dataset`).
+    Raises NotFound when there is no such dataset, version or tag; Corrupt when its metadata is damaged.
+    """
+    store = open_store(uri, durability=durability)
+    options = {"verify": verify, "durability": durability}
+    return _open(store, resolve(store, version, asof=asof), options)
+
+
+def write_dataset(
+    data: Data,
+    uri: str | os.PathLike[str],
+    schema: pa.Schema | None = None,
+    mode: Mode = "create",
+    *,
+    max_rows_per_file: int = MAX_ROWS_PER_FILE,
+    max_bytes_per_file: int = MAX_BYTES_PER_FILE,
+    progress: Progress | None = None,
+    durability: Durability = "full",
+    commit_message: str | None = None,
+    transaction_properties: Mapping[str, str] | None = None,
+) -> LanceDataset:
+    """Write rows as one new version and return a handle on it.
+
+    data: a table, batch, reader or dataset of pyarrow; pandas or Polars; anything with `__arrow_c_stream__`; an
+    iterable of batches; a dict of columns; a list of dicts. Streams are written in bounded memory.
+    schema: cast the data to it. mode: "create" (fails if there is a dataset), "append" or "overwrite" (both create
+    one that is missing).
+    max_rows_per_file, max_bytes_per_file: when to begin the next file. progress: called with a `WriteProgress` after
+    each batch.
+    durability: "full" returns when all is on the disk; "process" survives the death of the process only.
+    commit_message, transaction_properties: kept in the version.
+    Raises AlreadyExists, InvalidInput (data that does not fit), Unsupported (a type that cannot be stored), Conflict.
+    """
+    store, manifest = write_table(
+        data,
+        uri,
+        schema=schema,
+        mode=mode,
+        limits=FileLimits(max_rows_per_file, max_bytes_per_file),
+        progress=progress,
+        durability=durability,
+        message=commit_message,
+        properties=transaction_properties,
+    )
+    return LanceDataset(store, manifest, durability=durability)
+
+
+__all__ = ["LanceDataset", "dataset", "write_dataset"]

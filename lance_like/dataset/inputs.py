@@ -1,0 +1,149 @@
+"""What people hand over as data, turned into a schema and a stream of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from lance_like.errors import InvalidInput
+
+Data: TypeAlias = Any
+"""A pa.Table, RecordBatch, RecordBatchReader, pyarrow Dataset or Scanner; pandas, Polars; anything with
+`__arrow_c_stream__`; an iterable of batches; a dict of columns; a list of dicts."""
+
+_NAMES = (
+    "a table, batch or reader of pyarrow, a pandas or Polars frame, any object with __arrow_c_stream__, an iterable"
+    " of batches, a dict of columns or a list of dicts"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Batches of one schema; can be consumed once."""
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+
+
+def as_stream(data: Data, schema: pa.Schema | None = None) -> Stream:
+    """Open data as a stream; with a schema, each batch is cast to it (`conform`).
+
+    Raises InvalidInput for data of an unknown kind, or that does not fit the schema.
+    """
+    stream = _open(data, schema)
+    return stream if schema is None else conform(stream, schema)
+
+
+def conform(stream: Stream, schema: pa.Schema) -> Stream:
+    """The same rows with the columns, order and types of a schema.
+
+    Columns are matched by name; types are cast when no value changes. Columns that the stream lacks are left out
+    of the schema if they may be null.
+    Raises InvalidInput for columns the schema does not have, missing ones that may not be null, and failing casts.
+    """
+    extra = [name for name in stream.schema.names if schema.get_field_index(name) < 0]
+    if extra:
+        raise InvalidInput(
+            f"the data has the columns {', '.join(map(repr, extra))}, which the table does not have",
+            hint="add_columns adds columns to a table",
+        )
+    lacking = [f.name for f in schema if not f.nullable and stream.schema.get_field_index(f.name) < 0]
+    if lacking:
+        raise InvalidInput(f"the data lacks {', '.join(map(repr, lacking))}, which may not be null in the table")
+    kept = pa.schema([f for f in schema if stream.schema.get_field_index(f.name) >= 0], schema.metadata)
+    return Stream(kept, (_cast(batch, kept) for batch in stream.batches))
+
+
+def check_nulls(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the batch. Raises InvalidInput when a field that may not be null holds a null."""
+    for field, array in zip(batch.schema, batch.columns, strict=True):
+        _check_nulls(field, array, field.name)
+    return batch
+
+
+def _check_nulls(field: pa.Field, array: pa.Array, path: str) -> None:
+    if not field.nullable and array.null_count:
+        raise InvalidInput(
+            f"the column {path!r} may not be null, and {array.null_count:,} of {len(array):,} rows are",
+            hint="fill the nulls, or make the field nullable",
+        )
+    if pa.types.is_struct(field.type):
+        present = array.drop_null() if array.null_count else array
+        for index, child in enumerate(field.type):
+            _check_nulls(child, present.field(index), f"{path}.{child.name}")
+
+
+def _open(data: Data, schema: pa.Schema | None) -> Stream:
+    if isinstance(data, pa.RecordBatch):
+        return Stream(data.schema, iter([data]))
+    if isinstance(data, pa.Table):
+        return Stream(data.schema, iter(data.to_batches()))
+    if isinstance(data, pa.RecordBatchReader):
+        return Stream(data.schema, iter(data))
+    if hasattr(data, "to_reader"):
+        return _open(data.to_reader(), schema)
+    if hasattr(data, "scanner"):
+        return _open(data.scanner().to_reader(), schema)
+    if type(data).__module__.startswith("polars") and hasattr(data, "to_arrow"):
+        # Its own stream export uses string views, which cannot be stored.
+        return _open(data.to_arrow(), schema)
+    if type(data).__module__.startswith("pandas"):
+        return _open(pa.Table.from_pandas(data, schema=schema, preserve_index=False), schema)
+    if hasattr(data, "__arrow_c_stream__"):
+        return _open(pa.RecordBatchReader.from_stream(data), schema)
+    if isinstance(data, Mapping):
+        return _open(_built(pa.table, dict(data), schema), schema)
+    if isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
+        return _from_iterable(iter(data), schema)
+    raise InvalidInput(f"data of type {type(data).__name__} cannot be written: expected {_NAMES}")
+
+
+def _from_iterable(items: Iterator[Any], schema: pa.Schema | None) -> Stream:
+    first = next(items, None)
+    if first is None:
+        if schema is None:
+            raise InvalidInput("the data is empty and has no schema", hint="pass schema=")
+        return Stream(schema, iter(()))
+    if isinstance(first, Mapping):
+        rows = [first, *items]
+        return _open(_built(pa.Table.from_pylist, rows, schema), schema)
+    if isinstance(first, (pa.RecordBatch, pa.Table)):
+        return Stream(first.schema, _each_batch(chain([first], items), first.schema))
+    raise InvalidInput(f"an iterable of {type(first).__name__} cannot be written: expected {_NAMES}")
+
+
+def _each_batch(items: Iterator[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for item in items:
+        if not isinstance(item, (pa.RecordBatch, pa.Table)):
+            raise InvalidInput(f"a batch is a {type(item).__name__}: expected a RecordBatch or Table of pyarrow")
+        if not item.schema.equals(schema):
+            raise InvalidInput(f"a batch has the schema {item.schema}, the first one had {schema}")
+        yield from item.to_batches() if isinstance(item, pa.Table) else [item]
+
+
+def _built(build: Any, values: Any, schema: pa.Schema | None) -> pa.Table:
+    try:
+        return build(values, schema=schema)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise InvalidInput(f"the data does not make a table: {error}") from error
+
+
+def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    arrays = []
+    for field in schema:
+        array = batch.column(field.name)
+        if not array.type.equals(field.type):
+            try:
+                array = array.cast(field.type)
+            except (pa.ArrowException, ValueError) as error:
+                raise InvalidInput(
+                    f"the column {field.name!r} of type {array.type} does not fit the type {field.type}: {error}"
+                ) from error
+        arrays.append(array)
+    if not arrays:
+        return batch.select([])
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

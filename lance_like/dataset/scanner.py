@@ -1,0 +1,113 @@
+"""One scan, prepared: what to read is settled and checked, nothing is read yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from lance_like.errors import InvalidInput
+from lance_like.query.evaluate import prepare
+from lance_like.query.expr import Expr
+from lance_like.query.projection import VIRTUAL, project
+from lance_like.query.scan import Scan, count_passing, run_scan
+from lance_like.query.session import Session
+from lance_like.table.manifest import Manifest
+
+Filter: TypeAlias = Any
+"""SQL text, a pyarrow.compute.Expression, or an expression of lance_like.query.expr; None: every row."""
+
+# A batch of to_table is as long as the pages allow: its batches are chunks of the table, without a copy.
+_TABLE_BATCH_ROWS = 1 << 20
+
+
+class LanceScanner:
+    """Rows of one version: `to_reader`, `to_batches`, `to_table`, `count_rows`, `head`.
+
+    Made by `LanceDataset.scanner`, which documents the options.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        manifest: Manifest,
+        *,
+        columns: Sequence[str] | None = None,
+        filter: Filter = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        batch_size: int | None = None,
+        with_row_id: bool = False,
+        with_row_address: bool = False,
+        fragments: Sequence[int] | None = None,
+    ) -> None:
+        for name, value, low in (("limit", limit, 0), ("offset", offset, 0), ("batch_size", batch_size, 1)):
+            if value is not None and (not isinstance(value, int) or value < low):
+                raise InvalidInput(f"{name}={value!r}: expected an integer of at least {low}")
+        self._session, self._manifest = session, manifest
+        projection = project(manifest.schema, columns, with_row_id=with_row_id, with_row_address=with_row_address)
+        condition = bind_filter(manifest, filter)
+        self._scan = Scan(projection, condition, limit, offset or 0, batch_size, fragments)
+
+    @property
+    def projected_schema(self) -> pa.Schema:
+        """The schema of the answer."""
+        return self._scan.projection.schema
+
+    @property
+    def dataset_schema(self) -> pa.Schema:
+        """The schema of the table."""
+        return self._manifest.schema.to_arrow()
+
+    def to_batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows in scan order, a batch at a time. Memory: the pages of one batch, decoded."""
+        return run_scan(self._session, self._manifest, self._scan)
+
+    def to_reader(self) -> pa.RecordBatchReader:
+        """The rows as an Arrow stream, read while it is consumed."""
+        return pa.RecordBatchReader.from_batches(self.projected_schema, self.to_batches())
+
+    def to_table(self) -> pa.Table:
+        """All rows in memory; without a copy of what lies in plain pages."""
+        scan = self._scan
+        if scan.batch_rows is None:
+            scan = Scan(scan.projection, scan.condition, scan.limit, scan.offset, _TABLE_BATCH_ROWS, scan.fragments)
+        batches = run_scan(self._session, self._manifest, scan)
+        return pa.Table.from_batches(list(batches), self.projected_schema)
+
+    def to_pandas(self, **options: Any) -> Any:
+        """All rows as a pandas DataFrame. options: of pyarrow.Table.to_pandas."""
+        return self.to_table().to_pandas(**options)
+
+    def head(self, num_rows: int) -> pa.Table:
+        """The first rows."""
+        scan = self._scan
+        limit = num_rows if scan.limit is None else min(num_rows, scan.limit)
+        cut = Scan(scan.projection, scan.condition, limit, scan.offset, scan.batch_rows, scan.fragments)
+        return pa.Table.from_batches(list(run_scan(self._session, self._manifest, cut)), self.projected_schema)
+
+    def count_rows(self) -> int:
+        """How many rows the scan gives. Cost: no I/O without a filter, else its columns where needed."""
+        scan, manifest = self._scan, self._manifest
+        if scan.condition is not None:
+            total = count_passing(self._session, manifest, scan.condition, scan)
+        elif scan.fragments is None:
+            total = manifest.live_rows
+        else:
+            total = sum(manifest.fragments[index].rows for index in scan.fragments)
+        total = max(0, total - scan.offset)
+        return total if scan.limit is None else min(total, scan.limit)
+
+
+def bind_filter(manifest: Manifest, filter: Filter) -> Expr | None:
+    """A filter bound to the schema of a version, in which `_rowid` and `_rowaddr` may be named too."""
+    if filter is None:
+        return None
+    schema = manifest.schema.to_arrow()
+    for name in VIRTUAL:
+        schema = schema.append(pa.field(name, pa.uint64(), nullable=False))
+    return prepare(filter, schema)
+
+
+__all__ = ["Filter", "LanceScanner", "bind_filter"]

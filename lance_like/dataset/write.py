@@ -1,0 +1,171 @@
+"""Writing rows: streams cut into files, files into fragments, one commit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+import pyarrow as pa
+
+from lance_like.dataset.inputs import Data, Stream, as_stream, check_nulls, conform
+from lance_like.errors import AlreadyExists, InvalidInput
+from lance_like.file.writer import FileWriter
+from lance_like.io.local import Durability
+from lance_like.io.store import Store
+from lance_like.io.uri import open_store
+from lance_like.table.actions import Append, Create, NewFile, NewFragment, Overwrite
+from lance_like.table.commit import commit
+from lance_like.table.layout import new_data_key
+from lance_like.table.manifest import Manifest
+from lance_like.table.snapshot import latest_version, read_manifest
+
+Mode = Literal["create", "append", "overwrite"]
+
+MAX_ROWS_PER_FILE = 1 << 24
+MAX_BYTES_PER_FILE = 16 << 30
+# Larger input batches are cut, so that the limits of a file and the pending rows of its writer hold.
+_PIECE_NBYTES = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class WriteProgress:
+    """How far a write is. rows: accepted; nbytes: of the files so far; files: finished."""
+
+    rows: int
+    nbytes: int
+    files: int
+
+
+Progress = Callable[[WriteProgress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class FileLimits:
+    """When a data file is full: rows exactly, bytes about."""
+
+    rows: int = MAX_ROWS_PER_FILE
+    nbytes: int = MAX_BYTES_PER_FILE
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.nbytes < 1:
+            raise InvalidInput(f"max_rows_per_file={self.rows}, max_bytes_per_file={self.nbytes}: expected 1 or more")
+
+
+def write_table(
+    data: Data,
+    uri: str | os.PathLike[str],
+    *,
+    schema: pa.Schema | None,
+    mode: Mode,
+    limits: FileLimits,
+    progress: Progress | None,
+    durability: Durability,
+    message: str | None,
+    properties: Mapping[str, str] | None,
+) -> tuple[Store, Manifest]:
+    """Write data as one new version; see `lance_like.write_dataset`."""
+    if mode not in ("create", "append", "overwrite"):
+        raise InvalidInput(f"mode={mode!r}: expected 'create', 'append' or 'overwrite'")
+    store = open_store(uri, durability=durability)
+    version = latest_version(store)
+    if version is not None and mode == "create":
+        raise AlreadyExists(
+            f"a dataset exists at {store.uri} (version {version})",
+            kind="dataset",
+            hint="choose mode='append' or mode='overwrite', or another place",
+        )
+    base = None if version is None else read_manifest(store, version)
+    stream = as_stream(data, schema)
+    manifest = write_version(
+        store, base, stream, mode=mode, limits=limits, progress=progress, message=message, properties=properties
+    )
+    return store, manifest
+
+
+def write_version(
+    store: Store,
+    base: Manifest | None,
+    stream: Stream,
+    *,
+    mode: Mode,
+    limits: FileLimits = FileLimits(),
+    progress: Progress | None = None,
+    message: str | None = None,
+    properties: Mapping[str, str] | None = None,
+) -> Manifest:
+    """Write a stream as the next version of a table. base: what it follows, None for a new table."""
+    if base is not None and mode == "append":
+        stream = conform(stream, base.schema.to_arrow())
+    fragments = write_fragments(store, stream, limits=limits, progress=progress)
+    make = Create if base is None else Append if mode == "append" else Overwrite
+    return commit(store, base, make(stream.schema, fragments), message=message, properties=properties)
+
+
+def write_fragments(
+    store: Store, stream: Stream, *, limits: FileLimits, progress: Progress | None = None
+) -> tuple[NewFragment, ...]:
+    """Write a stream as data files, one a fragment. Nothing refers to them until they are committed."""
+    batches = _Peekable(_pieces(stream.batches))
+    FileWriter(stream.schema)  # refuses types that cannot be stored, before any byte is written
+    fragments: list[NewFragment] = []
+    rows = nbytes = 0
+    while batches.more():
+        writer = FileWriter(stream.schema)
+
+        def report(writer: FileWriter = writer, rows: int = rows, nbytes: int = nbytes) -> None:
+            if progress is not None:
+                progress(WriteProgress(rows + writer.rows, nbytes + writer.nbytes, len(fragments)))
+
+        file = write_file(store, writer, batches.until_full(writer, limits, report))
+        fragments.append(NewFragment((file,)))
+        rows, nbytes = rows + file.rows, nbytes + file.nbytes
+    if progress is not None:
+        progress(WriteProgress(rows, nbytes, len(fragments)))
+    return tuple(fragments)
+
+
+def write_file(store: Store, writer: FileWriter, batches: Iterator[pa.RecordBatch]) -> NewFile:
+    """Write one data file under a fresh name."""
+    key = new_data_key()
+    store.put(key, writer.chunks(batches))
+    summary = writer.summary
+    return NewFile(key, summary.nbytes, summary.tail, summary.rows, summary.columns, summary.stats)
+
+
+def _pieces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        check_nulls(batch)
+        rows = len(batch)
+        step = max(1, rows * _PIECE_NBYTES // max(1, batch.nbytes))
+        for start in range(0, rows, step):
+            yield batch.slice(start, step)
+
+
+class _Peekable:
+    """Batches that can be looked at before they are taken, and put back in part."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+
+    def more(self) -> bool:
+        first = next(self._batches, None)
+        if first is None:
+            return False
+        self._batches = chain([first], self._batches)
+        return True
+
+    def until_full(
+        self, writer: FileWriter, limits: FileLimits, report: Callable[[], None]
+    ) -> Iterator[pa.RecordBatch]:
+        """Batches until the writer's file is full."""
+        while writer.rows < limits.rows and writer.nbytes < limits.nbytes and self.more():
+            batch = next(self._batches)
+            room = limits.rows - writer.rows
+            if len(batch) > room:
+                self._batches = chain([batch.slice(room)], self._batches)
+                batch = batch.slice(0, room)
+            yield batch
+            report()

@@ -1,0 +1,230 @@
+"""What an encoding is: a page as a tree of nodes over byte buffers (format_spec/encodings/README.md).
+
+Encoding turns an array into an `Encoded` tree that owns bytes. `lay_out` puts the buffers of a tree into a
+page and gives the tree's description as JSON; `parse_node` turns that JSON into a `Node` tree of byte ranges
+inside the page. Reading asks for ranges relative to the page and never does I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.errors import Corrupt
+from lance_like.typing_ import Bytes, Conversation, Int64s, Json, Ranges
+
+ALIGNMENT = 64
+# A tree deeper than any type that can be stored, with room for codes and offsets below it.
+_MAX_NODE_DEPTH = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An encoded array that owns its bytes.
+
+    params: what the encoding stores in the description, JSON. buffers: the bytes, in order.
+    validity: Arrow bitmap of num_rows bits (least significant first), or None when no row is null.
+    """
+
+    encoding: str
+    num_rows: int
+    params: dict[str, Json] = field(default_factory=dict)
+    buffers: Sequence[Bytes] = ()
+    children: Sequence[Encoded] = ()
+    validity: Bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node of a stored page: the same as `Encoded`, with byte ranges of the page instead of bytes.
+
+    state: what the encoding keeps between reads of this open page, such as a loaded dictionary.
+    """
+
+    encoding: str
+    num_rows: int
+    params: dict[str, Json]
+    buffers: tuple[tuple[int, int], ...]
+    children: tuple[Node, ...]
+    validity: tuple[int, int] | None
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """Where the values of a node lie when row r is at start + r * width in the page.
+
+    base: None when those bytes are the value; else the value is base plus the unsigned integer they hold.
+    """
+
+    start: int
+    width: int
+    base: int | None
+
+
+class Encoding(Protocol):
+    """One encoding. `name` is its name on disk.
+
+    An encoding may also have `direct(node, kind) -> Direct | None`: rows of many pages are then read in one gather.
+    """
+
+    name: str
+
+    def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
+        """Encode the values of an array, its nulls apart; None means "not me"."""
+        ...
+
+    def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
+        """The values of half-open row ranges, end to end in the order given; nulls are put in by the caller.
+
+        starts, ends: int64[n], 0 <= start <= end <= node.num_rows, in any order, repeats allowed.
+        """
+        ...
+
+
+@dataclass
+class Hints:
+    """What the pages of one column share while its file is written.
+
+    zstd_dictionary: trained on the first page that is worth it; b"" when training did not pay.
+    """
+
+    zstd_dictionary: bytes | None = None
+
+
+def lay_out(tree: Encoded) -> tuple[Json, list[Bytes], int]:
+    """Place the buffers of a tree in a page.
+
+    Returns its description, the chunks of the page (buffers and zero padding) and the page's length in bytes.
+    """
+    chunks: list[Bytes] = []
+    cursor = 0
+
+    def place(data: Bytes) -> list[int]:
+        nonlocal cursor
+        padding = -cursor % ALIGNMENT
+        if padding:
+            chunks.append(np.zeros(padding, np.uint8))
+        start = cursor + padding
+        chunks.append(data)
+        cursor = start + len(data)
+        return [start, len(data)]
+
+    def describe(node: Encoded) -> dict[str, Json]:
+        body: dict[str, Json] = {"e": node.encoding, "n": node.num_rows, **node.params}
+        if node.validity is not None:
+            body["v"] = place(node.validity)
+        if node.buffers:
+            body["b"] = [place(data) for data in node.buffers]
+        if node.children:
+            body["c"] = [describe(child) for child in node.children]
+        return body
+
+    description = describe(tree)
+    return description, chunks, cursor
+
+
+def parse_node(body: Json, page_nbytes: int, where: str, depth: int = 0) -> Node:
+    """Check a description against the page's length and return it as a tree.
+
+    Raises Corrupt when it is malformed, nested too deep, or names bytes outside the page.
+    """
+    if not isinstance(body, dict) or depth > _MAX_NODE_DEPTH:
+        raise Corrupt("a page description is malformed or nested too deep", kind="page", where=where)
+    name, num_rows = body.get("e"), body.get("n")
+    if not isinstance(name, str) or not _is_count(num_rows):
+        raise Corrupt(f"a page description has no encoding or row count: {body!r:.80}", kind="page", where=where)
+    validity = _parse_range(body["v"], page_nbytes, where) if "v" in body else None
+    if validity is not None and validity[1] - validity[0] < (num_rows + 7) // 8:
+        raise Corrupt(f"a validity bitmap is too short for {num_rows} rows", kind="page", where=where)
+    buffers, children = body.get("b", []), body.get("c", [])
+    if not isinstance(buffers, list) or not isinstance(children, list):
+        raise Corrupt("a page description has malformed buffers or children", kind="page", where=where)
+    return Node(
+        encoding=name,
+        num_rows=num_rows,
+        params={key: value for key, value in body.items() if key not in ("e", "n", "v", "b", "c")},
+        buffers=tuple(_parse_range(item, page_nbytes, where) for item in buffers),
+        children=tuple(parse_node(child, page_nbytes, where, depth + 1) for child in children),
+        validity=validity,
+        state={},
+    )
+
+
+def _is_count(value: Json) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
+
+
+def _parse_range(item: Json, page_nbytes: int, where: str) -> tuple[int, int]:
+    if (
+        not isinstance(item, list)
+        or len(item) != 2
+        or not _is_count(item[0])
+        or not _is_count(item[1])
+        or item[0] + item[1] > page_nbytes
+    ):
+        raise Corrupt(f"a buffer {item!r:.60} is not inside its page of {page_nbytes} bytes", kind="page", where=where)
+    return item[0], item[0] + item[1]
+
+
+def together(reads: Sequence[Conversation[Any]]) -> Conversation[list[Any]]:
+    """Run several reads of one page side by side: as many rounds as the longest needs."""
+    answers: list[Any] = [None] * len(reads)
+    sent: dict[int, list[Bytes] | None] = dict.fromkeys(range(len(reads)))
+    while sent:
+        asks: list[tuple[int, list[Ranges]]] = []
+        for index, answer in sent.items():
+            try:
+                read = reads[index]
+                asks.append((index, next(read) if answer is None else read.send(answer)))
+            except StopIteration as stop:
+                answers[index] = stop.value
+        if not asks:
+            break
+        buffers = iter((yield [ask for _, wanted in asks for ask in wanted]))
+        sent = {index: [next(buffers) for _ in wanted] for index, wanted in asks}
+    return answers
+
+
+def expand(starts: Int64s, ends: Int64s) -> Int64s:
+    """The row numbers of half-open ranges, end to end."""
+    lengths = ends - starts
+    if (lengths == 1).all():
+        return starts
+    offsets = np.zeros(len(starts) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return np.arange(offsets[-1], dtype=np.int64) + np.repeat(starts - offsets[:-1], lengths)
+
+
+def corrupt_unless(condition: bool, node: Node, problem: str) -> None:
+    """Raise Corrupt, naming the encoding, unless the condition holds."""
+    if not condition:
+        raise Corrupt(f"encoding {node.encoding!r}: {problem}", kind="page")
+
+
+def buffer_of(node: Node, index: int, nbytes: int) -> int:
+    """The start of one buffer of a node, after checking that it has at least nbytes."""
+    corrupt_unless(index < len(node.buffers), node, f"buffer {index} is missing")
+    start, end = node.buffers[index]
+    corrupt_unless(end - start >= nbytes, node, f"buffer {index} has {end - start} bytes, needs {nbytes}")
+    return start
+
+
+def child_of(node: Node, index: int, num_rows: int | None = None) -> Node:
+    """One child of a node, after checking its row count."""
+    corrupt_unless(index < len(node.children), node, f"child {index} is missing")
+    child = node.children[index]
+    corrupt_unless(num_rows in (None, child.num_rows), node, f"child {index} has {child.num_rows} rows")
+    return child
+
+
+def int_param(node: Node, name: str, low: int, high: int) -> int:
+    """An integer parameter of a node, after checking that low <= it <= high."""
+    value = node.params.get(name)
+    valid = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    corrupt_unless(valid, node, f"parameter {name!r} is {value!r:.40}, expected {low} to {high}")
+    return int(value)

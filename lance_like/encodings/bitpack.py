@@ -1,0 +1,109 @@
+"""Bit-packing, transposed in tiles so that numpy unpacks a strip at a time (format_spec/encodings/bitpack.md).
+
+tile = 64 strips x `lanes` rows; row = (tile * 64 + strip) * lanes + lane
+a lane's 64 values of `width` bits fill `width` words of 64 bits; word w of lane l is at (tile * width + w) * lanes + l
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.encodings.base import (
+    Encoded,
+    Hints,
+    Node,
+    buffer_of,
+    corrupt_unless,
+    expand,
+    int_param,
+)
+from lance_like.encodings.narrow import base_of, differences_from_base, integers
+from lance_like.encodings.physical import is_integer_like
+from lance_like.typing_ import Bytes, Conversation, Int64s
+
+STRIPS = 64
+# 128 lanes make a tile of 8,192 rows; the second word of a value lies 1 KiB on, mostly in the same block.
+_LANES = 128
+# Byte strides unpack faster and take with one gather: bits must save at least this share of them.
+_WORTH = 0.85
+
+
+class Bitpack:
+    """One buffer of 64-bit little-endian words; value = base + bits, modulo the type's width."""
+
+    name = "bitpack"
+
+    def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
+        if array.null_count == len(array):
+            return None
+        differences, base = differences_from_base(array)
+        width = max(1, int(differences.max()).bit_length())
+        stride_bits = min(8 * ((width + 7) // 8), array.type.bit_width)
+        lanes = min(_LANES, -(-len(array) // STRIPS))
+        tiles = -(-len(array) // (STRIPS * lanes))
+        if tiles * STRIPS * lanes * width > _WORTH * stride_bits * len(array):
+            return None
+        words = _pack(differences, width, lanes, tiles)
+        params = {"base": str(base), "width": width, "lanes": lanes}
+        return Encoded(self.name, len(array), params, (words.view(np.uint8),))
+
+    def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
+        corrupt_unless(is_integer_like(kind), node, f"it cannot hold the type {kind}")
+        width = int_param(node, "width", 1, 63)
+        lanes = int_param(node, "lanes", 1, 1 << 20)
+        tile_rows = STRIPS * lanes
+        tiles = -(-node.num_rows // tile_rows)
+        start = buffer_of(node, 0, tiles * lanes * width * 8)
+        if len(starts) == 1 and ends[0] - starts[0] >= min(tile_rows, node.num_rows) // 2:
+            # A long run: whole tiles, unpacked strip by strip.
+            first, last = int(starts[0]) // tile_rows, -(-int(ends[0]) // tile_rows)
+            tile_nbytes = lanes * width * 8
+            ask = (np.array([start + first * tile_nbytes]), np.array([start + last * tile_nbytes]))
+            (data,) = yield [ask]
+            cut = slice(int(starts[0]) - first * tile_rows, int(ends[0]) - first * tile_rows)
+            return integers(kind, _unpack(data, width, lanes)[cut], base_of(node))
+        bits = yield from _pick(expand(starts, ends), start, width, lanes)
+        return integers(kind, bits, base_of(node))
+
+
+def _pack(values: np.ndarray, width: int, lanes: int, tiles: int) -> np.ndarray:
+    padded = np.zeros(tiles * STRIPS * lanes, "<u8")
+    padded[: len(values)] = values
+    strips = padded.reshape(tiles, STRIPS, lanes)
+    words = np.zeros((tiles, width, lanes), "<u8")
+    for strip in range(STRIPS):
+        word, shift = divmod(strip * width, 64)
+        words[:, word] |= strips[:, strip] << np.uint64(shift)
+        if shift + width > 64:
+            words[:, word + 1] |= strips[:, strip] >> np.uint64(64 - shift)
+    return words.reshape(-1)
+
+
+def _unpack(data: Bytes, width: int, lanes: int) -> np.ndarray:
+    words = data.view("<u8").reshape(-1, width, lanes)
+    out = np.empty((len(words), STRIPS, lanes), np.uint64)
+    mask = np.uint64((1 << width) - 1)
+    for strip in range(STRIPS):
+        word, shift = divmod(strip * width, 64)
+        target = out[:, strip]
+        np.right_shift(words[:, word], np.uint64(shift), out=target)
+        if shift + width > 64:
+            target |= words[:, word + 1] << np.uint64(64 - shift)
+        target &= mask
+    return out.reshape(-1)
+
+
+def _pick(rows: Int64s, start: int, width: int, lanes: int) -> Conversation[np.ndarray]:
+    """The bits of single rows: one word each, and the next word for those that cross into it."""
+    tile, within = np.divmod(rows, STRIPS * lanes)
+    strip, lane = np.divmod(within, lanes)
+    word, shift = np.divmod(strip * width, 64)
+    at = start + ((tile * width + word) * lanes + lane) * 8
+    crossing = np.flatnonzero(shift + width > 64)
+    after = at[crossing] + lanes * 8
+    low, high = yield [(at, at + 8), (after, after + 8)]
+    shift = shift.astype(np.uint64)
+    bits = low.view("<u8") >> shift
+    bits[crossing] |= high.view("<u8") << (np.uint64(64) - shift[crossing])
+    return bits & np.uint64((1 << width) - 1)

@@ -1,0 +1,89 @@
+"""Constant: every row is the same value, or every row is null (format_spec/encodings/constant.md)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.encodings.base import Encoded, Hints, Node, corrupt_unless
+from lance_like.encodings.physical import (
+    buffer_bytes,
+    flat_array,
+    flat_bytes,
+    flat_width,
+    is_variable,
+    offsets_of,
+)
+from lance_like.typing_ import Bytes, Conversation, Int64s
+
+# A longer value would make the description, which every take of the page reads, larger than a block.
+_MAX_VALUE = 1024
+
+
+class Constant:
+    """No buffers: the value stands in the description as hexadecimal text, null when every row is null."""
+
+    name = "constant"
+
+    def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
+        if pa.types.is_null(array.type) or (len(array) and array.null_count == len(array)):
+            return Encoded(self.name, len(array), {"x": None})
+        if array.null_count or len(array) == 0:
+            return None
+        value = _repeated(array)
+        return None if value is None else Encoded(self.name, len(array), {"x": value.tobytes().hex()})
+
+    def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
+        num_rows = int((ends - starts).sum())
+        text = node.params.get("x")
+        if text is None:
+            return pa.nulls(num_rows, kind)
+        value = _parse(node, text)
+        if pa.types.is_boolean(kind):
+            corrupt_unless(len(value) == 1, node, "a boolean needs one byte")
+            return _repeat(pa.array([bool(value[0])]), num_rows)
+        if is_variable(kind):
+            offsets = np.array([0, len(value)], np.int64 if kind in _LARGE else np.int32)
+            cell = pa.Array.from_buffers(kind, 1, [None, pa.py_buffer(offsets), pa.py_buffer(value)])
+            return _repeat(cell, num_rows)
+        corrupt_unless(flat_width(kind) == len(value), node, f"{len(value)} bytes cannot be one {kind}")
+        return flat_array(kind, np.tile(value, num_rows), num_rows)
+        yield  # a conversation that asks for nothing
+
+
+_LARGE = (pa.large_string(), pa.large_binary())
+
+
+def _parse(node: Node, text: object) -> Bytes:
+    try:
+        return np.frombuffer(bytes.fromhex(str(text)), np.uint8)
+    except ValueError:
+        corrupt_unless(False, node, "its value is not hexadecimal")
+        raise
+
+
+def _repeat(cell: pa.Array, num_rows: int) -> pa.Array:
+    return cell.take(pa.array(np.zeros(num_rows, np.int64)))
+
+
+def _repeated(array: pa.Array) -> Bytes | None:
+    """The bytes of the one value that every row of an array without nulls has, or None."""
+    n = len(array)
+    if pa.types.is_boolean(array.type):
+        return np.array([array[0].as_py()], np.uint8) if array.true_count in (0, n) else None
+    if is_variable(array.type):
+        offsets = offsets_of(array)
+        width = int(offsets[1] - offsets[0])
+        if width > _MAX_VALUE or (np.diff(offsets) != width).any():
+            return None
+        data = buffer_bytes(array.buffers()[2])[offsets[0] : offsets[-1]]
+    else:
+        flat = flat_bytes(array)
+        if flat is None or len(flat) // n > _MAX_VALUE:
+            return None
+        data, width = flat, len(flat) // n
+    cells = data.reshape(n, width)
+    # A probe of the last row first: it settles nearly every page that is not constant.
+    if (cells[-1] != cells[0]).any() or (cells[: min(n, 64)] != cells[0]).any():
+        return None
+    return cells[0] if (cells == cells[0]).all() else None

@@ -1,0 +1,78 @@
+"""Lists, fixed-size lists of anything, and structs inside them: child nodes in the same page
+(format_spec/encodings/nested.md)."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from lance_like.encodings.base import Encoded, Hints, Node, child_of, corrupt_unless, together
+from lance_like.encodings.physical import entries_of, offsets_of
+from lance_like.encodings.registry import encode_array, read_node
+from lance_like.encodings.variable import encode_offsets, offsets_buffer, read_bounds
+from lance_like.typing_ import Conversation, Int64s
+
+
+class VariableList:
+    """list, large_list and map. Child 0: num_rows + 1 offsets from 0; child 1: the items (a map's are structs)."""
+
+    name = "list"
+
+    def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
+        offsets = offsets_of(array)
+        items = entries_of(array) if pa.types.is_map(array.type) else array.values
+        items = items.slice(offsets[0], offsets[-1] - offsets[0])
+        children = (encode_offsets(offsets, hints), encode_array(items, hints, ranged=True))
+        return Encoded(self.name, len(array), children=children)
+
+    def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
+        if pa.types.is_map(kind):
+            item_type = pa.struct([kind.key_field, kind.item_field])
+        else:
+            corrupt_unless(pa.types.is_list(kind) or pa.types.is_large_list(kind), node, f"it is not a {kind}")
+            item_type = kind.value_type
+        bounds = yield from read_bounds(node, starts, ends)
+        child = child_of(node, 1)
+        corrupt_unless(bounds.highest <= child.num_rows, node, "its offsets pass its items")
+        items = yield from read_node(child, item_type, bounds.starts, bounds.ends)
+        offsets = offsets_buffer(kind, bounds.lengths)
+        return pa.Array.from_buffers(kind, len(bounds.lengths), [None, offsets], null_count=0, children=[items])
+
+
+class FixedSizeList:
+    """Child 0: num_rows x size items."""
+
+    name = "fixed_size_list"
+
+    def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
+        size = array.type.list_size
+        items = array.values.slice(array.offset * size, len(array) * size)
+        return Encoded(self.name, len(array), children=(encode_array(items, hints, ranged=True),))
+
+    def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
+        corrupt_unless(pa.types.is_fixed_size_list(kind), node, f"it is not a {kind}")
+        size = kind.list_size
+        child = child_of(node, 0, node.num_rows * size)
+        items = yield from read_node(child, kind.value_type, starts * size, ends * size)
+        num_rows = int((ends - starts).sum())
+        return pa.Array.from_buffers(kind, num_rows, [None], null_count=0, children=[items])
+
+
+class Struct:
+    """One child a field. As a column of its own it has none: its fields are columns (format_spec/file.md)."""
+
+    name = "struct"
+
+    def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
+        children = tuple(encode_array(array.field(i), hints) for i in range(array.type.num_fields))
+        return Encoded(self.name, len(array), children=children)
+
+    def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
+        corrupt_unless(pa.types.is_struct(kind), node, f"it is not a {kind}")
+        corrupt_unless(len(node.children) == kind.num_fields, node, f"it has {len(node.children)} children")
+        reads = [
+            read_node(child_of(node, i, node.num_rows), kind.field(i).type, starts, ends)
+            for i in range(kind.num_fields)
+        ]
+        children = yield from together(reads)
+        num_rows = int((ends - starts).sum())
+        return pa.Array.from_buffers(kind, num_rows, [None], null_count=0, children=children)

@@ -1,0 +1,161 @@
+"""Between Arrow arrays and plain bytes: widths, views, bitmaps (format_spec/encodings/README.md, "Physical form")."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.encodings.base import Node, expand
+from lance_like.typing_ import Bytes, Conversation, Int64s
+
+_NO_BYTES = np.empty(0, np.uint8)
+
+
+def storage_of(kind: pa.DataType) -> pa.DataType:
+    """The type without its extension, if it is one."""
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+
+
+def flat_width(kind: pa.DataType) -> int | None:
+    """Bytes of one value if every value has the same whole number of them and no null inside; else None."""
+    kind = storage_of(kind)
+    if pa.types.is_fixed_size_list(kind):
+        width = flat_width(kind.value_type)
+        return None if width is None else width * kind.list_size
+    if pa.types.is_boolean(kind) or pa.types.is_null(kind) or pa.types.is_dictionary(kind):
+        return None
+    try:
+        return kind.bit_width // 8
+    except ValueError:
+        return None
+
+
+def is_integer_like(kind: pa.DataType) -> bool:
+    """True for types whose values are stored as integers of 1 to 8 bytes: ints, dates, times, durations."""
+    t = pa.types
+    return t.is_integer(kind) or (t.is_temporal(kind) and not t.is_interval(kind))
+
+
+def is_variable(kind: pa.DataType) -> bool:
+    """True for strings and binaries with an offsets buffer."""
+    t = pa.types
+    return t.is_string(kind) or t.is_binary(kind) or t.is_large_string(kind) or t.is_large_binary(kind)
+
+
+def is_large(kind: pa.DataType) -> bool:
+    """True for types with 64-bit offsets."""
+    t = pa.types
+    return t.is_large_string(kind) or t.is_large_binary(kind) or t.is_large_list(kind)
+
+
+def integer_dtype(kind: pa.DataType) -> np.dtype:
+    """The numpy integer dtype of an integer-like type."""
+    sign = "u" if pa.types.is_unsigned_integer(kind) else "i"
+    return np.dtype(f"<{sign}{kind.bit_width // 8}")
+
+
+def flat_bytes(array: pa.Array) -> Bytes | None:
+    """The values of a flat array as bytes, without a copy; None when a list item inside is null."""
+    if isinstance(array, pa.ExtensionArray):
+        return flat_bytes(array.storage)
+    if pa.types.is_fixed_size_list(array.type):
+        size = array.type.list_size
+        items = array.values.slice(array.offset * size, len(array) * size)
+        return None if items.null_count else flat_bytes(items)
+    width = flat_width(array.type)
+    assert width is not None
+    return buffer_bytes(array.buffers()[1])[array.offset * width : (array.offset + len(array)) * width]
+
+
+def flat_array(kind: pa.DataType, data: Bytes, num_rows: int) -> pa.Array:
+    """A flat array over bytes, without a copy: the inverse of `flat_bytes`."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return pa.ExtensionArray.from_storage(kind, flat_array(kind.storage_type, data, num_rows))
+    if pa.types.is_fixed_size_list(kind):
+        items = flat_array(kind.value_type, data, num_rows * kind.list_size)
+        return pa.Array.from_buffers(kind, num_rows, [None], children=[items])
+    return pa.Array.from_buffers(kind, num_rows, [None, pa.py_buffer(data)], null_count=0)
+
+
+def buffer_bytes(buffer: pa.Buffer | None) -> Bytes:
+    """A buffer as bytes, without a copy."""
+    return _NO_BYTES if buffer is None or buffer.size == 0 else np.frombuffer(buffer, np.uint8)
+
+
+def offsets_of(array: pa.Array) -> Int64s:
+    """int64[n + 1] offsets of a string, binary, list or map array into its data or values."""
+    dtype = np.int64 if is_large(array.type) else np.int32
+    buffer = array.buffers()[1]
+    if buffer is None or buffer.size == 0:
+        return np.zeros(len(array) + 1, np.int64)
+    offsets = np.frombuffer(buffer, dtype, count=len(array) + 1, offset=array.offset * dtype().itemsize)
+    return offsets.astype(np.int64)
+
+
+def bitmap_of(array: pa.Array) -> Bytes | None:
+    """The validity of an array as a bitmap that starts at bit 0, or None when nothing is null."""
+    if array.null_count == 0 or pa.types.is_null(array.type):
+        return None
+    return cut_bits(buffer_bytes(array.buffers()[0]), array.offset, len(array))
+
+
+def cut_bits(bitmap: Bytes, start: int, num_bits: int) -> Bytes:
+    """Bits start … start + num_bits of a bitmap as a bitmap of their own, unused bits zero."""
+    nbytes = (num_bits + 7) // 8
+    if start % 8 == 0:
+        cut = bitmap[start // 8 : start // 8 + nbytes]
+        if num_bits % 8 == 0:
+            return cut
+    return np.packbits(unpack_bits(bitmap, start, num_bits), bitorder="little")
+
+
+def unpack_bits(bitmap: Bytes, start: int, num_bits: int) -> Bytes:
+    """Bits start … start + num_bits of a bitmap as uint8[num_bits] of 0 and 1."""
+    window = bitmap[start // 8 : (start + num_bits + 7) // 8]
+    return np.unpackbits(window, bitorder="little")[start % 8 : start % 8 + num_bits]
+
+
+def read_bits(start_byte: int, starts: Int64s, ends: Int64s) -> Conversation[Bytes]:
+    """Bits of half-open ranges of a bitmap that begins at start_byte of the page, end to end, as a bitmap."""
+    if len(starts) == 1:
+        first, last = int(starts[0]), int(ends[0])
+        ask = (np.array([start_byte + first // 8]), np.array([start_byte + (last + 7) // 8]))
+        (window,) = yield [ask]
+        return cut_bits(window, first % 8, last - first)
+    rows = expand(starts, ends)
+    at = start_byte + (rows >> 3)
+    (window,) = yield [(at, at + 1)]
+    return np.packbits((window >> (rows & 7).astype(np.uint8)) & 1, bitorder="little")
+
+
+def read_validity(node: Node, starts: Int64s, ends: Int64s) -> Conversation[Bytes]:
+    """The validity bitmap of row ranges of a node that has one."""
+    assert node.validity is not None
+    return read_bits(node.validity[0], starts, ends)
+
+
+def with_validity(array: pa.Array, bitmap: Bytes) -> pa.Array:
+    """The same values with nulls where the bitmap has a zero. The array starts at offset 0 and has no nulls."""
+    validity = pa.py_buffer(bitmap)
+    kind = array.type
+    if isinstance(array, pa.ExtensionArray):
+        return pa.ExtensionArray.from_storage(kind, with_validity(array.storage, bitmap))
+    if isinstance(array, pa.DictionaryArray):
+        indices = with_validity(array.indices, bitmap)
+        return pa.DictionaryArray.from_arrays(indices, array.dictionary, ordered=kind.ordered, safe=False)
+    if pa.types.is_struct(kind):
+        children = [array.field(i) for i in range(kind.num_fields)]
+    elif pa.types.is_map(kind):
+        children = [entries_of(array)]
+    elif pa.types.is_nested(kind):
+        children = [array.values]
+    else:
+        children = []
+    own = array.buffers()[1 : kind.num_buffers]
+    return pa.Array.from_buffers(kind, len(array), [validity, *own], offset=array.offset, children=children)
+
+
+def entries_of(array: pa.MapArray) -> pa.StructArray:
+    """All entries of a map array as structs of key and value, without regard to its offset."""
+    fields = [array.type.key_field, array.type.item_field]
+    return pa.StructArray.from_arrays([array.keys, array.items], fields=fields)

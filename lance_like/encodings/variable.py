@@ -1,0 +1,104 @@
+"""Variable: cells of any length end to end, found by offsets (format_spec/encodings/variable.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.encodings.base import (
+    Encoded,
+    Hints,
+    Node,
+    buffer_of,
+    child_of,
+    corrupt_unless,
+)
+from lance_like.encodings.physical import buffer_bytes, is_large, is_variable, offsets_of
+from lance_like.encodings.registry import encode_array, read_node
+from lance_like.errors import InvalidInput
+from lance_like.typing_ import Bytes, Conversation, Int64s
+
+OFFSET_TYPE = pa.int64()
+_INT32_LIMIT = (1 << 31) - 1
+
+
+class Variable:
+    """Child 0: num_rows + 1 offsets from 0; buffer 0: the cells. Reading one run of rows copies no cell."""
+
+    name = "variable"
+
+    def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
+        offsets = offsets_of(array)
+        data = buffer_bytes(array.buffers()[2])[offsets[0] : offsets[-1]]
+        child = encode_offsets(offsets, hints)
+        return Encoded(self.name, len(array), buffers=(data,), children=(child,))
+
+    def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
+        corrupt_unless(is_variable(kind), node, f"it cannot hold the type {kind}")
+        bounds = yield from read_bounds(node, starts, ends)
+        start = buffer_of(node, 0, bounds.highest)
+        (data,) = yield [(start + bounds.starts, start + bounds.ends)]
+        return variable_array(kind, bounds.lengths, data)
+
+
+def encode_offsets(offsets: Int64s, hints: Hints) -> Encoded:
+    """Offsets, made to begin at 0, as an integer child."""
+    return encode_array(pa.array(offsets - offsets[0], OFFSET_TYPE), hints, ranged=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Where the contents of row ranges lie.
+
+    starts, ends: int64[n], one span of contents a row range; lengths: int64[rows], of each row;
+    highest: no span reaches past it.
+    """
+
+    starts: Int64s
+    ends: Int64s
+    lengths: Int64s
+    highest: int
+
+
+def read_bounds(node: Node, starts: Int64s, ends: Int64s) -> Conversation[Bounds]:
+    """Read the offsets (child 0) of half-open row ranges."""
+    child = child_of(node, 0, node.num_rows + 1)
+    array = yield from read_node(child, OFFSET_TYPE, starts, ends + 1)
+    offsets = np.frombuffer(array.buffers()[1] or b"", np.int64, count=len(array), offset=array.offset * 8)
+    first = np.zeros(len(starts), np.int64)
+    np.cumsum((ends - starts + 1)[:-1], out=first[1:])
+    span_starts, span_ends = offsets[first], offsets[first + (ends - starts)]
+    lengths = np.diff(offsets)
+    if len(first) > 1:
+        # A range of n rows has n + 1 offsets: drop the differences that lead from one range to the next.
+        inside = np.ones(len(lengths), bool)
+        inside[first[1:] - 1] = False
+        lengths = lengths[inside]
+    valid = array.null_count == 0 and (lengths >= 0).all() and (span_starts >= 0).all()
+    corrupt_unless(bool(valid), node, "its offsets do not ascend")
+    return Bounds(span_starts, span_ends, lengths, int(span_ends.max(initial=0)))
+
+
+def offsets_buffer(kind: pa.DataType, lengths: Int64s) -> pa.Buffer:
+    """The Arrow offsets of cells of given lengths.
+
+    Raises InvalidInput when a type with 32-bit offsets cannot hold them in one array.
+    """
+    dtype = np.int64 if is_large(kind) else np.int32
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    if dtype is np.int32 and offsets[-1] > _INT32_LIMIT:
+        raise InvalidInput(
+            f"{len(lengths):,} cells of type {kind} hold {offsets[-1]:,} bytes; one array of it ends at 2 GiB",
+            kind="too-large",
+            hint=f"ask for fewer rows at once, or store the column as large_{kind}",
+        )
+    return pa.py_buffer(offsets.astype(dtype, copy=False))
+
+
+def variable_array(kind: pa.DataType, lengths: Int64s, data: Bytes) -> pa.Array:
+    """A string or binary array from the lengths of its cells and their bytes end to end."""
+    buffers = [None, offsets_buffer(kind, lengths), pa.py_buffer(data)]
+    return pa.Array.from_buffers(kind, len(lengths), buffers, null_count=0)

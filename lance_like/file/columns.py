@@ -1,0 +1,122 @@
+"""Between an Arrow schema and the columns of a file (format_spec/file.md, "Columns").
+
+Every field is a column, depth first; a struct's children are columns of their own and the struct keeps only
+its validity. Fields inside lists, maps, fixed-size lists and extension types belong to their column's type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+BARE_STRUCT = pa.struct([])
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: a field without its struct children. parent: position of the parent column, -1 at the top."""
+
+    name: str
+    type: pa.DataType
+    nullable: bool
+    metadata: dict[bytes, bytes] | None
+    parent: int
+
+
+def flatten(fields: pa.Schema | Sequence[pa.Field]) -> list[Column]:
+    """The columns of a schema, depth first; a struct has the type struct<> (no children)."""
+    columns: list[Column] = []
+    _flatten_into(columns, list(fields), -1)
+    return columns
+
+
+def _flatten_into(columns: list[Column], fields: Sequence[pa.Field], parent: int) -> None:
+    for field in fields:
+        is_struct = pa.types.is_struct(field.type)
+        kind = BARE_STRUCT if is_struct else field.type
+        columns.append(Column(field.name, kind, field.nullable, field.metadata, parent))
+        if is_struct:
+            _flatten_into(columns, list(field.type), len(columns) - 1)
+
+
+def unflatten(columns: Sequence[Column]) -> list[pa.Field]:
+    """The inverse of `flatten`: top-level fields with their struct children."""
+    children: dict[int, list[int]] = {}
+    for position, column in enumerate(columns):
+        children.setdefault(column.parent, []).append(position)
+
+    def field(position: int) -> pa.Field:
+        column = columns[position]
+        kind = column.type
+        if pa.types.is_struct(kind):
+            kind = pa.struct([field(child) for child in children.get(position, ())])
+        return pa.field(column.name, kind, column.nullable, column.metadata)
+
+    return [field(position) for position in children.get(-1, ())]
+
+
+def split(arrays: Sequence[pa.Array]) -> list[pa.Array]:
+    """The columns' arrays of top-level arrays, in the order of `flatten`.
+
+    A child cell under a null struct is null, whatever the child's array held there.
+    """
+    return [column for array in arrays for column in _split(array)]
+
+
+def _split(array: pa.Array) -> Iterator[pa.Array]:
+    if not pa.types.is_struct(array.type):
+        yield array
+        return
+    validity = array.buffers()[0] if array.null_count else None
+    yield pa.Array.from_buffers(BARE_STRUCT, len(array), [validity], offset=array.offset if validity else 0)
+    for child in array.flatten():
+        yield from _split(child)
+
+
+def join(kind: pa.StructType, validity: pa.Array, children: Sequence[pa.Array]) -> pa.Array:
+    """A struct array from its validity column and its children, as read from their columns."""
+    kept = [child if field.nullable else _without_validity(child) for field, child in zip(kind, children, strict=True)]
+    if validity.null_count == 0:
+        return pa.Array.from_buffers(kind, len(validity), [None], children=kept)
+    aligned = validity if validity.offset == 0 else _unsliced(validity)
+    return pa.Array.from_buffers(
+        kind, len(aligned), [aligned.buffers()[0]], null_count=aligned.null_count, children=kept
+    )
+
+
+def _without_validity(array: pa.Array) -> pa.Array:
+    """A child that may not be null, under a parent that may: its cells under null parents stay, unseen."""
+    if array.null_count == 0 or pa.types.is_null(array.type):
+        return array
+    if isinstance(array, pa.ExtensionArray):
+        return pa.ExtensionArray.from_storage(array.type, _without_validity(array.storage))
+    if isinstance(array, pa.DictionaryArray):
+        return pa.DictionaryArray.from_arrays(
+            _without_validity(array.indices), array.dictionary, ordered=array.type.ordered
+        )
+    children = child_arrays(array)
+    own = array.buffers()[1 : array.type.num_buffers]
+    return pa.Array.from_buffers(
+        array.type, len(array), [None, *own], null_count=0, offset=array.offset, children=children
+    )
+
+
+def child_arrays(array: pa.Array) -> list[pa.Array]:
+    """The child arrays of a list, fixed-size list, map or struct, without regard to its offset; else []."""
+    t = pa.types
+    if t.is_struct(array.type):
+        whole = array if array.offset == 0 else _unsliced(array)
+        return [whole.field(i) for i in range(array.type.num_fields)]
+    if t.is_map(array.type):
+        fields = [array.type.key_field, array.type.item_field]
+        return [pa.StructArray.from_arrays([array.keys, array.items], fields=fields)]
+    if t.is_list(array.type) or t.is_large_list(array.type) or t.is_fixed_size_list(array.type):
+        return [array.values]
+    return []
+
+
+def _unsliced(array: pa.Array) -> pa.Array:
+    # Copying a slice brings its offset back to zero.
+    return pa.concat_arrays([array])

@@ -1,0 +1,287 @@
+"""The fixed parts of a data file (format_spec/file.md). Pure: bytes in, values out.
+
+    head 64 | pages … | column metadata … | directory (64 a column) | file metadata JSON | tail 64
+
+    column metadata: fences u64 x (pages + 1) | page entries 64 x pages | headers | zone entries | field JSON
+    header (one a page): u32 length | description JSON | zero padding to 4 | u32 block checksum x blocks
+
+All integers little-endian. A record ends in the low 32 bits of the XXH3-64 of the bytes before.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+import xxhash
+
+from lance_like.errors import Corrupt, Unsupported
+from lance_like.typing_ import Bytes, Json
+from lance_like.version import FORMAT_VERSION
+
+MAGIC = b"LNLK"
+HEAD_NBYTES = 64
+TAIL_NBYTES = 64
+RECORD_NBYTES = 64
+CHECKSUM_XXH3 = 1
+# What the first request of a reader fetches: the tail, the file metadata and the directory of about 60 columns.
+FIRST_READ_NBYTES = 4096
+MAX_COLUMNS = 1_000_000
+ZONE_ROWS = 8192
+
+_HEAD = struct.Struct("<4sI56x")
+_TAIL = struct.Struct("<QQIIII16sII")
+_COLUMN = struct.Struct("<QQQIIIiHHIIII")
+
+PAGE_ENTRY = np.dtype(
+    [
+        ("offset", "<u8"),
+        ("nbytes", "<u8"),
+        ("first_row", "<u8"),
+        ("header_offset", "<u8"),
+        ("header_sum", "<u8"),
+        ("header_nbytes", "<u4"),
+        ("num_rows", "<u4"),
+        ("num_blocks", "<u4"),
+        ("block_log2", "<u4"),
+        ("reserved", "<u4"),
+        ("sum", "<u4"),
+    ]
+)
+
+
+def sum32(data: bytes | memoryview | Bytes) -> int:
+    """The low 32 bits of the XXH3-64 of some bytes."""
+    return xxhash.xxh3_64_intdigest(data) & 0xFFFFFFFF
+
+
+def sum64(data: bytes | memoryview | Bytes) -> int:
+    """The XXH3-64 of some bytes."""
+    return xxhash.xxh3_64_intdigest(data)
+
+
+def parse_json(data: bytes, where: str) -> Json:
+    """json.loads, with our error. Raises Corrupt."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Corrupt(f"metadata is not JSON: {error}", kind="json", where=where) from error
+
+
+def pack_head() -> bytes:
+    """The first 64 bytes: they name the kind of file and are never needed to read it."""
+    return _HEAD.pack(MAGIC, FORMAT_VERSION)
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The last 64 bytes: where the directory is. uuid: 16 random bytes, different in every file."""
+
+    directory_offset: int
+    num_rows: int
+    num_columns: int
+    metadata_nbytes: int
+    metadata_sum: int
+    uuid: bytes
+
+    def pack(self) -> bytes:
+        body = _TAIL.pack(
+            self.directory_offset,
+            self.num_rows,
+            self.num_columns,
+            self.metadata_nbytes,
+            self.metadata_sum,
+            CHECKSUM_XXH3,
+            self.uuid,
+            FORMAT_VERSION,
+            0,
+        )
+        return body + struct.pack("<I", sum32(body)) + MAGIC
+
+    @property
+    def metadata_offset(self) -> int:
+        return self.directory_offset + RECORD_NBYTES * self.num_columns
+
+
+def unpack_tail(data: bytes, nbytes: int, where: str) -> Tail:
+    """Check and read the last 64 bytes of a file of nbytes.
+
+    Raises Corrupt, or Unsupported for another format version or checksum.
+    """
+    if len(data) != TAIL_NBYTES or data[-4:] != MAGIC:
+        raise Corrupt(
+            f"the file does not end in {MAGIC!r}: it is truncated or not a data file",
+            kind="magic",
+            where=where,
+        )
+    if sum32(data[:56]) != int.from_bytes(data[56:60], "little"):
+        raise Corrupt("the checksum of the tail does not match", kind="checksum", where=where)
+    fields = _TAIL.unpack_from(data)
+    directory, rows, columns, metadata_nbytes, metadata_sum, checksum, uuid, version, _ = fields
+    if version != FORMAT_VERSION or checksum != CHECKSUM_XXH3:
+        raise Unsupported(
+            f"format version {version} with checksum {checksum} found; this package reads version"
+            f" {FORMAT_VERSION} with checksum {CHECKSUM_XXH3}",
+            kind="format-version",
+            where=where,
+            hint="read it with the release that wrote it, or update lance_like",
+        )
+    tail = Tail(directory, rows, columns, metadata_nbytes, metadata_sum, uuid)
+    if columns > MAX_COLUMNS or tail.metadata_offset + metadata_nbytes + TAIL_NBYTES != nbytes:
+        raise Corrupt(
+            f"{columns:,} columns from byte {directory:,} do not fill the file of {nbytes:,} bytes",
+            kind="length",
+            where=where,
+        )
+    return tail
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnRecord:
+    """Where one column's metadata is.
+
+    offset: of its metadata in the file. parent: position of its parent column, -1 at the top.
+    zone_width: bytes of a minimum or maximum, 0 when the type has none.
+    """
+
+    num_rows: int
+    offset: int
+    headers_nbytes: int
+    num_pages: int
+    num_zones: int
+    field_nbytes: int
+    parent: int
+    zone_width: int
+    zone_rows: int
+    fences_sum: int
+    field_sum: int
+
+    def pack(self) -> bytes:
+        body = _COLUMN.pack(
+            self.num_rows,
+            self.offset,
+            self.headers_nbytes,
+            self.num_pages,
+            self.num_zones,
+            self.field_nbytes,
+            self.parent,
+            self.zone_width,
+            0,
+            self.zone_rows,
+            self.fences_sum,
+            self.field_sum,
+            0,
+        )
+        return body + struct.pack("<I", sum32(body))
+
+    @property
+    def entries_offset(self) -> int:
+        return self.offset + 8 * (self.num_pages + 1)
+
+    @property
+    def headers_offset(self) -> int:
+        return self.entries_offset + PAGE_ENTRY.itemsize * self.num_pages
+
+    @property
+    def zones_offset(self) -> int:
+        return self.headers_offset + self.headers_nbytes
+
+    @property
+    def zone_nbytes(self) -> int:
+        return 32 + 2 * self.zone_width
+
+    @property
+    def field_offset(self) -> int:
+        """Behind the zones and the one entry that sums up the whole column."""
+        return self.zones_offset + self.zone_nbytes * (self.num_zones + 1)
+
+    @property
+    def end(self) -> int:
+        return self.field_offset + self.field_nbytes
+
+
+def unpack_column(data: bytes, tail: Tail, column: int, where: str) -> ColumnRecord:
+    """Check and read one record of the directory. Raises Corrupt."""
+    place = f"{where}, column {column}"
+    if sum32(data[:60]) != int.from_bytes(data[60:64], "little"):
+        raise Corrupt(
+            "the checksum of a directory record does not match",
+            kind="checksum",
+            where=place,
+        )
+    fields = _COLUMN.unpack_from(data)
+    rows, offset, headers, pages, zones, field_nbytes, parent, width, _, zone_rows, fences, field, _ = fields
+    record = ColumnRecord(rows, offset, headers, pages, zones, field_nbytes, parent, width, zone_rows, fences, field)
+    valid = (
+        rows == tail.num_rows
+        and offset >= HEAD_NBYTES
+        and record.end <= tail.directory_offset
+        and -1 <= parent < column
+        and width in (0, 8, 16, 32)
+        and zone_rows > 0
+        and zones == -(-rows // zone_rows)
+        and (pages > 0) == (rows > 0)
+    )
+    if not valid:
+        raise Corrupt(f"a directory record is impossible: {record}", kind="directory", where=place)
+    return record
+
+
+def pack_entries(entries: np.ndarray) -> bytes:
+    """Page entries as bytes, each with its checksum."""
+    data = bytearray(entries.tobytes())
+    for end in range(RECORD_NBYTES, len(data) + 1, RECORD_NBYTES):
+        body = memoryview(data)[end - RECORD_NBYTES : end - 4]
+        data[end - 4 : end] = sum32(body).to_bytes(4, "little")
+    return bytes(data)
+
+
+def unpack_entries(data: Bytes, record: ColumnRecord, where: str) -> np.ndarray:
+    """Check and read some page entries of a column. Raises Corrupt."""
+    entries = data.view(PAGE_ENTRY)
+    view = memoryview(data)
+    for index, expected in enumerate(entries["sum"].tolist()):
+        start = index * RECORD_NBYTES
+        if sum32(view[start : start + RECORD_NBYTES - 4]) != expected:
+            raise Corrupt("the checksum of a page entry does not match", kind="checksum", where=where)
+    wide = entries.astype([(name, "<u8") for name in PAGE_ENTRY.names or ()])
+    limit = 1 << 53
+    valid = (
+        (wide["offset"] >= HEAD_NBYTES)
+        & (wide["offset"] < limit)
+        & (wide["nbytes"] < limit)
+        & (wide["offset"] + wide["nbytes"] <= record.offset)
+        & (wide["header_offset"] + wide["header_nbytes"] <= record.headers_nbytes)
+        & (wide["block_log2"] >= 6)
+        & (wide["block_log2"] <= 24)
+        & (wide["num_rows"] > 0)
+        & (wide["header_nbytes"] >= 4 * wide["num_blocks"] + 4)
+    )
+    blocks = -(-wide["nbytes"].astype(np.int64) // (1 << np.minimum(wide["block_log2"], 24).astype(np.int64)))
+    if not (valid & (blocks == wide["num_blocks"].astype(np.int64))).all():
+        raise Corrupt("a page entry is impossible", kind="page", where=where)
+    return entries
+
+
+def pack_header(description: bytes, sums: np.ndarray) -> bytes:
+    """The header of one page: its description and the checksums of its blocks."""
+    head = struct.pack("<I", len(description)) + description
+    return head + bytes(-len(head) % 4) + sums.astype("<u4").tobytes()
+
+
+def unpack_header(data: bytes, num_blocks: int, where: str) -> tuple[bytes, np.ndarray]:
+    """The description and the uint32[num_blocks] checksums of a header whose own checksum was verified."""
+    length = int.from_bytes(data[:4], "little")
+    sums_at = -(-(4 + length) // 4) * 4
+    if sums_at + 4 * num_blocks != len(data):
+        raise Corrupt("a page header has the wrong length", kind="length", where=where)
+    return data[4 : 4 + length], np.frombuffer(data, "<u4", count=num_blocks, offset=sums_at)
+
+
+def block_sums(page: Bytes, block_log2: int) -> np.ndarray:
+    """uint32 checksums of the blocks of a page; the last block may be short."""
+    view, size = memoryview(page), 1 << block_log2
+    digest = xxhash.xxh3_64_intdigest
+    return np.array([digest(view[start : start + size]) & 0xFFFFFFFF for start in range(0, len(view), size)], "<u4")

@@ -1,0 +1,173 @@
+"""Reading one data file as conversations: plan, ask, check, decode. Nothing here does I/O.
+
+A file opens with its last 4 KiB; a column with its fences and page entries; a page with its header. Each is
+read once, kept, and checked when it is read. Blocks of page bytes are checked when first touched and
+remembered (format_spec/file.md, "Checksums").
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.encodings.base import together
+from lance_like.errors import Corrupt
+from lance_like.file.columns import Column, unflatten
+from lance_like.file.layout import (
+    FIRST_READ_NBYTES,
+    HEAD_NBYTES,
+    RECORD_NBYTES,
+    TAIL_NBYTES,
+    ColumnRecord,
+    Tail,
+    parse_json,
+    sum32,
+    sum64,
+    unpack_column,
+    unpack_tail,
+)
+from lance_like.file.pages import ColumnPages
+from lance_like.file.stats import Zones, unpack_zones
+from lance_like.file.types import metadata_from_json, type_from_json
+from lance_like.typing_ import Bytes, Conversation, Int64s, Json
+
+
+class FileReader:
+    """One open file. Make it by running `open_file`."""
+
+    def __init__(self, where: str, nbytes: int, tail: Tail, end: Bytes, *, verify: bool) -> None:
+        self.where = where
+        self.nbytes = nbytes
+        self.tail = tail
+        self._end = end
+        self._verify = verify
+        self._records: dict[int, ColumnRecord] = {}
+        self._pages: dict[int, ColumnPages] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def num_rows(self) -> int:
+        return self.tail.num_rows
+
+    @property
+    def num_columns(self) -> int:
+        return self.tail.num_columns
+
+    def read_rows(self, column: int, kind: pa.DataType, rows: Int64s) -> Conversation[pa.Array]:
+        """Some rows of a column, in the order asked.
+
+        rows: int64[n], 0 <= row < num_rows, any order, repeats allowed. kind: the column's type.
+        Cost: 1 round once the pages touched are open, 2 for variable-width columns, 1 more a list level.
+        """
+        pages = yield from self.pages(column, kind)
+        return (yield from pages.read_rows(rows))
+
+    def read_span(self, column: int, kind: pa.DataType, start: int, end: int) -> Conversation[list[pa.Array]]:
+        """A run of rows of a column, an array a page; without a copy where the encoding is plain."""
+        pages = yield from self.pages(column, kind)
+        return (yield from pages.read_span(start, end))
+
+    def pages(self, column: int, kind: pa.DataType) -> Conversation[ColumnPages]:
+        """The pages of a column; kept after the first call."""
+        found = self._pages.get(column)
+        if found is None:
+            record = yield from self._record(column)
+            opened = yield from ColumnPages.open(f"{self.where}, column {column}", kind, record, verify=self._verify)
+            with self._lock:
+                found = self._pages.setdefault(column, opened)
+        return found
+
+    def zones(self, column: int, kind: pa.DataType) -> Conversation[Zones]:
+        """The statistics of every zone of a column."""
+        record = yield from self._record(column)
+        end = record.zones_offset + record.zone_nbytes * record.num_zones
+        data = yield from self._bytes(record.zones_offset, end)
+        return unpack_zones(data, kind, record, f"{self.where}, column {column}")
+
+    def field(self, column: int) -> Conversation[Column]:
+        """The name, type, nullability and metadata of a column, as the file itself records them."""
+        record = yield from self._record(column)
+        data = yield from self._bytes(record.field_offset, record.end)
+        place = f"{self.where}, column {column}"
+        if sum32(data) != record.field_sum:
+            raise Corrupt("the checksum of a field does not match", kind="checksum", where=place)
+        body = parse_json(data.tobytes(), place)
+        valid = isinstance(body, dict) and {"name", "type", "nullable"} <= body.keys()
+        if not valid or not isinstance(body["name"], str) or not isinstance(body["nullable"], bool):
+            raise Corrupt(f"{body!r:.80} is not a field", kind="field", where=place)
+        metadata = metadata_from_json(body["metadata"]) if "metadata" in body else None
+        return Column(body["name"], type_from_json(body["type"]), body["nullable"], metadata, record.parent)
+
+    def schema(self) -> Conversation[pa.Schema]:
+        """The schema that the file itself records. Cost: one read a column."""
+        columns = yield from together([self.field(column) for column in range(self.num_columns)])
+        body = yield from self._file_metadata()
+        return pa.schema(unflatten(columns), metadata_from_json(body.get("metadata", [])) or None)
+
+    def _file_metadata(self) -> Conversation[dict[str, Json]]:
+        start = self.tail.metadata_offset
+        data = yield from self._bytes(start, start + self.tail.metadata_nbytes)
+        if sum32(data) != self.tail.metadata_sum:
+            raise Corrupt("the checksum of the file metadata does not match", kind="checksum", where=self.where)
+        body = parse_json(data.tobytes(), self.where)
+        if not isinstance(body, dict):
+            raise Corrupt("the file metadata is not an object", kind="metadata", where=self.where)
+        return body
+
+    def _record(self, column: int) -> Conversation[ColumnRecord]:
+        record = self._records.get(column)
+        if record is None:
+            if not 0 <= column < self.num_columns:
+                raise Corrupt(f"column {column} of {self.num_columns} is asked for", kind="directory", where=self.where)
+            start = self.tail.directory_offset + RECORD_NBYTES * column
+            data = yield from self._bytes(start, start + RECORD_NBYTES)
+            record = self._records[column] = unpack_column(data.tobytes(), self.tail, column, self.where)
+        return record
+
+    def _bytes(self, start: int, end: int) -> Conversation[Bytes]:
+        """Bytes of the metadata, from the end of the file that is already here if it holds them."""
+        here = self.nbytes - len(self._end)
+        if start >= here:
+            return self._end[start - here : end - here]
+        (data,) = yield [(np.array([start]), np.array([end]))]
+        return data
+
+
+def open_file(where: str, nbytes: int, *, tail: int | None = None, verify: bool = True) -> Conversation[FileReader]:
+    """Open a file of nbytes. Cost: 1 round, 4 KiB.
+
+    where: its name in errors. tail: the XXH3-64 of its last 64 bytes if its owner recorded that.
+    verify: check the blocks of pages when first touched; metadata is always checked.
+    Raises Corrupt when the tail is damaged, or is not the one recorded.
+    """
+    if nbytes < HEAD_NBYTES + TAIL_NBYTES:
+        raise Corrupt(f"{nbytes} bytes are too few for a data file", kind="truncated", where=where)
+    first = max(0, nbytes - FIRST_READ_NBYTES)
+    (end,) = yield [(np.array([first]), np.array([nbytes]))]
+    last = end[-TAIL_NBYTES:].tobytes()
+    parsed = unpack_tail(last, nbytes, where)
+    if tail is not None and sum64(last) != tail:
+        raise Corrupt(
+            "this is not the file that the table recorded: its tail differs",
+            kind="identity",
+            where=where,
+            hint="another data file was put in its place; restore the original",
+        )
+    return FileReader(where, nbytes, parsed, end.copy(), verify=verify)
+
+
+def read_table(reader: FileReader, columns: Sequence[int] | None = None) -> Conversation[list[list[pa.Array]]]:
+    """Whole columns of a file by the types it records itself: one list of arrays a column."""
+    chosen = range(reader.num_columns) if columns is None else columns
+    fields = yield from together([reader.field(column) for column in chosen])
+    return (
+        yield from together(
+            [
+                reader.read_span(column, field.type, 0, reader.num_rows)
+                for column, field in zip(chosen, fields, strict=True)
+            ]
+        )
+    )

@@ -1,0 +1,279 @@
+"""Zone statistics: bounds and counts of every 8,192 rows of a column (format_spec/file.md, "Zones").
+
+A zone entry is u64 nulls | u64 NaNs | u16 minimum length | u16 maximum length | u8 flags | 3 zero |
+minimum [width] | maximum [width] | u32 zero | u32 checksum. Minimum and maximum ignore nulls and NaN.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lance_like.encodings.physical import flat_array, flat_bytes, flat_width, is_variable, storage_of
+from lance_like.errors import Corrupt
+from lance_like.file.layout import ZONE_ROWS, ColumnRecord, sum32
+from lance_like.typing_ import Bytes, Int64s
+
+HAS_MIN, HAS_MAX, MIN_TRUNCATED, MAX_TRUNCATED = 1, 2, 4, 8
+_TEXT_WIDTH = 32
+_HEAD = struct.Struct("<QQHHB3x")
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneEntry:
+    """Bounds and counts of some rows of one column. min, max: the value's bytes (spec, "Zones"); None: unknown."""
+
+    null_count: int
+    nan_count: int
+    min: bytes | None
+    max: bytes | None
+    flags: int
+
+    def pack(self, width: int) -> bytes:
+        low, high = self.min or b"", self.max or b""
+        body = _HEAD.pack(self.null_count, self.nan_count, len(low), len(high), self.flags)
+        body += low.ljust(width, b"\0") + high.ljust(width, b"\0") + bytes(4)
+        return body + sum32(body).to_bytes(4, "little")
+
+
+def zone_width(kind: pa.DataType) -> int:
+    """Bytes kept of a minimum or maximum: 0 for types without an order here (lists, structs, intervals, …)."""
+    kind = storage_of(kind)
+    t = pa.types
+    if is_variable(kind) or t.is_fixed_size_binary(kind):
+        return _TEXT_WIDTH
+    if t.is_boolean(kind):
+        return 8
+    if t.is_nested(kind) or t.is_interval(kind) or t.is_dictionary(kind) or t.is_null(kind):
+        return 0
+    width = flat_width(kind) or 0
+    if t.is_decimal(kind):
+        return width if width >= 16 else 0
+    return 8 if width <= 8 else 0
+
+
+@dataclass
+class _Open:
+    """A zone that is still being filled."""
+
+    rows: int = 0
+    null_count: int = 0
+    nan_count: int = 0
+    low: pa.Scalar | None = None
+    high: pa.Scalar | None = None
+
+
+class ZoneBuilder:
+    """Collects the statistics of one column while its pages are cut."""
+
+    def __init__(self, kind: pa.DataType) -> None:
+        self.kind = storage_of(kind)
+        self.width = zone_width(kind)
+        self._open = _Open()
+        self._total = _Open()
+        self._entries: list[ZoneEntry] = []
+
+    def add(self, array: pa.Array) -> None:
+        """Count the next rows of the column."""
+        if isinstance(array, pa.ExtensionArray):
+            array = array.storage
+        position = 0
+        while position < len(array):
+            part = array.slice(position, ZONE_ROWS - self._open.rows)
+            self._count(part)
+            position += len(part)
+            if self._open.rows == ZONE_ROWS:
+                self._close()
+
+    def finish(self) -> tuple[list[ZoneEntry], ZoneEntry]:
+        """The entries of all zones, and the one of the whole column."""
+        if self._open.rows:
+            self._close()
+        return self._entries, self._entry(self._total)
+
+    def _count(self, part: pa.Array) -> None:
+        zone = self._open
+        zone.rows += len(part)
+        zone.null_count += part.null_count
+        if pa.types.is_floating(self.kind):
+            zone.nan_count += _count_nan(part)
+        if self.width and part.null_count < len(part):
+            low, high = _min_max(part)
+            _widen(zone, low, high)
+
+    def _close(self) -> None:
+        zone, total = self._open, self._total
+        self._entries.append(self._entry(zone))
+        total.rows += zone.rows
+        total.null_count += zone.null_count
+        total.nan_count += zone.nan_count
+        _widen(total, zone.low, zone.high)
+        self._open = _Open()
+
+    def _bytes(self, value: pa.Scalar) -> bytes:
+        return _bytes_of_scalar(value.cast(self.kind) if pa.types.is_float16(self.kind) else value)
+
+    def _entry(self, zone: _Open) -> ZoneEntry:
+        if zone.low is None or zone.high is None:
+            return ZoneEntry(zone.null_count, zone.nan_count, None, None, 0)
+        low, high = self._bytes(zone.low), self._bytes(zone.high)
+        flags = HAS_MIN | HAS_MAX
+        if self.width == _TEXT_WIDTH and not pa.types.is_decimal(self.kind):
+            text = pa.types.is_string(self.kind) or pa.types.is_large_string(self.kind)
+            if len(low) > self.width:
+                low, flags = _cut(low, text), flags | MIN_TRUNCATED
+            if len(high) > self.width:
+                above = _above(_cut(high, text), text)
+                flags = flags | MAX_TRUNCATED if above is not None else flags & ~HAS_MAX
+                high = above
+        return ZoneEntry(zone.null_count, zone.nan_count, low, high, flags)
+
+
+def _bytes_of_scalar(value: pa.Scalar) -> bytes:
+    if pa.types.is_boolean(value.type):
+        return bytes([value.as_py()])
+    if is_variable(value.type) or pa.types.is_fixed_size_binary(value.type):
+        return value.as_buffer().to_pybytes()
+    data = flat_bytes(pa.repeat(value, 1))
+    assert data is not None
+    return data.tobytes()
+
+
+def _widen(zone: _Open, low: pa.Scalar | None, high: pa.Scalar | None) -> None:
+    if low is not None and (zone.low is None or _less(low, zone.low)):
+        zone.low = low
+    if high is not None and (zone.high is None or _less(zone.high, high)):
+        zone.high = high
+
+
+def _less(a: pa.Scalar, b: pa.Scalar) -> bool:
+    return bool(pc.less(a, b).as_py())
+
+
+def _count_nan(part: pa.Array) -> int:
+    values = part.cast(pa.float32()) if pa.types.is_float16(part.type) else part
+    return pc.sum(pc.is_nan(values)).as_py() or 0
+
+
+def _min_max(part: pa.Array) -> tuple[pa.Scalar | None, pa.Scalar | None]:
+    """The bounds of an array, in a type that can be compared: float32 for halves, int64 for durations."""
+    kind = part.type
+    if pa.types.is_float16(kind):
+        part = part.cast(pa.float32())
+    elif pa.types.is_duration(kind):
+        part = part.view(pa.int64())
+    both = pc.min_max(part)
+    low, high = both["min"], both["max"]
+    if pa.types.is_floating(kind) and low.as_py() != low.as_py():
+        return None, None
+    return low, high
+
+
+def _cut(value: bytes, text: bool) -> bytes:
+    """A prefix of at most 32 bytes; of text, whole characters only."""
+    prefix = value[:_TEXT_WIDTH]
+    return prefix.decode("utf-8", "ignore").encode() if text else prefix
+
+
+def _above(prefix: bytes, text: bool) -> bytes | None:
+    """The shortest value above everything that begins with the prefix; None when there is none."""
+    if not text:
+        kept = prefix.rstrip(b"\xff")
+        return kept[:-1] + bytes([kept[-1] + 1]) if kept else None
+    points = [ord(mark) for mark in prefix.decode()]
+    while points:
+        last = points.pop() + 1
+        last = 0xE000 if last == 0xD800 else last
+        if last <= 0x10FFFF:
+            above = "".join(map(chr, [*points, last])).encode()
+            if len(above) <= _TEXT_WIDTH:
+                return above
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Zones:
+    """Statistics of consecutive zones of one column.
+
+    rows, nulls, nans: int64[n]. mins, maxs: arrays of the column's type, null where unknown; bounds, not
+    always values of the column.
+    """
+
+    rows: Int64s
+    nulls: Int64s
+    nans: Int64s
+    mins: pa.Array
+    maxs: pa.Array
+
+
+def unpack_zones(data: Bytes, kind: pa.DataType, record: ColumnRecord, where: str) -> Zones:
+    """Check and read all zone entries of a column (without the one that sums it up). Raises Corrupt."""
+    kind = storage_of(kind)
+    width = record.zone_width
+    if width not in (0, zone_width(kind)):
+        raise Corrupt(f"zones of {width} bytes do not fit the type {kind}", kind="zones", where=where)
+    size, view = record.zone_nbytes, memoryview(data)
+    entry = np.dtype(
+        [
+            ("nulls", "<u8"),
+            ("nans", "<u8"),
+            ("min_len", "<u2"),
+            ("max_len", "<u2"),
+            ("flags", "u1"),
+            ("pad", "V3"),
+            ("min", "u1", (width,)),
+            ("max", "u1", (width,)),
+            ("zero", "<u4"),
+            ("sum", "<u4"),
+        ]
+    )
+    entries = data.view(entry)
+    for index, expected in enumerate(entries["sum"].tolist()):
+        if sum32(view[index * size : (index + 1) * size - 4]) != expected:
+            raise Corrupt("the checksum of a zone entry does not match", kind="checksum", where=where)
+    rows = np.full(len(entries), record.zone_rows, np.int64)
+    if len(rows):
+        rows[-1] = record.num_rows - record.zone_rows * (len(rows) - 1)
+    has_min, has_max = (entries["flags"] & HAS_MIN) != 0, (entries["flags"] & HAS_MAX) != 0
+    return Zones(
+        rows,
+        entries["nulls"].astype(np.int64),
+        entries["nans"].astype(np.int64),
+        _bound_array(kind, entries["min"], entries["min_len"], has_min, where),
+        _bound_array(kind, entries["max"], entries["max_len"], has_max, where),
+    )
+
+
+def _bound_array(kind: pa.DataType, values: np.ndarray, lengths: np.ndarray, known: np.ndarray, where: str) -> pa.Array:
+    count, width = values.shape
+    if width == 0 or count == 0:
+        return pa.nulls(count, kind)
+    lengths = np.where(known, lengths, 0).astype(np.int64)
+    if (lengths > width).any():
+        raise Corrupt("a zone entry has an impossible length", kind="zones", where=where)
+    if pa.types.is_boolean(kind):
+        return pa.array(values[:, 0] != 0, mask=~known)
+    if is_variable(kind) or pa.types.is_fixed_size_binary(kind):
+        data = np.ascontiguousarray(values)[np.arange(width) < lengths[:, None]]
+        offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+        whole = pa.Array.from_buffers(pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+        bounds = pc.if_else(pa.array(known), whole, pa.scalar(None, pa.large_binary()))
+        return bounds.cast(pa.binary() if pa.types.is_fixed_size_binary(kind) else kind)
+    bare = flat_array(kind, np.ascontiguousarray(values[:, : flat_width(kind)]).reshape(-1), count)
+    return pc.if_else(pa.array(known), bare, pa.scalar(None, kind))
+
+
+def bounds_array(kind: pa.DataType, values: Sequence[bytes | None]) -> pa.Array:
+    """Minima or maxima as an owner of files keeps them, as an array of the type; None = unknown."""
+    kind = storage_of(kind)
+    width = zone_width(kind)
+    known = np.array([value is not None for value in values], bool)
+    lengths = np.array([len(value or b"") for value in values], np.int64)
+    cells = b"".join((value or b"")[:width].ljust(width, b"\0") for value in values)
+    table = np.frombuffer(cells, np.uint8).reshape(len(values), width)
+    return _bound_array(kind, table, lengths, known, "the manifest")

@@ -1,0 +1,223 @@
+"""Arrow types as JSON and back (format_spec/types.md).
+
+A type is a string ("int64"), or an object whose "t" names it and whose other members are its parameters.
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+
+from lance_like.errors import Corrupt, Unsupported
+from lance_like.typing_ import Json
+
+MAX_DEPTH = 64
+
+_SIMPLE: dict[str, pa.DataType] = {
+    str(t): t
+    for t in (
+        *(pa.null(), pa.bool_(), pa.int8(), pa.int16(), pa.int32(), pa.int64()),
+        *(pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64(), pa.month_day_nano_interval()),
+        *(pa.string(), pa.large_string(), pa.binary(), pa.large_binary()),
+    )
+} | {
+    "float16": pa.float16(),
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+    "date32": pa.date32(),
+    "date64": pa.date64(),
+}
+_SIMPLE_NAMES = {t: name for name, t in _SIMPLE.items()}
+_DECIMALS = {
+    name: getattr(pa, name) for name in ("decimal32", "decimal64", "decimal128", "decimal256") if hasattr(pa, name)
+}
+_UNITS = ("s", "ms", "us", "ns")
+
+
+def type_to_json(data_type: pa.DataType) -> Json:
+    """A type as JSON. Raises Unsupported, naming it, for a type that cannot be stored."""
+    if data_type in _SIMPLE_NAMES:
+        return _SIMPLE_NAMES[data_type]
+    if isinstance(data_type, pa.BaseExtensionType):
+        return _extension_to_json(data_type)
+    t = pa.types
+    if t.is_timestamp(data_type):
+        zone = {} if data_type.tz is None else {"tz": data_type.tz}
+        return {"t": "timestamp", "unit": data_type.unit, **zone}
+    if t.is_time32(data_type) or t.is_time64(data_type) or t.is_duration(data_type):
+        name = "duration" if t.is_duration(data_type) else f"time{data_type.bit_width}"
+        return {"t": name, "unit": data_type.unit}
+    if t.is_decimal(data_type):
+        name = f"decimal{data_type.bit_width}"
+        return {"t": name, "precision": data_type.precision, "scale": data_type.scale}
+    if t.is_fixed_size_binary(data_type):
+        return {"t": "fixed_size_binary", "size": data_type.byte_width}
+    if t.is_map(data_type):
+        parts = [field_to_json(data_type.key_field), field_to_json(data_type.item_field)]
+        return {"t": "map", "fields": parts, "sorted": data_type.keys_sorted}
+    if t.is_fixed_size_list(data_type):
+        return {
+            "t": "fixed_size_list",
+            "size": data_type.list_size,
+            "item": field_to_json(data_type.value_field),
+        }
+    if t.is_list(data_type) or t.is_large_list(data_type):
+        name = "large_list" if t.is_large_list(data_type) else "list"
+        return {"t": name, "item": field_to_json(data_type.value_field)}
+    if t.is_struct(data_type):
+        return {"t": "struct", "fields": [field_to_json(field) for field in data_type]}
+    if t.is_dictionary(data_type):
+        return {
+            "t": "dictionary",
+            "index": type_to_json(data_type.index_type),
+            "value": type_to_json(data_type.value_type),
+            "ordered": data_type.ordered,
+        }
+    raise Unsupported(f"the type {data_type} cannot be stored yet", kind="type", hint="cast the column to another type")
+
+
+def field_to_json(field: pa.Field) -> Json:
+    """A field as JSON: name, type, nullable, and its metadata in base64 when there is any."""
+    body: dict[str, Json] = {
+        "name": field.name,
+        "type": type_to_json(field.type),
+        "nullable": field.nullable,
+    }
+    if field.metadata:
+        body["metadata"] = metadata_to_json(field.metadata)
+    return body
+
+
+def metadata_to_json(metadata: dict[bytes, bytes]) -> list[list[str]]:
+    """Arrow metadata as ordered pairs of base64 texts, since keys and values may be any bytes."""
+    return [[base64.b64encode(k).decode(), base64.b64encode(v).decode()] for k, v in metadata.items()]
+
+
+def metadata_from_json(value: Json) -> dict[bytes, bytes]:
+    """The inverse of `metadata_to_json`. Raises Corrupt."""
+    try:
+        return {base64.b64decode(k, validate=True): base64.b64decode(v, validate=True) for k, v in value}
+    except (TypeError, ValueError) as error:
+        raise Corrupt(f"metadata is not a list of base64 pairs: {error}", kind="metadata") from error
+
+
+def type_from_json(value: Json, *, depth: int = 0) -> pa.DataType:
+    """The inverse of `type_to_json`.
+
+    Raises Unsupported for a type name this package does not know, Corrupt for a malformed one.
+    """
+    if depth > MAX_DEPTH:
+        raise Corrupt(f"a type is nested deeper than {MAX_DEPTH}", kind="limit")
+    if isinstance(value, str):
+        if value in _SIMPLE:
+            return _SIMPLE[value]
+        raise Unsupported(f"this package does not know the type {value!r}", kind="type")
+    if not isinstance(value, dict) or not isinstance(value.get("t"), str):
+        raise Corrupt(f"{value!r:.80} is not a type", kind="type")
+    build = _BUILD.get(value["t"])
+    if build is None:
+        raise Unsupported(f"this package does not know the type {value['t']!r}", kind="type")
+    try:
+        return build(value, depth + 1)
+    except (KeyError, TypeError, ValueError, OverflowError, pa.ArrowException) as error:
+        if isinstance(error, Corrupt):
+            raise
+        raise Corrupt(f"{value!r:.80} is not a type: {error}", kind="type") from error
+
+
+def field_from_json(value: Json, *, depth: int = 0) -> pa.Field:
+    """The inverse of `field_to_json`. Raises Corrupt or Unsupported."""
+    if (
+        not isinstance(value, dict)
+        or not isinstance(value.get("name"), str)
+        or not isinstance(value.get("nullable"), bool)
+        or "type" not in value
+    ):
+        raise Corrupt(f"{value!r:.80} is not a field", kind="field")
+    metadata = metadata_from_json(value["metadata"]) if "metadata" in value else None
+    return pa.field(value["name"], type_from_json(value["type"], depth=depth), value["nullable"], metadata)
+
+
+def c_metadata(schema: pa.Schema | pa.Field) -> list[tuple[bytes, bytes]]:
+    """The metadata of a schema or field as Arrow's C data interface exports it: ordered, repeated keys kept,
+    and with the two keys that carry an extension type.
+
+    Source: https://arrow.apache.org/docs/format/CDataInterface.html, "The ArrowSchema structure".
+    """
+    capsule = schema.__arrow_c_schema__()
+    pointer = _capsule_pointer(capsule, b"arrow_schema")
+    # struct ArrowSchema { const char* format; const char* name; const char* metadata; … }
+    address = ctypes.cast(pointer, ctypes.POINTER(ctypes.c_void_p))[2]
+    if not address:
+        return []
+    cursor = int(address)
+    texts: list[bytes] = []
+    count = ctypes.c_int32.from_address(cursor).value
+    cursor += 4
+    for _ in range(2 * count):
+        length = ctypes.c_int32.from_address(cursor).value
+        texts.append(ctypes.string_at(cursor + 4, length))
+        cursor += 4 + length
+    return list(zip(texts[0::2], texts[1::2], strict=True))
+
+
+_capsule_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_capsule_pointer.restype = ctypes.c_void_p
+_capsule_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+
+_EXTENSION_NAME = b"ARROW:extension:name"
+_EXTENSION_DATA = b"ARROW:extension:metadata"
+
+
+def _extension_to_json(data_type: pa.BaseExtensionType) -> Json:
+    # Only the export tells the serialised parameters of the extension types that are built into Arrow.
+    exported = dict(c_metadata(pa.field("", data_type)))
+    return {
+        "t": "extension",
+        "name": exported[_EXTENSION_NAME].decode(),
+        "data": base64.b64encode(exported.get(_EXTENSION_DATA, b"")).decode(),
+        "storage": type_to_json(data_type.storage_type),
+    }
+
+
+def _extension_from_json(value: Json, depth: int) -> pa.DataType:
+    storage = type_from_json(value["storage"], depth=depth)
+    data = base64.b64decode(value["data"], validate=True)
+    bare = pa.field("", storage, metadata={_EXTENSION_NAME: value["name"].encode(), _EXTENSION_DATA: data})
+    # Arrow resolves a registered extension when it imports a schema; an unknown one stays its storage type.
+    return pa.ipc.read_schema(pa.schema([bare]).serialize()).field(0).type
+
+
+def _unit(value: Json, allowed: tuple[str, ...] = _UNITS) -> str:
+    if value["unit"] not in allowed:
+        raise ValueError(f"unit {value['unit']!r} is not one of {allowed}")
+    return value["unit"]
+
+
+def _size(value: Json) -> int:
+    if not isinstance(value["size"], int) or not 0 <= value["size"] <= 0x7FFFFFFF:
+        raise ValueError(f"size {value['size']!r}")
+    return value["size"]
+
+
+_BUILD: dict[str, Callable[[Any, int], pa.DataType]] = {
+    "timestamp": lambda v, d: pa.timestamp(_unit(v), v.get("tz")),
+    "time32": lambda v, d: pa.time32(_unit(v, ("s", "ms"))),
+    "time64": lambda v, d: pa.time64(_unit(v, ("us", "ns"))),
+    "duration": lambda v, d: pa.duration(_unit(v)),
+    "fixed_size_binary": lambda v, d: pa.binary(_size(v)),
+    "list": lambda v, d: pa.list_(field_from_json(v["item"], depth=d)),
+    "large_list": lambda v, d: pa.large_list(field_from_json(v["item"], depth=d)),
+    "fixed_size_list": lambda v, d: pa.list_(field_from_json(v["item"], depth=d), _size(v)),
+    "struct": lambda v, d: pa.struct([field_from_json(f, depth=d) for f in v["fields"]]),
+    "map": lambda v, d: pa.map_(*(field_from_json(f, depth=d) for f in v["fields"]), keys_sorted=v["sorted"]),
+    "dictionary": lambda v, d: pa.dictionary(
+        type_from_json(v["index"], depth=d), type_from_json(v["value"], depth=d), v["ordered"]
+    ),
+    "extension": _extension_from_json,
+    **{name: lambda v, d, f=make: f(v["precision"], v["scale"]) for name, make in _DECIMALS.items()},
+}

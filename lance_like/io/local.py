@@ -1,0 +1,259 @@
+"""A store on the local disk: mapped reads, durable writes, publish by hard link.
+
+Reads map each file once, with random advice (a fault reads a page, not the device's read-ahead) and a
+read-ahead hint for large ranges. Writes go to a temporary name beside the final one and are synced, file
+and folder, before and after they get it (format_spec/commit.md, "Durability").
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, NotFound, StorageError
+from lance_like.io.ranges import gather_from
+from lance_like.io.store import check_key
+from lance_like.typing_ import Bytes, Ranges
+
+Durability = Literal["full", "process"]
+
+TEMPORARY = ".tmp-"
+# Files kept mapped: far below the usual limit of 1,024 descriptors, above the fragments of most takes.
+_MAPPED_FILES = 256
+# Below this a fault or two is cheaper than the call that avoids them.
+_READ_AHEAD_FROM = 128 * 1024
+# What one write call is given: the kernel copies it in one go and errors surface early.
+_WRITE_BUFFER = 1 << 20
+
+
+class LocalStore:
+    """Objects as files below one folder.
+
+    root: the folder; made by the first write.
+    durability: "full" syncs every file and folder before a write returns; "process" syncs nothing and
+    survives the death of the process only, not a power cut.
+    """
+
+    def __init__(self, root: str, *, durability: Durability = "full") -> None:
+        if durability not in ("full", "process"):
+            raise InvalidInput(f"durability={durability!r}: expected 'full' or 'process'")
+        self.uri = os.path.abspath(os.path.expanduser(root))
+        self._sync = durability == "full"
+        self._maps: OrderedDict[str, tuple[_Identity, Bytes]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def size(self, key: str) -> int:
+        with _reported(self.uri, key):
+            return os.stat(self._path(key), follow_symlinks=False).st_size
+
+    def gather(self, key: str, asks: Sequence[Ranges]) -> list[Bytes]:
+        data = self._mapped(key)
+        answers: list[Bytes] = []
+        for starts, ends in asks:
+            if len(ends) and int(ends.max()) > len(data):
+                raise Corrupt(
+                    f"a read reaches byte {ends.max():,} of a file of {len(data):,}",
+                    kind="truncated",
+                    where=key,
+                )
+            if len(starts) == 1:
+                _read_ahead(data, int(starts[0]), int(ends[0]))
+            answers.append(gather_from(data, starts, ends))
+        return answers
+
+    def put(self, key: str, chunks: Iterable[bytes | memoryview | Bytes]) -> int:
+        with self._temporary(key) as (path, temporary):
+            nbytes = self._write(temporary, chunks)
+            with _reported(self.uri, key):
+                os.replace(temporary, path)
+                self._sync_folder(os.path.dirname(path))
+        return nbytes
+
+    def put_if_absent(self, key: str, data: bytes) -> None:
+        with self._temporary(key) as (path, temporary):
+            self._write(temporary, [data])
+            with _reported(self.uri, key):
+                os.link(temporary, path)
+                os.unlink(temporary)
+                self._sync_folder(os.path.dirname(path))
+
+    def list(self, prefix: str) -> list[str]:
+        folder = self._path(prefix.rstrip("/")) if prefix.strip("/") else self.uri
+        with _reported(self.uri, prefix):
+            try:
+                with os.scandir(folder) as entries:
+                    names = [e.name + "/" if e.is_dir(follow_symlinks=False) else e.name for e in entries]
+            except FileNotFoundError:
+                return []
+        return sorted(name for name in names if not name.startswith(TEMPORARY))
+
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            with _reported(self.uri, key), suppress(FileNotFoundError):
+                os.unlink(self._path(key))
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"uri": self.uri, "sync": self._sync}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__init__(str(state["uri"]), durability="full" if state["sync"] else "process")
+
+    def _path(self, key: str) -> str:
+        return os.path.join(self.uri, *check_key(key).split("/"))
+
+    def _mapped(self, key: str) -> Bytes:
+        path = self._path(key)
+        with _reported(self.uri, key):
+            # A tag may have been replaced by another process; and a file cut short under its map would kill
+            # the process on the next read of the part that is gone.
+            now = _identity(os.stat(path, follow_symlinks=False))
+            with self._lock:
+                known = self._maps.get(key)
+                if known is not None and known[0] == now:
+                    self._maps.move_to_end(key)
+                    return known[1]
+            identity, data = _map_file(path)
+            with self._lock:
+                self._maps[key] = (identity, data)
+                while len(self._maps) > _MAPPED_FILES:
+                    self._maps.popitem(last=False)
+        return data
+
+    @contextmanager
+    def _temporary(self, key: str) -> Iterator[tuple[str, str]]:
+        path = self._path(key)
+        folder = os.path.dirname(path)
+        temporary = os.path.join(folder, TEMPORARY + uuid.uuid4().hex)
+        with _reported(self.uri, key):
+            self._make_folder(folder)
+        try:
+            yield path, temporary
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+    def _write(self, path: str, chunks: Iterable[bytes | memoryview | Bytes]) -> int:
+        nbytes = 0
+        with _reported(self.uri, path):
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            for chunk in _joined(chunks):
+                with _reported(self.uri, path):
+                    _write_fully(file, chunk)
+                nbytes += len(chunk)
+            if self._sync:
+                with _reported(self.uri, path):
+                    os.fsync(file)
+        except BaseException:
+            with suppress(OSError):
+                os.close(file)
+            raise
+        with _reported(self.uri, path):
+            os.close(file)
+        return nbytes
+
+    def _make_folder(self, folder: str) -> None:
+        if os.path.isdir(folder):
+            return
+        parent = os.path.dirname(folder)
+        if parent != folder:
+            self._make_folder(parent)
+        with suppress(FileExistsError):
+            os.mkdir(folder)
+        self._sync_folder(parent)
+
+    def _sync_folder(self, folder: str) -> None:
+        if not self._sync:
+            return
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+_Identity: TypeAlias = tuple[int, int, int, int]
+
+
+def _identity(status: os.stat_result) -> _Identity:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _map_file(path: str) -> tuple[_Identity, Bytes]:
+    # O_NONBLOCK: opening a FIFO put in the place of a file must not hang.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise Corrupt("this is not a regular file", kind="file-type", where=path)
+        if status.st_size == 0:
+            return _identity(status), np.empty(0, np.uint8)
+        mapped = mmap.mmap(descriptor, status.st_size, prot=mmap.PROT_READ)
+    finally:
+        os.close(descriptor)
+    mapped.madvise(mmap.MADV_RANDOM)
+    return _identity(status), np.frombuffer(mapped, np.uint8)
+
+
+def _read_ahead(data: Bytes, start: int, end: int) -> None:
+    if end - start >= _READ_AHEAD_FROM and isinstance(data.base, memoryview):
+        first = start - start % mmap.PAGESIZE
+        mapped = data.base.obj
+        if isinstance(mapped, mmap.mmap):
+            mapped.madvise(mmap.MADV_WILLNEED, first, end - first)
+
+
+def _joined(chunks: Iterable[bytes | memoryview | Bytes]) -> Iterator[memoryview]:
+    """Small chunks joined to a write buffer, large ones as they are."""
+    waiting: list[memoryview] = []
+    nbytes = 0
+    for chunk in chunks:
+        view = memoryview(chunk).cast("B")
+        if nbytes + len(view) > _WRITE_BUFFER and waiting:
+            yield memoryview(b"".join(waiting))
+            waiting, nbytes = [], 0
+        if len(view) >= _WRITE_BUFFER:
+            yield view
+        else:
+            waiting.append(view)
+            nbytes += len(view)
+    if waiting:
+        yield memoryview(b"".join(waiting))
+
+
+def _write_fully(descriptor: int, data: memoryview) -> None:
+    while len(data):
+        data = data[os.write(descriptor, data) :]
+
+
+@contextmanager
+def _reported(root: str, key: str) -> Iterator[None]:
+    """Turn the errors of the operating system into ours, with the place."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFound(f"{key!r} does not exist", kind="object", where=root) from error
+    except FileExistsError as error:
+        raise AlreadyExists(f"{key!r} exists", kind="taken", where=root) from error
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        if error.errno == errno.ELOOP:
+            raise Corrupt("this is a symbolic link, not a file", kind="file-type", where=key) from error
+        failure = StorageError(f"{error.strerror or error}", kind="storage", where=os.path.join(root, key))
+        failure.errno = error.errno
+        raise failure from error
+
+
+__all__ = ["Durability", "LocalStore"]

@@ -1,0 +1,66 @@
+"""A store in memory: for tests, and for tables that need not outlive the process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from lance_like.errors import AlreadyExists, Corrupt, NotFound
+from lance_like.io.ranges import gather_from
+from lance_like.io.store import check_key
+from lance_like.typing_ import Bytes, Ranges
+
+
+class MemoryStore:
+    """Objects in a dict, shared by every thread that holds this store."""
+
+    def __init__(self, name: str = "") -> None:
+        self.uri = f"memory://{name}"
+        self._objects: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+
+    def size(self, key: str) -> int:
+        return len(self._object(key))
+
+    def gather(self, key: str, asks: Sequence[Ranges]) -> list[Bytes]:
+        data = np.frombuffer(self._object(key), np.uint8)
+        for _, ends in asks:
+            if len(ends) and ends.max() > len(data):
+                raise Corrupt(
+                    f"a read reaches byte {ends.max():,} of an object of {len(data):,}",
+                    kind="truncated",
+                    where=key,
+                )
+        return [gather_from(data, starts, ends) for starts, ends in asks]
+
+    def put(self, key: str, chunks: Iterable[bytes | memoryview | Bytes]) -> int:
+        data = b"".join(bytes(chunk) for chunk in chunks)
+        with self._lock:
+            self._objects[check_key(key)] = data
+        return len(data)
+
+    def put_if_absent(self, key: str, data: bytes) -> None:
+        with self._lock:
+            if self._objects.setdefault(check_key(key), data) is not data:
+                raise AlreadyExists(f"{key!r} exists", kind="taken", where=self.uri)
+
+    def list(self, prefix: str) -> list[str]:
+        folder = prefix.rstrip("/") + "/" if prefix.strip("/") else ""
+        below = [key[len(folder) :] for key in list(self._objects) if key.startswith(folder)]
+        return sorted({head + slash for head, slash, _ in (key.partition("/") for key in below)})
+
+    def delete(self, keys: Iterable[str]) -> None:
+        with self._lock:
+            for key in keys:
+                self._objects.pop(key, None)
+
+    def _object(self, key: str) -> bytes:
+        try:
+            return self._objects[key]
+        except KeyError:
+            raise NotFound(f"{key!r} does not exist", kind="object", where=self.uri) from None
+
+
+__all__ = ["MemoryStore"]

@@ -1,0 +1,57 @@
+"""Arithmetic on byte ranges: pure numpy, no I/O."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.typing_ import Bytes, Int64s, Ranges
+
+
+def lengths_to_offsets(lengths: Int64s) -> Int64s:
+    """int64[n] lengths -> int64[n + 1] offsets."""
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def gather_from(data: Bytes, starts: Int64s, ends: Int64s) -> Bytes:
+    """Copy ranges of data end to end, in the order given; one range is a view, not a copy.
+
+    Cost: one kernel call whatever the number of ranges.
+    """
+    n = len(starts)
+    if n == 0:
+        return np.empty(0, np.uint8)
+    if n == 1:
+        return data[starts[0] : ends[0]]
+    lengths = ends - starts
+    width = int(lengths[0])
+    if (lengths == width).all():
+        return _gather_equal(data, starts, width)
+    # Interleaved [start, end, start, end, …] are the offsets of a binary array whose even slots are the ranges.
+    offsets = np.empty(2 * n + 1, np.int64)
+    offsets[0:-1:2], offsets[1::2] = starts, ends
+    offsets[-1] = len(data)
+    cells = pa.Array.from_buffers(pa.large_binary(), 2 * n, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+    taken = cells.take(pa.array(np.arange(0, 2 * n, 2)))
+    return np.frombuffer(taken.buffers()[2] or b"", np.uint8)[: lengths.sum()]
+
+
+def _gather_equal(data: Bytes, starts: Int64s, width: int) -> Bytes:
+    if width == 0:
+        return np.empty(0, np.uint8)
+    # One void scalar per byte position: fancy indexing copies each range with one memcpy.
+    cells = np.ndarray((len(data) - width + 1,), dtype=np.dtype((np.void, width)), buffer=data, strides=(1,))
+    return cells[starts].view(np.uint8)
+
+
+def coalesce(starts: Int64s, ends: Int64s, *, gap: int) -> Ranges:
+    """Merge ranges, in any order, that lie at most gap bytes apart. Returns ascending ranges."""
+    order = np.argsort(starts, kind="stable")
+    starts, ends = starts[order], np.maximum.accumulate(ends[order])
+    if len(starts) == 0:
+        return starts, ends
+    first = np.flatnonzero(np.concatenate(([True], starts[1:] > ends[:-1] + gap)))
+    last = np.concatenate((first[1:] - 1, [len(starts) - 1]))
+    return starts[first], ends[last]

@@ -1,0 +1,78 @@
+"""The byte interface: what a place that holds datasets must do (format_spec/commit.md, "What a store must do").
+
+Keys are relative paths with '/' between parts. A store never interprets the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from lance_like.errors import InvalidInput
+from lance_like.typing_ import Bytes, Ranges
+
+
+class Store(Protocol):
+    """Six verbs; every one raises StorageError when the place itself fails."""
+
+    @property
+    def uri(self) -> str:
+        """Where this is, in the words of the user; opening it again gives the same store."""
+        ...
+
+    def size(self, key: str) -> int:
+        """The bytes of one object. Raises NotFound."""
+        ...
+
+    def gather(self, key: str, asks: Sequence[Ranges]) -> list[Bytes]:
+        """Read ranges of one object in one round.
+
+        asks: pairs of int64[n] starts and ends, all within the object.
+        Returns one contiguous uint8 buffer an ask, its ranges end to end in the order asked; read-only,
+        and without a copy where the store can (one range of a mapped file).
+        Raises NotFound, or Corrupt when a range reaches past the end of the object.
+        """
+        ...
+
+    def put(self, key: str, chunks: Iterable[bytes | memoryview | Bytes]) -> int:
+        """Write one object whole, replacing what was there; nothing is visible until all is durable.
+
+        Returns its size in bytes. An exception from chunks leaves the old object, or none.
+        """
+        ...
+
+    def put_if_absent(self, key: str, data: bytes) -> None:
+        """Write one object unless the key is taken. Atomic among all writers. Raises AlreadyExists."""
+        ...
+
+    def list(self, prefix: str) -> list[str]:
+        """The names directly below a folder, sorted, folders with a '/' at the end; [] if there is none."""
+        ...
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove objects; a missing one is no error."""
+        ...
+
+
+def check_key(key: str) -> str:
+    """Return the key if it is a relative path of plain parts (format_spec/table.md, "Paths").
+
+    Raises InvalidInput for absolute paths, '..', empty parts, and the characters backslash, colon, NUL, percent.
+    """
+    parts = key.split("/")
+    if any(part in ("", ".", "..") for part in parts) or any(mark in key for mark in "\\:\0%"):
+        raise InvalidInput(f"{key!r} is not a key: expected a relative path of plain parts", kind="path")
+    return key
+
+
+def whole(nbytes: int) -> Ranges:
+    """The one range that covers an object of nbytes."""
+    return np.zeros(1, np.int64), np.full(1, nbytes, np.int64)
+
+
+def read_all(store: Store, key: str) -> bytes:
+    """Read one object whole. Raises NotFound. Cost: 2 requests (its size, its bytes)."""
+    nbytes = store.size(key)
+    return store.gather(key, [whole(nbytes)])[0].tobytes() if nbytes else b""

@@ -1,0 +1,39 @@
+"""From text to a store."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from lance_like.errors import InvalidInput, Unsupported
+from lance_like.io.local import Durability, LocalStore
+from lance_like.io.memory import MemoryStore
+from lance_like.io.store import Store
+
+_MEMORIES: dict[str, MemoryStore] = {}
+
+
+def open_store(uri: str | os.PathLike[str], *, durability: Durability = "full") -> Store:
+    """Open the place a URI names: a path (with ~), file://, or memory://name (this process only).
+
+    Raises Unsupported for another scheme.
+    """
+    text = os.fspath(uri)
+    if not isinstance(text, str) or not text:
+        raise InvalidInput(f"{uri!r} is not a URI: expected a path or a URI as text")
+    scheme = urlsplit(text).scheme if "://" in text else ""
+    if scheme == "":
+        return LocalStore(text, durability=durability)
+    if scheme == "file":
+        return LocalStore(unquote(urlsplit(text).path), durability=durability)
+    if scheme == "memory":
+        return _MEMORIES.setdefault(text, MemoryStore(text.removeprefix("memory://")))
+    raise Unsupported(
+        f"the scheme {scheme!r} of {text!r} has no store; known are plain paths, file:// and memory://",
+        kind="scheme",
+        hint=f"copy the dataset to a local folder such as {str(Path.home() / 'data')!r}",
+    )
+
+
+__all__ = ["open_store"]

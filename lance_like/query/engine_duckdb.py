@@ -1,0 +1,149 @@
+"""The one door to DuckDB: its parser as JSON, and SQL expressions evaluated over one batch.
+
+Each thread of each process has a connection of its own, closed to files, extensions and the caller's variables,
+on one thread and with the time zone UTC, so that an answer depends on nothing but the text and the batch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+import pyarrow as pa
+
+from lance_like._lazy import need
+from lance_like.errors import InvalidInput
+from lance_like.query.expr import fold, quote
+
+_TABLE = "__lance_like_batch"
+_ROW = "__lance_like_row"
+_SETTINGS = (
+    "SET TimeZone = 'UTC'",
+    "SET python_enable_replacements = false",
+    "SET autoinstall_known_extensions = false",
+    "SET autoload_known_extensions = false",
+    "SET enable_external_access = false",
+    "SET threads = 1",
+    "SET lock_configuration = true",
+)
+
+_local = threading.local()
+_of_parents: list[Any] = []
+
+
+def serialize(query: str) -> dict[str, Any]:
+    """Parse a SELECT to DuckDB's JSON tree.
+
+    Returns DuckDB's answer: the tree, or {"error": true, "error_message", "position" (in UTF-8 bytes) ...}.
+    Raises InvalidInput for text that cannot be handed over at all.
+    """
+    return json.loads(_scalar("SELECT json_serialize_sql(?)", query))
+
+
+def deserialize(tree: Mapping[str, Any]) -> str:
+    """Write a tree of `serialize` back as SQL."""
+    return _scalar("SELECT json_deserialize_sql(?)", json.dumps(tree))
+
+
+@lru_cache(maxsize=1)
+def aggregates() -> frozenset[str]:
+    """Name the functions that fold many rows into one, in lower case."""
+    names = "SELECT lower(function_name) FROM duckdb_functions() WHERE function_type"
+    rows = _fetch(f"{names} = 'aggregate' EXCEPT {names} <> 'aggregate'")
+    return frozenset(name for (name,) in rows)
+
+
+def evaluate(expressions: Mapping[str, str], batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Compute one column per expression over the rows of a batch.
+
+    expressions: name of the new column -> SQL expression, as `sql.parse_expressions` lets through.
+    Returns one row per row of the batch, in its order; the types do not depend on the rows.
+    Raises InvalidInput with DuckDB's text, or if the number of rows changed.
+    Cost: about a millisecond per call beyond the work itself.
+    """
+    table = _table_of(batch)
+    wanted = ", ".join(f"({sql}) AS {quote(name)}" for name, sql in expressions.items())
+    connection = _connection()
+    connection.register(_TABLE, table)
+    try:
+        answer = connection.sql(f"SELECT {wanted} FROM {_TABLE}").to_arrow_table()
+    except _duckdb().Error as error:
+        message = f"DuckDB cannot evaluate {', '.join(expressions.values())!r}: {_first_part(error)}"
+        raise InvalidInput(message, kind="filter") from error
+    finally:
+        connection.unregister(_TABLE)
+    if answer.num_rows != batch.num_rows:
+        raise InvalidInput(
+            f"an expression must give one value per row: {batch.num_rows} rows gave {answer.num_rows}, "
+            f"from {', '.join(expressions.values())!r}",
+            kind="filter",
+        )
+    columns = [_one_array(column) for column in answer.columns]
+    return pa.RecordBatch.from_arrays(columns, schema=answer.schema)
+
+
+def _duckdb() -> ModuleType:
+    return need("duckdb")
+
+
+def _connection() -> Any:
+    """Answer this thread's connection; a forked child leaves its parent's alone and opens its own."""
+    pid, connection = getattr(_local, "held", (None, None))
+    if pid != os.getpid():
+        if connection is not None:
+            # Closing a connection whose threads stayed in the parent could wait for them for ever.
+            _of_parents.append(connection)
+        connection = _duckdb().connect(":memory:")
+        for setting in _SETTINGS:
+            connection.execute(setting)
+        _local.held = (os.getpid(), connection)
+    return connection
+
+
+def _fetch(query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    return _connection().execute(query, list(parameters)).fetchall()
+
+
+def _scalar(query: str, argument: str) -> str:
+    try:
+        return _fetch(query, [argument])[0][0]
+    except (_duckdb().Error, UnicodeEncodeError) as error:
+        raise InvalidInput(f"DuckDB cannot parse this: {_first_part(error)}", kind="filter") from error
+
+
+def _first_part(error: Exception) -> str:
+    """Keep what is wrong; leave out DuckDB's quotation of a statement that the caller did not write."""
+    return str(error).partition("\n\nLINE ")[0].strip()
+
+
+def _table_of(batch: pa.RecordBatch) -> pa.Table:
+    """Make a batch something that DuckDB reads without renaming or refusing a column.
+
+    Raises InvalidInput for two names that differ only by case: DuckDB would answer from one for both.
+    """
+    seen = Counter(fold(name) for name in batch.schema.names)
+    twice = [name for name in batch.schema.names if seen[fold(name)] > 1]
+    if twice:
+        raise InvalidInput(f"columns {twice!r} are one name to DuckDB, which ignores case", kind="filter")
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    for name, column in columns.items():
+        if pa.types.is_float16(column.type):
+            columns[name] = column.cast(pa.float32())
+    if not columns:
+        columns[_ROW] = pa.nulls(batch.num_rows, pa.int8())
+    return pa.table(columns)
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.nulls(0, column.type)
+
+
+__all__ = ["aggregates", "deserialize", "evaluate", "serialize"]

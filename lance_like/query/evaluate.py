@@ -1,0 +1,317 @@
+"""Rows that pass a filter: a bound condition over one batch, by pyarrow's functions, by DuckDB where needed.
+
+Cheap conditions of an AND are evaluated over all rows, dear ones only over the rows that are left; of an OR, only
+over the rows that have not passed yet. The meaning is DuckDB's: NaN equals itself and is above every number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lance_like.errors import InvalidInput
+from lance_like.query import arrow_expr, engine_duckdb, sql
+from lance_like.query.expr import (
+    And,
+    ArrowOpaque,
+    BoolColumn,
+    Compare,
+    Expr,
+    In,
+    IsNull,
+    Like,
+    Literal,
+    Not,
+    Opaque,
+    Or,
+    Path,
+    Wild,
+    bind,
+    like_parts,
+    paths,
+)
+from lance_like.query.literals import comparable, comparison_type, is_bytes, is_text
+from lance_like.typing_ import Int64s
+
+_CHEAP = 2
+_DUCKDB_COST = 100
+
+
+def prepare(condition: str | pc.Expression | Expr | None, schema: pa.Schema) -> Expr | None:
+    """Turn a filter in any form into a condition bound to a schema.
+
+    Returns None for None: every row.
+    Raises InvalidInput for text that is no condition or types that do not compare, NotFound for an unknown column.
+    Cost: about a millisecond for a new text; nothing is read.
+    """
+    if condition is None:
+        return None
+    if isinstance(condition, str):
+        condition = sql.parse(condition)
+    elif isinstance(condition, pc.Expression):
+        condition = arrow_expr.from_arrow(condition)
+    bound = bind(condition, schema)
+    if _cost(bound) >= _DUCKDB_COST:
+        # so that a wrong type shows now, and not with the first batch that no statistics exclude
+        nothing = [pa.nulls(0, field.type) for field in schema]
+        mask(bound, pa.RecordBatch.from_arrays(nothing, schema=schema))
+    return bound
+
+
+def select(condition: Expr, batch: pa.RecordBatch) -> Int64s:
+    """Find the rows of a batch that pass.
+
+    condition: bound to a schema; the batch holds at least the columns of `paths(condition)`.
+    Returns int64[k], ascending row numbers.
+    Raises InvalidInput if DuckDB cannot evaluate a part.
+    """
+    return _passing(condition, _View(batch, None))
+
+
+def mask(condition: Expr, batch: pa.RecordBatch) -> pa.BooleanArray:
+    """Judge every row of a batch: true, false, or null for unknown.
+
+    condition, batch, Raises: as for `select`.
+    """
+    return _mask(condition, _View(batch, None))
+
+
+class _View:
+    """Some rows of a batch, whose leaf columns are gathered when they are first asked for."""
+
+    def __init__(self, batch: pa.RecordBatch, rows: Int64s | None) -> None:
+        self._batch = batch
+        self._rows = rows
+        self._leaves: dict[Path, pa.Array] = {}
+
+    def __len__(self) -> int:
+        return self._batch.num_rows if self._rows is None else len(self._rows)
+
+    def leaf(self, path: Path) -> pa.Array:
+        """Answer one leaf column; a field below a null struct is null."""
+        if path not in self._leaves:
+            column = _field(self._batch, path)
+            self._leaves[path] = column if self._rows is None else column.take(pa.array(self._rows))
+        return self._leaves[path]
+
+    def columns(self, wanted: frozenset[Path]) -> pa.RecordBatch:
+        """Answer whole top-level columns, in the order of the batch."""
+        names = {path[0] for path in wanted}
+        kept = [name for name in self._batch.schema.names if name in names]
+        arrays = [_field(self._batch, (name,)) for name in kept]
+        if not kept:
+            return pa.RecordBatch.from_arrays([pa.nulls(len(self), pa.int8())], names=["row"])
+        batch = pa.RecordBatch.from_arrays(arrays, names=kept)
+        return batch if self._rows is None else batch.take(pa.array(self._rows))
+
+    def narrow(self, rows: Int64s) -> _View:
+        """View some of these rows. rows: positions in this view, ascending."""
+        if len(rows) == len(self):
+            return self
+        return _View(self._batch, rows if self._rows is None else self._rows[rows])
+
+
+def _field(batch: pa.RecordBatch, path: Path) -> pa.Array:
+    index = batch.schema.get_field_index(path[0])
+    if index < 0:
+        raise InvalidInput(f"the batch has not exactly one column {path[0]!r}; it has {batch.schema.names}")
+    column = batch.column(index)
+    for name in path[1:]:
+        column = pc.struct_field(column, [column.type.get_field_index(name)])
+    return column
+
+
+def _passing(condition: Expr, view: _View) -> Int64s:
+    if not isinstance(condition, And | Or) or len(view) == 0:
+        return _true_rows(_mask(condition, view))
+    together = pc.and_kleene if isinstance(condition, And) else pc.or_kleene
+    ordered = sorted(condition.children, key=_cost)
+    cheap = [child for child in ordered if _cost(child) <= _CHEAP]
+    dear = ordered[len(cheap) :]
+    if isinstance(condition, And):
+        left = np.arange(len(view), dtype=np.int64)
+        if cheap:
+            left = _true_rows(reduce(together, (_mask(child, view) for child in cheap)))
+        for child in dear:
+            if len(left):
+                left = left[_passing(child, view.narrow(left))]
+        return left
+    passed = np.zeros(len(view), np.bool_)
+    if cheap:
+        passed[_true_rows(reduce(together, (_mask(child, view) for child in cheap)))] = True
+    for child in dear:
+        left = np.flatnonzero(~passed)
+        if len(left):
+            passed[left[_passing(child, view.narrow(left))]] = True
+    return np.flatnonzero(passed)
+
+
+def _true_rows(answer: pa.BooleanArray) -> Int64s:
+    return pc.indices_nonzero(answer).to_numpy().astype(np.int64)
+
+
+def _cost(condition: Expr) -> int:
+    """Rank a condition by the work it takes per row."""
+    match condition:
+        case And(children) | Or(children):
+            return max(map(_cost, children))
+        case Not(child):
+            return _cost(child)
+        case Compare(_, _, value):
+            return 3 if is_text(value.type) or is_bytes(value.type) else 1
+        case In(_, values):
+            return 4 if is_text(values.type) or is_bytes(values.type) else 2
+        case Like():
+            return 6 if condition.case_insensitive else 5
+        case ArrowOpaque() | Opaque():
+            return _DUCKDB_COST
+        case _:
+            return 0
+
+
+def _mask(condition: Expr, view: _View) -> pa.BooleanArray:
+    match condition:
+        case And(children):
+            return reduce(pc.and_kleene, (_mask(child, view) for child in children))
+        case Or(children):
+            return reduce(pc.or_kleene, (_mask(child, view) for child in children))
+        case Not(child):
+            return pc.invert(_mask(child, view))
+        case Literal(value):
+            return pa.repeat(pa.scalar(value, pa.bool_()), len(view))
+        case BoolColumn(path):
+            return comparable(view.leaf(path), pa.bool_())
+        case IsNull(path):
+            return _is_null(view.leaf(path))
+        case Compare(op, path, value):
+            return _on_values(view.leaf(path), lambda array: _compare(op, array, value))
+        case In(path, values):
+            return _on_values(view.leaf(path), lambda array: _is_in(array, values))
+        case Like(path):
+            return _on_values(view.leaf(path), lambda array: _like(array, condition))
+        case Opaque(text):
+            return _by_duckdb(text, view.columns(condition.columns))
+        case ArrowOpaque(expression):
+            return _by_arrow(expression, view.columns(paths(condition)))
+
+
+def _on_values(array: pa.Array, judge: Callable[[pa.Array], pa.BooleanArray]) -> pa.BooleanArray:
+    """Judge plain values, and of a dictionary each of its values once."""
+    if pa.types.is_dictionary(array.type):
+        if len(array.dictionary) < len(array):
+            return _plain(judge, array.dictionary).take(array.indices)
+        array = array.dictionary_decode()
+    return _plain(judge, array)
+
+
+def _plain(judge: Callable[[pa.Array], pa.BooleanArray], array: pa.Array) -> pa.BooleanArray:
+    to = comparison_type(array.type)
+    if to is None:
+        raise InvalidInput(f"{array.type} does not compare here: the condition is bound to another schema")
+    return judge(comparable(array, to))
+
+
+def _is_null(array: pa.Array) -> pa.BooleanArray:
+    if pa.types.is_dictionary(array.type):
+        return pc.fill_null(array.dictionary.is_null().take(array.indices), True)
+    return array.is_null()
+
+
+def _compare(op: str, array: pa.Array, value: pa.Scalar) -> pa.BooleanArray:
+    """Compare values with a literal; every NaN is equal and above all else."""
+    if pa.types.is_floating(array.type):
+        if pa.types.is_float64(value.type):
+            array = comparable(array, value.type)
+        if np.isnan(value.as_py()):
+            return _compare_with_nan(op, array)
+        # NaN is in neither "less" nor "less or equal", so it is in what they leave
+        if op in (">", ">="):
+            return pc.invert(pc.less_equal(array, value) if op == ">" else pc.less(array, value))
+    elif value.type != array.type:
+        value = value.cast(array.type)
+    return _FUNCTIONS[op](array, value)
+
+
+_FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "=": pc.equal,
+    "<>": pc.not_equal,
+    "<": pc.less,
+    "<=": pc.less_equal,
+    ">": pc.greater,
+    ">=": pc.greater_equal,
+}
+
+
+def _compare_with_nan(op: str, array: pa.Array) -> pa.BooleanArray:
+    nan = pc.is_nan(array)
+    if op in ("=", ">="):
+        return nan
+    if op in ("<>", "<"):
+        return pc.invert(nan)
+    return pc.or_(nan, True) if op == "<=" else pc.and_(nan, False)  # not Kleene's: null stays null
+
+
+def _is_in(array: pa.Array, values: pa.Array) -> pa.BooleanArray:
+    """Find values equal to a literal; null for null, and for the rest if a literal is null."""
+    if values.type != array.type:
+        values = values.cast(array.type)
+    if pa.types.is_floating(array.type):
+        # the look-up tells -0.0 from 0.0 by their bits
+        values = pa.concat_arrays([values, pc.negate(values).filter(pc.equal(values, 0.0))])
+    found = pc.is_in(array, value_set=values.drop_null())
+    known = array.is_valid()
+    if values.null_count:
+        known = pc.and_(known, found)
+    return pc.if_else(known, found, None)
+
+
+def _like(array: pa.Array, like: Like) -> pa.BooleanArray:
+    parts = like_parts(like)
+    if like.case_insensitive:
+        array = pc.utf8_lower(array)
+        parts = [pc.utf8_lower(part).as_py() if isinstance(part, str) else part for part in parts]
+    match parts:
+        case []:
+            return pc.equal(array, pa.scalar("", array.type))
+        case [str(text)]:
+            return pc.equal(array, pa.scalar(text, array.type))
+        case [str(text), Wild.MANY]:
+            return pc.starts_with(array, text)
+        case [Wild.MANY, str(text)]:
+            return pc.ends_with(array, text)
+        case [Wild.MANY, str(text), Wild.MANY]:
+            return pc.match_substring(array, text)
+    regex = {Wild.ONE: ".", Wild.MANY: ".*"}
+    pattern = "".join(re.escape(part) if isinstance(part, str) else regex[part] for part in parts)
+    return pc.match_substring_regex(array, rf"(?s)\A(?:{pattern})\z")
+
+
+def _by_duckdb(text: str, batch: pa.RecordBatch) -> pa.BooleanArray:
+    answer = engine_duckdb.evaluate({"passes": text}, batch).column(0)
+    if not pa.types.is_boolean(answer.type):
+        answer = engine_duckdb.evaluate({"passes": f"CAST(({text}) AS BOOLEAN)"}, batch).column(0)
+    return answer
+
+
+def _by_arrow(expression: pc.Expression, batch: pa.RecordBatch) -> pa.BooleanArray:
+    """Evaluate a pyarrow expression with pyarrow's meaning."""
+    from pyarrow import acero  # brings pyarrow.dataset, which loading this module must not
+
+    source = acero.Declaration("table_source", acero.TableSourceNodeOptions(pa.Table.from_batches([batch])))
+    project = acero.Declaration("project", acero.ProjectNodeOptions([expression], ["passes"]), [source])
+    try:
+        answer = project.to_table(use_threads=False).column(0)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, KeyError) as error:
+        raise InvalidInput(f"pyarrow cannot evaluate {expression}: {error}", kind="filter") from error
+    if not pa.types.is_boolean(answer.type):
+        raise InvalidInput(f"the filter {expression} gives {answer.type}, not true or false", kind="filter")
+    return pa.concat_arrays(answer.chunks) if answer.num_chunks else pa.nulls(0, pa.bool_())
+
+
+__all__ = ["mask", "prepare", "select"]

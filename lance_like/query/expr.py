@@ -1,0 +1,400 @@
+"""The filter tree: its nodes, the columns it needs, and how it is bound to a schema.
+
+A node is true, false or unknown for a row, as in SQL; the meaning of every node is DuckDB's, with NaN equal to
+itself and above every number, and a time without zone read as UTC. Binding finds each column and turns each literal
+into the column's own type where that changes no answer; where it might, the node becomes `Opaque` and DuckDB decides.
+`str(node)` is SQL. Nothing here reads rows (`evaluate`) or statistics (`prune`), or imports DuckDB.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import reduce
+from typing import TYPE_CHECKING, TypeAlias
+
+import pyarrow as pa
+
+from lance_like.errors import InvalidInput, NotFound
+from lance_like.query.literals import comparison_type, exact, exact_values, is_text, sql_of
+
+if TYPE_CHECKING:
+    import pyarrow.compute as pc
+
+Path: TypeAlias = tuple[str, ...]
+
+COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
+
+
+class Wild(Enum):
+    """A wild card of LIKE."""
+
+    ONE = "_"
+    MANY = "%"
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of two or more conditions."""
+
+    children: tuple[Expr, ...]
+
+    def __str__(self) -> str:
+        return " AND ".join(_grouped(child) for child in self.children)
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """Any of two or more conditions."""
+
+    children: tuple[Expr, ...]
+
+    def __str__(self) -> str:
+        return " OR ".join(_grouped(child) for child in self.children)
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The opposite; unknown stays unknown."""
+
+    child: Expr
+
+    def __str__(self) -> str:
+        return f"NOT ({self.child})"
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """True, false or unknown (None) for every row."""
+
+    value: bool | None
+
+    def __str__(self) -> str:
+        return "CAST(NULL AS BOOLEAN)" if self.value is None else str(self.value).upper()
+
+
+@dataclass(frozen=True, slots=True)
+class BoolColumn:
+    """A boolean column as a condition."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return sql_path(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """A column against a literal. op: one of COMPARISONS."""
+
+    op: str
+    path: Path
+    value: pa.Scalar
+
+    def __str__(self) -> str:
+        return f"{sql_path(self.path)} {self.op} {sql_of(self.value)}"
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    """A column equal to one of some literals; a null among them makes every other row unknown.
+
+    values: one array, not empty.
+    """
+
+    path: Path
+    values: pa.Array
+
+    def __str__(self) -> str:
+        return f"{sql_path(self.path)} IN ({', '.join(sql_of(value) for value in self.values)})"
+
+
+@dataclass(frozen=True, slots=True)
+class IsNull:
+    """A column without a value; true or false, never unknown."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"{sql_path(self.path)} IS NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """A text column that matches a pattern of `%` and `_`. escape: "" or one character."""
+
+    path: Path
+    pattern: str
+    escape: str = ""
+    case_insensitive: bool = False
+
+    def __str__(self) -> str:
+        word = "ILIKE" if self.case_insensitive else "LIKE"
+        escape = f" ESCAPE {sql_of(pa.scalar(self.escape))}" if self.escape else ""
+        return f"{sql_path(self.path)} {word} {sql_of(pa.scalar(self.pattern))}{escape}"
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A condition that only DuckDB evaluates.
+
+    sql: an expression; its value counts as a boolean.
+    columns: the paths it names.
+    maybe: paths that are columns if the schema has them, else parameters of a lambda.
+    """
+
+    sql: str
+    columns: frozenset[Path]
+    maybe: frozenset[Path] = frozenset()
+
+    def __str__(self) -> str:
+        return self.sql
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrowOpaque:
+    """A pyarrow expression that pyarrow evaluates, with pyarrow's meaning.
+
+    columns: the paths it names; None = not known, so all of the schema.
+    """
+
+    expression: pc.Expression
+    columns: frozenset[Path] | None = None
+
+    def __str__(self) -> str:
+        return f"arrow_expression({sql_of(pa.scalar(str(self.expression)))})"
+
+
+Expr: TypeAlias = And | Or | Not | Literal | BoolColumn | Compare | In | IsNull | Like | Opaque | ArrowOpaque
+
+
+def all_of(conditions: Iterable[Expr]) -> Expr:
+    """Join conditions by AND; none gives TRUE, nested ANDs become one."""
+    flat = [part for condition in conditions for part in conjuncts(condition)]
+    return And(tuple(flat)) if len(flat) > 1 else flat[0] if flat else Literal(True)
+
+
+def any_of(conditions: Iterable[Expr]) -> Expr:
+    """Join conditions by OR; none gives FALSE, nested ORs become one."""
+    flat: list[Expr] = []
+    for condition in conditions:
+        flat.extend(condition.children if isinstance(condition, Or) else (condition,))
+    return Or(tuple(flat)) if len(flat) > 1 else flat[0] if flat else Literal(False)
+
+
+def conjuncts(condition: Expr) -> tuple[Expr, ...]:
+    """Split at the outermost ANDs: a row passes if it passes each part."""
+    if not isinstance(condition, And):
+        return (condition,)
+    return tuple(part for child in condition.children for part in conjuncts(child))
+
+
+def paths(condition: Expr) -> frozenset[Path]:
+    """Name the leaf columns that a bound condition needs; a path may end at a whole struct.
+
+    Raises InvalidInput for a pyarrow expression that is not bound: its columns are not known yet.
+    """
+    match condition:
+        case And(children) | Or(children):
+            return reduce(frozenset.union, map(paths, children), frozenset())
+        case Not(child):
+            return paths(child)
+        case Literal():
+            return frozenset()
+        case Opaque():
+            return condition.columns
+        case ArrowOpaque():
+            if condition.columns is None:
+                raise InvalidInput("the columns of this pyarrow expression are known only after bind()")
+            return condition.columns
+        case _:
+            return frozenset([condition.path])
+
+
+def like_parts(condition: Like) -> list[str | Wild]:
+    """Split a pattern into texts and wild cards; neighbouring texts are one.
+
+    Raises InvalidInput if the escape is longer than one character or the pattern ends with it.
+    """
+    parts: list[str | Wild] = []
+    letters = iter(condition.pattern)
+    if len(condition.escape) > 1:
+        raise InvalidInput(f"ESCAPE takes one character, not {condition.escape!r}", kind="filter")
+    for letter in letters:
+        if letter == condition.escape:
+            text = next(letters, None)
+            if text is None:
+                raise InvalidInput(f"LIKE pattern {condition.pattern!r} ends with its escape", kind="filter")
+        elif letter in "%_":
+            parts.append(Wild(letter))
+            continue
+        else:
+            text = letter
+        if parts and isinstance(parts[-1], str):
+            parts[-1] += text
+        else:
+            parts.append(text)
+    return parts
+
+
+def bind(condition: Expr, schema: pa.Schema) -> Expr:
+    """Find the columns of a condition in a schema and cast its literals to their types.
+
+    Names match as in DuckDB: exactly, else without regard to ASCII case. Binding again changes nothing.
+    Returns a condition whose paths are spelled as in the schema; what cannot be cast exactly is `Opaque`.
+    Raises NotFound naming the nearest columns, InvalidInput for a name that fits several.
+    """
+    match condition:
+        case And(children):
+            return all_of(bind(child, schema) for child in children)
+        case Or(children):
+            return any_of(bind(child, schema) for child in children)
+        case Not(child):
+            return Not(bind(child, schema))
+        case Literal():
+            return condition
+        case Opaque(sql, columns, maybe):
+            found = {_find_known(path, schema) for path in columns}
+            found |= {_find_known(path, schema) for path in maybe if _has(path[0], schema)}
+            return Opaque(sql, frozenset(found))
+        case ArrowOpaque(expression, columns):
+            wanted = [(name,) for name in schema.names] if columns is None else columns
+            return ArrowOpaque(expression, frozenset(_find(path, schema)[0] for path in wanted))
+        case _:
+            return _bind_leaf(condition, schema)
+
+
+def _bind_leaf(leaf: BoolColumn | Compare | In | IsNull | Like, schema: pa.Schema) -> Expr:
+    path, type_ = _find(leaf.path, schema)
+    to = comparison_type(type_)
+    match leaf:
+        case IsNull():
+            return IsNull(path)
+        case BoolColumn():
+            bound: Expr | None = BoolColumn(path) if to is not None and pa.types.is_boolean(to) else None
+        case Compare(op, _, value):
+            if not value.is_valid:
+                return Literal(None)
+            cast = exact(value, to) if to is not None else None
+            bound = Compare(op, path, cast) if cast is not None else None
+        case In(_, values):
+            cast_values = exact_values(values, to) if to is not None else None
+            bound = In(path, cast_values) if cast_values is not None else None
+        case Like():
+            bound = Like(path, leaf.pattern, leaf.escape, leaf.case_insensitive)
+            if to is None or not is_text(to):
+                bound = None
+            else:
+                like_parts(leaf)
+    if bound is not None:
+        return bound
+    return Opaque(str(_moved(leaf, path)), frozenset([path]))
+
+
+def _moved(leaf: BoolColumn | Compare | In | Like | IsNull, path: Path) -> Expr:
+    match leaf:
+        case Compare(op, _, value):
+            return Compare(op, path, value)
+        case In(_, values):
+            return In(path, values)
+        case Like(_, pattern, escape, case_insensitive):
+            return Like(path, pattern, escape, case_insensitive)
+        case BoolColumn():
+            return BoolColumn(path)
+        case _:
+            return IsNull(path)
+
+
+def _find(path: Path, schema: pa.Schema) -> tuple[Path, pa.DataType]:
+    """Find a column or a field of a struct column: its path as the schema spells it, and its type."""
+    field = _pick(path[0], list(schema), ())
+    found = [field.name]
+    for depth, name in enumerate(path[1:], start=1):
+        type_ = field.type
+        if not pa.types.is_struct(type_):
+            raise NotFound(
+                f"column {sql_path(path[:depth])} has no fields: it is {type_}",
+                kind="column",
+                hint=f"a column whose name holds dots is written {sql_path(('.'.join(path),))}",
+            )
+        field = _pick(name, [type_.field(i) for i in range(type_.num_fields)], path[:depth])
+        found.append(field.name)
+    return tuple(found), field.type
+
+
+def _find_known(path: Path, schema: pa.Schema) -> Path:
+    """Find a path of an `Opaque`; what is below a column that is no struct is DuckDB's to judge."""
+    field = _pick(path[0], list(schema), ())
+    if len(path) == 1 or not pa.types.is_struct(field.type):
+        return (field.name,)
+    return _find(path, schema)[0]
+
+
+def _has(name: str, schema: pa.Schema) -> bool:
+    return any(fold(name) == fold(known) for known in schema.names)
+
+
+def _pick(name: str, fields: Sequence[pa.Field], parent: Path) -> pa.Field:
+    exactly = [field for field in fields if field.name == name]
+    near = exactly or [field for field in fields if fold(field.name) == fold(name)]
+    if len(near) == 1:
+        return near[0]
+    owner = f"struct column {sql_path(parent)}" if parent else "the table"
+    what = "field" if parent else "column"
+    if near:
+        names = ", ".join(repr(field.name) for field in near)
+        raise InvalidInput(f"{what} {name!r} fits several names of {owner}: {names}", kind="column")
+    known = [field.name for field in fields]
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known[:8]
+    raise NotFound(
+        f"no {what} {name!r} in {owner}", kind="column", hint=f"the nearest are {', '.join(map(repr, close))}"
+    )
+
+
+def fold(name: str) -> str:
+    """Lower the ASCII letters of a name: two names with the same fold are one name to DuckDB."""
+    return "".join(letter.lower() if letter.isascii() else letter for letter in name)
+
+
+def quote(name: str) -> str:
+    """Write a name as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def sql_path(path: Path) -> str:
+    """Write a column path as SQL."""
+    return ".".join(quote(name) for name in path)
+
+
+def _grouped(condition: Expr) -> str:
+    return f"({condition})" if isinstance(condition, And | Or) else str(condition)
+
+
+__all__ = [
+    "COMPARISONS",
+    "And",
+    "ArrowOpaque",
+    "BoolColumn",
+    "Compare",
+    "Expr",
+    "In",
+    "IsNull",
+    "Like",
+    "Literal",
+    "Not",
+    "Opaque",
+    "Or",
+    "Path",
+    "Wild",
+    "all_of",
+    "any_of",
+    "bind",
+    "conjuncts",
+    "fold",
+    "like_parts",
+    "paths",
+    "quote",
+    "sql_path",
+]

@@ -1,0 +1,110 @@
+"""What a scan can skip before it reads data: fragments by the manifest, zones by the files. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.file.stats import ZoneEntry, Zones, bounds_array
+from lance_like.query.expr import Expr, Path
+from lance_like.query.projection import VIRTUAL
+from lance_like.query.prune import ZoneColumn, judge_zones
+from lance_like.table.fragment import Fragment
+from lance_like.table.manifest import Manifest
+from lance_like.table.schema import Field, Schema
+
+NONE, SOME, ALL = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A run of rows of one fragment. check: whether the condition must still be evaluated on them."""
+
+    start: int
+    end: int
+    check: bool
+
+
+def field_of(schema: Schema, path: Path) -> Field | None:
+    """The field that a path of a condition names; None for a virtual column."""
+    return None if len(path) == 1 and path[0] in VIRTUAL else schema.find(path)
+
+
+def judge_fragments(manifest: Manifest, condition: Expr) -> np.ndarray:
+    """int8[fragments]: NONE, SOME or ALL of the rows of each pass, by the bounds that the manifest holds."""
+    fragments = manifest.fragments
+    rows = np.array([fragment.rows for fragment in fragments], np.int64)
+
+    def stats(path: Path) -> ZoneColumn | None:
+        field = field_of(manifest.schema, path)
+        if field is None or pa.types.is_struct(field.type):
+            return None
+        entries = [_field_stats(fragment, field.id) for fragment in fragments]
+        known = [entry for entry in entries if entry is not None]
+        if len(known) < len(entries):
+            return None
+        return ZoneColumn(
+            rows,
+            np.array([entry.null_count for entry in known], np.int64),
+            np.array([entry.nan_count for entry in known], np.int64),
+            bounds_array(field.type, [entry.min for entry in known]),
+            bounds_array(field.type, [entry.max for entry in known]),
+        )
+
+    return judge_zones(condition, stats, zones=len(fragments))
+
+
+def _field_stats(fragment: Fragment, field_id: int) -> ZoneEntry | None:
+    place = fragment.locate(field_id)
+    if place is None:
+        return ZoneEntry(fragment.rows, 0, None, None, 0)
+    return next((stats for known, stats in place[0].stats if known == field_id), None)
+
+
+def spans_of(verdicts: np.ndarray, zone_rows: int, rows: int) -> list[Span]:
+    """Neighbouring zones with the same verdict as one span; zones of which no row passes are left out."""
+    changes = np.flatnonzero(np.diff(verdicts)) + 1
+    firsts = np.concatenate(([0], changes)) if len(verdicts) else changes
+    lasts = np.concatenate((changes, [len(verdicts)])) if len(verdicts) else changes
+    return [
+        Span(int(first) * zone_rows, min(int(last) * zone_rows, rows), bool(verdicts[first] == SOME))
+        for first, last in zip(firsts, lasts, strict=True)
+        if verdicts[first] != NONE
+    ]
+
+
+def judge_spans(
+    condition: Expr,
+    zones: Callable[[Path], Zones | None],
+    *,
+    zone_rows: int,
+    rows: int,
+) -> list[Span]:
+    """The spans of a fragment of so many rows that a scan must read, by the statistics of its zones.
+
+    zones: path -> statistics, None when there are none.
+    """
+
+    def stats(path: Path) -> ZoneColumn | None:
+        found = zones(path)
+        return None if found is None else ZoneColumn(found.rows, found.nulls, found.nans, found.mins, found.maxs)
+
+    return spans_of(judge_zones(condition, stats, zones=-(-rows // zone_rows)), zone_rows, rows)
+
+
+def null_zones(rows: int, zone_rows: int, kind: pa.DataType) -> Zones:
+    """The statistics of a column that no file of a fragment holds: it reads as null."""
+    count = -(-rows // zone_rows)
+    sizes = np.full(count, zone_rows, np.int64)
+    if count:
+        sizes[-1] = rows - zone_rows * (count - 1)
+    return Zones(sizes, sizes, np.zeros(count, np.int64), pa.nulls(count, kind), pa.nulls(count, kind))
+
+
+def within(spans: Sequence[Span], start: int, end: int) -> list[Span]:
+    """The parts of spans that lie in start … end."""
+    cut = (Span(max(span.start, start), min(span.end, end), span.check) for span in spans)
+    return [span for span in cut if span.start < span.end]

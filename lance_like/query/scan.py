@@ -1,0 +1,330 @@
+"""Run a scan: batches in scan order, filter columns first, the others only for rows that passed.
+
+Memory: of each column the pages that the current batch touches, decoded. What is skipped is decided by the
+manifest's bounds, then by the zones of the files, then by the condition itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.encodings.physical import flat_width
+from lance_like.file.layout import ZONE_ROWS
+from lance_like.file.pages import ColumnPages
+from lance_like.file.reader import FileReader
+from lance_like.file.stats import Zones
+from lance_like.file.writer import PAGE_NBYTES
+from lance_like.io.fetch import drive_all
+from lance_like.query.evaluate import select
+from lance_like.query.expr import Expr, Path, paths
+from lance_like.query.plan import ALL, NONE, Span, field_of, judge_fragments, judge_spans, null_zones
+from lance_like.query.projection import Output, Projection
+from lance_like.query.session import Session
+from lance_like.query.take import read_rows
+from lance_like.table.fragment import Fragment
+from lance_like.table.manifest import Manifest
+from lance_like.typing_ import Conversation, Int64s
+
+BATCH_ROWS = 1 << 16
+# Estimated bytes of a batch of default size; wide rows make it shorter.
+_BATCH_NBYTES = 32 << 20
+# Below this share of a batch the rows that passed are taken one by one instead of reading their pages.
+_TAKE_BELOW = 1 / 16
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What to read. condition: bound to the table's schema with the virtual columns.
+
+    fragments: positions in the manifest, all when None. batch_rows: the most rows of a batch; None: by size.
+    """
+
+    projection: Projection
+    condition: Expr | None = None
+    limit: int | None = None
+    offset: int = 0
+    batch_rows: int | None = None
+    fragments: Sequence[int] | None = None
+
+
+def run_scan(session: Session, manifest: Manifest, scan: Scan) -> Iterator[pa.RecordBatch]:
+    """The rows that pass, in scan order, after `offset` of them and at most `limit`."""
+    skip = scan.offset
+    left = scan.limit
+    if left == 0:
+        return
+    for fragment, spans in _fragments(session, manifest, scan):
+        if scan.condition is None:
+            # Without a condition every row counts: skip and stop by arithmetic, before anything is read.
+            spans, skip = _skip_rows(spans, skip)
+            spans = _first_rows(spans, left)
+        for batch in _FragmentScan(session, manifest, fragment, scan).batches(spans):
+            if skip >= len(batch):
+                skip -= len(batch)
+                continue
+            cut = batch.slice(skip, left)
+            skip = 0
+            if left is not None:
+                left -= len(cut)
+            if len(cut):
+                yield cut
+            if left == 0:
+                return
+
+
+def count_passing(session: Session, manifest: Manifest, condition: Expr, scan: Scan) -> int:
+    """How many rows pass a condition. Reads only its columns, and only where the statistics leave it open."""
+    total = 0
+    for fragment, spans in _fragments(session, manifest, scan):
+        total += sum(span.end - span.start for span in spans if not span.check)
+        doubtful = [span for span in spans if span.check]
+        reader = _FragmentScan(session, manifest, fragment, scan)
+        total += sum(len(rows) for _, rows in reader.passing(doubtful))
+    return total
+
+
+def _fragments(session: Session, manifest: Manifest, scan: Scan) -> Iterator[tuple[Fragment, list[Span]]]:
+    """The fragments to read, each with its spans."""
+    chosen = range(len(manifest.fragments)) if scan.fragments is None else scan.fragments
+    condition = scan.condition
+    verdicts = None if condition is None else judge_fragments(manifest, condition)
+    for index in chosen:
+        fragment = manifest.fragments[index]
+        if condition is None or verdicts is None or verdicts[index] == ALL:
+            yield fragment, [Span(0, fragment.rows, False)]
+        elif verdicts[index] != NONE:
+            spans = _spans(session, manifest, fragment, condition)
+            if spans:
+                yield fragment, spans
+
+
+def _spans(session: Session, manifest: Manifest, fragment: Fragment, condition: Expr) -> list[Span]:
+    """Read the zones of the condition's columns and judge them."""
+    found: dict[Path, Zones | None] = {}
+    located = []
+    for path in paths(condition):
+        named = field_of(manifest.schema, path)
+        if named is None or pa.types.is_struct(named.type):
+            found[path] = None
+        elif (place := fragment.locate(named.id)) is None:
+            found[path] = null_zones(fragment.rows, ZONE_ROWS, named.type)
+        else:
+            located.append((path, named.type, *place))
+    readers = session.open([file for _, _, file, _ in located])
+    zones = drive_all(
+        session.store,
+        [
+            (file.path, reader.zones(column, kind))
+            for reader, (_, kind, file, column) in zip(readers, located, strict=True)
+        ],
+    )
+    for (path, *_), answer in zip(located, zones, strict=True):
+        # Files of other writers may use other zones: those say nothing here.
+        usual = len(answer.rows) == -(-fragment.rows // ZONE_ROWS) and (answer.rows[:-1] == ZONE_ROWS).all()
+        found[path] = answer if usual else None
+    return judge_spans(condition, found.__getitem__, zone_rows=ZONE_ROWS, rows=fragment.rows)
+
+
+def _skip_rows(spans: list[Span], skip: int) -> tuple[list[Span], int]:
+    kept = []
+    for span in spans:
+        skipped = min(skip, span.end - span.start)
+        skip -= skipped
+        if span.start + skipped < span.end:
+            kept.append(Span(span.start + skipped, span.end, span.check))
+    return kept, skip
+
+
+def _first_rows(spans: list[Span], limit: int | None) -> list[Span]:
+    if limit is None:
+        return spans
+    kept = []
+    for span in spans:
+        if limit > 0:
+            kept.append(Span(span.start, min(span.end, span.start + limit), span.check))
+            limit -= span.end - span.start
+    return kept
+
+
+@dataclass
+class _Column:
+    """One column of a fragment while a span of it is scanned: the decoded pages that are still needed."""
+
+    path: str
+    reader: FileReader
+    number: int
+    kind: pa.DataType
+    pages: ColumnPages
+    span: Span = field(default_factory=lambda: Span(0, 0, False))
+    held: list[tuple[int, int, pa.Array]] = field(default_factory=list)
+
+    def begin(self, span: Span) -> None:
+        self.span, self.held = span, []
+
+    def ask(self, start: int, end: int) -> Conversation[list[pa.Array]] | None:
+        """The read of the pages that rows start … end still lack: each page once, as far as the span goes."""
+        self.held = [piece for piece in self.held if piece[1] > start]
+        first = self.held[-1][1] if self.held else start
+        if first >= end:
+            return None
+        last_page = int(self.pages.page_of(np.array([end - 1]))[0])
+        self._first, until = first, min(self.span.end, int(self.pages.fences[last_page + 1]))
+        return self.pages.read_span(first, until)
+
+    def accept(self, arrays: list[pa.Array]) -> None:
+        position = self._first
+        for array in arrays:
+            self.held.append((position, position + len(array), array))
+            position += len(array)
+
+    def cut(self, start: int, end: int) -> pa.Array:
+        """Rows start … end: a slice of one page, or a copy where they lie in several."""
+        pieces = [
+            array.slice(max(start - low, 0), min(end, high) - max(start, low))
+            for low, high, array in self.held
+            if low < end and high > start
+        ]
+        return pieces[0] if len(pieces) == 1 else pa.concat_arrays(pieces)
+
+
+class _FragmentScan:
+    """The scan of one fragment."""
+
+    def __init__(self, session: Session, manifest: Manifest, fragment: Fragment, scan: Scan) -> None:
+        self._session, self._fragment, self._scan = session, fragment, scan
+        self._projection = scan.projection
+        self._filter = None if scan.condition is None else _filter_projection(manifest, scan.condition)
+        leaves = dict(self._projection.leaves)
+        if self._filter is not None:
+            leaves.update(self._filter.leaves)
+        self._kinds = leaves
+        self._columns = self._open(leaves)
+        self._batch_rows = scan.batch_rows or self._usual_batch_rows()
+
+    def batches(self, spans: Sequence[Span]) -> Iterator[pa.RecordBatch]:
+        """The rows of spans that pass, a batch at a time."""
+        for start, end, rows in self._windows(spans):
+            if rows is not None and len(rows) == 0:
+                continue
+            if rows is not None and len(rows) < _TAKE_BELOW * (end - start):
+                leaves = self._taken(start + rows)
+                offsets = start + rows
+            else:
+                leaves = self._read(self._projection.leaves, start, end)
+                offsets = np.arange(start, end)
+                if rows is not None and len(rows) < end - start:
+                    chosen = pa.array(rows)
+                    leaves = {field_id: array.take(chosen) for field_id, array in leaves.items()}
+                    offsets = offsets[rows]
+            arrays = self._projection.assemble(leaves, self._fragment, offsets)
+            yield _batch(arrays, self._projection.schema, len(offsets))
+
+    def passing(self, spans: Sequence[Span]) -> Iterator[tuple[int, Int64s]]:
+        """For each window of doubtful spans: its start, and the rows in it that pass, counted from there."""
+        for start, _, rows in self._windows(spans):
+            assert rows is not None
+            yield start, rows
+
+    def _windows(self, spans: Sequence[Span]) -> Iterator[tuple[int, int, Int64s | None]]:
+        """Runs of rows of at most a batch: (start, end, rows that pass or None for all)."""
+        for span in spans:
+            for column in self._columns.values():
+                column.begin(span)
+            start = span.start
+            while start < span.end:
+                end = self._cut(start, min(span.end, start + self._batch_rows))
+                yield start, end, self._select(start, end) if span.check else None
+                start = end
+
+    def _cut(self, start: int, end: int) -> int:
+        """End a batch at a page boundary when that keeps a good part of it: slices of one page need no copy."""
+        low = start + max(1, (end - start) // 4)
+        for column in self._columns.values():
+            fences = column.pages.fences
+            boundary = int(fences[np.searchsorted(fences, low)]) if low <= fences[-1] else end
+            end = min(end, max(boundary, low))
+        return end
+
+    def _select(self, start: int, end: int) -> Int64s:
+        assert self._filter is not None and self._scan.condition is not None
+        leaves = self._read(self._filter.leaves, start, end)
+        offsets = np.arange(start, end) if self._filter.is_virtual else None
+        arrays = self._filter.assemble(leaves, self._fragment, offsets)
+        return select(self._scan.condition, _batch(arrays, self._filter.schema, end - start))
+
+    def _read(self, leaves: dict[int, pa.DataType], start: int, end: int) -> dict[int, pa.Array]:
+        """The leaves' arrays of rows start … end; one round for all columns that come to new pages."""
+        asking: list[tuple[_Column, Conversation[list[pa.Array]]]] = []
+        for field_id in leaves:
+            column = self._columns.get(field_id)
+            if column is not None and (ask := column.ask(start, end)) is not None:
+                asking.append((column, ask))
+        answers = drive_all(self._session.store, [(column.path, ask) for column, ask in asking])
+        for (column, _), arrays in zip(asking, answers, strict=True):
+            column.accept(arrays)
+        return {
+            field_id: self._columns[field_id].cut(start, end)
+            if field_id in self._columns
+            else pa.nulls(end - start, kind)
+            for field_id, kind in leaves.items()
+        }
+
+    def _taken(self, rows: Int64s) -> dict[int, pa.Array]:
+        return read_rows(self._session, self._projection, [(self._fragment, rows)])[0]
+
+    def _open(self, leaves: dict[int, pa.DataType]) -> dict[int, _Column]:
+        """Open the columns that files of the fragment hold. Cost: 1 round for files, 2 for columns, if new."""
+        located = [
+            (field_id, kind, *place)
+            for field_id, kind in leaves.items()
+            if (place := self._fragment.locate(field_id)) is not None
+        ]
+        readers = self._session.open([file for _, _, file, _ in located])
+        pages = drive_all(
+            self._session.store,
+            [
+                (file.path, reader.pages(number, kind))
+                for reader, (_, kind, file, number) in zip(readers, located, strict=True)
+            ],
+        )
+        return {
+            field_id: _Column(file.path, reader, number, kind, found)
+            for (field_id, kind, file, number), reader, found in zip(located, readers, pages, strict=True)
+        }
+
+    def _usual_batch_rows(self) -> int:
+        nbytes = sum(_row_nbytes(column) for column in self._columns.values())
+        return int(min(BATCH_ROWS, max(1, _BATCH_NBYTES // max(nbytes, 1))))
+
+
+def _row_nbytes(column: _Column) -> float:
+    """The bytes of a row in memory, estimated: pages of variable width are cut at about PAGE_NBYTES."""
+    width = flat_width(column.kind)
+    if width is not None:
+        return width
+    pages = len(column.pages.fences) - 1
+    return PAGE_NBYTES * pages / max(1, int(column.pages.fences[-1])) if pages > 1 else 16
+
+
+def _filter_projection(manifest: Manifest, condition: Expr) -> Projection:
+    """The columns that a condition needs, inside their structs."""
+    named = sorted(paths(condition))
+    fields = [field_of(manifest.schema, path) for path in named]
+    table = manifest.schema.project([found.id for found in fields if found is not None])
+    virtual = [Output(path[0], None) for path, found in zip(named, fields, strict=True) if found is None]
+    return Projection(table, (*(Output(top.name, top) for top in table.children()), *virtual))
+
+
+def _batch(arrays: list[pa.Array], schema: pa.Schema, num_rows: int) -> pa.RecordBatch:
+    if arrays:
+        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    # Without columns a batch still has a length: that of a struct without fields.
+    empty = pa.Array.from_buffers(pa.struct([]), num_rows, [None])
+    return pa.RecordBatch.from_struct_array(empty).replace_schema_metadata(schema.metadata)
+
+
+__all__ = ["BATCH_ROWS", "Scan", "count_passing", "run_scan"]

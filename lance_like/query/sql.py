@@ -1,0 +1,470 @@
+"""Filter text and SQL expressions: read by DuckDB's own parser, turned into the tree of `expr`.
+
+Comparisons with literals, IN, BETWEEN, IS NULL, LIKE and boolean columns become nodes of their own under AND, OR
+and NOT; every other part becomes the smallest `Opaque`, written back as SQL by DuckDB. What has no meaning row by
+row (subqueries, aggregates, windows, parameters) and text that goes on after the condition is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from lance_like.errors import InvalidInput
+from lance_like.query import engine_duckdb
+from lance_like.query.expr import (
+    BoolColumn,
+    Compare,
+    Expr,
+    In,
+    IsNull,
+    Like,
+    Literal,
+    Not,
+    Opaque,
+    Path,
+    all_of,
+    any_of,
+    bind,
+    paths,
+)
+from lance_like.query.literals import comparison_type, is_text
+
+Node: TypeAlias = Any
+"""A node of DuckDB's JSON tree; a shape that is not known here becomes `Opaque`."""
+
+_FILTER_HEAD = "SELECT 1 FROM t WHERE "
+_EXPRESSION_HEAD = "SELECT "
+_IMPLIED = 2**64 - 1  # query_location of a node that the text does not hold
+
+_COMPARISONS = {
+    "COMPARE_EQUAL": "=",
+    "COMPARE_NOTEQUAL": "<>",
+    "COMPARE_LESSTHAN": "<",
+    "COMPARE_LESSTHANOREQUALTO": "<=",
+    "COMPARE_GREATERTHAN": ">",
+    "COMPARE_GREATERTHANOREQUALTO": ">=",
+}
+_MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_LIKES = {"~~": (False, False), "!~~": (True, False), "~~*": (False, True), "!~~*": (True, True)}
+_ESCAPED_LIKES = {
+    "like_escape": (False, False),
+    "not_like_escape": (True, False),
+    "ilike_escape": (False, True),
+    "not_ilike_escape": (True, True),
+}
+# Casts and functions of literals whose value depends on nothing else.
+_FOLDED_CASTS = frozenset(
+    [
+        "DATE",
+        "TIME",
+        "DATETIME",
+        "TIMESTAMP",
+        "TIMESTAMPTZ",
+        "TIMESTAMP_S",
+        "TIMESTAMP_MS",
+        "TIMESTAMP_NS",
+        "BLOB",
+        "BYTEA",
+        "BOOLEAN",
+        "BOOL",
+        "DOUBLE",
+        "FLOAT",
+        "REAL",
+        "FLOAT4",
+        "FLOAT8",
+        "DECIMAL",
+        "NUMERIC",
+        "TINYINT",
+        "SMALLINT",
+        "INTEGER",
+        "INT",
+        "BIGINT",
+        "INT1",
+        "INT2",
+        "INT4",
+        "INT8",
+        "UTINYINT",
+        "USMALLINT",
+        "UINTEGER",
+        "UBIGINT",
+    ]
+) | {"TIMESTAMP WITH TIME ZONE"}
+_FOLDED_FUNCTIONS = frozenset(
+    [
+        "+",
+        "-",
+        "*",
+        "trunc",
+        "to_microseconds",
+        "to_milliseconds",
+        "to_seconds",
+        "to_minutes",
+        "to_hours",
+        "to_days",
+        "to_weeks",
+        "to_months",
+        "to_quarters",
+        "to_years",
+    ]
+)
+_REFUSED = {
+    "SUBQUERY": "a subquery",
+    "WINDOW": "a window function",
+    "PARAMETER": "a parameter",
+    "STAR": "*",
+    "DEFAULT": "DEFAULT",
+    "POSITIONAL_REFERENCE": "a column by position",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """One SQL expression for `engine_duckdb.evaluate`, and the columns it reads.
+
+    maybe: paths that are columns if the schema has them, else parameters of a lambda.
+    """
+
+    sql: str
+    paths: frozenset[Path]
+    maybe: frozenset[Path] = frozenset()
+
+
+@lru_cache(maxsize=512)
+def parse(text: str) -> Expr:
+    """Read the text of a WHERE clause, without the word WHERE.
+
+    Returns a condition to be bound to a schema.
+    Raises InvalidInput, with a caret under the place, for what is no condition over the columns of one row.
+    Cost: 1 to 3 ms the first time, then a lookup.
+    """
+    try:
+        tree = _tree(_FILTER_HEAD, text, "filter")
+        node = tree["statements"][0]["node"]
+        condition = node.get("where_clause")
+        if condition is None or _rest(node, "where_clause") != _template(_FILTER_HEAD, "where_clause"):
+            raise _goes_on(text, "filter")
+        _refuse(condition, text)
+        return _condition(condition)
+    except RecursionError:
+        raise InvalidInput(f"the filter is nested too deeply: {_cut(text)}", kind="filter") from None
+
+
+def parse_expressions(expressions: Mapping[str, str]) -> dict[str, Computed]:
+    """Read SQL expressions, one per new column, for `engine_duckdb.evaluate`.
+
+    Raises InvalidInput as `parse` does, and for an alias: the name is the key.
+    """
+    computed: dict[str, Computed] = {}
+    for name, text in expressions.items():
+        tree = _tree(_EXPRESSION_HEAD, text, f"expression of {name!r}")
+        node = tree["statements"][0]["node"]
+        items = node.get("select_list") or []
+        rest = _rest(node, "select_list")
+        if len(items) != 1 or items[0].get("alias") or rest != _template(_EXPRESSION_HEAD, "select_list"):
+            raise _goes_on(text, f"expression of {name!r}")
+        _refuse(items[0], text)
+        opaque = _opaque(items[0])
+        computed[name] = Computed(opaque.sql, opaque.columns, opaque.maybe)
+    return computed
+
+
+def columns_read(expressions: Iterable[Computed], schema: pa.Schema) -> list[str]:
+    """Name the columns of a schema that expressions read, in its order and spelling.
+
+    Raises NotFound, naming the nearest, for a column that the schema does not have.
+    """
+    opaque = (Opaque(one.sql, one.paths, one.maybe) for one in expressions)
+    read = {path[0] for one in opaque for path in paths(bind(one, schema))}
+    return [name for name in schema.names if name in read]
+
+
+def _tree(head: str, text: str, what: str) -> dict[str, Any]:
+    if not text.strip():
+        raise InvalidInput(f"the {what} is empty", kind="filter")
+    tree = engine_duckdb.serialize(head + text)
+    if not tree.get("error") and len(tree["statements"]) == 1:
+        return tree
+    message = str(tree.get("error_message", ""))
+    if "SELECT statements" in message or not tree.get("error"):
+        raise _goes_on(text, what)
+    place = _caret(text, tree.get("position"), len(head))
+    raise InvalidInput(f"cannot parse the {what}: {message}{place}", kind="filter")
+
+
+@lru_cache(maxsize=2)
+def _template(head: str, written: str) -> dict[str, Any]:
+    return _rest(engine_duckdb.serialize(head + "true")["statements"][0]["node"], written)
+
+
+def _rest(node: Node, written: str) -> dict[str, Any]:
+    """Answer everything of a SELECT but the one part that the caller wrote."""
+    return {key: value for key, value in node.items() if key != written}
+
+
+def _goes_on(text: str, what: str) -> InvalidInput:
+    return InvalidInput(
+        f"the {what} must be one SQL expression, and this goes on after it: {_cut(text)}", kind="filter"
+    )
+
+
+def _caret(text: str, position: Any, head: int) -> str:
+    """Show the line of an error with a caret below its place. position: UTF-8 bytes into the query."""
+    try:
+        before = text.encode()[: max(int(position) - head, 0)].decode(errors="ignore")
+    except (TypeError, ValueError):
+        return f"\n  {_cut(text)}"
+    start = before.rfind("\n") + 1
+    line = text[start:].partition("\n")[0]
+    column = len(before) - start
+    left = max(column - 60, 0)
+    return f"\n  {line[left : left + 100]}\n  {' ' * (column - left)}^"
+
+
+def _cut(text: str) -> str:
+    return repr(text if len(text) <= 200 else text[:200] + "…")
+
+
+def _nodes(node: Node) -> Iterator[dict[str, Any]]:
+    """Walk a JSON tree: every object of it, the outermost first."""
+    waiting: list[Node] = [node]
+    while waiting:
+        this = waiting.pop()
+        if isinstance(this, dict):
+            yield this
+            waiting.extend(this.values())
+        elif isinstance(this, list):
+            waiting.extend(this)
+
+
+def _refuse(node: Node, text: str) -> None:
+    for this in _nodes(node):
+        kind = this.get("class")
+        found = _REFUSED.get(str(kind))
+        if kind == "FUNCTION":
+            name = str(this.get("function_name")).lower()
+            if name in engine_duckdb.aggregates() or this.get("filter") or this.get("distinct"):
+                found = f"the aggregate {name}()"
+            elif name in ("unnest", "unlist", "columns"):
+                found = f"{name}(), which makes several rows or columns,"
+        elif kind == "OPERATOR" and this.get("type") == "GROUPING_FUNCTION":
+            found = "GROUPING()"
+        if found:
+            raise InvalidInput(f"{found} has no value for a single row, in {_cut(text)}", kind="filter")
+
+
+def _condition(node: Node) -> Expr:
+    """Turn a node that stands where a condition is wanted into the tree."""
+    kind, type_ = node.get("class"), node.get("type")
+    if kind == "CONJUNCTION":
+        join = all_of if type_ == "CONJUNCTION_AND" else any_of
+        return join([_condition(child) for child in node["children"]])
+    if kind == "COLUMN_REF":
+        return BoolColumn(tuple(node["column_names"]))
+    reader = _READERS.get(str(kind))
+    try:
+        found = reader(node) if reader else None
+    except (KeyError, IndexError, TypeError):
+        found = None  # another DuckDB, another shape: its evaluator knows it
+    return found if found is not None else _opaque(node)
+
+
+def _constant_condition(node: Node) -> Expr | None:
+    value = _constant(node)
+    if value is None or not (pa.types.is_boolean(value.type) or pa.types.is_null(value.type)):
+        return None
+    return Literal(value.as_py())
+
+
+def _comparison(node: Node) -> Expr | None:
+    op, left, right = node["type"], node["left"], node["right"]
+    if op in ("COMPARE_DISTINCT_FROM", "COMPARE_NOT_DISTINCT_FROM"):
+        same = _same(left, right)
+        return Not(same) if same is not None and op == "COMPARE_DISTINCT_FROM" else same
+    if op not in _COMPARISONS:
+        return None
+    op = _COMPARISONS[op]
+    if left["class"] != "COLUMN_REF":
+        left, right, op = right, left, _MIRRORED[op]
+    path, value = _column(left), _constant(right)
+    return Compare(op, path, value) if path is not None and value is not None else None
+
+
+def _same(left: Node, right: Node) -> Expr | None:
+    """Read `column IS NOT DISTINCT FROM literal`, which `column IS TRUE` is too."""
+    value = _constant(right)
+    if value is None:
+        return None
+    if left["class"] == "CAST" and left["query_location"] == _IMPLIED and pa.types.is_boolean(value.type):
+        path = _column(left["child"])
+        if path is None or left["try_cast"]:
+            return None
+        flag = BoolColumn(path)
+        return all_of([Not(IsNull(path)), flag if value.as_py() else Not(flag)])
+    path = _column(left)
+    if path is None:
+        return None
+    return all_of([Not(IsNull(path)), Compare("=", path, value)]) if value.is_valid else IsNull(path)
+
+
+def _between(node: Node) -> Expr | None:
+    path, lower, upper = _column(node["input"]), _constant(node["lower"]), _constant(node["upper"])
+    if path is None or lower is None or upper is None or not _alike([lower, upper]):
+        return None
+    return all_of([Compare(">=", path, lower), Compare("<=", path, upper)])
+
+
+def _operator(node: Node) -> Expr | None:
+    type_, children = node["type"], node["children"]
+    if type_ == "OPERATOR_NOT":
+        return Not(_condition(children[0]))
+    if type_ in ("OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL"):
+        path = _column(children[0])
+        if path is None:
+            return None
+        return IsNull(path) if type_ == "OPERATOR_IS_NULL" else Not(IsNull(path))
+    if type_ in ("COMPARE_IN", "COMPARE_NOT_IN"):
+        found = _in(children[0], children[1:])
+        return Not(found) if found is not None and type_ == "COMPARE_NOT_IN" else found
+    return None
+
+
+def _in(column: Node, nodes: list[Node]) -> Expr | None:
+    path = _column(column)
+    values = [_constant(node) for node in nodes]
+    literals = [value for value in values if value is not None]
+    if path is None or not literals or len(literals) < len(values) or not _alike(literals):
+        return None
+    type_ = next((value.type for value in literals if value.is_valid), None)
+    if type_ is None:
+        return Literal(None)
+    if pa.types.is_decimal(type_):
+        return In(path, pa.array([value.as_py() for value in literals]))
+    return In(path, pa.concat_arrays([pa.repeat(value.cast(type_), 1) for value in literals]))
+
+
+def _alike(values: list[pa.Scalar]) -> bool:
+    """Tell whether DuckDB would compare each literal as it does alone: unlike types change each other's."""
+    types = [value.type for value in values if value.is_valid]
+    return len({"decimal" if pa.types.is_decimal(type_) else str(type_) for type_ in types}) <= 1
+
+
+def _function(node: Node) -> Expr | None:
+    name, arguments = node["function_name"], [argument["expression"] for argument in node["arguments"]]
+    if node["schema"] or name not in _LIKES | _ESCAPED_LIKES:
+        return None
+    negated, case_insensitive = (_LIKES | _ESCAPED_LIKES)[name]
+    path, *texts = _column(arguments[0]), *map(_constant, arguments[1:])
+    words = [text.as_py() for text in texts if text is not None and pa.types.is_string(text.type)]
+    if path is None or len(words) != len(texts):
+        return None
+    like = Like(path, *words, case_insensitive=case_insensitive)
+    return Not(like) if negated else like
+
+
+_READERS: dict[str, Callable[[Node], Expr | None]] = {
+    "CONSTANT": _constant_condition,
+    "CAST": _constant_condition,
+    "COMPARISON": _comparison,
+    "BETWEEN": _between,
+    "OPERATOR": _operator,
+    "FUNCTION": _function,
+}
+
+
+def _column(node: Node) -> Path | None:
+    return tuple(node["column_names"]) if node.get("class") == "COLUMN_REF" else None
+
+
+def _constant(node: Node) -> pa.Scalar | None:
+    """Read a literal: as written, or a typed one such as DATE '2020-01-01', which DuckDB itself evaluates."""
+    if node.get("class") == "CONSTANT":
+        return _written(node.get("literal") or {})
+    if not _foldable(node):
+        return None
+    try:
+        batch = pa.RecordBatch.from_pydict({"row": pa.nulls(1, pa.int8())})
+        value = engine_duckdb.evaluate({"value": _sql(node)}, batch).column(0)[0]
+    except InvalidInput:
+        return None  # evaluated as part of an Opaque, it says what is wrong
+    # a decimal of 38 digits may be a HUGEINT, a text the value of a cast that DuckDB compares unlike a written text
+    unsure = value.type == pa.decimal128(38, 0) or is_text(value.type) or comparison_type(value.type) is None
+    return None if unsure else value
+
+
+def _foldable(node: Node) -> bool:
+    """Tell whether a node is made of literals and has the same value on every day and in every session."""
+    if node.get("class") == "CONSTANT":
+        return True
+    if node.get("class") == "FUNCTION":
+        arguments = [argument["expression"] for argument in node["arguments"]]
+        known = node["function_name"] in _FOLDED_FUNCTIONS and not node["schema"]
+        return known and all(map(_foldable, arguments))
+    if node.get("class") != "CAST" or node.get("try_cast"):
+        return False
+    name, child = str(node["type_expr"].get("type_name", "")).upper(), node["child"]
+    literal = child.get("literal") or {}
+    if literal.get("kind") == "STRING" and name.startswith(("DATE", "TIME")) and not literal["text"][:1].isdigit():
+        return False  # it may be a word such as 'today'
+    return name in _FOLDED_CASTS and _foldable(child)
+
+
+def _written(literal: Mapping[str, str]) -> pa.Scalar | None:
+    kind, text = literal.get("kind"), literal.get("text", "")
+    try:
+        if kind == "INTEGER":
+            number = int(text)
+            signed = -(2**63) <= number < 2**63
+            return pa.scalar(number, pa.int64() if signed else pa.uint64()) if number < 2**64 else None
+        if kind == "NUMERIC":
+            return pa.scalar(float(text)) if "e" in text.lower() else _decimal(Decimal(text))
+        if kind == "HEX":
+            return pa.scalar(bytes.fromhex(text))
+    except (ValueError, OverflowError, InvalidOperation, pa.ArrowInvalid):
+        return None
+    if kind == "BOOLEAN":
+        return pa.scalar(text.lower() == "true")
+    if kind == "NULL_LITERAL":
+        return pa.scalar(None)
+    return pa.scalar(text) if kind == "STRING" else None
+
+
+def _decimal(number: Decimal) -> pa.Scalar:
+    _, digits, exponent = number.as_tuple()
+    scale = -min(int(exponent), 0)
+    return pa.scalar(number, pa.decimal128(max(len(digits), scale, 1), scale))
+
+
+def _opaque(node: Node) -> Opaque:
+    columns, maybe = _references(node)
+    return Opaque(_sql(node), columns, maybe)
+
+
+def _references(node: Node) -> tuple[frozenset[Path], frozenset[Path]]:
+    """Name the columns below a node, and apart the names that may be parameters of a lambda."""
+    found: set[Path] = set()
+    parameters: set[str] = set()
+    for this in _nodes(node):
+        if this.get("class") == "COLUMN_REF":
+            found.add(tuple(this["column_names"]))
+        elif this.get("class") == "LAMBDA":
+            # x -> y may also take a part out of the JSON column x
+            names = [part for part in _nodes(this["lhs"]) if part.get("class") == "COLUMN_REF"]
+            parameters.update(part["column_names"][0] for part in names)
+    maybe = frozenset(path for path in found if path[0] in parameters)
+    return frozenset(found) - maybe, maybe
+
+
+def _sql(node: Node) -> str:
+    """Write a node back as SQL, by DuckDB."""
+    tree = engine_duckdb.serialize("SELECT 1")
+    tree["statements"][0]["node"]["select_list"] = [node]
+    return engine_duckdb.deserialize(tree).removeprefix("SELECT ")
+
+
+__all__ = ["Computed", "columns_read", "parse", "parse_expressions"]

@@ -1,0 +1,114 @@
+"""Run a take: rows by position or address, in the order asked (HOUSE flow "take")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.errors import NotFound, OutOfRange
+from lance_like.io.fetch import drive_all
+from lance_like.query.projection import Projection
+from lance_like.query.session import Session
+from lance_like.table.fragment import Fragment
+from lance_like.table.manifest import Manifest
+from lance_like.typing_ import Int64s
+
+_OFFSET_BITS = 32
+
+
+def take_positions(session: Session, manifest: Manifest, projection: Projection, positions: Int64s) -> pa.Table:
+    """Rows by position among the live rows in scan order: int64[n], any order, repeats kept.
+
+    Raises OutOfRange for a position below 0 or at or past the number of live rows.
+    Cost: one round a level of dependence (a data file, a column, a page, its bytes), whatever n; 1 or 2 when warm.
+    """
+    live = manifest.live_rows
+    if len(positions) and (positions.min() < 0 or positions.max() >= live):
+        bad = int(positions[(positions < 0) | (positions >= live)][0])
+        raise OutOfRange(f"position {bad:,} is asked for in a table of {live:,} rows", kind="position")
+    fragments = manifest.fragments
+    if len(fragments) == 1:
+        return _take(session, projection, [(fragments[0], positions)], None)
+    starts = manifest.row_starts
+    index = starts.searchsorted(positions, "right") - 1
+    return _take_grouped(session, manifest, projection, index, positions - starts[index])
+
+
+def take_ids(session: Session, manifest: Manifest, projection: Projection, ids: Int64s) -> pa.Table:
+    """Rows by stable row id: int64[n], any order, repeats kept. Raises NotFound for an id that is not live."""
+    addresses = manifest.row_id_map.addresses(ids)
+    if len(ids) and addresses.min() < 0:
+        missing = ids[addresses < 0]
+        raise NotFound(
+            f"version {manifest.version} has no row with id {int(missing[0])}"
+            + (f" (nor {len(missing) - 1:,} more)" if len(missing) > 1 else ""),
+            kind="row",
+            hint="rows of other versions are in those versions: checkout_version(n)",
+        )
+    numbers = np.array([fragment.id for fragment in manifest.fragments], np.int64)
+    order = np.argsort(numbers)
+    index = order[np.searchsorted(numbers, addresses >> _OFFSET_BITS, sorter=order)] if len(numbers) else addresses
+    return _take_grouped(session, manifest, projection, index, addresses & ((1 << _OFFSET_BITS) - 1))
+
+
+def _take_grouped(
+    session: Session, manifest: Manifest, projection: Projection, index: Int64s, offsets: Int64s
+) -> pa.Table:
+    """Rows by fragment index and offset, put back into the order asked."""
+    if len(index) == 0:
+        return projection.schema.empty_table()
+    order = np.argsort(index, kind="stable")
+    sorted_index = index[order]
+    cuts = np.flatnonzero(np.diff(sorted_index)) + 1
+    parts = [
+        (manifest.fragments[int(first)], rows)
+        for first, rows in zip(sorted_index[np.concatenate(([0], cuts))], np.split(offsets[order], cuts), strict=True)
+    ]
+    back = np.empty(len(order), np.int64)
+    back[order] = np.arange(len(order))
+    return _take(session, projection, parts, back)
+
+
+def _take(
+    session: Session,
+    projection: Projection,
+    parts: Sequence[tuple[Fragment, Int64s]],
+    back: Int64s | None,
+) -> pa.Table:
+    by_part = read_rows(session, projection, parts)
+    assembled = [
+        projection.assemble(leaves, fragment, rows) for leaves, (fragment, rows) in zip(by_part, parts, strict=True)
+    ]
+    if back is None:
+        return pa.Table.from_arrays(assembled[0], schema=projection.schema)
+    order = pa.array(back)
+    columns = [pa.concat_arrays(arrays).take(order) for arrays in zip(*assembled, strict=True)]
+    return pa.Table.from_arrays(columns, schema=projection.schema)
+
+
+def read_rows(
+    session: Session, projection: Projection, parts: Sequence[tuple[Fragment, Int64s]]
+) -> list[dict[int, pa.Array]]:
+    """The leaves of a projection for rows of fragments: all columns of all files side by side."""
+    found: list[dict[int, pa.Array]] = [{} for _ in parts]
+    located = []
+    for number, (fragment, rows) in enumerate(parts):
+        for field_id, kind in projection.leaves.items():
+            place = fragment.locate(field_id)
+            if place is None:
+                found[number][field_id] = pa.nulls(len(rows), kind)
+            else:
+                located.append((number, field_id, kind, rows, *place))
+    readers = session.open([file for *_, file, _ in located])
+    arrays = drive_all(
+        session.store,
+        [
+            (file.path, reader.read_rows(column, kind, rows))
+            for reader, (_, _, kind, rows, file, column) in zip(readers, located, strict=True)
+        ],
+    )
+    for array, (number, field_id, *_) in zip(arrays, located, strict=True):
+        found[number][field_id] = array
+    return found

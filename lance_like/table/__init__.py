@@ -1,0 +1,1 @@
+"""Versions of a table: schema, fragments, manifests, changes, commits, history. Never opens a data file."""

@@ -1,0 +1,283 @@
+"""The only writer of manifests (format_spec/commit.md).
+
+    1. apply the action to the newest version      pure
+    2. write the new parts under fresh names        invisible until 3
+    3. publish the root if its name is free         the commit
+    4. taken? judge what was committed since, then 1 on the newest version, or ask for the action again, or stop
+
+A commit that fails leaves only objects that no manifest names. A lost answer is looked up, never repeated blindly.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+import xxhash
+
+from lance_like.errors import (
+    AlreadyExists,
+    CommitUnknown,
+    Conflict,
+    IncompatibleChange,
+    InvalidInput,
+    LanceLikeError,
+    NotFound,
+)
+from lance_like.io.store import Store
+from lance_like.table.actions import Action, Stamp, apply, bound
+from lance_like.table.conflicts import Verdict, judge
+from lance_like.table.envelope import MAX_BODY
+from lance_like.table.fragment import Ref
+from lance_like.table.layout import PartKind, new_part_key, version_key
+from lance_like.table.manifest import (
+    Manifest,
+    check_writable,
+    encode_root,
+    encode_transaction,
+    is_inline,
+)
+from lance_like.table.parts import Part, encode_part, with_children, with_ref
+from lance_like.table.schema_part import encode_schema
+from lance_like.table.snapshot import latest_version, read_manifest, read_transaction
+
+Change = Action | Callable[[Manifest | None], Action]
+
+# The answer to a request may be lost although it was carried out; other errors of the system mean it was not.
+_ANSWER_LOST = frozenset(
+    {
+        errno.ETIMEDOUT,
+        errno.ECONNRESET,
+        errno.ECONNABORTED,
+        errno.EPIPE,
+        errno.ENETRESET,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+        errno.ESTALE,
+        errno.EINTR,
+    }
+)
+_FIRST_PAUSE_S = 0.002
+_LONGEST_PAUSE_S = 0.25
+
+
+def commit(
+    store: Store,
+    base: Manifest | None,
+    change: Change,
+    *,
+    message: str | None = None,
+    properties: Mapping[str, str] | None = None,
+    retries: int = 10,
+    timeout_s: float = 300.0,
+) -> Manifest:
+    """Make a change durable and visible as the next version, all of it or none.
+
+    base: the version the change was made for; None to create a table.
+    change: an action, or a function from a version to an action, called again with the newest version when
+    another writer's commit asks for it, at most retries times.
+    timeout_s: how long an action is brought onto newer versions before the commit gives up.
+    Returns the version made. Its parts and all files it names are durable.
+    Raises AlreadyExists (create), Conflict (retryable), IncompatibleChange, CommitUnknown, StorageError; InvalidInput
+    or NotFound if the change does not fit base. Nothing is changed except perhaps with CommitUnknown.
+    """
+    run = _Commit(
+        store=store,
+        transaction=uuid.uuid4().hex,
+        change=change,
+        message=message,
+        properties=dict(properties or {}),
+        reruns_left=retries,
+        deadline=time.monotonic() + timeout_s,
+    )
+    return run.publish(base)
+
+
+@dataclass
+class _Commit:
+    """One commit on its way: what its tries share."""
+
+    store: Store
+    transaction: str
+    change: Change
+    message: str | None
+    properties: dict[str, str]
+    reruns_left: int
+    deadline: float
+    read_version: int = 0
+    rebased: bool = False
+    written: list[str] = field(default_factory=list)
+
+    def publish(self, base: Manifest | None) -> Manifest:
+        action = self._make(base)
+        for tries in count(1):
+            newest = latest_version(self.store) or 0
+            if newest != (base.version if base else 0):
+                base, action = self._follow(base, newest, action)
+            try:
+                manifest, root = self._write_parts(self._apply(base, action))
+            except Exception:
+                self._discard()
+                raise
+            if self._put_root(manifest.version, root):
+                return manifest
+            self._discard()
+            self._pause(tries)
+        raise AssertionError("unreachable: count() does not end")
+
+    def _make(self, base: Manifest | None) -> Action:
+        """The action for a version, from the caller."""
+        if base is not None:
+            check_writable(base)
+        self.read_version = base.version if base else 0
+        self.rebased = False
+        return bound(base, self.change(base) if callable(self.change) else self.change)
+
+    def _follow(self, base: Manifest | None, newest: int, action: Action) -> tuple[Manifest, Action]:
+        """The newest version and an action that fits it, judged against every version since base."""
+        if base is None:
+            raise AlreadyExists(
+                "a dataset is here already",
+                kind="dataset",
+                where=self.store.uri,
+                hint='append to it (mode="append"), or replace it (mode="overwrite")',
+            )
+        if newest < base.version:
+            raise self._conflict(f"version {base.version} is gone, the newest is {newest}: the table was replaced")
+        try:
+            theirs = [read_transaction(self.store, v) for v in range(base.version + 1, newest + 1)]
+            latest = read_manifest(self.store, newest, known=base)
+        except NotFound as error:
+            raise self._conflict(f"a version after {base.version} was removed, so it cannot be judged") from error
+        check_writable(latest)
+        verdicts = [judge(action, record, latest) for record in theirs]
+        if Verdict.STOP in verdicts:
+            place = verdicts.index(Verdict.STOP)
+            raise IncompatibleChange(
+                f"{action.kind} of version {self.read_version} cannot follow {theirs[place].kind} "
+                f"(version {base.version + 1 + place})",
+                kind="conflict",
+                where=self.store.uri,
+                hint="open the newest version and decide anew",
+            )
+        if Verdict.RERUN not in verdicts:
+            self.rebased = True
+            return latest, action
+        if not callable(self.change) or self.reruns_left <= 0:
+            raise self._conflict(f"{action.kind} of version {self.read_version} must be made again from {newest}")
+        self.reruns_left -= 1
+        return latest, self._make(latest)
+
+    def _apply(self, base: Manifest | None, action: Action) -> Manifest:
+        stamp = Stamp(
+            uuid=self.transaction,
+            timestamp_us=time.time_ns() // 1000,
+            read_version=self.read_version,
+            message=self.message,
+            properties=self.properties,
+        )
+        try:
+            return apply(base, action, stamp)
+        except (InvalidInput, NotFound) as error:
+            if not self.rebased:
+                raise
+            raise IncompatibleChange(
+                f"{action.kind} of version {self.read_version} does not fit the newest version: {error.message}",
+                kind="conflict",
+                where=self.store.uri,
+                hint="open the newest version and decide anew",
+            ) from error
+
+    def _write_parts(self, manifest: Manifest) -> tuple[Manifest, bytes]:
+        """Write every part that is new. Returns the manifest that names them, and its root."""
+        if manifest.schema_ref is None:
+            manifest = replace(manifest, schema_ref=self._put_part("schema", encode_schema(manifest.schema)))
+        parts = tuple(self._written(part) for part in manifest.tree.parts)
+        manifest = replace(manifest, tree=replace(manifest.tree, parts=parts))
+        transaction: Ref | None = None
+        if not is_inline(manifest.transaction):
+            transaction = self._put_part("txn", encode_transaction(manifest.transaction))
+        return manifest, _checked_size(encode_root(manifest, transaction))
+
+    def _written(self, part: Part) -> Part:
+        if part.ref is not None:
+            return part
+        part = with_children(part, tuple(self._written(child) for child in part.children))
+        return with_ref(part, self._put_part("part", encode_part(part)))
+
+    def _put_part(self, kind: PartKind, data: bytes) -> Ref:
+        key = new_part_key(kind)
+        self.written.append(key)
+        self.store.put(key, [_checked_size(data)])
+        return Ref(key, len(data), xxhash.xxh3_64_intdigest(data))
+
+    def _put_root(self, version: int, root: bytes) -> bool:
+        """Publish. Returns False if another writer has this version."""
+        try:
+            self.store.put_if_absent(version_key(version), root)
+        except AlreadyExists:
+            # A store that repeats a request itself may meet its own object.
+            return self._is_mine(version, None)
+        except OSError as error:
+            return self._is_mine(version, error)
+        return True
+
+    def _is_mine(self, version: int, error: OSError | None) -> bool:
+        """Read the version back. Raises error itself if nothing was published, CommitUnknown if that is not known."""
+        refused = error is not None and error.errno is not None and error.errno not in _ANSWER_LOST
+        try:
+            mine = read_transaction(self.store, version).uuid == self.transaction
+        except NotFound:
+            if error is None:
+                raise self._conflict(f"version {version} was taken and then removed") from None
+            if refused:
+                self._discard()
+                raise error from None
+            raise self._unknown(version, "it is not there now, but may still arrive") from error
+        except (LanceLikeError, OSError) as unreadable:
+            if error is None:
+                raise
+            raise self._unknown(version, f"reading it back failed: {unreadable}") from error
+        if mine and refused:
+            # Visible, yet the store says that it could not make it durable.
+            raise self._unknown(version, f"it is visible, but may not outlive a power cut: {error}") from error
+        return mine
+
+    def _discard(self) -> None:
+        """Remove the parts of a try that was lost; what cannot be removed is garbage, not damage."""
+        with suppress(LanceLikeError, OSError):
+            self.store.delete(self.written)
+        self.written.clear()
+
+    def _pause(self, tries: int) -> None:
+        if time.monotonic() > self.deadline:
+            raise self._conflict(f"other writers were first {tries} times")
+        longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(tries, 10))
+        time.sleep(random.uniform(0, longest))
+
+    def _conflict(self, message: str) -> Conflict:
+        hint = "open the newest version and try again"
+        return Conflict(message, kind="conflict", where=self.store.uri, hint=hint)
+
+    def _unknown(self, version: int, why: str) -> CommitUnknown:
+        return CommitUnknown(
+            f"the store did not say whether version {version} was written: {why}",
+            transaction=self.transaction,
+            where=self.store.uri,
+            hint="look for this transaction in versions() before trying again",
+        )
+
+
+def _checked_size(data: bytes) -> bytes:
+    if len(data) > MAX_BODY:
+        raise InvalidInput(f"a metadata object of {len(data):,} bytes is over the limit", kind="limit")
+    return data
+
+
+__all__ = ["Change", "commit"]

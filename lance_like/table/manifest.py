@@ -1,0 +1,346 @@
+"""One version of a table as a value, and its root as bytes (format_spec/table.md, "Root manifest"). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from lance_like.errors import Corrupt, NotFound, Unsupported
+from lance_like.table import shape
+from lance_like.table.envelope import pack_envelope, unpack_envelope
+from lance_like.table.fragment import (
+    MAX_FIELD_ID,
+    MAX_FRAGMENT_ID,
+    Fragment,
+    Ref,
+    Runs,
+    fragment_from_json,
+    ref_from_json,
+)
+from lance_like.table.parts import MAX_FRAGMENTS, PartEntry, Tree, entry_from_json
+from lance_like.table.rowids import RowIdMap
+from lance_like.table.schema import Schema
+from lance_like.typing_ import Int64s, Json
+from lance_like.version import __version__
+
+MAGIC = b"LLMF"
+TRANSACTION_MAGIC = b"LLTX"
+WRITER = ("lance_like", __version__)
+# No feature bits in the draft: a set bit is one this package does not know.
+READER_FEATURES = 0
+WRITER_FEATURES = 0
+# A transaction record longer than this is a part of its own: the root stays small.
+INLINE_TRANSACTION_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What one commit did.
+
+    uuid: 32 hexadecimal digits, the writer's own. read_version: 0 for the first commit of a table.
+    row_ids: half-open intervals of the ids given to new rows. fields: ids added, dropped, renamed or written.
+    source_version: the version that a restore brought back.
+    """
+
+    uuid: str
+    kind: str
+    read_version: int
+    message: str | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+    row_ids: Runs = ()
+    fields: tuple[int, ...] = ()
+    files_added: tuple[str, ...] = ()
+    files_removed: tuple[str, ...] = ()
+    fragments_added: tuple[int, ...] = ()
+    source_version: int | None = None
+
+    def to_json(self) -> Json:
+        return {
+            "uuid": self.uuid,
+            "kind": self.kind,
+            "read_version": self.read_version,
+            "message": self.message,
+            "properties": dict(self.properties),
+            "row_ids": self.row_ids,
+            "fields": self.fields,
+            "files_added": self.files_added,
+            "files_removed": self.files_removed,
+            "fragments_added": self.fragments_added,
+            "source_version": self.source_version,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A root manifest as read: its parts are named, not loaded. Members as in `Manifest`."""
+
+    version: int
+    timestamp_us: int
+    writer: tuple[str, str]
+    reader_features: int
+    writer_features: int
+    next_row_id: int
+    next_field_id: int
+    next_fragment_id: int
+    schema_ref: Ref
+    parts: tuple[PartEntry, ...]
+    tail: tuple[Fragment, ...]
+    rows: int
+    metadata: dict[str, str]
+    indices: tuple[Json, ...]
+    transaction: Transaction | Ref
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One version of a table.
+
+    timestamp_us: microseconds since 1970 UTC, strictly greater than that of the version before.
+    next_row_id, next_field_id, next_fragment_id: never used yet; they only grow, through restore and overwrite too.
+    schema_ref: None until the schema part is written. tree: all fragments.
+    metadata: texts of the table. indices: carried along, read by the index layer.
+    """
+
+    version: int
+    timestamp_us: int
+    writer: tuple[str, str]
+    reader_features: int
+    writer_features: int
+    next_row_id: int
+    next_field_id: int
+    next_fragment_id: int
+    schema: Schema
+    schema_ref: Ref | None
+    tree: Tree
+    metadata: Mapping[str, str]
+    indices: tuple[Json, ...]
+    transaction: Transaction
+
+    @property
+    def fragments(self) -> tuple[Fragment, ...]:
+        """All fragments, in scan order."""
+        return self.tree.fragments
+
+    @property
+    def rows(self) -> int:
+        """Physical rows."""
+        return self.tree.rows
+
+    @property
+    def live_rows(self) -> int:
+        """Rows that a scan gives; all of them in this draft."""
+        return self.tree.rows
+
+    @cached_property
+    def row_starts(self) -> Int64s:
+        """int64[fragments + 1]: the live rows before each fragment in scan order, and all at the end."""
+        starts = np.zeros(len(self.fragments) + 1, np.int64)
+        np.cumsum([fragment.rows for fragment in self.fragments], out=starts[1:])
+        return starts
+
+    @cached_property
+    def row_id_map(self) -> RowIdMap:
+        """From row ids to addresses; made on first use from ranges only. Raises Corrupt if an id is used twice."""
+        return RowIdMap.of(self.fragments)
+
+    @cached_property
+    def _fragment_by_id(self) -> dict[int, Fragment]:
+        return {fragment.id: fragment for fragment in self.fragments}
+
+    def fragment(self, fragment_id: int) -> Fragment:
+        """The fragment with an id. Raises NotFound."""
+        try:
+            return self._fragment_by_id[fragment_id]
+        except KeyError:
+            raise NotFound(f"version {self.version} has no fragment {fragment_id}", kind="fragment") from None
+
+
+def encode_root(manifest: Manifest, transaction: Ref | None) -> bytes:
+    """The root of a manifest whose parts are all written.
+
+    transaction: the part that holds the transaction record, None to hold it in the root.
+    """
+    assert manifest.schema_ref is not None, "the schema is written before the root"
+    tree = manifest.tree
+    body = {
+        "version": manifest.version,
+        "timestamp_us": manifest.timestamp_us,
+        "writer": {"name": manifest.writer[0], "version": manifest.writer[1]},
+        "reader_features": manifest.reader_features,
+        "writer_features": manifest.writer_features,
+        "next_row_id": manifest.next_row_id,
+        "next_field_id": manifest.next_field_id,
+        "next_fragment_id": manifest.next_fragment_id,
+        "schema": manifest.schema_ref.to_json(),
+        "fragments": {
+            "parts": [part.entry.to_json() for part in tree.parts],
+            "tail": [fragment.to_json() for fragment in tree.tail],
+        },
+        "rows": manifest.rows,
+        "live_rows": manifest.live_rows,
+        "indices": list(manifest.indices),
+        "bases": {},
+        "metadata": dict(manifest.metadata),
+        "transaction": {"ref": transaction.to_json()} if transaction else manifest.transaction.to_json(),
+    }
+    return pack_envelope(MAGIC, shape.dump(body))
+
+
+def decode_root(data: bytes, where: str, *, version: int) -> Root:
+    """The inverse of `encode_root`.
+
+    version: what the name of the object says.
+    Raises Corrupt; Unsupported for a reader feature that this package does not know.
+    """
+    body = _checked_body(data, where, version)
+    next_row_id, next_field_id, next_fragment_id = (
+        shape.integer(body, name, where, high=high)
+        for name, high in (
+            ("next_row_id", shape.MAX_INTEGER),
+            ("next_field_id", MAX_FIELD_ID + 1),
+            ("next_fragment_id", MAX_FRAGMENT_ID + 1),
+        )
+    )
+    fragments = shape.mapping(shape.member(body, "fragments", where), where)
+    parts = shape.each(fragments, "parts", where, entry_from_json)
+    tail = shape.each(fragments, "tail", where, fragment_from_json)
+    if sum(part.fragments for part in parts) + len(tail) > MAX_FRAGMENTS:
+        raise Corrupt(f"over the limit of {MAX_FRAGMENTS:,} fragments", kind="limit", where=where)
+    rows = sum(part.rows for part in parts) + sum(fragment.rows for fragment in tail)
+    for name in ("rows", "live_rows"):
+        shape.integer(body, name, where, low=rows, high=rows)
+    if shape.mapping(shape.member(body, "bases", where), where):
+        raise Unsupported("this table has files below other base paths", kind="feature", where=where)
+    return Root(
+        version=version,
+        timestamp_us=shape.integer(body, "timestamp_us", where, low=1),
+        writer=_writer(body, where),
+        reader_features=shape.integer(body, "reader_features", where),
+        writer_features=shape.integer(body, "writer_features", where),
+        next_row_id=next_row_id,
+        next_field_id=next_field_id,
+        next_fragment_id=next_fragment_id,
+        schema_ref=ref_from_json(shape.member(body, "schema", where), where, kind="schema"),
+        parts=parts,
+        tail=tail,
+        rows=rows,
+        metadata=shape.texts(body, "metadata", where),
+        indices=tuple(shape.each(body, "indices", where, shape.mapping)),
+        transaction=_transaction_or_ref(body, where, version),
+    )
+
+
+def decode_head(data: bytes, where: str, *, version: int) -> tuple[int, Transaction | Ref]:
+    """Only the timestamp and the transaction of a root. Raises as `decode_root`. Cost: no fragment is read."""
+    body = _checked_body(data, where, version)
+    return shape.integer(body, "timestamp_us", where, low=1), _transaction_or_ref(body, where, version)
+
+
+def _checked_body(data: bytes, where: str, version: int) -> dict[str, Json]:
+    body = shape.mapping(shape.parse(unpack_envelope(MAGIC, data, where), where), where)
+    shape.integer(body, "version", where, low=version, high=version)
+    unknown = shape.integer(body, "reader_features", where) & ~READER_FEATURES
+    if unknown:
+        raise Unsupported(
+            f"this table needs the reader feature bits {_bits(unknown)}, which this package does not know",
+            kind="feature",
+            where=where,
+            hint=f"written by {' '.join(_writer(body, where))}; update lance_like",
+        )
+    return body
+
+
+def check_writable(manifest: Manifest) -> None:
+    """Raise Unsupported if the version has a writer feature that this package does not know."""
+    unknown = manifest.writer_features & ~WRITER_FEATURES
+    if unknown:
+        raise Unsupported(
+            f"writing to this table needs the feature bits {_bits(unknown)}, which this package does not know",
+            kind="feature",
+            where=f"version {manifest.version}",
+            hint=f"written by {' '.join(manifest.writer)}; update lance_like",
+        )
+
+
+def encode_transaction(transaction: Transaction) -> bytes:
+    """A transaction record as a part of its own."""
+    return pack_envelope(TRANSACTION_MAGIC, shape.dump(transaction.to_json()))
+
+
+def decode_transaction(data: bytes, where: str, *, version: int) -> Transaction:
+    """The inverse of `encode_transaction`. Raises Corrupt."""
+    value = shape.parse(unpack_envelope(TRANSACTION_MAGIC, data, where), where)
+    return transaction_from_json(value, where, version)
+
+
+def is_inline(transaction: Transaction) -> bool:
+    """Is the record short enough to stand in the root?"""
+    return len(shape.dump(transaction.to_json())) <= INLINE_TRANSACTION_BYTES
+
+
+def transaction_from_json(value: Json, where: str, version: int) -> Transaction:
+    """The record of the commit that made a version. Raises Corrupt."""
+    holder = shape.mapping(value, where)
+    message = shape.member(holder, "message", where)
+    source = shape.member(holder, "source_version", where)
+    return Transaction(
+        uuid=_uuid(holder, where),
+        kind=shape.text(holder, "kind", where),
+        read_version=shape.integer(holder, "read_version", where, high=version - 1),
+        message=None if message is None else shape.clean_text(message, "'message'", where),
+        properties=shape.texts(holder, "properties", where),
+        row_ids=shape.intervals(holder, "row_ids", where, high=shape.MAX_INTEGER),
+        fields=_integers(holder, "fields", where, MAX_FIELD_ID),
+        files_added=shape.each(holder, "files_added", where, shape.path),
+        files_removed=shape.each(holder, "files_removed", where, shape.path),
+        fragments_added=_integers(holder, "fragments_added", where, MAX_FRAGMENT_ID),
+        source_version=None if source is None else shape.integer(holder, "source_version", where, low=1),
+    )
+
+
+def _transaction_or_ref(body: dict[str, Json], where: str, version: int) -> Transaction | Ref:
+    value = shape.mapping(shape.member(body, "transaction", where), where)
+    if "ref" in value:
+        return ref_from_json(value["ref"], where, kind="txn")
+    return transaction_from_json(value, where, version)
+
+
+def _integers(holder: dict[str, Any], name: str, where: str, high: int) -> tuple[int, ...]:
+    found = shape.array(holder, name, where)
+    if not all(type(value) is int and 0 <= value <= high for value in found):
+        shape.refuse(found, f"integers from 0 to {high:,} in {name!r}", where)
+    return tuple(found)
+
+
+def _uuid(holder: dict[str, Json], where: str) -> str:
+    value = shape.text(holder, "uuid", where)
+    if len(value) != 32 or not set(value) <= set("0123456789abcdef"):
+        shape.refuse(value, "32 lower-case hexadecimal digits", where)
+    return value
+
+
+def _writer(body: dict[str, Json], where: str) -> tuple[str, str]:
+    writer = shape.mapping(shape.member(body, "writer", where), where)
+    return shape.text(writer, "name", where), shape.text(writer, "version", where)
+
+
+def _bits(features: int) -> str:
+    return ", ".join(str(bit) for bit in range(features.bit_length()) if features >> bit & 1)
+
+
+__all__ = [
+    "Manifest",
+    "Root",
+    "Transaction",
+    "check_writable",
+    "decode_head",
+    "decode_root",
+    "decode_transaction",
+    "encode_root",
+    "encode_transaction",
+    "is_inline",
+]

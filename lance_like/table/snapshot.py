@@ -1,0 +1,183 @@
+"""Reading versions: which there are, and one of them whole (format_spec/commit.md, "Finding the newest version").
+
+Never falls back: a bad newest version raises, it is not skipped.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xxhash
+
+from lance_like.errors import Corrupt, NotFound
+from lance_like.io.store import Store, whole
+from lance_like.table import shape
+from lance_like.table.envelope import MAX_BODY, OVERHEAD
+from lance_like.table.fragment import Fragment, Ref
+from lance_like.table.layout import VERSIONS, bucket_number, version_key, version_number
+from lance_like.table.manifest import (
+    Manifest,
+    Root,
+    Transaction,
+    decode_head,
+    decode_root,
+    decode_transaction,
+)
+from lance_like.table.parts import Part, PartEntry, Tree, decode_part
+from lance_like.table.schema import Schema
+from lance_like.table.schema_part import decode_schema
+
+
+def latest_version(store: Store) -> int | None:
+    """The number of the newest version; None if there is none. Cost: 2 listings, each bounded by the bucket size."""
+    for bucket in reversed(_buckets(store)):
+        versions = _versions_in(store, bucket)
+        if versions:
+            return versions[-1]
+    return None
+
+
+def list_versions(store: Store) -> list[int]:
+    """The numbers of all versions, ascending. Cost: one listing a bucket of 256 versions."""
+    return [version for bucket in _buckets(store) for version in _versions_in(store, bucket)]
+
+
+def read_root_bytes(store: Store, version: int) -> bytes:
+    """The bytes of a root manifest, unchecked. Raises NotFound, or Corrupt over the size limit."""
+    key = version_key(version)
+    try:
+        nbytes = store.size(key)
+        if nbytes > MAX_BODY + OVERHEAD:
+            raise Corrupt(f"a manifest of {nbytes:,} bytes is over the limit", kind="limit", where=key)
+        return _read(store, key, nbytes)
+    except NotFound as error:
+        raise NotFound(
+            f"version {version} does not exist",
+            kind="version",
+            where=store.uri,
+            hint="versions() lists those that do",
+        ) from error
+
+
+def read_manifest(store: Store, version: int, *, known: Manifest | None = None) -> Manifest:
+    """One version with its schema and all its fragments.
+
+    known: another version of the table; what both share is taken from it, not read.
+    Raises NotFound, Corrupt, Unsupported. Cost: the root, the schema, and one read a part.
+    """
+    key = version_key(version)
+    root = decode_root(read_root_bytes(store, version), key, version=version)
+    schema = _read_schema(store, root, known)
+    shared = {part.ref: part for part in _all_parts(known.tree.parts)} if known else {}
+    parts = tuple(_read_part(store, entry, shared) for entry in root.parts)
+    manifest = Manifest(
+        version=root.version,
+        timestamp_us=root.timestamp_us,
+        writer=root.writer,
+        reader_features=root.reader_features,
+        writer_features=root.writer_features,
+        next_row_id=root.next_row_id,
+        next_field_id=root.next_field_id,
+        next_fragment_id=root.next_fragment_id,
+        schema=schema,
+        schema_ref=root.schema_ref,
+        tree=Tree(parts, root.tail),
+        metadata=root.metadata,
+        indices=root.indices,
+        transaction=_resolved(store, root.transaction, version),
+    )
+    _check_ids(manifest, key)
+    return manifest
+
+
+def read_history_entry(store: Store, version: int) -> tuple[int, Transaction]:
+    """The timestamp, in microseconds since 1970 UTC, and the transaction of a version. Cost: its root only."""
+    timestamp_us, transaction = decode_head(read_root_bytes(store, version), version_key(version), version=version)
+    return timestamp_us, _resolved(store, transaction, version)
+
+
+def read_transaction(store: Store, version: int) -> Transaction:
+    """The record of the commit that made a version. Raises as `read_manifest`. Cost: its root only."""
+    return read_history_entry(store, version)[1]
+
+
+def read_ref(store: Store, ref: Ref) -> bytes:
+    """The bytes of a part. Raises Corrupt if it is missing or is not what its parent names."""
+    try:
+        data = _read(store, ref.path, ref.nbytes)
+    except NotFound as error:
+        raise Corrupt("the part that a manifest names is missing", kind="missing", where=ref.path) from error
+    if xxhash.xxh3_64_intdigest(data) != ref.digest:
+        raise Corrupt("the part is not the one its manifest names", kind="checksum", where=ref.path)
+    return data
+
+
+def _read(store: Store, key: str, nbytes: int) -> bytes:
+    return store.gather(key, [whole(nbytes)])[0].tobytes() if nbytes else b""
+
+
+def _buckets(store: Store) -> list[int]:
+    names = store.list(f"{VERSIONS}/")
+    for name in names:
+        # A link in the place of a bucket would hide the newest versions, and the next commit would fork the history.
+        if bucket_number(f"{name}/") is not None:
+            raise Corrupt("this is not a folder of versions", kind="file-type", where=f"{VERSIONS}/{name}")
+    numbers = (bucket_number(name) for name in names)
+    return sorted(number for number in numbers if number is not None)
+
+
+def _versions_in(store: Store, bucket: int) -> list[int]:
+    names = store.list(f"{VERSIONS}/{bucket:016x}/")
+    numbers = (version_number(name, bucket) for name in names)
+    return sorted(number for number in numbers if number is not None)
+
+
+def _read_schema(store: Store, root: Root, known: Manifest | None) -> Schema:
+    if known is not None and known.schema_ref == root.schema_ref:
+        return known.schema
+    schema = decode_schema(read_ref(store, root.schema_ref), root.schema_ref.path)
+    if any(field.id >= root.next_field_id for field in schema.fields):
+        shape.refuse(root.next_field_id, "field ids below 'next_field_id'", version_key(root.version))
+    return schema
+
+
+def _all_parts(parts: tuple[Part, ...]) -> list[Part]:
+    return [found for part in parts for found in (part, *_all_parts(part.children))]
+
+
+def _read_part(store: Store, entry: PartEntry, shared: dict[Ref | None, Part]) -> Part:
+    """A part and all below it. Depth is bounded: levels fall on the way down."""
+    part = shared.get(entry.ref)
+    if part is None:
+        found = decode_part(read_ref(store, entry.ref), entry.ref.path, level=entry.level)
+        fragments = tuple(item for item in found if isinstance(item, Fragment))
+        children = tuple(_read_part(store, item, shared) for item in found if isinstance(item, PartEntry))
+        below = fragments or tuple(fragment for child in children for fragment in child.fragments)
+        part = Part(entry.level, below, children, entry.ref)
+    if part.entry != entry:
+        shape.refuse(entry.to_json(), "what the part itself holds", entry.ref.path)
+    return part
+
+
+def _resolved(store: Store, transaction: Transaction | Ref, version: int) -> Transaction:
+    if isinstance(transaction, Transaction):
+        return transaction
+    return decode_transaction(read_ref(store, transaction), transaction.path, version=version)
+
+
+def _check_ids(manifest: Manifest, where: str) -> None:
+    ids = np.array([fragment.id for fragment in manifest.fragments], np.int64)
+    if len(ids) and (len(np.unique(ids)) != len(ids) or ids.max() >= manifest.next_fragment_id):
+        shape.refuse("other ids", "fragment ids of their own below 'next_fragment_id'", where)
+    if any(end > manifest.next_row_id for f in manifest.fragments for _, end in f.row_ids):
+        shape.refuse(manifest.next_row_id, "row ids below 'next_row_id'", where)
+
+
+__all__ = [
+    "latest_version",
+    "list_versions",
+    "read_history_entry",
+    "read_manifest",
+    "read_ref",
+    "read_root_bytes",
+    "read_transaction",
+]

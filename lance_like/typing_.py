@@ -1,0 +1,24 @@
+"""Shared aliases: the vocabulary of reads."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+T = TypeVar("T")
+
+Int64s: TypeAlias = npt.NDArray[np.int64]
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+
+Ranges: TypeAlias = tuple[Int64s, Int64s]
+"""Half-open byte ranges: int64[n] starts and int64[n] ends, in the order the answer is wanted."""
+
+Conversation: TypeAlias = Generator[list[Ranges], list[Bytes], T]
+"""A read: asks for lists of ranges, is sent one uint8 buffer for each, its ranges end to end, and returns its
+answer. Each exchange is one round."""
+
+Json: TypeAlias = Any
+"""What json.loads returns; every reader of one checks it before use."""

@@ -1,0 +1,81 @@
+"""The benchmark runner on tiny data, so that it cannot rot."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from benchmarks.datasets import KINDS, make_data
+from benchmarks.peers.ipc import Ipc
+from benchmarks.run import TASKS, Options, bench, main, render
+from benchmarks.tasks.scan import Toucher
+
+# these read the sources of the standard library once, or make big cells
+SLOW_KINDS = ("string", "text", "mixed", "blob")
+EACH_KIND = [pytest.param(k, marks=[pytest.mark.slow] * (k in SLOW_KINDS)) for k in (*KINDS, "mixed")]
+
+
+def tiny(folder: Path, **changed: object) -> Options:
+    chosen: dict[str, object] = {"kinds": ("int64",), "repeat": 2, "ks": (1, 10)}
+    return Options(size="tiny", peers=("ipc", "parquet"), folder=folder, baseline="ipc", **(chosen | changed))
+
+
+@pytest.mark.slow
+def test_every_task_answers_one_row_per_peer_and_kind(tmp_path: Path) -> None:
+    result = bench(tiny(tmp_path, kinds=("mixed",)), say=lambda line: None)
+    found = {(row["task"], row["peer"]) for row in result["rows"]}
+    assert {task for task, _ in found} == set(TASKS) | {"open_and_take"}
+    assert {peer for _, peer in found} == {"ipc", "parquet"}
+    assert all(row["median"] > 0 and row["min"] <= row["p90"] for row in result["rows"])
+
+
+@pytest.mark.parametrize("kind", EACH_KIND)
+def test_peers_answer_what_was_generated_for_every_kind(tmp_path: Path, kind: str) -> None:
+    result = bench(tiny(tmp_path, kinds=(kind,), tasks=("bytes",)), say=lambda line: None)
+    assert len(result["rows"]) == 2
+
+
+def test_report_states_ratios_to_the_baseline(tmp_path: Path) -> None:
+    result = bench(tiny(tmp_path, tasks=("bytes",)), say=lambda line: None)
+    ours, theirs = (row["median"] for row in result["rows"])
+    assert f"{ours / theirs:.3f}" in render(result)
+
+
+def test_wrong_answer_of_a_peer_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    take = Ipc.take
+
+    def shifted(self: Ipc, handle: pa.Table, indices: np.ndarray, columns: list[str]) -> pa.Table:
+        return take(self, handle, np.roll(indices, 1), columns)
+
+    monkeypatch.setattr(Ipc, "take", shifted)
+    with pytest.raises(AssertionError, match="ipc: take"):
+        bench(tiny(tmp_path, tasks=("bytes",)), say=lambda line: None)
+
+
+def test_command_writes_every_sample_as_json(tmp_path: Path) -> None:
+    target = tmp_path / "out" / "x.json"
+    words = f"--size tiny --kinds int64 --tasks open --peers ipc --repeat 2 --folder {tmp_path} --json {target}"
+    assert main(words.split()) == 0
+    (row,) = json.loads(target.read_text())["rows"]
+    assert len(row["samples"]) == 20
+
+
+@pytest.mark.parametrize("kind", EACH_KIND)
+def test_generated_batches_are_the_same_each_time(kind: str) -> None:
+    data = make_data(kind, "tiny")
+    assert next(data.batches()).equals(next(data.batches()))
+
+
+def test_scan_reads_each_byte_of_a_slice_once() -> None:
+    toucher = Toucher()
+    toucher.batch(pa.record_batch({"a": pa.array(range(100))}).slice(10, 20))
+    assert (toucher.total, toucher.nbytes) == (sum(range(10, 30)), 160)
+
+
+def test_scan_reads_only_the_values_of_a_sliced_list() -> None:
+    lists = pa.array([[1, 2], [3], [4, 5, 6]], pa.list_(pa.int64()))
+    toucher = Toucher()
+    toucher.batch(pa.record_batch({"a": lists}).slice(1, 2))
+    assert toucher.nbytes == 3 * 4 + 4 * 8

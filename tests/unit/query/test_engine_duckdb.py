@@ -1,0 +1,104 @@
+"""SQL expressions over a batch: one value per row, the same in every thread and process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+
+import pyarrow as pa
+import pytest
+
+from lance_like.errors import InvalidInput
+from lance_like.query import engine_duckdb, evaluate, sql
+
+BATCH = pa.record_batch({"a": [3, None, 1], "b": ["x", "y", None], "s": [{"c": 1}, None, {"c": 2}]})
+
+
+def test_one_value_per_row_in_order() -> None:
+    answer = engine_duckdb.evaluate({"n": "a + 1", "m": "upper(b)", "k": "s.c", "one": "1"}, BATCH)
+    assert answer.to_pydict() == {"n": [4, None, 2], "m": ["X", "Y", None], "k": [1, None, 2], "one": [1, 1, 1]}
+
+
+def test_types_do_not_depend_on_the_rows() -> None:
+    wanted = {"n": "a + 1", "m": "[a, 2]", "k": "{'x': b}", "d": "a / 2", "t": "DATE '2020-01-01' + 1"}
+    full, empty = engine_duckdb.evaluate(wanted, BATCH), engine_duckdb.evaluate(wanted, BATCH.slice(0, 0))
+    assert full.schema == empty.schema
+    assert empty.num_rows == 0
+
+
+def test_large_batches_keep_their_order() -> None:
+    batch = pa.record_batch({"a": list(range(300_000))})
+    assert engine_duckdb.evaluate({"b": "a"}, batch).column(0).equals(batch.column(0))
+
+
+def test_a_batch_without_columns_keeps_its_rows() -> None:
+    batch = pa.RecordBatch.from_struct_array(pa.array([{}] * 5, pa.struct([])))
+    assert engine_duckdb.evaluate({"b": "7"}, batch).column(0).to_pylist() == [7] * 5
+
+
+@pytest.mark.parametrize("text", ["unnest([1, 2])", "sum(a)", "nope", "a + b", "read_text('/etc/hosts')", "b::INTEGER"])
+def test_what_duckdb_refuses_is_invalid_input(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        engine_duckdb.evaluate({"x": text}, BATCH)
+
+
+def test_names_that_differ_only_by_case_are_refused() -> None:
+    batch = pa.record_batch({"a": [1], "A": [2]})
+    with pytest.raises(InvalidInput, match="ignores case"):
+        engine_duckdb.evaluate({"x": "a"}, batch)
+    condition = evaluate.prepare("A % 2 = 0", batch.schema)
+    assert condition is not None
+    assert evaluate.select(condition, batch).tolist() == [0]
+    with pytest.raises(InvalidInput, match="ignores case"):
+        evaluate.prepare("a % 2 = A", batch.schema)
+
+
+def test_variables_of_the_caller_are_out_of_reach() -> None:
+    secret = pa.table({"z": [1]})
+    with pytest.raises(InvalidInput):
+        engine_duckdb.evaluate({"x": "(SELECT z FROM secret)"}, BATCH)
+    assert secret.num_rows == 1
+
+
+def test_short_floats_are_evaluated() -> None:
+    batch = pa.record_batch({"h": pa.array([1.5, None], pa.float16())})
+    assert engine_duckdb.evaluate({"x": "h * 2"}, batch).column(0).to_pylist() == [3.0, None]
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    failed: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            batch = pa.record_batch({"a": [number] * 100})
+            for _ in range(20):
+                assert engine_duckdb.evaluate({"x": "a * 2"}, batch).column(0).to_pylist() == [number * 2] * 100
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+
+
+def in_child(queue: multiprocessing.Queue) -> None:
+    condition = evaluate.prepare("a % 2 = 1", BATCH.schema)
+    assert condition is not None
+    queue.put(evaluate.select(condition, BATCH).tolist())
+
+
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_a_child_process_has_an_engine_of_its_own(method: str) -> None:
+    sql.parse("a = 1")
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    child = context.Process(target=in_child, args=(queue,))
+    child.start()
+    assert queue.get(timeout=60) == [0, 2]
+    child.join(timeout=60)
+    assert child.exitcode == 0
+    in_child(queue)
+    assert queue.get(timeout=60) == [0, 2]

@@ -1,0 +1,208 @@
+"""Filter text: what it is turned into, and what is refused."""
+
+from __future__ import annotations
+
+import decimal
+
+import pyarrow as pa
+import pytest
+
+from lance_like.errors import InvalidInput, NotFound
+from lance_like.query import sql
+from lance_like.query.expr import And, BoolColumn, Compare, In, IsNull, Like, Literal, Not, Opaque, Or
+
+A, B, ONE, TWO = ("a",), ("b",), pa.scalar(1), pa.scalar(2)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a = 1", Compare("=", A, ONE)),
+        ("a == 1", Compare("=", A, ONE)),
+        ("a != 1", Compare("<>", A, ONE)),
+        ("1 < a", Compare(">", A, ONE)),
+        ("a >= -1", Compare(">=", A, pa.scalar(-1))),
+        ("a = 0.10", Compare("=", A, pa.scalar(decimal.Decimal("0.10"), pa.decimal128(2, 2)))),
+        ("a = 1e1", Compare("=", A, pa.scalar(10.0))),
+        ("a = 18446744073709551615", Compare("=", A, pa.scalar(2**64 - 1, pa.uint64()))),
+        ("a = 'it''s'", Compare("=", A, pa.scalar("it's"))),
+        ("a = x'00ff'", Compare("=", A, pa.scalar(b"\x00\xff"))),
+        ("a = null", Compare("=", A, pa.scalar(None))),
+        ("a = date '1970-01-02'", Compare("=", A, pa.scalar(1, pa.int32()).cast(pa.date32()))),
+        ("a = '1970-01-02'::date", Compare("=", A, pa.scalar(1, pa.int32()).cast(pa.date32()))),
+        ("a = timestamp '1970-01-01 00:00:01'", Compare("=", A, pa.scalar(10**6, pa.timestamp("us")))),
+        (
+            "a < date '1970-01-01' + interval 1 month",
+            Compare("<", A, pa.scalar(31 * 86_400 * 10**6, pa.timestamp("us"))),
+        ),
+        ("a", BoolColumn(A)),
+        ("not a", Not(BoolColumn(A))),
+        ("a is true", And((Not(IsNull(A)), BoolColumn(A)))),
+        ("a is not false", Not(And((Not(IsNull(A)), Not(BoolColumn(A)))))),
+        ("true", Literal(True)),
+        ("null", Literal(None)),
+        ("s.a.b = 1", Compare("=", ("s", "a", "b"), ONE)),
+        ('"s.a" = 1', Compare("=", ("s.a",), ONE)),
+        ('"we""ird" = 1', Compare("=", ('we"ird',), ONE)),
+        ("a in (1, 2)", In(A, pa.array([1, 2]))),
+        ("a not in (1, 2)", Not(In(A, pa.array([1, 2])))),
+        ("a in (1, null)", In(A, pa.array([1, None]))),
+        ("a between 1 and 2", And((Compare(">=", A, ONE), Compare("<=", A, TWO)))),
+        ("a is null", IsNull(A)),
+        ("a is not null", Not(IsNull(A))),
+        ("a is distinct from 1", Not(And((Not(IsNull(A)), Compare("=", A, ONE))))),
+        ("a is not distinct from null", IsNull(A)),
+        ("a like 'x%'", Like(A, "x%")),
+        ("a not like 'x%'", Not(Like(A, "x%"))),
+        ("a ilike 'x%'", Like(A, "x%", "", True)),
+        ("a like '10!%' escape '!'", Like(A, "10!%", "!")),
+        ("a = 1 and b = 2", And((Compare("=", A, ONE), Compare("=", B, TWO)))),
+        ("a = 1 or (b = 2 and a)", Or((Compare("=", A, ONE), And((Compare("=", B, TWO), BoolColumn(A)))))),
+        ("a = 1 -- a comment", Compare("=", A, ONE)),
+        ("a = 1;", Compare("=", A, ONE)),
+        ("\n a\n=\t1 ", Compare("=", A, ONE)),
+    ],
+)
+def test_known_forms_become_nodes(text: str, expected: object) -> None:
+    assert sql.parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "columns"),
+    [
+        ("a = b", "(a = b)", {A, B}),
+        ("a % 2 = 0", "((a % 2) = 0)", {A}),
+        ("lower(a) = 'x'", "(lower(a) = 'x')", {A}),
+        ("a in (1, b)", "(a IN (1, b))", {A, B}),
+        ("a in (1, 'x')", "(a IN (1, 'x'))", {A}),
+        ("a between 1 and 1e0", "(a BETWEEN 1 AND 1e0)", {A}),
+        ("a like b", "(a ~~ b)", {A, B}),
+        ("a collate nocase = 'x'", "(a COLLATE nocase = 'x')", {A}),
+        ("a = 'today'::date", "(a = CAST('today' AS date))", {A}),
+        ("a = now()", "(a = now())", {A}),
+        ("case when a then b end", "CASE  WHEN (a) THEN (b) ELSE NULL END", {A, B}),
+        ("l[1] = s.x", "(l[1] = s.x)", {("l",), ("s", "x")}),
+        ("'x'", "'x'", set()),
+    ],
+)
+def test_the_rest_is_left_to_duckdb(text: str, part: str, columns: set[tuple[str, ...]]) -> None:
+    assert sql.parse(text) == Opaque(part, frozenset(columns))
+    assert sql.parse(f"not ({text}) and b") == And((Not(Opaque(part, frozenset(columns))), BoolColumn(B)))
+
+
+def test_parameters_of_a_lambda_are_not_columns() -> None:
+    condition = sql.parse("list_filter(l, lambda x: x > a) = [1]")
+    assert isinstance(condition, Opaque)
+    assert condition.columns == {("l",), ("a",)}
+    assert condition.maybe == {("x",)}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = 1; drop table t",
+        "1 = 1 group by x",
+        "x = 1 union select 1",
+        "x = 1 union all by name select 2",
+        "x = 1 limit 3",
+        "x = 1 order by x",
+        "x = 1 having x",
+        "x = 1 qualify true",
+        "x = 1 using sample 3",
+        "x = 1 intersect select 1",
+    ],
+)
+def test_text_that_goes_on_after_the_condition_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="goes on after it"):
+        sql.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("x = (select 1)", "a subquery"),
+        ("x in (select 1)", "a subquery"),
+        ("exists (select 1)", "a subquery"),
+        ("x = any([1, 2])", "a subquery"),
+        ("sum(x) > 1", "the aggregate sum"),
+        ("x > 1 and MAX(x) = 2", "the aggregate max"),
+        ("count(*) > 1", "the aggregate count"),
+        ("row_number() over () = 1", "a window function"),
+        ("x = ?", "a parameter"),
+        ("x = $1", "a parameter"),
+        ("x = $name", "a parameter"),
+        ("columns(*) = 1", r"\*"),
+        ("unnest(x) = 1", "unnest"),
+        ("#1 = 1", "a column by position"),
+        ("grouping(x) = 1", "GROUPING"),
+    ],
+)
+def test_what_has_no_value_for_a_row_is_refused(text: str, what: str) -> None:
+    with pytest.raises(InvalidInput, match=f"{what}.*no value for a single row"):
+        sql.parse(text)
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "-- nothing", "/* nothing */", "a =", "a = 1) or (b = 2", "a = 1 /* b"])
+def test_text_that_is_no_expression_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        sql.parse(text)
+
+
+def test_a_syntax_error_shows_its_place() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        sql.parse("a = 'é'\n and 日本 = = 1")
+    *_, line, caret = str(caught.value).split("\n")
+    assert line.lstrip() == "and 日本 = = 1"
+    assert line.index("= 1") == caret.index("^")
+
+
+def test_a_syntax_error_far_into_a_line_shows_its_neighbourhood() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        sql.parse(" and ".join(["a = 1"] * 100) + " = = 1")
+    *_, line, caret = str(caught.value).split("\n")
+    assert len(line) < 120
+    assert line[caret.index("^") :] == "= 1"
+
+
+def test_a_filter_nested_too_deeply_is_refused() -> None:
+    with pytest.raises(InvalidInput):
+        sql.parse("not " * 900 + "a")
+    with pytest.raises(InvalidInput):
+        sql.parse("not " * 5000 + "a")
+
+
+def test_a_long_or_is_read() -> None:
+    condition = sql.parse(" or ".join(f"a = {number}" for number in range(2000)))
+    assert isinstance(condition, Or)
+    assert len(condition.children) == 2000
+
+
+def test_lone_surrogates_are_invalid_input() -> None:
+    with pytest.raises(InvalidInput):
+        sql.parse("a = '\ud800'")
+
+
+def test_computed_columns_name_what_they_read() -> None:
+    computed = sql.parse_expressions({"n": "a + s.b", "m": "list_transform(l, lambda x: x + a)", "one": "1"})
+    assert {name: set(one.paths) for name, one in computed.items()} == {
+        "n": {A, ("s", "b")},
+        "m": {A, ("l",)},
+        "one": set(),
+    }
+    assert computed["m"].maybe == {("x",)}
+
+
+def test_the_columns_that_expressions_read_are_spelled_as_in_the_schema() -> None:
+    schema = pa.schema([("L", pa.list_(pa.int64())), ("A", pa.int64()), ("b", pa.int64()), ("x", pa.int64())])
+    computed = sql.parse_expressions({"n": "b + A", "m": "list_transform(l, lambda y: y + a)"})
+    assert sql.columns_read(computed.values(), schema) == ["L", "A", "b"]
+    with pytest.raises(NotFound):
+        sql.columns_read(sql.parse_expressions({"n": "c"}).values(), schema)
+
+
+@pytest.mark.parametrize(
+    "text", ["a as b", "a, b", "a from t", "a where b", "*", "sum(a)", "(select 1)", "a; drop table t", "", "a +"]
+)
+def test_what_is_not_one_expression_per_row_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        sql.parse_expressions({"n": text})

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import struct
+
+import pyarrow as pa
+import pytest
+import xxhash
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from table_values import SCHEMA
+
+from lance_like.errors import Corrupt, InvalidInput, NotFound
+from lance_like.table.envelope import pack_envelope, unpack_envelope
+from lance_like.table.schema import RESERVED_NAMES, Schema, join_path, split_path
+from lance_like.table.schema_part import decode_schema, encode_schema
+
+TYPES = st.recursive(
+    st.sampled_from([pa.int8(), pa.float64(), pa.string(), pa.bool_(), pa.timestamp("us", "UTC"), pa.date32()]),
+    lambda inner: st.one_of(
+        inner.map(pa.list_),
+        inner.map(lambda kind: pa.list_(kind, 3)),
+        st.lists(st.tuples(st.text(max_size=3), inner, st.booleans()), max_size=3, unique_by=lambda f: f[0]).map(
+            lambda fields: pa.struct([pa.field(*field) for field in fields])
+        ),
+    ),
+    max_leaves=5,
+)
+METADATA = st.dictionaries(st.binary(max_size=4), st.binary(max_size=4), max_size=2)
+SCHEMAS = st.builds(
+    lambda fields, metadata: pa.schema([pa.field(*field) for field in fields], metadata or None),
+    st.lists(
+        st.tuples(st.text(max_size=4), TYPES, st.booleans(), METADATA), max_size=4, unique_by=lambda field: field[0]
+    ),
+    METADATA,
+)
+
+
+@given(SCHEMAS, st.integers(0, 1000))
+def test_a_schema_comes_back_from_its_bytes(arrow: pa.Schema, first_id: int) -> None:
+    schema, next_id = Schema.from_arrow(arrow, first_id)
+    assert decode_schema(encode_schema(schema), "here") == schema
+    assert schema.to_arrow().equals(arrow, check_metadata=True)
+    assert [field.id for field in schema.fields] == list(range(first_id, next_id))
+
+
+@given(st.lists(st.text(max_size=5), min_size=1, max_size=4).map(tuple))
+def test_a_joined_path_splits_into_its_names(names: tuple[str, ...]) -> None:
+    assert split_path(join_path(names)) == names
+
+
+def test_find_prefers_the_exact_name_then_the_path() -> None:
+    arrow = pa.schema([("a", pa.struct([("b", pa.int8()), ("c.d", pa.int8())])), ("a.b", pa.int8()), ("", pa.int8())])
+    schema, _ = Schema.from_arrow(arrow, 0)
+    assert schema.find("a.b").id == 3
+    assert schema.find(("a", "b")).id == 1
+    assert schema.find("a.`c.d`").id == 2
+    assert schema.find("`a.b`").id == 3
+    assert schema.find("").id == 4
+    assert schema.path(2) == ("a", "c.d")
+
+
+@pytest.mark.parametrize("path", ["s.z", "z", "a.x", "s.x.y", "`s", "s.`x`y", ()])
+def test_find_names_the_nearest_columns(path: str | tuple[str, ...]) -> None:
+    schema, _ = Schema.from_arrow(SCHEMA, 0)
+    with pytest.raises(NotFound, match="no column"):
+        schema.find(path)
+    with pytest.raises(NotFound, match="'status'"):
+        Schema.from_arrow(pa.schema([("status", pa.int8())]), 0)[0].find("statsu")
+
+
+def test_reserved_and_repeated_names_are_refused() -> None:
+    for name in RESERVED_NAMES:
+        with pytest.raises(InvalidInput, match="reserved"):
+            Schema.from_arrow(pa.schema([(name, pa.int8())]), 0)
+    inner = pa.struct([("_rowid", pa.int8())])
+    Schema.from_arrow(pa.schema([("s", inner)]), 0)
+    for kind in (pa.schema([("a", pa.int8())] * 2), pa.schema([("s", pa.struct([("b", pa.int8())] * 2))])):
+        with pytest.raises(InvalidInput, match="two columns"):
+            Schema.from_arrow(kind, 0)
+
+
+def test_a_schema_evolves_without_using_an_id_twice() -> None:
+    schema, next_id = Schema.from_arrow(SCHEMA, 0)
+    more, next_id = schema.extended(pa.schema([("n", pa.struct([("m", pa.int8())]))]), next_id)
+    assert [(f.id, f.name, f.parent_id) for f in more.fields[4:]] == [(4, "n", -1), (5, "m", 4)]
+    assert next_id == 6
+    assert [f.name for f in more.without([1]).fields] == ["a", "n", "m"]
+    assert more.renamed({2: "z", 0: "b"}).find("s.z").id == 2
+    assert [f.id for f in more.project([3, 4]).fields] == [1, 3, 4, 5]
+    assert more.subtree(1) == (1, 2, 3)
+    with pytest.raises(InvalidInput, match=r"two columns 's\.y'"):
+        more.renamed({2: "y"})
+    with pytest.raises(InvalidInput, match="no field left"):
+        more.without([2, 3])
+    with pytest.raises(InvalidInput, match="no field left"):
+        more.without([0, 1, 4])
+    with pytest.raises(NotFound):
+        more.without([99])
+
+
+def test_one_field_is_read_by_range_and_checked_alone() -> None:
+    schema, _ = Schema.from_arrow(SCHEMA, 7)
+    body = unpack_envelope(b"LLSC", encode_schema(schema), "here")
+    count, metadata_nbytes, metadata_sum, head_sum = struct.unpack_from("<IIII", body)
+    assert head_sum == xxhash.xxh3_64_intdigest(body[:12]) & 0xFFFFFFFF
+    record = body[16 + 2 * 32 : 16 + 3 * 32]
+    field_id, parent, name, length, offset, ordinal, checksum = struct.unpack("<iiIIQII", record)
+    text = body[offset : offset + length]
+    assert (count, field_id, parent, ordinal) == (4, 9, 8, 0)
+    assert text == b'{"name":"x","type":"string","nullable":true}'
+    assert checksum == xxhash.xxh3_64_intdigest(record[:28] + text) & 0xFFFFFFFF
+    assert name == xxhash.xxh3_64_intdigest(b"x") & 0xFFFFFFFF
+    start = 16 + 32 * count
+    assert metadata_sum == xxhash.xxh3_64_intdigest(body[start : start + metadata_nbytes]) & 0xFFFFFFFF
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_a_damaged_body_under_a_right_envelope_is_refused_or_harmless(data: st.DataObject) -> None:
+    schema, _ = Schema.from_arrow(SCHEMA, 7)
+    body = bytearray(unpack_envelope(b"LLSC", encode_schema(schema), "here"))
+    for _ in range(data.draw(st.integers(1, 3))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        decode_schema(pack_envelope(b"LLSC", bytes(body)), "here")
+    except Corrupt as error:
+        assert error.where == "here"
+    except NotImplementedError:
+        pass
