@@ -136,7 +136,7 @@ def parse_node(body: Json, page_nbytes: int, where: str, depth: int = 0) -> Node
     if not isinstance(body, dict) or depth > _MAX_NODE_DEPTH:
         raise Corrupt("a page description is malformed or nested too deep", kind="page", where=where)
     name, num_rows = body.get("e"), body.get("n")
-    if not isinstance(name, str) or not _is_count(num_rows):
+    if not isinstance(name, str) or not isinstance(num_rows, int) or not _is_count(num_rows):
         raise Corrupt(f"a page description has no encoding or row count: {body!r:.80}", kind="page", where=where)
     validity = _parse_range(body["v"], page_nbytes, where) if "v" in body else None
     if validity is not None and validity[1] - validity[0] < (num_rows + 7) // 8:
@@ -225,6 +225,8 @@ def child_of(node: Node, index: int, num_rows: int | None = None) -> Node:
 def int_param(node: Node, name: str, low: int, high: int) -> int:
     """An integer parameter of a node, after checking that low <= it <= high."""
     value = node.params.get(name)
-    valid = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-    corrupt_unless(valid, node, f"parameter {name!r} is {value!r:.40}, expected {low} to {high}")
-    return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+        return value
+    raise Corrupt(
+        f"encoding {node.encoding!r}: parameter {name!r} is {value!r:.40}, expected {low} to {high}", kind="page"
+    )

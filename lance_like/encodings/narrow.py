@@ -87,7 +87,9 @@ def integers(kind: pa.DataType, differences: np.ndarray, base: int | np.ndarray)
     base: one for all, or uint64[n].
     """
     unsigned = np.dtype(f"<u{integer_dtype(kind).itemsize}")
-    values = differences.astype(unsigned)
+    # Widened values are fresh and may be changed in place; a view of stored bytes is copied.
+    fresh = differences.dtype == unsigned and differences.flags.writeable
+    values = differences if fresh else differences.astype(unsigned)
     values += base.astype(unsigned) if isinstance(base, np.ndarray) else wrapped(base).astype(unsigned)
     return flat_array(kind, values.view(np.uint8), len(values))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from lance_like.encodings.base import Direct, Encoded, Hints, Node, buffer_of, corrupt_unless
+from lance_like.encodings.base import Direct, Encoded, Hints, Node, buffer_of
 from lance_like.encodings.physical import (
     buffer_bytes,
     cut_bits,
@@ -16,6 +16,7 @@ from lance_like.encodings.physical import (
     flat_width,
     read_bits,
 )
+from lance_like.errors import Corrupt
 from lance_like.typing_ import Conversation, Int64s
 
 
@@ -37,10 +38,10 @@ class Plain:
             start = buffer_of(node, 0, (node.num_rows + 7) // 8)
             bits = yield from read_bits(start, starts, ends)
             return pa.Array.from_buffers(kind, num_rows, [None, pa.py_buffer(bits)], null_count=0)
-        width = flat_width(kind)
-        corrupt_unless(width is not None, node, f"it cannot hold the type {kind}")
-        start = buffer_of(node, 0, node.num_rows * (width or 0))
-        (data,) = yield [(start + starts * width, start + ends * width)]
+        place = self.direct(node, kind)
+        if place is None:
+            raise Corrupt(f"a plain page cannot hold the type {kind}", kind="page")
+        (data,) = yield [(place.start + starts * place.width, place.start + ends * place.width)]
         return flat_array(kind, data, num_rows)
 
     def direct(self, node: Node, kind: pa.DataType) -> Direct | None:

@@ -61,6 +61,9 @@ class ColumnPages:
         # Pages whose rows lie at a fixed stride: where values and validity begin in the file, and their base.
         self._form = np.full(n, _NOT_OPEN, np.int64)
         self._forms: list[_Form] = []
+        # The form of all pages, once all are open and share one.
+        self._only_form: _Form | None = None
+        self._unopened = n
         self._values = np.zeros(n, np.int64)
         self._validity = np.zeros(n, np.int64)
         self._base = np.zeros(n, np.uint64)
@@ -70,6 +73,7 @@ class ColumnPages:
         self._sums = np.zeros(0, np.uint32)
         self._verified = np.zeros(0, bool)
         self._page_of_block = np.zeros(0, np.int64)
+        self._unverified = 0
         self._headers: Bytes | None = None
         self._lock = threading.Lock()
 
@@ -102,8 +106,10 @@ class ColumnPages:
         if len(rows) == 0:
             return pa.nulls(0, self.kind)
         pages = self.page_of(rows)
-        if self._form[pages].min() == _NOT_OPEN:
+        if self._unopened:
             yield from self._open_pages(np.unique(pages))
+        if self._only_form is not None:
+            return (yield from self._read_direct(rows, pages, self._only_form))
         form = self._form[pages]
         if form[0] != _NOT_DIRECT and (form == form[0]).all():
             return (yield from self._read_direct(rows, pages, self._forms[form[0]]))
@@ -189,7 +195,7 @@ class ColumnPages:
 
         pages: int64[1] for all asks, or int64[n] for the n ranges of one ask.
         """
-        if not self._verify:
+        if self._unverified == 0 or not self._verify:
             return (yield asks)
         spans = [self._block_span(starts, ends, pages) for starts, ends in asks]
         touched = [first if (first == last).all() else expand(first, last + 1) for first, last in spans]
@@ -247,7 +253,9 @@ class ColumnPages:
                     where=f"{self.where}, byte {at:,}",
                     hint="the file is damaged; restore it from a copy",
                 )
-        self._verified[blocks[new]] = True
+        with self._lock:
+            self._unverified -= int(np.count_nonzero(~self._verified[blocks[new]]))
+            self._verified[blocks[new]] = True
 
     def _node(self, page: int) -> Node:
         node = self._nodes[page]
@@ -293,9 +301,13 @@ class ColumnPages:
             self._sums = np.concatenate((self._sums, sums))
             self._page_of_block = np.concatenate((self._page_of_block, np.full(len(sums), page)))
             self._verified = np.concatenate((self._verified, np.zeros(len(sums), bool)))
+            self._unverified += len(sums)
             self._nodes[page] = node
             # Last: another thread that sees it finds all the rest in place.
             self._form[page] = _NOT_DIRECT if direct is None else self._place(page, int(entry["offset"]), node, direct)
+            self._unopened -= 1
+            if self._unopened == 0 and len(self._forms) == 1 and (self._form >= 0).all():
+                self._only_form = self._forms[0]
 
     def _place(self, page: int, offset: int, node: Node, direct: Direct) -> int:
         """Note where the values of a page lie. Returns the number of its form."""

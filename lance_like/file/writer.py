@@ -10,6 +10,7 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,8 @@ from lance_like.file.stats import ZoneBuilder, ZoneEntry
 from lance_like.file.types import metadata_to_json, type_to_json
 from lance_like.typing_ import Bytes
 from lance_like.version import __version__
+
+Chunk = TypeVar("Chunk", bytes, Bytes)
 
 PAGE_NBYTES = 8 << 20
 PAGE_ROWS = 1 << 20
@@ -247,7 +250,7 @@ class FileWriter:
     def _pad(self, alignment: int) -> bytes:
         return self._counted(bytes(-self._cursor % alignment))
 
-    def _counted(self, data: bytes | Bytes) -> bytes | Bytes:
+    def _counted(self, data: Chunk) -> Chunk:
         self._cursor += len(data)
         return data
 

@@ -20,7 +20,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, NotFound, StorageError
+from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, LanceLikeError, NotFound, StorageError
 from lance_like.io.ranges import gather_from
 from lance_like.io.store import check_key
 from lance_like.typing_ import Bytes, Ranges
@@ -113,7 +113,7 @@ class LocalStore:
 
     def _mapped(self, key: str) -> Bytes:
         path = self._path(key)
-        with _reported(self.uri, key):
+        try:
             # A tag may have been replaced by another process; and a file cut short under its map would kill
             # the process on the next read of the part that is gone.
             now = _identity(os.stat(path, follow_symlinks=False))
@@ -123,10 +123,12 @@ class LocalStore:
                     self._maps.move_to_end(key)
                     return known[1]
             identity, data = _map_file(path)
-            with self._lock:
-                self._maps[key] = (identity, data)
-                while len(self._maps) > _MAPPED_FILES:
-                    self._maps.popitem(last=False)
+        except OSError as error:
+            raise _failure(error, self.uri, key) from error
+        with self._lock:
+            self._maps[key] = (identity, data)
+            while len(self._maps) > _MAPPED_FILES:
+                self._maps.popitem(last=False)
         return data
 
     @contextmanager
@@ -242,18 +244,22 @@ def _reported(root: str, key: str) -> Iterator[None]:
     """Turn the errors of the operating system into ours, with the place."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise NotFound(f"{key!r} does not exist", kind="object", where=root) from error
-    except FileExistsError as error:
-        raise AlreadyExists(f"{key!r} exists", kind="taken", where=root) from error
     except OSError as error:
-        if isinstance(error, StorageError):
-            raise
-        if error.errno == errno.ELOOP:
-            raise Corrupt("this is a symbolic link, not a file", kind="file-type", where=key) from error
-        failure = StorageError(f"{error.strerror or error}", kind="storage", where=os.path.join(root, key))
-        failure.errno = error.errno
-        raise failure from error
+        raise _failure(error, root, key) from error
+
+
+def _failure(error: OSError, root: str, key: str) -> LanceLikeError:
+    if isinstance(error, StorageError):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return NotFound(f"{key!r} does not exist", kind="object", where=root)
+    if isinstance(error, FileExistsError):
+        return AlreadyExists(f"{key!r} exists", kind="taken", where=root)
+    if error.errno == errno.ELOOP:
+        return Corrupt("this is a symbolic link, not a file", kind="file-type", where=key)
+    failure = StorageError(f"{error.strerror or error}", kind="storage", where=os.path.join(root, key))
+    failure.errno = error.errno
+    return failure
 
 
 __all__ = ["Durability", "LocalStore"]

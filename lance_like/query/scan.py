@@ -207,21 +207,25 @@ class _FragmentScan:
 
     def batches(self, spans: Sequence[Span]) -> Iterator[pa.RecordBatch]:
         """The rows of spans that pass, a batch at a time."""
+        projection = self._projection
         for start, end, rows in self._windows(spans):
-            if rows is not None and len(rows) == 0:
+            count = end - start if rows is None else len(rows)
+            if count == 0:
                 continue
-            if rows is not None and len(rows) < _TAKE_BELOW * (end - start):
-                leaves = self._taken(start + rows)
-                offsets = start + rows
-            else:
-                leaves = self._read(self._projection.leaves, start, end)
+            chosen = None if rows is None or count == end - start else rows
+            offsets = None
+            if chosen is not None:
+                offsets = start + chosen
+            elif projection.is_virtual:
                 offsets = np.arange(start, end)
-                if rows is not None and len(rows) < end - start:
-                    chosen = pa.array(rows)
-                    leaves = {field_id: array.take(chosen) for field_id, array in leaves.items()}
-                    offsets = offsets[rows]
-            arrays = self._projection.assemble(leaves, self._fragment, offsets)
-            yield _batch(arrays, self._projection.schema, len(offsets))
+            if offsets is not None and count < _TAKE_BELOW * (end - start):
+                leaves = self._taken(offsets)
+            else:
+                leaves = self._read(projection.leaves, start, end)
+                if chosen is not None:
+                    order = pa.array(chosen)
+                    leaves = {field_id: array.take(order) for field_id, array in leaves.items()}
+            yield _batch(projection.assemble(leaves, self._fragment, offsets), projection.schema, count)
 
     def passing(self, spans: Sequence[Span]) -> Iterator[tuple[int, Int64s]]:
         """For each window of doubtful spans: its start, and the rows in it that pass, counted from there."""

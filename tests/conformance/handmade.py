@@ -1,0 +1,151 @@
+"""Data files put together byte by byte, as format_spec/file.md says, without the package's writer.
+
+For files that a writer may produce although the package's does not, and for files that a reader must refuse.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import xxhash
+
+Edit = Callable[[bytearray], None]
+METADATA = b'{"metadata":[],"writer":"by hand"}'
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page. description: JSON, or its bytes. sums: of its blocks, computed unless given."""
+
+    description: Any
+    data: bytes
+    rows: int
+    block_log2: int = 12
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its field JSON (or bytes), pages in row order, and zone entries without their checksums."""
+
+    field: Any
+    pages: Sequence[Page]
+    parent: int = -1
+    zone_width: int = 0
+    zone_rows: int = 8192
+    zones: Sequence[bytes] | None = None
+
+
+def sum32(data: bytes | bytearray) -> bytes:
+    return struct.pack("<I", xxhash.xxh3_64_intdigest(bytes(data)) & 0xFFFFFFFF)
+
+
+def dump(value: Any) -> bytes:
+    """JSON as bytes; bytes pass as they are."""
+    if isinstance(value, bytes):
+        return value
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def make_file(
+    columns: Sequence[Column],
+    *,
+    num_rows: int,
+    edits: Mapping[str, Edit] | None = None,
+    metadata: bytes = METADATA,
+    alignment: int = 64,
+    reverse_pages: bool = False,
+) -> bytes:
+    """A whole file, every checksum right.
+
+    edits: changes of the bytes of a part ("fences", "entry", "header", "zone", "record", "tail") before its
+    checksum is computed; of the first column, page and zone.
+    """
+    change = dict(edits or {})
+    out = bytearray(64)
+    out[:8] = b"LNLK" + bytes(4)
+    flat = [(page, c, p) for c, column in enumerate(columns) for p, page in enumerate(column.pages)]
+    offsets: dict[tuple[int, int], int] = {}
+    for page, c, p in reversed(flat) if reverse_pages else flat:
+        out += bytes(-len(out) % alignment)
+        offsets[c, p] = len(out)
+        out += page.data
+    records = []
+    for c, column in enumerate(columns):
+        out += bytes(-len(out) % alignment)
+        body, record = _column(column, [offsets[c, p] for p in range(len(column.pages))], len(out), num_rows, change)
+        out += body
+        records.append(record)
+        change = {key: edit for key, edit in change.items() if key == "tail"}
+    out += bytes(-len(out) % alignment)
+    tail = bytearray(struct.pack("<QQII", len(out), num_rows, len(columns), len(metadata)) + sum32(metadata))
+    uuid = hashlib.sha256(bytes(out) + metadata).digest()[:16]
+    tail += struct.pack("<I16sII", 1, uuid, 0, 0)
+    _apply(change, "tail", tail)
+    return bytes(out) + b"".join(records) + metadata + bytes(tail) + sum32(tail) + b"LNLK"
+
+
+def _apply(change: dict[str, Edit], part: str, body: bytearray) -> None:
+    edit = change.pop(part, None)
+    if edit is not None:
+        edit(body)
+
+
+def _column(column: Column, offsets: list[int], at: int, num_rows: int, change: dict[str, Edit]) -> tuple[bytes, bytes]:
+    """The metadata of one column that begins at byte `at`, and its directory record."""
+    headers, entries, firsts = b"", b"", [0]
+    for page, offset in zip(column.pages, offsets, strict=True):
+        size = 1 << page.block_log2
+        blocks = [page.data[start : start + size] for start in range(0, len(page.data), size)]
+        description = dump(page.description)
+        header = bytearray(struct.pack("<I", len(description)) + description)
+        header += bytes(-len(header) % 4) + b"".join(sum32(block) for block in blocks)
+        _apply(change, "header", header)
+        entry = bytearray(struct.pack("<QQQQ", offset, len(page.data), firsts[-1], len(headers)))
+        entry += struct.pack("<Q", xxhash.xxh3_64_intdigest(bytes(header)))
+        entry += struct.pack("<IIIII", len(header), page.rows, len(blocks), page.block_log2, 0)
+        _apply(change, "entry", entry)
+        entries += entry + sum32(entry)
+        headers += header
+        firsts.append(firsts[-1] + page.rows)
+    fences = bytearray(struct.pack(f"<{len(firsts)}Q", *firsts))
+    _apply(change, "fences", fences)
+    num_zones = -(-num_rows // column.zone_rows)
+    zones = column.zones
+    if zones is None:
+        zones = [struct.pack("<QQHHB3x", 0, 0, 0, 0, 0) + bytes(2 * column.zone_width + 4)] * (num_zones + 1)
+    packed = []
+    for zone in zones:
+        body = bytearray(zone)
+        _apply(change, "zone", body)
+        packed.append(bytes(body) + sum32(body))
+    text = dump(column.field)
+    record = bytearray(struct.pack("<QQQ", num_rows, at, len(headers)))
+    record += struct.pack("<IIIi", len(column.pages), len(zones) - 1, len(text), column.parent)
+    record += struct.pack("<HHI", column.zone_width, 0, column.zone_rows) + sum32(fences) + sum32(text) + bytes(4)
+    _apply(change, "record", record)
+    return bytes(fences) + entries + headers + b"".join(packed) + text, bytes(record) + sum32(record)
+
+
+def put(offset: int, layout: str, *values: Any) -> Edit:
+    """An edit that overwrites bytes with packed values."""
+    return lambda body: struct.pack_into(layout, body, offset, *values)
+
+
+def bitpacked(values: Sequence[int], width: int, lanes: int) -> bytes:
+    """Differences as bit-packed words, by the formulas of format_spec/encodings/bitpack.md, row by row."""
+    tiles = -(-len(values) // (64 * lanes))
+    words = [0] * (tiles * width * lanes)
+    for row, value in enumerate(values):
+        tile, within = divmod(row, 64 * lanes)
+        strip, lane = divmod(within, lanes)
+        word, shift = divmod(strip * width, 64)
+        at = (tile * width + word) * lanes + lane
+        words[at] |= value << shift & (1 << 64) - 1
+        if shift + width > 64:
+            words[at + lanes] |= value >> (64 - shift)
+    return struct.pack(f"<{len(words)}Q", *words)
