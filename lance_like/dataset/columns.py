@@ -15,7 +15,7 @@ from lance_like.query import engine_duckdb
 from lance_like.query.projection import Projection, project
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
-from lance_like.query.sql import parse_expressions
+from lance_like.query.sql import columns_read, parse_expressions
 from lance_like.table.actions import Action, AddColumns, NewFile
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
@@ -57,13 +57,9 @@ def _null_fields(transforms: Any) -> pa.Schema | None:
 
 def _from_sql(expressions: Mapping[str, str], manifest: Manifest) -> tuple[Transform, list[str]]:
     computed = parse_expressions(dict(expressions))
-    names = {name.lower(): name for name in (field.name for field in manifest.schema.children())}
-    needed: set[str] = set()
-    for column in computed.values():
-        for path in column.paths:
-            needed.add(path[0] if path[0] in names.values() else names.get(path[0].lower(), path[0]))
+    needed = columns_read(computed.values(), manifest.schema.to_arrow())
     texts = {name: column.sql for name, column in computed.items()}
-    return lambda batch: engine_duckdb.evaluate(texts, batch), sorted(needed)
+    return lambda batch: engine_duckdb.evaluate(texts, batch), needed
 
 
 class _Computed:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from typing import Literal
 
 import pyarrow as pa
@@ -149,23 +148,22 @@ class _Peekable:
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
         self._batches = batches
+        self._held: pa.RecordBatch | None = None
 
     def more(self) -> bool:
-        first = next(self._batches, None)
-        if first is None:
-            return False
-        self._batches = chain([first], self._batches)
-        return True
+        if self._held is None:
+            self._held = next(self._batches, None)
+        return self._held is not None
 
     def until_full(
         self, writer: FileWriter, limits: FileLimits, report: Callable[[], None]
     ) -> Iterator[pa.RecordBatch]:
         """Batches until the writer's file is full."""
         while writer.rows < limits.rows and writer.nbytes < limits.nbytes and self.more():
-            batch = next(self._batches)
+            batch, self._held = self._held, None
+            assert batch is not None
             room = limits.rows - writer.rows
             if len(batch) > room:
-                self._batches = chain([batch.slice(room)], self._batches)
-                batch = batch.slice(0, room)
+                self._held, batch = batch.slice(room), batch.slice(0, room)
             yield batch
             report()

@@ -101,31 +101,36 @@ def lay_out(tree: Encoded) -> tuple[Json, list[Bytes], int]:
 
     Returns its description, the chunks of the page (buffers and zero padding) and the page's length in bytes.
     """
-    chunks: list[Bytes] = []
-    cursor = 0
+    page = _Page()
+    description = page.describe(tree)
+    return description, page.chunks, page.nbytes
 
-    def place(data: Bytes) -> list[int]:
-        nonlocal cursor
-        padding = -cursor % ALIGNMENT
-        if padding:
-            chunks.append(np.zeros(padding, np.uint8))
-        start = cursor + padding
-        chunks.append(data)
-        cursor = start + len(data)
-        return [start, len(data)]
 
-    def describe(node: Encoded) -> dict[str, Json]:
+class _Page:
+    """A page being laid out. (Not a recursive closure: such a cycle would keep the page until the next collection.)"""
+
+    def __init__(self) -> None:
+        self.chunks: list[Bytes] = []
+        self.nbytes = 0
+
+    def describe(self, node: Encoded) -> dict[str, Json]:
         body: dict[str, Json] = {"e": node.encoding, "n": node.num_rows, **node.params}
         if node.validity is not None:
-            body["v"] = place(node.validity)
+            body["v"] = self._place(node.validity)
         if node.buffers:
-            body["b"] = [place(data) for data in node.buffers]
+            body["b"] = [self._place(data) for data in node.buffers]
         if node.children:
-            body["c"] = [describe(child) for child in node.children]
+            body["c"] = [self.describe(child) for child in node.children]
         return body
 
-    description = describe(tree)
-    return description, chunks, cursor
+    def _place(self, data: Bytes) -> list[int]:
+        padding = -self.nbytes % ALIGNMENT
+        if padding:
+            self.chunks.append(np.zeros(padding, np.uint8))
+        start = self.nbytes + padding
+        self.chunks.append(data)
+        self.nbytes = start + len(data)
+        return [start, len(data)]
 
 
 def parse_node(body: Json, page_nbytes: int, where: str, depth: int = 0) -> Node:

@@ -46,15 +46,15 @@ def unflatten(columns: Sequence[Column]) -> list[pa.Field]:
     children: dict[int, list[int]] = {}
     for position, column in enumerate(columns):
         children.setdefault(column.parent, []).append(position)
+    return [_unflatten(columns, children, position) for position in children.get(-1, ())]
 
-    def field(position: int) -> pa.Field:
-        column = columns[position]
-        kind = column.type
-        if pa.types.is_struct(kind):
-            kind = pa.struct([field(child) for child in children.get(position, ())])
-        return pa.field(column.name, kind, column.nullable, column.metadata)
 
-    return [field(position) for position in children.get(-1, ())]
+def _unflatten(columns: Sequence[Column], children: dict[int, list[int]], position: int) -> pa.Field:
+    column = columns[position]
+    kind = column.type
+    if pa.types.is_struct(kind):
+        kind = pa.struct([_unflatten(columns, children, child) for child in children.get(position, ())])
+    return pa.field(column.name, kind, column.nullable, column.metadata)
 
 
 def split(arrays: Sequence[pa.Array]) -> list[pa.Array]:

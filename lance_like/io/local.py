@@ -54,7 +54,9 @@ class LocalStore:
 
     def size(self, key: str) -> int:
         with _reported(self.uri, key):
-            return os.stat(self._path(key), follow_symlinks=False).st_size
+            status = os.stat(self._path(key), follow_symlinks=False)
+        _check_regular(status, key)
+        return status.st_size
 
     def gather(self, key: str, asks: Sequence[Ranges]) -> list[Bytes]:
         data = self._mapped(key)
@@ -192,13 +194,17 @@ def _identity(status: os.stat_result) -> _Identity:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
+def _check_regular(status: os.stat_result, where: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise Corrupt("this is not a regular file", kind="file-type", where=where)
+
+
 def _map_file(path: str) -> tuple[_Identity, Bytes]:
     # O_NONBLOCK: opening a FIFO put in the place of a file must not hang.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise Corrupt("this is not a regular file", kind="file-type", where=path)
+        _check_regular(status, path)
         if status.st_size == 0:
             return _identity(status), np.empty(0, np.uint8)
         mapped = mmap.mmap(descriptor, status.st_size, prot=mmap.PROT_READ)

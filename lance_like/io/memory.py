@@ -43,24 +43,25 @@ class MemoryStore:
 
     def put_if_absent(self, key: str, data: bytes) -> None:
         with self._lock:
-            if self._objects.setdefault(check_key(key), data) is not data:
+            if check_key(key) in self._objects:
                 raise AlreadyExists(f"{key!r} exists", kind="taken", where=self.uri)
+            self._objects[key] = data
 
     def list(self, prefix: str) -> list[str]:
-        folder = prefix.rstrip("/") + "/" if prefix.strip("/") else ""
+        folder = check_key(prefix.rstrip("/")) + "/" if prefix.strip("/") else ""
         below = [key[len(folder) :] for key in list(self._objects) if key.startswith(folder)]
         return sorted({head + slash for head, slash, _ in (key.partition("/") for key in below)})
 
     def delete(self, keys: Iterable[str]) -> None:
         with self._lock:
             for key in keys:
-                self._objects.pop(key, None)
+                self._objects.pop(check_key(key), None)
 
     def _object(self, key: str) -> bytes:
         try:
             return self._objects[key]
         except KeyError:
-            raise NotFound(f"{key!r} does not exist", kind="object", where=self.uri) from None
+            raise NotFound(f"{check_key(key)!r} does not exist", kind="object", where=self.uri) from None
 
 
 __all__ = ["MemoryStore"]

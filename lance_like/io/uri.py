@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from lance_like.errors import InvalidInput, Unsupported
 from lance_like.io.local import Durability, LocalStore
 from lance_like.io.memory import MemoryStore
 from lance_like.io.store import Store
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _MEMORIES: dict[str, MemoryStore] = {}
 
 
@@ -20,15 +22,19 @@ def open_store(uri: str | os.PathLike[str], *, durability: Durability = "full") 
     Raises Unsupported for another scheme.
     """
     text = os.fspath(uri)
-    if not isinstance(text, str) or not text:
+    if not isinstance(text, str) or not text or "\0" in text:
         raise InvalidInput(f"{uri!r} is not a URI: expected a path or a URI as text")
-    scheme = urlsplit(text).scheme if "://" in text else ""
-    if scheme == "":
+    scheme, mark, rest = text.partition("://")
+    if not mark or not _SCHEME.fullmatch(scheme):
         return LocalStore(text, durability=durability)
+    scheme = scheme.lower()
     if scheme == "file":
-        return LocalStore(unquote(urlsplit(text).path), durability=durability)
+        host, slash, path = rest.partition("/")
+        if host not in ("", "localhost") or not slash:
+            raise InvalidInput(f"{text!r} names the host {host!r}: expected file:///path", kind="uri")
+        return LocalStore(unquote(slash + path), durability=durability)
     if scheme == "memory":
-        return _MEMORIES.setdefault(text, MemoryStore(text.removeprefix("memory://")))
+        return _MEMORIES.setdefault(rest, MemoryStore(rest))
     raise Unsupported(
         f"the scheme {scheme!r} of {text!r} has no store; known are plain paths, file:// and memory://",
         kind="scheme",

@@ -43,12 +43,25 @@ def serialize(query: str) -> dict[str, Any]:
     Returns DuckDB's answer: the tree, or {"error": true, "error_message", "position" (in UTF-8 bytes) ...}.
     Raises InvalidInput for text that cannot be handed over at all.
     """
-    return json.loads(_scalar("SELECT json_serialize_sql(?)", query))
+    answer = _scalar("SELECT json_serialize_sql(?)", query)
+    try:
+        return json.loads(answer)
+    except RecursionError:
+        raise too_deep() from None
 
 
 def deserialize(tree: Mapping[str, Any]) -> str:
     """Write a tree of `serialize` back as SQL."""
-    return _scalar("SELECT json_deserialize_sql(?)", json.dumps(tree))
+    try:
+        text = json.dumps(tree)
+    except RecursionError:
+        raise too_deep() from None
+    return _scalar("SELECT json_deserialize_sql(?)", text)
+
+
+def too_deep() -> InvalidInput:
+    """Make the error for SQL that is nested deeper than Python's stack."""
+    return InvalidInput("the expression is nested too deeply", kind="filter", hint="write it with fewer parentheses")
 
 
 @lru_cache(maxsize=1)
@@ -146,4 +159,4 @@ def _one_array(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.nulls(0, column.type)
 
 
-__all__ = ["aggregates", "deserialize", "evaluate", "serialize"]
+__all__ = ["aggregates", "deserialize", "evaluate", "serialize", "too_deep"]

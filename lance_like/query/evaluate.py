@@ -56,6 +56,8 @@ def prepare(condition: str | pc.Expression | Expr | None, schema: pa.Schema) -> 
         condition = sql.parse(condition)
     elif isinstance(condition, pc.Expression):
         condition = arrow_expr.from_arrow(condition)
+    elif not isinstance(condition, Expr):
+        raise InvalidInput(f"a filter is SQL text or a pyarrow expression, not {type(condition).__name__}")
     bound = bind(condition, schema)
     if _cost(bound) >= _DUCKDB_COST:
         # so that a wrong type shows now, and not with the first batch that no statistics exclude

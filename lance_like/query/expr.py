@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import reduce
 from typing import TYPE_CHECKING, TypeAlias
@@ -167,6 +167,7 @@ class ArrowOpaque:
         return f"arrow_expression({sql_of(pa.scalar(str(self.expression)))})"
 
 
+_Leaf: TypeAlias = BoolColumn | Compare | In | IsNull | Like
 Expr: TypeAlias = And | Or | Not | Literal | BoolColumn | Compare | In | IsNull | Like | Opaque | ArrowOpaque
 
 
@@ -266,45 +267,33 @@ def bind(condition: Expr, schema: pa.Schema) -> Expr:
             return _bind_leaf(condition, schema)
 
 
-def _bind_leaf(leaf: BoolColumn | Compare | In | IsNull | Like, schema: pa.Schema) -> Expr:
+def _bind_leaf(leaf: _Leaf, schema: pa.Schema) -> Expr:
     path, type_ = _find(leaf.path, schema)
-    to = comparison_type(type_)
+    leaf = replace(leaf, path=path)
+    bound = _cast(leaf, comparison_type(type_))
+    return Opaque(str(leaf), frozenset([path])) if bound is None else bound
+
+
+def _cast(leaf: _Leaf, to: pa.DataType | None) -> Expr | None:
+    """Give a leaf the type in which its column is compared; None if only DuckDB can judge it."""
+    if isinstance(leaf, IsNull):
+        return leaf
+    if isinstance(leaf, Compare) and not leaf.value.is_valid:
+        return Literal(None)
+    if to is None:
+        return None
     match leaf:
-        case IsNull():
-            return IsNull(path)
         case BoolColumn():
-            bound: Expr | None = BoolColumn(path) if to is not None and pa.types.is_boolean(to) else None
-        case Compare(op, _, value):
-            if not value.is_valid:
-                return Literal(None)
-            cast = exact(value, to) if to is not None else None
-            bound = Compare(op, path, cast) if cast is not None else None
-        case In(_, values):
-            cast_values = exact_values(values, to) if to is not None else None
-            bound = In(path, cast_values) if cast_values is not None else None
+            return leaf if pa.types.is_boolean(to) else None
+        case Compare(op, path, value):
+            cast = exact(value, to)
+            return None if cast is None else Compare(op, path, cast)
+        case In(path, values):
+            casts = exact_values(values, to)
+            return None if casts is None else In(path, casts)
         case Like():
-            bound = Like(path, leaf.pattern, leaf.escape, leaf.case_insensitive)
-            if to is None or not is_text(to):
-                bound = None
-            else:
-                like_parts(leaf)
-    if bound is not None:
-        return bound
-    return Opaque(str(_moved(leaf, path)), frozenset([path]))
-
-
-def _moved(leaf: BoolColumn | Compare | In | Like | IsNull, path: Path) -> Expr:
-    match leaf:
-        case Compare(op, _, value):
-            return Compare(op, path, value)
-        case In(_, values):
-            return In(path, values)
-        case Like(_, pattern, escape, case_insensitive):
-            return Like(path, pattern, escape, case_insensitive)
-        case BoolColumn():
-            return BoolColumn(path)
-        case _:
-            return IsNull(path)
+            like_parts(leaf)  # raises for a pattern that has no meaning
+            return leaf if is_text(to) else None
 
 
 def _find(path: Path, schema: pa.Schema) -> tuple[Path, pa.DataType]:

@@ -24,7 +24,7 @@ from lance_like.table.fragment import (
     runs_of,
 )
 from lance_like.table.manifest import READER_FEATURES, WRITER, WRITER_FEATURES, Manifest, Transaction
-from lance_like.table.parts import Tree, arrange
+from lance_like.table.parts import Tree, arrange, extend
 from lance_like.table.schema import ROOT, Field, Schema, join_path, number_fields
 from lance_like.table.shape import MAX_INTEGER
 
@@ -217,14 +217,14 @@ def _first(action: Create, stamp: Stamp) -> Manifest:
     )
     field_ids = [field.id for field in schema.fields]
     added = _number_rows(empty, action.fragments, field_ids)
-    return _next(empty, action, stamp, tree=arrange(Tree(), added), added=added, fields=tuple(field_ids))
+    return _next(empty, action, stamp, tree=extend(Tree(), added), added=added, fields=tuple(field_ids))
 
 
 def _append(base: Manifest, action: Append, stamp: Stamp) -> Manifest:
     field_ids = action.field_ids or _match_fields(base, action.schema)
     check_append_fits(base, replace(action, field_ids=field_ids))
     added = _number_rows(base, action.fragments, field_ids)
-    tree = arrange(base.tree, base.fragments + added)
+    tree = extend(base.tree, added)
     return _next(base, action, stamp, tree=tree, added=added, fields=tuple(field_ids))
 
 
@@ -238,7 +238,7 @@ def _overwrite(base: Manifest, action: Overwrite, stamp: Stamp) -> Manifest:
         action,
         stamp,
         schema=schema,
-        tree=arrange(Tree(), added),
+        tree=extend(Tree(), added),
         added=added,
         removed=removed,
         fields=tuple(field_ids),

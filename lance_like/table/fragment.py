@@ -192,12 +192,13 @@ def _file_from_json(value: Json, where: str) -> DataFile:
 
 
 def _stats_from_json(value: Json, where: str) -> tuple[int, ZoneEntry]:
-    if type(value) is not list or len(value) != 6:
-        shape.refuse(value, "[field id, min, max, nulls, NaNs, flags]", where)
-    numbers: dict[str, Json] = dict(zip(("field", "nulls", "nans", "flags"), (value[0], *value[3:]), strict=True))
-    field_id = shape.integer(numbers, "field", where, high=MAX_FIELD_ID)
-    nulls, nans, flags = (shape.integer(numbers, name, where) for name in ("nulls", "nans", "flags"))
-    return field_id, ZoneEntry(nulls, nans, _bytes(value[1], where), _bytes(value[2], where), flags)
+    # One check for all members: a table of many columns has thousands of these in its root.
+    if type(value) is list and len(value) == 6:
+        field_id, low, high, nulls, nans, flags = value
+        integers = type(field_id) is type(nulls) is type(nans) is type(flags) is int
+        if integers and 0 <= field_id <= MAX_FIELD_ID and 0 <= flags <= 255 and 0 <= nulls <= MAX_ROWS >= nans >= 0:
+            return field_id, ZoneEntry(nulls, nans, _bytes(low, where), _bytes(high, where), flags)
+    return shape.refuse(value, "[field id, min, max, nulls, NaNs, flags]", where)
 
 
 def _check_disjoint(files: tuple[DataFile, ...], where: str) -> None:

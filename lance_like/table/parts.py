@@ -117,10 +117,15 @@ class Tree:
         return sum(part.rows for part in self.parts) + sum(fragment.rows for fragment in self.tail)
 
 
-def arrange(old: Tree, fragments: Sequence[Fragment]) -> Tree:
-    """The tree of some fragments that shares with an old one every part that holds the same.
+def extend(tree: Tree, added: Sequence[Fragment]) -> Tree:
+    """The tree with more fragments at its end; new parts have no ref. Cost: no fragment in a part is looked at."""
+    return _settled(list(tree.parts), (*tree.tail, *added))
 
-    Parts that must be written have no ref. Cost: O(fragments).
+
+def arrange(old: Tree, fragments: Sequence[Fragment]) -> Tree:
+    """The tree of some fragments that shares with an old one every part that holds the same; new parts have no ref.
+
+    Cost: O(fragments).
     """
     left = tuple(fragments)
     parts: list[Part] = []
@@ -129,11 +134,16 @@ def arrange(old: Tree, fragments: Sequence[Fragment]) -> Tree:
             break
         mine, left = left[: len(part.fragments)], left[len(part.fragments) :]
         parts.append(_updated(part, mine))
-    while len(left) > FANOUT:
-        parts.append(Part(0, left[:FANOUT]))
-        left = left[FANOUT:]
+    return _settled(parts, left)
+
+
+def _settled(parts: list[Part], tail: tuple[Fragment, ...]) -> Tree:
+    """Move what is too much for a tail into leaves, and leaves into nodes."""
+    while len(tail) > FANOUT:
+        parts.append(Part(0, tail[:FANOUT]))
+        tail = tail[FANOUT:]
         _fold(parts)
-    return Tree(tuple(parts), left)
+    return Tree(tuple(parts), tail)
 
 
 def _updated(part: Part, fragments: tuple[Fragment, ...]) -> Part:

@@ -1,41 +1,21 @@
-"""The files that a reader must read: tables for the package's writer, and files made by hand."""
+"""The files that a reader must read: tables for the package's writer."""
 
 from __future__ import annotations
 
 import datetime as dt
 import decimal
-import struct
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-import zstandard
-from handmade import Column, Page, bitpacked, make_file, put
-
-
-@dataclass(frozen=True)
-class Case:
-    """A file and what is in it.
-
-    settings: names of lance_like modules' attributes ("file.writer.PAGE_ROWS") and the values they have while
-    the file is written. data: the bytes of a file made by hand; else the package writes the table.
-    zones: whether expected.json has the statistics.
-    """
-
-    name: str
-    covers: str
-    spec: str
-    table: pa.Table
-    settings: Mapping[str, int] = field(default_factory=dict)
-    data: bytes | None = None
-    zones: bool = False
+from cases import Case
+from handmade_cases import handmade_cases
 
 
 def good_cases() -> Iterator[Case]:
-    for make in (*_BY_SUBJECT, _handmade):
+    for make in (_shapes, _types, _nested, _encodings, _zones):
         yield from make()
+    yield from handmade_cases()
 
 
 def _shapes() -> Iterator[Case]:
@@ -112,12 +92,10 @@ def _types() -> Iterator[Case]:
     numbers = [decimal.Decimal("-1.23"), None, decimal.Decimal("9999999.99"), decimal.Decimal(0)]
     decimals = {f"d{bits}": pa.array(numbers, getattr(pa, f"decimal{bits}")(9, 2)) for bits in (32, 64, 128, 256)}
     decimals["long"] = pa.array([decimal.Decimal(n) for n in (10**75, -(10**75), 1, -1)], pa.decimal256(76, 0))
-    decimals["minus"] = pa.array(
-        [decimal.Decimal("12E3"), None, decimal.Decimal("-5E3"), decimal.Decimal(0)], pa.decimal128(5, -3)
-    )
-    yield Case(
-        "types_decimals", "decimals of four widths, a negative scale", "types.md", pa.table(decimals), zones=True
-    )
+    yield Case("types_decimals", "decimals of four widths", "types.md", pa.table(decimals), zones=True)
+    thousands = [decimal.Decimal("12E3"), None, decimal.Decimal("-5E3"), decimal.Decimal(0)]
+    scaled = pa.table({"minus": pa.array(thousands, pa.decimal128(5, -3))})
+    yield Case("types_decimal_scale", "a negative scale", "types.md", scaled, zones=True)
     texts = ["", "a", None, "zürich", "日本", "🦆🦆", "a\0b", "\u07ff\uffff"]
     raw = [b"", b"\0", None, b"\xff\xfe", bytes(range(20)), b"abc", b"\x80", b"a\nb"]
     text = {
@@ -174,7 +152,7 @@ def _temporal() -> pa.Table:
     small = pa.array([0, None, 1, 86_399, 5], pa.int32())
     columns = {
         "d32": pa.array([0, None, -1, 20_000, -719_162], pa.int32()).view(pa.date32()),
-        "d64": pa.array([0, None, -86_400_000, 86_400_000, 1], pa.int64()).view(pa.date64()),
+        "d64": pa.array([0, None, -86_400_000, 86_400_000, 864_000_000_000], pa.int64()).view(pa.date64()),
     }
     for unit in ("s", "ms", "us", "ns"):
         columns[f"ts_{unit}"] = ticks.view(pa.timestamp(unit))
@@ -192,18 +170,6 @@ def _temporal() -> pa.Table:
     return pa.table(columns)
 
 
-class _Unknown(pa.ExtensionType):
-    def __init__(self) -> None:
-        super().__init__(pa.list_(pa.int8()), "example.unknown")
-
-    def __arrow_ext_serialize__(self) -> bytes:
-        return b"\x00parameters\xff"
-
-    @classmethod
-    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> _Unknown:
-        return cls()
-
-
 def _extensions() -> pa.Table:
     tensor = pa.fixed_shape_tensor(pa.float32(), [2, 2])
     grids = pa.array([[1, 2, 3, 4], [5, 6, 7, 8], [0, 0, 0, 0]], pa.list_(pa.float32(), 4))
@@ -211,7 +177,6 @@ def _extensions() -> pa.Table:
         "uuid": pa.ExtensionArray.from_storage(pa.uuid(), pa.array([bytes(16), None, b"\xff" * 16], pa.binary(16))),
         "json": pa.ExtensionArray.from_storage(pa.json_(), pa.array(['{"a":1}', None, "[]"])),
         "tensor": pa.ExtensionArray.from_storage(tensor, grids),
-        "unknown": pa.ExtensionArray.from_storage(_Unknown(), pa.array([[1], None, []], pa.list_(pa.int8()))),
     }
     columns["in_struct"] = pa.StructArray.from_arrays([columns["uuid"]], ["u"])
     return pa.table(columns)
@@ -449,190 +414,3 @@ def _zones() -> Iterator[Case]:
         pa.table({"n": pa.array(values, pa.int16())}),
         zones=True,
     )
-
-
-def _handmade() -> Iterator[Case]:
-    field_n: dict[str, Any] = {"name": "n", "type": "int64", "nullable": True}
-    first, second = np.array([5, -6, 7], "<i8"), np.array([8, 9], "<i8")
-    loose = b' {"later": [1, {}], "b": [[3,30]] ,\n "c":[], "n":3, "e":"plain", "v":[40,2]} '
-    pages = [
-        Page(loose, b"\xaa" * 3 + first.tobytes() + bytes(6) + b"\xee" * 3 + b"\x05\xff" + b"tail", 3, 6),
-        Page({"e": "plain", "n": 2, "b": [[0, 16]]}, second.tobytes(), 2, 24),
-    ]
-    column = Column({**field_n, "later": {"x": None}}, pages, zone_rows=2)
-    data = make_file(
-        [column],
-        num_rows=5,
-        alignment=1,
-        reverse_pages=True,
-        metadata=b'{ "metadata" : [] , "writer":"x", "later":true}',
-    )
-    yield Case(
-        "by_hand_loose",
-        "unaligned parts, pages in reverse order, overlong buffers, unknown members, blocks of 64 bytes and 16 MiB, zones without bounds, spaces in JSON",
-        "file.md",
-        pa.table({"n": pa.array([5, None, 7, 8, 9])}),
-        data=data_with_bad_head(data),
-    )
-    yield from _handmade_encodings()
-
-
-def data_with_bad_head(data: bytes) -> bytes:
-    """The head is covered by no checksum and no reader needs it."""
-    return b"\x55" * 64 + data[64:]
-
-
-def _single(kind: pa.DataType, type_json: Any, description: Any, page: bytes, rows: int) -> Callable[[str], Column]:
-    return lambda name: Column({"name": name, "type": type_json, "nullable": True}, [Page(description, page, rows)])
-
-
-def _handmade_encodings() -> Iterator[Case]:
-    rows = 5
-    columns: list[Column] = []
-    arrays: dict[str, pa.Array] = {}
-
-    def add(name: str, type_json: Any, array: pa.Array, description: Any, page: bytes = b"") -> None:
-        columns.append(Column({"name": name, "type": type_json, "nullable": True}, [Page(description, page, rows)]))
-        arrays[name] = array
-
-    add(
-        "constant_v",
-        "int16",
-        pa.array([7, None, 7, None, 7], pa.int16()),
-        {"e": "constant", "n": 5, "x": "0700", "v": [0, 1]},
-        b"\x15",
-    )
-    add("constant_upper", "binary", pa.array([b"\xab\xcd"] * 5, pa.binary()), {"e": "constant", "n": 5, "x": "ABcd"})
-    vector = {"t": "fixed_size_list", "size": 2, "item": {"name": "item", "type": "int8", "nullable": True}}
-    add(
-        "constant_list", vector, pa.array([[1, -1]] * 5, pa.list_(pa.int8(), 2)), {"e": "constant", "n": 5, "x": "01ff"}
-    )
-    some = {"t": "list", "item": {"name": "item", "type": "int8", "nullable": True}}
-    add("constant_null_list", some, pa.array([None] * 5, pa.list_(pa.int8())), {"e": "constant", "n": 5, "x": None})
-    add(
-        "narrow_wide",
-        "int16",
-        pa.array([-1, 0, 1, 2, 32767], pa.int16()),
-        {"e": "narrow", "n": 5, "base": "18446744073709551615", "stride": 7, "b": [[0, 35]]},
-        b"".join(v.to_bytes(7, "little") for v in (0, 1, (1 << 48) + 2, 3, 32768)),
-    )
-    codes = struct.pack("<5I", 2, 1, 0, 1, 99)
-    inner = {
-        "e": "dictionary",
-        "n": 5,
-        "v": [64, 1],
-        "c": [{"e": "plain", "n": 5, "b": [[0, 20]]}, {"e": "plain", "n": 3, "b": [[128, 24]], "v": [192, 1]}],
-    }
-    page = codes.ljust(64, b"\0") + b"\x0f".ljust(64, b"\0") + struct.pack("<3q", 10, 20, 30).ljust(64, b"\0") + b"\x05"
-    add("dictionary_ints", "int64", pa.array([30, None, 10, None, None]), inner, page)
-    twice = {
-        "e": "dictionary",
-        "n": 5,
-        "c": [
-            {
-                "e": "dictionary",
-                "n": 5,
-                "c": [
-                    {"e": "narrow", "n": 5, "base": "0", "stride": 1, "b": [[0, 5]]},
-                    {"e": "plain", "n": 2, "b": [[8, 8]]},
-                ],
-            },
-            {"e": "plain", "n": 2, "b": [[16, 1]]},
-        ],
-    }
-    add(
-        "dictionary_of_codes",
-        "bool",
-        pa.array([True, False, False, True, True]),
-        twice,
-        bytes([1, 0, 0, 1, 1, 0, 0, 0]) + struct.pack("<2I", 1, 0) + b"\x01",
-    )
-    offsets = {"e": "bitpack", "n": 6, "base": "0", "width": 4, "lanes": 3, "b": [[0, 96]]}
-    add(
-        "offsets_bitpack",
-        "string",
-        pa.array(["ab", "", "c", "def", ""]),
-        {"e": "variable", "n": 5, "b": [[96, 6]], "c": [offsets]},
-        bitpacked([0, 2, 2, 3, 6, 6], 4, 3) + b"abcdef",
-    )
-    add(
-        "offsets_constant",
-        some,
-        pa.array([[]] * 5, pa.list_(pa.int8())),
-        {"e": "list", "n": 5, "c": [{"e": "constant", "n": 6, "x": "00" * 8}, {"e": "plain", "n": 0, "b": [[0, 0]]}]},
-    )
-    add(
-        "offsets_plain",
-        "binary",
-        pa.array([b"a", b"", b"b", b"", b"c"], pa.binary()),
-        {"e": "variable", "n": 5, "b": [[48, 3]], "c": [{"e": "plain", "n": 6, "b": [[0, 48]]}]},
-        struct.pack("<6q", 0, 1, 1, 2, 2, 3) + b"abc",
-    )
-    blocks = [zstandard.ZstdCompressor(write_content_size=True).compress(text) for text in (b"aaaabb", b"", b"c")]
-    ends = [0, *np.cumsum([len(block) for block in blocks]).tolist()]
-    described = {
-        "e": "zstd",
-        "n": 5,
-        "rows": 2,
-        "b": [[100, ends[-1]]],
-        "c": [{"e": "plain", "n": 6, "b": [[0, 48]]}, {"e": "plain", "n": 4, "b": [[48, 32]]}],
-    }
-    add(
-        "zstd_empty_block",
-        "string",
-        pa.array(["aaaa", "bb", "", "", "c"]),
-        described,
-        struct.pack("<10q", 0, 4, 6, 6, 6, 7, *ends) + bytes(20) + b"".join(blocks),
-    )
-    many = {"e": "fixed_size_list", "n": 5, "c": [{"e": "constant", "n": 10, "x": "05"}]}
-    add("list_of_constant", vector, pa.array([[5, 5]] * 5, pa.list_(pa.int8(), 2)), many)
-    yield Case(
-        "by_hand_encodings",
-        "encodings in places where the package's writer does not use them",
-        "encodings/README.md",
-        pa.table(arrays),
-        data=make_file(columns, num_rows=rows),
-    )
-    wide = []
-    tables: dict[str, pa.Array] = {}
-    rng = np.random.default_rng(3)
-    for width, lanes in ((1, 1), (7, 5), (31, 2), (32, 3), (61, 1), (63, 4)):
-        values = [int(v) for v in rng.integers(0, (1 << width) - 1, 300, endpoint=True)]
-        name = f"w{width}_l{lanes}"
-        packed = bitpacked(values, width, lanes)
-        description = {"e": "bitpack", "n": 300, "base": "-9", "width": width, "lanes": lanes, "b": [[0, len(packed)]]}
-        wide.append(Column({"name": name, "type": "int64", "nullable": False}, [Page(description, packed, 300)]))
-        tables[name] = pa.array([(v - 9 + (1 << 63)) % (1 << 64) - (1 << 63) for v in values], pa.int64())
-    schema = pa.schema([pa.field(name, pa.int64(), nullable=False) for name in tables])
-    yield Case(
-        "by_hand_bitpack",
-        "bit-packing of many widths and lanes, several tiles",
-        "encodings/bitpack.md",
-        pa.Table.from_arrays(list(tables.values()), schema=schema),
-        data=make_file(wide, num_rows=300),
-    )
-    reserved = make_file(
-        [
-            Column(
-                {"name": "n", "type": "int8", "nullable": True},
-                [Page({"e": "plain", "n": 2, "b": [[0, 2]]}, b"\x01\x02", 2)],
-            )
-        ],
-        num_rows=2,
-        edits={
-            "tail": put(52, "<I", 7),
-            "record": put(56, "<I", 7),
-            "entry": put(56, "<I", 7),
-            "zone": put(24, "<I", 7),
-        },
-    )
-    yield Case(
-        "by_hand_reserved",
-        "reserved bytes that are not zero",
-        "README.md, Words",
-        pa.table({"n": pa.array([1, 2], pa.int8())}),
-        data=reserved,
-    )
-
-
-_BY_SUBJECT = (_shapes, _types, _nested, _encodings, _zones)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -61,7 +62,7 @@ def test_variables_of_the_caller_are_out_of_reach() -> None:
 
 
 def test_short_floats_are_evaluated() -> None:
-    batch = pa.record_batch({"h": pa.array([1.5, None], pa.float16())})
+    batch = pa.record_batch({"h": pa.array([np.float16(1.5), None], pa.float16())})
     assert engine_duckdb.evaluate({"x": "h * 2"}, batch).column(0).to_pylist() == [3.0, None]
 
 

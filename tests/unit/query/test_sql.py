@@ -169,6 +169,8 @@ def test_a_filter_nested_too_deeply_is_refused() -> None:
         sql.parse("not " * 900 + "a")
     with pytest.raises(InvalidInput):
         sql.parse("not " * 5000 + "a")
+    with pytest.raises(InvalidInput):
+        sql.parse_expressions({"n": "abs(" * 900 + "a" + ")" * 900})
 
 
 def test_a_long_or_is_read() -> None:

@@ -3,12 +3,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_rowids import fragment
 
+from lance_like.errors import Corrupt
 from lance_like.table.fragment import Ref
-from lance_like.table.parts import FANOUT, Part, Tree, arrange, with_children, with_ref
+from lance_like.table.parts import FANOUT, Part, Tree, arrange, decode_part, encode_part, with_children, with_ref
 
 
 def written(tree: Tree) -> Tree:
@@ -33,6 +35,19 @@ def test_a_growing_tree_keeps_order_and_a_small_root(steps: list[int]) -> None:
         assert tree.fragments == all_fragments
         assert len(tree.tail) <= FANOUT
         assert max(Counter(part.level for part in tree.parts).values(), default=0) < FANOUT
+
+
+def test_a_part_below_is_of_a_lower_level() -> None:
+    child = Part(1, (fragment(0, [(0, 1)]),), (), Ref(f"_meta/{'a' * 32}.part", 1, 2))
+    for level in (1, 2):
+        data = encode_part(Part(level, child.fragments, (child,)))
+        if level == 2:
+            assert decode_part(data, "here", level=2) == (child.entry,)
+        else:
+            with pytest.raises(Corrupt, match="a level below 1"):
+                decode_part(data, "here", level=1)
+    with pytest.raises(Corrupt):
+        decode_part(data, "here", level=0)
 
 
 def test_an_append_writes_no_old_part_again() -> None:

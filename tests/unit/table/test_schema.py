@@ -114,7 +114,16 @@ def test_one_field_is_read_by_range_and_checked_alone() -> None:
     assert metadata_sum == xxhash.xxh3_64_intdigest(body[start : start + metadata_nbytes]) & 0xFFFFFFFF
 
 
-@settings(max_examples=300)
+@pytest.mark.parametrize("place", [*range(16), *range(16 + 4 * 32, 16 + 4 * 32 + 2)])
+def test_the_head_and_the_metadata_have_checksums_of_their_own(place: int) -> None:
+    schema, _ = Schema.from_arrow(SCHEMA, 7)
+    body = bytearray(unpack_envelope(b"LLSC", encode_schema(schema), "here"))
+    body[place] ^= 1
+    with pytest.raises(Corrupt):
+        decode_schema(pack_envelope(b"LLSC", bytes(body)), "here")
+
+
+@settings(max_examples=200)
 @given(st.data())
 def test_a_damaged_body_under_a_right_envelope_is_refused_or_harmless(data: st.DataObject) -> None:
     schema, _ = Schema.from_arrow(SCHEMA, 7)

@@ -1,0 +1,166 @@
+"""Files whose checksums are right and whose page breaks a rule of its encoding: one page of three rows each."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import zstandard
+from cases import BadCase
+from handmade import Column, Page, make_file
+
+PLAIN = {"e": "plain", "n": 3, "b": [[0, 24]]}
+VALUES = struct.pack("<3q", 1, 2, 3)
+EMPTY = {"e": "plain", "n": 0, "b": [[0, 0]]}
+CELLS = b"abcdef"
+
+Fault = tuple[str, str, Any, Any, bytes]
+"""Name of the case, what is wrong, type, description, page."""
+
+
+def int64_column(description: Any, page: bytes, *, kind: Any = "int64", rows: int = 3, **more: Any) -> Column:
+    """A column of one page."""
+    return Column({"name": "n", "type": kind, "nullable": True}, [Page(description, page, rows)], **more)
+
+
+def bad_encodings() -> Iterator[BadCase]:
+    pages = {"list": "nested", "fixed": "nested", "struct": "nested"}
+    for faults in (_integers(), _dictionaries(), _nested(), _cells(), _compressed()):
+        for name, covers, kind, description, page in faults:
+            encoding = name.partition("_")[0]
+            data = make_file([int64_column(description, page, kind=kind)], num_rows=3)
+            spec = f"encodings/{pages.get(encoding, encoding)}.md"
+            yield BadCase(name, covers, spec, "Corrupt", "page", data)
+
+
+def _field(kind: Any) -> dict[str, Any]:
+    return {"name": "item", "type": kind, "nullable": True}
+
+
+def _narrow(rows: int, start: int, **more: Any) -> dict[str, Any]:
+    return {"e": "narrow", "n": rows, "base": "0", "stride": 1, "b": [[start, rows]], **more}
+
+
+def _tree(name: str, *children: Any, **more: Any) -> dict[str, Any]:
+    return {"e": name, "n": 3, **more, "c": list(children)}
+
+
+def _integers() -> Iterator[Fault]:
+    def constant(name: str, covers: str, kind: Any = "int64", **more: Any) -> Fault:
+        return f"constant_{name}", covers, kind, {"e": "constant", "n": 3, **more}, b""
+
+    def narrow(name: str, covers: str, kind: Any = "int64", **more: Any) -> Fault:
+        return f"narrow_{name}", covers, kind, _narrow(3, 0, **more), VALUES
+
+    def bits(name: str, covers: str, kind: Any = "int64", **more: Any) -> Fault:
+        body = {"e": "bitpack", "n": 3, "base": "0", "width": 3, "lanes": 1, "b": [[0, 24]], **more}
+        return f"bitpack_{name}", covers, kind, body, VALUES
+
+    yield "plain_short", "int64 rows in 16 bytes", "int64", {**PLAIN, "b": [[0, 16]]}, VALUES
+    yield "plain_no_buffer", "no buffer", "int64", {"e": "plain", "n": 3}, VALUES
+    yield "plain_bits_short", "booleans in no bytes", "bool", {"e": "plain", "n": 3, "b": [[0, 0]]}, b"\x07"
+    yield "plain_text", "text as plain", "string", PLAIN, VALUES
+    yield constant("missing", "no value")
+    yield constant("number", "a value that is a number", x=7)
+    yield constant("hex", "a value that is not hexadecimal", x="zz" * 8)
+    yield constant("length", "two bytes for an int64", x="0700")
+    yield constant("bool", "two bytes for a boolean", "bool", x="0101")
+    yield constant("list", "a value for a list", {"t": "list", "item": _field("int8")}, x="07")
+    yield narrow("stride_0", "a stride of 0", stride=0)
+    yield narrow("stride_8", "a stride of 8", stride=8)
+    yield narrow("stride_text", "a stride that is text", stride="1")
+    yield narrow("short", "three rows in two bytes", b=[[0, 2]])
+    yield narrow("base_number", "a base that is a number", base=0)
+    yield narrow("base_text", "a base that is not a number", base="1e3")
+    yield narrow("base_empty", "an empty base", base="")
+    yield narrow("base_huge", "a base of 2^64", base=str(1 << 64))
+    yield narrow("float", "floats as narrow", "float64")
+    yield narrow("decimal", "decimals as narrow", {"t": "decimal128", "precision": 9, "scale": 0})
+    yield bits("width_0", "a width of 0", width=0)
+    yield bits("width_64", "a width of 64", width=64)
+    yield bits("lanes_0", "no lanes", lanes=0)
+    yield bits("lanes_huge", "2^40 lanes", lanes=1 << 40)
+    yield bits("short", "fewer words than a tile needs", width=4)
+    yield bits("text", "text as bitpack", "string")
+
+
+def _dictionaries() -> Iterator[Fault]:
+    two = {**PLAIN, "b": [[3, 16]], "n": 2}
+    with_null = {**PLAIN, "b": [[8, 24]], "v": [3, 1]}
+    kind = {"t": "dictionary", "index": "int8", "value": "int64", "ordered": False}
+    codes = b"\0\2\1"
+    nulls = b"\0\1\2\x05".ljust(8, b"\0") + VALUES
+    empty = _tree("dictionary", _narrow(3, 1), EMPTY, v=[0, 1])
+    yield "dictionary_no_values", "one child", "int64", _tree("dictionary", _narrow(3, 0)), VALUES
+    yield "dictionary_code", "a code past the values", "int64", _tree("dictionary", _narrow(3, 0), two), codes + VALUES
+    yield "dictionary_codes_rows", "codes for two rows", "int64", _tree("dictionary", _narrow(2, 0), PLAIN), VALUES
+    yield "dictionary_type_code", "an index past the dictionary", kind, _tree("dictionary", _narrow(3, 0), two), codes + VALUES
+    yield "dictionary_null_value", "a null among the values of int64", "int64", _tree("dictionary", _narrow(3, 0), with_null), nulls
+    yield "dictionary_empty", "no values, and rows that are not null", "int64", empty, b"\x03\0\0\0"
+
+
+def _nested() -> Iterator[Fault]:
+    ints = {"t": "list", "item": _field("int8")}
+    structs = {"t": "list", "item": _field({"t": "struct", "fields": [_field("int8")]})}
+    pairs = {"t": "fixed_size_list", "size": 2, "item": _field("string")}
+    ones = b"\0\1\2\3"
+    short = {"e": "struct", "n": 3, "c": [_narrow(2, 0)]}
+    five = {"e": "constant", "n": 5, "x": "61"}
+    far = struct.pack("<4q", 0, 1, 2, 1 << 62) + CELLS
+    wide = {"e": "plain", "n": 4, "b": [[0, 32]]}
+    list_of = _tree("list", _narrow(4, 0), _narrow(6, 8))
+    yield "struct_children", "a struct without its field", structs, _tree("list", _narrow(4, 0), {"e": "struct", "n": 3}), ones
+    yield "struct_rows", "a struct child of two rows", structs, _tree("list", _narrow(4, 0), short), ones
+    yield "struct_of_ints", "int64 as struct", "int64", {"e": "struct", "n": 3}, b""
+    yield "fixed_size_list_rows", "five items for three pairs", pairs, _tree("fixed_size_list", five), b""
+    yield "list_of_ints", "int64 as list", "int64", _tree("list", _narrow(4, 0), _narrow(3, 0)), ones
+    yield "list_descend", "offsets that descend", ints, list_of, b"\0\4\2\6".ljust(8) + CELLS
+    yield "list_outside", "an offset past the items", ints, list_of, b"\0\2\4\7".ljust(8) + CELLS
+    yield "list_huge", "offsets near 2^62", ints, _tree("list", wide, _narrow(6, 32)), far
+
+
+def _cells() -> Iterator[Fault]:
+    def variable(name: str, covers: str, offsets: bytes, *, kind: Any = "string", rows: int = 4, **more: Any) -> Fault:
+        body = {"e": "variable", "n": 3, "b": [[8, 6]], "c": [_narrow(rows, 0, **more)]}
+        return f"variable_{name}", covers, kind, body, offsets.ljust(8) + CELLS
+
+    good = b"\0\2\4\6"
+    yield variable("descend", "offsets that descend", b"\0\4\2\6")
+    yield variable("outside", "an offset past the cells", b"\0\2\4\xf0")
+    yield variable("rows", "three offsets for three rows", good, rows=3)
+    yield variable("negative", "offsets below 0", good, base="-1")
+    yield variable("int", "int64 as variable", good, kind="int64")
+    yield "variable_no_child", "no offsets", "string", {"e": "variable", "n": 3, "b": [[8, 6]]}, good.ljust(8) + CELLS
+
+
+def _compressed() -> Iterator[Fault]:
+    block, *halves = (_frame(cells) for cells in (CELLS, b"ab", b"cdef"))
+    size, good = len(block), b"\0\2\4\6"
+    whole = bytes([0, size])
+
+    def packed(name: str, covers: str, rows: bytes, blocks: bytes, *, data: bytes = block, per_block: int = 3) -> Fault:
+        page = rows.ljust(8, b"\0") + blocks.ljust(8, b"\0") + data
+        children = (_narrow(len(rows), 0), _narrow(len(blocks), 8))
+        body = _tree("zstd", *children, rows=per_block, b=[[16, len(data)]])
+        return f"zstd_{name}", covers, "string", body, page
+
+    yield packed("garbage", "a block that is not a frame", good, whole, data=b"\x55" * size)
+    yield packed("flipped", "the reserved bit of a frame is set", good, whole, data=block[:4] + bytes([block[4] ^ 8]) + block[5:])
+    yield packed("cut", "a block that ends early", good, bytes([0, size - 2]))
+    yield packed("outside", "a block past its buffer", good, bytes([0, size + 1]))
+    yield packed("descend", "block offsets that descend", good, bytes([size, 0]))
+    yield packed("more", "a block of more bytes than its offsets state", b"\0\1\2\3", whole)
+    yield packed("less", "a block of fewer bytes than its offsets state", b"\0\2\4\7", whole)
+    edges = bytes([0, len(halves[0]), len(halves[0]) + len(halves[1])])
+    yield packed("shifted", "blocks of 2 and 4 bytes instead of 4 and 2", good, edges, data=b"".join(halves), per_block=2)
+    yield packed("rows_0", "blocks of no rows", good, whole, per_block=0)
+    yield packed("blocks", "block offsets for another number of blocks", good, whole, per_block=1)
+    yield "zstd_int", "int64 as zstd", "int64", *packed("", "", good, whole)[3:]
+    far = struct.pack("<4q", 0, 2, 4, 1 << 40) + whole.ljust(16, b"\0") + block
+    bomb = _tree("zstd", {"e": "plain", "n": 4, "b": [[0, 32]]}, _narrow(2, 32), rows=3, b=[[48, size]])
+    yield "zstd_bomb", "a block said to hold 2^40 bytes", "large_string", bomb, far
+
+
+def _frame(cells: bytes) -> bytes:
+    return zstandard.ZstdCompressor(write_content_size=True).compress(cells)

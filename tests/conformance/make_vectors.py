@@ -1,0 +1,157 @@
+"""Write format_spec/vectors/: files that a reader must read, files that it must refuse, and what is in them.
+
+Run it from anywhere after a change of the format: python tests/conformance/make_vectors.py
+The answers come from the tables that were written, never from reading a file back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import re
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pyarrow as pa
+from bad_cases import bad_cases
+from cases import BadCase, Case
+from good_cases import good_cases
+from vector_json import schema_json, values_json
+from zone_json import zones_json
+
+from lance_like.file.columns import split
+from lance_like.file.types import field_to_json
+from lance_like.file.writer import FileWriter
+from lance_like.version import FORMAT_VERSION, __version__
+
+VECTORS = Path(__file__).resolve().parents[2] / "format_spec" / "vectors"
+LARGEST_NBYTES, ALL_NBYTES = 100_000, 1_500_000
+ENCODINGS = {
+    "plain",
+    "constant",
+    "narrow",
+    "bitpack",
+    "dictionary",
+    "variable",
+    "zstd",
+    "list",
+    "fixed_size_list",
+    "struct",
+}
+
+
+@contextmanager
+def settings(values: Mapping[str, int]) -> Iterator[None]:
+    """Set attributes of lance_like modules for a while: pages and zones of a few rows make small vectors."""
+    with ExitStack() as stack:
+        for name, value in values.items():
+            module, _, attribute = name.rpartition(".")
+            owner = importlib.import_module(f"lance_like.{module}")
+            stack.enter_context(mock.patch.object(owner, attribute, value))
+        yield
+
+
+def write_file(case: Case) -> bytes:
+    """The file of a case; the random bytes of its tail come from the name, so that it is the same each time."""
+    if case.data is not None:
+        return case.data
+    random = uuid.UUID(bytes=hashlib.sha256(case.name.encode()).digest()[:16])
+    with settings(case.settings), mock.patch("lance_like.file.writer.uuid.uuid4", return_value=random):
+        writer = FileWriter(case.table.schema)
+        return b"".join(bytes(chunk) for chunk in writer.chunks(case.table.to_batches()))
+
+
+def expected_json(case: Case) -> dict[str, Any]:
+    """What a reader finds in the file of a case."""
+    table = case.table.combine_chunks()
+    arrays = [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in table.columns]
+    body: dict[str, Any] = {"num_rows": table.num_rows, "schema": schema_json(table.schema, field_to_json)}
+    if case.fields is not None:
+        body["schema"]["fields"] = case.fields
+    body["values"] = [values_json(array) for array in arrays]
+    if case.zones:
+        zone_rows = case.settings.get("file.writer.ZONE_ROWS", 8192)
+        body["zones"] = [zones_json(array, zone_rows) for array in split(arrays)]
+    return body
+
+
+def encodings_in(data: bytes) -> list[str]:
+    """The encodings that the page descriptions of a file name."""
+    return sorted({name.decode() for name in re.findall(rb'"e": ?"(\w+)"', data)} & ENCODINGS)
+
+
+def write_good(case: Case) -> dict[str, Any]:
+    """Write the folder of a case; returns its entry in the index."""
+    data = write_file(case)
+    folder = VECTORS / case.name
+    about = {
+        "covers": case.covers,
+        "spec": case.spec,
+        "schema": str(case.table.schema.remove_metadata()),
+        "encodings": encodings_in(data),
+    }
+    about["writer"] = "by hand" if case.data is not None else f"lance_like {__version__}"
+    save(folder, data, {"case.json": about, "expected.json": expected_json(case)})
+    return {"spec": case.spec, "sha256": hashlib.sha256(data).hexdigest(), "nbytes": len(data)}
+
+
+def write_bad(case: BadCase) -> dict[str, Any]:
+    """Write the folder of a file that must be refused; returns its entry in the index."""
+    error = {"class": case.error, "kind": case.kind}
+    save(
+        VECTORS / "errors" / case.name,
+        case.data,
+        {"case.json": {"covers": case.covers, "spec": case.spec, "error": error}},
+    )
+    return {
+        "spec": case.spec,
+        "sha256": hashlib.sha256(case.data).hexdigest(),
+        "nbytes": len(case.data),
+        "error": error,
+    }
+
+
+def save(folder: Path, data: bytes, texts: Mapping[str, dict[str, Any]]) -> None:
+    folder.mkdir(parents=True)
+    (folder / "data.lnl").write_bytes(data)
+    for name, body in texts.items():
+        (folder / name).write_text("{\n" + ",\n".join(_member(*item) for item in body.items()) + "\n}\n")
+
+
+def _member(key: str, value: Any) -> str:
+    """One member of an object; a list has a line an item, so that a diff shows which column changed."""
+    if not isinstance(value, list) or not value:
+        return f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}"
+    items = [json.dumps(item, ensure_ascii=False, separators=(",", ":")) for item in value]
+    return f"{json.dumps(key)}: [\n" + ",\n".join(items) + "\n]"
+
+
+def main() -> None:
+    for old in VECTORS.glob("*/"):
+        if old.is_dir():
+            shutil.rmtree(old)
+    cases, errors = list(good_cases()), list(bad_cases())
+    index = {
+        "format_version": FORMAT_VERSION,
+        "writer": f"lance_like {__version__}",
+        "cases": {case.name: write_good(case) for case in cases},
+        "errors": {case.name: write_bad(case) for case in errors},
+    }
+    (VECTORS / "index.json").write_text(json.dumps(index, indent=1) + "\n")
+    files = [path for path in VECTORS.rglob("*") if path.is_file()]
+    sizes = {path: path.stat().st_size for path in files}
+    covered = {name for case in cases for name in encodings_in(write_file(case))}
+    assert covered == ENCODINGS, ENCODINGS - covered
+    assert max(sizes.values()) < LARGEST_NBYTES, max(sizes, key=lambda path: sizes[path])
+    assert sum(sizes.values()) < ALL_NBYTES, sum(sizes.values())
+    print(f"{len(cases)} files to read, {len(errors)} to refuse, {sum(sizes.values()):,} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,527 @@
+"""Second reader, part 1 of 3: JSON, types, values and encodings (format_spec/types.md and encodings/).
+
+The reader was written from format_spec/ alone: it shares no code with the package and imports none of it. Whoever
+follows the spec arrives here. Everything is read whole and eagerly, row by row; it is slow on purpose.
+
+Values it hands out: None, bool, int (also dates, times, timestamps and durations, as stored), `Float` (a float that
+knows its bytes), Decimal, (months, days, nanoseconds), bytes, str; a list as a list, a map as a list of (key, value)
+tuples, a struct as a dict, or as a list of (name, value) tuples when names repeat. A dictionary type gives its
+values, an extension type those of its storage.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
+
+import xxhash
+import zstandard
+
+LIMIT = 1 << 53
+MAX_VALUES = 1 << 24  # values and decompressed bytes of one file: this reader's own bound on what it allocates
+FORMAT_VERSION = 0
+
+
+class NaiveError(Exception):
+    """The bytes must be refused. kind: a word of format_spec/README.md, "Errors"; family: the class beside it."""
+
+    def __init__(self, kind: str, found: str, family: str = "Corrupt"):
+        super().__init__(f"{family} {kind}: {found}")
+        self.kind = kind
+        self.family = family
+
+
+def need(condition: bool, kind: str, found: str, family: str = "Corrupt") -> None:
+    if not condition:
+        raise NaiveError(kind, found, family)
+
+
+def sum64(data: bytes) -> int:
+    return xxhash.xxh3_64_intdigest(data)
+
+
+def sum32(data: bytes) -> int:
+    return sum64(data) & 0xFFFFFFFF
+
+
+def cut(data: bytes, start: int, nbytes: int, kind: str = "truncated") -> bytes:
+    need(min(start, nbytes) >= 0 and start + nbytes <= len(data), kind, f"no bytes [{start}, {start + nbytes})")
+    return data[start : start + nbytes]
+
+
+# ---------------------------------------------------------------------------------------------- JSON
+
+
+def parse_json(data: bytes):
+    def refuse(word: str):
+        raise ValueError(word)
+
+    def unique(pairs: list[tuple[str, object]]) -> dict:
+        if len({key for key, _ in pairs}) < len(pairs):
+            raise ValueError("a key stands twice in one object")
+        return dict(pairs)
+
+    try:
+        return json.loads(data.decode("utf-8"), parse_constant=refuse, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise NaiveError("json", str(error)) from error
+
+
+def is_int(low: int = 0, high: int = LIMIT - 1) -> Callable[[object], bool]:
+    return lambda value: type(value) is int and low <= value <= high
+
+
+def is_text(value: object) -> bool:
+    return type(value) is str and not re.search("[\ud800-\udfff]", value)
+
+
+def is_bool(value: object) -> bool:
+    return type(value) is bool
+
+
+def is_list(item: Callable[[object], bool] = lambda _: True) -> Callable[[object], bool]:
+    return lambda value: type(value) is list and all(item(x) for x in value)
+
+
+def is_pair(first: Callable[[object], bool], second: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: type(value) is list and len(value) == 2 and first(value[0]) and second(value[1])
+
+
+def is_range(value: object) -> bool:
+    return is_pair(is_int(), is_int())(value) and value[0] < value[1]
+
+
+def is_base64(value: object) -> bool:
+    if not is_text(value):
+        return False
+    try:
+        return base64.b64encode(base64.b64decode(value, validate=True)).decode() == value
+    except ValueError:
+        return False
+
+
+def member(obj: object, name: str, test: Callable[[object], bool], kind: str):
+    need(type(obj) is dict and name in obj, kind, f"member {name!r} is missing")
+    need(test(obj[name]), kind, f"member {name!r} is {str(obj[name])[:80]!r}")
+    return obj[name]
+
+
+def metadata_pairs(value: object) -> list[tuple[bytes, bytes]]:
+    need(is_list(is_pair(is_base64, is_base64))(value), "metadata", "not a list of pairs in base64")
+    return [(base64.b64decode(k), base64.b64decode(v)) for k, v in value]
+
+
+# ---------------------------------------------------------------------------------------------- types.md
+
+SIGNED = {"int8": 1, "int16": 2, "int32": 4, "int64": 8, "date32": 4, "date64": 8}
+SIGNED |= {"time32": 4, "time64": 8, "timestamp": 8, "duration": 8}
+UNSIGNED = {"uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8}
+FLOATS = {"float16": 2, "float32": 4, "float64": 8}
+DECIMALS = {"decimal32": 4, "decimal64": 8, "decimal128": 16, "decimal256": 32}
+DIGITS = {"decimal32": 9, "decimal64": 18, "decimal128": 38, "decimal256": 76}
+WIDTHS = SIGNED | UNSIGNED | FLOATS | DECIMALS | {"month_day_nano_interval": 16}
+VARIABLE = {"string", "large_string", "binary", "large_binary"}
+UNITS = {"time32": ("s", "ms"), "time64": ("us", "ns")} | dict.fromkeys(
+    ("timestamp", "duration"), ("s", "ms", "us", "ns")
+)
+WITH_PARAMETERS = {*UNITS, *DECIMALS, "fixed_size_binary", "list", "large_list", "map", "fixed_size_list", "struct"}
+WITH_PARAMETERS |= {"dictionary", "extension"}
+WITHOUT_PARAMETERS = ({*WIDTHS, *VARIABLE, "null", "bool"}) - WITH_PARAMETERS
+
+
+@dataclass(frozen=True)
+class Type:
+    """A type. size: of a fixed-size type, scale: of a decimal; inner: item, value or storage; fields: of a struct."""
+
+    name: str
+    params: tuple = ()
+    size: int = 0
+    inner: Type | None = None
+    fields: tuple[Field, ...] = ()
+
+    @property
+    def storage(self) -> Type:
+        return self.inner.storage if self.name == "extension" else self
+
+    @property
+    def width(self) -> int | None:
+        """Bytes of a flat value, or None if the type is not flat."""
+        if self.name in WIDTHS:
+            return WIDTHS[self.name]
+        if self.name == "fixed_size_binary":
+            return self.size
+        if self.name == "extension":
+            return self.inner.width
+        if self.name == "fixed_size_list" and self.inner.width is not None:
+            return self.size * self.inner.width
+        return None
+
+    @property
+    def shape(self) -> tuple:
+        """What must be equal for two types to hold the same values: all but the names and nullability of items."""
+        return (self.name, self.params, self.inner and self.inner.shape, *(f.type.shape for f in self.fields))
+
+
+@dataclass(frozen=True)
+class Field:
+    name: str
+    type: Type
+    nullable: bool
+    metadata: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def parse_field(value: object, depth: int = 0) -> Field:
+    name = member(value, "name", is_text, "field")
+    nullable = member(value, "nullable", is_bool, "field")
+    kind = parse_type(member(value, "type", lambda _: True, "field"), depth)
+    return Field(name, kind, nullable, tuple(metadata_pairs(value.get("metadata", []))))
+
+
+def parse_type(value: object, depth: int = 0) -> Type:
+    need(depth <= 64, "limit", "types nested more than 64 deep")
+    if type(value) is str and value in WITHOUT_PARAMETERS:
+        return Type(value)
+    name = value if type(value) is str else member(value, "t", is_text, "type")
+    need(name in WITH_PARAMETERS | WITHOUT_PARAMETERS, "type", f"unknown type {name!r}", "Unsupported")
+    need(type(value) is dict and name in WITH_PARAMETERS, "type", f"malformed type {name!r}")
+
+    def get(key: str, test: Callable[[object], bool]):
+        return member(value, key, test, "type")
+
+    def inner(key: str) -> Type:
+        return parse_type(get(key, lambda _: True), depth + 1)
+
+    if name in UNITS:
+        zone = get("tz", is_text) if name == "timestamp" and "tz" in value else None
+        return Type(name, (get("unit", lambda u: u in UNITS[name]), zone))
+    if name in DECIMALS:
+        precision = get("precision", is_int(1, DIGITS[name]))
+        return Type(name, (precision, get("scale", is_int(-(2**31), 2**31 - 1))))
+    if name == "fixed_size_binary":
+        size = get("size", is_int(0, 2**31 - 1))
+        return Type(name, (size,), size)
+    if name in ("list", "large_list"):
+        return Type(name, inner=parse_field(get("item", lambda _: True), depth + 1).type)
+    if name == "fixed_size_list":
+        size = get("size", is_int(0, 2**31 - 1))
+        return Type(name, (size,), size, parse_field(get("item", lambda _: True), depth + 1).type)
+    if name in ("struct", "map"):
+        fields = tuple(parse_field(f, depth + 1) for f in get("fields", is_list()))
+        need(name == "struct" or len(fields) == 2, "type", "a map has two fields")
+        return Type(name, (get("sorted", is_bool),) if name == "map" else (), fields=fields)
+    if name == "dictionary":
+        index = inner("index")
+        need(index.name in WIDTHS and re.fullmatch("u?int[0-9]+", index.name), "type", "index is no integer type")
+        return Type(name, (index.name, get("ordered", is_bool)), inner=inner("value"))
+    return Type(name, (get("name", is_text), get("data", is_base64)), inner=inner("storage"))
+
+
+# ---------------------------------------------------------------------------------------------- values
+
+
+class Float(float):
+    """A float that keeps the bytes it was stored as, so that NaNs can be told apart. bits: little-endian."""
+
+    __slots__ = ("bits",)
+
+    def __new__(cls, bits: bytes):
+        self = super().__new__(cls, struct.unpack({2: "<e", 4: "<f", 8: "<d"}[len(bits)], bits)[0])
+        self.bits = bits
+        return self
+
+
+def flat_value(kind: Type, data: bytes):
+    """Turn the bytes of one flat value into a Python value."""
+    if kind.name in SIGNED or kind.name in UNSIGNED:
+        return int.from_bytes(data, "little", signed=kind.name in SIGNED)
+    if kind.name in FLOATS:
+        return Float(data)
+    if kind.name in DECIMALS:
+        number = int.from_bytes(data, "little", signed=True)
+        return Decimal((int(number < 0), tuple(int(d) for d in str(abs(number))), -kind.params[1]))
+    if kind.name == "month_day_nano_interval":
+        return struct.unpack("<iiq", data)
+    if kind.name == "fixed_size_list":
+        width = kind.inner.width
+        return [flat_value(kind.inner.storage, data[i * width : (i + 1) * width]) for i in range(kind.size)]
+    return data
+
+
+def cell_value(kind: Type, data: bytes):
+    """Turn the bytes of one cell of a variable type into a Python value."""
+    if not kind.name.endswith("string"):
+        return data
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise NaiveError("page", f"text that is not UTF-8: {error}") from error
+
+
+def struct_value(names: list[str], values: tuple):
+    pairs = list(zip(names, values, strict=True))
+    return dict(pairs) if len(set(names)) == len(names) else pairs
+
+
+# ---------------------------------------------------------------------------------------------- encodings/
+
+
+@dataclass(frozen=True)
+class Node:
+    name: str
+    n: int
+    validity: tuple[int, int] | None
+    buffers: tuple[tuple[int, int], ...]
+    children: tuple[Node, ...]
+    params: dict
+
+
+def parse_node(value: object, nbytes: int, depth: int = 0) -> Node:
+    need(depth <= 160, "page", "nodes nested more than 160 below the root")
+    name = member(value, "e", is_text, "page")
+    n = member(value, "n", is_int(), "page")
+    ranges = member({"b": [], **value}, "b", is_list(is_pair(is_int(), is_int())), "page")
+    if "v" in value:
+        ranges = [member(value, "v", is_pair(is_int(), is_int()), "page"), *ranges]
+    for start, length in ranges:
+        need(start + length <= nbytes, "page", f"range [{start}, {start + length}) is past the page's {nbytes} bytes")
+    ranges = [tuple(r) for r in ranges]
+    children = member({"c": [], **value}, "c", is_list(), "page")
+    nodes = tuple(parse_node(child, nbytes, depth + 1) for child in children)
+    split = 1 if "v" in value else 0
+    return Node(name, n, ranges[0] if split else None, tuple(ranges[split:]), nodes, value)
+
+
+class PageDecoder:
+    """Decodes the tree of one page. budget: [int], values that may still be made; shared by all pages of a file."""
+
+    def __init__(self, page: bytes, budget: list[int]):
+        self.page = page
+        self.budget = budget
+
+    def spend(self, count: int) -> None:
+        self.budget[0] -= count
+        need(self.budget[0] >= 0, "limit", f"more than {MAX_VALUES} values or bytes in one file")
+
+    def decode(self, node: Node, kind: Type, visible: list[bool] | None = None) -> list:
+        """Give the values of a node; None for nulls and for rows that are not visible, as those under a null are."""
+        self.spend(node.n)
+        visible = [True] * node.n if visible is None else visible
+        if node.validity is not None:
+            need(node.validity[1] >= (node.n + 7) // 8, "page", "a validity bitmap that is too short")
+            bitmap = cut(self.page, *node.validity)
+            visible = [seen and bit(bitmap, i) for i, seen in enumerate(visible)]
+        method = getattr(self, "_" + node.name, None) if node.name in ENCODINGS else None
+        need(method is not None, "plugin", f"unknown encoding {node.name!r}", "Unsupported")
+        return method(node, kind.storage, visible)
+
+    def buffer(self, node: Node, number: int, nbytes: int = 0) -> bytes:
+        need(number < len(node.buffers), "page", f"{node.name}: buffer {number} is missing")
+        data = cut(self.page, *node.buffers[number])
+        need(len(data) >= nbytes, "page", f"{node.name}: buffer {number} has {len(data)} bytes, needs {nbytes}")
+        return data
+
+    def child(self, node: Node, number: int, n: int | None = None) -> Node:
+        need(number < len(node.children), "page", f"{node.name}: child {number} is missing")
+        found = node.children[number]
+        need(n is None or found.n == n, "page", f"{node.name}: child {number} has {found.n} rows, needs {n}")
+        return found
+
+    def integers(self, node: Node, type_name: str) -> list[int]:
+        """Codes and offsets: integers inside a tree, never null."""
+        values = self.decode(node, Type(type_name))
+        need(None not in values and node.validity is None, "page", "a code or an offset is null")
+        return values
+
+    def offsets(self, node: Node, number: int, count: int) -> list[int]:
+        values = self.integers(self.child(node, number, count), "int64")
+        need(values[0] == 0, "page", "the first offset is not 0")
+        need(all(a <= b for a, b in pairwise(values)), "page", "offsets that descend")
+        return values
+
+    def _plain(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        if kind.name == "bool":
+            bitmap = self.buffer(node, 0, (node.n + 7) // 8)
+            return [bit(bitmap, i) if seen else None for i, seen in enumerate(visible)]
+        w = kind.width
+        need(w is not None, "page", f"plain cannot hold {kind.name}")
+        data = self.buffer(node, 0, node.n * w)
+        self.spend(node.n * items_of(kind))
+        return [flat_value(kind, data[i * w : (i + 1) * w]) if seen else None for i, seen in enumerate(visible)]
+
+    def _constant(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        x = member(node.params, "x", lambda v: v is None or is_text(v), "page")
+        if x is None:
+            need(node.validity is None, "page", "constant: nulls with a bitmap")
+            return [None] * node.n
+        need(re.fullmatch("([0-9a-fA-F]{2})*", x) is not None, "page", "constant: not hexadecimal")
+        data = bytes.fromhex(x)
+        if kind.name == "bool":
+            need(data in (b"\0", b"\1"), "page", "constant: neither 00 nor 01")
+            value = data == b"\1"
+        elif kind.name in VARIABLE:
+            value = cell_value(kind, data) if any(visible) else None
+        else:
+            need(kind.width is not None, "page", f"constant cannot hold a value of {kind.name}")
+            need(len(data) == kind.width, "page", f"constant: {len(data)} bytes for {kind.name}")
+            self.spend(items_of(kind))
+            value = flat_value(kind, data)
+        return [value if seen else None for seen in visible]
+
+    def integer_like(self, node: Node, kind: Type) -> Callable[[int], int]:
+        need(kind.name in SIGNED or kind.name in UNSIGNED, "page", f"{node.name} cannot hold {kind.name}")
+        base = member(node.params, "base", is_text, "page")
+        need(re.fullmatch("-?[0-9]+", base) is not None and len(base) <= 21, "page", f"{node.name}: base {base!r}")
+        need(-(2**63) <= int(base) < 2**64, "page", f"{node.name}: base {base}")
+        modulo = 1 << (8 * kind.width)
+
+        def value(difference: int) -> int:
+            unsigned = (int(base) + difference) % modulo
+            return unsigned - modulo if kind.name in SIGNED and unsigned >= modulo // 2 else unsigned
+
+        return value
+
+    def _narrow(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        value = self.integer_like(node, kind)
+        stride = member(node.params, "stride", is_int(1, 7), "page")
+        data = self.buffer(node, 0, node.n * stride)
+        numbers = (int.from_bytes(data[i * stride : (i + 1) * stride], "little") for i in range(node.n))
+        return [value(number) if seen else None for number, seen in zip(numbers, visible, strict=True)]
+
+    def _bitpack(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        value = self.integer_like(node, kind)
+        width = member(node.params, "width", is_int(1, 63), "page")
+        lanes = member(node.params, "lanes", is_int(1, 2**20), "page")
+        tiles = -(-node.n // (64 * lanes))
+        data = self.buffer(node, 0, 8 * tiles * width * lanes)
+
+        def difference(r: int) -> int:
+            tile, within = divmod(r, 64 * lanes)
+            strip, lane = divmod(within, lanes)
+            word, shift = divmod(strip * width, 64)
+            at = 8 * ((tile * width + word) * lanes + lane)
+            bits = int.from_bytes(data[at : at + 8], "little") >> shift
+            if shift + width > 64:
+                at += 8 * lanes
+                bits |= int.from_bytes(data[at : at + 8], "little") << (64 - shift)
+            return bits % (1 << width)
+
+        return [value(difference(i)) if seen else None for i, seen in enumerate(visible)]
+
+    def _dictionary(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        nested = kind.name in ("null", "list", "large_list", "map", "fixed_size_list", "struct")
+        need(not nested, "page", f"dictionary cannot hold {kind.name}")
+        codes = self.integers(self.child(node, 0, node.n), "uint32")
+        values = self.child(node, 1)
+        empty = values.n == 0 and not any(visible)
+        need(empty or max(codes, default=-1) < values.n, "page", "a code past the end of the dictionary")
+        cells = self.decode(values, kind.inner if kind.name == "dictionary" else kind)
+        need(kind.name == "dictionary" or None not in cells, "page", "a null among the values of a dictionary")
+        return [cells[code] if seen else None for code, seen in zip(codes, visible, strict=True)]
+
+    def _variable(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        need(kind.name in VARIABLE, "page", f"variable cannot hold {kind.name}")
+        offsets = self.offsets(node, 0, node.n + 1)
+        data = self.buffer(node, 0, offsets[-1])
+        return self.cells(kind, data, offsets, visible)
+
+    def cells(self, kind: Type, data: bytes, offsets: list[int], visible: list[bool]) -> list:
+        runs = zip(pairwise(offsets), visible, strict=True)
+        return [cell_value(kind, data[start:end]) if seen else None for (start, end), seen in runs]
+
+    def _zstd(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        need(kind.name in VARIABLE, "page", f"zstd cannot hold {kind.name}")
+        rows = member(node.params, "rows", is_int(1, 2**32), "page")
+        blocks = -(-node.n // rows)
+        offsets = self.offsets(node, 0, node.n + 1)
+        places = self.offsets(node, 1, blocks + 1)
+        data = self.buffer(node, 0, places[-1])
+        dictionary = self.buffer(node, 1) if len(node.buffers) > 1 else None
+        cells = b""
+        for k in range(blocks):
+            size = offsets[min((k + 1) * rows, node.n)] - offsets[k * rows]
+            need(frame_size(data[places[k] : places[k + 1]]) == size, "page", f"block {k} does not hold {size} bytes")
+            self.spend(size)
+            cells += decompress(data[places[k] : places[k + 1]], size, dictionary)
+        return self.cells(kind, cells, offsets, visible)
+
+    def _list(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        need(kind.name in ("list", "large_list", "map"), "page", f"list cannot hold {kind.name}")
+        offsets = self.offsets(node, 0, node.n + 1)
+        items = self.child(node, 1)
+        need(items.n >= offsets[-1], "page", "an offset past the items")
+        self.spend(items.n)
+        shown = [False] * items.n
+        runs = [(*run, seen) for run, seen in zip(pairwise(offsets), visible, strict=True)]
+        for start, end, seen in runs:
+            shown[start:end] = [seen] * (end - start)
+        if kind.name == "map":
+            need(items.name == "struct" and items.validity is None, "page", "map: entries that are no struct, or null")
+            values = list(zip(*self.struct_fields(items, kind, shown), strict=True))
+        else:
+            values = self.decode(items, kind.inner, shown)
+        return [values[start:end] if seen else None for start, end, seen in runs]
+
+    def _fixed_size_list(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        need(kind.name == "fixed_size_list", "page", f"fixed_size_list cannot hold {kind.name}")
+        size = kind.size
+        items = self.child(node, 0, node.n * size)
+        self.spend(items.n)
+        values = self.decode(items, kind.inner, [seen for seen in visible for _ in range(size)])
+        return [values[i * size : (i + 1) * size] if seen else None for i, seen in enumerate(visible)]
+
+    def _struct(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        need(kind.name == "struct", "page", f"struct cannot hold {kind.name}")
+        columns = self.struct_fields(node, kind, visible)
+        rows = zip(*columns, strict=True) if columns else ((),) * node.n
+        names = [f.name for f in kind.fields]
+        return [struct_value(names, row) if seen else None for row, seen in zip(rows, visible, strict=True)]
+
+    def struct_fields(self, node: Node, kind: Type, visible: list[bool]) -> list[list]:
+        need(len(node.children) == len(kind.fields), "page", "struct: another number of children than fields")
+        children = [self.child(node, i, node.n) for i in range(len(kind.fields))]
+        return [self.decode(child, f.type, visible) for child, f in zip(children, kind.fields, strict=True)]
+
+
+ENCODINGS = {"plain", "constant", "narrow", "bitpack", "dictionary", "variable", "zstd", "list", "fixed_size_list"}
+ENCODINGS |= {"struct"}
+
+
+def bit(bitmap: bytes, i: int) -> bool:
+    return bool((bitmap[i >> 3] >> (i & 7)) & 1)
+
+
+def items_of(kind: Type) -> int:
+    """Python values inside one flat value, for the budget."""
+    return kind.size * (1 + items_of(kind.inner.storage)) if kind.name == "fixed_size_list" else 0
+
+
+def frame_size(frame: bytes) -> int:
+    """Read the content size that a zstd frame states, -1 if it states none."""
+    need(frame[:4] == bytes.fromhex("28b52ffd"), "page", "a block that is no zstd frame")
+    try:
+        return zstandard.frame_content_size(frame)
+    except zstandard.ZstdError as error:
+        raise NaiveError("page", f"a block that is no zstd frame: {error}") from error
+
+
+def decompress(frame: bytes, size: int, dictionary: bytes | None) -> bytes:
+    """Decompress one block, which is exactly one zstd frame."""
+    shared = None
+    try:
+        if dictionary is not None:
+            trained = dictionary[:4] == bytes.fromhex("37a430ec")
+            form = zstandard.DICT_TYPE_FULLDICT if trained else zstandard.DICT_TYPE_RAWCONTENT
+            shared = zstandard.ZstdCompressionDict(dictionary, dict_type=form)
+        out = zstandard.ZstdDecompressor(dict_data=shared).decompress(
+            frame, max_output_size=size, allow_extra_data=False
+        )
+    except zstandard.ZstdError as error:
+        raise NaiveError("page", f"a block that does not decompress: {error}") from error
+    need(len(out) == size, "page", f"a block of {len(out)} bytes, {size} expected")
+    return out

@@ -1,0 +1,480 @@
+"""The store on the local disk: the contract of stores, durability, failing disks, and files that are none."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from store_contract import StoreContract, ranges
+
+from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, LanceLikeError, NotFound, StorageError
+from lance_like.io import local
+from lance_like.io.local import LocalStore
+from lance_like.io.store import read_all
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(str(tmp_path / "table"))
+
+
+def files_of(store: LocalStore) -> list[str]:
+    """Every file below a store, temporary ones too."""
+    root = Path(store.uri)
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir())
+
+
+class TestLocalStore(StoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> LocalStore:
+        return LocalStore(str(tmp_path / "table"))
+
+    def test_nothing_temporary_is_left(self, store: LocalStore) -> None:
+        store.put("a/b", [b"x"])
+        store.put_if_absent("a/c", b"x")
+        with pytest.raises(AlreadyExists):
+            store.put_if_absent("a/c", b"y")
+        with pytest.raises(ZeroDivisionError):
+            store.put("a/d", (bytes(1 // n) for n in (1, 0)))
+        assert files_of(store) == ["a/b", "a/c"]
+
+
+class TestStoreWithoutSync(StoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> LocalStore:
+        return LocalStore(str(tmp_path / "table"), durability="process")
+
+
+# -- where it is -----------------------------------------------------------------------------------------------
+
+
+def test_its_uri_is_the_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert LocalStore("x/../t").uri == str(tmp_path / "t")
+    assert LocalStore("~/t").uri == str(tmp_path / "home" / "t")
+    store = LocalStore(str(tmp_path / "t"))
+    assert LocalStore(store.uri).uri == store.uri
+    assert not os.path.exists(store.uri)
+
+
+def test_it_stays_where_it_was_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = LocalStore("t")
+    store.put("k", [b"x"])
+    monkeypatch.chdir("/")
+    assert read_all(store, "k") == b"x"
+
+
+def test_its_folder_may_be_a_symbolic_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    LocalStore(str(tmp_path / "link")).put("a/k", [b"x"])
+    assert read_all(LocalStore(str(tmp_path / "real")), "a/k") == b"x"
+
+
+def test_a_copy_by_pickle_writes_as_durably(store: LocalStore, synced: list[str]) -> None:
+    store.put("k", [b"x"])
+    pickle.loads(pickle.dumps(store)).put("k", [b"y"])
+    assert len([step for step in synced if step.startswith("fsync")]) > 3
+    loose = pickle.loads(pickle.dumps(LocalStore(store.uri, durability="process")))
+    assert loose.uri == store.uri
+    synced.clear()
+    loose.put("k", [b"z"])
+    assert synced == ["replace k"]
+    assert read_all(store, "k") == b"z"
+
+
+def test_an_unknown_durability_is_refused() -> None:
+    with pytest.raises(InvalidInput):
+        LocalStore("t", durability="most")  # type: ignore[arg-type]
+
+
+# -- durability ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every call that makes something durable or visible, in order."""
+    steps: list[str] = []
+
+    def name(path: str) -> str:
+        base = os.path.basename(path)
+        return "temporary" if base.startswith(local.TEMPORARY) else base
+
+    def watch(verb: str, label: Callable[..., str]) -> None:
+        real = getattr(os, verb)
+
+        def call(*args: Any, **options: Any) -> Any:
+            text = label(*args)
+            answer = real(*args, **options)
+            steps.append(f"{verb} {text}")
+            return answer
+
+        monkeypatch.setattr(os, verb, call)
+
+    watch("fsync", lambda descriptor: name(os.readlink(f"/proc/self/fd/{descriptor}")))
+    watch("link", lambda _, path: name(path))
+    watch("replace", lambda _, path: name(path))
+    watch("mkdir", name)
+    return steps
+
+
+def test_a_put_syncs_the_file_before_and_the_folder_after_it_is_visible(store: LocalStore, synced: list[str]) -> None:
+    store.put("data/k", [b"x"])
+    made = ["mkdir table", f"fsync {Path(store.uri).parent.name}", "mkdir data", "fsync table"]
+    assert synced == [*made, "fsync temporary", "replace k", "fsync data"]
+    synced.clear()
+    store.put("data/k", [b"y"])
+    assert synced == ["fsync temporary", "replace k", "fsync data"]
+
+
+def test_a_publish_syncs_the_file_before_and_the_folder_after_the_link(store: LocalStore, synced: list[str]) -> None:
+    store.put("v/0", [b""])
+    synced.clear()
+    store.put_if_absent("v/1", b"x")
+    assert synced == ["fsync temporary", "link 1", "fsync v"]
+
+
+def test_a_lost_publish_links_nothing(store: LocalStore, synced: list[str]) -> None:
+    store.put_if_absent("v/1", b"x")
+    synced.clear()
+    with pytest.raises(AlreadyExists):
+        store.put_if_absent("v/1", b"y")
+    assert synced == ["fsync temporary"]
+
+
+def test_publishing_never_replaces(store: LocalStore, synced: list[str]) -> None:
+    store.put_if_absent("v/1", b"x")
+    assert not [step for step in synced if step.startswith("replace")]
+
+
+def test_without_durability_nothing_is_synced(tmp_path: Path, synced: list[str]) -> None:
+    store = LocalStore(str(tmp_path / "t"), durability="process")
+    store.put("a/k", [b"x"])
+    store.put_if_absent("a/l", b"x")
+    assert synced == ["mkdir t", "mkdir a", "replace k", "link l"]
+
+
+# -- failing disks ---------------------------------------------------------------------------------------------
+
+FAULTS = [
+    ("write", errno.ENOSPC),
+    ("write", errno.EIO),
+    ("fsync", errno.EIO),
+    ("fsync", errno.ENOSPC),
+    ("close", errno.EIO),
+]
+
+
+def fail(monkeypatch: pytest.MonkeyPatch, verb: str, number: int, *, times: int = 1) -> None:
+    """Let the next calls of an os function fail; a failing close closes all the same, as Linux does."""
+    real = getattr(os, verb)
+    left = [times]
+
+    def call(*args: Any, **options: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            if verb == "close":
+                real(*args)
+            raise OSError(number, os.strerror(number))
+        return real(*args, **options)
+
+    monkeypatch.setattr(os, verb, call)
+
+
+@pytest.mark.parametrize(("verb", "number"), FAULTS)
+def test_a_failing_disk_leaves_the_old_object(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, verb: str, number: int
+) -> None:
+    store.put("a/k", [b"old"])
+    with monkeypatch.context() as patch:
+        fail(patch, verb, number)
+        with pytest.raises(StorageError) as caught:
+            store.put("a/k", [b"new"])
+    assert caught.value.errno == number
+    assert isinstance(caught.value, OSError)
+    assert isinstance(caught.value.__cause__, OSError)
+    assert read_all(store, "a/k") == b"old"
+    assert files_of(store) == ["a/k"]
+    store.put("a/k", [b"new"])
+    assert read_all(store, "a/k") == b"new"
+
+
+@pytest.mark.parametrize(("verb", "number"), FAULTS)
+def test_a_failing_disk_publishes_nothing(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, verb: str, number: int
+) -> None:
+    store.put("v/0", [b""])
+    with monkeypatch.context() as patch:
+        fail(patch, verb, number)
+        with pytest.raises(StorageError) as caught:
+            store.put_if_absent("v/1", b"x")
+    assert caught.value.errno == number
+    assert files_of(store) == ["v/0"]
+    store.put_if_absent("v/1", b"x")
+
+
+def test_a_disk_that_fills_up_in_the_middle_leaves_nothing(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, written = os.write, []
+
+    def write(descriptor: int, data: memoryview) -> int:
+        if sum(written) > 3 << 20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(real(descriptor, data))
+        return written[-1]
+
+    store.put("a", [b"old"])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        with pytest.raises(StorageError, match="No space left"):
+            store.put("b", [b"x" * (1 << 20)] * 8)
+    assert files_of(store) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "number"), [("link", errno.EPERM), ("link", errno.EIO), ("replace", errno.EIO), ("mkdir", errno.EROFS)]
+)
+def test_what_cannot_be_made_visible_leaves_nothing(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, verb: str, number: int
+) -> None:
+    os.mkdir(store.uri)
+    with monkeypatch.context() as patch:
+        fail(patch, verb, number, times=9)
+        with pytest.raises(StorageError) as caught:
+            store.put("a/k", [b"x"]) if verb == "replace" else store.put_if_absent("a/k", b"x")
+    assert caught.value.errno == number
+    assert files_of(store) == []
+
+
+def test_a_folder_that_cannot_be_synced_is_an_error(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.put_if_absent("v/0", b"")
+    real = os.fsync
+
+    def sync(descriptor: int) -> None:
+        if os.path.isdir(os.readlink(f"/proc/self/fd/{descriptor}")):
+            raise OSError(errno.EIO, "Input/output error")
+        real(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", sync)
+        for write in (lambda: store.put_if_absent("v/1", b"x"), lambda: store.put("v/2", [b"x"])):
+            with pytest.raises(StorageError):
+                write()
+
+
+def test_short_writes_are_finished(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:7]))
+    assert store.put("k", [b"0123456789" * 5, b"x" * 20]) == 70
+    assert read_all(store, "k") == b"0123456789" * 5 + b"x" * 20
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.EMFILE])
+def test_what_cannot_be_read_is_an_error_and_not_missing(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    store.put("a/k", [b"x"])
+    with monkeypatch.context() as patch:
+        for verb in ("open", "scandir"):
+            fail(patch, verb, number, times=99)
+        for read in (lambda: store.gather("a/k", [ranges((0, 1))]), lambda: store.list("a"), lambda: store.list("")):
+            with pytest.raises(StorageError) as caught:
+                read()
+            assert not isinstance(caught.value, NotFound)
+            assert caught.value.errno == number
+
+
+# -- files that are none ---------------------------------------------------------------------------------------
+
+
+def _symlink(path: Path) -> None:
+    (path.parent / "target").write_bytes(b"0123456789")
+    path.symlink_to("target")
+
+
+ODD_FILES: dict[str, Callable[[Path], None]] = {
+    "link": _symlink,
+    "broken link": lambda path: path.symlink_to("nowhere"),
+    "link to itself": lambda path: path.symlink_to(path.name),
+    "fifo": os.mkfifo,
+    "folder": Path.mkdir,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_FILES)
+def test_what_is_not_a_file_is_refused_without_a_hang(store: LocalStore, kind: str) -> None:
+    store.put("data/other", [b"x"])
+    ODD_FILES[kind](Path(store.uri) / "data" / "k")
+    for read in (
+        lambda: store.gather("data/k", [ranges((0, 1))]),
+        lambda: store.size("data/k"),
+        lambda: read_all(store, "data/k"),
+    ):
+        with pytest.raises(Corrupt) as caught:
+            read()
+        assert caught.value.kind == "file-type"
+        assert "k" in caught.value.where
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "device"])
+def test_a_file_that_turns_into_something_else_is_refused(store: LocalStore, kind: str) -> None:
+    store.put("data/k", [b"0123456789"])
+    store.gather("data/k", [ranges((0, 1))])
+    store.delete(["data/k"])
+    ODD_FILES[kind](Path(store.uri) / "data" / "k")
+    with pytest.raises(Corrupt):
+        store.gather("data/k", [ranges((0, 1))])
+
+
+@pytest.mark.parametrize("kind", ["link", "broken link", "device"])
+def test_a_write_does_not_follow_links(store: LocalStore, kind: str) -> None:
+    store.put("data/other", [b"x"])
+    path = Path(store.uri) / "data" / "k"
+    ODD_FILES[kind](path)
+    with pytest.raises(AlreadyExists):
+        store.put_if_absent("data/k", b"new")
+    store.put("data/k", [b"new"])
+    assert not path.is_symlink()
+    assert path.read_bytes() == b"new"
+    target = path.parent / "target"
+    assert kind != "link" or target.read_bytes() == b"0123456789"
+
+
+def test_a_listing_does_not_follow_links_to_folders(store: LocalStore) -> None:
+    store.put("data/k", [b"x"])
+    (Path(store.uri) / "link").symlink_to("data")
+    assert store.list("") == ["data/", "link"]
+
+
+def test_temporary_files_are_not_listed(store: LocalStore) -> None:
+    store.put("a/k", [b"x"])
+    (Path(store.uri) / "a" / f"{local.TEMPORARY}1").write_bytes(b"")
+    assert store.list("a") == ["k"]
+
+
+# -- files that change under a store ---------------------------------------------------------------------------
+
+
+def test_a_file_replaced_by_another_process_is_seen(store: LocalStore) -> None:
+    other = LocalStore(store.uri)
+    for turn in range(10):
+        other.put("k", [b"%04d" % turn])
+        assert store.gather("k", [ranges((0, 4))])[0].tobytes() == b"%04d" % turn
+    other.delete(["k"])
+    with pytest.raises(NotFound):
+        store.gather("k", [ranges((0, 4))])
+
+
+def test_a_file_that_grew_is_read_to_its_new_end(store: LocalStore) -> None:
+    store.put("k", [b"0123"])
+    store.gather("k", [ranges((0, 4))])
+    with open(os.path.join(store.uri, "k"), "ab") as file:
+        file.write(b"4567")
+    assert store.gather("k", [ranges((0, 8))])[0].tobytes() == b"01234567"
+
+
+def test_a_file_cut_short_under_its_map_raises(tmp_path: Path) -> None:
+    """In a process of its own, which a fault of the map would kill."""
+    script = f"""
+        import os
+        import numpy as np
+        from lance_like.errors import Corrupt
+        from lance_like.io.local import LocalStore
+
+        store = LocalStore({str(tmp_path)!r})
+        one, many = (np.array([0]), np.array([1 << 20])), (np.array([9 << 10, 1 << 19]), np.array([9 << 11, 1 << 20]))
+        for nbytes in (10_000, 4096, 1, 0):
+            store.put("k", [b"x" * (1 << 20)])
+            assert store.gather("k", [one, many])[0].all()
+            os.truncate(os.path.join(store.uri, "k"), nbytes)
+            for ask in (one, many):
+                try:
+                    store.gather("k", [ask])
+                except Corrupt as error:
+                    assert error.kind == "truncated", error
+                else:
+                    raise AssertionError(nbytes)
+        print("alive")
+    """
+    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "alive\n", "")
+
+
+# -- maps ------------------------------------------------------------------------------------------------------
+
+
+def test_one_range_is_a_view_of_the_map(store: LocalStore) -> None:
+    store.put("k", [b"x" * 10_000])
+    (first,), (second,) = (store.gather("k", [ranges((0, 10_000))]) for _ in range(2))
+    assert np.shares_memory(first, second)
+
+
+def test_large_ranges_are_read_ahead(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    hints: list[tuple[int, ...]] = []
+
+    class Watched(mmap.mmap):
+        def madvise(self, *hint: int) -> None:
+            hints.append(hint)
+            super().madvise(*hint)
+
+    monkeypatch.setattr(mmap, "mmap", Watched)
+    store.put("k", [b"x" * (1 << 20)])
+    store.gather("k", [ranges((10, 50)), ranges((0, 1), (1 << 18, 1 << 20)), ranges((5000, 900_000))])
+    assert hints == [(mmap.MADV_RANDOM,), (mmap.MADV_WILLNEED, 4096, 900_000 - 4096)]
+
+
+def test_mapped_files_are_kept_under_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_MAPPED_FILES", 10)
+    store = LocalStore(str(tmp_path), durability="process")
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(40):
+        store.put(f"{number}", [b"%03d" % number])
+        assert read_all(store, f"{number}") == b"%03d" % number
+    assert len(os.listdir("/proc/self/fd")) - before <= 10
+    assert all(read_all(store, f"{number}") == b"%03d" % number for number in range(40))
+
+
+# -- processes -------------------------------------------------------------------------------------------------
+
+
+def _claim(uri: str, name: int, start: Any, won: Any) -> None:
+    store = LocalStore(uri)
+    start.wait()
+    for turn in range(15):
+        try:
+            store.put_if_absent(f"v/{turn}", b"%d" % name)
+        except LanceLikeError as error:
+            assert isinstance(error, AlreadyExists)
+        else:
+            won.put((turn, name))
+
+
+@pytest.mark.parametrize("folder_exists", [False, True])
+def test_one_of_many_processes_gets_a_key(store: LocalStore, folder_exists: bool) -> None:
+    if folder_exists:
+        store.put("v/x", [b""])
+    context = multiprocessing.get_context("fork")
+    start, won = context.Barrier(4), context.SimpleQueue()
+    workers = [context.Process(target=_claim, args=(store.uri, name, start, won)) for name in range(4)]
+    for worker in workers:
+        worker.start()
+    winners = dict(won.get() for _ in range(15))
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert won.empty()
+    assert {turn: int(read_all(store, f"v/{turn}")) for turn in range(15)} == winners
+    assert [name for name in files_of(store) if local.TEMPORARY in name] == []
