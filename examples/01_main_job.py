@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import duckdb
@@ -39,17 +39,33 @@ def step(title: str) -> Iterator[None]:
     print(f"   {time.perf_counter() - started:.2f} s", flush=True)
 
 
+def open_bar(rows: int) -> AbstractContextManager:
+    """A bar of tqdm, or None where it is not installed."""
+    if not HAVE_TQDM:
+        return nullcontext()
+    from tqdm import tqdm
+
+    return tqdm(total=rows, unit=" rows", unit_scale=True, ncols=80, file=sys.stdout)
+
+
 @contextmanager
 def progress_bar(rows: int) -> Iterator[Callable[[lance_like.WriteProgress], None]]:
-    """A callback for `write_dataset` that moves a bar: tqdm's where installed, else one line of ours."""
-    reports = []
-    if HAVE_TQDM:
-        from tqdm import tqdm
+    """A callback for `write_dataset` that moves a bar: tqdm's where installed, else one line of ours.
 
-        with tqdm(total=rows, unit=" rows", unit_scale=True, ncols=80, file=sys.stdout) as bar:
-            yield lambda done: reports.append(done.rows) or bar.update(done.rows - bar.n)
-    else:
-        yield lambda done: reports.append(done.rows) or print(f"\r   {done.rows:,} of {rows:,} rows", end="")
+    Afterwards it has been told of every row.
+    """
+    reports: list[int] = []
+    with open_bar(rows) as bar:
+
+        def report(done: lance_like.WriteProgress) -> None:
+            reports.append(done.rows)
+            if bar is None:
+                print(f"\r   {done.rows:,} of {rows:,} rows", end="", flush=True)
+            else:
+                bar.update(done.rows - bar.n)
+
+        yield report
+    if bar is None:
         print()
     assert reports == sorted(reports)
     assert reports[-1] == rows

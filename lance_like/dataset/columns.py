@@ -41,7 +41,7 @@ def plan_add_columns(
         transform, read_columns = _from_sql(transforms, manifest)
         return _Computed(session, transform, read_columns, batch_size)
     if callable(transforms):
-        return _Computed(session, transforms, read_columns, batch_size)
+        return _Computed(session, transforms, read_columns, batch_size, reader_schema)
     return _FromStream(session, as_stream(transforms, reader_schema))
 
 
@@ -67,11 +67,16 @@ class _Computed:
     version changed."""
 
     def __init__(
-        self, session: Session, transform: Transform, read_columns: Sequence[str] | None, batch_size: int | None
+        self,
+        session: Session,
+        transform: Transform,
+        read_columns: Sequence[str] | None,
+        batch_size: int | None,
+        schema: pa.Schema | None = None,
     ) -> None:
         self._session, self._transform = session, transform
         self._read_columns, self._batch_rows = read_columns, batch_size
-        self._schema: pa.Schema | None = None
+        self._asked = self._schema = schema
         self._written: dict[Fragment, NewFile] = {}
 
     def __call__(self, manifest: Manifest | None) -> Action:
@@ -103,12 +108,12 @@ class _Computed:
             except (pa.ArrowException, ValueError) as error:
                 raise InvalidInput(
                     f"the function gave columns {made.schema}, and {self._schema} for an empty batch: {error}",
-                    hint="give the same columns and types for every batch",
+                    hint="give the same columns and types for every batch, or pass reader_schema=",
                 ) from error
         return check_nulls(made)
 
     def _apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        made = as_stream(self._transform(batch))
+        made = as_stream(self._transform(batch), self._asked)
         table = pa.Table.from_batches(list(made.batches), made.schema)
         return table.combine_chunks().to_batches()[0] if len(table) else _empty_batch(table.schema)
 

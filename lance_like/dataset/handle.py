@@ -227,11 +227,30 @@ class LanceDataset(ArrowDataset):
     # -- changing --
 
     def insert(self, data: Data, *, mode: Literal["append", "overwrite"] = "append", **options: Any) -> None:
-        """Write rows to the dataset and move this handle to the new version; options as in `write_dataset`."""
+        """Write rows to the dataset and move this handle to the new version.
+
+        options: as in `write_dataset`, but for the durability, which is the handle's.
+        """
+        if mode not in ("append", "overwrite"):
+            raise InvalidInput(f"mode={mode!r}: expected 'append' or 'overwrite'")
+        unknown = sorted(set(options) - _INSERT_OPTIONS)
+        if unknown:
+            raise InvalidInput(f"{unknown[0]!r} is not an option of insert", hint=f"known: {sorted(_INSERT_OPTIONS)}")
         newest = read_manifest(self._store, resolve(self._store), known=self._manifest)
-        stream = as_stream(data, options.pop("schema", None))
-        limits = _limits(options)
-        self._move(write_version(self._store, newest, stream, mode=mode, limits=limits, **options))
+        manifest = write_version(
+            self._store,
+            newest,
+            as_stream(data, options.get("schema")),
+            mode=mode,
+            limits=FileLimits(
+                options.get("max_rows_per_file", MAX_ROWS_PER_FILE),
+                options.get("max_bytes_per_file", MAX_BYTES_PER_FILE),
+            ),
+            progress=options.get("progress"),
+            message=options.get("commit_message"),
+            properties=options.get("transaction_properties"),
+        )
+        self._move(manifest)
 
     def add_columns(
         self,
@@ -245,6 +264,7 @@ class LanceDataset(ArrowDataset):
         transforms: {name: SQL expression}; a function from a batch to a batch (or anything `write_dataset`
         accepts) of as many rows; a stream of rows in scan order; or fields that start as null.
         read_columns: what the function gets; None: all. batch_size: rows of a batch it gets.
+        reader_schema: what the stream or the function gives is cast to it.
         Raises InvalidInput when a name is taken or the row counts differ.
         """
         change = plan_add_columns(
@@ -267,8 +287,10 @@ class LanceDataset(ArrowDataset):
         """Rename columns: {"path": "old", "name": "new"}. No file changes."""
         names: dict[int, str] = {}
         for alteration in alterations:
-            if set(alteration) != {"path", "name"}:
-                raise InvalidInput(f"{dict(alteration)!r}: expected the keys 'path' and 'name', to rename a column")
+            if not isinstance(alteration, Mapping) or set(alteration) != {"path", "name"}:
+                raise InvalidInput(f"{alteration!r}: expected the keys 'path' and 'name', to rename a column")
+            if not isinstance(alteration["name"], str):
+                raise InvalidInput(f"the new name {alteration['name']!r} is not text")
             names[self._manifest.schema.find(alteration["path"]).id] = alteration["name"]
         self._commit(RenameColumns(names))
 
@@ -328,6 +350,8 @@ class LanceDataset(ArrowDataset):
 
     def _positions_of(self, fragments: Sequence[LanceFragment]) -> list[int]:
         position = {fragment.id: index for index, fragment in enumerate(self._manifest.fragments)}
+        if not all(isinstance(fragment, LanceFragment) for fragment in fragments):
+            raise InvalidInput("fragments: expected a list of fragments, as get_fragments gives them")
         missing = [f.fragment_id for f in fragments if f.fragment_id not in position]
         if missing:
             raise NotFound(f"version {self.version} has no fragment {missing[0]}", kind="fragment")
@@ -348,6 +372,11 @@ _HINTS = frozenset(
 )
 
 
+_INSERT_OPTIONS = frozenset(
+    {"commit_message", "max_bytes_per_file", "max_rows_per_file", "progress", "schema", "transaction_properties"}
+)
+
+
 def _check_hints(hints: Mapping[str, Any]) -> None:
     unknown = sorted(set(hints) - _HINTS)
     if unknown:
@@ -365,12 +394,6 @@ def _integers(values: Any) -> Int64s:
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise InvalidInput(f"rows are asked for by {array.ndim}-dimensional {array.dtype}: expected integers in a list")
     return array.astype(np.int64, copy=False)
-
-
-def _limits(options: dict[str, Any]) -> FileLimits:
-    return FileLimits(
-        options.pop("max_rows_per_file", MAX_ROWS_PER_FILE), options.pop("max_bytes_per_file", MAX_BYTES_PER_FILE)
-    )
 
 
 def _open(store: Store, version: int, options: Mapping[str, Any]) -> LanceDataset:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any, TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lance_like.errors import InvalidInput
 
@@ -30,21 +32,30 @@ class Stream:
 
 
 def as_stream(data: Data, schema: pa.Schema | None = None) -> Stream:
-    """Open data as a stream; with a schema, each batch is cast to it (`conform`).
+    """Open data as a stream; with a schema, each batch is cast to it (`conform`) and null where it lacks a column.
 
     Raises InvalidInput for data of an unknown kind, or that does not fit the schema.
     """
+    if schema is not None and not isinstance(schema, pa.Schema):
+        raise InvalidInput(f"schema is a {type(schema).__name__}: expected a pyarrow.Schema")
     stream = _open(data, schema)
-    return stream if schema is None else conform(stream, schema)
+    if schema is None:
+        return stream
+    conformed = conform(stream, schema)
+    return Stream(schema, (_filled(batch, schema) for batch in conformed.batches))
 
 
 def conform(stream: Stream, schema: pa.Schema) -> Stream:
     """The same rows with the columns, order and types of a schema.
 
-    Columns are matched by name; types are cast when no value changes. Columns that the stream lacks are left out
-    of the schema if they may be null.
+    Columns are matched by name; types are cast when no value changes but for the rounding of floats. Columns that the
+    stream lacks are left out of the schema if they may be null.
     Raises InvalidInput for columns the schema does not have, missing ones that may not be null, and failing casts.
     """
+    for names in (stream.schema.names, schema.names):
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise InvalidInput(f"there are two columns {twice!r}", kind="duplicate-name")
     extra = [name for name in stream.schema.names if schema.get_field_index(name) < 0]
     if extra:
         raise InvalidInput(
@@ -75,6 +86,11 @@ def _check_nulls(field: pa.Field, array: pa.Array, path: str) -> None:
         present = array.drop_null() if array.null_count else array
         for index, child in enumerate(field.type):
             _check_nulls(child, present.field(index), f"{path}.{child.name}")
+    elif pa.types.is_map(field.type):
+        _check_nulls(field.type.item_field, array.drop_null().items, f"{path}.value")
+    elif _is_list(field.type):
+        # flatten() leaves out what lies under null lists.
+        _check_nulls(field.type.value_field, array.flatten(), f"{path}[]")
 
 
 def _open(data: Data, schema: pa.Schema | None) -> Stream:
@@ -91,10 +107,14 @@ def _open(data: Data, schema: pa.Schema | None) -> Stream:
     if type(data).__module__.startswith("polars") and hasattr(data, "to_arrow"):
         # Its own stream export uses string views, which cannot be stored.
         return _open(data.to_arrow(), schema)
-    if type(data).__module__.startswith("pandas"):
-        return _open(pa.Table.from_pandas(data, schema=schema, preserve_index=False), schema)
+    if type(data).__module__.startswith("pandas") and hasattr(data, "columns"):
+        return _open(_built(partial(pa.Table.from_pandas, preserve_index=False), data, None), schema)
     if hasattr(data, "__arrow_c_stream__"):
-        return _open(pa.RecordBatchReader.from_stream(data), schema)
+        try:
+            reader = pa.RecordBatchReader.from_stream(data)
+        except pa.ArrowException as error:
+            raise InvalidInput(f"the stream of a {type(data).__name__} is no table: {error}") from error
+        return _open(reader, schema)
     if isinstance(data, Mapping):
         return _open(_built(pa.table, dict(data), schema), schema)
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
@@ -132,18 +152,79 @@ def _built(build: Any, values: Any, schema: pa.Schema | None) -> pa.Table:
         raise InvalidInput(f"the data does not make a table: {error}") from error
 
 
+def _filled(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch with nulls for the columns it lacks."""
+    if len(batch.schema) == len(schema):
+        return batch
+    known = dict(zip(batch.schema.names, batch.columns, strict=True))
+    arrays = [known[f.name] if f.name in known else pa.nulls(len(batch), f.type) for f in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
 def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     arrays = []
     for field in schema:
         array = batch.column(field.name)
         if not array.type.equals(field.type):
             try:
-                array = array.cast(field.type)
+                _check_kept(array.type, field.type)
+                made = array.cast(field.type)
+                _check_finite(array, made)
             except (pa.ArrowException, ValueError) as error:
                 raise InvalidInput(
-                    f"the column {field.name!r} of type {array.type} does not fit the type {field.type}: {error}"
+                    f"the column {field.name!r} of type {array.type} does not fit the type {field.type}: {error}",
+                    kind="type",
+                    hint="cast it before writing",
                 ) from error
+            array = made
         arrays.append(array)
     if not arrays:
         return batch.select([])
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _check_kept(mine: pa.DataType, theirs: pa.DataType) -> None:
+    """Raise ValueError for a cast that Arrow makes without a word although it changes values."""
+    t = pa.types
+    if t.is_struct(mine) and t.is_struct(theirs):
+        for field in mine:
+            if theirs.get_field_index(field.name) < 0:
+                raise ValueError(f"it has no field {field.name!r}")
+            _check_kept(field.type, theirs.field(field.name).type)
+    elif t.is_map(mine) and t.is_map(theirs):
+        _check_kept(mine.key_type, theirs.key_type)
+        _check_kept(mine.item_type, theirs.item_type)
+    elif _is_list(mine) and _is_list(theirs):
+        _check_kept(mine.value_type, theirs.value_type)
+    elif t.is_timestamp(mine) and t.is_timestamp(theirs) and (mine.tz is None) != (theirs.tz is None):
+        raise ValueError("one has a time zone, the other has none")
+    elif t.is_timestamp(mine) and (t.is_date(theirs) or t.is_time(theirs)):
+        raise ValueError("a part of each moment would be lost")
+    elif t.is_floating(mine) and t.is_decimal(theirs):
+        raise ValueError("binary fractions would be rounded to decimal ones")
+    elif t.is_boolean(theirs) and (t.is_integer(mine) or t.is_floating(mine)):
+        raise ValueError("numbers are not true or false")
+
+
+def _check_finite(mine: pa.Array, made: pa.Array) -> None:
+    """Raise ValueError when floats became infinite in a narrower type."""
+    t = pa.types
+    if t.is_floating(mine.type) and t.is_floating(made.type):
+        if made.type.bit_width < mine.type.bit_width and _infinite(made) != _infinite(mine):
+            raise ValueError("a value is out of its range")
+    elif t.is_struct(mine.type) and t.is_struct(made.type):
+        for field in mine.type:
+            _check_finite(mine.field(field.name), made.field(field.name))
+    elif _is_list(mine.type) and _is_list(made.type):
+        _check_finite(mine.flatten(), made.flatten())
+
+
+def _infinite(array: pa.Array) -> int:
+    # Arrow has no is_inf for half floats.
+    wide = array.cast(pa.float32()) if pa.types.is_float16(array.type) else array
+    return pc.sum(pc.is_inf(wide)).as_py() or 0
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    t = pa.types
+    return t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -43,7 +44,7 @@ class LanceScanner:
         fragments: Sequence[int] | None = None,
     ) -> None:
         for name, value, low in (("limit", limit, 0), ("offset", offset, 0), ("batch_size", batch_size, 1)):
-            if value is not None and (not isinstance(value, int) or value < low):
+            if value is not None and (not isinstance(value, Integral) or value < low):
                 raise InvalidInput(f"{name}={value!r}: expected an integer of at least {low}")
         self._session, self._manifest = session, manifest
         projection = project(manifest.schema, columns, with_row_id=with_row_id, with_row_address=with_row_address)
@@ -82,6 +83,8 @@ class LanceScanner:
 
     def head(self, num_rows: int) -> pa.Table:
         """The first rows."""
+        if not isinstance(num_rows, Integral) or num_rows < 0:
+            raise InvalidInput(f"num_rows={num_rows!r}: expected an integer of at least 0")
         scan = self._scan
         limit = num_rows if scan.limit is None else min(num_rows, scan.limit)
         cut = Scan(scan.projection, scan.condition, limit, scan.offset, scan.batch_rows, scan.fragments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal
 
 import pyarrow as pa
@@ -49,7 +50,7 @@ class FileLimits:
     nbytes: int = MAX_BYTES_PER_FILE
 
     def __post_init__(self) -> None:
-        if self.rows < 1 or self.nbytes < 1:
+        if not all(isinstance(limit, Integral) and limit >= 1 for limit in (self.rows, self.nbytes)):
             raise InvalidInput(f"max_rows_per_file={self.rows}, max_bytes_per_file={self.nbytes}: expected 1 or more")
 
 
@@ -112,6 +113,8 @@ def write_fragments(
     fragments: list[NewFragment] = []
     rows = nbytes = 0
     while batches.more():
+        if not stream.schema.names:
+            raise InvalidInput("rows without any column cannot be stored", kind="columns")
         writer = FileWriter(stream.schema)
 
         def report(writer: FileWriter = writer, rows: int = rows, nbytes: int = nbytes) -> None:

@@ -14,10 +14,12 @@ from lance_like.encodings.physical import (
     is_variable,
     offsets_of,
 )
+from lance_like.errors import Corrupt
 from lance_like.typing_ import Bytes, Conversation, Int64s
 
 # A longer value would make the description, which every take of the page reads, larger than a block.
 _MAX_VALUE = 1024
+_MAX_NBYTES = 2 << 30
 
 
 class Constant:
@@ -35,8 +37,13 @@ class Constant:
 
     def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
         num_rows = int((ends - starts).sum())
-        text = node.params.get("x")
+        corrupt_unless("x" in node.params, node, "its value is missing")
+        text = node.params["x"]
+        # The only rows that take no bytes in the page: bound them, or a damaged count fills the memory.
+        if node.num_rows * (1 if text is None else max(1, len(str(text)) // 2)) > _MAX_NBYTES:
+            raise Corrupt(f"a constant page says it has {node.num_rows:,} rows", kind="limit")
         if text is None:
+            corrupt_unless(node.validity is None, node, "it is null and has a validity bitmap")
             return pa.nulls(num_rows, kind)
         value = _parse(node, text)
         if pa.types.is_boolean(kind):
@@ -56,10 +63,11 @@ _LARGE = (pa.large_string(), pa.large_binary())
 
 def _parse(node: Node, text: object) -> Bytes:
     try:
-        return np.frombuffer(bytes.fromhex(str(text)), np.uint8)
+        if isinstance(text, str):
+            return np.frombuffer(bytes.fromhex(text), np.uint8)
     except ValueError:
-        corrupt_unless(False, node, "its value is not hexadecimal")
-        raise
+        pass
+    raise Corrupt(f"encoding {node.encoding!r}: its value {text!r:.40} is not hexadecimal text", kind="page")
 
 
 def _repeat(cell: pa.Array, num_rows: int) -> pa.Array:

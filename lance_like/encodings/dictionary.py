@@ -44,12 +44,14 @@ class Dictionary:
                 self._values(child_of(node, 1), value_type),
             ]
         )
-        if len(codes):
-            highest = pc.max(codes).as_py() if len(values) or node.validity is None else 0
-            within = highest < len(values) or (len(values) == 0 and node.validity is not None)
-            corrupt_unless(bool(within), node, f"code {highest} of {len(values)} values")
+        corrupt_unless(codes.null_count == 0, node, "its codes have nulls")
+        corrupt_unless(as_dictionary or values.null_count == 0, node, "its values have nulls")
+        if len(values) == 0:
+            return (yield from self._without_values(node, kind, codes, values, starts, ends))
+        highest = pc.max(codes).as_py() if len(codes) else 0
+        corrupt_unless(highest < len(values), node, f"code {highest} of {len(values)} values")
         if not as_dictionary:
-            return values.take(codes) if len(values) else pa.nulls(len(codes), kind)
+            return values.take(codes)
         indices = codes.cast(kind.index_type)
         return pa.DictionaryArray.from_arrays(indices, values, ordered=kind.ordered, safe=False)
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from lance_like.errors import Corrupt
+from lance_like.file.types import MAX_DEPTH
+
 BARE_STRUCT = pa.struct([])
 
 
@@ -42,18 +45,26 @@ def _flatten_into(columns: list[Column], fields: Sequence[pa.Field], parent: int
 
 
 def unflatten(columns: Sequence[Column]) -> list[pa.Field]:
-    """The inverse of `flatten`: top-level fields with their struct children."""
+    """The inverse of `flatten`: top-level fields with their struct children.
+
+    Raises Corrupt for a child of a column that is not a struct, or structs deeper than MAX_DEPTH.
+    """
     children: dict[int, list[int]] = {}
     for position, column in enumerate(columns):
         children.setdefault(column.parent, []).append(position)
-    return [_unflatten(columns, children, position) for position in children.get(-1, ())]
+    for parent in children:
+        if parent >= 0 and not pa.types.is_struct(columns[parent].type):
+            raise Corrupt(f"column {parent} is not a struct and has children", kind="directory")
+    return [_unflatten(columns, children, position, 1) for position in children.get(-1, ())]
 
 
-def _unflatten(columns: Sequence[Column], children: dict[int, list[int]], position: int) -> pa.Field:
+def _unflatten(columns: Sequence[Column], children: dict[int, list[int]], position: int, depth: int) -> pa.Field:
+    if depth > MAX_DEPTH:
+        raise Corrupt(f"structs are nested deeper than {MAX_DEPTH}", kind="limit")
     column = columns[position]
     kind = column.type
     if pa.types.is_struct(kind):
-        kind = pa.struct([_unflatten(columns, children, child) for child in children.get(position, ())])
+        kind = pa.struct([_unflatten(columns, children, child, depth + 1) for child in children.get(position, ())])
     return pa.field(column.name, kind, column.nullable, column.metadata)
 
 

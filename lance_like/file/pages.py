@@ -211,13 +211,16 @@ class ColumnPages:
         self._verify_blocks(blocks, data, places, ends - starts)
         answers = []
         for (ask_starts, ask_ends), (first, _) in zip(asks, spans, strict=True):
+            if len(first) == 0:
+                answers.append(np.empty(0, np.uint8))
+                continue
             index = np.minimum(np.searchsorted(blocks, first), len(blocks) - 1)
             local = np.where(ask_ends > ask_starts, places[index] + ask_starts - starts[index], 0)
             answers.append(gather_from(data, local, local + (ask_ends - ask_starts)))
         return answers
 
     def _block_span(self, starts: Int64s, ends: Int64s, pages: Int64s) -> Ranges:
-        """The first and last block of each range; empty ranges touch the first block of the first."""
+        """The first and last block of each range; an empty one goes with the first that is not; none if all are."""
         filled = ends > starts
         base, offset, log2 = self._first_block[pages], self._offset[pages], self._log2[pages]
         first = base + ((starts - offset) >> log2)

@@ -126,6 +126,9 @@ class _Rows:
         handle = handle.checkout_version(handle.version if version is None else version)
         self._pickled = pickle.dumps(handle)
         self._columns = None if columns is None else list(columns)
+        if self._columns == []:
+            raise InvalidInput("columns=[]: expected at least one column, or None for all")
+        handle.scanner(self._columns)  # an unknown column is an error here, not first in a worker
         self._filter = filter
         self._handle = handle
         self._pid: int | None = os.getpid()
@@ -153,12 +156,13 @@ class _Rows:
         return self._open().count_rows() if self._ids is None else len(self._ids)
 
     def take(self, positions: np.ndarray) -> pa.RecordBatch:
-        """Some rows, in the order asked. positions: int64[n], n >= 1."""
+        """Some rows, in the order asked. positions: int64[n]."""
         if self._ids is None:
             table = self._open().take(positions, columns=self._columns)
         else:
             table = self._open()._take_rows(self._ids[positions], columns=self._columns)
-        return table.combine_chunks().to_batches()[0]
+        columns = [column.combine_chunks() for column in table.columns]
+        return pa.RecordBatch.from_arrays(columns, schema=table.schema)
 
     def __getstate__(self) -> tuple[bytes, list[str] | None, str | None]:
         return self._pickled, self._columns, self._filter

@@ -113,6 +113,8 @@ def project(
         outputs = [Output(field.name, field) for field in table.children()]
     elif isinstance(columns, str):
         raise InvalidInput(f"columns={columns!r} is one text: expected a list of column names")
+    elif isinstance(columns, Mapping) or not all(isinstance(name, str) for name in columns):
+        raise InvalidInput(f"columns={columns!r:.80}: expected a list of column names")
     else:
         outputs = [Output(name, None if name in VIRTUAL else table.find(name)) for name in columns]
     for wanted, name in ((with_row_id, ROW_ID), (with_row_address, ROW_ADDRESS)):
@@ -123,3 +125,12 @@ def project(
         twice = next(name for name in names if names.count(name) > 1)
         raise InvalidInput(f"the column {twice!r} is asked for twice")
     return Projection(table, tuple(outputs))
+
+
+def as_batch(arrays: Sequence[pa.Array], schema: pa.Schema, num_rows: int) -> pa.RecordBatch:
+    """The batch of arrays; without columns it still has its number of rows."""
+    if arrays:
+        return pa.RecordBatch.from_arrays(list(arrays), schema=schema)
+    # The length of a batch without columns is that of a struct without fields.
+    empty = pa.Array.from_buffers(pa.struct([]), num_rows, [None])
+    return pa.RecordBatch.from_struct_array(empty).replace_schema_metadata(schema.metadata)

@@ -22,7 +22,7 @@ from lance_like.io.fetch import drive_all
 from lance_like.query.evaluate import select
 from lance_like.query.expr import Expr, Path, paths
 from lance_like.query.plan import ALL, NONE, Span, field_of, judge_fragments, judge_spans, null_zones
-from lance_like.query.projection import Output, Projection
+from lance_like.query.projection import Output, Projection, as_batch
 from lance_like.query.session import Session
 from lance_like.query.take import read_rows
 from lance_like.table.fragment import Fragment
@@ -225,7 +225,7 @@ class _FragmentScan:
                 if chosen is not None:
                     order = pa.array(chosen)
                     leaves = {field_id: array.take(order) for field_id, array in leaves.items()}
-            yield _batch(projection.assemble(leaves, self._fragment, offsets), projection.schema, count)
+            yield as_batch(projection.assemble(leaves, self._fragment, offsets), projection.schema, count)
 
     def passing(self, spans: Sequence[Span]) -> Iterator[tuple[int, Int64s]]:
         """For each window of doubtful spans: its start, and the rows in it that pass, counted from there."""
@@ -258,7 +258,7 @@ class _FragmentScan:
         leaves = self._read(self._filter.leaves, start, end)
         offsets = np.arange(start, end) if self._filter.is_virtual else None
         arrays = self._filter.assemble(leaves, self._fragment, offsets)
-        return select(self._scan.condition, _batch(arrays, self._filter.schema, end - start))
+        return select(self._scan.condition, as_batch(arrays, self._filter.schema, end - start))
 
     def _read(self, leaves: dict[int, pa.DataType], start: int, end: int) -> dict[int, pa.Array]:
         """The leaves' arrays of rows start … end; one round for all columns that come to new pages."""
@@ -321,14 +321,6 @@ def _filter_projection(manifest: Manifest, condition: Expr) -> Projection:
     table = manifest.schema.project([found.id for found in fields if found is not None])
     virtual = [Output(path[0], None) for path, found in zip(named, fields, strict=True) if found is None]
     return Projection(table, (*(Output(top.name, top) for top in table.children()), *virtual))
-
-
-def _batch(arrays: list[pa.Array], schema: pa.Schema, num_rows: int) -> pa.RecordBatch:
-    if arrays:
-        return pa.RecordBatch.from_arrays(arrays, schema=schema)
-    # Without columns a batch still has a length: that of a struct without fields.
-    empty = pa.Array.from_buffers(pa.struct([]), num_rows, [None])
-    return pa.RecordBatch.from_struct_array(empty).replace_schema_metadata(schema.metadata)
 
 
 __all__ = ["BATCH_ROWS", "Scan", "count_passing", "run_scan"]

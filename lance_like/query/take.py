@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from lance_like.errors import NotFound, OutOfRange
 from lance_like.io.fetch import drive_all
-from lance_like.query.projection import Projection
+from lance_like.query.projection import Projection, as_batch
 from lance_like.query.session import Session
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
@@ -77,6 +77,9 @@ def _take(
     parts: Sequence[tuple[Fragment, Int64s]],
     back: Int64s | None,
 ) -> pa.Table:
+    if not projection.outputs:
+        count = sum(len(rows) for _, rows in parts)
+        return pa.Table.from_batches([as_batch([], projection.schema, count)])
     by_part = read_rows(session, projection, parts)
     assembled = [
         projection.assemble(leaves, fragment, rows) for leaves, (fragment, rows) in zip(by_part, parts, strict=True)

@@ -87,6 +87,10 @@ def commit(
     Raises AlreadyExists (create), Conflict (retryable), IncompatibleChange, CommitUnknown, StorageError; InvalidInput
     or NotFound if the change does not fit base. Nothing is changed except perhaps with CommitUnknown.
     """
+    if message is not None and not isinstance(message, str):
+        raise InvalidInput(f"the message of a commit is text, not a {type(message).__name__}")
+    if not all(isinstance(text, str) for pair in (properties or {}).items() for text in pair):
+        raise InvalidInput("the properties of a commit are texts with texts for names")
     run = _Commit(
         store=store,
         transaction=uuid.uuid4().hex,

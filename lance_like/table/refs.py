@@ -116,7 +116,7 @@ def _digest(store: Store, version: int) -> int:
 
 
 def _checked(name: str) -> str:
-    if not is_tag_name(name):
+    if not isinstance(name, str) or not is_tag_name(name):
         raise InvalidInput(
             f"{name!r} is not a name for a tag",
             kind="tag",

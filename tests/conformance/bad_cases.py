@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bad_encodings import PLAIN, VALUES, bad_encodings, int64_column
-from cases import BadCase
 from handmade import Column, Edit, Page, make_file, put
+from vector_cases import BadCase
 
 ENTRY, HEADER, FENCES, RECORD, TAIL, ZONE = "entry", "header", "fences", "record", "tail", "zone"
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import zstandard
-from cases import BadCase
 from handmade import Column, Page, make_file
+from vector_cases import BadCase
 
 PLAIN = {"e": "plain", "n": 3, "b": [[0, 24]]}
 VALUES = struct.pack("<3q", 1, 2, 3)
@@ -25,13 +25,13 @@ def int64_column(description: Any, page: bytes, *, kind: Any = "int64", rows: in
 
 
 def bad_encodings() -> Iterator[BadCase]:
-    pages = {"list": "nested", "fixed": "nested", "struct": "nested"}
+    pages = {"list": "nested", "map": "nested", "fixed": "nested", "struct": "nested"}
     for faults in (_integers(), _dictionaries(), _nested(), _cells(), _compressed()):
         for name, covers, kind, description, page in faults:
             encoding = name.partition("_")[0]
             data = make_file([int64_column(description, page, kind=kind)], num_rows=3)
             spec = f"encodings/{pages.get(encoding, encoding)}.md"
-            yield BadCase(name, covers, spec, "Corrupt", "page", data)
+            yield BadCase(name, covers, spec, "Corrupt", "limit" if name == "list_bomb" else "page", data)
 
 
 def _field(kind: Any) -> dict[str, Any]:
@@ -62,7 +62,14 @@ def _integers() -> Iterator[Fault]:
     yield "plain_bits_short", "booleans in no bytes", "bool", {"e": "plain", "n": 3, "b": [[0, 0]]}, b"\x07"
     yield "plain_text", "text as plain", "string", PLAIN, VALUES
     yield constant("missing", "no value")
-    yield constant("number", "a value that is a number", x=7)
+    yield constant("number", "a value that is a number", x=1234567812345678)
+    yield (
+        "constant_null_v",
+        "all null, and a bitmap",
+        "int64",
+        {"e": "constant", "n": 3, "x": None, "v": [0, 1]},
+        b"\x07",
+    )
     yield constant("hex", "a value that is not hexadecimal", x="zz" * 8)
     yield constant("length", "two bytes for an int64", x="0700")
     yield constant("bool", "two bytes for a boolean", "bool", x="0101")
@@ -92,11 +99,25 @@ def _dictionaries() -> Iterator[Fault]:
     codes = b"\0\2\1"
     nulls = b"\0\1\2\x05".ljust(8, b"\0") + VALUES
     empty = _tree("dictionary", _narrow(3, 1), EMPTY, v=[0, 1])
+    null_codes = _tree("dictionary", {"e": "constant", "n": 3, "x": None}, PLAIN)
+    yield "dictionary_null_codes", "codes that are null", "int64", null_codes, VALUES
     yield "dictionary_no_values", "one child", "int64", _tree("dictionary", _narrow(3, 0)), VALUES
     yield "dictionary_code", "a code past the values", "int64", _tree("dictionary", _narrow(3, 0), two), codes + VALUES
     yield "dictionary_codes_rows", "codes for two rows", "int64", _tree("dictionary", _narrow(2, 0), PLAIN), VALUES
-    yield "dictionary_type_code", "an index past the dictionary", kind, _tree("dictionary", _narrow(3, 0), two), codes + VALUES
-    yield "dictionary_null_value", "a null among the values of int64", "int64", _tree("dictionary", _narrow(3, 0), with_null), nulls
+    yield (
+        "dictionary_type_code",
+        "an index past the dictionary",
+        kind,
+        _tree("dictionary", _narrow(3, 0), two),
+        codes + VALUES,
+    )
+    yield (
+        "dictionary_null_value",
+        "a null among the values of int64",
+        "int64",
+        _tree("dictionary", _narrow(3, 0), with_null),
+        nulls,
+    )
     yield "dictionary_empty", "no values, and rows that are not null", "int64", empty, b"\x03\0\0\0"
 
 
@@ -110,13 +131,27 @@ def _nested() -> Iterator[Fault]:
     far = struct.pack("<4q", 0, 1, 2, 1 << 62) + CELLS
     wide = {"e": "plain", "n": 4, "b": [[0, 32]]}
     list_of = _tree("list", _narrow(4, 0), _narrow(6, 8))
-    yield "struct_children", "a struct without its field", structs, _tree("list", _narrow(4, 0), {"e": "struct", "n": 3}), ones
+    yield (
+        "struct_children",
+        "a struct without its field",
+        structs,
+        _tree("list", _narrow(4, 0), {"e": "struct", "n": 3}),
+        ones,
+    )
     yield "struct_rows", "a struct child of two rows", structs, _tree("list", _narrow(4, 0), short), ones
     yield "struct_of_ints", "int64 as struct", "int64", {"e": "struct", "n": 3}, b""
     yield "fixed_size_list_rows", "five items for three pairs", pairs, _tree("fixed_size_list", five), b""
     yield "list_of_ints", "int64 as list", "int64", _tree("list", _narrow(4, 0), _narrow(3, 0)), ones
     yield "list_descend", "offsets that descend", ints, list_of, b"\0\4\2\6".ljust(8) + CELLS
     yield "list_outside", "an offset past the items", ints, list_of, b"\0\2\4\7".ljust(8) + CELLS
+    endless = _tree("list", wide, {"e": "constant", "n": 1 << 51, "x": "07"})
+    bomb = struct.pack("<4q", 0, 1, 2, 1 << 50)
+    entries = {"t": "map", "fields": [{**_field("int8"), "nullable": False}, _field("int8")], "sorted": False}
+    nothing = {"e": "constant", "n": 3, "x": None}
+    no_keys = {"e": "struct", "n": 3, "c": [nothing, _narrow(3, 0)]}
+    yield "list_bomb", "a row of 2^50 items that take no bytes", ints, endless, bomb
+    yield "map_null_keys", "keys that are null", entries, _tree("list", _narrow(4, 0), no_keys), ones
+    yield "map_null_entries", "entries that are null", entries, _tree("list", _narrow(4, 0), nothing), ones
     yield "list_huge", "offsets near 2^62", ints, _tree("list", wide, _narrow(6, 32)), far
 
 
@@ -146,14 +181,18 @@ def _compressed() -> Iterator[Fault]:
         return f"zstd_{name}", covers, "string", body, page
 
     yield packed("garbage", "a block that is not a frame", good, whole, data=b"\x55" * size)
-    yield packed("flipped", "the reserved bit of a frame is set", good, whole, data=block[:4] + bytes([block[4] ^ 8]) + block[5:])
+    yield packed(
+        "flipped", "the reserved bit of a frame is set", good, whole, data=block[:4] + bytes([block[4] ^ 8]) + block[5:]
+    )
     yield packed("cut", "a block that ends early", good, bytes([0, size - 2]))
     yield packed("outside", "a block past its buffer", good, bytes([0, size + 1]))
     yield packed("descend", "block offsets that descend", good, bytes([size, 0]))
     yield packed("more", "a block of more bytes than its offsets state", b"\0\1\2\3", whole)
     yield packed("less", "a block of fewer bytes than its offsets state", b"\0\2\4\7", whole)
     edges = bytes([0, len(halves[0]), len(halves[0]) + len(halves[1])])
-    yield packed("shifted", "blocks of 2 and 4 bytes instead of 4 and 2", good, edges, data=b"".join(halves), per_block=2)
+    yield packed(
+        "shifted", "blocks of 2 and 4 bytes instead of 4 and 2", good, edges, data=b"".join(halves), per_block=2
+    )
     yield packed("rows_0", "blocks of no rows", good, whole, per_block=0)
     yield packed("blocks", "block offsets for another number of blocks", good, whole, per_block=1)
     yield "zstd_int", "int64 as zstd", "int64", *packed("", "", good, whole)[3:]

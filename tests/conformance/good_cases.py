@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-from cases import Case
 from handmade_cases import handmade_cases
+from vector_cases import Case
 
 
 def good_cases() -> Iterator[Case]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import zstandard
-from cases import Case
 from handmade import Column, Page, bitpacked, make_file, put
+from vector_cases import Case
 
 
 def handmade_cases() -> Iterator[Case]:

@@ -20,8 +20,8 @@ from unittest import mock
 
 import pyarrow as pa
 from bad_cases import bad_cases
-from cases import BadCase, Case
 from good_cases import good_cases
+from vector_cases import BadCase, Case
 from vector_json import schema_json, values_json
 from zone_json import zones_json
 

@@ -60,15 +60,18 @@ class Column:
     values: list
     zones: list[Zone]
     zone_rows: int
+    zone_width: int
     encodings: set[str] = field(default_factory=set)
 
 
 @dataclass
 class DataFile:
+    """A whole file. json: its file metadata."""
+
     num_rows: int
     columns: list[Column]
     metadata: list[tuple[bytes, bytes]]
-    writer: str
+    json: dict
 
     def path(self, column: Column) -> tuple[str, ...]:
         above = () if column.parent == -1 else self.path(self.columns[column.parent])
@@ -117,7 +120,7 @@ def read_file(data: bytes, identity: int | None = None) -> DataFile:
     need(sum32(text) == meta_sum, "checksum", "file metadata")
     body = parse_json(text)
     metadata = metadata_pairs(member(body, "metadata", is_list(), "metadata"))
-    writer = member(body, "writer", is_text, "metadata")
+    member(body, "writer", is_text, "metadata")
 
     budget = [MAX_VALUES]
     columns: list[Column] = []
@@ -130,7 +133,7 @@ def read_file(data: bytes, identity: int | None = None) -> DataFile:
         depths.append((depths[column.parent] if column.parent != -1 else 0) + (column.field.type.name == "struct"))
         need(depths[-1] <= 256, "limit", "structs nested more than 256 deep")
         columns.append(column)
-    return DataFile(rows, columns, metadata, writer)
+    return DataFile(rows, columns, metadata, body)
 
 
 def read_column(data: bytes, number: int, record: bytes, tail: tuple[int, int], budget: list[int]) -> Column:
@@ -154,7 +157,7 @@ def read_column(data: bytes, number: int, record: bytes, tail: tuple[int, int], 
     text = cut(data, field_at, field_nbytes)
     need(sum32(text) == field_sum, "checksum", f"field of column {number}")
     described = parse_json(text)
-    column = Column(number, parent, parse_field(described), described, [], [], zone_rows)
+    column = Column(number, parent, parse_field(described), described, [], [], zone_rows, zone_width)
     kind = column.field.type
     need(kind.name != "struct" or not kind.fields, "field", "the column of a struct has the type struct without fields")
     need(zone_width in (0, zone_width_of(kind)), "zones", f"zone width {zone_width} for {kind.name}")

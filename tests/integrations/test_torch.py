@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler  # noqa: E402
 
 import lance_like  # noqa: E402
-from lance_like.errors import InvalidInput, OutOfRange  # noqa: E402
+from lance_like.errors import InvalidInput, NotFound, OutOfRange  # noqa: E402
 from lance_like.integrations.torch import (  # noqa: E402
     LanceDataset,
     Permutation,
@@ -27,10 +27,8 @@ from lance_like.integrations.torch import (  # noqa: E402
 )
 
 ROWS = 1_003
-START_METHODS = [
-    pytest.param("fork", marks=pytest.mark.skipif(sys.platform != "linux", reason="fork is a Linux matter")),
-    pytest.param("spawn", marks=pytest.mark.slow),
-]
+FORK = pytest.param("fork", marks=pytest.mark.skipif(sys.platform != "linux", reason="fork is a Linux matter"))
+START_METHODS = [FORK, pytest.param("spawn", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +136,8 @@ def test_each_epoch_and_each_seed_has_an_order_of_its_own(uri):
     assert rows_of(LanceDataset(uri, batch_size=64, shuffle="global", seed=6)) != first
 
 
-@pytest.mark.parametrize("start_method", START_METHODS)
+# Seconds under spawn, since each worker imports torch anew: the one such test of the default run.
+@pytest.mark.parametrize("start_method", [FORK, "spawn"])
 def test_two_workers_read_every_row_once_in_the_order_of_one(uri, start_method):
     ds = LanceDataset(uri, batch_size=64, columns=["n"], shuffle="global", seed=1)
     loader = DataLoader(ds, batch_size=None, num_workers=2, multiprocessing_context=start_method)
@@ -274,6 +273,21 @@ def test_map_style_list_of_positions_is_one_batch(uri):
     assert sorted(rows_of(batches)) == list(range(ROWS))
 
 
+def test_map_style_empty_list_is_an_empty_batch(uri):
+    batch = SafeLanceDataset(uri)[[]]
+    assert batch["vector"].shape == (0, 4)
+    assert batch["text"] == []
+
+
+@pytest.mark.parametrize("kind", [LanceDataset, SafeLanceDataset])
+def test_columns_are_checked_before_a_worker_starts(uri, kind):
+    options = {"batch_size": 8} if kind is LanceDataset else {}
+    with pytest.raises(NotFound, match="nope"):
+        kind(uri, columns=["nope"], **options)
+    with pytest.raises(InvalidInput):
+        kind(uri, columns=[], **options)
+
+
 def test_map_style_counts_positions_among_filtered_rows(uri):
     ds = SafeLanceDataset(uri, filter="n >= 1000")
     assert [int(ds[i]["n"]) for i in range(len(ds))] == [1000, 1001, 1002]
@@ -292,6 +306,8 @@ def test_fixed_width_columns_become_tensors_of_their_type():
         {
             "i8": pa.array([1, 2], pa.int8()),
             "u8": pa.array([1, 2], pa.uint8()),
+            "u16": pa.array([1, 2], pa.uint16()),
+            "u64": pa.array([1, 2], pa.uint64()),
             "f16": pa.array(np.array([1, 2], np.float16)),
             "f64": pa.array([1.0, 2.0]),
             "flag": pa.array([True, False]),
@@ -301,6 +317,8 @@ def test_fixed_width_columns_become_tensors_of_their_type():
     assert {name: made[name].dtype for name in made} == {
         "i8": torch.int8,
         "u8": torch.uint8,
+        "u16": torch.uint16,
+        "u64": torch.uint64,
         "f16": torch.float16,
         "f64": torch.float64,
         "flag": torch.bool,

@@ -205,7 +205,7 @@ def _bits_type(kind: pa.DataType) -> pa.DataType:
         return pa.list_(_bits_field(kind.value_field))
     if t.is_large_list(kind):
         return pa.large_list(_bits_field(kind.value_field))
-    return pa.dictionary(kind.index_type, _bits_type(kind.value_type)) if t.is_dictionary(kind) else kind
+    return kind
 
 
 def _bits_field(field: pa.Field) -> pa.Field:
@@ -215,7 +215,7 @@ def _bits_field(field: pa.Field) -> pa.Field:
 def same(left: pa.Array | pa.ChunkedArray, right: pa.Array | pa.ChunkedArray) -> bool:
     """Equal types, nulls and values, bit for bit: NaN equals NaN of the same bits, and -0.0 is not 0.0.
 
-    Dictionary arrays may number their values differently.
+    Dictionary arrays, and lists of them, may number their values differently.
     """
     if left.type != right.type or len(left) != len(right):
         return False
@@ -227,6 +227,8 @@ def _bits(array: pa.Array | pa.ChunkedArray) -> pa.Array:
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.nulls(0, array.type)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
+    elif pa.types.is_list(array.type) and pa.types.is_dictionary(array.type.value_type):
+        array = array.cast(pa.list_(array.type.value_type.value_type))
     return pa.array(_Recast(array, _bits_type(array.type)))
 
 

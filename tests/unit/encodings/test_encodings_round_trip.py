@@ -1,0 +1,125 @@
+"""Every type through the encoding that the writer chooses: what comes back equals Arrow, bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from arrow_values import STYLES, TYPES, Shape, arrays, make_array, same
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from page_cases import Page, expected_ranges, expected_rows, page_of, random_ranges, read, whole
+
+from lance_like.encodings.base import Hints
+from lance_like.encodings.registry import encode_array
+
+names = [str(kind).replace("\n", "") for kind in TYPES]
+
+
+def check(page: Page, array: pa.Array, seed: int) -> None:
+    """Whole reads, runs, random rows with repeats and random ranges of a page equal those of the array."""
+    rng = np.random.default_rng(seed)
+    node = page.open()
+    assert node.num_rows == len(array)
+    asked = [whole(array), random_ranges(len(array), rng), random_ranges(len(array), rng, 1), whole(0)]
+    asked.append((np.empty(0, np.int64), np.empty(0, np.int64)))
+    for starts, ends in asked:
+        answer, _ = read(page, starts, ends, node)
+        answer.validate()
+        assert same(answer, expected_ranges(array, starts, ends))
+    if len(array):
+        for count in (1, 40):
+            rows = rng.integers(0, len(array), count)
+            answer, _ = read(page, rows, rows + 1, node)
+            answer.validate()
+            assert same(answer, expected_rows(array, rows))
+
+
+@pytest.mark.parametrize("kind", TYPES, ids=names)
+@settings(max_examples=30)
+@given(data=st.data(), ranged=st.booleans())
+def test_what_is_encoded_is_read_back(kind: pa.DataType, data: st.DataObject, ranged: bool) -> None:
+    array = data.draw(arrays(kind))
+    check(page_of(encode_array(array, Hints(), ranged=ranged), kind), array, seed=data.draw(st.integers(0, 999)))
+
+
+@pytest.mark.parametrize("kind", TYPES, ids=names)
+def test_no_rows_and_one_row(kind: pa.DataType) -> None:
+    rng = np.random.default_rng(0)
+    for style in STYLES:
+        for nulls in (0.0, 1.0):
+            array = make_array(kind, 4, Shape(style, nulls), rng)
+            for piece in (array.slice(0, 0), array.slice(4, 0), array.slice(2, 1)):
+                check(page_of(encode_array(piece, Hints()), kind), piece, seed=0)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint16(), pa.string(), pa.list_(pa.int32()), pa.bool_()], ids=str)
+def test_pages_of_many_rows(kind: pa.DataType, style: str) -> None:
+    array = make_array(kind, 20_003, Shape(style, 0.1), np.random.default_rng(1)).slice(3)
+    check(page_of(encode_array(array, Hints()), kind), array, seed=2)
+
+
+def test_every_encoding_is_chosen_by_some_array() -> None:
+    rng = np.random.default_rng(0)
+    chosen: set[str] = set()
+
+    def collect(description: dict) -> None:
+        chosen.add(description["e"])
+        for child in description.get("c", ()):
+            collect(child)
+
+    for kind in TYPES:
+        for style in STYLES:
+            array = make_array(kind, 2000, Shape(style, 0.1), rng)
+            collect(page_of(encode_array(array, Hints()), kind).description)
+    assert chosen == {
+        *("bitpack", "constant", "dictionary", "fixed_size_list", "list"),
+        *("narrow", "plain", "struct", "variable", "zstd"),
+    }
+
+
+def test_encoding_leaves_its_input_as_it_was() -> None:
+    for kind in TYPES:
+        array = make_array(kind, 50, Shape("few", 0.2), np.random.default_rng(0))
+        before = [None if buffer is None else buffer.to_pybytes() for buffer in array.buffers()]
+        encode_array(array, Hints())
+        assert [None if buffer is None else buffer.to_pybytes() for buffer in array.buffers()] == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "rounds"),
+    [(pa.int64(), 1), (pa.float32(), 1), (pa.bool_(), 1), (pa.string(), 2), (pa.list_(pa.float64()), 2)],
+    ids=str,
+)
+def test_rows_take_as_few_rounds_as_the_encoding_promises(kind: pa.DataType, rounds: int) -> None:
+    for style in STYLES:
+        array = make_array(kind, 3000, Shape(style, 0.1), np.random.default_rng(0))
+        page = page_of(encode_array(array, Hints()), kind)
+        node, rows = page.open(), np.arange(0, 3000, 7)
+        read(page, rows, rows + 1, node)
+        assert read(page, rows, rows + 1, node)[1] <= rounds
+
+
+def test_buffers_begin_at_multiples_of_64() -> None:
+    for kind in TYPES:
+        array = make_array(kind, 77, Shape("any", 0.3), np.random.default_rng(0))
+        node = page_of(encode_array(array, Hints()), kind).open()
+        nodes = [node]
+        while nodes:
+            node = nodes.pop()
+            nodes += node.children
+            assert all(start % 64 == 0 for start, _ in node.buffers)
+            assert node.validity is None or node.validity[0] % 64 == 0
+
+
+def test_a_page_reads_the_same_wherever_its_bytes_lie() -> None:
+    array = make_array(pa.list_(pa.string()), 300, Shape("any", 0.2), np.random.default_rng(0))
+    page = page_of(encode_array(array, Hints()), array.type)
+    moved = np.concatenate((np.full(13, 255, np.uint8), page.data, np.full(5, 255, np.uint8)))[13:-5]
+    assert same(read(Page(page.description, moved, page.kind), *whole(array))[0], array)
+
+
+@given(array=arrays(pa.float64()) | arrays(pa.list_(pa.float16(), 3)) | arrays(pa.list_(pa.float32())))
+def test_nan_payloads_and_negative_zero_keep_their_bits(array: pa.Array) -> None:
+    check(page_of(encode_array(array, Hints()), array.type), array, seed=1)
