@@ -1,9 +1,11 @@
-"""Heavy libraries, imported on first use by the one module that owns each."""
+"""What is made on first use: heavy libraries, imported by the one module that owns each, and derived values."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any, Generic, TypeVar, overload
 
 from lance_like.errors import MissingDependency
 
@@ -25,3 +27,32 @@ def need(name: str) -> ModuleType:
             kind="dependency",
             hint=f"pip install '{package}'",
         ) from error
+
+
+T = TypeVar("T")
+
+
+class cached(Generic[T]):
+    """A property computed once an object and kept in its `__dict__`; two threads at once may both compute it.
+
+    Not functools.cached_property: before Python 3.12 that holds one lock for all objects, in which a process forked
+    while another thread computes waits for ever.
+    """
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self._compute = compute
+        self.__doc__ = compute.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> cached[T]: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+
+    def __get__(self, instance: object | None, owner: type) -> cached[T] | T:
+        if instance is None:
+            return self
+        return instance.__dict__.setdefault(self._name, self._compute(instance))

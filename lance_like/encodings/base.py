@@ -37,6 +37,11 @@ class Encoded:
     children: Sequence[Encoded] = ()
     validity: Bytes | None = None
 
+    @property
+    def is_null(self) -> bool:
+        """True for the constant null, which needs no bitmap."""
+        return self.encoding == "constant" and self.params["x"] is None
+
 
 @dataclass(frozen=True, slots=True)
 class Node:

@@ -30,9 +30,7 @@ class Constant:
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
         if pa.types.is_null(array.type) or (len(array) and array.null_count == len(array)):
             return Encoded(self.name, len(array), {"x": None})
-        if array.null_count or len(array) == 0:
-            return None
-        value = _repeated(array)
+        value = _repeated(array.drop_null()) if len(array) else None
         return None if value is None else Encoded(self.name, len(array), {"x": value.tobytes().hex()})
 
     def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
@@ -40,7 +38,8 @@ class Constant:
         corrupt_unless("x" in node.params, node, "its value is missing")
         text = node.params["x"]
         # The only rows that take no bytes in the page: bound them, or a damaged count fills the memory.
-        if node.num_rows * (1 if text is None else max(1, len(str(text)) // 2)) > _MAX_NBYTES:
+        width = len(str(text)) // 2 if text is not None else flat_width(kind) or 1
+        if node.num_rows * max(1, width) > _MAX_NBYTES:
             raise Corrupt(f"a constant page says it has {node.num_rows:,} rows", kind="limit")
         if text is None:
             corrupt_unless(node.validity is None, node, "it is null and has a validity bitmap")

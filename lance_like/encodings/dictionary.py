@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lance_like.encodings.base import Encoded, Hints, Node, child_of, corrupt_unless, together
+from lance_like.encodings.physical import read_validity
 from lance_like.encodings.registry import encode_array, read_node
 from lance_like.typing_ import Conversation, Int64s
 
@@ -47,7 +48,7 @@ class Dictionary:
         corrupt_unless(codes.null_count == 0, node, "its codes have nulls")
         corrupt_unless(as_dictionary or values.null_count == 0, node, "its values have nulls")
         if len(values) == 0:
-            return (yield from self._without_values(node, kind, codes, values, starts, ends))
+            return (yield from _all_null(node, kind, starts, ends))
         highest = pc.max(codes).as_py() if len(codes) else 0
         corrupt_unless(highest < len(values), node, f"code {highest} of {len(values)} values")
         if not as_dictionary:
@@ -62,6 +63,20 @@ class Dictionary:
             whole = (np.zeros(1, np.int64), np.full(1, child.num_rows, np.int64))
             child.state["values"] = yield from read_node(child, kind, *whole)
         return child.state["values"]
+
+
+def _all_null(node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
+    """Rows of a node without values: each must be null."""
+    num_rows = int((ends - starts).sum())
+    if num_rows:
+        corrupt_unless(node.validity is not None, node, "it has rows and no values")
+        bitmap = yield from read_validity(node, starts, ends)
+        corrupt_unless(not bitmap.any(), node, "it has a row that is not null and no values")
+    if not pa.types.is_dictionary(kind):
+        return pa.nulls(num_rows, kind)
+    return pa.DictionaryArray.from_arrays(
+        pa.nulls(num_rows, kind.index_type), pa.nulls(0, kind.value_type), ordered=kind.ordered
+    )
 
 
 def _encode_if_repetitive(array: pa.Array) -> pa.DictionaryArray | None:

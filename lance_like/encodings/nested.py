@@ -34,6 +34,9 @@ class VariableList:
         child = child_of(node, 1)
         corrupt_unless(bounds.highest <= child.num_rows, node, "its offsets pass its items")
         items = yield from read_node(child, item_type, bounds.starts, bounds.ends)
+        if pa.types.is_map(kind):
+            # Arrow ends the process when it meets one.
+            corrupt_unless(items.null_count == 0 and items.field(0).null_count == 0, node, "a map entry or key is null")
         offsets = offsets_buffer(kind, bounds.lengths)
         return pa.Array.from_buffers(kind, len(bounds.lengths), [None, offsets], null_count=0, children=[items])
 

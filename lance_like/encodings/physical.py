@@ -55,16 +55,27 @@ def integer_dtype(kind: pa.DataType) -> np.dtype:
 
 
 def flat_bytes(array: pa.Array) -> Bytes | None:
-    """The values of a flat array as bytes, without a copy; None when a list item inside is null."""
+    """The values of a flat array as bytes, without a copy; None when an item of a list that is there is null."""
     if isinstance(array, pa.ExtensionArray):
         return flat_bytes(array.storage)
     if pa.types.is_fixed_size_list(array.type):
         size = array.type.list_size
         items = array.values.slice(array.offset * size, len(array) * size)
-        return None if items.null_count else flat_bytes(items)
+        if items.null_count and not _nulls_only_below(array, items):
+            return None
+        return flat_bytes(items)
     width = flat_width(array.type)
     assert width is not None
     return buffer_bytes(array.buffers()[1])[array.offset * width : (array.offset + len(array)) * width]
+
+
+def _nulls_only_below(array: pa.Array, items: pa.Array) -> bool:
+    """True when every null item lies in a null list: such nulls cannot be seen."""
+    if array.null_count == 0:
+        return False
+    present = items.is_valid().to_numpy(zero_copy_only=False).reshape(len(array), -1)
+    hidden = ~array.is_valid().to_numpy(zero_copy_only=False)
+    return bool((present | hidden[:, None]).all())
 
 
 def flat_array(kind: pa.DataType, data: Bytes, num_rows: int) -> pa.Array:

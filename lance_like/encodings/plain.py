@@ -5,6 +5,7 @@ Reading one run of rows copies nothing.
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Direct, Encoded, Hints, Node, buffer_of
@@ -17,7 +18,7 @@ from lance_like.encodings.physical import (
     read_bits,
 )
 from lance_like.errors import Corrupt
-from lance_like.typing_ import Conversation, Int64s
+from lance_like.typing_ import Bytes, Conversation, Int64s
 
 
 class Plain:
@@ -30,7 +31,11 @@ class Plain:
             data = cut_bits(buffer_bytes(array.buffers()[1]), array.offset, len(array))
         else:
             data = flat_bytes(array)
-        return None if data is None else Encoded(self.name, len(array), buffers=(data,))
+        if data is None:
+            return None
+        if array.null_count and len(data):
+            data = _zeroed(array, data)
+        return Encoded(self.name, len(array), buffers=(data,))
 
     def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
         num_rows = int((ends - starts).sum())
@@ -47,3 +52,13 @@ class Plain:
     def direct(self, node: Node, kind: pa.DataType) -> Direct | None:
         width = flat_width(kind)
         return None if width is None else Direct(buffer_of(node, 0, node.num_rows * width), width, None)
+
+
+def _zeroed(array: pa.Array, data: Bytes) -> Bytes:
+    """The same values with zeros under nulls: what was masked out is not stored."""
+    valid = array.is_valid().to_numpy(zero_copy_only=False)
+    if pa.types.is_boolean(array.type):
+        return data & np.packbits(valid, bitorder="little")
+    cells = data.reshape(len(array), -1).copy()
+    cells[~valid] = 0
+    return cells.reshape(-1)

@@ -72,7 +72,7 @@ def encode_array(array: pa.Array, hints: Hints, *, ranged: bool = False) -> Enco
     for name in names:
         tree = ENCODINGS.get(name).encode(array, hints)
         if tree is not None:
-            return tree if name == "constant" else dataclasses.replace(tree, validity=bitmap_of(array))
+            return tree if tree.is_null else dataclasses.replace(tree, validity=bitmap_of(array))
     raise Unsupported(f"no encoding takes a column of type {array.type}", kind="encoding")
 
 

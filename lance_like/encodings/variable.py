@@ -76,7 +76,8 @@ def read_bounds(node: Node, starts: Int64s, ends: Int64s) -> Conversation[Bounds
         inside = np.ones(len(lengths), bool)
         inside[first[1:] - 1] = False
         lengths = lengths[inside]
-    valid = array.null_count == 0 and (lengths >= 0).all() and (span_starts >= 0).all()
+    # All of them, not only the first of a run: a difference may wrap around.
+    valid = array.null_count == 0 and (lengths >= 0).all() and (offsets >= 0).all()
     corrupt_unless(bool(valid), node, "its offsets do not ascend")
     return Bounds(span_starts, span_ends, lengths, int(span_ends.max(initial=0)))
 

@@ -29,6 +29,7 @@ from lance_like.encodings.variable import (
     read_bounds,
     variable_array,
 )
+from lance_like.errors import Corrupt
 from lance_like.typing_ import Bytes, Conversation, Int64s
 
 _LEVEL = 3
@@ -72,6 +73,8 @@ class Zstd:
     def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
         corrupt_unless(is_variable(kind), node, f"it cannot hold the type {kind}")
         rows = int_param(node, "rows", 1, 1 << 32)
+        # A frame has bytes: more blocks than those of the buffer would only fill the memory with their numbers.
+        buffer_of(node, 0, -(-node.num_rows // rows))
         filled = starts < ends
         blocks = _blocks_of(starts[filled] // rows, -(-ends[filled] // rows))
         # The runs of rows that the blocks hold: where each block begins in the uncompressed cells.
@@ -87,7 +90,9 @@ class Zstd:
         start = buffer_of(node, 0, int(packed_ends.max(initial=0)))
         (packed,) = yield [(start + packed_starts, start + packed_ends)]
         sizes = plain_ends - plain_starts
-        corrupt_unless(bool((sizes >= 0).all()) and int(sizes.sum()) <= _MAX_PAGE, node, "its blocks are too large")
+        within = bool((sizes >= 0).all()) and float(sizes.sum(dtype=np.float64)) <= _MAX_PAGE
+        corrupt_unless(within, node, "its blocks are too large")
+        _check_frames(node, packed, packed_ends - packed_starts, sizes)
         data = _decompress(node, packed, int(sizes.sum()), dictionary)
         return variable_array(kind, cells.lengths, _cut(node, cells, blocks, plain_starts, sizes, data, rows, starts))
 
@@ -135,6 +140,19 @@ def _dictionary(node: Node) -> Conversation[object]:
     return node.state["dictionary"]
 
 
+def _check_frames(node: Node, packed: Bytes, lengths: Int64s, sizes: Int64s) -> None:
+    """Each block must say that it holds what the offsets say: a shift between blocks would cut cells wrongly."""
+    content_size = need("zstandard").frame_content_size
+    view, end = memoryview(packed), 0
+    for length, size in zip(lengths.tolist(), sizes.tolist(), strict=True):
+        start, end = end, end + length
+        try:
+            found = content_size(view[start:end])
+        except need("zstandard").ZstdError as error:
+            raise Corrupt(f"encoding {node.encoding!r}: a block is not a frame: {error}", kind="page") from error
+        corrupt_unless(found == size, node, f"a block says it holds {found} bytes, its offsets say {size}")
+
+
 def _decompress(node: Node, packed: Bytes, nbytes: int, dictionary: object) -> Bytes:
     zstandard = need("zstandard")
     data = np.empty(nbytes, np.uint8)
@@ -149,6 +167,7 @@ def _decompress(node: Node, packed: Bytes, nbytes: int, dictionary: object) -> B
                 if not count:
                     break
                 filled += count
+            corrupt_unless(not reader.read(1), node, "its blocks hold more than their offsets say")
         except zstandard.ZstdError as error:
             corrupt_unless(False, node, f"its blocks cannot be decompressed: {error}")
     corrupt_unless(filled == nbytes, node, f"its blocks hold {filled} bytes instead of {nbytes}")

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from lance_like.errors import Corrupt
-from lance_like.file.types import MAX_DEPTH
+
+MAX_DEPTH = 256
 
 BARE_STRUCT = pa.struct([])
 

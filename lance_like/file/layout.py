@@ -26,6 +26,7 @@ HEAD_NBYTES = 64
 TAIL_NBYTES = 64
 RECORD_NBYTES = 64
 CHECKSUM_XXH3 = 1
+READER_FEATURES = 0
 # What the first request of a reader fetches: the tail, the file metadata and the directory of about 60 columns.
 FIRST_READ_NBYTES = 4096
 MAX_COLUMNS = 1_000_000
@@ -65,7 +66,7 @@ def sum64(data: bytes | memoryview | Bytes) -> int:
 def parse_json(data: bytes, where: str) -> Json:
     """json.loads, with our error. Raises Corrupt."""
     try:
-        return json.loads(data)
+        return json.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise Corrupt(f"metadata is not JSON: {error}", kind="json", where=where) from error
 
@@ -96,7 +97,7 @@ class Tail:
             CHECKSUM_XXH3,
             self.uuid,
             FORMAT_VERSION,
-            0,
+            READER_FEATURES,
         )
         return body + struct.pack("<I", sum32(body)) + MAGIC
 
@@ -119,7 +120,7 @@ def unpack_tail(data: bytes, nbytes: int, where: str) -> Tail:
     if sum32(data[:56]) != int.from_bytes(data[56:60], "little"):
         raise Corrupt("the checksum of the tail does not match", kind="checksum", where=where)
     fields = _TAIL.unpack_from(data)
-    directory, rows, columns, metadata_nbytes, metadata_sum, checksum, uuid, version, _ = fields
+    directory, rows, columns, metadata_nbytes, metadata_sum, checksum, uuid, version, features = fields
     if version != FORMAT_VERSION or checksum != CHECKSUM_XXH3:
         raise Unsupported(
             f"format version {version} with checksum {checksum} found; this package reads version"
@@ -128,8 +129,15 @@ def unpack_tail(data: bytes, nbytes: int, where: str) -> Tail:
             where=where,
             hint="read it with the release that wrote it, or update lance_like",
         )
+    if features & ~READER_FEATURES:
+        raise Unsupported(
+            f"the file needs the reader features {features & ~READER_FEATURES:#x}, which this package does not know",
+            kind="feature",
+            where=where,
+            hint="update lance_like",
+        )
     tail = Tail(directory, rows, columns, metadata_nbytes, metadata_sum, uuid)
-    if columns > MAX_COLUMNS or tail.metadata_offset + metadata_nbytes + TAIL_NBYTES != nbytes:
+    if columns > MAX_COLUMNS or rows >= 1 << 53 or tail.metadata_offset + metadata_nbytes + TAIL_NBYTES != nbytes:
         raise Corrupt(
             f"{columns:,} columns from byte {directory:,} do not fill the file of {nbytes:,} bytes",
             kind="length",

@@ -31,7 +31,7 @@ from lance_like.file.layout import (
 )
 from lance_like.file.pages import ColumnPages
 from lance_like.file.stats import Zones, unpack_zones
-from lance_like.file.types import metadata_from_json, type_from_json
+from lance_like.file.types import field_from_json, metadata_from_json
 from lance_like.typing_ import Bytes, Conversation, Int64s, Json
 
 
@@ -95,11 +95,8 @@ class FileReader:
         if sum32(data) != record.field_sum:
             raise Corrupt("the checksum of a field does not match", kind="checksum", where=place)
         body = parse_json(data.tobytes(), place)
-        valid = isinstance(body, dict) and {"name", "type", "nullable"} <= body.keys()
-        if not valid or not isinstance(body["name"], str) or not isinstance(body["nullable"], bool):
-            raise Corrupt(f"{body!r:.80} is not a field", kind="field", where=place)
-        metadata = metadata_from_json(body["metadata"]) if "metadata" in body else None
-        return Column(body["name"], type_from_json(body["type"]), body["nullable"], metadata, record.parent)
+        field = field_from_json(body)
+        return Column(field.name, field.type, field.nullable, field.metadata, record.parent)
 
     def schema(self) -> Conversation[pa.Schema]:
         """The schema that the file itself records. Cost: one read a column."""

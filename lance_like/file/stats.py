@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lance_like.encodings.physical import flat_array, flat_bytes, flat_width, is_variable, storage_of
+from lance_like.encodings.physical import flat_array, flat_bytes, flat_width, is_variable, storage_of, with_validity
 from lance_like.errors import Corrupt
 from lance_like.file.layout import ZONE_ROWS, ColumnRecord, sum32
 from lance_like.typing_ import Bytes, Int64s
@@ -152,6 +152,8 @@ def _widen(zone: _Open, low: pa.Scalar | None, high: pa.Scalar | None) -> None:
 
 
 def _less(a: pa.Scalar, b: pa.Scalar) -> bool:
+    if pa.types.is_decimal(a.type):
+        return a.as_py() < b.as_py()  # Arrow compares no decimals of negative scale
     return bool(pc.less(a, b).as_py())
 
 
@@ -239,6 +241,8 @@ def unpack_zones(data: Bytes, kind: pa.DataType, record: ColumnRecord, where: st
     rows = np.full(len(entries), record.zone_rows, np.int64)
     if len(rows):
         rows[-1] = record.num_rows - record.zone_rows * (len(rows) - 1)
+    if (entries["nulls"] > rows).any() or (entries["nans"] > rows).any():
+        raise Corrupt("a zone entry counts more nulls or NaNs than rows", kind="zones", where=where)
     has_min, has_max = (entries["flags"] & HAS_MIN) != 0, (entries["flags"] & HAS_MAX) != 0
     return Zones(
         rows,
@@ -265,7 +269,7 @@ def _bound_array(kind: pa.DataType, values: np.ndarray, lengths: np.ndarray, kno
         bounds = pc.if_else(pa.array(known), whole, pa.scalar(None, pa.large_binary()))
         return bounds.cast(pa.binary() if pa.types.is_fixed_size_binary(kind) else kind)
     bare = flat_array(kind, np.ascontiguousarray(values[:, : flat_width(kind)]).reshape(-1), count)
-    return pc.if_else(pa.array(known), bare, pa.scalar(None, kind))
+    return with_validity(bare, np.packbits(known, bitorder="little"))
 
 
 def bounds_array(kind: pa.DataType, values: Sequence[bytes | None]) -> pa.Array:

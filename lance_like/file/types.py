@@ -40,10 +40,10 @@ _UNITS = ("s", "ms", "us", "ns")
 
 def type_to_json(data_type: pa.DataType) -> Json:
     """A type as JSON. Raises Unsupported, naming it, for a type that cannot be stored."""
-    if data_type in _SIMPLE_NAMES:
-        return _SIMPLE_NAMES[data_type]
     if isinstance(data_type, pa.BaseExtensionType):
         return _extension_to_json(data_type)
+    if data_type in _SIMPLE_NAMES:
+        return _SIMPLE_NAMES[data_type]
     t = pa.types
     if t.is_timestamp(data_type):
         zone = {} if data_type.tz is None else {"tz": data_type.tz}
@@ -138,8 +138,9 @@ def field_from_json(value: Json, *, depth: int = 0) -> pa.Field:
         or "type" not in value
     ):
         raise Corrupt(f"{value!r:.80} is not a field", kind="field")
-    metadata = metadata_from_json(value["metadata"]) if "metadata" in value else None
-    return pa.field(value["name"], type_from_json(value["type"], depth=depth), value["nullable"], metadata)
+    kind = type_from_json(value["type"], depth=depth)
+    metadata = metadata_from_json(value.get("metadata", [])) | unknown_extension(value["type"], kind)
+    return pa.field(value["name"], kind, value["nullable"], metadata or None)
 
 
 def c_metadata(schema: pa.Schema | pa.Field) -> list[tuple[bytes, bytes]]:
@@ -182,6 +183,13 @@ def _extension_to_json(data_type: pa.BaseExtensionType) -> Json:
         "data": base64.b64encode(exported.get(_EXTENSION_DATA, b"")).decode(),
         "storage": type_to_json(data_type.storage_type),
     }
+
+
+def unknown_extension(value: Json, kind: pa.DataType) -> dict[bytes, bytes]:
+    """The field metadata by which Arrow hands on an extension type that is not registered here; else {}."""
+    if not isinstance(value, dict) or value.get("t") != "extension" or isinstance(kind, pa.BaseExtensionType):
+        return {}
+    return {_EXTENSION_NAME: value["name"].encode(), _EXTENSION_DATA: base64.b64decode(value["data"])}
 
 
 def _extension_from_json(value: Json, depth: int) -> pa.DataType:

@@ -11,6 +11,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
@@ -107,16 +108,29 @@ def _duckdb() -> ModuleType:
 
 def _connection() -> Any:
     """Answer this thread's connection; a forked child leaves its parent's alone and opens its own."""
-    pid, connection = getattr(_local, "held", (None, None))
-    if pid != os.getpid():
-        if connection is not None:
-            # Closing a connection whose threads stayed in the parent could wait for them for ever.
-            _of_parents.append(connection)
-        connection = _duckdb().connect(":memory:")
+    held: _Held | None = getattr(_local, "held", None)
+    if held is None or held.pid != os.getpid():
+        held = _Held(os.getpid(), _duckdb().connect(":memory:"))
         for setting in _SETTINGS:
-            connection.execute(setting)
-        _local.held = (os.getpid(), connection)
-    return connection
+            held.connection.execute(setting)
+        _local.held = held
+    return held.connection
+
+
+@dataclass
+class _Held:
+    """A connection and the process that opened it: no other process may close it.
+
+    A fork clears the thread-local values of all other threads. To close a connection in the middle of a query of a
+    thread that stayed in the parent waits for ever or kills the child.
+    """
+
+    pid: int
+    connection: Any
+
+    def __del__(self) -> None:
+        if self.pid != os.getpid():
+            _of_parents.append(self.connection)
 
 
 def _fetch(query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

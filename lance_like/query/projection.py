@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 
+from lance_like._lazy import cached
 from lance_like.errors import InvalidInput
 from lance_like.file.columns import join
 from lance_like.table.fragment import Fragment
@@ -50,7 +50,7 @@ class Projection:
     table: Schema
     outputs: tuple[Output, ...]
 
-    @cached_property
+    @cached
     def schema(self) -> pa.Schema:
         """The schema of the answer; the table's metadata when it is the whole table."""
         fields = [
@@ -61,7 +61,7 @@ class Projection:
         ]
         return pa.schema(fields, metadata=self.table.metadata or None)
 
-    @cached_property
+    @cached
     def leaves(self) -> dict[int, pa.DataType]:
         """Field id -> type of every column to read; a struct's own is its validity."""
         found: dict[int, pa.DataType] = {}

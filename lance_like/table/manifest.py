@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from lance_like._lazy import cached
 from lance_like.errors import Corrupt, NotFound, Unsupported
 from lance_like.table import shape
 from lance_like.table.envelope import pack_envelope, unpack_envelope
@@ -135,19 +135,19 @@ class Manifest:
         """Rows that a scan gives; all of them in this draft."""
         return self.tree.rows
 
-    @cached_property
+    @cached
     def row_starts(self) -> Int64s:
         """int64[fragments + 1]: the live rows before each fragment in scan order, and all at the end."""
         starts = np.zeros(len(self.fragments) + 1, np.int64)
         np.cumsum([fragment.rows for fragment in self.fragments], out=starts[1:])
         return starts
 
-    @cached_property
+    @cached
     def row_id_map(self) -> RowIdMap:
         """From row ids to addresses; made on first use from ranges only. Raises Corrupt if an id is used twice."""
         return RowIdMap.of(self.fragments)
 
-    @cached_property
+    @cached
     def _fragment_by_id(self) -> dict[int, Fragment]:
         return {fragment.id: fragment for fragment in self.fragments}
 

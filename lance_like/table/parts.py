@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
+from lance_like._lazy import cached
 from lance_like.table import shape
 from lance_like.table.envelope import pack_envelope, unpack_envelope
 from lance_like.table.fragment import (
@@ -80,7 +80,7 @@ class Part:
     children: tuple[Part, ...] = ()
     ref: Ref | None = None
 
-    @cached_property
+    @cached
     def entry(self) -> PartEntry:
         """What its parent says about it; the part is written."""
         assert self.ref is not None, "a part is written before its parent"
@@ -95,7 +95,7 @@ class Part:
             row_ids=(min(start for start, _ in spans), max(end for _, end in spans)),
         )
 
-    @cached_property
+    @cached
     def rows(self) -> int:
         return sum(fragment.rows for fragment in self.fragments)
 
@@ -107,12 +107,12 @@ class Tree:
     parts: tuple[Part, ...] = ()
     tail: tuple[Fragment, ...] = ()
 
-    @cached_property
+    @cached
     def fragments(self) -> tuple[Fragment, ...]:
         """All fragments in scan order."""
         return tuple(f for part in self.parts for f in part.fragments) + self.tail
 
-    @cached_property
+    @cached
     def rows(self) -> int:
         return sum(part.rows for part in self.parts) + sum(fragment.rows for fragment in self.tail)
 

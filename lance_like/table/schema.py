@@ -10,10 +10,10 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import pyarrow as pa
 
+from lance_like._lazy import cached
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.file.columns import Column, flatten, unflatten
 
@@ -65,7 +65,7 @@ class Schema:
         made.check_names()
         return made, next_field_id + len(fields)
 
-    @cached_property
+    @cached
     def _arrow(self) -> pa.Schema:
         position = {field.id: i for i, field in enumerate(self.fields)} | {ROOT: ROOT}
         columns = [Column(f.name, f.type, f.nullable, f.metadata or None, position[f.parent_id]) for f in self.fields]
@@ -75,12 +75,12 @@ class Schema:
         """The Arrow schema; made once and remembered."""
         return self._arrow
 
-    @cached_property
+    @cached
     def by_id(self) -> dict[int, Field]:
         """The fields by their ids."""
         return {field.id: field for field in self.fields}
 
-    @cached_property
+    @cached
     def _children(self) -> dict[int, dict[str, Field]]:
         children: dict[int, dict[str, Field]] = {ROOT: {}}
         for field in self.fields:

@@ -41,6 +41,8 @@ def _ends() -> Iterator[BadCase]:
         yield BadCase(f"version_{version}", f"format version {version}", spec, "Unsupported", "format-version", data)
     data = make_file([GOOD], num_rows=3, edits={TAIL: put(28, "<I", 2)})
     yield BadCase("checksum_id", "checksum id 2", spec, "Unsupported", "format-version", data)
+    data = make_file([GOOD], num_rows=3, edits={TAIL: put(52, "<I", 4)})
+    yield BadCase("feature_bit", "a reader feature that nobody knows", spec, "Unsupported", "feature", data)
 
 
 def _flips() -> Iterator[BadCase]:

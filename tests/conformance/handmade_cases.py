@@ -185,7 +185,6 @@ def _handmade_encodings() -> Iterator[Case]:
         [Column({"name": "n", "type": "int8", "nullable": True}, [page])],
         num_rows=2,
         edits={
-            "tail": put(52, "<I", 7),
             "record": put(56, "<I", 7),
             "entry": put(56, "<I", 7),
             "zone": put(24, "<I", 7),

@@ -463,6 +463,8 @@ class PageDecoder:
         if kind.name == "map":
             need(items.name == "struct" and items.validity is None, "page", "map: entries that are no struct, or null")
             values = list(zip(*self.struct_fields(items, kind, shown), strict=True))
+            keys = [key for (key, _), seen in zip(values, shown, strict=True) if seen]
+            need(None not in keys, "page", "map: a null key")
         else:
             values = self.decode(items, kind.inner, shown)
         return [values[start:end] if seen else None for start, end, seen in runs]

@@ -107,10 +107,11 @@ def read_file(data: bytes, identity: int | None = None) -> DataFile:
     tail = data[-64:]
     need(tail[60:] == b"LNLK", "magic", repr(tail[60:]))
     directory, rows, count, meta_nbytes, meta_sum, checksum_id = struct.unpack_from("<QQIIII", tail)
-    version, _, tail_sum = struct.unpack_from("<III", tail, 48)
+    version, features, tail_sum = struct.unpack_from("<III", tail, 48)
     need(sum32(tail[:56]) == tail_sum, "checksum", "tail")
     need(version == FORMAT_VERSION, "format-version", f"found {version}, this reads {FORMAT_VERSION}", "Unsupported")
     need(checksum_id == 1, "format-version", f"checksum id {checksum_id}, this knows 1", "Unsupported")
+    need(features == 0, "feature", f"reader features {features:#x}, this knows none", "Unsupported")
     need(directory < LIMIT and rows < LIMIT, "length", "an offset or a count of 2^53 or more")
     need(directory + 64 * count + meta_nbytes + 64 == len(data), "length", "the tail and the size of the file differ")
     need(count <= MAX_COLUMNS, "limit", f"{count} columns")

@@ -15,6 +15,7 @@ from itertools import pairwise
 from naive_encodings import (
     FORMAT_VERSION,
     LIMIT,
+    MAX_VALUES,
     Field,
     NaiveError,
     cut,
@@ -245,8 +246,14 @@ def sums_of(fragments: list[Fragment]) -> dict:
     return out | {"fragment_ids": [min(ids), max(ids) + 1], "row_ids": [min(starts), max(ends)]}
 
 
-def read_fragments(folder: str, entries: list, above: int, room: int, next_field_id: int) -> list[Fragment]:
-    """Read the fragments below part entries. above: their levels are less; room: fragments there may be."""
+def read_fragments(
+    folder: str, entries: list, above: int, room: int, next_field_id: int, seen: set[int]
+) -> list[Fragment]:
+    """Read the fragments below part entries.
+
+    above: their levels are less; room: fragments there may be; seen: ids read so far, so that a part that stands in
+    the tree a thousand times is read twice.
+    """
     fragments: list[Fragment] = []
     for entry in entries:
         level = get(entry, "level", is_int(0, min(above - 1, 16)))
@@ -257,9 +264,11 @@ def read_fragments(folder: str, entries: list, above: int, room: int, next_field
         check(get(part, "level") == level, f"a part of level {part['level']}, {level} expected")
         if level:
             below = get(part, "parts", is_list(is_object))
-            found = read_fragments(folder, below, level, promised["fragments"], next_field_id)
+            found = read_fragments(folder, below, level, promised["fragments"], next_field_id, seen)
         else:
             found = [parse_fragment(f, next_field_id) for f in get(part, "fragments", is_list(is_object))]
+            check(seen.isdisjoint(f.body["id"] for f in found), "a fragment id stands twice")
+            seen |= {f.body["id"] for f in found}
         check(bool(found), "a part without fragments")
         check(sums_of(found) == promised, f"an entry of {promised}, its part holds {sums_of(found)}")
         fragments += found
@@ -329,7 +338,7 @@ def read_table(folder: str, version: int | None = None, tag: str | None = None) 
 
     fields, metadata = read_schema(read_part(folder, root["schema"]), root["next_field_id"])
     parts, tail = (get(root["fragments"], name, is_list(is_object)) for name in ("parts", "tail"))
-    fragments = read_fragments(folder, parts, 17, MAX_FRAGMENTS, root["next_field_id"])
+    fragments = read_fragments(folder, parts, 17, MAX_FRAGMENTS, root["next_field_id"], set())
     fragments += [parse_fragment(f, root["next_field_id"]) for f in tail]
     check_fragments(root, fragments)
     files = {f["path"]: read_data_file(folder, f) for fragment in fragments for f in fragment.body["files"]}
@@ -396,6 +405,7 @@ def read_data_file(folder: str, entry: dict) -> DataFile:
 def rows_of(fragment: Fragment, fields: list[TableField], files: dict[str, DataFile]) -> list[dict]:
     """Give the rows of a fragment as dicts, with _rowid."""
     rows = fragment.body["rows"]
+    need(rows <= MAX_VALUES, "limit", f"{rows} rows in one fragment, more than this reader holds")
 
     def values_of(wanted: TableField) -> list:
         if wanted.id not in fragment.columns:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +24,6 @@ from lance_like.io.local import LocalStore
 VECTORS = Path(__file__).resolve().parents[2] / "format_spec" / "vectors"
 INDEX = json.loads((VECTORS / "index.json").read_text())
 KEY = "data.lnl"
-
-# Faults of the package's reader that the vectors found: the test fails as soon as one is mended, then take it out.
-KNOWN_FAULTS = {
-    "take": {"types_text", "lists", "fixed_size_lists", "structs", "variable"},
-    "zones": {"types_decimal_scale"},
-    "refuse": {
-        *("parent_no_struct", "structs_deep", "list_bomb", "constant_missing", "constant_number", "constant_null_v"),
-        *("dictionary_null_value", "dictionary_null_codes", "dictionary_empty"),
-        *("zstd_more", "zstd_shifted"),
-    },
-}
-# These end the process: Arrow checks the entries of a map with an assertion.
-KNOWN_ABORTS = {"map_null_keys", "map_null_entries"}
-
-
-def cases(names: Iterable[str], test: str = "") -> list[Any]:
-    """Vectors as parameters of a test, those with a known fault marked."""
-    known = pytest.mark.xfail(strict=True, reason="a known fault of the reader")
-    abort = pytest.mark.skip(reason="a known fault of the reader ends the process")
-    marks = dict.fromkeys(KNOWN_FAULTS.get(test, ()), known) | dict.fromkeys(KNOWN_ABORTS, abort)
-    return [pytest.param(name, marks=[marks[name]] if name in marks else []) for name in names]
 
 
 class OpenVector:
@@ -105,7 +84,7 @@ def test_vectors_are_those_of_the_index():
         assert hashlib.sha256((folder / KEY).read_bytes()).hexdigest() == entry["sha256"], folder.name
 
 
-@pytest.mark.parametrize("name", cases(INDEX["cases"]))
+@pytest.mark.parametrize("name", INDEX["cases"])
 def test_scan_answers_what_was_written(name: str):
     vector, expected = OpenVector(VECTORS / name), expected_of(name)
     assert vector.reader.num_rows == expected["num_rows"]
@@ -117,17 +96,24 @@ def test_scan_answers_what_was_written(name: str):
 
 
 def _without_strangers(body: Any) -> Any:
-    """A schema with the storage type in the place of extensions that this process does not know."""
+    """A schema with storage types and field metadata in the place of extensions that this process does not know."""
     if isinstance(body, list):
         return [_without_strangers(item) for item in body]
     if not isinstance(body, dict):
         return body
-    if body.get("t") == "extension" and body["name"].startswith("example."):
-        return body["storage"]
+    kind = body.get("type")
+    if isinstance(kind, dict) and kind["t"] == "extension" and kind["name"].startswith("example."):
+        name = base64.b64encode(kind["name"].encode()).decode()
+        pairs = [[_base64("ARROW:extension:name"), name], [_base64("ARROW:extension:metadata"), kind["data"]]]
+        return {**body, "type": kind["storage"], "metadata": pairs}
     return {key: _without_strangers(value) for key, value in body.items()}
 
 
-@pytest.mark.parametrize("name", cases(INDEX["cases"], "take"))
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize("name", INDEX["cases"])
 def test_take_answers_what_was_written(name: str):
     vector, expected = OpenVector(VECTORS / name), expected_of(name)
     n = expected["num_rows"]
@@ -142,7 +128,7 @@ def test_part_of_a_scan_answers_what_was_written(name: str):
     assert [values_json(a) for a in vector.spans(start, end)] == [column[start:end] for column in expected["values"]]
 
 
-@pytest.mark.parametrize("name", cases((name for name in INDEX["cases"] if "zones" in expected_of(name)), "zones"))
+@pytest.mark.parametrize("name", [name for name in INDEX["cases"] if "zones" in expected_of(name)])
 def test_zones_are_those_of_the_values(name: str):
     vector, expected = OpenVector(VECTORS / name), expected_of(name)
     for column, (part, stored) in enumerate(zip(flatten(vector.schema()), expected["zones"], strict=True)):
@@ -181,7 +167,7 @@ def read_everything(vector: OpenVector) -> None:
     vector.spans(0, vector.reader.num_rows)
 
 
-@pytest.mark.parametrize("name", cases(INDEX["errors"], "refuse"))
+@pytest.mark.parametrize("name", INDEX["errors"])
 def test_a_broken_file_is_refused(name: str):
     expected = INDEX["errors"][name]["error"]
     with pytest.raises(errors.LanceLikeError) as caught:

@@ -40,7 +40,7 @@ def forced(name: str, array: pa.Array, hints: Hints | None = None) -> Page | Non
     tree = ENCODINGS.get(name).encode(array, hints or Hints())
     if tree is None:
         return None
-    return page_of(tree if name == "constant" else dataclasses.replace(tree, validity=bitmap_of(array)), array.type)
+    return page_of(tree if tree.is_null else dataclasses.replace(tree, validity=bitmap_of(array)), array.type)
 
 
 def read(page: Page, starts: Int64s, ends: Int64s, node: Node | None = None) -> tuple[pa.Array, int]:

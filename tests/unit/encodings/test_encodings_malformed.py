@@ -1,0 +1,271 @@
+"""Descriptions and bytes that no writer made: refused as damage, or read as something; never another end.
+
+What the checksums let through is still untrusted (GUARANTEES of the format: hostile input).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from arrow_values import STYLES, TYPES, Shape, make_array
+from page_cases import Page, page_of, read, whole
+
+from lance_like.encodings.base import Encoded, Hints, parse_node
+from lance_like.encodings.registry import ENCODINGS, encode_array
+from lance_like.errors import Corrupt, LanceLikeError, Unsupported
+from lance_like.typing_ import Json
+
+NUMBERS = [-1, 0, 1, 7, 63, 64, 2**31, 2**32, 2**45, 2**53 - 1, 2**53, 2**63, 2**70, 1.5, float("inf")]
+TEXTS = ["", "x", "0", "ff", str(-(2**63)), str(2**64 - 1), "\ud800", "²", "9" * 5000]
+OTHERS = [None, True, [], [[]], [0, 0], [0, 1], [1, 10**9], [0, -1], [0.0, 1], {}, {"e": "plain", "n": 3}]
+ODD = [*NUMBERS, *TEXTS, *OTHERS]
+NAMES = [*ENCODINGS.names(), "unknown"]
+
+KINDS = (
+    *(pa.bool_(), pa.int64(), pa.int8(), pa.float32(), pa.binary(5), pa.string(), pa.large_binary()),
+    *(pa.list_(pa.int32()), pa.large_list(pa.string()), pa.map_(pa.string(), pa.int8()), pa.list_(pa.bool_(), 3)),
+    pa.list_(pa.struct([("x", pa.int64()), ("y", pa.string())])),
+    *(pa.dictionary(pa.int8(), pa.string()), pa.list_(pa.dictionary(pa.int32(), pa.float64()))),
+)
+names = [str(kind) for kind in KINDS]
+
+
+def members(value: Json, path: tuple = ()) -> Iterator[tuple]:
+    """The paths of all members of a JSON value, its own () first."""
+    yield path
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield from members(value[key], (*path, key))
+
+
+def changed(value: Json, path: tuple, odd: Json) -> Json:
+    """The value with one member replaced; by nothing when odd is Ellipsis."""
+    if not path:
+        return odd
+    made = list(value) if isinstance(value, list) else dict(value)
+    if len(path) == 1 and odd is ...:
+        del made[path[0]]
+    else:
+        made[path[0]] = changed(value[path[0]], path[1:], odd)
+    return made
+
+
+def attempt(page: Page, rows: int) -> None:
+    """Read a page in two ways; any end but an array of the right form or our error fails the test."""
+    picked = np.array([0, rows - 1, rows // 2])
+    for starts, ends in (whole(rows), (picked, picked + 1)):
+        try:
+            node = page.open()
+            if node.num_rows != rows:
+                continue  # the file layer refuses it
+            answer, _ = read(page, starts, ends, node)
+        except (Corrupt, Unsupported) as error:
+            assert error.kind in ("page", "limit", "plugin")
+        else:
+            assert answer.type == page.kind
+            assert len(answer) == int((ends - starts).sum())
+            answer.validate()
+
+
+def a_page(kind: pa.DataType, style: str, nulls: float = 0.2, rows: int = 100) -> Page:
+    array = make_array(kind, rows, Shape(style, nulls), np.random.default_rng(rows))
+    return page_of(encode_array(array, Hints()), kind)
+
+
+def check_members(page: Page, rows: int) -> None:
+    for path in members(page.description):
+        for odd in NAMES if path and path[-1] == "e" else [*ODD, ...] if path else ODD:
+            attempt(Page(changed(page.description, path, odd), page.data, page.kind), rows)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=names)
+def test_a_wrong_member_is_refused_or_read_as_something(kind: pa.DataType) -> None:
+    for style in ("few", "near"):
+        check_members(a_page(kind, style), 100)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("kind", TYPES, ids=str)
+def test_every_wrong_member_of_every_type(kind: pa.DataType) -> None:
+    for style in STYLES:
+        for rows in (1, 100, 1000):
+            check_members(a_page(kind, style, rows=rows), rows)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=names)
+def test_several_wrong_members_at_once(kind: pa.DataType) -> None:
+    rng = np.random.default_rng(0)
+    for style in STYLES:
+        page = a_page(kind, style)
+        for _ in range(60):
+            description = page.description
+            for _ in range(rng.integers(2, 5)):
+                paths = list(members(description))
+                path = paths[rng.integers(len(paths))]
+                pool = NAMES if path and path[-1] == "e" else ODD
+                description = changed(description, path, pool[rng.integers(len(pool))])
+            attempt(Page(description, page.data, page.kind), 100)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=names)
+def test_wrong_bytes_are_refused_or_read_as_something(kind: pa.DataType) -> None:
+    rng = np.random.default_rng(0)
+    for style in STYLES:
+        page = a_page(kind, style)
+        nbytes = len(page.data)
+        for fill in (0, 1, 127, 128, 255):
+            attempt(Page(page.description, np.full(nbytes, fill, np.uint8), kind), 100)
+        for _ in range(15):
+            attempt(Page(page.description, rng.integers(0, 256, nbytes, np.uint8), kind), 100)
+            data = page.data.copy()
+            if nbytes:
+                data[rng.integers(0, nbytes, 3)] = rng.integers(0, 256, 3)
+            attempt(Page(page.description, data, kind), 100)
+
+
+# -- one by one ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body", [None, [], "x", 1, {}, {"e": "plain"}, {"n": 1}, {"e": 1, "n": 1}, {"e": "plain", "n": True}]
+)
+def test_what_is_no_node_is_refused(body: Json) -> None:
+    with pytest.raises(Corrupt) as caught:
+        parse_node(body, 100, "the place")
+    assert caught.value.where == "the place"
+
+
+@pytest.mark.parametrize(
+    "item", [[0, 101], [101, 0], [-1, 2], [0, -1], [2**52, 2**52], [0], [0, 1, 2], [0.0, 1], ["0", 1], [True, 1], None]
+)
+def test_what_is_no_range_of_the_page_is_refused(item: Json) -> None:
+    for body in ({"b": [item]}, {"v": item}, {"c": [{"e": "plain", "n": 1, "b": [item]}]}):
+        with pytest.raises(Corrupt):
+            parse_node({"e": "plain", "n": 1, **body}, 100, "here")
+
+
+def test_nesting_has_an_end() -> None:
+    body: Json = {"e": "plain", "n": 0}
+    for _ in range(100):
+        body = {"e": "list", "n": 0, "c": [body]}
+    assert parse_node(body, 0, "here").encoding == "list"
+    for _ in range(900):
+        body = {"e": "list", "n": 0, "c": [body]}
+    with pytest.raises(Corrupt):
+        parse_node(body, 0, "here")
+
+
+def test_an_unknown_encoding_is_named() -> None:
+    with pytest.raises(Unsupported, match="'later'") as caught:
+        read(Page({"e": "later", "n": 1}, np.empty(0, np.uint8), pa.int8()), *whole(1))
+    assert caught.value.kind == "plugin"
+    assert "plain" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(set(ENCODINGS.names()) - {"constant"}))
+@pytest.mark.parametrize(
+    "kind", [pa.null(), pa.binary(3), pa.string(), pa.struct([]), pa.list_(pa.int8()), pa.float64()], ids=str
+)
+def test_an_encoding_of_another_type_is_refused(name: str, kind: pa.DataType) -> None:
+    fits = {"plain": pa.float64(), "struct": pa.struct([])}
+    if kind == fits.get(name) or (name == "plain" and kind == pa.binary(3)):
+        return
+    page = Page(
+        {"e": name, "n": 1, "base": "0", "width": 1, "stride": 1, "lanes": 1, "rows": 1}, np.zeros(64, np.uint8), kind
+    )
+    with pytest.raises(Corrupt):
+        read(page, *whole(1))
+
+
+def _offsets(*values: int) -> Encoded:
+    return Encoded("plain", len(values), {}, (np.array(values, np.int64).view(np.uint8),))
+
+
+CELLS = np.frombuffer(b"0123456789", np.uint8)
+
+
+@pytest.mark.parametrize(
+    "offsets",
+    [(0, 5, 3), (-1, 2, 5), (0, 5, 11), (0, 2**62, 2**63 - 1), (0, 2**62, -(2**63)), (5, -(2**63), -(2**63))],
+)
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_binary(), pa.list_(pa.uint8()), pa.large_list(pa.uint8())], ids=str
+)
+def test_offsets_that_leave_their_cells_are_refused(offsets: tuple[int, ...], kind: pa.DataType) -> None:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        items = Encoded("plain", 10, {}, (CELLS,))
+        page = page_of(Encoded("list", 2, {}, (), (_offsets(*offsets), items)), kind)
+    else:
+        page = page_of(Encoded("variable", 2, {}, (CELLS,), (_offsets(*offsets),)), kind)
+    with pytest.raises(Corrupt):
+        read(page, *whole(2))
+    with pytest.raises(Corrupt):
+        read(page, np.array([1, 0]), np.array([2, 1]))
+
+
+@pytest.mark.parametrize("blocks", [(0, 99), (-9, 5), (5, 0), (0, 2**62)])
+def test_blocks_that_leave_their_buffer_are_refused(blocks: tuple[int, int]) -> None:
+    tree = Encoded("zstd", 2, {"rows": 2}, (CELLS,), (_offsets(0, 3, 5), _offsets(*blocks)))
+    with pytest.raises(Corrupt):
+        read(page_of(tree, pa.string()), *whole(2))
+
+
+@pytest.mark.parametrize("sizes", [(0, 3, 2**40), (0, 3, 2**62), (0, 2**62, 2**63 - 1)])
+def test_a_block_that_claims_to_be_huge_is_refused_before_memory_is_taken(sizes: tuple[int, ...]) -> None:
+    import zstandard
+
+    frame = np.frombuffer(zstandard.ZstdCompressor().compress(b"hello"), np.uint8)
+    tree = Encoded("zstd", 2, {"rows": 2}, (frame,), (_offsets(*sizes), _offsets(0, len(frame))))
+    with pytest.raises(Corrupt):
+        read(page_of(tree, pa.large_string()), *whole(2))
+
+
+def test_counts_without_bytes_take_no_memory() -> None:
+    code = Encoded("constant", 1, {"x": "00000000"})
+    for count in (2**32, 2**45, 2**53 - 1):
+        values = Encoded("constant", count, {"x": "61"})
+        with pytest.raises(Corrupt):
+            read(page_of(Encoded("dictionary", 1, {}, (), (code, values)), pa.string()), *whole(1))
+        offsets = Encoded("constant", count + 1, {"x": "00" * 8})
+        cells = (
+            Encoded("variable", count, {}, (CELLS,), (offsets,)),
+            Encoded("zstd", count, {"rows": 9}, (CELLS,), (offsets, offsets)),
+            Encoded("zstd", count, {"rows": 2**32}, (np.zeros(1 << 22, np.uint8),), (offsets, offsets)),
+        )
+        for values in cells:
+            with pytest.raises(Corrupt):
+                read(page_of(Encoded("dictionary", 1, {}, (), (code, values)), pa.string()), *whole(1))
+        items = Encoded("constant", count, {"x": "0700"})
+        with pytest.raises(Corrupt):
+            read(page_of(Encoded("list", 1, {}, (), (_offsets(0, count), items)), pa.large_list(pa.int16())), *whole(1))
+
+
+def test_null_keys_and_entries_of_maps_are_refused() -> None:
+    kind = pa.map_(pa.int8(), pa.int8())
+    keys, items = (Encoded("plain", 2, {}, (np.zeros(2, np.uint8),)) for _ in range(2))
+    nulls = np.array([1], np.uint8)
+    for entries in (
+        Encoded("struct", 2, {}, (), (Encoded("plain", 2, {}, (np.zeros(2, np.uint8),), validity=nulls), items)),
+        Encoded("struct", 2, {}, (), (keys, items), validity=nulls),
+        Encoded("constant", 2, {"x": None}),
+    ):
+        with pytest.raises(Corrupt):
+            read(page_of(Encoded("list", 1, {}, (), (_offsets(0, 2), entries)), kind), *whole(1))
+
+
+def test_codes_past_their_values_are_refused() -> None:
+    codes = Encoded("plain", 2, {}, (np.array([1, 2], np.uint32).view(np.uint8),))
+    values = Encoded("plain", 2, {}, (np.arange(2, dtype=np.uint8),))
+    for kind in (pa.uint8(), pa.dictionary(pa.int8(), pa.uint8())):
+        with pytest.raises(Corrupt):
+            read(page_of(Encoded("dictionary", 2, {}, (), (codes, values)), kind), *whole(2))
+
+
+@pytest.mark.slow
+def test_cells_past_2_gib_are_a_clear_error() -> None:
+    offsets = Encoded("plain", 3, {}, (np.array([0, 1 << 30, 2 << 30], np.int64).view(np.uint8),))
+    page = page_of(Encoded("variable", 2, {}, (np.zeros(2 << 30, np.uint8),), (offsets,)), pa.string())
+    with pytest.raises(LanceLikeError, match="large_string"):
+        read(page, *whole(2))
