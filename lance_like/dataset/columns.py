@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from lance_like.dataset.inputs import Stream, as_stream, check_nulls
 from lance_like.dataset.write import write_file
+from lance_like.encodings.physical import joined
 from lance_like.errors import Conflict, InvalidInput
 from lance_like.file.writer import FileWriter
 from lance_like.query import engine_duckdb
@@ -115,7 +116,9 @@ class _Computed:
     def _apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         made = as_stream(self._transform(batch), self._asked)
         table = pa.Table.from_batches(list(made.batches), made.schema)
-        return table.combine_chunks().to_batches()[0] if len(table) else _empty_batch(table.schema)
+        if len(table) == 0:
+            return _empty_batch(table.schema)
+        return pa.RecordBatch.from_arrays([joined(column.chunks) for column in table.columns], schema=table.schema)
 
 
 def _empty_batch(schema: pa.Schema) -> pa.RecordBatch:

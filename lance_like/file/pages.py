@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from lance_like.encodings.base import Direct, Node, expand, parse_node, together
 from lance_like.encodings.narrow import integers, widen, wrapped
-from lance_like.encodings.physical import flat_array, storage_of, with_validity
+from lance_like.encodings.physical import flat_array, joined, storage_of, with_validity
 from lance_like.encodings.registry import direct_of, read_node
 from lance_like.errors import Corrupt
 from lance_like.file.layout import (
@@ -173,7 +173,7 @@ class ColumnPages:
         arrays = yield from together(reads)
         back = np.empty(len(rows), np.int64)
         back[order] = np.arange(len(rows))
-        return pa.concat_arrays(arrays).take(pa.array(back))
+        return joined(arrays).take(pa.array(back))
 
     def _read_in_page(self, page: int, rows: Int64s) -> Conversation[pa.Array]:
         read = read_node(self._node(page), self.kind, rows, rows + 1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.physical import flat_width
+from lance_like.encodings.physical import flat_width, joined
 from lance_like.file.layout import ZONE_ROWS
 from lance_like.file.pages import ColumnPages
 from lance_like.file.reader import FileReader
@@ -188,7 +188,7 @@ class _Column:
             for low, high, array in self.held
             if low < end and high > start
         ]
-        return pieces[0] if len(pieces) == 1 else pa.concat_arrays(pieces)
+        return joined(pieces)
 
 
 class _FragmentScan:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from lance_like.encodings.physical import joined
 from lance_like.errors import NotFound, OutOfRange
 from lance_like.io.fetch import drive_all
 from lance_like.query.projection import Projection, as_batch
@@ -87,7 +88,7 @@ def _take(
     if back is None:
         return pa.Table.from_arrays(assembled[0], schema=projection.schema)
     order = pa.array(back)
-    columns = [pa.concat_arrays(arrays).take(order) for arrays in zip(*assembled, strict=True)]
+    columns = [joined(arrays).take(order) for arrays in zip(*assembled, strict=True)]
     return pa.Table.from_arrays(columns, schema=projection.schema)
 
 

@@ -193,7 +193,9 @@ def test_a_schema_of_another_kind_is_refused(uri):
 # Names
 
 
-@pytest.mark.parametrize("name", ["", "a.b", ".", "c d", "né 😀", 'q"q', "`q`", "x`y", "\n", "'", "Select", "%", "\\", "/"])
+@pytest.mark.parametrize(
+    "name", ["", "a.b", ".", "c d", "né 😀", 'q"q', "`q`", "x`y", "\n", "'", "Select", "%", "\\", "/"]
+)
 def test_any_name_can_be_written_read_taken_and_filtered(name, uri):
     ds = lance_like.write_dataset(pa.table([[1, 2], [3, 4]], names=[name, "other"]), uri)
     ds = ds.checkout_version(1)
@@ -265,7 +267,9 @@ def test_empty_structs_and_nulls_everywhere_come_back(uri):
             "e": pa.array([{}, None, {}], pa.struct([])),
             "n": pa.nulls(3),
             "l": pa.array([None, [], [None]], pa.list_(pa.string())),
-            "s": pa.array([None, {"l": None}, {"l": [{"q": None}]}], pa.struct([("l", pa.list_(pa.struct([("q", pa.int8())])))])),
+            "s": pa.array(
+                [None, {"l": None}, {"l": [{"q": None}]}], pa.struct([("l", pa.list_(pa.struct([("q", pa.int8())])))])
+            ),
         }
     )
     assert_same(lance_like.write_dataset(table, uri).to_table(), table)

@@ -202,6 +202,8 @@ def test_constant_takes_one_repeated_value(kind: pa.DataType) -> None:
         check(page, array)
         assert page is not None
         assert len(page.data) == 0
+        with_nulls = pa.concat_arrays([pa.nulls(1, kind), *[one] * rows, pa.nulls(2, kind)])
+        check(forced("constant", with_nulls), with_nulls)
 
 
 @pytest.mark.parametrize(
@@ -379,6 +381,14 @@ def test_dictionaries_hold_any_flat_type_and_only_those_of_dictionary_types_hold
     check(page_of(tree, expected.type), expected)
     with pytest.raises(Corrupt, match="values have nulls"):
         read(page_of(tree, pa.float64()), np.array([0]), np.array([4]))
+
+
+def test_a_dictionary_without_values_has_nulls_only() -> None:
+    codes = Encoded("constant", 3, {"x": "00000000"})
+    values = Encoded("plain", 0, {}, (np.empty(0, np.uint8),))
+    tree = Encoded("dictionary", 3, {}, (), (codes, values), validity=np.array([0], np.uint8))
+    for kind in (pa.float64(), pa.dictionary(pa.int8(), pa.float64())):
+        check(page_of(tree, kind), pa.nulls(3, kind))
 
 
 def test_buffers_may_be_longer_than_they_need_to_be() -> None:
