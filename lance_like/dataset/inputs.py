@@ -116,7 +116,7 @@ def _open(data: Data, schema: pa.Schema | None) -> Stream:
             raise InvalidInput(f"the stream of a {type(data).__name__} is no table: {error}") from error
         return _open(reader, schema)
     if isinstance(data, Mapping):
-        return _open(_built(pa.table, dict(data), schema), schema)
+        return _open(_built(_from_columns, dict(data), schema), schema)
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
         return _from_iterable(iter(data), schema)
     raise InvalidInput(f"data of type {type(data).__name__} cannot be written: expected {_NAMES}")
@@ -130,7 +130,7 @@ def _from_iterable(items: Iterator[Any], schema: pa.Schema | None) -> Stream:
         return Stream(schema, iter(()))
     if isinstance(first, Mapping):
         rows = [first, *items]
-        return _open(_built(pa.Table.from_pylist, rows, schema), schema)
+        return _open(_built(_from_rows, rows, schema), schema)
     if isinstance(first, (pa.RecordBatch, pa.Table)):
         return Stream(first.schema, _each_batch(chain([first], items), first.schema))
     raise InvalidInput(f"an iterable of {type(first).__name__} cannot be written: expected {_NAMES}")
@@ -145,10 +145,29 @@ def _each_batch(items: Iterator[Any], schema: pa.Schema) -> Iterator[pa.RecordBa
         yield from item.to_batches() if isinstance(item, pa.Table) else [item]
 
 
+def _from_columns(columns: dict[str, Any], schema: pa.Schema | None) -> pa.Table:
+    kinds = {} if schema is None else dict(zip(schema.names, schema.types, strict=True))
+    arrow = (pa.Array, pa.ChunkedArray)
+    return pa.table(
+        {
+            name: values if name not in kinds or isinstance(values, arrow) else pa.array(values, kinds[name])
+            for name, values in columns.items()
+        }
+    )
+
+
+def _from_rows(rows: list[dict[str, Any]], schema: pa.Schema | None) -> pa.Table:
+    # Not Table.from_pylist: it leaves out the keys that the first row, or the schema, does not have.
+    names = dict.fromkeys(chain([] if schema is None else schema.names, chain.from_iterable(rows)))
+    if not names:
+        raise ValueError("the rows have no columns")
+    return _from_columns({name: [row.get(name) for row in rows] for name in names}, schema)
+
+
 def _built(build: Any, values: Any, schema: pa.Schema | None) -> pa.Table:
     try:
         return build(values, schema=schema)
-    except (pa.ArrowException, TypeError, ValueError) as error:
+    except (pa.ArrowException, AttributeError, TypeError, ValueError) as error:
         raise InvalidInput(f"the data does not make a table: {error}") from error
 
 

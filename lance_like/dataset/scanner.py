@@ -43,13 +43,13 @@ class LanceScanner:
         with_row_address: bool = False,
         fragments: Sequence[int] | None = None,
     ) -> None:
-        for name, value, low in (("limit", limit, 0), ("offset", offset, 0), ("batch_size", batch_size, 1)):
-            if value is not None and (not isinstance(value, Integral) or value < low):
-                raise InvalidInput(f"{name}={value!r}: expected an integer of at least {low}")
+        limit = None if limit is None else _count("limit", limit)
+        offset = 0 if offset is None else _count("offset", offset)
+        batch_size = None if batch_size is None else _count("batch_size", batch_size, low=1)
         self._session, self._manifest = session, manifest
         projection = project(manifest.schema, columns, with_row_id=with_row_id, with_row_address=with_row_address)
         condition = bind_filter(manifest, filter)
-        self._scan = Scan(projection, condition, limit, offset or 0, batch_size, fragments)
+        self._scan = Scan(projection, condition, limit, offset, batch_size, fragments)
 
     @property
     def projected_schema(self) -> pa.Schema:
@@ -83,10 +83,9 @@ class LanceScanner:
 
     def head(self, num_rows: int) -> pa.Table:
         """The first rows."""
-        if not isinstance(num_rows, Integral) or num_rows < 0:
-            raise InvalidInput(f"num_rows={num_rows!r}: expected an integer of at least 0")
         scan = self._scan
-        limit = num_rows if scan.limit is None else min(num_rows, scan.limit)
+        limit = _count("num_rows", num_rows)
+        limit = limit if scan.limit is None else min(limit, scan.limit)
         cut = Scan(scan.projection, scan.condition, limit, scan.offset, scan.batch_rows, scan.fragments)
         return pa.Table.from_batches(list(run_scan(self._session, self._manifest, cut)), self.projected_schema)
 
@@ -101,6 +100,12 @@ class LanceScanner:
             total = sum(manifest.fragments[index].rows for index in scan.fragments)
         total = max(0, total - scan.offset)
         return total if scan.limit is None else min(total, scan.limit)
+
+
+def _count(name: str, value: Any, *, low: int = 0) -> int:
+    if not isinstance(value, Integral) or value < low:
+        raise InvalidInput(f"{name}={value!r}: expected an integer of at least {low}")
+    return int(value)
 
 
 def bind_filter(manifest: Manifest, filter: Filter) -> Expr | None:

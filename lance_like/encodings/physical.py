@@ -183,6 +183,8 @@ def joined(arrays: Sequence[pa.Array]) -> pa.Array:
     if len(arrays) == 1:
         return arrays[0]
     try:
+        if pa.types.is_dictionary(arrays[0].type):
+            return _joined_dictionaries(arrays)
         return pa.concat_arrays(arrays)
     except pa.ArrowInvalid as error:
         raise InvalidInput(
@@ -190,3 +192,14 @@ def joined(arrays: Sequence[pa.Array]) -> pa.Array:
             kind="too-large",
             hint="ask for fewer rows at once, or store the column with 64-bit offsets (large_string, large_binary, …)",
         ) from error
+
+
+def _joined_dictionaries(arrays: Sequence[pa.Array]) -> pa.Array:
+    """Dictionary arrays end to end, with all their values if the index type can number them, else the used ones."""
+    try:
+        return pa.concat_arrays(arrays)
+    except pa.ArrowInvalid:
+        kind = arrays[0].type
+        used = pa.concat_arrays([array.dictionary_decode() for array in arrays]).dictionary_encode()
+        indices = used.indices.cast(kind.index_type)
+        return pa.DictionaryArray.from_arrays(indices, used.dictionary, ordered=kind.ordered)

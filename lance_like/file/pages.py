@@ -26,6 +26,7 @@ from lance_like.file.layout import (
     unpack_entries,
     unpack_header,
 )
+from lance_like.file.types import unpack_field
 from lance_like.io.ranges import gather_from
 from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges, T
 
@@ -79,14 +80,20 @@ class ColumnPages:
 
     @classmethod
     def open(cls, where: str, kind: pa.DataType, record: ColumnRecord, *, verify: bool) -> Conversation[ColumnPages]:
-        """Read the fences, and the page entries and headers too while they are small. Cost: 1 round."""
+        """Read the field and the fences, and the page entries and headers too while they are small. Cost: 1 round."""
         pages = cls(where, kind, record, verify=verify)
         end = record.entries_offset
         if record.headers_offset - record.offset <= _ENTRIES_AT_ONCE:
             end = record.headers_offset
             if record.headers_nbytes <= _HEADERS_AT_ONCE:
                 end = record.zones_offset
-        (data,) = yield [(np.array([record.offset]), np.array([end]))]
+        data, field = yield [
+            (np.array([record.offset]), np.array([end])),
+            (np.array([record.field_offset]), np.array([record.end])),
+        ]
+        stored = unpack_field(field, record, where).type
+        if not stored.equals(kind):
+            raise Corrupt(f"the file holds the type {stored}, the table says {kind}", kind="type", where=where)
         pages._set_fences(data[: record.entries_offset - record.offset])
         if end >= record.headers_offset:
             entries = data[record.entries_offset - record.offset : record.headers_offset - record.offset]

@@ -31,7 +31,7 @@ from lance_like.file.layout import (
 )
 from lance_like.file.pages import ColumnPages
 from lance_like.file.stats import Zones, unpack_zones
-from lance_like.file.types import field_from_json, metadata_from_json
+from lance_like.file.types import metadata_from_json, unpack_field
 from lance_like.typing_ import Bytes, Conversation, Int64s, Json
 
 
@@ -91,11 +91,7 @@ class FileReader:
         """The name, type, nullability and metadata of a column, as the file itself records them."""
         record = yield from self._record(column)
         data = yield from self._bytes(record.field_offset, record.end)
-        place = f"{self.where}, column {column}"
-        if sum32(data) != record.field_sum:
-            raise Corrupt("the checksum of a field does not match", kind="checksum", where=place)
-        body = parse_json(data.tobytes(), place)
-        field = field_from_json(body)
+        field = unpack_field(data, record, f"{self.where}, column {column}")
         return Column(field.name, field.type, field.nullable, field.metadata, record.parent)
 
     def schema(self) -> Conversation[pa.Schema]:

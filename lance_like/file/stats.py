@@ -99,7 +99,7 @@ class ZoneBuilder:
     def _count(self, part: pa.Array) -> None:
         zone = self._open
         zone.rows += len(part)
-        zone.null_count += part.null_count
+        zone.null_count += _count_null(part)
         if pa.types.is_floating(self.kind):
             zone.nan_count += _count_nan(part)
         if self.width and part.null_count < len(part):
@@ -155,6 +155,13 @@ def _less(a: pa.Scalar, b: pa.Scalar) -> bool:
     if pa.types.is_decimal(a.type):
         return a.as_py() < b.as_py()  # Arrow compares no decimals of negative scale
     return bool(pc.less(a, b).as_py())
+
+
+def _count_null(part: pa.Array) -> int:
+    """The rows that read as null: in a dictionary array also those whose value is."""
+    if isinstance(part, pa.DictionaryArray) and part.dictionary.null_count:
+        return part.dictionary_decode().null_count
+    return part.null_count
 
 
 def _count_nan(part: pa.Array) -> int:
@@ -267,7 +274,10 @@ def _bound_array(kind: pa.DataType, values: np.ndarray, lengths: np.ndarray, kno
         offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
         whole = pa.Array.from_buffers(pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
         bounds = pc.if_else(pa.array(known), whole, pa.scalar(None, pa.large_binary()))
-        return bounds.cast(pa.binary() if pa.types.is_fixed_size_binary(kind) else kind)
+        try:
+            return bounds.cast(pa.binary() if pa.types.is_fixed_size_binary(kind) else kind)
+        except pa.ArrowInvalid as error:
+            raise Corrupt(f"a bound of a text column is not text: {error}", kind="zones", where=where) from error
     bare = flat_array(kind, np.ascontiguousarray(values[:, : flat_width(kind)]).reshape(-1), count)
     return with_validity(bare, np.packbits(known, bitorder="little"))
 

@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from lance_like.errors import Corrupt, Unsupported
-from lance_like.typing_ import Json
+from lance_like.file.layout import ColumnRecord, parse_json, sum32
+from lance_like.typing_ import Bytes, Json
 
 MAX_DEPTH = 64
 
@@ -183,6 +184,13 @@ def _extension_to_json(data_type: pa.BaseExtensionType) -> Json:
         "data": base64.b64encode(exported.get(_EXTENSION_DATA, b"")).decode(),
         "storage": type_to_json(data_type.storage_type),
     }
+
+
+def unpack_field(data: Bytes, record: ColumnRecord, where: str) -> pa.Field:
+    """Check and read the field that a column of a file records. Raises Corrupt or Unsupported."""
+    if sum32(data) != record.field_sum:
+        raise Corrupt("the checksum of a field does not match", kind="checksum", where=where)
+    return field_from_json(parse_json(data.tobytes(), where))
 
 
 def unknown_extension(value: Json, kind: pa.DataType) -> dict[bytes, bytes]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -83,28 +84,29 @@ class _ColumnWriter:
 
     def add(self, array: pa.Array) -> None:
         self.pending.append(array)
-        self.pending_nbytes += array.nbytes
+        self.pending_nbytes += _rows_nbytes(array)
         self.pending_rows += len(array)
 
     def full_pages(self) -> list[pa.Array]:
         """Take out the pending rows that fill whole pages; the rest stays."""
         if self.pending_nbytes < PAGE_NBYTES and self.pending_rows < PAGE_ROWS:
             return []
-        pieces = cut_pages(self._take_pending())
+        pieces = self.rest()
         last = pieces[-1]
-        if last.nbytes < PAGE_NBYTES // 2 and len(last) < PAGE_ROWS // 2:
+        if _rows_nbytes(last) < PAGE_NBYTES // 2 and len(last) < PAGE_ROWS // 2:
             # A copy: the slice would hold on to the whole input.
             self.add(pa.concat_arrays([pieces.pop()]))
         return pieces
 
     def rest(self) -> list[pa.Array]:
         """Take out all pending rows as pages."""
-        return cut_pages(self._take_pending()) if self.pending_rows else []
-
-    def _take_pending(self) -> pa.Array:
-        whole = self.pending[0] if len(self.pending) == 1 else pa.concat_arrays(self.pending)
+        arrays = [array for array in self.pending if len(array)]
         self.pending, self.pending_nbytes, self.pending_rows = [], 0, 0
-        return whole
+        if len(arrays) > 1:
+            # Dictionaries that together have more values than the index type can number stay apart.
+            with suppress(pa.ArrowInvalid):
+                arrays = [pa.concat_arrays(arrays)]
+        return [page for array in arrays for page in cut_pages(array)]
 
 
 def cut_pages(array: pa.Array) -> list[pa.Array]:
@@ -120,10 +122,18 @@ def cut_pages(array: pa.Array) -> list[pa.Array]:
         return [array.slice(start, rows) for start in range(0, n, rows)]
     if is_variable(array.type):
         return _cut_by_offsets(array)
-    if n > 1 and (array.nbytes > PAGE_NBYTES * 3 // 2 or n > PAGE_ROWS):
+    if n > 1 and (_rows_nbytes(array) > PAGE_NBYTES * 3 // 2 or n > PAGE_ROWS):
         half = n // 2
         return cut_pages(array.slice(0, half)) + cut_pages(array.slice(half))
     return [array]
+
+
+def _rows_nbytes(array: pa.Array) -> int:
+    """The bytes of an array that cutting it divides: a dictionary stays whole in every page."""
+    inner = array
+    while pa.types.is_nested(inner.type) and hasattr(inner, "values"):
+        inner = inner.values
+    return array.nbytes - (inner.dictionary.nbytes if pa.types.is_dictionary(inner.type) else 0)
 
 
 def _cut_by_offsets(array: pa.Array) -> list[pa.Array]:

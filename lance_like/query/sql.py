@@ -42,6 +42,8 @@ _FILTER_HEAD = "SELECT 1 FROM t WHERE "
 _EXPRESSION_HEAD = "SELECT "
 _IMPLIED = 2**64 - 1  # query_location of a node that the text does not hold
 
+_OWN_SCHEMA = ("", "main")  # of a function of DuckDB itself: its connection makes no other
+
 _COMPARISONS = {
     "COMPARE_EQUAL": "=",
     "COMPARE_NOTEQUAL": "<>",
@@ -313,8 +315,8 @@ def _alike(values: list[pa.Scalar]) -> bool:
 
 
 def _function(node: Node) -> Expr | None:
-    name, arguments = node["function_name"], [argument["expression"] for argument in node["arguments"]]
-    if node["schema"] or name not in _LIKES | _ESCAPED_LIKES:
+    name, arguments = node["function_name"], _arguments(node)
+    if node["schema"] not in _OWN_SCHEMA or name not in _LIKES | _ESCAPED_LIKES:
         return None
     negated, case_insensitive = (_LIKES | _ESCAPED_LIKES)[name]
     path, *texts = _column(arguments[0]), *map(_constant, arguments[1:])
@@ -341,10 +343,9 @@ def _column(node: Node) -> Path | None:
 
 def _constant(node: Node) -> pa.Scalar | None:
     """Read a literal: as written, or a typed one such as DATE '2020-01-01', which DuckDB itself evaluates."""
-    if node.get("class") == "CONSTANT":
-        return _written(node.get("literal") or {})
-    if not _foldable(node):
-        return None
+    written = _written(node) if node.get("class") == "CONSTANT" else None
+    if written is not None or not _foldable(node):
+        return written
     try:
         batch = pa.RecordBatch.from_pydict({"row": pa.nulls(1, pa.int8())})
         value = engine_duckdb.evaluate({"value": _sql(node)}, batch).column(0)[0]
@@ -360,20 +361,54 @@ def _foldable(node: Node) -> bool:
     if node.get("class") == "CONSTANT":
         return True
     if node.get("class") == "FUNCTION":
-        arguments = [argument["expression"] for argument in node["arguments"]]
-        known = node["function_name"] in _FOLDED_FUNCTIONS and not node["schema"]
-        return known and all(map(_foldable, arguments))
+        known = node["function_name"] in _FOLDED_FUNCTIONS and node["schema"] in _OWN_SCHEMA
+        return known and all(map(_foldable, _arguments(node)))
     if node.get("class") != "CAST" or node.get("try_cast"):
         return False
-    name, child = str(node["type_expr"].get("type_name", "")).upper(), node["child"]
-    literal = child.get("literal") or {}
-    if literal.get("kind") == "STRING" and name.startswith(("DATE", "TIME")) and not literal["text"][:1].isdigit():
+    name, child = _type_name(node), node["child"]
+    kind, text = _literal(child) if child.get("class") == "CONSTANT" else ("", "")
+    if kind == "STRING" and name.startswith(("DATE", "TIME")) and not text[:1].isdigit():
         return False  # it may be a word such as 'today'
     return name in _FOLDED_CASTS and _foldable(child)
 
 
-def _written(literal: Mapping[str, str]) -> pa.Scalar | None:
-    kind, text = literal.get("kind"), literal.get("text", "")
+def _literal(constant: Node) -> tuple[str, str]:
+    """Name the kind of a literal and its text, as DuckDB 2 does: DuckDB 1 writes a typed value instead."""
+    if "literal" in constant:
+        return constant["literal"]["kind"], constant["literal"]["text"]
+    type_, value = constant["value"]["type"], constant["value"].get("value")
+    if isinstance(value, dict):  # two 64-bit words
+        value = (value["upper"] << 64) + value["lower"]
+    match type_["id"]:
+        case "INTEGER" | "BIGINT" | "HUGEINT" | "UHUGEINT":
+            return "INTEGER", str(value)
+        case "DECIMAL":
+            return "NUMERIC", format(Decimal(f"{value}e-{type_['type_info']['scale']}"), "f")
+        case "DOUBLE":
+            return "NUMERIC", format(value, ".16e")
+        case "VARCHAR":
+            return "STRING", value
+        case "BOOLEAN":
+            return "BOOLEAN", str(value)
+        case "NULL":
+            return "NULL_LITERAL", ""
+        case other:
+            return other, ""
+
+
+def _arguments(function: Node) -> list[Node]:
+    """Answer the arguments of a call, of DuckDB 2 or DuckDB 1."""
+    named = function.get("arguments")
+    return function["children"] if named is None else [argument["expression"] for argument in named]
+
+
+def _type_name(cast: Node) -> str:
+    """Name the type of a cast, of DuckDB 2 or DuckDB 1."""
+    return str(cast["type_expr"]["type_name"] if "type_expr" in cast else cast["cast_type"]["id"]).upper()
+
+
+def _written(constant: Node) -> pa.Scalar | None:
+    kind, text = _literal(constant)
     try:
         if kind == "INTEGER":
             number = int(text)

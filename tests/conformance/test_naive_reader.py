@@ -1,8 +1,10 @@
 """The naive reader against every vector of format_spec/vectors and every worked example of the spec."""
 
+import ast
 import json
 import re
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,18 @@ def zones_of(column) -> dict:
 
     entries = [[z.nulls, z.nans, bound(z.minimum), bound(z.maximum), z.flags] for z in column.zones]
     return {"zone_rows": column.zone_rows, "width": column.zone_width, "entries": entries}
+
+
+def test_the_naive_reader_imports_nothing_that_could_know_the_answer():
+    imported = set()
+    for path in Path(__file__).parent.glob("naive_*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module.split(".")[0])
+    others = {name for name in imported if name not in sys.stdlib_module_names and not name.startswith("naive_")}
+    assert others == {"xxhash", "zstandard"}
 
 
 def test_there_are_vectors():

@@ -84,6 +84,8 @@ def make_array(kind: pa.DataType, rows: int, shape: Shape, rng: np.random.Genera
         indices = pa.array(rng.integers(0, 7, rows), kind.index_type, mask=mask)
         return pa.DictionaryArray.from_arrays(indices, values, ordered=kind.ordered)
     if t.is_struct(kind):
+        if kind.num_fields == 0:
+            return pa.Array.from_buffers(kind, rows, [_bitmap(mask)])
         children = [make_array(field.type, rows, _inside(field, shape), rng) for field in kind]
         return pa.StructArray.from_arrays(children, fields=list(kind), mask=_arrow(mask))
     if t.is_fixed_size_list(kind):

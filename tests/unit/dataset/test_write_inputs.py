@@ -40,7 +40,8 @@ INPUTS = {
     "list of tables": lambda: [TABLE.slice(0, 1), TABLE.slice(1)],
     "dict of lists": lambda: {"a": [1, 2, 3], "b": ["x", None, "z"]},
     "dict of arrays": lambda: {"a": np.arange(1, 4), "b": pa.array(["x", None, "z"])},
-    "list of dicts": lambda: [{"a": 1, "b": "x"}, {"a": 2}, {"b": "z", "a": 3}],
+    "list of dicts": lambda: [{"a": 1, "b": "x"}, {"a": 2, "b": None}, {"b": "z", "a": 3}],
+    "list of dicts, not all with all": lambda: [{"a": 1, "b": "x"}, {"a": 2}, {"b": "z", "a": 3}],
     "stream export": StreamOnly,
     "dataset of pyarrow": lambda: pads.dataset(TABLE),
     "scanner of pyarrow": lambda: pads.dataset(TABLE).scanner(),
@@ -95,8 +96,17 @@ def test_unknown_kinds_of_data_are_refused_with_the_known_ones(uri):
 
 @pytest.mark.parametrize(
     "data",
-    [{"a": [1, 2], "b": [1]}, {"a": [1, "x"]}, [{"a": 1}, {"a": "x"}], [{"a": 1}, 5], {"a": np.zeros((2, 2))}],
-    ids=["ragged", "mixed", "mixed rows", "not only dicts", "two dimensions"],
+    [
+        {"a": [1, 2], "b": [1]},
+        {"a": [1, "x"]},
+        {"a": np.zeros((2, 2))},
+        [{"a": 1}, {"a": "x"}],
+        [{"a": 1}, 5],
+        [{"a": 1}, "xy"],
+        [{}, {}],
+        [{1: 2}],
+    ],
+    ids=["ragged", "mixed", "two dimensions", "mixed rows", "a number", "a text", "no columns", "a number as name"],
 )
 def test_python_values_that_make_no_table_are_refused(data, uri):
     with pytest.raises(InvalidInput, match="does not make a table"):
@@ -107,6 +117,11 @@ def test_an_empty_iterable_needs_a_schema(uri):
     with pytest.raises(InvalidInput, match="pass schema="):
         lance_like.write_dataset([], uri)
     assert_same(lance_like.write_dataset([], uri, schema=SCHEMA).to_table(), SCHEMA.empty_table())
+
+
+def test_a_key_that_only_later_rows_have_is_a_column_too(uri):
+    ds = lance_like.write_dataset([{"a": 1}, {"b": 2}], uri)
+    assert ds.to_table().to_pylist() == [{"a": 1, "b": None}, {"a": None, "b": 2}]
 
 
 def test_batches_of_another_schema_than_the_first_are_refused(uri):
@@ -154,8 +169,6 @@ def test_a_schema_gives_types_order_and_nullability(uri):
 @pytest.mark.parametrize("kind", ["table", "generator of batches", "dict of lists", "list of dicts", "reader"])
 def test_columns_that_the_data_lacks_are_null(kind, uri):
     wanted = pa.schema([*SCHEMA, pa.field("more", pa.list_(pa.int8()))])
-    if kind == "dict of lists":
-        pytest.skip("pyarrow.table itself refuses it")
     ds = lance_like.write_dataset(INPUTS[kind](), uri, schema=wanted)
     assert ds.schema == wanted
     assert ds.to_table()["more"].to_pylist() == [None] * 3
@@ -180,9 +193,10 @@ def test_data_that_does_not_fit_the_schema_is_refused_with_the_column(uri):
             lance_like.write_dataset(pa.table(data), uri, schema=pa.schema([("a", wanted)]))
 
 
-def test_columns_that_the_schema_lacks_are_refused(uri):
+@pytest.mark.parametrize("kind", INPUTS)
+def test_columns_that_the_schema_lacks_are_refused(kind, uri):
     with pytest.raises(InvalidInput, match="'b'"):
-        lance_like.write_dataset(TABLE, uri, schema=pa.schema([("a", pa.int64())]))
+        lance_like.write_dataset(INPUTS[kind](), uri, schema=pa.schema([("a", pa.int64())]))
 
 
 def test_a_schema_of_another_kind_is_refused(uri):
