@@ -105,9 +105,9 @@ def _without_validity(array: pa.Array) -> pa.Array:
     if isinstance(array, pa.ExtensionArray):
         return pa.ExtensionArray.from_storage(array.type, _without_validity(array.storage))
     if isinstance(array, pa.DictionaryArray):
-        return pa.DictionaryArray.from_arrays(
-            _without_validity(array.indices), array.dictionary, ordered=array.type.ordered
-        )
+        # Rows below null parents only: their codes need some value to point at.
+        values = array.dictionary if len(array.dictionary) else pa.nulls(1, array.type.value_type)
+        return pa.DictionaryArray.from_arrays(_without_validity(array.indices), values, ordered=array.type.ordered)
     children = child_arrays(array)
     own = array.buffers()[1 : array.type.num_buffers]
     return pa.Array.from_buffers(

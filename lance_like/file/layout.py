@@ -18,7 +18,7 @@ import numpy as np
 import xxhash
 
 from lance_like.errors import Corrupt, Unsupported
-from lance_like.typing_ import Bytes, Json
+from lance_like.typing_ import Bytes, Int64s, Json
 from lance_like.version import FORMAT_VERSION
 
 MAGIC = b"LNLK"
@@ -290,6 +290,13 @@ def unpack_header(data: bytes, num_blocks: int, where: str) -> tuple[bytes, np.n
 
 def block_sums(page: Bytes, block_log2: int) -> np.ndarray:
     """uint32 checksums of the blocks of a page; the last block may be short."""
-    view, size = memoryview(page), 1 << block_log2
-    digest = xxhash.xxh3_64_intdigest
-    return np.array([digest(view[start : start + size]) & 0xFFFFFFFF for start in range(0, len(view), size)], "<u4")
+    starts = np.arange(0, len(page), 1 << block_log2)
+    return sums_at(page, starts, np.minimum(1 << block_log2, len(page) - starts))
+
+
+def sums_at(data: Bytes, starts: Int64s, lengths: Int64s) -> np.ndarray:
+    """uint32 checksums of pieces of data."""
+    view, digest = memoryview(data), xxhash.xxh3_64_intdigest
+    ends = starts + lengths
+    sums = [digest(view[start:end]) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+    return np.array(sums, np.uint64).astype("<u4")

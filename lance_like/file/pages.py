@@ -23,6 +23,7 @@ from lance_like.file.layout import (
     parse_json,
     sum32,
     sum64,
+    sums_at,
     unpack_entries,
     unpack_header,
 )
@@ -247,22 +248,19 @@ class ColumnPages:
         return starts, ends
 
     def _verify_blocks(self, blocks: Int64s, data: Bytes, places: Int64s, lengths: Int64s) -> None:
-        view = memoryview(data)
+        """Check those of the blocks that are new, and remember them. They lie at `places` of data."""
         new = np.flatnonzero(~self._verified[blocks])
-        sums = self._sums[blocks[new]].tolist()
-        for start, length, expected, index in zip(
-            places[new].tolist(), lengths[new].tolist(), sums, new.tolist(), strict=True
-        ):
-            if sum32(view[start : start + length]) != expected:
-                block = int(blocks[index])
-                page = int(self._page_of_block[block])
-                (at,), _ = self._block_ranges(np.array([block]))
-                raise Corrupt(
-                    f"page {page}: the checksum of the block of {length:,} bytes does not match",
-                    kind="checksum",
-                    where=f"{self.where}, byte {at:,}",
-                    hint="the file is damaged; restore it from a copy",
-                )
+        found = sums_at(data, places[new], lengths[new])
+        wrong = np.flatnonzero(found != self._sums[blocks[new]])
+        if len(wrong):
+            block = blocks[new[wrong[:1]]]
+            (at,), (end,) = self._block_ranges(block)
+            raise Corrupt(
+                f"page {self._page_of_block[block[0]]}: the checksum of the block of {end - at:,} bytes does not match",
+                kind="checksum",
+                where=f"{self.where}, byte {at:,}",
+                hint="the file is damaged; restore it from a copy",
+            )
         with self._lock:
             self._unverified -= int(np.count_nonzero(~self._verified[blocks[new]]))
             self._verified[blocks[new]] = True

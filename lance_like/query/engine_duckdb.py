@@ -41,7 +41,7 @@ _of_parents: list[Any] = []
 def serialize(query: str) -> dict[str, Any]:
     """Parse a SELECT to DuckDB's JSON tree.
 
-    Returns DuckDB's answer: the tree, or {"error": true, "error_message", "position" (in UTF-8 bytes) ...}.
+    Returns DuckDB's answer: the tree, or {"error": true, "error_message", "position" ...}.
     Raises InvalidInput for text that cannot be handed over at all.
     """
     answer = _scalar("SELECT json_serialize_sql(?)", query)
@@ -139,6 +139,7 @@ def _fetch(query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
 
 def _scalar(query: str, argument: str) -> str:
     try:
+        argument.encode()  # DuckDB 1 has no error of its own for half of a surrogate pair
         return _fetch(query, [argument])[0][0]
     except (_duckdb().Error, UnicodeEncodeError) as error:
         raise InvalidInput(f"DuckDB cannot parse this: {_first_part(error)}", kind="filter") from error

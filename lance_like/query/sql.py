@@ -153,7 +153,7 @@ def _tree(head: str, text: str, what: str) -> dict[str, Any]:
     message = str(tree.get("error_message", ""))
     if "SELECT statements" in message or not tree.get("error"):
         raise _goes_on(text, what)
-    place = _caret(text, tree.get("position"), len(head))
+    place = _caret(text, tree, len(head))
     raise InvalidInput(f"cannot parse the {what}: {message}{place}", kind="filter")
 
 
@@ -173,12 +173,14 @@ def _goes_on(text: str, what: str) -> InvalidInput:
     )
 
 
-def _caret(text: str, position: Any, head: int) -> str:
-    """Show the line of an error with a caret below its place. position: UTF-8 bytes into the query."""
+def _caret(text: str, error: Mapping[str, Any], head: int) -> str:
+    """Show the line of an error with a caret below its place."""
     try:
-        before = text.encode()[: max(int(position) - head, 0)].decode(errors="ignore")
-    except (TypeError, ValueError):
+        place = max(int(error["position"]) - head, 0)
+    except (KeyError, TypeError, ValueError):
         return f"\n  {_cut(text)}"
+    # UTF-8 bytes from the start of the query, but characters in DuckDB 1, which gives no "location"
+    before = text.encode()[:place].decode(errors="ignore") if "location" in error else text[:place]
     start = before.rfind("\n") + 1
     line = text[start:].partition("\n")[0]
     column = len(before) - start
@@ -455,9 +457,21 @@ def _references(node: Node) -> tuple[frozenset[Path], frozenset[Path]]:
 
 def _sql(node: Node) -> str:
     """Write a node back as SQL, by DuckDB."""
+    _keep_types(node)
     tree = engine_duckdb.serialize("SELECT 1")
     tree["statements"][0]["node"]["select_list"] = [node]
     return engine_duckdb.deserialize(tree).removeprefix("SELECT ")
+
+
+def _keep_types(node: Node) -> None:
+    """Turn literals that DuckDB 1 writes back as another type into casts, in place: it writes the double 1e0 as 1.0."""
+    for this in _nodes(node):
+        type_ = this["value"]["type"] if this.get("class") == "CONSTANT" and "value" in this else {}
+        if type_.get("id") in ("DOUBLE", "DECIMAL"):
+            text = {"type": {"id": "VARCHAR", "type_info": None}, "is_null": False, "value": _literal(this)[1]}
+            cast = {"class": "CAST", "type": "OPERATOR_CAST", "cast_type": type_, "try_cast": False}
+            this.update(cast, child=dict(this, value=text, alias=""))
+            del this["value"]
 
 
 __all__ = ["Computed", "columns_read", "parse", "parse_expressions"]

@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import pyarrow as pa
 import pytest
-from arrow_values import FLAT, NESTED, STYLES, TYPES, VARIABLE, Shape, arrays, make_array, same_table
+from arrow_values import FLAT, NESTED, STYLES, TYPES, VARIABLE, Shape, arrays, make_array, same, same_table
 from file_cases import KEY, opened, picked, random_rows, rows_of, small_pages, span_of, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -147,7 +147,7 @@ def test_pages_are_cut_without_losing_a_row(kind: pa.DataType, data: st.DataObje
         assert all(1 <= len(page) <= 50 for page in pages) or len(array) == 0
         # Cells are cut by their bytes, to which 50 offsets come.
         assert all(len(page) == 1 or page.nbytes <= 200 * 3 // 2 + 8 * 51 for page in pages)
-        assert pa.concat_arrays([array.slice(0, 0), *pages]).equals(array) or not array.equals(array)
+        assert same(pa.concat_arrays([array.slice(0, 0), *pages]), array)
 
 
 def test_a_dictionary_is_not_what_a_page_is_cut_by() -> None:
@@ -187,7 +187,7 @@ def test_wide_cells_have_pages_of_their_own() -> None:
         store, _ = write(pa.table({"c": pa.array(cells, pa.binary())}))
         reader = opened(store)
         pages = drive(store, KEY, reader.pages(0, pa.binary()))
-    assert pages.fences.tolist() == [0, 1, 2, 3, 4, 7, 8] or len(pages.fences) > 4
+    assert pages.fences.tolist() == [0, 1, 2, 3, 4, 7, 8]
     assert rows_of(store, reader, pa.schema([("c", pa.binary())]), np.arange(8))["c"].to_pylist() == cells
 
 
