@@ -105,10 +105,10 @@ class _Computed:
             raise InvalidInput(f"the function gave {len(made):,} rows for a batch of {len(batch):,}")
         if not made.schema.equals(self._schema):
             try:
-                made = made.cast(self._schema)
-            except (pa.ArrowException, ValueError) as error:
+                [made] = as_stream(made, self._schema).batches
+            except InvalidInput as error:
                 raise InvalidInput(
-                    f"the function gave columns {made.schema}, and {self._schema} for an empty batch: {error}",
+                    f"the function gave columns {made.schema}, and {self._schema} for an empty batch: {error.message}",
                     hint="give the same columns and types for every batch, or pass reader_schema=",
                 ) from error
         return check_nulls(made)

@@ -64,11 +64,27 @@ def sum64(data: bytes | memoryview | Bytes) -> int:
 
 
 def parse_json(data: bytes, where: str) -> Json:
-    """json.loads, with our error. Raises Corrupt."""
+    """Bytes of UTF-8 JSON as Python values; the only way in for all metadata (format_spec/README.md, "Words").
+
+    Raises Corrupt, also for NaN, Infinity, and a member that stands twice in one object.
+    """
     try:
-        return json.loads(data.decode())
+        return json.loads(data.decode(), parse_constant=_refuse_constant, object_pairs_hook=_members)
     except (ValueError, RecursionError) as error:
         raise Corrupt(f"metadata is not JSON: {error}", kind="json", where=where) from error
+
+
+def _members(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the member {twice!r} stands twice in one object")
+    return found
+
+
+def _refuse_constant(name: str) -> Json:
+    raise ValueError(f"{name} is not a number of JSON")
 
 
 def pack_head() -> bytes:

@@ -194,6 +194,8 @@ def _condition(node: _Node) -> Expr:
             nan = Compare("=", path, pa.scalar(float("nan")))
             nan_too = options is not None and options["nan_is_null"].as_py()
             return any_of([IsNull(path), nan]) if nan_too else IsNull(path)
+        case _Call("is_nan", (_Field(path),)):
+            return Compare("=", path, pa.scalar(float("nan")))
         case _Call("is_in", (_Field(path),), options) if options is not None:
             return _is_in(path, options)
         case _Call("if_else", (_Call("is_valid", (_Field(path),)), then, _Value(other))):

@@ -18,7 +18,6 @@ from lance_like.file.pages import ColumnPages
 from lance_like.file.reader import FileReader
 from lance_like.file.stats import Zones
 from lance_like.file.writer import PAGE_NBYTES
-from lance_like.io.fetch import drive_all
 from lance_like.query.evaluate import select
 from lance_like.query.expr import Expr, Path, paths
 from lance_like.query.plan import ALL, NONE, Span, field_of, judge_fragments, judge_spans, null_zones
@@ -115,8 +114,7 @@ def _spans(session: Session, manifest: Manifest, fragment: Fragment, condition: 
         else:
             located.append((path, named.type, *place))
     readers = session.open([file for _, _, file, _ in located])
-    zones = drive_all(
-        session.store,
+    zones = session.drive(
         [
             (file.path, reader.zones(column, kind))
             for reader, (_, kind, file, column) in zip(readers, located, strict=True)
@@ -267,7 +265,7 @@ class _FragmentScan:
             column = self._columns.get(field_id)
             if column is not None and (ask := column.ask(start, end)) is not None:
                 asking.append((column, ask))
-        answers = drive_all(self._session.store, [(column.path, ask) for column, ask in asking])
+        answers = self._session.drive([(column.path, ask) for column, ask in asking])
         for (column, _), arrays in zip(asking, answers, strict=True):
             column.accept(arrays)
         return {
@@ -288,8 +286,7 @@ class _FragmentScan:
             if (place := self._fragment.locate(field_id)) is not None
         ]
         readers = self._session.open([file for _, _, file, _ in located])
-        pages = drive_all(
-            self._session.store,
+        pages = self._session.drive(
             [
                 (file.path, reader.pages(number, kind))
                 for reader, (_, kind, file, number) in zip(readers, located, strict=True)

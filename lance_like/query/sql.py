@@ -387,7 +387,8 @@ def _literal(constant: Node) -> tuple[str, str]:
         case "DECIMAL":
             return "NUMERIC", format(Decimal(f"{value}e-{type_['type_info']['scale']}"), "f")
         case "DOUBLE":
-            return "NUMERIC", format(value, ".16e")
+            text = repr(value)
+            return "NUMERIC", text if "e" in text else text + "e0"
         case "VARCHAR":
             return "STRING", value
         case "BOOLEAN":

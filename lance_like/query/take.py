@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from lance_like.encodings.physical import joined
 from lance_like.errors import NotFound, OutOfRange
-from lance_like.io.fetch import drive_all
 from lance_like.query.projection import Projection, as_batch
 from lance_like.query.session import Session
 from lance_like.table.fragment import Fragment
@@ -106,8 +105,7 @@ def read_rows(
             else:
                 located.append((number, field_id, kind, rows, *place))
     readers = session.open([file for *_, file, _ in located])
-    arrays = drive_all(
-        session.store,
+    arrays = session.drive(
         [
             (file.path, reader.read_rows(column, kind, rows))
             for reader, (_, _, kind, rows, file, column) in zip(readers, located, strict=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from lance_like._lazy import cached
 from lance_like.errors import Corrupt, NotFound, Unsupported
+from lance_like.file.layout import parse_json
 from lance_like.table import shape
 from lance_like.table.envelope import pack_envelope, unpack_envelope
 from lance_like.table.fragment import (
@@ -144,8 +145,8 @@ class Manifest:
 
     @cached
     def row_id_map(self) -> RowIdMap:
-        """From row ids to addresses; made on first use from ranges only. Raises Corrupt if an id is used twice."""
-        return RowIdMap.of(self.fragments)
+        """From row ids to addresses, made from ranges only. Raises Corrupt if an id is used twice."""
+        return RowIdMap.of(self.fragments, where=f"version {self.version}")
 
     @cached
     def _fragment_by_id(self) -> dict[int, Fragment]:
@@ -241,7 +242,7 @@ def decode_head(data: bytes, where: str, *, version: int) -> tuple[int, Transact
 
 
 def _checked_body(data: bytes, where: str, version: int) -> dict[str, Json]:
-    body = shape.mapping(shape.parse(unpack_envelope(MAGIC, data, where), where), where)
+    body = shape.mapping(parse_json(unpack_envelope(MAGIC, data, where), where), where)
     shape.integer(body, "version", where, low=version, high=version)
     unknown = shape.integer(body, "reader_features", where) & ~READER_FEATURES
     if unknown:
@@ -273,7 +274,7 @@ def encode_transaction(transaction: Transaction) -> bytes:
 
 def decode_transaction(data: bytes, where: str, *, version: int) -> Transaction:
     """The inverse of `encode_transaction`. Raises Corrupt."""
-    value = shape.parse(unpack_envelope(TRANSACTION_MAGIC, data, where), where)
+    value = parse_json(unpack_envelope(TRANSACTION_MAGIC, data, where), where)
     return transaction_from_json(value, where, version)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lance_like._lazy import cached
+from lance_like.file.layout import parse_json
 from lance_like.table import shape
 from lance_like.table.envelope import pack_envelope, unpack_envelope
 from lance_like.table.fragment import (
@@ -189,7 +190,7 @@ def encode_part(part: Part) -> bytes:
 
 def decode_part(data: bytes, where: str, *, level: int) -> tuple[Fragment, ...] | tuple[PartEntry, ...]:
     """The fragments of a leaf (level 0) or the entries of a node. Raises Corrupt or Unsupported."""
-    body = shape.mapping(shape.parse(unpack_envelope(MAGIC, data, where), where), where)
+    body = shape.mapping(parse_json(unpack_envelope(MAGIC, data, where), where), where)
     shape.integer(body, "level", where, low=level, high=level)
     if level == 0:
         found = shape.each(body, "fragments", where, fragment_from_json)

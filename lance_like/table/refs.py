@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import xxhash
 
 from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, NotFound
+from lance_like.file.layout import parse_json
 from lance_like.io.store import Store, read_all
 from lance_like.table import shape
 from lance_like.table.envelope import pack_envelope, unpack_envelope
@@ -86,7 +87,7 @@ class Tags:
             data = read_all(self._store, key)
         except NotFound as error:
             raise self._missing(name) from error
-        body = shape.mapping(shape.parse(unpack_envelope(MAGIC, data, key), key), key)
+        body = shape.mapping(parse_json(unpack_envelope(MAGIC, data, key), key), key)
         if shape.text(body, "name", key) != name:
             shape.refuse(body["name"], f"the tag {name!r}", key)
         return Tag(

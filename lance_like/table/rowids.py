@@ -26,7 +26,7 @@ class RowIdMap:
     first_addresses: Int64s
 
     @staticmethod
-    def of(fragments: Sequence[Fragment]) -> RowIdMap:
+    def of(fragments: Sequence[Fragment], *, where: str = "") -> RowIdMap:
         """The map of some fragments. Raises Corrupt if two rows have one id. Cost: O(ranges), not rows."""
         counts = np.array([len(fragment.row_ids) for fragment in fragments], np.int64)
         ranges = [span for fragment in fragments for span in fragment.row_ids]
@@ -41,7 +41,7 @@ class RowIdMap:
         starts, ends = spans[order, 0], spans[order, 1]
         if (ends[:-1] > starts[1:]).any():
             place = int(np.flatnonzero(ends[:-1] > starts[1:])[0])
-            raise Corrupt(f"the row id {starts[place + 1]} is used twice", kind="row-ids")
+            raise Corrupt(f"the row id {starts[place + 1]} is used twice", kind="row-ids", where=where)
         return RowIdMap(starts, ends, addresses[order])
 
     def addresses(self, row_ids: Int64s) -> Int64s:

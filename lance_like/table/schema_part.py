@@ -18,6 +18,7 @@ import pyarrow as pa
 import xxhash
 
 from lance_like.errors import Corrupt, InvalidInput, LanceLikeError, Unsupported
+from lance_like.file.layout import parse_json
 from lance_like.file.types import field_from_json, field_to_json, metadata_from_json, metadata_to_json
 from lance_like.table import shape
 from lance_like.table.envelope import pack_envelope, unpack_envelope
@@ -76,13 +77,13 @@ def decode_schema(data: bytes, where: str) -> Schema:
         raise Corrupt("the checksum of the head does not match", kind="checksum", where=where)
     records = np.frombuffer(body, _RECORD, count, _HEAD.size)
     fields_start = start + metadata_nbytes
-    values = shape.parse(body[fields_start:], where)
+    values = parse_json(body[fields_start:], where)
     if type(values) is not list or len(values) != count:
         shape.refuse(values, f"an array of {count:,} fields", where)
     _check_offsets(records, fields_start, len(body), where)
     try:
         fields = _fields(records, values, where)
-        return Schema(fields, metadata_from_json(shape.parse(metadata, where)))
+        return Schema(fields, metadata_from_json(parse_json(metadata, where)))
     except LanceLikeError as error:
         # The types know what is wrong, not where.
         if isinstance(error, (Corrupt, Unsupported)) and not error.where:

@@ -1,4 +1,4 @@
-"""Checks of decoded JSON: each takes a member out of an object or raises Corrupt with the place.
+"""Checks of decoded JSON (file/layout.py parses it): each takes a member out of an object or raises Corrupt with the place.
 
 Whatever the bytes say, the rest of the table layer meets only integers in range, clean text and plain paths.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 from lance_like.errors import Corrupt, InvalidInput
 from lance_like.typing_ import Json
@@ -17,14 +17,6 @@ T = TypeVar("T")
 # 2**53: every integer below it is exact in a JavaScript number too.
 MAX_INTEGER = 2**53 - 1
 _PATH_LIMIT = 1024
-
-
-def parse(data: bytes, where: str) -> Json:
-    """Bytes of UTF-8 JSON as Python values. Raises Corrupt."""
-    try:
-        return json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise Corrupt(f"the body is not JSON: {error}", kind="json", where=where) from error
 
 
 def dump(value: Json) -> bytes:
@@ -141,7 +133,3 @@ def path(value: Json, where: str) -> str:
     if any(part in ("", ".", "..") for part in known.split("/")):
         refuse(known, "a relative path of plain parts", where)
     return known
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number of JSON")

@@ -72,7 +72,8 @@ PUSHED = """
     i = 4 | i <> 4 | i < 4 | i <= 4 | i > 4 | i >= 4 | 4 > i | i in (1, 4, 9) | i not in (1, 4) |
     i between 2 and 4 | i not between 2 and 4 | i is null | i is not null | i = 1 or i = 5 |
     i = 1 or t = 'a' | i = 1 and t = 'a' | not (i = 1) | i = 1 or i is null | u = 18446744073709551615 |
-    u > 2 | f < 1 | f <= 0 | f > 0.5 | f >= 'nan'::double | f = 'nan'::double | f between 0 and 1 |
+    u > 2 | f < 1 | f <= 0 | f > 0.5 | f >= 'nan'::double | f = 'nan'::double | f < 'nan'::double |
+    f <= 'nan'::double | f > 'nan'::double | f <> 'nan'::double | f in ('nan'::double, 0) | f between 0 and 1 |
     f <> 0 | f in (0, 0.5) | t = 'a' | t > 'a' | t <> '' | t in ('a', 'it''s') | t not in ('a') |
     t like 'a%' | t is null | d = date '1995-05-05' | year(d) = 1995 |
     d >= date '1995-01-01' and d < date '1996-01-01' | d in (date '1995-05-05') |
@@ -87,10 +88,13 @@ PUSHED = """
 
 @pytest.mark.parametrize("condition", PUSHED)
 def test_duckdb_over_a_dataset_answers_as_over_a_table(condition: str) -> None:
+    if duckdb.__version__ < "2" and condition.strip() == "f <= 'nan'::double":
+        pytest.skip("DuckDB 1 pushes down TRUE, which keeps the nulls")
     con = duckdb.connect(config={"threads": 1})
     con.execute("SET TimeZone = 'UTC'")
     dataset = Recording()
-    con.register("plain", pa.Table.from_batches([BATCH]))
+    con.register("arrow", pa.Table.from_batches([BATCH]))
+    con.execute("CREATE TABLE plain AS FROM arrow")  # with no filter pushed into pyarrow, which has its own NaN
     con.register("ours", dataset)
     query = f"SELECT i, t, u FROM {{}} WHERE {condition.strip()}"
     assert con.sql(query.format("ours")).fetchall() == con.sql(query.format("plain")).fetchall()
@@ -138,6 +142,8 @@ def test_known_expressions_become_nodes(expression: pc.Expression, expected: exp
         pc.field("k") == "x",
         pc.field("t") == pc.field("k"),
         pc.field("f").is_null(nan_is_null=True),
+        pc.is_nan(pc.field("f")),
+        ~pc.is_nan(pc.field("f")),
         pc.if_else(pc.field("b"), pc.field("i") > 1, pc.field("i") < 4),
         pc.field(0) == 4,
         pc.field("i") == pa.scalar(None, pa.int32()),

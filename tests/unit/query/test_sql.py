@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import decimal
 
+import duckdb
 import pyarrow as pa
 import pytest
 
 from lance_like.errors import InvalidInput, NotFound
-from lance_like.query import sql
+from lance_like.query import engine_duckdb, sql
 from lance_like.query.expr import And, BoolColumn, Compare, In, IsNull, Like, Literal, Not, Opaque, Or
 
 A, B, ONE, TWO = ("a",), ("b",), pa.scalar(1), pa.scalar(2)
@@ -26,7 +27,7 @@ A, B, ONE, TWO = ("a",), ("b",), pa.scalar(1), pa.scalar(2)
         ("a = 1e1", Compare("=", A, pa.scalar(10.0))),
         ("a = 18446744073709551615", Compare("=", A, pa.scalar(2**64 - 1, pa.uint64()))),
         ("a = 'it''s'", Compare("=", A, pa.scalar("it's"))),
-        ("a = x'00ff'", Compare("=", A, pa.scalar(b"\x00\xff"))),
+        ("a = '\\x00\\xff'::blob", Compare("=", A, pa.scalar(b"\x00\xff"))),
         ("a = null", Compare("=", A, pa.scalar(None))),
         ("a = date '1970-01-02'", Compare("=", A, pa.scalar(1, pa.int32()).cast(pa.date32()))),
         ("a = '1970-01-02'::date", Compare("=", A, pa.scalar(1, pa.int32()).cast(pa.date32()))),
@@ -75,10 +76,10 @@ def test_known_forms_become_nodes(text: str, expected: object) -> None:
         ("lower(a) = 'x'", "(lower(a) = 'x')", {A}),
         ("a in (1, b)", "(a IN (1, b))", {A, B}),
         ("a in (1, 'x')", "(a IN (1, 'x'))", {A}),
-        ("a between 1 and 1e0", "(a BETWEEN 1 AND 1e0)", {A}),
+        ("a between 1 and 'x'", "(a BETWEEN 1 AND 'x')", {A}),
         ("a like b", "(a ~~ b)", {A, B}),
         ("a collate nocase = 'x'", "(a COLLATE nocase = 'x')", {A}),
-        ("a = 'today'::date", "(a = CAST('today' AS date))", {A}),
+        ("a = 'today'::date", "(a = CAST('today' AS DATE))", {A}),
         ("a = now()", "(a = now())", {A}),
         ("case when a then b end", "CASE  WHEN (a) THEN (b) ELSE NULL END", {A, B}),
         ("l[1] = s.x", "(l[1] = s.x)", {("l",), ("s", "x")}),
@@ -86,8 +87,14 @@ def test_known_forms_become_nodes(text: str, expected: object) -> None:
     ],
 )
 def test_the_rest_is_left_to_duckdb(text: str, part: str, columns: set[tuple[str, ...]]) -> None:
-    assert sql.parse(text) == Opaque(part, frozenset(columns))
-    assert sql.parse(f"not ({text}) and b") == And((Not(Opaque(part, frozenset(columns))), BoolColumn(B)))
+    whole = sql.parse(text)
+    assert isinstance(whole, Opaque)
+    assert whole.sql.upper() == part.upper()
+    assert whole.columns == columns
+    assert sql.parse(f"({text}) and b") == And((whole, BoolColumn(B)))
+    opposite = sql.parse(f"not ({text})")
+    # DuckDB 1 writes some opposites itself: NOT a = b as a != b
+    assert opposite == Not(whole) or (isinstance(opposite, Opaque) and opposite.columns == columns)
 
 
 def test_parameters_of_a_lambda_are_not_columns() -> None:
@@ -158,7 +165,7 @@ def test_a_syntax_error_shows_its_place() -> None:
 
 def test_a_syntax_error_far_into_a_line_shows_its_neighbourhood() -> None:
     with pytest.raises(InvalidInput) as caught:
-        sql.parse(" and ".join(["a = 1"] * 100) + " = = 1")
+        sql.parse(" and ".join(["a = 1"] * 100) + " and = 1")
     *_, line, caret = str(caught.value).split("\n")
     assert len(line) < 120
     assert line[caret.index("^") :] == "= 1"
@@ -182,6 +189,19 @@ def test_a_long_or_is_read() -> None:
 def test_lone_surrogates_are_invalid_input() -> None:
     with pytest.raises(InvalidInput):
         sql.parse("a = '\ud800'")
+
+
+@pytest.mark.skipif(duckdb.__version__ < "2", reason="DuckDB 1 reads x'00ff' as a text")
+def test_hexadecimal_bytes_are_read() -> None:
+    assert sql.parse("a = x'00ff'") == Compare("=", A, pa.scalar(b"\x00\xff"))
+
+
+@pytest.mark.parametrize("text", ["1e0", "a * 1e0", "0.1e0", "1e-7", "a * 1.", "0.10", "a // 2e0", "a = 1 and true"])
+def test_what_duckdb_writes_back_has_the_type_of_what_was_written(text: str) -> None:
+    batch = pa.record_batch({"a": [3, None]})
+    computed = sql.parse_expressions({"n": text})["n"]
+    expected = engine_duckdb.evaluate({"n": text}, batch)
+    assert engine_duckdb.evaluate({"n": computed.sql}, batch).equals(expected)
 
 
 def test_computed_columns_name_what_they_read() -> None:
