@@ -78,11 +78,15 @@ class _Computed:
         self._session, self._transform = session, transform
         self._read_columns, self._batch_rows = read_columns, batch_size
         self._asked = self._schema = schema
+        self._projection: Projection | None = None
         self._written: dict[Fragment, NewFile] = {}
 
     def __call__(self, manifest: Manifest | None) -> Action:
         assert manifest is not None
-        projection = project(manifest.schema, self._read_columns)
+        if self._projection is None:
+            # Kept for a rerun: it finds fields by their ids, whatever another writer calls them by now.
+            self._projection = project(manifest.schema, self._read_columns)
+        projection = self._projection
         if self._schema is None:
             self._schema = self._apply(_empty_batch(projection.schema)).schema
         for index, fragment in enumerate(manifest.fragments):

@@ -46,7 +46,7 @@ class Constant:
             return pa.nulls(num_rows, kind)
         value = _parse(node, text)
         if pa.types.is_boolean(kind):
-            corrupt_unless(len(value) == 1, node, "a boolean needs one byte")
+            corrupt_unless(len(value) == 1 and value[0] <= 1, node, "a boolean is one byte, 00 or 01")
             return _repeat(pa.array([bool(value[0])]), num_rows)
         if is_variable(kind):
             offsets = np.array([0, len(value)], np.int64 if kind in _LARGE else np.int32)
@@ -62,7 +62,8 @@ _LARGE = (pa.large_string(), pa.large_binary())
 
 def _parse(node: Node, text: object) -> Bytes:
     try:
-        if isinstance(text, str):
+        # bytes.fromhex skips spaces.
+        if isinstance(text, str) and len(text) == 2 * len(bytes.fromhex(text)):
             return np.frombuffer(bytes.fromhex(text), np.uint8)
     except ValueError:
         pass

@@ -39,6 +39,8 @@ class Dictionary:
     def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
         as_dictionary = pa.types.is_dictionary(kind)
         value_type = kind.value_type if as_dictionary else kind
+        plain = as_dictionary or not (pa.types.is_nested(kind) or pa.types.is_null(kind))
+        corrupt_unless(plain, node, f"it cannot hold the type {kind}")
         codes, values = yield from together(
             [
                 read_node(child_of(node, 0, node.num_rows), CODE_TYPE, starts, ends),

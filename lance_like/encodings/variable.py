@@ -78,7 +78,8 @@ def read_bounds(node: Node, starts: Int64s, ends: Int64s) -> Conversation[Bounds
         lengths = lengths[inside]
     # All of them, not only the first of a run: a difference may wrap around.
     valid = array.null_count == 0 and (lengths >= 0).all() and (offsets >= 0).all()
-    corrupt_unless(bool(valid), node, "its offsets do not ascend")
+    valid = valid and not span_starts[starts == 0].any()
+    corrupt_unless(bool(valid), node, "its offsets do not ascend from 0")
     return Bounds(span_starts, span_ends, lengths, int(span_ends.max(initial=0)))
 
 

@@ -125,7 +125,8 @@ def _block_bounds(node: Node, rows: int, blocks: Int64s) -> Conversation[tuple[I
     array = yield from read_node(child, OFFSET_TYPE, edges, edges + 1)
     values = array.to_numpy(zero_copy_only=False)
     starts, ends = values[np.searchsorted(edges, blocks)], values[np.searchsorted(edges, blocks + 1)]
-    corrupt_unless(bool((starts >= 0).all() and (ends >= starts).all()), node, "its blocks do not ascend")
+    valid = (starts >= 0).all() and (ends >= starts).all() and not starts[blocks == 0].any()
+    corrupt_unless(bool(valid), node, "its blocks do not ascend from 0")
     return starts, ends
 
 
@@ -158,10 +159,9 @@ def _decompress(node: Node, packed: Bytes, nbytes: int, dictionary: object) -> B
     data = np.empty(nbytes, np.uint8)
     filled = 0
     if nbytes:
-        reader = zstandard.ZstdDecompressor(dict_data=dictionary).stream_reader(
-            memoryview(packed), read_across_frames=True
-        )
         try:
+            decompressor = zstandard.ZstdDecompressor(dict_data=dictionary)
+            reader = decompressor.stream_reader(memoryview(packed), read_across_frames=True)
             while filled < nbytes:
                 count = reader.readinto(memoryview(data)[filled:])
                 if not count:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from lance_like.errors import Corrupt
+from lance_like.errors import Corrupt, Unsupported
 
 MAX_DEPTH = 256
 
@@ -30,19 +30,24 @@ class Column:
 
 
 def flatten(fields: pa.Schema | Sequence[pa.Field]) -> list[Column]:
-    """The columns of a schema, depth first; a struct has the type struct<> (no children)."""
+    """The columns of a schema, depth first; a struct has the type struct<> (no children).
+
+    Raises Unsupported for structs deeper than MAX_DEPTH.
+    """
     columns: list[Column] = []
-    _flatten_into(columns, list(fields), -1)
+    _flatten_into(columns, list(fields), -1, 1)
     return columns
 
 
-def _flatten_into(columns: list[Column], fields: Sequence[pa.Field], parent: int) -> None:
+def _flatten_into(columns: list[Column], fields: Sequence[pa.Field], parent: int, depth: int) -> None:
+    if fields and depth > MAX_DEPTH:
+        raise Unsupported(f"structs nested deeper than {MAX_DEPTH} cannot be stored", kind="limit")
     for field in fields:
         is_struct = pa.types.is_struct(field.type)
         kind = BARE_STRUCT if is_struct else field.type
         columns.append(Column(field.name, kind, field.nullable, field.metadata, parent))
         if is_struct:
-            _flatten_into(columns, list(field.type), len(columns) - 1)
+            _flatten_into(columns, list(field.type), len(columns) - 1, depth + 1)
 
 
 def unflatten(columns: Sequence[Column]) -> list[pa.Field]:
@@ -65,6 +70,8 @@ def _unflatten(columns: Sequence[Column], children: dict[int, list[int]], positi
     column = columns[position]
     kind = column.type
     if pa.types.is_struct(kind):
+        if kind.num_fields:
+            raise Corrupt("the column of a struct has fields in its own type", kind="field")
         kind = pa.struct([_unflatten(columns, children, child, depth + 1) for child in children.get(position, ())])
     return pa.field(column.name, kind, column.nullable, column.metadata)
 

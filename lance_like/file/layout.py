@@ -153,12 +153,15 @@ def unpack_tail(data: bytes, nbytes: int, where: str) -> Tail:
             hint="update lance_like",
         )
     tail = Tail(directory, rows, columns, metadata_nbytes, metadata_sum, uuid)
-    if columns > MAX_COLUMNS or rows >= 1 << 53 or tail.metadata_offset + metadata_nbytes + TAIL_NBYTES != nbytes:
+    fills = tail.metadata_offset + metadata_nbytes + TAIL_NBYTES == nbytes
+    if directory < HEAD_NBYTES or rows >= 1 << 53 or not fills:
         raise Corrupt(
             f"{columns:,} columns from byte {directory:,} do not fill the file of {nbytes:,} bytes",
             kind="length",
             where=where,
         )
+    if columns > MAX_COLUMNS:
+        raise Corrupt(f"{columns:,} columns, over the limit of {MAX_COLUMNS:,}", kind="limit", where=where)
     return tail
 
 

@@ -101,7 +101,12 @@ class ZoneBuilder:
         zone.rows += len(part)
         zone.null_count += _count_null(part)
         if pa.types.is_floating(self.kind):
-            zone.nan_count += _count_nan(part)
+            nan = _is_nan(part)
+            count = pc.sum(nan).as_py() or 0
+            zone.nan_count += count
+            if count:
+                # Arrow loses what it compared before a signalling NaN.
+                part = part.filter(pc.invert(nan))
         if self.width and part.null_count < len(part):
             low, high = _min_max(part)
             _widen(zone, low, high)
@@ -164,12 +169,11 @@ def _count_null(part: pa.Array) -> int:
     return part.null_count
 
 
-def _count_nan(part: pa.Array) -> int:
-    values = part.cast(pa.float32()) if pa.types.is_float16(part.type) else part
-    return pc.sum(pc.is_nan(values)).as_py() or 0
+def _is_nan(part: pa.Array) -> pa.Array:
+    return pc.is_nan(part.cast(pa.float32()) if pa.types.is_float16(part.type) else part)
 
 
-def _min_max(part: pa.Array) -> tuple[pa.Scalar | None, pa.Scalar | None]:
+def _min_max(part: pa.Array) -> tuple[pa.Scalar, pa.Scalar]:
     """The bounds of an array, in a type that can be compared: float32 for halves, int64 for durations."""
     kind = part.type
     if pa.types.is_float16(kind):
@@ -177,10 +181,7 @@ def _min_max(part: pa.Array) -> tuple[pa.Scalar | None, pa.Scalar | None]:
     elif pa.types.is_duration(kind):
         part = part.view(pa.int64())
     both = pc.min_max(part)
-    low, high = both["min"], both["max"]
-    if pa.types.is_floating(kind) and low.as_py() != low.as_py():
-        return None, None
-    return low, high
+    return both["min"], both["max"]
 
 
 def _cut(value: bytes, text: bool) -> bytes:
@@ -248,8 +249,11 @@ def unpack_zones(data: Bytes, kind: pa.DataType, record: ColumnRecord, where: st
     rows = np.full(len(entries), record.zone_rows, np.int64)
     if len(rows):
         rows[-1] = record.num_rows - record.zone_rows * (len(rows) - 1)
-    if (entries["nulls"] > rows).any() or (entries["nans"] > rows).any():
-        raise Corrupt("a zone entry counts more nulls or NaNs than rows", kind="zones", where=where)
+    nulls, nans = entries["nulls"], entries["nans"]
+    if (nulls > rows).any() or (nans > rows).any() or (nulls + nans > rows).any():
+        raise Corrupt("a zone entry counts more nulls and NaNs than rows", kind="zones", where=where)
+    if nans.any() and not pa.types.is_floating(kind):
+        raise Corrupt(f"a zone entry counts NaNs of the type {kind}", kind="zones", where=where)
     has_min, has_max = (entries["flags"] & HAS_MIN) != 0, (entries["flags"] & HAS_MAX) != 0
     return Zones(
         rows,
@@ -267,9 +271,15 @@ def _bound_array(kind: pa.DataType, values: np.ndarray, lengths: np.ndarray, kno
     lengths = np.where(known, lengths, 0).astype(np.int64)
     if (lengths > width).any():
         raise Corrupt("a zone entry has an impossible length", kind="zones", where=where)
+    is_bytes = is_variable(kind) or pa.types.is_fixed_size_binary(kind)
+    exact = 1 if pa.types.is_boolean(kind) else flat_width(kind)
+    if not is_bytes and (lengths[known] != exact).any():
+        raise Corrupt(f"a bound of the type {kind} has another length", kind="zones", where=where)
     if pa.types.is_boolean(kind):
+        if (values[known, 0] > 1).any():
+            raise Corrupt("a bound of a boolean is neither 00 nor 01", kind="zones", where=where)
         return pa.array(values[:, 0] != 0, mask=~known)
-    if is_variable(kind) or pa.types.is_fixed_size_binary(kind):
+    if is_bytes:
         data = np.ascontiguousarray(values)[np.arange(width) < lengths[:, None]]
         offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
         whole = pa.Array.from_buffers(pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(data)])

@@ -39,10 +39,12 @@ _DECIMALS = {
 _UNITS = ("s", "ms", "us", "ns")
 
 
-def type_to_json(data_type: pa.DataType) -> Json:
+def type_to_json(data_type: pa.DataType, *, depth: int = 0) -> Json:
     """A type as JSON. Raises Unsupported, naming it, for a type that cannot be stored."""
+    if depth > MAX_DEPTH:
+        raise Unsupported(f"a type nested deeper than {MAX_DEPTH} cannot be stored", kind="limit")
     if isinstance(data_type, pa.BaseExtensionType):
-        return _extension_to_json(data_type)
+        return _extension_to_json(data_type, depth + 1)
     if data_type in _SIMPLE_NAMES:
         return _SIMPLE_NAMES[data_type]
     t = pa.types
@@ -58,34 +60,37 @@ def type_to_json(data_type: pa.DataType) -> Json:
     if t.is_fixed_size_binary(data_type):
         return {"t": "fixed_size_binary", "size": data_type.byte_width}
     if t.is_map(data_type):
-        parts = [field_to_json(data_type.key_field), field_to_json(data_type.item_field)]
+        parts = [
+            field_to_json(data_type.key_field, depth=depth + 1),
+            field_to_json(data_type.item_field, depth=depth + 1),
+        ]
         return {"t": "map", "fields": parts, "sorted": data_type.keys_sorted}
     if t.is_fixed_size_list(data_type):
         return {
             "t": "fixed_size_list",
             "size": data_type.list_size,
-            "item": field_to_json(data_type.value_field),
+            "item": field_to_json(data_type.value_field, depth=depth + 1),
         }
     if t.is_list(data_type) or t.is_large_list(data_type):
         name = "large_list" if t.is_large_list(data_type) else "list"
-        return {"t": name, "item": field_to_json(data_type.value_field)}
+        return {"t": name, "item": field_to_json(data_type.value_field, depth=depth + 1)}
     if t.is_struct(data_type):
-        return {"t": "struct", "fields": [field_to_json(field) for field in data_type]}
+        return {"t": "struct", "fields": [field_to_json(field, depth=depth + 1) for field in data_type]}
     if t.is_dictionary(data_type):
         return {
             "t": "dictionary",
-            "index": type_to_json(data_type.index_type),
-            "value": type_to_json(data_type.value_type),
+            "index": type_to_json(data_type.index_type, depth=depth + 1),
+            "value": type_to_json(data_type.value_type, depth=depth + 1),
             "ordered": data_type.ordered,
         }
     raise Unsupported(f"the type {data_type} cannot be stored yet", kind="type", hint="cast the column to another type")
 
 
-def field_to_json(field: pa.Field) -> Json:
+def field_to_json(field: pa.Field, *, depth: int = 0) -> Json:
     """A field as JSON: name, type, nullable, and its metadata in base64 when there is any."""
     body: dict[str, Json] = {
         "name": field.name,
-        "type": type_to_json(field.type),
+        "type": type_to_json(field.type, depth=depth),
         "nullable": field.nullable,
     }
     if field.metadata:
@@ -101,7 +106,7 @@ def metadata_to_json(metadata: dict[bytes, bytes]) -> list[list[str]]:
 def metadata_from_json(value: Json) -> dict[bytes, bytes]:
     """The inverse of `metadata_to_json`. Raises Corrupt."""
     try:
-        return {base64.b64decode(k, validate=True): base64.b64decode(v, validate=True) for k, v in value}
+        return {_base64(k): _base64(v) for k, v in value}
     except (TypeError, ValueError) as error:
         raise Corrupt(f"metadata is not a list of base64 pairs: {error}", kind="metadata") from error
 
@@ -116,10 +121,14 @@ def type_from_json(value: Json, *, depth: int = 0) -> pa.DataType:
     if isinstance(value, str):
         if value in _SIMPLE:
             return _SIMPLE[value]
+        if value in _BUILD:
+            raise Corrupt(f"the type {value!r} has no parameters", kind="type")
         raise Unsupported(f"this package does not know the type {value!r}", kind="type")
     if not isinstance(value, dict) or not isinstance(value.get("t"), str):
         raise Corrupt(f"{value!r:.80} is not a type", kind="type")
     build = _BUILD.get(value["t"])
+    if value["t"] in _SIMPLE:
+        raise Corrupt(f"{value!r:.80}: a type without parameters is a text", kind="type")
     if build is None:
         raise Unsupported(f"this package does not know the type {value['t']!r}", kind="type")
     try:
@@ -134,9 +143,10 @@ def field_from_json(value: Json, *, depth: int = 0) -> pa.Field:
     """The inverse of `field_to_json`. Raises Corrupt or Unsupported."""
     if (
         not isinstance(value, dict)
-        or not isinstance(value.get("name"), str)
+        or not _is_text(value.get("name"))
         or not isinstance(value.get("nullable"), bool)
         or "type" not in value
+        or not _is_unicode(value["name"])
     ):
         raise Corrupt(f"{value!r:.80} is not a field", kind="field")
     kind = type_from_json(value["type"], depth=depth)
@@ -175,14 +185,14 @@ _EXTENSION_NAME = b"ARROW:extension:name"
 _EXTENSION_DATA = b"ARROW:extension:metadata"
 
 
-def _extension_to_json(data_type: pa.BaseExtensionType) -> Json:
+def _extension_to_json(data_type: pa.BaseExtensionType, depth: int) -> Json:
     # Only the export tells the serialised parameters of the extension types that are built into Arrow.
     exported = dict(c_metadata(pa.field("", data_type)))
     return {
         "t": "extension",
         "name": exported[_EXTENSION_NAME].decode(),
         "data": base64.b64encode(exported.get(_EXTENSION_DATA, b"")).decode(),
-        "storage": type_to_json(data_type.storage_type),
+        "storage": type_to_json(data_type.storage_type, depth=depth),
     }
 
 
@@ -202,10 +212,49 @@ def unknown_extension(value: Json, kind: pa.DataType) -> dict[bytes, bytes]:
 
 def _extension_from_json(value: Json, depth: int) -> pa.DataType:
     storage = type_from_json(value["storage"], depth=depth)
-    data = base64.b64decode(value["data"], validate=True)
+    if not _is_text(value["name"]):
+        raise ValueError(f"extension name {value['name']!r:.40}")
+    data = _base64(value["data"])
     bare = pa.field("", storage, metadata={_EXTENSION_NAME: value["name"].encode(), _EXTENSION_DATA: data})
     # Arrow resolves a registered extension when it imports a schema; an unknown one stays its storage type.
     return pa.ipc.read_schema(pa.schema([bare]).serialize()).field(0).type
+
+
+def _is_text(value: Json) -> bool:
+    """True for text that UTF-8 can hold: JSON can spell half a surrogate pair, Arrow cannot keep one."""
+    return isinstance(value, str) and not any("\ud800" <= mark <= "\udfff" for mark in value)
+
+
+def _is_unicode(text: str) -> bool:
+    # JSON can write half a surrogate pair, UTF-8 and Arrow cannot.
+    return text.isascii() or not any("\ud800" <= mark <= "\udfff" for mark in text)
+
+
+def _base64(text: Json) -> bytes:
+    data = base64.b64decode(text, validate=True)
+    if base64.b64encode(data).decode() != text:
+        raise ValueError(f"{text!r:.40} is not the base64 of its bytes")
+    return data
+
+
+def _flag(value: Json, name: str) -> bool:
+    if not isinstance(value[name], bool):
+        raise ValueError(f"{name} {value[name]!r:.40} is neither true nor false")
+    return value[name]
+
+
+def _integer(value: Json, name: str) -> int:
+    if not isinstance(value[name], int) or isinstance(value[name], bool):
+        raise ValueError(f"{name} {value[name]!r:.40} is not an integer")
+    return value[name]
+
+
+def _zone(value: Json) -> str | None:
+    if "tz" not in value:
+        return None
+    if not isinstance(value["tz"], str):
+        raise ValueError(f"the time zone {value['tz']!r:.40} is not text")
+    return value["tz"]
 
 
 def _unit(value: Json, allowed: tuple[str, ...] = _UNITS) -> str:
@@ -215,13 +264,13 @@ def _unit(value: Json, allowed: tuple[str, ...] = _UNITS) -> str:
 
 
 def _size(value: Json) -> int:
-    if not isinstance(value["size"], int) or not 0 <= value["size"] <= 0x7FFFFFFF:
+    if not 0 <= _integer(value, "size") <= 0x7FFFFFFF:
         raise ValueError(f"size {value['size']!r}")
     return value["size"]
 
 
 _BUILD: dict[str, Callable[[Any, int], pa.DataType]] = {
-    "timestamp": lambda v, d: pa.timestamp(_unit(v), v.get("tz")),
+    "timestamp": lambda v, d: pa.timestamp(_unit(v), _zone(v)),
     "time32": lambda v, d: pa.time32(_unit(v, ("s", "ms"))),
     "time64": lambda v, d: pa.time64(_unit(v, ("us", "ns"))),
     "duration": lambda v, d: pa.duration(_unit(v)),
@@ -230,10 +279,12 @@ _BUILD: dict[str, Callable[[Any, int], pa.DataType]] = {
     "large_list": lambda v, d: pa.large_list(field_from_json(v["item"], depth=d)),
     "fixed_size_list": lambda v, d: pa.list_(field_from_json(v["item"], depth=d), _size(v)),
     "struct": lambda v, d: pa.struct([field_from_json(f, depth=d) for f in v["fields"]]),
-    "map": lambda v, d: pa.map_(*(field_from_json(f, depth=d) for f in v["fields"]), keys_sorted=v["sorted"]),
+    "map": lambda v, d: pa.map_(*(field_from_json(f, depth=d) for f in v["fields"]), keys_sorted=_flag(v, "sorted")),
     "dictionary": lambda v, d: pa.dictionary(
-        type_from_json(v["index"], depth=d), type_from_json(v["value"], depth=d), v["ordered"]
+        type_from_json(v["index"], depth=d), type_from_json(v["value"], depth=d), _flag(v, "ordered")
     ),
     "extension": _extension_from_json,
-    **{name: lambda v, d, f=make: f(v["precision"], v["scale"]) for name, make in _DECIMALS.items()},
+    **{
+        name: lambda v, d, f=make: f(_integer(v, "precision"), _integer(v, "scale")) for name, make in _DECIMALS.items()
+    },
 }

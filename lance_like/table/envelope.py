@@ -49,6 +49,8 @@ def unpack_envelope(magic: bytes, data: bytes, where: str) -> bytes:
             where=where,
             hint="read it with the release that wrote it, or update lance_like",
         )
-    if length != len(data) - OVERHEAD or length > MAX_BODY:
+    if length > MAX_BODY:
+        raise Corrupt(f"a body of {length:,} bytes, over the limit of {MAX_BODY:,}", kind="limit", where=where)
+    if length != len(data) - OVERHEAD:
         raise Corrupt(f"the body length says {length:,} of {len(data) - OVERHEAD:,}", kind="length", where=where)
     return data[_HEAD.size : -_SUM.size]

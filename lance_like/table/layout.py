@@ -74,4 +74,4 @@ def tag_name(file: str) -> str | None:
 def is_tag_name(name: str) -> bool:
     """Does the name keep the grammar of tags (format_spec/table.md, "Tags")?"""
     plain = re.fullmatch(r"[A-Za-z0-9._-]{1,128}", name) is not None
-    return plain and name not in (".", "..") and not name.endswith(".lock")
+    return plain and name not in (".", "..") and not name.endswith(".lock") and not name.startswith(".tmp-")

@@ -105,6 +105,7 @@ def _fields(records: np.ndarray, values: list[Json], where: str) -> tuple[Field,
     structs: set[int] = set()
     ordinals: dict[int, int] = {}
     seen: set[int] = set()
+    names: set[tuple[int, str]] = set()
     for record, value in zip(records.tolist(), values, strict=True):
         field_id, parent, name_hash, _, _, ordinal, _ = record
         while above and above[-1] != parent:
@@ -116,6 +117,9 @@ def _fields(records: np.ndarray, values: list[Json], where: str) -> tuple[Field,
         if ordinal != ordinals.get(parent, 0) or len(above) >= MAX_NESTING:
             shape.refuse(ordinal, f"ordinal {ordinals.get(parent, 0)} at a depth below {MAX_NESTING}", where)
         field = _field(field_id, parent, value, types, where)
+        if (parent, field.name) in names:
+            shape.refuse(field.name, "siblings of different names", where)
+        names.add((parent, field.name))
         if name_hash != _low32(field.name.encode("utf-8")):
             shape.refuse(name_hash, f"the hash of the name {field.name!r}", where)
         if field.is_struct:

@@ -1,4 +1,4 @@
-"""Checks of decoded JSON (file/layout.py parses it): each takes a member out of an object or raises Corrupt with the place.
+"""Checks of JSON that is parsed already: each takes a member out of an object or raises Corrupt with the place.
 
 Whatever the bytes say, the rest of the table layer meets only integers in range, clean text and plain paths.
 """

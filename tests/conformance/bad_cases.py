@@ -118,10 +118,14 @@ def _parts() -> Iterator[BadCase]:
         ),
         ("header_length", "length", "a description longer than its header", {HEADER: put(0, "<I", 4000)}),
         ("header_length_huge", "length", "a description of 2^32 - 1 bytes", {HEADER: put(0, "<I", (1 << 32) - 1)}),
+        ("tail_in_head", "length", "a directory inside the head", {TAIL: _into_the_head}),
         ("zone_length", "zones", "a bound longer than the zone width", {ZONE: put(16, "<HHB", 9, 9, 3)}),
+        ("zone_bound", "zones", "a bound of 3 bytes for int64", {ZONE: put(16, "<HHB", 3, 8, 3)}),
+        ("zone_nulls", "zones", "4 nulls in 3 rows", {ZONE: put(0, "<Q", 4)}),
+        ("zone_nans", "zones", "NaN in integers", {ZONE: put(8, "<Q", 1)}),
     ]
     for name, kind, covers, edits in faults:
-        column = int64_column(PLAIN, VALUES, zone_width=8) if name == "zone_length" else GOOD
+        column = int64_column(PLAIN, VALUES, zone_width=8) if name.startswith("zone_") else GOOD
         yield BadCase(
             name,
             covers,
@@ -145,6 +149,13 @@ def _parts() -> Iterator[BadCase]:
     )
 
 
+def _into_the_head(tail: bytearray) -> None:
+    """Move the directory to byte 32; the file metadata grows by as much, so that all lengths add up."""
+    directory, _, _, metadata_nbytes = struct.unpack_from("<QQII", tail)
+    struct.pack_into("<Q", tail, 0, 32)
+    struct.pack_into("<I", tail, 20, metadata_nbytes + directory - 32)
+
+
 _SECTIONS = {
     "tail": "Tail",
     "record": "Directory",
@@ -153,6 +164,9 @@ _SECTIONS = {
     "header": "Page header",
     "zone": "Zones",
 }
+
+
+_INT8 = {"name": "a", "type": "int8", "nullable": True}
 
 
 def _fields() -> Iterator[BadCase]:
@@ -169,6 +183,38 @@ def _fields() -> Iterator[BadCase]:
             "metadata",
             "metadata that is not base64",
             {"name": "n", "type": "int64", "nullable": True, "metadata": [["!", "!"]]},
+        ),
+        ("field_key_twice", "json", "a name twice", b'{"name":"n","name":"n","type":"int64","nullable":true}'),
+        ("field_surrogate", "field", "half a surrogate pair", b'{"name":"\\ud800","type":"int64","nullable":true}'),
+        (
+            "field_base64",
+            "metadata",
+            "base64 with bits that no byte has",
+            {"name": "n", "type": "int64", "nullable": True, "metadata": [["YR==", ""]]},
+        ),
+        (
+            "field_struct",
+            "field",
+            "the column of a struct with fields in its type",
+            {"name": "n", "type": {"t": "struct", "fields": [_INT8]}, "nullable": True},
+        ),
+        ("type_object", "type", "a plain type as an object", {"name": "n", "type": {"t": "int64"}, "nullable": True}),
+        ("type_text", "type", "a type with parameters as text", {"name": "n", "type": "list", "nullable": True}),
+        (
+            "type_tz",
+            "type",
+            "a time zone that is null",
+            {"name": "n", "type": {"t": "timestamp", "unit": "s", "tz": None}, "nullable": True},
+        ),
+        (
+            "type_ordered",
+            "type",
+            "ordered is a number",
+            {
+                "name": "n",
+                "type": {"t": "dictionary", "index": "int8", "value": "int8", "ordered": 0},
+                "nullable": True,
+            },
         ),
         ("type_number", "type", "a type that is a number", {"name": "n", "type": 7, "nullable": True}),
         (
@@ -256,6 +302,9 @@ def _descriptions() -> Iterator[BadCase]:
         deep = {"e": "struct", "n": 3, "c": [deep]}
     faults: list[tuple[str, str, str, Any]] = [
         ("description_json", "json", "a description that is not JSON", b'{"e":"plain"'),
+        ("description_key_twice", "json", "a row count twice", b'{"e":"plain","n":3,"n":3,"b":[[0,24]]}'),
+        ("description_nan", "json", "NaN", b'{"e":"plain","n":3,"b":[[0,24]],"x":NaN}'),
+        ("description_null", "page", "a bitmap that is null", {**PLAIN, "v": None}),
         ("description_brackets", "json", "a description of 100,000 brackets", b"[" * 40_000),
         ("description_list", "page", "a description that is a list", [PLAIN]),
         ("description_no_rows", "page", "a description without a row count", {"e": "plain", "b": [[0, 24]]}),

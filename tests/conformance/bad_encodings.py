@@ -73,6 +73,8 @@ def _integers() -> Iterator[Fault]:
     yield constant("hex", "a value that is not hexadecimal", x="zz" * 8)
     yield constant("length", "two bytes for an int64", x="0700")
     yield constant("bool", "two bytes for a boolean", "bool", x="0101")
+    yield constant("bool_2", "a boolean of 02", "bool", x="02")
+    yield constant("spaces", "hexadecimal with spaces", x="07 00 00 00 00 00 00 00")
     yield constant("list", "a value for a list", {"t": "list", "item": _field("int8")}, x="07")
     yield narrow("stride_0", "a stride of 0", stride=0)
     yield narrow("stride_8", "a stride of 8", stride=8)
@@ -80,6 +82,7 @@ def _integers() -> Iterator[Fault]:
     yield narrow("short", "three rows in two bytes", b=[[0, 2]])
     yield narrow("base_number", "a base that is a number", base=0)
     yield narrow("base_text", "a base that is not a number", base="1e3")
+    yield narrow("base_plus", "a base with a plus sign", base="+5")
     yield narrow("base_empty", "an empty base", base="")
     yield narrow("base_huge", "a base of 2^64", base=str(1 << 64))
     yield narrow("float", "floats as narrow", "float64")
@@ -100,6 +103,9 @@ def _dictionaries() -> Iterator[Fault]:
     nulls = b"\0\1\2\x05".ljust(8, b"\0") + VALUES
     empty = _tree("dictionary", _narrow(3, 1), EMPTY, v=[0, 1])
     null_codes = _tree("dictionary", {"e": "constant", "n": 3, "x": None}, PLAIN)
+    ints = {"t": "list", "item": _field("int8")}
+    lists = _tree("list", _narrow(4, 0), _narrow(3, 0))
+    yield "dictionary_list", "a list as dictionary", ints, _tree("dictionary", _narrow(3, 0), lists), b"\0\1\2\2"
     yield "dictionary_null_codes", "codes that are null", "int64", null_codes, VALUES
     yield "dictionary_no_values", "one child", "int64", _tree("dictionary", _narrow(3, 0)), VALUES
     yield "dictionary_code", "a code past the values", "int64", _tree("dictionary", _narrow(3, 0), two), codes + VALUES
@@ -164,6 +170,7 @@ def _cells() -> Iterator[Fault]:
     yield variable("descend", "offsets that descend", b"\0\4\2\6")
     yield variable("outside", "an offset past the cells", b"\0\2\4\xf0")
     yield variable("rows", "three offsets for three rows", good, rows=3)
+    yield variable("first", "a first offset of 1", b"\1\2\4\6")
     yield variable("negative", "offsets below 0", good, base="-1")
     yield variable("int", "int64 as variable", good, kind="int64")
     yield "variable_no_child", "no offsets", "string", {"e": "variable", "n": 3, "b": [[8, 6]]}, good.ljust(8) + CELLS
@@ -193,9 +200,14 @@ def _compressed() -> Iterator[Fault]:
     yield packed(
         "shifted", "blocks of 2 and 4 bytes instead of 4 and 2", good, edges, data=b"".join(halves), per_block=2
     )
+    yield packed("first", "a first block offset of 1", good, bytes([1, size + 1]), data=b"\0" + block)
     yield packed("rows_0", "blocks of no rows", good, whole, per_block=0)
     yield packed("blocks", "block offsets for another number of blocks", good, whole, per_block=1)
     yield "zstd_int", "int64 as zstd", "int64", *packed("", "", good, whole)[3:]
+    trained = b"\x37\xa4\x30\xec".ljust(40, b"\x55")
+    body = _tree("zstd", _narrow(4, 0), _narrow(2, 8), rows=3, b=[[16, size], [16 + size, 40]])
+    page = good.ljust(8, b"\0") + whole.ljust(8, b"\0") + block + trained
+    yield "zstd_dictionary_damaged", "a trained dictionary that is damaged", "string", body, page
     far = struct.pack("<4q", 0, 2, 4, 1 << 40) + whole.ljust(16, b"\0") + block
     bomb = _tree("zstd", {"e": "plain", "n": 4, "b": [[0, 32]]}, _narrow(2, 32), rows=3, b=[[48, size]])
     yield "zstd_bomb", "a block said to hold 2^40 bytes", "large_string", bomb, far

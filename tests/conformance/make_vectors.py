@@ -14,13 +14,18 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
 import pyarrow as pa
 from bad_cases import bad_cases
+from bad_tables import BadTable, bad_tables
+from forge import Forge
 from good_cases import good_cases
+from table_cases import TableCase, Version, table_cases
 from vector_cases import BadCase, Case
 from vector_json import schema_json, values_json
 from zone_json import zones_json
@@ -31,7 +36,7 @@ from lance_like.file.writer import FileWriter
 from lance_like.version import FORMAT_VERSION, __version__
 
 VECTORS = Path(__file__).resolve().parents[2] / "format_spec" / "vectors"
-LARGEST_NBYTES, ALL_NBYTES = 100_000, 1_500_000
+LARGEST_NBYTES, ALL_NBYTES = 100_000, 2_000_000
 ENCODINGS = {
     "plain",
     "constant",
@@ -117,9 +122,77 @@ def write_bad(case: BadCase) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def chosen(name: str) -> Iterator[None]:
+    """Make names of objects and times follow from the name of a case, so that a table is the same each time."""
+    digest = hashlib.sha256(name.encode())
+
+    def random() -> uuid.UUID:
+        digest.update(b".")
+        return uuid.UUID(bytes=digest.digest()[:16])
+
+    clock = count(1_700_000_000_000_000_000, 1_000_000_000)
+    with mock.patch("uuid.uuid4", random), mock.patch("time.time_ns", lambda: next(clock)):
+        yield
+
+
+def write_good_table(case: TableCase) -> dict[str, Any]:
+    """Write the folder of a table; returns its entry in the index."""
+    folder = VECTORS / "tables" / case.name
+    with chosen(case.name):
+        case.build(folder / "table")
+    expected: dict[str, Any] = {"tags": case.tags, "newest": len(case.versions)}
+    expected["versions"] = [{"version": number, **version_json(v)} for number, v in enumerate(case.versions, 1)]
+    save_texts(folder, {"case.json": {"covers": case.covers, "spec": case.spec}, "expected.json": expected})
+    return {"spec": case.spec, **digest_of(folder / "table")}
+
+
+def write_bad_table(case: BadTable) -> dict[str, Any]:
+    """Write what differs between a table that must be refused and the sound one; returns its entry in the index."""
+    sound, folder = VECTORS / "tables" / "sound" / "table", VECTORS / "errors" / "tables" / case.name
+    folder.mkdir(parents=True)
+    with TemporaryDirectory() as work:
+        made = Path(work) / "table"
+        shutil.copytree(sound, made)
+        case.edit(Forge(made))
+        for key in objects_of(made):
+            if not (sound / key).exists() or (sound / key).read_bytes() != (made / key).read_bytes():
+                (folder / "table" / key).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(made / key, folder / "table" / key)
+        removed = sorted(set(objects_of(sound)) - set(objects_of(made)))
+    error = {"class": case.error, "kind": case.kind}
+    about = {"covers": case.covers, "spec": case.spec, "tag": case.tag, "removed": removed, "error": error}
+    save_texts(folder, {"case.json": about})
+    return {"spec": case.spec, **digest_of(folder / "table"), "error": error}
+
+
+def objects_of(folder: Path) -> list[str]:
+    """The keys of all objects of a table, in order."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def digest_of(folder: Path) -> dict[str, Any]:
+    """How many objects there are, and the sha256 of the lines that `sha256sum` writes for them, by key."""
+    keys = objects_of(folder)
+    lines = (f"{hashlib.sha256((folder / key).read_bytes()).hexdigest()}  {key}\n" for key in keys)
+    return {"objects": len(keys), "sha256": hashlib.sha256("".join(lines).encode()).hexdigest()}
+
+
+def version_json(version: Version) -> dict[str, Any]:
+    """The schema, the row ids and the values of one version."""
+    table = version.table.combine_chunks()
+    arrays = [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in table.columns]
+    values = [values_json(array) for array in arrays]
+    return {"schema": schema_json(table.schema, field_to_json), "row_ids": version.row_ids, "values": values}
+
+
 def save(folder: Path, data: bytes, texts: Mapping[str, dict[str, Any]]) -> None:
     folder.mkdir(parents=True)
     (folder / "data.lnl").write_bytes(data)
+    save_texts(folder, texts)
+
+
+def save_texts(folder: Path, texts: Mapping[str, dict[str, Any]]) -> None:
     for name, body in texts.items():
         (folder / name).write_text("{\n" + ",\n".join(_member(*item) for item in body.items()) + "\n}\n")
 
@@ -137,11 +210,14 @@ def main() -> None:
         if old.is_dir():
             shutil.rmtree(old)
     cases, errors = list(good_cases()), list(bad_cases())
+    tables, error_tables = list(table_cases()), list(bad_tables())
     index = {
         "format_version": FORMAT_VERSION,
         "writer": f"lance_like {__version__}",
         "cases": {case.name: write_good(case) for case in cases},
         "errors": {case.name: write_bad(case) for case in errors},
+        "tables": {case.name: write_good_table(case) for case in tables},
+        "error_tables": {case.name: write_bad_table(case) for case in error_tables},
     }
     (VECTORS / "index.json").write_text(json.dumps(index, indent=1) + "\n")
     files = [path for path in VECTORS.rglob("*") if path.is_file()]
@@ -150,7 +226,8 @@ def main() -> None:
     assert covered == ENCODINGS, ENCODINGS - covered
     assert max(sizes.values()) < LARGEST_NBYTES, max(sizes, key=lambda path: sizes[path])
     assert sum(sizes.values()) < ALL_NBYTES, sum(sizes.values())
-    print(f"{len(cases)} files to read, {len(errors)} to refuse, {sum(sizes.values()):,} bytes")
+    print(f"{len(cases)} files and {len(tables)} tables to read, {len(errors)} and {len(error_tables)} to refuse")
+    print(f"{sum(sizes.values()):,} bytes")
 
 
 if __name__ == "__main__":

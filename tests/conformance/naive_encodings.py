@@ -418,7 +418,8 @@ class PageDecoder:
         need(not nested, "page", f"dictionary cannot hold {kind.name}")
         codes = self.integers(self.child(node, 0, node.n), "uint32")
         values = self.child(node, 1)
-        empty = values.n == 0 and not any(visible)
+        own = cut(self.page, *node.validity) if node.validity else b"\xff" * node.n
+        empty = values.n == 0 and not any(bit(own, i) for i in range(node.n))
         need(empty or max(codes, default=-1) < values.n, "page", "a code past the end of the dictionary")
         cells = self.decode(values, kind.inner if kind.name == "dictionary" else kind)
         need(kind.name == "dictionary" or None not in cells, "page", "a null among the values of a dictionary")

@@ -112,7 +112,7 @@ def read_file(data: bytes, identity: int | None = None) -> DataFile:
     need(version == FORMAT_VERSION, "format-version", f"found {version}, this reads {FORMAT_VERSION}", "Unsupported")
     need(checksum_id == 1, "format-version", f"checksum id {checksum_id}, this knows 1", "Unsupported")
     need(features == 0, "feature", f"reader features {features:#x}, this knows none", "Unsupported")
-    need(directory < LIMIT and rows < LIMIT, "length", "an offset or a count of 2^53 or more")
+    need(64 <= directory < LIMIT and rows < LIMIT, "length", "an offset or a count of 2^53 or more, or in the head")
     need(directory + 64 * count + meta_nbytes + 64 == len(data), "length", "the tail and the size of the file differ")
     need(count <= MAX_COLUMNS, "limit", f"{count} columns")
     need(identity is None or sum64(tail) == identity, "identity", "another file than the table recorded")
@@ -220,12 +220,25 @@ def zone_width_of(kind: Type) -> int:
     return {"decimal128": 16, "decimal256": 32}.get(kind.name, 0)
 
 
+def is_bound(kind: Type, bound: bytes) -> bool:
+    if kind.name == "bool":
+        return bound in (b"\0", b"\1")
+    if kind.name in ("string", "large_string"):
+        try:
+            bound.decode("utf-8")
+        except UnicodeDecodeError:
+            return False
+    return kind.name in VARIABLE or kind.name == "fixed_size_binary" or len(bound) == kind.width
+
+
 def read_zone(entry: bytes, width: int, kind: Type, rows: int) -> Zone:
     need(sum32(entry[:-4]) == struct.unpack_from("<I", entry, len(entry) - 4)[0], "checksum", "zone entry")
     nulls, nans, low, high, flags = struct.unpack_from("<QQHHB", entry)
     need(low <= width and high <= width, "zones", f"bounds of {low} and {high} bytes, width {width}")
     need(nulls + nans <= rows, "zones", f"{nulls} nulls and {nans} NaN in {rows} rows")
     need(nans == 0 or kind.storage.name in FLOATS, "zones", f"NaN in a column of {kind.name}")
-    minimum = entry[24 : 24 + low] if flags & 1 else None
-    maximum = entry[24 + width : 24 + width + high] if flags & 2 else None
+    minimum = entry[24 : 24 + low] if width and flags & 1 else None
+    maximum = entry[24 + width : 24 + width + high] if width and flags & 2 else None
+    for bound in (minimum, maximum):
+        need(bound is None or is_bound(kind.storage, bound), "zones", f"a bound {bound!r} of {kind.name}")
     return Zone(nulls, nans, minimum, maximum, flags)

@@ -107,14 +107,20 @@ def is_path(value: object) -> bool:
     return all(part not in ("", ".", "..") for part in value.split("/"))
 
 
-def is_reference(value: object) -> bool:
-    if type(value) is not list or len(value) != 3:
-        return False
-    return is_path(value[0]) and is_int(1, MAX_BODY)(value[1]) and is_digest(value[2])
+def is_reference(ending: str) -> Callable[[object], bool]:
+    """Tell whether a value is a reference to a part. ending: of the names of the parts that may stand here."""
+
+    def test(value: object) -> bool:
+        if type(value) is not list or len(value) != 3 or not is_path(value[0]):
+            return False
+        named = re.fullmatch(rf"_meta/{UUID}\.{ending}", value[0]) is not None
+        return named and is_int(1, MAX_BODY)(value[1]) and is_digest(value[2])
+
+    return test
 
 
 def is_run(value: object) -> bool:
-    return is_pair(is_int(), is_int(1))(value)
+    return is_pair(is_int(1), is_int(1))(value)
 
 
 def read_object(folder: str, key: str, missing: tuple[str, str] = ("missing", "Corrupt")) -> bytes:
@@ -260,7 +266,7 @@ def read_fragments(
         need(get(entry, "fragments", is_int(1)) <= room - len(fragments), "structure", "more fragments than stated")
         promised = {name: get(entry, name) for name in ("fragments", "rows", "live_rows")}
         promised |= {name: get(entry, name, is_range) for name in ("fragment_ids", "row_ids")}
-        part = open_json(read_part(folder, get(entry, "ref", is_reference)), b"LLPT")
+        part = open_json(read_part(folder, get(entry, "ref", is_reference("part"))), b"LLPT")
         check(get(part, "level") == level, f"a part of level {part['level']}, {level} expected")
         if level:
             below = get(part, "parts", is_list(is_object))
@@ -303,7 +309,9 @@ def list_versions(folder: str) -> list[int]:
 
 
 def is_tag_name(name: str) -> bool:
-    return bool(re.fullmatch("[A-Za-z0-9._-]{1,128}", name)) and name not in (".", "..") and not name.endswith(".lock")
+    if name in (".", "..") or name.startswith(".tmp-") or name.endswith(".lock"):
+        return False
+    return re.fullmatch("[A-Za-z0-9._-]{1,128}", name) is not None
 
 
 def read_tag(folder: str, name: str) -> dict:
@@ -318,7 +326,7 @@ def read_tag(folder: str, name: str) -> dict:
 
 def list_tags(folder: str) -> dict[str, int]:
     """Give all tags with their versions."""
-    names = [n[:-4] for n in list_folder(folder, "_refs/tags") if n.endswith(".tag") and not n.startswith(".tmp-")]
+    names = [n[:-4] for n in list_folder(folder, "_refs/tags") if n.endswith(".tag")]
     return {name: read_tag(folder, name)["version"] for name in names if is_tag_name(name)}
 
 
@@ -357,7 +365,7 @@ def check_root(folder: str, root: dict, version: int) -> dict:
         get(get(root, "writer", is_object), name, is_text)
     for name in ("next_field_id", "next_fragment_id"):
         get(root, name, is_int(0, 2**31))
-    get(root, "schema", is_reference)
+    get(root, "schema", is_reference("schema"))
     get(root, "fragments", is_object)
     check(get(root, "live_rows") == root["rows"], "live rows that differ from the rows")
     get(root, "indices", is_list(is_object))
@@ -366,7 +374,7 @@ def check_root(folder: str, root: dict, version: int) -> dict:
 
     record = get(root, "transaction", is_object)
     if "ref" in record:
-        record = open_json(read_part(folder, get(record, "ref", is_reference)), b"LLTX")
+        record = open_json(read_part(folder, get(record, "ref", is_reference("txn"))), b"LLTX")
     get(record, "uuid", lambda value: is_text(value) and re.fullmatch(UUID, value) is not None)
     get(record, "kind", is_text)
     get(record, "read_version", is_int(0, version - 1))
@@ -374,10 +382,10 @@ def check_root(folder: str, root: dict, version: int) -> dict:
     get(record, "properties", is_texts)
     get(record, "row_ids", is_list(is_range))
     for name in ("fields", "fragments_added"):
-        get(record, name, is_list(is_int()))
+        get(record, name, is_list(is_int(0, 2**31 - 1)))
     for name in ("files_added", "files_removed"):
         get(record, name, is_list(is_path))
-    get(record, "source_version", lambda value: value is None or is_int()(value))
+    get(record, "source_version", lambda value: value is None or is_int(1)(value))
     return record
 
 
@@ -412,7 +420,8 @@ def rows_of(fragment: Fragment, fields: list[TableField], files: dict[str, DataF
             return [None] * rows
         number, column_number = fragment.columns[wanted.id]
         column = files[fragment.body["files"][number]["path"]].columns[column_number]
-        check(column.field.type.shape == wanted.field.type.shape, f"field {wanted.id} has another type in a file")
+        same = column.field.type.shape == wanted.field.type.shape
+        need(same, "type", f"field {wanted.id} has another type in a file")
         if wanted.field.type.name != "struct":
             return column.values
         below = [f for f in fields if f.parent == wanted.id]

@@ -5,13 +5,12 @@ What the checksums let through is still untrusted (GUARANTEES of the format: hos
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pyarrow as pa
 import pytest
 from arrow_values import STYLES, TYPES, Shape, make_array
 from page_cases import Page, page_of, read, whole
+from wrong_json import changed, members
 
 from lance_like.encodings.base import Encoded, Hints, parse_node
 from lance_like.encodings.registry import ENCODINGS, encode_array
@@ -31,25 +30,6 @@ KINDS = (
     *(pa.dictionary(pa.int8(), pa.string()), pa.list_(pa.dictionary(pa.int32(), pa.float64()))),
 )
 names = [str(kind) for kind in KINDS]
-
-
-def members(value: Json, path: tuple = ()) -> Iterator[tuple]:
-    """The paths of all members of a JSON value, its own () first."""
-    yield path
-    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
-        yield from members(value[key], (*path, key))
-
-
-def changed(value: Json, path: tuple, odd: Json) -> Json:
-    """The value with one member replaced; by nothing when odd is Ellipsis."""
-    if not path:
-        return odd
-    made = list(value) if isinstance(value, list) else dict(value)
-    if len(path) == 1 and odd is ...:
-        del made[path[0]]
-    else:
-        made[path[0]] = changed(value[path[0]], path[1:], odd)
-    return made
 
 
 def attempt(page: Page, rows: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +16,13 @@ from hypothesis import strategies as st
 
 from lance_like.errors import Unsupported
 from lance_like.file import writer
-from lance_like.file.reader import read_table
+from lance_like.file.columns import MAX_DEPTH
+from lance_like.file.reader import FileReader, read_table
 from lance_like.file.writer import FileWriter, cut_pages
 from lance_like.io.fetch import drive
 from lance_like.io.memory import MemoryStore
 from lance_like.io.observe import CountingStore, counted
+from lance_like.io.store import Store
 
 names = [str(kind).replace("\n", "") for kind in TYPES]
 
@@ -101,6 +104,35 @@ def test_a_child_below_a_null_struct_is_null_when_read_alone() -> None:
     whole = span_of(store, reader, pa.schema([("s", array.type)]), 0, 3)["s"].chunk(0)
     assert whole.to_pylist() == [{"x": 1}, None, {"x": 3}]
     assert whole.field(0).null_count == 0
+
+
+def test_a_dictionary_child_that_may_not_be_null_below_structs_that_all_are() -> None:
+    child = pa.field("x", pa.dictionary(pa.int8(), pa.string()), nullable=False)
+    values = pa.array(["a", "b", "a"]).dictionary_encode().cast(child.type)
+    array = pa.StructArray.from_arrays([values], fields=[child], mask=pa.array([True, True, True]))
+    table = pa.table({"s": array})
+    check(table)
+    whole = span_of(*_opened(table), table.schema, 0, 3)["s"].chunk(0)
+    whole.validate(full=True)
+    assert whole.field(0).null_count == 0
+
+
+def _opened(table: pa.Table) -> tuple[Store, FileReader]:
+    store, _ = write(table)
+    return store, opened(store)
+
+
+def test_structs_nested_too_deep_are_refused_before_anything_is_written() -> None:
+    kind = pa.int8()
+    for _ in range(MAX_DEPTH - 1):
+        kind = pa.struct([("x", kind)])
+    table = pa.table({"c": pa.nulls(2, kind)})
+    store, reader = _opened(table)
+    assert drive(store, KEY, reader.schema()).equals(table.schema)
+    assert span_of(store, reader, table.schema, 0, 2).equals(table)
+    with pytest.raises(Unsupported) as caught:
+        FileWriter(pa.schema([("c", pa.struct([("x", kind)]))]))
+    assert caught.value.kind == "limit"
 
 
 def test_no_columns_and_no_rows() -> None:
@@ -232,8 +264,6 @@ def test_pages_are_let_go_when_they_are_written() -> None:
 
 @pytest.mark.parametrize("threads", [8])
 def test_many_threads_read_one_open_file(threads: int) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     rng = np.random.default_rng(0)
     kinds = (pa.int64(), pa.string(), pa.list_(pa.int32()), pa.dictionary(pa.int8(), pa.string()), pa.bool_())
     table = pa.table({str(i): make_array(kind, 600, Shape("near", 0.2), rng) for i, kind in enumerate(kinds)})

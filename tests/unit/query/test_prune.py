@@ -182,7 +182,11 @@ def test_a_column_without_statistics_is_never_skipped() -> None:
 
 def test_every_type_prunes_something() -> None:
     literal = {"i8": "5", "i32": "5", "i64": "5", "u64": "5", "f32": "5", "f64": "5", "dec": "5", "wide": "5"}
-    literal |= dict.fromkeys(["text", "dict"], "'zz'") | {"blob": r"'\xAB\xCD'::BLOB", "clock": "TIME '01:01:01'", "flag": "NULL"}
+    literal |= dict.fromkeys(["text", "dict"], "'zz'") | {
+        "blob": r"'\xAB\xCD'::BLOB",
+        "clock": "TIME '01:01:01'",
+        "flag": "NULL",
+    }
     literal |= dict.fromkeys(["day", "us", "ns", "ms", "tz"], "'1980-01-01'")
     for name in VALUES:
         verdicts = [assert_sound(f"{name} = {literal[name]}", seed).tolist() for seed in range(4)]

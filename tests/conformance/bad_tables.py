@@ -1,0 +1,269 @@
+"""Tables that a reader must refuse: each is the table `sound` of table_cases.py with one fault, made by hand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from forge import Forge, file, seal, tail, text
+from naive_reader import manifest_key, sum32
+
+Edit = Callable[[Forge], None]
+
+
+@dataclass(frozen=True)
+class BadTable:
+    """A table that a reader must refuse. edit: makes the fault in `sound`; tag: what to open, None: the newest."""
+
+    name: str
+    covers: str
+    spec: str
+    error: str
+    kind: str
+    edit: Edit
+    tag: str | None = None
+
+
+def bad_tables() -> Iterator[BadTable]:
+    yield from _objects()
+    yield from _roots()
+    yield from _parts()
+    yield from _files()
+    yield from _names()
+
+
+def _object(key: Callable[[Forge], str], edit: Callable[[bytes], bytes | None]) -> Edit:
+    """Change the bytes of an object, or remove it."""
+
+    def change(forge: Forge) -> None:
+        path = forge.folder / key(forge)
+        data = edit(path.read_bytes())
+        path.unlink() if data is None else path.write_bytes(data)
+
+    return change
+
+
+def _flip(data: bytes) -> bytes:
+    at = len(data) // 2
+    return data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
+
+
+def _root_key(forge: Forge) -> str:
+    return forge.key
+
+
+def _schema_key(forge: Forge) -> str:
+    return forge.root["schema"][0]
+
+
+def _part_key(forge: Forge) -> str:
+    return forge.root["fragments"]["parts"][0]["ref"][0]
+
+
+def _file_key(forge: Forge) -> str:
+    return file(forge.root)["path"]
+
+
+def _tag_key(_: Forge) -> str:
+    return "_refs/tags/t.tag"
+
+
+def _root(edit: Callable[[dict], object]) -> Edit:
+    """Change the root, and seal it again."""
+
+    def change(forge: Forge) -> None:
+        edit(forge.root)
+        forge.publish()
+
+    return change
+
+
+def _objects() -> Iterator[BadTable]:
+    kinds = {"root": _root_key, "schema": _schema_key, "part": _part_key}
+    for name, key in kinds.items():
+        yield BadTable(
+            f"{name}_bit",
+            f"a flipped bit in a {name}",
+            "table.md, Envelope",
+            "Corrupt",
+            "checksum",
+            _object(key, _flip),
+        )
+    yield BadTable(
+        "tag_bit", "a flipped bit in a tag", "table.md, Tags", "Corrupt", "checksum", _object(_tag_key, _flip), "t"
+    )
+    for name in ("schema", "part"):
+        gone = _object(kinds[name], lambda data: None)
+        yield BadTable(
+            f"{name}_missing", f"a {name} that is not there", "table.md, Reference", "Corrupt", "missing", gone
+        )
+    envelopes = {
+        "root_empty": ("a newest root of no bytes", "truncated", lambda data: b""),
+        "root_cut": ("a newest root without its last byte", "checksum", lambda data: data[:-1]),
+        "root_zero": ("a newest root of zeros", "checksum", lambda data: bytes(len(data))),
+        "root_magic": ("the magic of a tag", "magic", lambda data: seal(b"LLTG", data[16:-8])),
+    }
+    for name, (covers, kind, edit) in envelopes.items():
+        yield BadTable(name, covers, "table.md, Envelope", "Corrupt", kind, _object(_root_key, edit))
+    version = _object(_root_key, lambda data: seal(b"LLMF", data[16:-8], 1))
+    yield BadTable(
+        "root_format_version", "format version 1", "table.md, Envelope", "Unsupported", "format-version", version
+    )
+
+
+def _roots() -> Iterator[BadTable]:
+    spec = "table.md, Root manifest"
+    edits = {
+        "root_version": ("version 3 under the name of 2", lambda r: r.update(version=3)),
+        "root_no_rows": ("no member rows", lambda r: r.pop("rows")),
+        "root_rows": ("one row too many", lambda r: r.update(rows=4, live_rows=4)),
+        "root_live_rows": ("fewer live rows than rows", lambda r: r.update(live_rows=2)),
+        "field_past_counter": (
+            "a field id of a file that is not below its counter",
+            lambda r: r.update(next_field_id=1),
+        ),
+        "row_past_counter": ("a row id that is not below its counter", lambda r: r.update(next_row_id=2)),
+        "fragment_past_counter": (
+            "a fragment id that is not below its counter",
+            lambda r: r.update(next_fragment_id=2),
+        ),
+        "fragment_twice": ("a fragment id twice", lambda r: tail(r).update(id=1)),
+        "path_parent": ("a path with '..'", lambda r: file(r).update(path="data/../data/x.lnl")),
+        "path_root": ("a path from the root", lambda r: file(r).update(path="/data/x.lnl")),
+        "reference_kind": (
+            "a part in the place of the schema",
+            lambda r: r.update(schema=r["fragments"]["parts"][0]["ref"]),
+        ),
+    }
+    for name, (covers, edit) in edits.items():
+        yield BadTable(name, covers, spec, "Corrupt", "structure", _root(edit))
+    twice = _root(lambda r: tail(r).update(row_ids=[[1, 2]]))
+    yield BadTable("row_id_twice", "a row id twice", "table.md, Row ids and addresses", "Corrupt", "row-ids", twice)
+    features = {
+        "reader_feature": ("reader feature bit 2", lambda r: r.update(reader_features=4)),
+        "deletions": ("deleted rows", lambda r: tail(r).update(deletions={"rows": 0})),
+        "bases": ("base paths", lambda r: r.update(bases={"1": "x"})),
+    }
+    for name, (covers, edit) in features.items():
+        yield BadTable(name, covers, "table.md, Room for later", "Unsupported", "feature", _root(edit))
+    bodies = {
+        "json_key_twice": ("a member twice", lambda data: data.replace(b'"indices":[]', b'"indices":[],"indices":[]')),
+        "json_nan": ("NaN", lambda data: data.replace(b'"indices":[]', b'"indices":[NaN]')),
+        "json_none": ("no JSON", lambda data: data[:-1]),
+    }
+    for name, (covers, edit) in bodies.items():
+
+        def change(forge: Forge, edit: Callable[[bytes], bytes] = edit) -> None:
+            assert edit(text(forge.root)) != text(forge.root)
+            forge.publish(edit(text(forge.root)))
+
+        yield BadTable(name, f"{covers} in a root", "README.md, Words", "Corrupt", "json", change)
+
+
+def _parts() -> Iterator[BadTable]:
+    def swapped(forge: Forge) -> None:
+        body = json.loads((forge.folder / _part_key(forge)).read_bytes()[16:-8])
+        body["fragments"].reverse()
+        forge.part(body, 0)
+
+    def rows(forge: Forge) -> None:
+        entry = forge.root["fragments"]["parts"][0]
+        entry["rows"] = entry["live_rows"] = 3
+        forge.root |= {"rows": 4, "live_rows": 4}
+        forge.publish()
+
+    def magic(forge: Forge) -> None:
+        body = (forge.folder / _part_key(forge)).read_bytes()[16:-8]
+        forge.root["fragments"]["parts"][0]["ref"] = forge.put(_part_key(forge), seal(b"LLMF", body))
+        forge.publish()
+
+    def hashed(body: bytearray) -> None:
+        body[24] ^= 1  # the name hash of the first record
+        nbytes, place = struct.unpack_from("<IQ", body, 28)
+        struct.pack_into("<I", body, 44, sum32(bytes(body[16:44] + body[place : place + nbytes])))
+
+    def schema(forge: Forge) -> None:
+        forge.schema(hashed)
+        forge.publish()
+
+    def transaction(forge: Forge) -> None:
+        forge.root["transaction"] = {"ref": [f"_meta/{9:032x}.txn", 300, "0" * 16]}
+        forge.publish()
+
+    spec = "table.md, Fragment tree"
+    yield BadTable("part_swapped", "another valid part in the place of a part", spec, "Corrupt", "checksum", swapped)
+    yield BadTable("part_rows", "an entry with more rows than its part", spec, "Corrupt", "structure", rows)
+    yield BadTable("part_magic", "the magic of a root", spec, "Corrupt", "magic", magic)
+    yield BadTable("schema_hash", "a wrong name hash", "table.md, Schema part", "Corrupt", "structure", schema)
+    spec = "table.md, Transaction record"
+    yield BadTable(
+        "transaction_missing", "a transaction part that is not there", spec, "Corrupt", "missing", transaction
+    )
+
+
+def _files() -> Iterator[BadTable]:
+    def other(forge: Forge) -> None:
+        first = json.loads((forge.folder / _part_key(forge)).read_bytes()[16:-8])["fragments"][0]["files"][0]
+        shutil.copyfile(forge.folder / first["path"], forge.folder / _file_key(forge))
+        file(forge.root)["nbytes"] = first["nbytes"]
+        forge.publish()
+
+    def typed(forge: Forge) -> None:
+        def edit(body: bytearray) -> None:
+            body[:] = body.replace(b'"int64"', b'"uint8"')
+            nbytes, place = struct.unpack_from("<IQ", body, 28)
+            struct.pack_into("<I", body, 44, sum32(bytes(body[16:44] + body[place : place + nbytes])))
+
+        forge.schema(edit)
+        forge.publish()
+
+    spec = "table.md, Fragment"
+    gone = _object(_file_key, lambda data: None)
+    yield BadTable("file_missing", "a data file that is not there", spec, "Corrupt", "missing", gone)
+    yield BadTable("file_swapped", "another data file in its place", spec, "Corrupt", "identity", other)
+    tailed = _object(_file_key, lambda data: data[:-20] + bytes([data[-20] ^ 1]) + data[-19:])
+    yield BadTable("file_bit", "a flipped bit in the tail of a data file", spec, "Corrupt", "checksum", tailed)
+    fields = {"columns_more": [[0, 1], [-1, 2], [1, 1]], "columns_fewer": [[0, 1]]}
+    for name, runs in fields.items():
+        edit = _root(lambda r, runs=runs: file(r).update(fields=runs, stats=[]))
+        covers = f"{name.removeprefix('columns_')} columns recorded than the file has"
+        yield BadTable(name, covers, spec, "Corrupt", "structure", edit)
+    yield BadTable("column_type", "a column of another type than its field", spec, "Corrupt", "type", typed)
+
+
+def _names() -> Iterator[BadTable]:
+    def tagged(forge: Forge, **members: object) -> None:
+        forge.tag("t", **members)
+
+    def bucket(forge: Forge) -> None:
+        forge.put(f"_versions/{1:016x}", b"")
+
+    def unknown(forge: Forge) -> None:
+        forge.tag("t", version=9)
+
+    def no_versions(forge: Forge) -> None:
+        for version in (1, 2):
+            (forge.folder / manifest_key(version)).unlink()
+
+    spec = "table.md, Tags"
+    yield BadTable(
+        "tag_name",
+        "another name in a tag than its own",
+        spec,
+        "Corrupt",
+        "structure",
+        lambda f: tagged(f, name="u"),
+        "t",
+    )
+    other = "0" * 16
+    yield BadTable(
+        "tag_root", "a tag of another root", spec, "Corrupt", "tag", lambda f: tagged(f, manifest=other), "t"
+    )
+    yield BadTable("tag_version", "a tag of a version that is not there", spec, "NotFound", "version", unknown, "t")
+    yield BadTable("tag_none", "a tag that is not there", spec, "NotFound", "tag", lambda f: None, "u")
+    spec = "commit.md, Finding the newest version"
+    yield BadTable("bucket_file", "a file with the name of a bucket", spec, "Corrupt", "file-type", bucket)
+    yield BadTable("no_versions", "no version", spec, "NotFound", "dataset", no_versions)

@@ -1,0 +1,120 @@
+"""Every table of format_spec/vectors, read by the package and by the naive reader."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import naive_reader as naive
+import pytest
+from make_vectors import VECTORS, digest_of
+from naive_json import as_vector
+from vector_json import schema_json, values_json
+
+import lance_like
+from lance_like.file.types import field_to_json
+
+INDEX = json.loads((VECTORS / "index.json").read_text())
+TABLES, ERRORS = VECTORS / "tables", VECTORS / "errors" / "tables"
+VERSIONS = [
+    (name, version["version"])
+    for name in INDEX["tables"]
+    for version in json.loads((TABLES / name / "expected.json").read_text())["versions"]
+]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def expected_of(name: str, version: int) -> dict[str, Any]:
+    return read_json(TABLES / name / "expected.json")["versions"][version - 1]
+
+
+def test_tables_are_those_of_the_index():
+    for folder, entries in ((TABLES, INDEX["tables"]), (ERRORS, INDEX["error_tables"])):
+        assert {path.name for path in folder.iterdir()} == entries.keys()
+        for name, entry in entries.items():
+            assert digest_of(folder / name / "table").items() <= entry.items(), name
+
+
+@pytest.mark.parametrize(("name", "version"), VERSIONS)
+def test_the_package_reads_each_version(name: str, version: int):
+    expected = expected_of(name, version)
+    ds = lance_like.dataset(TABLES / name / "table", version=version)
+    found = ds.to_table(with_row_id=True).combine_chunks()
+    assert schema_json(ds.schema, field_to_json) == expected["schema"]
+    assert found["_rowid"].to_pylist() == expected["row_ids"]
+    arrays = [found.column(i).combine_chunks() for i in range(len(expected["values"]))]
+    assert [values_json(array) for array in arrays] == expected["values"]
+
+
+@pytest.mark.parametrize(("name", "version"), VERSIONS)
+def test_the_package_finds_rows_by_their_ids(name: str, version: int):
+    expected = expected_of(name, version)
+    ids = expected["row_ids"][::-2]
+    if not ids:
+        pytest.skip("no rows")
+    found = lance_like.dataset(TABLES / name / "table", version=version)._take_rows(ids).combine_chunks()
+    arrays = [found.column(i).combine_chunks() for i in range(len(expected["values"]))]
+    assert [values_json(array) for array in arrays] == [column[::-2] for column in expected["values"]]
+
+
+def naive_schema(table: naive.Table, parent: int = -1) -> list[dict[str, Any]]:
+    """The fields below a parent as expected.json has them, with structs in one piece."""
+    found = []
+    for field in (f for f in table.fields if f.parent == parent):
+        body = dict(field.json)
+        if field.field.type.name == "struct":
+            body["type"] = {"t": "struct", "fields": naive_schema(table, field.id)}
+        found.append(body)
+    return found
+
+
+@pytest.mark.parametrize(("name", "version"), VERSIONS)
+def test_the_naive_reader_reads_each_version(name: str, version: int):
+    expected = expected_of(name, version)
+    table = naive.read_table(str(TABLES / name / "table"), version)
+    fields = expected["schema"]["fields"]
+    assert naive_schema(table) == fields
+    assert [row["_rowid"] for row in table.rows] == expected["row_ids"]
+    values = [[as_vector(field["type"], row[field["name"]]) for row in table.rows] for field in fields]
+    assert values == expected["values"]
+
+
+@pytest.mark.parametrize("name", INDEX["tables"])
+def test_both_find_the_versions_and_the_tags(name: str):
+    folder, expected = TABLES / name / "table", read_json(TABLES / name / "expected.json")
+    numbers = [version["version"] for version in expected["versions"]]
+    ds = lance_like.dataset(folder)
+    assert naive.list_versions(str(folder)) == numbers == [version["version"] for version in ds.versions()]
+    assert ds.version == expected["newest"] == naive.read_table(str(folder)).version
+    assert naive.list_tags(str(folder)) == expected["tags"]
+    assert sorted(ds.tags.list()) == sorted(expected["tags"])
+    for tag, version in expected["tags"].items():
+        opened = lance_like.dataset(folder, version=tag)
+        assert opened.version == version == naive.read_table(str(folder), tag=tag).version
+
+
+def laid_over(name: str, folder: Path) -> Path:
+    """The table of an error: `sound` with other objects, and without some."""
+    shutil.copytree(TABLES / "sound" / "table", folder)
+    changed = ERRORS / name / "table"
+    if changed.exists():
+        shutil.copytree(changed, folder, dirs_exist_ok=True)
+    for key in read_json(ERRORS / name / "case.json")["removed"]:
+        (folder / key).unlink()
+    return folder
+
+
+@pytest.mark.parametrize("name", INDEX["error_tables"])
+def test_both_refuse(name: str, tmp_path: Path):
+    case, folder = read_json(ERRORS / name / "case.json"), laid_over(name, tmp_path / "t")
+    with pytest.raises(lance_like.errors.LanceLikeError) as package:
+        lance_like.dataset(folder, version=case["tag"]).to_table()
+    assert {"class": type(package.value).__name__, "kind": package.value.kind} == case["error"]
+    with pytest.raises(naive.NaiveError) as second:
+        naive.read_table(str(folder), tag=case["tag"])
+    assert {"class": second.value.family, "kind": second.value.kind} == case["error"]

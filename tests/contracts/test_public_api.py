@@ -1,0 +1,120 @@
+"""The public names: what is there, what it is, and that nothing else crept in."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+import lance_like
+from lance_like import errors
+
+NAMES = {
+    "LanceDataset",
+    "LanceFragment",
+    "LanceScanner",
+    "WriteProgress",
+    "__version__",
+    "dataset",
+    "errors",
+    "torch",
+    "write_dataset",
+}
+
+# Of LanceDataset, without what pyarrow.dataset.Dataset has and this format has not.
+DATASET = {
+    *("uri", "version", "latest_version", "schema", "metadata", "tags"),
+    *("scanner", "to_table", "to_batches", "to_pandas", "head", "count_rows", "take", "get_fragments", "get_fragment"),
+    *("versions", "checkout_version", "checkout_latest", "restore"),
+    *("insert", "add_columns", "drop_columns", "alter_columns"),
+}
+NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}
+
+ERRORS = {
+    *("LanceLikeError", "InvalidInput", "OutOfRange", "NotFound", "AlreadyExists", "Conflict", "IncompatibleChange"),
+    *("CommitUnknown", "Corrupt", "Unsupported", "MissingDependency", "StorageError"),
+}
+
+
+def test_the_package_has_these_names() -> None:
+    assert set(lance_like.__all__) == NAMES
+    assert set(dir(lance_like)) == NAMES
+
+
+@pytest.mark.parametrize("name", sorted(NAMES - {"torch"}))
+def test_every_name_is_there(name: str) -> None:
+    assert getattr(lance_like, name) is getattr(lance_like, name)
+
+
+def test_the_torch_module_is_there_when_torch_is() -> None:
+    pytest.importorskip("torch")
+    assert isinstance(lance_like.torch, ModuleType)
+    assert inspect.isclass(lance_like.torch.LanceDataset)
+
+
+def test_another_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        lance_like.no_such_name  # noqa: B018
+    assert not hasattr(lance_like, "numpy")
+
+
+def test_a_star_import_gives_the_public_names() -> None:
+    script = f"from lance_like import *\nassert {sorted(NAMES - {'torch'})!r} == sorted(n for n in dir() if n in {NAMES!r} and n != 'torch')"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_the_dataset_has_these_methods() -> None:
+    public = {name for name in dir(lance_like.LanceDataset) if not name.startswith("_")}
+    assert public == DATASET | NOT_HERE
+
+
+@pytest.mark.parametrize("owner", [lance_like.LanceDataset, lance_like.LanceFragment, lance_like.LanceScanner])
+def test_every_public_method_says_what_it_does(owner: type) -> None:
+    for name, member in inspect.getmembers(owner):
+        if not name.startswith("_"):
+            assert (member.__doc__ or "").strip().partition("\n")[0].endswith("."), name
+
+
+def test_the_errors_are_these() -> None:
+    assert set(errors.__all__) == ERRORS
+    assert all(issubclass(getattr(errors, name), errors.LanceLikeError) for name in ERRORS)
+
+
+@pytest.mark.parametrize(
+    ("name", "builtin"),
+    [
+        ("InvalidInput", ValueError),
+        ("OutOfRange", IndexError),
+        ("NotFound", LookupError),
+        ("Corrupt", ValueError),
+        ("Unsupported", NotImplementedError),
+        ("MissingDependency", ImportError),
+        ("StorageError", OSError),
+    ],
+)
+def test_errors_are_also_those_of_python(name: str, builtin: type) -> None:
+    assert issubclass(getattr(errors, name), builtin)
+
+
+@pytest.mark.parametrize("name", sorted(ERRORS))
+def test_errors_show_their_place_and_hint_and_pickle(name: str) -> None:
+    kind = getattr(errors, name)
+    extra = {"transaction": "7f"} if name == "CommitUnknown" else {"kind": "a-kind"}
+    error = kind("what was found", where="the place", hint="what to do", **extra)
+    copy = pickle.loads(pickle.dumps(error))
+    for found in (error, copy):
+        assert type(found) is kind
+        assert str(found) == "what was found (at the place); what to do"
+        assert (found.message, found.where, found.hint) == ("what was found", "the place", "what to do")
+        assert found.kind
+    if name == "CommitUnknown":
+        assert copy.transaction == "7f"
+    if name in ("Conflict", "IncompatibleChange"):
+        assert copy.retryable == (name == "Conflict")
+    if name == "StorageError":
+        error.errno = 28
+        assert pickle.loads(pickle.dumps(error)).errno == 28

@@ -1,0 +1,128 @@
+"""Arrow types as JSON and back, and what is no type."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pyarrow as pa
+import pytest
+from arrow_values import TYPES
+from wrong_json import changed, members
+
+from lance_like.errors import Corrupt, Unsupported
+from lance_like.file.types import (
+    MAX_DEPTH,
+    field_from_json,
+    field_to_json,
+    metadata_from_json,
+    metadata_to_json,
+    type_from_json,
+    type_to_json,
+)
+from lance_like.typing_ import Json
+
+MORE = (
+    *(pa.timestamp("ns", "no such zone"), pa.timestamp("ms", ""), pa.duration("ns"), pa.decimal128(1, 0)),
+    *(pa.decimal256(76, 76), pa.map_(pa.string(), pa.int8(), keys_sorted=True), pa.binary(2**31 - 1), pa.struct([])),
+    pa.struct(
+        [pa.field("a", pa.int8(), nullable=False, metadata={"k": "v", "": "\0"}), ("a", pa.string()), ("", pa.bool_())]
+    ),
+    pa.list_(pa.field("named", pa.dictionary(pa.int8(), pa.timestamp("s")), nullable=False)),
+)
+
+
+@pytest.mark.parametrize("kind", [*TYPES, *MORE], ids=str)
+def test_a_type_comes_back_from_its_json(kind: pa.DataType) -> None:
+    field = pa.field("né.\0", kind, kind == pa.null(), {b"\xff": b"\x00", b"k": b""})
+    assert type_from_json(json.loads(json.dumps(type_to_json(kind)))) == kind
+    assert field_from_json(json.loads(json.dumps(field_to_json(field)))).equals(field, check_metadata=True)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(pa.string_view(), pa.binary_view(), pa.list_view(pa.int8()), pa.large_list_view(pa.int8())),
+        *(pa.run_end_encoded(pa.int16(), pa.int8()), pa.sparse_union([pa.field("a", pa.int8())])),
+        *(
+            pa.list_(pa.string_view()),
+            pa.map_(pa.int8(), pa.list_(pa.binary_view())),
+            pa.dictionary(pa.int8(), pa.string_view()),
+        ),
+    ],
+    ids=str,
+)
+def test_a_type_without_a_name_is_refused(kind: pa.DataType) -> None:
+    with pytest.raises(Unsupported, match="cannot be stored") as caught:
+        type_to_json(kind)
+    assert caught.value.kind == "type"
+
+
+def nested(depth: int) -> pa.DataType:
+    kind = pa.int8()
+    for level in range(depth):
+        kind = pa.list_(kind) if level % 2 else pa.struct([("x", kind)])
+    return kind
+
+
+def test_what_is_too_deep_is_refused_before_it_is_written() -> None:
+    assert type_from_json(type_to_json(nested(MAX_DEPTH))) == nested(MAX_DEPTH)
+    for depth in (MAX_DEPTH + 1, 300):
+        with pytest.raises(Unsupported) as caught:
+            type_to_json(nested(depth))
+        assert caught.value.kind == "limit"
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 900])
+def test_what_is_too_deep_is_refused_when_read(depth: int) -> None:
+    body: Json = "int8"
+    for _ in range(depth):
+        body = {"t": "list", "item": {"name": "", "type": body, "nullable": True}}
+    with pytest.raises(Corrupt) as caught:
+        type_from_json(body)
+    assert caught.value.kind == "limit"
+
+
+def test_an_unknown_name_is_named() -> None:
+    for body in ("int7", {"t": "int7"}, {"t": "list", "item": {"name": "", "type": "int7", "nullable": True}}):
+        with pytest.raises(Unsupported, match="int7"):
+            type_from_json(body)
+
+
+def test_an_unknown_extension_is_its_storage_and_keeps_its_name() -> None:
+    body = {"t": "extension", "name": "my.own", "data": base64.b64encode(b"\xff").decode(), "storage": "int8"}
+    assert type_from_json(body) == pa.int8()
+    field = field_from_json({"name": "x", "type": body, "nullable": True})
+    assert field.type == pa.int8()
+    assert field.metadata == {b"ARROW:extension:name": b"my.own", b"ARROW:extension:metadata": b"\xff"}
+
+
+def test_metadata_may_be_any_bytes() -> None:
+    metadata = {bytes(range(256)): b"", b"": b"\xff"}
+    assert metadata_from_json(json.loads(json.dumps(metadata_to_json(metadata)))) == metadata
+    for bad in (None, 1, "x", {"a": "b"}, [["YQ=="]], [["YQ==", "!"]], [[1, 2]], [["YQ==", "YQ==", "YQ=="]]):
+        with pytest.raises(Corrupt):
+            metadata_from_json(bad)
+
+
+ODD: list[Json] = [
+    *(None, True, -1, 0, 1, 2**31, 2**53, 2**70, 1.5, float("nan"), "", "x", "int8", "ns", "arrow.uuid", "\ud800"),
+    *([], [[]], [["YQ==", "YQ=="]], {}, {"t": "list"}, {"t": 5}, {"t": "struct", "fields": []}),
+    *(base64.b64encode(text).decode() for text in (b'{"shape":[-1]}', b'{"shape":[2,3],"permutation":[9,9]}', b"\xff")),
+]
+
+
+@pytest.mark.parametrize("kind", [*TYPES, *MORE[:4]], ids=str)
+def test_a_wrong_member_is_refused_or_another_type(kind: pa.DataType) -> None:
+    for body, read in (
+        (type_to_json(kind), type_from_json),
+        (field_to_json(pa.field("x", kind, metadata={"a": "b"})), field_from_json),
+    ):
+        for path in members(body):
+            for odd in [*ODD, ...] if path else ODD:
+                try:
+                    found = read(changed(body, path, odd))
+                except (Corrupt, Unsupported) as error:
+                    assert error.kind in ("type", "field", "metadata", "limit")
+                else:
+                    assert str(found)
