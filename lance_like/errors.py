@@ -24,13 +24,17 @@ class LanceLikeError(Exception):
         super().__init__(text)
 
     def __reduce__(self):
-        return _rebuild, (type(self), self.message, dict(self.__dict__))
+        state = dict(self.__dict__)
+        if isinstance(self, OSError):
+            state["errno"] = self.errno  # no member of __dict__
+        return _rebuild, (type(self), self.message, state)
 
 
 def _rebuild(cls: type[LanceLikeError], message: str, state: dict[str, object]) -> LanceLikeError:
     error = cls.__new__(cls)
     LanceLikeError.__init__(error, message, kind=str(state["kind"]), where=str(state["where"]), hint=str(state["hint"]))
-    error.__dict__.update(state)
+    for name, value in state.items():
+        setattr(error, name, value)
     return error
 
 

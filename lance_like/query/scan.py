@@ -81,8 +81,9 @@ def count_passing(session: Session, manifest: Manifest, condition: Expr, scan: S
     for fragment, spans in _fragments(session, manifest, scan):
         total += sum(span.end - span.start for span in spans if not span.check)
         doubtful = [span for span in spans if span.check]
-        reader = _FragmentScan(session, manifest, fragment, scan)
-        total += sum(len(rows) for _, rows in reader.passing(doubtful))
+        if doubtful:
+            reader = _FragmentScan(session, manifest, fragment, scan)
+            total += sum(len(rows) for _, rows in reader.passing(doubtful))
     return total
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,8 +95,6 @@ def test_a_library_is_imported_on_first_use(library: str) -> None:
 
 def test_no_other_library_is_imported() -> None:
     known = {"lance_like", "numpy", "pyarrow", "xxhash", "__future__", *OWNERS}
-    import sys
-
     for path, tree in MODULES.items():
         for name, _ in imported(tree):
             top = name.partition(".")[0]

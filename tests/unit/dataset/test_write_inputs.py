@@ -74,7 +74,7 @@ def test_pandas_frames_that_fit_no_type_are_refused(cells, uri):
 
 def test_pandas_series_are_refused(uri):
     pd = pytest.importorskip("pandas")
-    with pytest.raises(InvalidInput, match="Series|iterable of int"):  # pandas 3 makes a stream of it
+    with pytest.raises(InvalidInput, match=r"Series|iterable of int"):  # pandas 3 makes a stream of it
         lance_like.write_dataset(pd.Series([1, 2], name="a"), uri)
 
 

@@ -170,6 +170,34 @@ def test_swapped_stretches_are_refused_or_without_effect(file: bytes) -> None:
         check(bytes(wrong))
 
 
+def test_every_byte_of_the_metadata_is_covered_by_a_checksum() -> None:
+    """Without the checks of pages, so that no page can tell of damaged metadata in its stead."""
+    table = TABLE.select(["c0", "c2"])
+    with small_pages(nbytes=4096, rows=20, zone_rows=20):
+        store, _ = write(table)
+    assert isinstance(store, MemoryStore)
+    file = store._objects[KEY]
+    tail, columns = records(file)
+    covered = [*range(tail.directory_offset, len(file))]
+    for record in columns:
+        # The zone entry of the whole column is for readers without a manifest: nothing here reads it.
+        total = record.field_offset - record.zone_nbytes
+        covered += [*range(record.offset, total), *range(record.field_offset, record.end)]
+    rng = random.Random(0)
+    for at in covered:
+        store.put(KEY, [flip(file, 8 * at + rng.randrange(8))])
+        with pytest.raises((Corrupt, Unsupported)):
+            read_without_checks_of_pages(store, table.schema)
+
+
+def read_without_checks_of_pages(store: MemoryStore, schema: pa.Schema) -> None:
+    reader = opened(store, verify=False)
+    drive(store, KEY, reader.schema())
+    span_of(store, reader, schema, 0, ROWS)
+    for column, field in enumerate(schema):
+        drive(store, KEY, reader.zones(column, field.type))
+
+
 # -- right checksums over wrong numbers --------------------------------------------------------------------------
 
 
@@ -205,7 +233,7 @@ def test_any_number_in_the_tail_is_refused_or_survived(file: bytes) -> None:
 def test_any_number_in_a_directory_record_is_refused_or_survived(file: bytes) -> None:
     tail = unpack_tail(file[-TAIL_NBYTES:], len(file), "here")
     fields = ((0, 8), (8, 8), (16, 8), (24, 4), (28, 4), (32, 4), (36, 4), (40, 2), (42, 2), (44, 4), (48, 4), (52, 4))
-    for column in (0, 2, 6):
+    for column in (0, 6):
         start = tail.directory_offset + RECORD_NBYTES * column
         for at, width in fields:
             for number in HUGE:

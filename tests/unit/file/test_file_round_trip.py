@@ -73,7 +73,7 @@ def _fields(kinds: st.SearchStrategy[pa.DataType]) -> st.SearchStrategy[pa.Field
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     schema=schemas(),
     rows=st.integers(0, 250),

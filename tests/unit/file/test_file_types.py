@@ -108,8 +108,10 @@ def test_metadata_may_be_any_bytes() -> None:
 ODD: list[Json] = [
     *(None, True, -1, 0, 1, 2**31, 2**53, 2**70, 1.5, float("nan"), "", "x", "int8", "ns", "arrow.uuid", "\ud800"),
     *([], [[]], [["YQ==", "YQ=="]], {}, {"t": "list"}, {"t": 5}, {"t": "struct", "fields": []}),
-    *(base64.b64encode(text).decode() for text in (b'{"shape":[-1]}', b'{"shape":[2,3],"permutation":[9,9]}', b"\xff")),
+    *(base64.b64encode(text).decode() for text in (b'{"shape":[-1]}', b"\xff")),
 ]
+if int(pa.__version__.split(".")[0]) >= 24:  # before, Arrow takes this permutation and crashes when it prints the type
+    ODD.append(base64.b64encode(b'{"shape":[2,3],"permutation":[9,9]}').decode())
 
 
 @pytest.mark.parametrize("kind", [*TYPES, *MORE[:4]], ids=str)

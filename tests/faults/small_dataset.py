@@ -1,0 +1,81 @@
+"""A small dataset that has every kind of file, and the questions that must keep their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from lance_like import LanceDataset
+from lance_like.dataset.inputs import as_stream
+from lance_like.dataset.write import FileLimits, write_version
+from lance_like.io.memory import MemoryStore
+from lance_like.io.store import Store
+from lance_like.table import parts
+from lance_like.table.history import resolve
+from lance_like.table.snapshot import read_manifest
+
+ROWS = 14
+
+
+def rows(count: int = ROWS, first: int = 0) -> pa.Table:
+    """Columns that between them use every encoding of the writer; each cell follows from its row."""
+    n = range(first, first + count)
+    return pa.table(
+        {
+            "n": pa.array(n, pa.int64()),
+            "constant": pa.array([7] * count, pa.int32()),
+            "far": pa.array([i * 1_000_003_000_017 for i in n], pa.int64()),
+            "real": pa.array([None if i % 5 == 0 else i / 3 for i in n], pa.float64()),
+            "flag": pa.array([i % 3 == 0 for i in n]),
+            "text": pa.array([None if i % 7 == 3 else f"row {i} " * 3 for i in n], pa.string()),
+            "word": pa.array([f"w{i % 3}" for i in n]).dictionary_encode(),
+            "list": pa.array([list(range(i % 4)) for i in n], pa.list_(pa.int16())),
+            "vector": pa.array([[i, i / 2] for i in n], pa.list_(pa.float32(), 2)),
+            "s": pa.array([None if i % 6 == 1 else {"x": i, "y": str(i)} for i in n]),
+        }
+    )
+
+
+def small_dataset(monkeypatch) -> MemoryStore:
+    """Five versions, a tag, fragments in leaf and node parts, an added column, a transaction in a part of its own."""
+    # Few fragments make the parts that take thousands otherwise.
+    monkeypatch.setattr(parts, "FANOUT", 2)
+    store = MemoryStore("small")
+    first = write_version(store, None, as_stream(rows()), mode="create", limits=FileLimits(rows=3))
+    ds = LanceDataset(store, first)
+    ds.tags.create("first")
+    ds.add_columns({"twice": "n * 2"})
+    ds.insert(rows(4, ROWS), commit_message="a" * 20_000)
+    ds.alter_columns({"path": "real", "name": "renamed"})
+    ds.checkout_version(3).restore()
+    return store
+
+
+def objects(store: MemoryStore) -> dict[str, bytes]:
+    return dict(store._objects)
+
+
+def store_of(content: dict[str, bytes]) -> MemoryStore:
+    store = MemoryStore("small")
+    store._objects.update(content)
+    return store
+
+
+def open_store(store: Store, version: int | str | None = None) -> LanceDataset:
+    return LanceDataset(store, read_manifest(store, resolve(store, version)))
+
+
+QUESTIONS: dict[str, Callable[[Store], object]] = {
+    "to_table": lambda store: open_store(store).to_table().to_pylist(),
+    "schema": lambda store: open_store(store).schema,
+    "take": lambda store: open_store(store).take([17, 0, 13, 13], ["s", "text", "n", "twice"]).to_pylist(),
+    "_take_rows": lambda store: open_store(store)._take_rows([16, 1], ["vector", "word"]).to_pylist(),
+    "filter": lambda store: open_store(store).to_table(["n"], filter="n > 14 or text is null").to_pylist(),
+    "count": lambda store: (open_store(store).count_rows(), open_store(store).count_rows("real < 4")),
+    "row ids": lambda store: open_store(store).to_table(["_rowid", "_rowaddr"]).to_pylist(),
+    "versions": lambda store: open_store(store).versions(),
+    "tags": lambda store: open_store(store).tags.list(),
+    "tagged version": lambda store: open_store(store, "first").to_table(["n", "real"]).to_pylist(),
+    "older version": lambda store: open_store(store, 4).to_table(["renamed", "flag"]).to_pylist(),
+}
