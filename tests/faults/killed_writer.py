@@ -2,29 +2,29 @@
 
     python killed_writer.py URI SEED
 
-Prints one JSON line a commit, after the call returned: {"version", "rows", "columns", "sum"}.
+Prints one JSON line a write, after the call returned: {"version", "rows", "columns", "digest", "tags"}.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import sys
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 import lance_like
 
 
 def facts(ds: lance_like.LanceDataset) -> dict[str, object]:
     """What a version must still say when it is opened again."""
-    ids = ds.to_table(columns=["id"])["id"]
+    table = ds.to_table(columns=sorted(ds.schema.names), with_row_id=True)
     return {
         "version": ds.version,
         "rows": len(ds),
         "columns": sorted(ds.schema.names),
-        "sum": pc.sum(ids).as_py() or 0,
+        "digest": hashlib.sha256(repr(table.to_pylist()).encode()).hexdigest(),
     }
 
 
@@ -57,7 +57,7 @@ def main(uri: str, seed: int) -> None:
     while True:
         number += 1
         ds = step(ds, choice, number)
-        print(json.dumps(facts(ds)), flush=True)
+        print(json.dumps({**facts(ds), "tags": sorted(ds.tags.list())}), flush=True)
 
 
 if __name__ == "__main__":

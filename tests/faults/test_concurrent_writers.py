@@ -133,7 +133,7 @@ def test_readers_beside_writers_see_whole_versions_that_never_go_back(tmp_path):
     uri = str(tmp_path / "t")
     lance_like.write_dataset({"n": [0]}, uri)
     race(
-        [(processes.append, (uri, 100, 10)), (processes.overwrite, (uri, 500, 5))]
+        [(processes.append_until_refused, (uri, 100, 10)), (processes.overwrite, (uri, 500, 5))]
         + [(processes.read, (uri, k, 8)) for k in range(2)]
     )
     assert_history_is_whole(uri)
