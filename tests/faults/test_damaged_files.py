@@ -22,7 +22,7 @@ from lance_like.io.memory import MemoryStore
 
 KINDS = (".lnl", ".manifest", ".schema", ".part", ".txn", ".tag")
 CLEAR = (Corrupt, Unsupported, NotFound)
-SAMPLE = 20  # flipped bits a kind of file in the default run
+SAMPLE = 12  # flipped bits a kind of file in the default run
 
 
 @pytest.fixture(scope="module")
