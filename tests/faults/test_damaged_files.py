@@ -19,10 +19,11 @@ from lance_like.dataset.inputs import as_stream
 from lance_like.dataset.write import write_version
 from lance_like.errors import Corrupt, NotFound, Unsupported
 from lance_like.io.memory import MemoryStore
+from lance_like.io.observe import CountingStore
 
 KINDS = (".lnl", ".manifest", ".schema", ".part", ".txn", ".tag")
 CLEAR = (Corrupt, Unsupported, NotFound)
-SAMPLE = 12  # flipped bits a kind of file in the default run
+SAMPLE = 40  # flipped bits a kind of file in the default run
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,18 @@ def content() -> dict[str, bytes]:
 def answers(content) -> dict[str, object]:
     store = store_of(content)
     return {name: ask(store) for name, ask in QUESTIONS.items()}
+
+
+@pytest.fixture(scope="module")
+def readers(content, answers) -> dict[str, dict[str, object]]:
+    """File -> the answers of the questions that read it: its bytes cannot change the others."""
+    found: dict[str, dict[str, object]] = {key: {} for key in content}
+    for name, answer in answers.items():
+        store = CountingStore(store_of(content))
+        QUESTIONS[name](store)
+        for key, _ in store.counts.log:
+            found[key][name] = answer
+    return found
 
 
 def keys_of(content: dict[str, bytes], kind: str) -> list[str]:
@@ -75,7 +88,7 @@ def no_hang(seconds: int = 60) -> Iterator[None]:
 
 
 def ask_all(damaged: dict[str, bytes], answers: dict[str, object], what: str) -> int:
-    """Ask every question of a damaged dataset; returns how many raised."""
+    """Ask questions of a damaged dataset, those that have answers; returns how many raised."""
     raised = 0
     for name in answers:
         try:
@@ -106,25 +119,25 @@ def test_the_dataset_has_every_kind_of_file(content):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_flipped_bit_is_noticed_or_changes_nothing(kind, content, answers):
+def test_a_flipped_bit_is_noticed_or_changes_nothing(kind, content, readers):
     choice = random.Random(kind)
     keys = keys_of(content, kind)
     noticed = 0
     for _ in range(SAMPLE):
         key = choice.choice(keys)
         bit = choice.randrange(8 * len(content[key]))
-        noticed += ask_all(content | {key: flipped(content[key], bit)}, answers, f"{key} bit {bit}") > 0
+        noticed += ask_all(content | {key: flipped(content[key], bit)}, readers[key], f"{key} bit {bit}") > 0
     # Files have padding, and parts of versions that nobody asks for; yet a reader meets most of the bits.
     assert noticed > SAMPLE // 4
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_flipped_bit_is_noticed_or_changes_nothing(kind, content, answers):
-    keys = [needed_by_newest(content, kind), keys_of(content, kind)[0]]
-    for key in dict.fromkeys(keys):
+def test_every_flipped_bit_is_noticed_or_changes_nothing(kind, content, readers):
+    files = {needed_by_newest(content, kind), min(keys_of(content, kind), key=lambda key: len(content[key]))}
+    for key in sorted(files):
         for bit in range(8 * len(content[key])):
-            ask_all(content | {key: flipped(content[key], bit)}, answers, f"{key} bit {bit}")
+            ask_all(content | {key: flipped(content[key], bit)}, readers[key], f"{key} bit {bit}")
 
 
 @pytest.mark.parametrize("kind", KINDS)
