@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lance_like.version import __version__
 
 if TYPE_CHECKING:
-    from lance_like import errors
+    from lance_like import errors, file
     from lance_like.dataset import (
         LanceDataset,
         LanceFragment,
@@ -29,6 +29,7 @@ _HOME = {
     "WriteProgress": "lance_like.dataset:WriteProgress",
     "dataset": "lance_like.dataset:",
     "errors": "lance_like.errors:",
+    "file": "lance_like.file:",
     "torch": "lance_like.integrations.torch:",
     "write_dataset": "lance_like.dataset:write_dataset",
 }
@@ -41,6 +42,7 @@ __all__ = [
     "__version__",
     "dataset",
     "errors",
+    "file",
     "torch",
     "write_dataset",
 ]

@@ -1,1 +1,31 @@
-"""One data file: columns as pages, found by fixed-width tables (format_spec/file.md)."""
+"""The file layer: one data file, its columns, pages and statistics; and its face for users, after `lance.file`.
+
+The names below load on first use, so that the layers above, which use the modules directly, load none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lance_like.file.api import LanceFileReader, ReaderResults
+    from lance_like.file.push import LanceFileWriter
+    from lance_like.file.session import LanceFileSession, ListResult
+
+_HOME = {
+    "LanceFileReader": "api",
+    "LanceFileSession": "session",
+    "LanceFileWriter": "push",
+    "ListResult": "session",
+    "ReaderResults": "api",
+}
+
+__all__ = ["LanceFileReader", "LanceFileSession", "LanceFileWriter", "ListResult", "ReaderResults"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'lance_like.file' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"lance_like.file.{_HOME[name]}"), name)
+    return value

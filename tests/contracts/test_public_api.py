@@ -19,6 +19,7 @@ NAMES = {
     "__version__",
     "dataset",
     "errors",
+    "file",
     "torch",
     "write_dataset",
 }

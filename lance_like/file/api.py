@@ -1,0 +1,207 @@
+"""Single files for users: read one, write one, or many below one place. The names are those of `lance.file`.
+
+`from lance_like.file import LanceFileReader, LanceFileWriter`. No table is involved: no versions, no row ids,
+no filters. Reads run here, one window of rows at a time; what is read and decoded is `file.reader`'s.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.encodings.physical import joined
+from lance_like.errors import InvalidInput, NotFound, OutOfRange
+from lance_like.file.columns import Column, join, unflatten
+from lance_like.file.place import locate, refuse_options
+from lance_like.file.reader import FileReader, open_file
+from lance_like.io.fetch import drive, drive_all
+from lance_like.io.store import Store
+from lance_like.typing_ import Conversation, Int64s
+
+Verify = Literal["full", "off"]
+Rows: TypeAlias = Sequence[int] | np.ndarray | pa.Array
+Read: TypeAlias = Callable[[FileReader, int, pa.DataType], Conversation[list[pa.Array]]]
+
+# Stored bytes of the rows that are read in one step, as far as whole batches allow.
+_WINDOW_NBYTES = 64 << 20
+
+
+class ReaderResults:
+    """Rows on their way out of a file; can be consumed once."""
+
+    def __init__(self, reader: pa.RecordBatchReader) -> None:
+        self.reader = reader
+
+    def to_batches(self) -> pa.RecordBatchReader:
+        """The rows as a stream of batches."""
+        return self.reader
+
+    def to_table(self) -> pa.Table:
+        """All rows in memory."""
+        return self.reader.read_all()
+
+
+class LanceFileReader:
+    """One data file, open for reading; safe to use from several threads.
+
+    path: a path or URI. columns: names of top-level columns, in the order wanted; None: all.
+    verify: "off" skips the checksums of page bytes; metadata is always checked.
+    Raises NotFound for a missing file or column, Corrupt or Unsupported for a file that cannot be read.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        storage_options: dict[str, str] | None = None,
+        columns: Sequence[str] | None = None,
+        *,
+        verify: Verify = "full",
+    ) -> None:
+        refuse_options(storage_options)
+        self._open(*locate(path), columns, verify)
+
+    @classmethod
+    def in_store(
+        cls, store: Store, key: str, columns: Sequence[str] | None = None, *, verify: Verify = "full"
+    ) -> LanceFileReader:
+        """Open a file of a store that is already open."""
+        reader = cls.__new__(cls)
+        reader._open(store, key, columns, verify)
+        return reader
+
+    def _open(self, store: Store, key: str, columns: Sequence[str] | None, verify: Verify) -> None:
+        if verify not in ("full", "off"):
+            raise InvalidInput(f"verify={verify!r}: expected 'full' or 'off'")
+        self._store, self._key = store, key
+        self._file = drive(store, key, open_file(key, store.size(key), verify=verify == "full"))
+        fields = drive_all(store, [(key, self._file.field(i)) for i in range(self._file.num_columns)])
+        whole = drive(store, key, self._file.schema())
+        self._tree = _Tree(fields, columns, where=key)
+        self._schema = pa.schema([whole.field(i) for i in self._tree.positions], whole.metadata)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of the chosen columns, with the metadata of the file's schema."""
+        return self._schema
+
+    def num_rows(self) -> int:
+        """The rows of the file."""
+        return self._file.num_rows
+
+    def read_all(self, *, batch_size: int = 1024, batch_readahead: int = 16) -> ReaderResults:
+        """All rows. batch_size: rows of a batch but the last. batch_readahead: batches that are read in one step."""
+        return self.read_range(0, self.num_rows(), batch_size=batch_size, batch_readahead=batch_readahead)
+
+    def read_range(
+        self, start: int, num_rows: int, *, batch_size: int = 1024, batch_readahead: int = 16
+    ) -> ReaderResults:
+        """A run of rows; the other arguments as for `read_all`. Raises OutOfRange."""
+        end = start + num_rows
+        if not 0 <= start <= end <= self.num_rows():
+            raise OutOfRange(
+                f"rows {start:,} to {end:,} are asked for; the file has {self.num_rows():,}", where=self._key
+            )
+
+        def read(low: int, high: int) -> Read:
+            return lambda file, column, kind: file.read_span(column, kind, start + low, start + high)
+
+        return self._results(num_rows, read, batch_size, batch_readahead)
+
+    def take_rows(self, indices: Rows, *, batch_size: int = 1024, batch_readahead: int = 16) -> ReaderResults:
+        """Some rows in the order asked, repeats allowed; the other arguments as for `read_all`. Raises OutOfRange."""
+        rows = self._rows(indices)
+
+        def read(low: int, high: int) -> Read:
+            return lambda file, column, kind: _in_a_list(file.read_rows(column, kind, rows[low:high]))
+
+        return self._results(len(rows), read, batch_size, batch_readahead)
+
+    def _rows(self, indices: Rows) -> Int64s:
+        values = np.asarray(indices)
+        if values.size and (values.ndim != 1 or values.dtype.kind not in "iu"):
+            raise InvalidInput(f"rows are {values.dtype} of {values.ndim} dimensions: expected a list of integers")
+        rows = values.reshape(-1).astype(np.int64)
+        outside = rows[(rows < 0) | (rows >= self.num_rows())]
+        if len(outside):
+            raise OutOfRange(f"row {outside[0]:,} is asked for; the file has {self.num_rows():,}", where=self._key)
+        return rows
+
+    def _results(self, count: int, read: Callable[[int, int], Read], batch_size: int, readahead: int) -> ReaderResults:
+        if batch_size < 1 or readahead < 0:
+            raise InvalidInput(f"batch_size={batch_size}, batch_readahead={readahead}: expected at least 1 and 0")
+        nbytes_a_row = max(1, self._file.nbytes // max(1, self.num_rows()))
+        window = max(1, min(readahead, _WINDOW_NBYTES // (nbytes_a_row * batch_size))) * batch_size
+        batches = self._batches(count, read, window, batch_size)
+        return ReaderResults(pa.RecordBatchReader.from_batches(self._schema, batches))
+
+    def _batches(
+        self, count: int, read: Callable[[int, int], Read], window: int, batch_size: int
+    ) -> Iterator[pa.RecordBatch]:
+        for low in range(0, count, window):
+            high = min(count, low + window)
+            columns = self._tree.leaves
+            reads = [(self._key, read(low, high)(self._file, i, kind)) for i, kind in columns.items()]
+            found = dict(zip(columns, map(joined, drive_all(self._store, reads)), strict=True))
+            batch = self._tree.batch(self._schema, found, high - low)
+            yield from (batch.slice(start, batch_size) for start in range(0, high - low, batch_size))
+
+
+class _Tree:
+    """The chosen columns of a file and the struct children below them.
+
+    positions: of the chosen fields in the schema. leaves: column number -> type, of every column to read.
+    """
+
+    def __init__(self, columns: Sequence[Column], names: Sequence[str] | None, *, where: str) -> None:
+        self._children: dict[int, list[int]] = {}
+        for number, column in enumerate(columns):
+            self._children.setdefault(column.parent, []).append(number)
+        unflatten(columns)  # refuses parents that cannot be
+        tops = self._children.get(-1, [])
+        known = [columns[top].name for top in tops]
+        self.positions = list(range(len(tops))) if names is None else [_position(known, n, where) for n in names]
+        if len(set(self.positions)) < len(self.positions):
+            raise InvalidInput(f"columns={list(names or ())}: a column is named twice", where=where)
+        self._roots = [tops[position] for position in self.positions]
+        self.leaves = {number: columns[number].type for root in self._roots for number in self._below(root)}
+
+    def batch(self, schema: pa.Schema, leaves: dict[int, pa.Array], rows: int) -> pa.RecordBatch:
+        """The arrays of the leaves as a batch; rows: for a file without columns."""
+        if not self._roots:
+            return pa.RecordBatch.from_struct_array(pa.Array.from_buffers(pa.struct([]), rows, [None]))
+        kinds = schema.types
+        arrays = [self._assemble(root, kind, leaves) for root, kind in zip(self._roots, kinds, strict=True)]
+        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    def _below(self, root: int) -> Iterator[int]:
+        yield root
+        for child in self._children.get(root, ()):
+            yield from self._below(child)
+
+    def _assemble(self, number: int, kind: pa.DataType, leaves: dict[int, pa.Array]) -> pa.Array:
+        if not pa.types.is_struct(kind):
+            return leaves[number]
+        numbers = self._children.get(number, [])
+        children = [self._assemble(n, field.type, leaves) for n, field in zip(numbers, kind, strict=True)]
+        return join(kind, leaves[number], children)
+
+
+def _position(known: Sequence[str], name: str, where: str) -> int:
+    found = [position for position, other in enumerate(known) if other == name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InvalidInput(f"the file has {len(found)} columns {name!r}", kind="duplicate-name", where=where)
+    near = get_close_matches(name, known) or known[:10]
+    raise NotFound(
+        f"the file has no column {name!r}", kind="column", where=where, hint=f"there is {', '.join(map(repr, near))}"
+    )
+
+
+def _in_a_list(read: Conversation[Any]) -> Conversation[list[Any]]:
+    return [(yield from read)]

@@ -1,0 +1,38 @@
+"""From what a user names to a store and a key: one file by its path or URI."""
+
+from __future__ import annotations
+
+import os
+
+from lance_like.errors import InvalidInput, Unsupported
+from lance_like.io.local import Durability
+from lance_like.io.store import Store
+from lance_like.io.uri import open_store
+
+
+def locate(path: str | os.PathLike[str], *, durability: Durability = "full") -> tuple[Store, str]:
+    """The store that holds a file, and the file's key there.
+
+    path: a path (links are followed), file://… or memory://name/key.
+    Raises InvalidInput for a path that names no file, Unsupported for a scheme without a store.
+    """
+    text = os.fspath(path)
+    if not isinstance(text, str) or not text:
+        raise InvalidInput(f"{path!r} is not the path of a file: expected text", kind="path")
+    if "://" not in text:
+        # A store does not follow links; who names a file means what the link names.
+        text = os.path.realpath(os.path.expanduser(text))
+    folder, slash, key = text.rpartition("/")
+    if not key or folder.endswith(":/"):
+        raise InvalidInput(f"{text!r} names no file: expected a folder and a name", kind="path")
+    return open_store(folder or slash, durability=durability), key
+
+
+def refuse_options(storage_options: dict[str, str] | None) -> None:
+    """Raise Unsupported for options of object stores, of which there are none yet."""
+    if storage_options:
+        raise Unsupported(
+            f"storage options {sorted(storage_options)} were given; local files and memory take none",
+            kind="storage-options",
+            hint="leave storage_options out",
+        )
