@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lance_like.encodings.physical import flat_array, flat_bytes, flat_width, is_variable, storage_of, with_validity
+from lance_like.encodings.physical import flat_array, flat_width, is_variable, storage_of, with_validity
 from lance_like.errors import Corrupt
+from lance_like.file.extents import Bound, Extent, extents_of
 from lance_like.file.layout import ZONE_ROWS, ColumnRecord, sum32
 from lance_like.typing_ import Bytes, Int64s
 
@@ -57,36 +58,27 @@ def zone_width(kind: pa.DataType) -> int:
     return 8 if width <= 8 else 0
 
 
-@dataclass
-class _Open:
-    """A zone that is still being filled."""
-
-    rows: int = 0
-    null_count: int = 0
-    nan_count: int = 0
-    low: pa.Scalar | None = None
-    high: pa.Scalar | None = None
-
-
 class ZoneBuilder:
-    """Collects the statistics of one column while its pages are cut."""
+    """Collects the statistics of one column from its pages, in order."""
 
     def __init__(self, kind: pa.DataType) -> None:
         self.kind = storage_of(kind)
         self.width = zone_width(kind)
-        self._open = _Open()
-        self._total = _Open()
+        self._open = Extent(0, 0)
+        self._total = Extent(0, 0)
         self._entries: list[ZoneEntry] = []
 
-    def add(self, array: pa.Array) -> None:
-        """Count the next rows of the column."""
+    def extents(self, array: pa.Array, first_row: int) -> list[Extent]:
+        """Sum up rows that begin at a row of the column. Changes nothing: threads may do this for several pages."""
         if isinstance(array, pa.ExtensionArray):
             array = array.storage
-        position = 0
-        while position < len(array):
-            part = array.slice(position, ZONE_ROWS - self._open.rows)
-            self._count(part)
-            position += len(part)
+        room = ZONE_ROWS - first_row % ZONE_ROWS
+        return list(extents_of(array, room=room, zone_rows=ZONE_ROWS, ordered=self.width > 0))
+
+    def add(self, extents: Sequence[Extent]) -> None:
+        """Count the extents of the next rows of the column."""
+        for extent in extents:
+            self._open.widen(extent)
             if self._open.rows == ZONE_ROWS:
                 self._close()
 
@@ -96,92 +88,35 @@ class ZoneBuilder:
             self._close()
         return self._entries, self._entry(self._total)
 
-    def _count(self, part: pa.Array) -> None:
-        zone = self._open
-        zone.rows += len(part)
-        zone.null_count += _count_null(part)
-        if pa.types.is_floating(self.kind):
-            nan = _is_nan(part)
-            count = pc.sum(nan).as_py() or 0
-            zone.nan_count += count
-            if count:
-                # Arrow loses what it compared before a signalling NaN.
-                part = part.filter(pc.invert(nan))
-        if self.width and part.null_count < len(part):
-            low, high = _min_max(part)
-            _widen(zone, low, high)
-
     def _close(self) -> None:
-        zone, total = self._open, self._total
-        self._entries.append(self._entry(zone))
-        total.rows += zone.rows
-        total.null_count += zone.null_count
-        total.nan_count += zone.nan_count
-        _widen(total, zone.low, zone.high)
-        self._open = _Open()
+        self._entries.append(self._entry(self._open))
+        self._total.widen(self._open)
+        self._open = Extent(0, 0)
 
-    def _bytes(self, value: pa.Scalar) -> bytes:
-        return _bytes_of_scalar(value.cast(self.kind) if pa.types.is_float16(self.kind) else value)
-
-    def _entry(self, zone: _Open) -> ZoneEntry:
+    def _entry(self, zone: Extent) -> ZoneEntry:
         if zone.low is None or zone.high is None:
             return ZoneEntry(zone.null_count, zone.nan_count, None, None, 0)
-        low, high = self._bytes(zone.low), self._bytes(zone.high)
         flags = HAS_MIN | HAS_MAX
-        if self.width == _TEXT_WIDTH and not pa.types.is_decimal(self.kind):
-            text = pa.types.is_string(self.kind) or pa.types.is_large_string(self.kind)
-            if len(low) > self.width:
-                low, flags = _cut(low, text), flags | MIN_TRUNCATED
-            if len(high) > self.width:
-                above = _above(_cut(high, text), text)
-                flags = flags | MAX_TRUNCATED if above is not None else flags & ~HAS_MAX
-                high = above
+        if not (isinstance(zone.low, bytes) and isinstance(zone.high, bytes)):
+            low, high = _bytes_of_number(zone.low, self.kind), _bytes_of_number(zone.high, self.kind)
+            return ZoneEntry(zone.null_count, zone.nan_count, low, high, flags)
+        low, high = zone.low, zone.high
+        text = pa.types.is_string(self.kind) or pa.types.is_large_string(self.kind)
+        if len(low) > self.width:
+            low, flags = _cut(low, text), flags | MIN_TRUNCATED
+        if len(high) > self.width:
+            above = _above(_cut(high, text), text)
+            flags = flags | MAX_TRUNCATED if above is not None else flags & ~HAS_MAX
+            high = above
         return ZoneEntry(zone.null_count, zone.nan_count, low, high, flags)
 
 
-def _bytes_of_scalar(value: pa.Scalar) -> bytes:
-    if pa.types.is_boolean(value.type):
-        return bytes([value.as_py()])
-    if is_variable(value.type) or pa.types.is_fixed_size_binary(value.type):
-        return value.as_buffer().to_pybytes()
-    data = flat_bytes(pa.repeat(value, 1))
-    assert data is not None
-    return data.tobytes()
-
-
-def _widen(zone: _Open, low: pa.Scalar | None, high: pa.Scalar | None) -> None:
-    if low is not None and (zone.low is None or _less(low, zone.low)):
-        zone.low = low
-    if high is not None and (zone.high is None or _less(zone.high, high)):
-        zone.high = high
-
-
-def _less(a: pa.Scalar, b: pa.Scalar) -> bool:
-    if pa.types.is_decimal(a.type):
-        return a.as_py() < b.as_py()  # Arrow compares no decimals of negative scale
-    return bool(pc.less(a, b).as_py())
-
-
-def _count_null(part: pa.Array) -> int:
-    """The rows that read as null: in a dictionary array also those whose value is."""
-    if isinstance(part, pa.DictionaryArray) and part.dictionary.null_count:
-        return part.dictionary_decode().null_count
-    return part.null_count
-
-
-def _is_nan(part: pa.Array) -> pa.Array:
-    return pc.is_nan(part.cast(pa.float32()) if pa.types.is_float16(part.type) else part)
-
-
-def _min_max(part: pa.Array) -> tuple[pa.Scalar, pa.Scalar]:
-    """The bounds of an array, in a type that can be compared: float32 for halves, int64 for durations."""
-    kind = part.type
-    if pa.types.is_float16(kind):
-        part = part.cast(pa.float32())
-    elif pa.types.is_duration(kind):
-        part = part.view(pa.int64())
-    both = pc.min_max(part)
-    return both["min"], both["max"]
+def _bytes_of_number(value: Bound, kind: pa.DataType) -> bytes:
+    """A number as the type stores it."""
+    width = flat_width(kind) or 1
+    if isinstance(value, float):
+        return np.array(value, f"<f{width}").tobytes()
+    return int(value).to_bytes(width, "little", signed=not pa.types.is_unsigned_integer(kind))
 
 
 def _cut(value: bytes, text: bool) -> bytes:

@@ -206,7 +206,7 @@ class FileWriter:
                 break
 
     def _page(self, column: _ColumnWriter, array: pa.Array) -> Iterator[bytes | Bytes]:
-        column.zones.add(array)
+        column.zones.add(column.zones.extents(array, column.rows_written))
         description, parts, nbytes = lay_out(encode_array(array, column.hints))
         page = parts[0] if len(parts) == 1 else np.concatenate([*parts, np.empty(0, np.uint8)])
         log2 = _LARGE_BLOCK_LOG2 if nbytes > _LARGE_PAGE_NBYTES else _BLOCK_LOG2

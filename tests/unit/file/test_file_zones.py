@@ -135,7 +135,7 @@ def test_types_without_an_order_have_counts_only(kind: pa.DataType) -> None:
 def entry_of(values: list[Any], kind: pa.DataType) -> ZoneEntry:
     """The statistics of a column of these values."""
     builder = ZoneBuilder(kind)
-    builder.add(pa.array(values, kind))
+    builder.add(builder.extents(pa.array(values, kind), 0))
     return builder.finish()[1]
 
 
@@ -163,7 +163,7 @@ def test_no_nan_of_any_bits_hides_what_came_before(bits: int) -> None:
     values.view(np.uint32)[[2, 4]] = bits
     for array in (pa.array(values), pa.array(values, mask=np.array([0, 1, 0, 0, 0, 0], bool))):
         builder = ZoneBuilder(pa.float32())
-        builder.add(array)
+        builder.add(builder.extents(array, 0))
         entry = builder.finish()[1]
         assert (entry.null_count, entry.nan_count) == (array.null_count, 2)
         low = 1.0 if array.null_count == 0 else 5.0
@@ -182,7 +182,7 @@ def test_extremes_of_integers_are_bounds(kind: pa.DataType) -> None:
     ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     storage = pa.array([ends[1], 5, ends[0]], f"{'int' if signed else 'uint'}{bits}")
     builder = ZoneBuilder(kind)
-    builder.add(storage.view(kind))
+    builder.add(builder.extents(storage.view(kind), 0))
     entry = builder.finish()[1]
     assert bounds_array(kind, [entry.min, entry.max]).view(storage.type).to_pylist() == list(ends)
 
