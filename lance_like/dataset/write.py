@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Literal
@@ -132,7 +133,8 @@ def write_fragments(
 def write_file(store: Store, writer: FileWriter, batches: Iterator[pa.RecordBatch]) -> NewFile:
     """Write one data file under a fresh name."""
     key = new_data_key()
-    store.put(key, writer.chunks(batches))
+    with closing(writer.chunks(batches)) as chunks:
+        store.put(key, chunks)
     summary = writer.summary
     return NewFile(key, summary.nbytes, summary.tail, summary.rows, summary.columns, summary.stats)
 

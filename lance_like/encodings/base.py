@@ -7,6 +7,7 @@ inside the page. Reading asks for ranges relative to the page and never does I/O
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -91,14 +92,55 @@ class Encoding(Protocol):
         ...
 
 
-@dataclass
-class Hints:
-    """What the pages of one column share while its file is written.
+class Shared:
+    """What the pages of one column share while its file is written; threads encode several of them at a time.
 
-    zstd_dictionary: trained on the first page that is worth it; b"" when training did not pay.
+    zstd_dictionary: trained on the first page that is worth it; b"" when training did not pay; None before.
     """
 
-    zstd_dictionary: bytes | None = None
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.zstd_dictionary: bytes | None = None
+        self._finished: set[int] = set()
+        self._turn = 0
+
+    def finish(self, page: int) -> None:
+        """Say that a page was encoded, or will never be."""
+        with self.changed:
+            self._finished.add(page)
+            while self._turn in self._finished:
+                self._finished.remove(self._turn)
+                self._turn += 1
+            self.changed.notify_all()
+
+    def wait_for_turn(self, page: int) -> None:
+        """Wait until the dictionary is decided, or all pages before this one are finished. Holds `changed`."""
+        self.changed.wait_for(lambda: self.zstd_dictionary is not None or self._turn >= page)
+
+
+class Hints:
+    """What one page is encoded with. page: its number in the column.
+
+    Pages begin to be encoded in order; a page may wait for those before it, so that the bytes of a file do not
+    depend on how many threads made it.
+    """
+
+    def __init__(self, shared: Shared | None = None, page: int = 0) -> None:
+        self._shared = shared or Shared()
+        self._page = page
+
+    @property
+    def zstd_dictionary(self) -> bytes | None:
+        """The dictionary of the column; None when no page up to this one has decided on it."""
+        with self._shared.changed:
+            self._shared.wait_for_turn(self._page)
+            return self._shared.zstd_dictionary
+
+    @zstd_dictionary.setter
+    def zstd_dictionary(self, dictionary: bytes) -> None:
+        with self._shared.changed:
+            self._shared.zstd_dictionary = dictionary
+            self._shared.changed.notify_all()
 
 
 def lay_out(tree: Encoded) -> tuple[Json, list[Bytes], int]:

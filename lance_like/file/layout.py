@@ -307,12 +307,6 @@ def unpack_header(data: bytes, num_blocks: int, where: str) -> tuple[bytes, np.n
     return data[4 : 4 + length], np.frombuffer(data, "<u4", count=num_blocks, offset=sums_at)
 
 
-def block_sums(page: Bytes, block_log2: int) -> np.ndarray:
-    """uint32 checksums of the blocks of a page; the last block may be short."""
-    starts = np.arange(0, len(page), 1 << block_log2)
-    return sums_at(page, starts, np.minimum(1 << block_log2, len(page) - starts))
-
-
 def sums_at(data: Bytes, starts: Int64s, lengths: Int64s) -> np.ndarray:
     """uint32 checksums of pieces of data."""
     view, digest = memoryview(data), xxhash.xxh3_64_intdigest

@@ -1,38 +1,42 @@
 """From batches to one data file (format_spec/file.md). Pure: the file comes out as chunks, a store writes them.
 
-Memory: the pending rows of all columns together stay under a budget; what a page holds is encoded when the
-page is cut and leaves as chunks at once. Only page headers, entries and zones stay until the end.
+1. Rows wait until they fill a page of their column (`lance_like.file.cut`).
+2. Threads encode pages, several at a time (`lance_like.file.encode`); with one processor, none is started.
+3. Pages get their place in the order in which they were cut, so the bytes do not depend on the threads.
+
+Memory: the rows that wait, PENDING_NBYTES of all columns together; what they hold of the caller's batches, half of
+that; and for each thread, with two more that wait, a page, its encoded form and what encoding it takes, about five
+pages. A cell that is larger than a page counts as one. Page headers, entries and zones stay until the end.
 """
 
 from __future__ import annotations
 
-import json
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.base import ALIGNMENT, Hints, lay_out
-from lance_like.encodings.physical import flat_width, is_variable, offsets_of
-from lance_like.encodings.registry import encode_array
+from lance_like.encodings.base import ALIGNMENT, Hints, Shared
 from lance_like.file.columns import Column, flatten, split
+from lance_like.file.cut import PAGE_NBYTES, PendingRows, Pieces
+from lance_like.file.encode import BLOCK_LOG2, EncodedPage, compact_json, encode_page
 from lance_like.file.layout import (
     PAGE_ENTRY,
     TAIL_NBYTES,
     ZONE_ROWS,
     ColumnRecord,
     Tail,
-    block_sums,
     pack_entries,
     pack_head,
     pack_header,
     sum32,
     sum64,
 )
+from lance_like.file.ordered import OrderedWork
 from lance_like.file.stats import ZoneBuilder, ZoneEntry
 from lance_like.file.types import metadata_to_json, type_to_json
 from lance_like.typing_ import Bytes
@@ -40,15 +44,13 @@ from lance_like.version import __version__
 
 Chunk = TypeVar("Chunk", bytes, Bytes)
 
-PAGE_NBYTES = 8 << 20
-PAGE_ROWS = 1 << 20
 # Pending rows of all columns together; past it the fullest columns cut their pages early.
 PENDING_NBYTES = 128 << 20
-# 4 KiB: the unit of the page cache, so a cold take reads what it verifies and no more. Pages of large cells
-# take 64 KiB, which keeps their checksums 16 times smaller (format_spec/decisions/0001-checksums.md).
-_BLOCK_LOG2 = 12
-_LARGE_BLOCK_LOG2 = 16
-_LARGE_PAGE_NBYTES = 32 << 20
+# Waiting rows are copied after this much input: until then they keep the batches they came in.
+_BORROWED_NBYTES = 64 << 20
+# Pages are handed to threads in groups of about this size: a thread costs as much as a page of some kilobytes.
+_GROUP_NBYTES = 1 << 20
+_MOST_THREADS = 8
 # Pages at least this large begin on a block of the page cache.
 _ALIGN_TO_BLOCK_FROM = 16 * 1024
 
@@ -72,93 +74,68 @@ class _ColumnWriter:
 
     def __init__(self, column: Column) -> None:
         self.column = column
-        self.hints = Hints()
+        self.shared = Shared()
         self.zones = ZoneBuilder(column.type)
+        self.pending = PendingRows(column.type)
+        self.pages_cut = 0
+        self.rows_cut = 0
         self.entries: list[tuple[int, ...]] = []
         self.headers: list[bytes] = []
         self.headers_nbytes = 0
         self.rows_written = 0
-        self.pending: list[pa.Array] = []
-        self.pending_nbytes = 0
-        self.pending_rows = 0
-
-    def add(self, array: pa.Array) -> None:
-        self.pending.append(array)
-        self.pending_nbytes += _rows_nbytes(array)
-        self.pending_rows += len(array)
-
-    def full_pages(self) -> list[pa.Array]:
-        """Take out the pending rows that fill whole pages; the rest stays."""
-        if self.pending_nbytes < PAGE_NBYTES and self.pending_rows < PAGE_ROWS:
-            return []
-        pieces = self.rest()
-        last = pieces[-1]
-        if _rows_nbytes(last) < PAGE_NBYTES // 2 and len(last) < PAGE_ROWS // 2:
-            # A copy: the slice would hold on to the whole input.
-            self.add(pa.concat_arrays([pieces.pop()]))
-        return pieces
-
-    def rest(self) -> list[pa.Array]:
-        """Take out all pending rows as pages."""
-        arrays = [array for array in self.pending if len(array)]
-        self.pending, self.pending_nbytes, self.pending_rows = [], 0, 0
-        if len(arrays) > 1:
-            # Dictionaries that together have more values than the index type can number stay apart.
-            with suppress(pa.ArrowInvalid):
-                arrays = [pa.concat_arrays(arrays)]
-        return [page for array in arrays for page in cut_pages(array)]
 
 
-def cut_pages(array: pa.Array) -> list[pa.Array]:
-    """Cut an array into pages of about PAGE_NBYTES, at least one row each and at most PAGE_ROWS.
+@dataclass(slots=True)
+class _CutPage:
+    """A page to encode: rows of a column from first_row on. number: of the page in the column."""
 
-    Cuts of fixed-width columns fall on whole zones where a page holds several.
-    """
-    n = len(array)
-    width = flat_width(array.type)
-    if width is not None or pa.types.is_boolean(array.type) or pa.types.is_null(array.type):
-        rows = min(PAGE_ROWS, max(1, PAGE_NBYTES // max(1, width or 1)))
-        rows = rows - rows % ZONE_ROWS or rows
-        return [array.slice(start, rows) for start in range(0, n, rows)]
-    if is_variable(array.type):
-        return _cut_by_offsets(array)
-    if n > 1 and (_rows_nbytes(array) > PAGE_NBYTES * 3 // 2 or n > PAGE_ROWS):
-        half = n // 2
-        return cut_pages(array.slice(0, half)) + cut_pages(array.slice(half))
-    return [array]
+    column: _ColumnWriter
+    number: int
+    first_row: int
+    pieces: Pieces
+
+    def encode(self) -> EncodedPage:
+        """Encode the page, which no longer holds its rows then."""
+        pieces, self.pieces = self.pieces, []
+        hints = Hints(self.column.shared, self.number)
+        return encode_page(pieces, hints=hints, zones=self.column.zones, first_row=self.first_row)
 
 
-def _rows_nbytes(array: pa.Array) -> int:
-    """The bytes of an array that cutting it divides: a dictionary stays whole in every page."""
-    inner = array
-    while pa.types.is_nested(inner.type) and hasattr(inner, "values"):
-        inner = inner.values
-    return array.nbytes - (inner.dictionary.nbytes if pa.types.is_dictionary(inner.type) else 0)
+_Encoded = list[tuple[_ColumnWriter, EncodedPage]]
 
 
-def _cut_by_offsets(array: pa.Array) -> list[pa.Array]:
-    offsets = offsets_of(array)
-    pieces, start, n = [], 0, len(array)
-    while start < n:
-        end = int(np.searchsorted(offsets, offsets[start] + PAGE_NBYTES, side="right")) - 1
-        end = min(max(end, start + 1), start + PAGE_ROWS, n)
-        pieces.append(array.slice(start, end - start))
-        start = end
-    return pieces
+def _encode(pages: list[_CutPage]) -> _Encoded:
+    encoded: _Encoded = []
+    try:
+        for page in pages:
+            encoded.append((page.column, page.encode()))
+            page.column.shared.finish(page.number)
+    except BaseException:
+        # Nobody may wait for a page that will never be.
+        for page in pages:
+            page.column.shared.finish(page.number)
+        raise
+    return encoded
 
 
 class FileWriter:
     """Writes one file: pass batches through `chunks`, hand those to a store, then read `summary`.
 
-    schema: of the batches. Raises Unsupported at once for a type that cannot be stored.
+    schema: of the batches. threads: that encode pages; by default the processors that Arrow uses
+    (`pyarrow.set_cpu_count`), at most 8. Raises Unsupported at once for a type that cannot be stored.
     """
 
-    def __init__(self, schema: pa.Schema) -> None:
+    def __init__(self, schema: pa.Schema, *, threads: int | None = None) -> None:
         self.schema = schema
+        threads = threads or min(_MOST_THREADS, pa.cpu_count())
         self._columns = [_ColumnWriter(column) for column in flatten(schema)]
         self._fields = [_field_json(column.column) for column in self._columns]
         self._cursor = 0
         self._rows = 0
+        self._borrowed_nbytes = 0
+        self._group: list[_CutPage] = []
+        self._group_nbytes = 0
+        self._work = OrderedWork[_Encoded](threads=threads, budget_nbytes=(threads + 2) * PAGE_NBYTES)
         self._tail: bytes | None = None
         self._stats: list[ZoneEntry] = []
 
@@ -169,8 +146,13 @@ class FileWriter:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the file so far, pending rows counted at their size in memory."""
-        return self._cursor + sum(column.pending_nbytes for column in self._columns)
+        """Bytes of the file so far; rows that have no place in it yet are counted at their size in memory."""
+        return self._cursor + self._work.nbytes + self._group_nbytes + self.pending_nbytes
+
+    @property
+    def pending_nbytes(self) -> int:
+        """What the rows that wait for their page take in memory."""
+        return sum(column.pending.nbytes for column in self._columns)
 
     @property
     def summary(self) -> FileSummary:
@@ -178,47 +160,78 @@ class FileWriter:
         assert self._tail is not None, "the file is not finished"
         return FileSummary(self._cursor, self._rows, sum64(self._tail), len(self._columns), tuple(self._stats))
 
-    def chunks(self, batches: Iterable[pa.RecordBatch]) -> Iterator[bytes | Bytes]:
-        """The bytes of the file, in order, while the batches come in. All batches have the schema."""
+    def chunks(self, batches: Iterable[pa.RecordBatch]) -> Generator[bytes | Bytes, None, None]:
+        """The bytes of the file, in order, while the batches come in. All batches have the schema.
+
+        Close the iterator when it is left before its end: threads may still be at work for it.
+        """
         yield self._counted(pack_head())
-        for batch in batches:
-            self._rows += len(batch)
-            for column, array in zip(self._columns, split(batch.columns), strict=True):
-                column.add(array)
-                for page in column.full_pages():
-                    yield from self._page(column, page)
-            yield from self._relieve()
-        for column in self._columns:
-            for page in column.rest():
-                yield from self._page(column, page)
+        try:
+            for batch in batches:
+                yield from self._accept(batch)
+            for column in self._columns:
+                yield from self._queue(column, column.pending.rest())
+            self._submit(inline=True)
+            yield from self._placed(self._work.rest())
+        finally:
+            self._work.close()
         yield from self._metadata()
+
+    def _accept(self, batch: pa.RecordBatch) -> Iterator[bytes | Bytes]:
+        self._rows += len(batch)
+        for column, array in zip(self._columns, split(batch.columns), strict=True):
+            yield from self._queue(column, column.pending.add(array))
+        yield from self._relieve()
+        yield from self._placed(self._work.ready())
+        self._borrowed_nbytes += batch.nbytes
+        if self._borrowed_nbytes >= _BORROWED_NBYTES:
+            self._borrowed_nbytes = 0
+            for column in self._columns:
+                column.pending.own()
 
     def _relieve(self) -> Iterator[bytes | Bytes]:
         """Cut pages of the fullest columns until the pending rows fit half the budget."""
-        pending = sum(column.pending_nbytes for column in self._columns)
+        pending = self.pending_nbytes
         if pending <= PENDING_NBYTES:
             return
-        for column in sorted(self._columns, key=lambda column: -column.pending_nbytes):
-            pending -= column.pending_nbytes
-            for page in column.rest():
-                yield from self._page(column, page)
+        for column in sorted(self._columns, key=lambda column: -column.pending.nbytes):
+            pending -= column.pending.nbytes
+            yield from self._queue(column, column.pending.rest())
             if pending <= PENDING_NBYTES // 2:
                 break
 
-    def _page(self, column: _ColumnWriter, array: pa.Array) -> Iterator[bytes | Bytes]:
-        column.zones.add(column.zones.extents(array, column.rows_written))
-        description, parts, nbytes = lay_out(encode_array(array, column.hints))
-        page = parts[0] if len(parts) == 1 else np.concatenate([*parts, np.empty(0, np.uint8)])
-        log2 = _LARGE_BLOCK_LOG2 if nbytes > _LARGE_PAGE_NBYTES else _BLOCK_LOG2
-        yield self._pad(1 << _BLOCK_LOG2 if nbytes >= _ALIGN_TO_BLOCK_FROM else ALIGNMENT)
-        sums = block_sums(page, log2)
-        header = pack_header(_json(description), sums)
-        entry = (self._cursor, nbytes, column.rows_written, column.headers_nbytes, sum64(header))
-        column.entries.append((*entry, len(header), len(array), len(sums), log2, 0, 0))
+    def _queue(self, column: _ColumnWriter, pages: Iterable[Pieces]) -> Iterator[bytes | Bytes]:
+        """Hand pages of a column to the threads; the chunks of those that are done come out meanwhile."""
+        for pieces in pages:
+            self._group.append(_CutPage(column, column.pages_cut, column.rows_cut, pieces))
+            column.pages_cut += 1
+            column.rows_cut += sum(map(len, pieces))
+            self._group_nbytes += sum(piece.nbytes for piece in pieces)
+            if self._group_nbytes >= _GROUP_NBYTES:
+                self._submit()
+                yield from self._placed(self._work.ready())
+
+    def _submit(self, *, inline: bool = False) -> None:
+        if self._group:
+            self._work.submit(partial(_encode, self._group), self._group_nbytes, inline=inline)
+            self._group, self._group_nbytes = [], 0
+
+    def _placed(self, encoded: Iterable[_Encoded]) -> Iterator[bytes | Bytes]:
+        for pages in encoded:
+            for column, page in pages:
+                yield from self._page(column, page)
+
+    def _page(self, column: _ColumnWriter, page: EncodedPage) -> Iterator[bytes | Bytes]:
+        column.zones.add(page.extents)
+        yield self._pad(1 << BLOCK_LOG2 if page.nbytes >= _ALIGN_TO_BLOCK_FROM else ALIGNMENT)
+        header = pack_header(page.description, page.sums)
+        entry = (self._cursor, page.nbytes, column.rows_written, column.headers_nbytes, sum64(header))
+        column.entries.append((*entry, len(header), page.num_rows, len(page.sums), page.block_log2, 0, 0))
         column.headers.append(header)
         column.headers_nbytes += len(header)
-        column.rows_written += len(array)
-        yield self._counted(page)
+        column.rows_written += page.num_rows
+        for chunk in page.chunks:
+            yield self._counted(chunk)
 
     def _metadata(self) -> Iterator[bytes | Bytes]:
         records = []
@@ -230,7 +243,7 @@ class FileWriter:
                 yield self._counted(part)
         yield self._pad(ALIGNMENT)
         directory_offset = self._cursor
-        metadata = _json({"metadata": metadata_to_json(self.schema.metadata or {}), "writer": __version__})
+        metadata = compact_json({"metadata": metadata_to_json(self.schema.metadata or {}), "writer": __version__})
         tail = Tail(directory_offset, self._rows, len(records), len(metadata), sum32(metadata), uuid.uuid4().bytes)
         self._tail = tail.pack()
         yield self._counted(b"".join([*records, metadata, self._tail]))
@@ -269,8 +282,4 @@ def _field_json(column: Column) -> bytes:
     body = {"name": column.name, "type": type_to_json(column.type), "nullable": column.nullable}
     if column.metadata:
         body["metadata"] = metadata_to_json(column.metadata)
-    return _json(body)
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return compact_json(body)

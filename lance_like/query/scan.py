@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.physical import flat_width, joined
+from lance_like.file.cut import PAGE_NBYTES
 from lance_like.file.layout import ZONE_ROWS
 from lance_like.file.pages import ColumnPages
 from lance_like.file.reader import FileReader
 from lance_like.file.stats import Zones
-from lance_like.file.writer import PAGE_NBYTES
 from lance_like.query.evaluate import select
 from lance_like.query.expr import Expr, Path, paths
 from lance_like.query.plan import ALL, NONE, Span, field_of, judge_fragments, judge_spans, null_zones

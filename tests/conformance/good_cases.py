@@ -54,10 +54,11 @@ def _shapes() -> Iterator[Case]:
         "file.md, Pages",
         pa.table(columns),
         {
-            "file.writer.PAGE_ROWS": 64,
-            "file.writer.PAGE_NBYTES": 600,
+            "file.cut.PAGE_ROWS": 64,
+            "file.cut.PAGE_NBYTES": 600,
             "file.stats.ZONE_ROWS": 50,
             "file.writer.ZONE_ROWS": 50,
+            "file.cut.ZONE_ROWS": 50,
         },
         zones=True,
     )
@@ -71,7 +72,7 @@ def _shapes() -> Iterator[Case]:
         "checksum blocks of 64 KiB, page aligned to 4,096",
         "file.md, Checksums",
         pa.table({"b": pa.array([bytes(20_000), b"\x01" * 17_000, b"", b"end"] * 1)}),
-        {"file.writer._LARGE_PAGE_NBYTES": 1000},
+        {"file.encode._LARGE_PAGE_NBYTES": 1000},
     )
 
 
@@ -351,7 +352,7 @@ def _encodings() -> Iterator[Case]:
         "blocks with a trained dictionary, several pages",
         "encodings/zstd.md",
         pa.table({"s": lines, "n": pa.array([None if i % 4 else t for i, t in enumerate(lines)])}),
-        {"encodings.zstd._TRAIN_FROM": 4096, "encodings.zstd._DICTIONARY_NBYTES": 1024, "file.writer.PAGE_ROWS": 250},
+        {"encodings.zstd._TRAIN_FROM": 4096, "encodings.zstd._DICTIONARY_NBYTES": 1024, "file.cut.PAGE_ROWS": 250},
     )
 
 

@@ -281,7 +281,9 @@ def test_zstd_trains_one_dictionary_for_all_pages_of_a_column(monkeypatch: pytes
         assert page is not None
         start, end = page.open().buffers[1]
         assert page.data[start:end].tobytes() == hints.zstd_dictionary
-    plain = forced("zstd", pages[1], Hints(zstd_dictionary=b""))
+    without = Hints()
+    without.zstd_dictionary = b""
+    plain = forced("zstd", pages[1], without)
     assert made[1] is not None
     assert plain is not None
     assert made[1].description["b"][0][1] < 0.9 * plain.description["b"][0][1]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from lance_like.encodings.physical import joined
-from lance_like.file import stats, writer
+from lance_like.file import cut, stats, writer
 from lance_like.file.columns import flatten, join
 from lance_like.file.reader import FileReader, open_file
 from lance_like.file.writer import FileSummary, FileWriter
@@ -26,8 +26,9 @@ KEY = "data/f.lnl"
 def small_pages(*, nbytes: int = 400, rows: int = 100, zone_rows: int = 32) -> Iterator[None]:
     """Let the writer cut pages and zones of a few rows."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "PAGE_NBYTES", nbytes)
-        patch.setattr(writer, "PAGE_ROWS", rows)
+        patch.setattr(cut, "PAGE_NBYTES", nbytes)
+        patch.setattr(cut, "PAGE_ROWS", rows)
+        patch.setattr(cut, "ZONE_ROWS", zone_rows)
         patch.setattr(writer, "ZONE_ROWS", zone_rows)
         patch.setattr(stats, "ZONE_ROWS", zone_rows)
         yield

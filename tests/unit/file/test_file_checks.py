@@ -13,7 +13,7 @@ from arrow_values import Shape, make_array
 from file_cases import KEY, opened, small_pages, write
 
 from lance_like.errors import Corrupt
-from lance_like.file import layout, writer
+from lance_like.file import encode, layout
 from lance_like.file.reader import FileReader
 from lance_like.io.fetch import drive
 from lance_like.io.memory import MemoryStore
@@ -190,7 +190,7 @@ def test_another_file_of_the_same_size_is_noticed() -> None:
 
 
 def test_a_page_of_large_cells_has_large_blocks(monkeypatch: pytest.MonkeyPatch, sums: list[int]) -> None:
-    monkeypatch.setattr(writer, "_LARGE_PAGE_NBYTES", 100_000)
+    monkeypatch.setattr(encode, "_LARGE_PAGE_NBYTES", 100_000)
     cells = make_array(pa.binary(1), 300_000, Shape("any", 0.0), np.random.default_rng(0)).buffers()[1].to_pybytes()
     table = pa.table({"c": pa.array([cells[:150_000], cells[150_000:]], pa.binary())})
     store = CountingStore(write(table)[0])

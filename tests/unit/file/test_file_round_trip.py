@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from lance_like.errors import Unsupported
 from lance_like.file import writer
 from lance_like.file.columns import MAX_DEPTH
+from lance_like.file.cut import PendingRows
 from lance_like.file.reader import FileReader, read_table
-from lance_like.file.writer import FileWriter, cut_pages
+from lance_like.file.writer import FileWriter
 from lance_like.io.fetch import drive
 from lance_like.io.memory import MemoryStore
 from lance_like.io.observe import CountingStore, counted
@@ -168,6 +169,13 @@ def test_types_without_a_stored_form_are_refused_before_anything_is_written(kind
 # -- pages -----------------------------------------------------------------------------------------------------
 
 
+def cut_pages(*batches: pa.Array) -> list[pa.Array]:
+    """The pages of a column whose rows come in some batches."""
+    pending = PendingRows(batches[0].type)
+    pages = [page for batch in batches for page in pending.add(batch)]
+    return [pa.concat_arrays(pieces) for pieces in pages + pending.rest()]
+
+
 @pytest.mark.parametrize("kind", [pa.bool_(), pa.null(), *FLAT, *VARIABLE, *NESTED], ids=str)
 @settings(max_examples=10)
 @given(data=st.data())
@@ -188,8 +196,8 @@ def test_a_dictionary_is_not_what_a_page_is_cut_by() -> None:
         array = pa.DictionaryArray.from_arrays(pa.array(np.arange(200) % 7, kind), values)
         lists = pa.ListArray.from_arrays(pa.array(np.arange(201), pa.int32()), array)
         with small_pages(nbytes=2000, rows=150):
-            assert [len(page) for page in cut_pages(array)] == [100, 100]
-            assert [len(page) for page in cut_pages(lists)] == [100, 100]
+            assert [len(page) for page in cut_pages(array)] == [150, 50]
+            assert [len(page) for page in cut_pages(lists)] == [150, 50]
             check(pa.table({"d": array, "l": lists}), batch_rows=10)
 
 
@@ -234,7 +242,7 @@ def test_pages_of_pending_columns_stay_under_a_budget(monkeypatch: pytest.Monkey
     def watched():
         nonlocal most
         for chunk in made.chunks(iter(batches)):
-            most = max(most, sum(column.pending_nbytes for column in made._columns))
+            most = max(most, made.pending_nbytes)
             yield chunk
 
     store.put(KEY, watched())
@@ -245,12 +253,12 @@ def test_pages_of_pending_columns_stay_under_a_budget(monkeypatch: pytest.Monkey
 
 def test_pages_are_let_go_when_they_are_written() -> None:
     array = pa.array(np.random.default_rng(0).random(1 << 18))
-    made = FileWriter(pa.schema([("a", pa.float64())]))
     gc.disable()
     try:
         before = pa.total_allocated_bytes()
         pages = []
         with small_pages(nbytes=1 << 18, rows=1 << 20, zone_rows=8192):
+            made = FileWriter(pa.schema([("a", pa.float64())]))
             for chunk in made.chunks([pa.record_batch({"a": array})]):
                 if isinstance(chunk, np.ndarray):
                     pages.append(weakref.ref(chunk))

@@ -1,0 +1,78 @@
+"""One page from arrays to bytes: joined, summed up, encoded, checksummed. Pure, and safe on threads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from lance_like.encodings.base import Hints, lay_out
+from lance_like.encodings.registry import encode_array
+from lance_like.file.cut import Pieces
+from lance_like.file.extents import Extent
+from lance_like.file.stats import ZoneBuilder
+from lance_like.typing_ import Bytes, Json
+
+# 4 KiB: the unit of the page cache, so a cold take reads what it verifies and no more. Pages of large cells
+# take 64 KiB, which keeps their checksums 16 times smaller (format_spec/decisions/0001-checksums.md).
+BLOCK_LOG2 = 12
+_LARGE_BLOCK_LOG2 = 16
+_LARGE_PAGE_NBYTES = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPage:
+    """A page that is ready to be placed in a file.
+
+    description: JSON. chunks: its bytes, nbytes in all. sums: uint32, one a block of 2^block_log2 bytes.
+    extents: what its rows add to the statistics of the column.
+    """
+
+    num_rows: int
+    description: bytes
+    chunks: list[Bytes]
+    nbytes: int
+    block_log2: int
+    sums: np.ndarray
+    extents: list[Extent]
+
+
+def encode_page(pieces: Pieces, *, hints: Hints, zones: ZoneBuilder, first_row: int) -> EncodedPage:
+    """Encode the rows of one page of a column. first_row: where it begins in the column."""
+    array = pieces[0] if len(pieces) == 1 else pa.concat_arrays(pieces)
+    extents = zones.extents(array, first_row)
+    description, chunks, nbytes = lay_out(encode_array(array, hints))
+    log2 = _LARGE_BLOCK_LOG2 if nbytes > _LARGE_PAGE_NBYTES else BLOCK_LOG2
+    sums = block_sums(chunks, log2)
+    return EncodedPage(len(array), compact_json(description), chunks, nbytes, log2, sums, extents)
+
+
+def block_sums(chunks: Sequence[Bytes], block_log2: int) -> np.ndarray:
+    """uint32 checksums of the blocks of bytes that lie in chunks, end to end; the last block may be short."""
+    size, digest = 1 << block_log2, xxhash.xxh3_64_intdigest
+    sums: list[int] = []
+    begun = bytearray()
+    for chunk in chunks:
+        view = memoryview(chunk)
+        if begun:
+            missing = size - len(begun)
+            begun += view[:missing]
+            view = view[missing:]
+            if len(begun) < size:
+                continue
+            sums.append(digest(begun))
+        whole = len(view) - len(view) % size
+        sums += [digest(view[start : start + size]) for start in range(0, whole, size)]
+        begun = bytearray(view[whole:])
+    if begun:
+        sums.append(digest(begun))
+    return np.array(sums, np.uint64).astype("<u4")
+
+
+def compact_json(value: Json) -> bytes:
+    """A value as JSON without spaces, in UTF-8."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
