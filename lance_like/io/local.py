@@ -1,26 +1,22 @@
 """A store on the local disk: mapped reads, durable writes, publish by hard link.
 
-Reads map each file once, with random advice (a fault reads a page, not the device's read-ahead) and a
-read-ahead hint for large ranges. Writes go to a temporary name beside the final one and are synced, file
+Reads map each file once (`io.mapped`). Writes go to a temporary name beside the final one and are synced, file
 and folder, before and after they get it (format_spec/commit.md, "Durability").
 """
 
 from __future__ import annotations
 
 import errno
-import mmap
 import os
-import stat
 import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Literal, TypeAlias
-
-import numpy as np
+from typing import Literal
 
 from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, LanceLikeError, NotFound, StorageError
+from lance_like.io.mapped import LARGE_NBYTES, MappedFile, check_regular, identity_of
 from lance_like.io.ranges import gather_from
 from lance_like.io.store import check_key
 from lance_like.typing_ import Bytes, Ranges
@@ -28,10 +24,14 @@ from lance_like.typing_ import Bytes, Ranges
 Durability = Literal["full", "process"]
 
 TEMPORARY = ".tmp-"
-# Files kept mapped: far below the usual limit of 1,024 descriptors, above the fragments of most takes.
+# Files kept mapped, at two descriptors each: far below the usual limit of 1,024, above the fragments of most takes.
 _MAPPED_FILES = 256
-# Below this a fault or two is cheaper than the call that avoids them.
-_READ_AHEAD_FROM = 128 * 1024
+# Bytes of large ranges, such as a scan reads, that stay mapped into this process; those read longest ago are let go.
+_LARGE_MAPPED_NBYTES = 512 << 20
+
+# One for all stores, and never held by a thread that a fork leaves behind: a forked process can go on reading.
+_LOCK = threading.Lock()
+os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
 # What one write call is given: the kernel copies it in one go and errors surface early.
 _WRITE_BUFFER = 1 << 20
 
@@ -49,28 +49,36 @@ class LocalStore:
             raise InvalidInput(f"durability={durability!r}: expected 'full' or 'process'")
         self.uri = os.path.abspath(os.path.expanduser(root))
         self._sync = durability == "full"
-        self._maps: OrderedDict[str, tuple[_Identity, Bytes]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._maps: OrderedDict[str, MappedFile] = OrderedDict()
+        self._large: OrderedDict[tuple[MappedFile, int], int] = OrderedDict()
+        self._large_nbytes = 0
 
     def size(self, key: str) -> int:
         with _reported(self.uri, key):
             status = os.stat(self._path(key), follow_symlinks=False)
-        _check_regular(status, key)
+        check_regular(status, key)
         return status.st_size
 
     def gather(self, key: str, asks: Sequence[Ranges]) -> list[Bytes]:
-        data = self._mapped(key)
-        answers: list[Bytes] = []
+        mapped = self._mapped(key)
+        data = mapped.data
+        large: list[tuple[int, int]] = []
         for starts, ends in asks:
-            if len(ends) and int(ends.max()) > len(data):
+            if len(ends) == 0:
+                continue
+            last = int(ends[0] if len(ends) == 1 else ends.max())
+            if last > len(data):
                 raise Corrupt(
-                    f"a read reaches byte {ends.max():,} of a file of {len(data):,}",
+                    f"a read reaches byte {last:,} of a file of {len(data):,}",
                     kind="truncated",
                     where=key,
                 )
-            if len(starts) == 1:
-                _read_ahead(data, int(starts[0]), int(ends[0]))
-            answers.append(gather_from(data, starts, ends))
+            if len(ends) == 1 and last - (first := int(starts[0])) >= LARGE_NBYTES:
+                large.append((first, last))
+        mapped.prepare(asks)
+        answers = [gather_from(data, starts, ends) for starts, ends in asks]
+        for first, last in large:
+            self._note_large(mapped, first, last)
         return answers
 
     def put(self, key: str, chunks: Iterable[bytes | memoryview | Bytes]) -> int:
@@ -113,25 +121,46 @@ class LocalStore:
     def _path(self, key: str) -> str:
         return os.path.join(self.uri, *check_key(key).split("/"))
 
-    def _mapped(self, key: str) -> Bytes:
+    def _mapped(self, key: str) -> MappedFile:
         path = self._path(key)
         try:
             # A tag may have been replaced by another process; and a file cut short under its map would kill
             # the process on the next read of the part that is gone.
-            now = _identity(os.stat(path, follow_symlinks=False))
-            with self._lock:
+            now = identity_of(os.stat(path, follow_symlinks=False))
+            with _LOCK:
                 known = self._maps.get(key)
-                if known is not None and known[0] == now:
+                if known is not None and known.identity == now:
                     self._maps.move_to_end(key)
-                    return known[1]
-            identity, data = _map_file(path)
+                    return known
+            mapped = MappedFile(path)
         except OSError as error:
             raise _failure(error, self.uri, key) from error
-        with self._lock:
-            self._maps[key] = (identity, data)
+        with _LOCK:
+            if (replaced := self._maps.pop(key, None)) is not None:
+                self._forget(replaced)
+            self._maps[key] = mapped
             while len(self._maps) > _MAPPED_FILES:
-                self._maps.popitem(last=False)
-        return data
+                self._forget(self._maps.popitem(last=False)[1])
+        return mapped
+
+    def _forget(self, mapped: MappedFile) -> None:
+        """Hold a file no longer: its descriptors close with the last view of it. Call with the lock held."""
+        for place in [place for place in self._large if place[0] is mapped]:
+            self._large_nbytes -= self._large.pop(place) - place[1]
+
+    def _note_large(self, mapped: MappedFile, start: int, end: int) -> None:
+        """Remember a range that was handed out as a view, and let go of those handed out longest ago."""
+        behind: list[tuple[MappedFile, int, int]] = []
+        with _LOCK:
+            large = self._large
+            self._large_nbytes += end - large.pop((mapped, start), start)
+            large[mapped, start] = end
+            while self._large_nbytes > _LARGE_MAPPED_NBYTES and len(large) > 1:
+                (old, first), last = large.popitem(last=False)
+                self._large_nbytes -= last - first
+                behind.append((old, first, last))
+        for old, first, last in behind:
+            old.release(first, last)
 
     @contextmanager
     def _temporary(self, key: str) -> Iterator[tuple[str, str]]:
@@ -185,41 +214,6 @@ class LocalStore:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-_Identity: TypeAlias = tuple[int, int, int, int]
-
-
-def _identity(status: os.stat_result) -> _Identity:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _check_regular(status: os.stat_result, where: str) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise Corrupt("this is not a regular file", kind="file-type", where=where)
-
-
-def _map_file(path: str) -> tuple[_Identity, Bytes]:
-    # O_NONBLOCK: opening a FIFO put in the place of a file must not hang.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        status = os.fstat(descriptor)
-        _check_regular(status, path)
-        if status.st_size == 0:
-            return _identity(status), np.empty(0, np.uint8)
-        mapped = mmap.mmap(descriptor, status.st_size, prot=mmap.PROT_READ)
-    finally:
-        os.close(descriptor)
-    mapped.madvise(mmap.MADV_RANDOM)
-    return _identity(status), np.frombuffer(mapped, np.uint8)
-
-
-def _read_ahead(data: Bytes, start: int, end: int) -> None:
-    if end - start >= _READ_AHEAD_FROM and isinstance(data.base, memoryview):
-        first = start - start % mmap.PAGESIZE
-        mapped = data.base.obj
-        if isinstance(mapped, mmap.mmap):
-            mapped.madvise(mmap.MADV_WILLNEED, first, end - first)
 
 
 def _joined(chunks: Iterable[bytes | memoryview | Bytes]) -> Iterator[memoryview]:

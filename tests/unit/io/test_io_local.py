@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
-import mmap
 import multiprocessing
 import os
 import pickle
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -422,18 +423,119 @@ def test_one_range_is_a_view_of_the_map(store: LocalStore) -> None:
     assert np.shares_memory(first, second)
 
 
-def test_large_ranges_are_read_ahead(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    hints: list[tuple[int, ...]] = []
+@pytest.fixture
+def advised(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The (start, end) of everything the kernel is told to read, in order."""
+    ranges: list[tuple[int, int]] = []
+    real = os.posix_fadvise
 
-    class Watched(mmap.mmap):
-        def madvise(self, *hint: int) -> None:
-            hints.append(hint)
-            super().madvise(*hint)
+    def call(file: int, start: int, nbytes: int, advice: int) -> None:
+        if advice == os.POSIX_FADV_WILLNEED:
+            ranges.append((start, start + nbytes))
+        real(file, start, nbytes, advice)
 
-    monkeypatch.setattr(mmap, "mmap", Watched)
+    monkeypatch.setattr(os, "posix_fadvise", call)
+    return ranges
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The places that were looked at; to every look the answer is that the page is not in memory."""
+    places: list[int] = []
+
+    def call(file: int, buffers: Any, place: int, flags: int) -> int:
+        assert flags == os.RWF_NOWAIT
+        places.append(place)
+        raise BlockingIOError
+
+    monkeypatch.setattr(os, "preadv", call)
+    return places
+
+
+def test_large_ranges_are_read_ahead(store: LocalStore, advised: list[tuple[int, int]]) -> None:
     store.put("k", [b"x" * (1 << 20)])
-    store.gather("k", [ranges((10, 50)), ranges((0, 1), (1 << 18, 1 << 20)), ranges((5000, 900_000))])
-    assert hints == [(mmap.MADV_RANDOM,), (mmap.MADV_WILLNEED, 4096, 900_000 - 4096)]
+    store.gather("k", [ranges((5000, 300_000))])
+    assert advised == [(4096, 135_168), (135_168, 266_240), (266_240, 303_104)]
+
+
+def test_pages_that_are_not_in_memory_are_asked_for_before_any_is_copied(
+    store: LocalStore, advised: list[tuple[int, int]], looked: list[int]
+) -> None:
+    data = np.arange(1 << 18, dtype=np.uint32).view(np.uint8)
+    store.put("k", [data])
+    asks = [ranges((100_000, 100_004), (10, 14), (4090, 4100)), ranges((200_000, 200_000), (16_384, 20_480))]
+    answers = store.gather("k", asks)
+    assert [a.tolist() for a in answers] == [
+        np.concatenate([data[start:end] for start, end in zip(*ask, strict=True)]).tolist() for ask in asks
+    ]
+    # in order, a page once, and what lies one page apart in one request
+    assert advised == [(0, 8192), (16_384, 20_480), (98_304, 102_400)]
+    assert looked == [100_000]
+
+
+def test_a_page_between_two_is_read_along(store: LocalStore, advised: list[tuple[int, int]], looked: list[int]) -> None:
+    store.put("k", [bytes(100_000)])
+    store.gather("k", [ranges((0, 8), (8192, 8200), (20_480, 20_481))])
+    assert advised == [(0, 12_288), (20_480, 24_576)]
+    assert looked == [0]
+
+
+def test_what_is_in_memory_costs_a_few_looks(
+    store: LocalStore, advised: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("k", [np.zeros(1 << 20, np.uint8)])
+    places: list[int] = []
+    monkeypatch.setattr(os, "preadv", lambda file, buffers, place, flags: places.append(place) or 1)
+    for n in (10, 100, 1000, 10_000):
+        starts = np.linspace(0, (1 << 20) - 8, n).astype(np.int64)
+        places.clear()
+        store.gather("k", [(starts, starts + 8)])
+        assert 2 <= len(places) <= 4 + n // 100
+    assert advised == []
+
+
+def test_one_page_is_just_read(store: LocalStore, advised: list[tuple[int, int]], looked: list[int]) -> None:
+    store.put("k", [bytes(100_000)])
+    store.gather("k", [ranges((4096, 8192))])
+    store.gather("k", [ranges((10, 10))])
+    store.gather("k", [])
+    assert (advised, looked) == ([], [])
+    store.gather("k", [ranges((4096, 8193))])
+    assert (advised, looked) == ([(4096, 12_288)], [4096])
+
+
+def test_a_system_that_cannot_look_reads_all_the_same(
+    store: LocalStore, advised: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call(*args: Any) -> int:
+        raise OSError(errno.EOPNOTSUPP, "not here")
+
+    monkeypatch.setattr(os, "preadv", call)
+    store.put("k", [b"abcdef" * 2000])
+    assert store.gather("k", [ranges((0, 2), (6002, 6004))])[0].tobytes() == b"abcd"
+    assert advised == []
+
+
+def test_pages_behind_large_reads_are_let_go(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = 1 << 22
+    monkeypatch.setattr(local, "_LARGE_MAPPED_NBYTES", 4 * step)
+    data = np.arange(16 * step // 8).view(np.uint8)
+    store.put("k", [data])
+
+    def resident() -> int:
+        """Bytes of the file that are mapped into this process."""
+        maps = Path("/proc/self/smaps").read_text().split(f"{store.uri}/k\n")[1:]
+        assert maps
+        return sum(int(part.split("\nRss:")[1].split()[0]) << 10 for part in maps)
+
+    views = []
+    for start in range(0, len(data), step):
+        (view,) = store.gather("k", [ranges((start, start + step))])
+        assert view.sum() > 0
+        views.append(view)
+        # around a fault the kernel may map 2 MiB
+        assert resident() <= 5 * step
+    assert np.array_equal(np.concatenate(views), data)
 
 
 def test_mapped_files_are_kept_under_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -443,11 +545,35 @@ def test_mapped_files_are_kept_under_a_limit(tmp_path: Path, monkeypatch: pytest
     for number in range(40):
         store.put(f"{number}", [b"%03d" % number])
         assert read_all(store, f"{number}") == b"%03d" % number
-    assert len(os.listdir("/proc/self/fd")) - before <= 10
+    assert len(os.listdir("/proc/self/fd")) - before <= 20
     assert all(read_all(store, f"{number}") == b"%03d" % number for number in range(40))
 
 
 # -- processes -------------------------------------------------------------------------------------------------
+
+
+def _read(store: LocalStore) -> None:
+    assert read_all(store, "k") == b"x"
+
+
+def test_a_fork_beside_a_reading_thread_can_read(store: LocalStore) -> None:
+    store.put("k", [b"x"])
+    held = threading.Event()
+
+    def hold() -> None:
+        with local._LOCK:
+            held.set()
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = multiprocessing.get_context("fork").Process(target=_read, args=(store,))
+    child.start()
+    child.join(10)
+    child.kill()
+    assert child.exitcode == 0
+    thread.join()
 
 
 def _claim(uri: str, name: int, start: Any, won: Any) -> None:
