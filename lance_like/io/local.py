@@ -19,6 +19,7 @@ from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, LanceLikeErr
 from lance_like.io.mapped import LARGE_NBYTES, MappedFile, check_regular, identity_of
 from lance_like.io.ranges import gather_from
 from lance_like.io.store import check_key
+from lance_like.io.writeback import begin_writeback
 from lance_like.typing_ import Bytes, Ranges
 
 Durability = Literal["full", "process"]
@@ -34,6 +35,8 @@ _LOCK = threading.Lock()
 os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
 # What one write call is given: the kernel copies it in one go and errors surface early.
 _WRITE_BUFFER = 1 << 20
+# Bytes after which the disk is set to work: 500 MB took 0.24 s instead of 0.42 s to write and sync.
+_WRITEBACK_NBYTES = 8 << 20
 
 
 class LocalStore:
@@ -177,7 +180,7 @@ class LocalStore:
             raise
 
     def _write(self, path: str, chunks: Iterable[bytes | memoryview | Bytes]) -> int:
-        nbytes = 0
+        nbytes = begun = 0
         with _reported(self.uri, path):
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
@@ -185,6 +188,9 @@ class LocalStore:
                 with _reported(self.uri, path):
                     _write_fully(file, chunk)
                 nbytes += len(chunk)
+                if self._sync and nbytes - begun >= _WRITEBACK_NBYTES:
+                    begin_writeback(file, begun, nbytes)
+                    begun = nbytes
             if self._sync:
                 with _reported(self.uri, path):
                     os.fsync(file)

@@ -144,6 +144,7 @@ class Broken(Exception):
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_error_of_a_page_ends_the_write(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
     monkeypatch.setattr(zstd, "_TRAIN_FROM", 1 << 30)  # so that every page waits for the one before
+    monkeypatch.setattr(writer, "PAGE_NBYTES", 1000)
 
     def encode(*args: object, first_row: int, **options: object) -> object:
         if first_row >= 60:

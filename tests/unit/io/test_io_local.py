@@ -23,6 +23,7 @@ from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, LanceLikeErr
 from lance_like.io import local
 from lance_like.io.local import LocalStore
 from lance_like.io.store import read_all
+from lance_like.io.writeback import begin_writeback
 
 
 @pytest.fixture
@@ -166,6 +167,28 @@ def test_without_durability_nothing_is_synced(tmp_path: Path, synced: list[str])
     store.put("a/k", [b"x"])
     store.put_if_absent("a/l", b"x")
     assert synced == ["mkdir t", "mkdir a", "replace k", "link l"]
+
+
+@pytest.mark.parametrize(("durability", "begun"), [("full", [(0, 250), (250, 500)]), ("process", [])])
+def test_the_disk_is_set_to_work_before_a_large_write_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: local.Durability, begun: list[tuple[int, int]]
+) -> None:
+    monkeypatch.setattr(local, "_WRITEBACK_NBYTES", 200)
+    monkeypatch.setattr(local, "_WRITE_BUFFER", 10)
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(local, "begin_writeback", lambda _, start, end: asked.append((start, end)))
+    LocalStore(str(tmp_path / "t"), durability=durability).put("k", [bytes(125)] * 5)
+    assert asked == begun
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a call of Linux")
+def test_beginning_to_write_back_changes_no_byte(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    with path.open("wb", buffering=0) as file:
+        file.write(bytes(10_000))
+        begin_writeback(file.fileno(), 0, 10_000)
+        begin_writeback(file.fileno(), 5_000, 1 << 40)
+    assert path.read_bytes() == bytes(10_000)
 
 
 # -- failing disks ---------------------------------------------------------------------------------------------
