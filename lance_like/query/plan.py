@@ -12,9 +12,10 @@ from lance_like.file.stats import ZoneEntry, Zones, bounds_array
 from lance_like.query.expr import Expr, Path
 from lance_like.query.projection import VIRTUAL
 from lance_like.query.prune import ZoneColumn, judge_zones
+from lance_like.table.fields import Field
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
-from lance_like.table.schema import Field, Schema
+from lance_like.table.schema import Schema
 
 NONE, SOME, ALL = 0, 1, 2
 

@@ -11,9 +11,10 @@ import pyarrow as pa
 from lance_like._lazy import cached
 from lance_like.errors import InvalidInput
 from lance_like.file.columns import join
+from lance_like.table.fields import Field
 from lance_like.table.fragment import Fragment
 from lance_like.table.rowids import ids_at
-from lance_like.table.schema import Field, Schema
+from lance_like.table.schema import Schema
 from lance_like.typing_ import Int64s
 
 ROW_ID = "_rowid"
@@ -68,7 +69,7 @@ class Projection:
         for output in self.outputs:
             if output.field is not None:
                 for field_id in self.table.subtree(output.field.id):
-                    found[field_id] = self.table.by_id[field_id].type
+                    found[field_id] = self.table.field(field_id).type
         return found
 
     @property

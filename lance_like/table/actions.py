@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from lance_like.errors import InvalidInput
 from lance_like.file.stats import ZoneEntry
+from lance_like.table.fields import ROOT, Field, number_fields
 from lance_like.table.fragment import (
     MAX_FIELD_ID,
     MAX_FRAGMENT_ID,
@@ -25,7 +26,7 @@ from lance_like.table.fragment import (
 )
 from lance_like.table.manifest import READER_FEATURES, WRITER, WRITER_FEATURES, Manifest, Transaction
 from lance_like.table.parts import Tree, arrange, extend
-from lance_like.table.schema import ROOT, Field, Schema, join_path, number_fields
+from lance_like.table.schema import Schema, join_path
 from lance_like.table.shape import MAX_INTEGER
 
 # Statistics of the first columns stand in the manifest too; a table of 10,000 columns must not swell every commit.
@@ -318,7 +319,7 @@ def _next(
         message=stamp.message,
         properties=dict(stamp.properties),
         row_ids=row_ids,
-        fields=fields,
+        fields=_merged((field_id, field_id + 1) for field_id in sorted(set(fields))),
         files_added=files_added or _paths(added),
         files_removed=removed,
         fragments_added=tuple(fragment.id for fragment in added),
@@ -339,7 +340,7 @@ def _next(
 
 def _match_fields(base: Manifest, schema: pa.Schema) -> tuple[int, ...]:
     """The table's field for each field written, by name below the same parent. Raises InvalidInput or NotFound."""
-    written = Schema(number_fields(schema, 0), {})
+    written = Schema.of(number_fields(schema, 0), {})
     found: list[int] = []
     for mine in written.fields:
         path = written.path(mine.id)
@@ -359,7 +360,7 @@ def _match_fields(base: Manifest, schema: pa.Schema) -> tuple[int, ...]:
 def check_append_fits(base: Manifest, action: Append) -> None:
     """Raise InvalidInput if a written field has gone, or a field that may not be null was not written."""
     written = set(action.field_ids or ())
-    gone = written - set(base.schema.by_id)
+    gone = base.schema.missing(written)
     if gone:
         raise InvalidInput(f"the field {min(gone)} that was written is no longer in the table", kind="schema")
     for missing in missing_required(base.schema, written):

@@ -29,7 +29,7 @@ def _schema_fits(mine: Action, theirs: Transaction, newest: Manifest) -> Verdict
     """Append: stop if a field it wrote has gone; rerun if a new field may not be null."""
     assert isinstance(mine, Append) and mine.field_ids is not None
     written = set(mine.field_ids)
-    if written - set(newest.schema.by_id):
+    if newest.schema.missing(written):
         return X
     return R if missing_required(newest.schema, written) else C
 
@@ -43,15 +43,14 @@ def _same_fragments(mine: Action, theirs: Transaction, newest: Manifest) -> Verd
 def _inputs_remain(mine: Action, theirs: Transaction, newest: Manifest) -> Verdict:
     """Add columns: stop if a field it was computed from has gone."""
     assert isinstance(mine, AddColumns)
-    return C if set(mine.reads) <= set(newest.schema.by_id) else X
+    return X if newest.schema.missing(mine.reads) else C
 
 
 def _other_columns(mine: Action, theirs: Transaction, newest: Manifest) -> Verdict:
     """Drop or rename: stop if they dropped or renamed the same field."""
     assert isinstance(mine, DropColumns | RenameColumns)
     ids = mine.field_ids if isinstance(mine, DropColumns) else mine.names
-    gone = any(field_id not in newest.schema.by_id for field_id in ids)
-    return X if gone or set(ids) & set(theirs.fields) else C
+    return X if newest.schema.missing(ids) or any(theirs.touches(field_id) for field_id in ids) else C
 
 
 _THEIRS = (

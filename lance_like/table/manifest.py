@@ -43,7 +43,8 @@ class Transaction:
     """What one commit did.
 
     uuid: 32 hexadecimal digits, the writer's own. read_version: 0 for the first commit of a table.
-    row_ids: half-open intervals of the ids given to new rows. fields: ids added, dropped, renamed or written.
+    row_ids: half-open intervals of the ids given to new rows.
+    fields: half-open intervals of the ids of fields added, dropped, renamed or written.
     source_version: the version that a restore brought back.
     """
 
@@ -53,11 +54,15 @@ class Transaction:
     message: str | None = None
     properties: Mapping[str, str] = field(default_factory=dict)
     row_ids: Runs = ()
-    fields: tuple[int, ...] = ()
+    fields: Runs = ()
     files_added: tuple[str, ...] = ()
     files_removed: tuple[str, ...] = ()
     fragments_added: tuple[int, ...] = ()
     source_version: int | None = None
+
+    def touches(self, field_id: int) -> bool:
+        """Was this field added, dropped, renamed or written?"""
+        return any(start <= field_id < end for start, end in self.fields)
 
     def to_json(self) -> Json:
         return {
@@ -295,7 +300,7 @@ def transaction_from_json(value: Json, where: str, version: int) -> Transaction:
         message=None if message is None else shape.clean_text(message, "'message'", where),
         properties=shape.texts(holder, "properties", where),
         row_ids=shape.intervals(holder, "row_ids", where, high=shape.MAX_INTEGER),
-        fields=_integers(holder, "fields", where, MAX_FIELD_ID),
+        fields=shape.intervals(holder, "fields", where, high=MAX_FIELD_ID + 1),
         files_added=shape.each(holder, "files_added", where, shape.path),
         files_removed=shape.each(holder, "files_removed", where, shape.path),
         fragments_added=_integers(holder, "fragments_added", where, MAX_FRAGMENT_ID),

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 
 from lance_like._lazy import cached
 from lance_like.errors import InvalidInput, NotFound
-from lance_like.file.columns import Column, flatten, unflatten
+from lance_like.table.fields import ROOT, Field, Fields, HeldFields, arrow_fields, number_fields
 
-ROOT = -1
 RESERVED_NAMES = frozenset(
     {
         "_rowid",
@@ -31,28 +30,16 @@ RESERVED_NAMES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field. parent_id: the struct that holds it, -1 at the top. type: struct<> for a struct."""
-
-    id: int
-    parent_id: int
-    name: str
-    type: pa.DataType
-    nullable: bool
-    metadata: dict[bytes, bytes]
-
-    @property
-    def is_struct(self) -> bool:
-        return pa.types.is_struct(self.type)
-
-
 @dataclass(frozen=True)
 class Schema:
-    """All fields of a version, depth first, and the metadata of the whole."""
+    """All fields of a version and the metadata of the whole. A field that nothing asks for is not read."""
 
-    fields: tuple[Field, ...]
-    metadata: dict[bytes, bytes]
+    source: Fields
+
+    @staticmethod
+    def of(fields: tuple[Field, ...], metadata: dict[bytes, bytes]) -> Schema:
+        """The schema of fields in memory, depth first."""
+        return Schema(HeldFields(fields, metadata))
 
     @staticmethod
     def from_arrow(schema: pa.Schema, next_field_id: int) -> tuple[Schema, int]:
@@ -61,41 +48,51 @@ class Schema:
         Raises InvalidInput for reserved names and for siblings of the same name.
         """
         fields = number_fields(schema, next_field_id)
-        made = Schema(fields, dict(schema.metadata or {}))
+        made = Schema.of(fields, dict(schema.metadata or {}))
         made.check_names()
         return made, next_field_id + len(fields)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schema) and (self.fields, self.metadata) == (other.fields, other.metadata)
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """All fields, depth first; made once and remembered."""
+        return self.source.all()
+
+    @property
+    def metadata(self) -> dict[bytes, bytes]:
+        """The metadata of the whole."""
+        return self.source.metadata
+
     @cached
     def _arrow(self) -> pa.Schema:
-        position = {field.id: i for i, field in enumerate(self.fields)} | {ROOT: ROOT}
-        columns = [Column(f.name, f.type, f.nullable, f.metadata or None, position[f.parent_id]) for f in self.fields]
-        return pa.schema(unflatten(columns), metadata=self.metadata or None)
+        return pa.schema(arrow_fields(self.fields), metadata=self.metadata or None)
 
     def to_arrow(self) -> pa.Schema:
         """The Arrow schema; made once and remembered."""
         return self._arrow
 
-    @cached
-    def by_id(self) -> dict[int, Field]:
-        """The fields by their ids."""
-        return {field.id: field for field in self.fields}
+    def missing(self, ids: Iterable[int]) -> list[int]:
+        """Those of some ids that no field has."""
+        return [field_id for field_id in ids if self.source.position(field_id) is None]
 
-    @cached
-    def _children(self) -> dict[int, dict[str, Field]]:
-        children: dict[int, dict[str, Field]] = {ROOT: {}}
-        for field in self.fields:
-            children.setdefault(field.parent_id, {})[field.name] = field
-        return children
+    def field(self, field_id: int) -> Field:
+        """The field with an id. Raises NotFound."""
+        position = self.source.position(field_id)
+        if position is None:
+            raise NotFound(f"the schema has no field with the id {field_id}", kind="column")
+        return self.source.at(position)
 
-    def children(self, field_id: int = ROOT) -> tuple[Field, ...]:
+    def children(self, field_id: int = ROOT) -> Sequence[Field]:
         """The fields directly below a struct, or at the top, in order."""
-        return tuple(self._children.get(field_id, {}).values())
+        return self.source.children(field_id)
 
     def path(self, field_id: int) -> tuple[str, ...]:
         """The names from the top down to a field."""
         names: list[str] = []
         while field_id != ROOT:
-            field = self.by_id[field_id]
+            field = self.field(field_id)
             names.append(field.name)
             field_id = field.parent_id
         return tuple(reversed(names))
@@ -107,7 +104,7 @@ class Schema:
 
     def arrow_field(self, field_id: int) -> pa.Field:
         """One field as Arrow has it, a struct with its children."""
-        field = self.by_id[field_id]
+        field = self.field(field_id)
         below = [self.arrow_field(child.id) for child in self.children(field_id)]
         kind = pa.struct(below) if field.is_struct else field.type
         return pa.field(field.name, kind, field.nullable, field.metadata or None)
@@ -119,20 +116,17 @@ class Schema:
         has dots (`a.b`.c; a doubled back-tick is one); or a tuple of names.
         Raises NotFound, naming the nearest known names.
         """
-        top = self._children[ROOT]
-        if isinstance(path, str) and path in top:
-            return top[path]
-        names = split_path(path) if isinstance(path, str) else path
+        found = self.source.child(ROOT, path) if isinstance(path, str) else None
+        if found is not None:
+            return found
         parent = ROOT
-        found: Field | None = None
-        for name in names:
-            siblings = self._children.get(parent, {})
-            found = siblings.get(name)
+        for name in split_path(path) if isinstance(path, str) else path:
+            found = self.source.child(parent, name)
             if found is None:
-                raise _not_found(path, name, siblings)
+                raise self._not_found(path, name, parent)
             parent = found.id
         if found is None:
-            raise _not_found(path, "", top)
+            raise self._not_found(path, "", ROOT)
         return found
 
     def project(self, ids: Iterable[int]) -> Schema:
@@ -140,18 +134,19 @@ class Schema:
         kept: set[int] = set()
         for field_id in ids:
             kept.update(self.subtree(field_id))
-            parent = self.by_id[field_id].parent_id
+            parent = self.field(field_id).parent_id
             while parent != ROOT:
                 kept.add(parent)
-                parent = self.by_id[parent].parent_id
-        return replace(self, fields=tuple(field for field in self.fields if field.id in kept))
+                parent = self.field(parent).parent_id
+        places = sorted(place for field_id in kept if (place := self.source.position(field_id)) is not None)
+        return Schema.of(tuple(self.source.at(place) for place in places), self.metadata)
 
     def without(self, ids: Iterable[int]) -> Schema:
         """The schema less some fields and all below them.
 
         Raises NotFound for an unknown id, InvalidInput when a struct or the table would have no field left.
         """
-        gone = {below for field_id in ids for below in self.subtree(self._known(field_id).id)}
+        gone = {below for field_id in ids for below in self.subtree(self.field(field_id).id)}
         left = tuple(field for field in self.fields if field.id not in gone)
         holders = {field.parent_id for field in left}
         for field in self.fields:
@@ -162,20 +157,21 @@ class Schema:
                     kind="empty-schema",
                     hint="drop the struct itself" if field.parent_id != ROOT else "keep one column",
                 )
-        return replace(self, fields=left)
+        return Schema.of(left, self.metadata)
 
     def renamed(self, names: Mapping[int, str]) -> Schema:
         """The schema with other names. Raises NotFound for an unknown id, InvalidInput for a name taken or reserved."""
         for field_id in names:
-            self._known(field_id)
-        made = replace(self, fields=tuple(replace(f, name=names[f.id]) if f.id in names else f for f in self.fields))
+            self.field(field_id)
+        fields = tuple(f._replace(name=names[f.id]) if f.id in names else f for f in self.fields)
+        made = Schema.of(fields, self.metadata)
         made.check_names()
         return made
 
     def extended(self, schema: pa.Schema, next_field_id: int) -> tuple[Schema, int]:
         """The schema with new fields at its end, and the next free id. Raises InvalidInput for a name taken."""
         added = number_fields(schema, next_field_id)
-        made = replace(self, fields=self.fields + added)
+        made = Schema.of(self.fields + added, self.metadata)
         made.check_names()
         return made, next_field_id + len(added)
 
@@ -195,28 +191,16 @@ class Schema:
                 )
             seen.add((field.parent_id, field.name))
 
-    def _known(self, field_id: int) -> Field:
-        if field_id not in self.by_id:
-            raise NotFound(f"the schema has no field with the id {field_id}", kind="column")
-        return self.by_id[field_id]
-
     def _name(self, field_id: int) -> str:
         return repr(join_path(self.path(field_id)))
 
-
-def number_fields(schema: pa.Schema, next_field_id: int) -> tuple[Field, ...]:
-    """The fields of an Arrow schema, depth first, with ids that count up from next_field_id."""
-    return tuple(
-        Field(
-            id=next_field_id + i,
-            parent_id=ROOT if column.parent == ROOT else next_field_id + column.parent,
-            name=column.name,
-            type=column.type,
-            nullable=column.nullable,
-            metadata=dict(column.metadata or {}),
-        )
-        for i, column in enumerate(flatten(schema))
-    )
+    def _not_found(self, path: str | tuple[str, ...], name: str, parent_id: int) -> NotFound:
+        shown = path if isinstance(path, str) else join_path(path)
+        siblings = [field.name for field in self.children(parent_id)]
+        near = difflib.get_close_matches(name, siblings, n=3, cutoff=0.5) or siblings[:3]
+        known = ", ".join(repr(known) for known in near)
+        hint = f"the nearest names are {known}" if near else f"nothing is called {name!r} there"
+        return NotFound(f"there is no column {shown!r}", kind="column", hint=hint)
 
 
 _SEGMENT = re.compile(r"`((?:[^`]|``)*)`|([^.`]*)")
@@ -246,11 +230,3 @@ def split_path(path: str) -> tuple[str, ...]:
 def join_path(names: tuple[str, ...]) -> str:
     """The inverse of `split_path`: quotes only the names that need it."""
     return ".".join(name if re.fullmatch(r"[^.`]+", name) else "`" + name.replace("`", "``") + "`" for name in names)
-
-
-def _not_found(path: str | tuple[str, ...], name: str, siblings: Mapping[str, Field]) -> NotFound:
-    shown = path if isinstance(path, str) else join_path(path)
-    near = difflib.get_close_matches(name, list(siblings), n=3, cutoff=0.5) or list(siblings)[:3]
-    known = ", ".join(repr(known) for known in near)
-    hint = f"the nearest names are {known}" if near else f"nothing is called {name!r} there"
-    return NotFound(f"there is no column {shown!r}", kind="column", hint=hint)

@@ -135,7 +135,7 @@ def _read_schema(store: Store, root: Root, known: Manifest | None) -> Schema:
     if known is not None and known.schema_ref == root.schema_ref:
         return known.schema
     schema = decode_schema(read_ref(store, root.schema_ref), root.schema_ref.path)
-    if any(field.id >= root.next_field_id for field in schema.fields):
+    if schema.source.greatest_id >= root.next_field_id:
         shape.refuse(root.next_field_id, "field ids below 'next_field_id'", version_key(root.version))
     return schema
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import struct
@@ -181,12 +182,17 @@ def _parts() -> Iterator[BadTable]:
         forge.publish()
 
     def hashed(body: bytearray) -> None:
-        body[24] ^= 1  # the name hash of the first record
-        nbytes, place = struct.unpack_from("<IQ", body, 28)
-        struct.pack_into("<I", body, 44, sum32(bytes(body[16:44] + body[place : place + nbytes])))
+        body[40] ^= 1  # the name hash of the first record
+        place, nbytes = struct.unpack_from("<II", body, 44)
+        struct.pack_into("<I", body, 56, sum32(bytes(body[32:56] + body[place : place + nbytes])))
 
-    def schema(forge: Forge) -> None:
-        forge.schema(hashed)
+    def kindless(body: bytearray) -> None:
+        struct.pack_into("<I", body, 52, 1 << 31)
+        place, nbytes = struct.unpack_from("<II", body, 44)
+        struct.pack_into("<I", body, 56, sum32(bytes(body[32:56] + body[place : place + nbytes])))
+
+    def schema(forge: Forge, edit: Callable[[bytearray], None]) -> None:
+        forge.schema(edit)
         forge.publish()
 
     def transaction(forge: Forge) -> None:
@@ -197,7 +203,12 @@ def _parts() -> Iterator[BadTable]:
     yield BadTable("part_swapped", "another valid part in the place of a part", spec, "Corrupt", "checksum", swapped)
     yield BadTable("part_rows", "an entry with more rows than its part", spec, "Corrupt", "structure", rows)
     yield BadTable("part_magic", "the magic of a root", spec, "Corrupt", "magic", magic)
-    yield BadTable("schema_hash", "a wrong name hash", "table.md, Schema part", "Corrupt", "structure", schema)
+    for name, covers, edit in (
+        ("schema_hash", "a wrong name hash", hashed),
+        ("schema_kind", "a field of a kind that is not there", kindless),
+    ):
+        wrong = functools.partial(schema, edit=edit)
+        yield BadTable(name, covers, "table.md, Schema part", "Corrupt", "structure", wrong)
     spec = "table.md, Transaction record"
     yield BadTable(
         "transaction_missing", "a transaction part that is not there", spec, "Corrupt", "missing", transaction
@@ -214,8 +225,14 @@ def _files() -> Iterator[BadTable]:
     def typed(forge: Forge) -> None:
         def edit(body: bytearray) -> None:
             body[:] = body.replace(b'"int64"', b'"uint8"')
-            nbytes, place = struct.unpack_from("<IQ", body, 28)
-            struct.pack_into("<I", body, 44, sum32(bytes(body[16:44] + body[place : place + nbytes])))
+            fields, kinds = struct.unpack_from("<II", body)
+            start = 32 + 28 * fields
+            end = start + 12 * kinds
+            for at in range(start, end, 12):
+                place, nbytes = struct.unpack_from("<II", body, at)
+                struct.pack_into("<I", body, at + 8, sum32(bytes(body[place : place + nbytes])))
+            struct.pack_into("<I", body, 24, sum32(bytes(body[start:end])))
+            struct.pack_into("<I", body, 28, sum32(bytes(body[:28])))
 
         forge.schema(edit)
         forge.publish()

@@ -163,35 +163,43 @@ def read_part(folder: str, reference: list) -> bytes:
 def read_schema(data: bytes, next_field_id: int) -> tuple[list[TableField], list[tuple[bytes, bytes]]]:
     """Give the fields of a schema part, depth first, and the metadata of the schema."""
     body = open_envelope(data, b"LLSC")
-    count, meta_nbytes, meta_sum, head_sum = struct.unpack("<IIII", cut(body, 0, 16, "structure"))
-    need(sum32(body[:12]) == head_sum, "checksum", "head of a schema part")
-    need(count <= MAX_COLUMNS, "limit", f"{count} fields")
-    text = cut(body, 16 + 32 * count, meta_nbytes, "structure")
+    head = struct.unpack("<IIIIIIII", cut(body, 0, 32, "structure"))
+    count, kind_count, names_nbytes, kinds_nbytes, meta_nbytes, meta_sum, kinds_sum, head_sum = head
+    need(sum32(body[:28]) == head_sum, "checksum", "head of a schema part")
+    need(count <= MAX_COLUMNS and kind_count <= MAX_COLUMNS, "limit", f"{count} fields of {kind_count} kinds")
+    kinds_at = 32 + 28 * count
+    names_at = kinds_at + 12 * kind_count
+    text = cut(body, names_at + names_nbytes + kinds_nbytes, meta_nbytes, "structure")
+    check(names_at + names_nbytes + kinds_nbytes + meta_nbytes == len(body), "lengths of a schema part")
     need(sum32(text) == meta_sum, "checksum", "metadata of a schema")
+    need(sum32(body[kinds_at:names_at]) == kinds_sum, "checksum", "kind records of a schema part")
     metadata = metadata_pairs(parse_json(text))
+    records = [struct.unpack_from("<iiIIIII", body, 32 + 28 * i) for i in range(count)]
+    kind_records = [struct.unpack_from("<III", body, kinds_at + 12 * i) for i in range(kind_count)]
+    check(all(record[5] < kind_count for record in records), "a kind that is not there")
+    need(sum(kind_records[record[5]][1] for record in records) <= MAX_BODY, "limit", "the kinds of all fields")
+    array_at = names_at + names_nbytes
+    kinds = read_kinds(body, kind_records, array_at, array_at + kinds_nbytes)
 
     fields: list[TableField] = []
     open_parents = [-1]  # the ids of the struct that the next field may belong to, and of those around it
     children: dict[int, list[str]] = {-1: []}
-    at = 16 + 32 * count + meta_nbytes
-    for i in range(count):
-        record = cut(body, 16 + 32 * i, 32)
-        field_id, parent, name_sum, nbytes, offset, ordinal, record_sum = struct.unpack("<iiIIQII", record)
-        check(cut(body, at, 1, "structure") == (b"," if i else b"["), "fields that are not one JSON array")
-        check(offset == at + 1, f"field {i} at {offset}, {at + 1} expected")
-        text = cut(body, offset, nbytes, "structure")
+    at = names_at
+    for i, (field_id, parent, name_sum, offset, nbytes, kind, record_sum) in enumerate(records):
+        check(offset == at, f"the name of field {i} at {offset}, {at} expected")
+        spelled = cut(body, offset, nbytes, "structure")
         at = offset + nbytes
-        need(sum32(record[:28] + text) == record_sum, "checksum", f"record of field {i}")
-        described = parse_json(text)
+        record = body[32 + 28 * i : 32 + 28 * i + 24]
+        need(sum32(record + spelled) == record_sum, "checksum", f"record of field {i}")
+        check(sum32(spelled) == name_sum, f"name hash of field {field_id}")
+        described = {**kinds[kind], "name": utf8(spelled)}
         entry = TableField(field_id, parent, parse_field(described), described)
         check(0 <= field_id < next_field_id and field_id not in children, f"field id {field_id}")
         while open_parents[-1] != parent:
             open_parents.pop()
             check(bool(open_parents), f"field {field_id} does not stand below {parent}")
         siblings = children[parent]
-        check(ordinal == len(siblings), f"ordinal {ordinal} of field {field_id}")
         check(entry.field.name not in siblings, f"two siblings are called {entry.field.name!r}")
-        check(sum32(entry.field.name.encode()) == name_sum, f"name hash of field {field_id}")
         siblings.append(entry.field.name)
         children[field_id] = []
         if entry.field.type.name == "struct":
@@ -199,8 +207,32 @@ def read_schema(data: bytes, next_field_id: int) -> tuple[list[TableField], list
             open_parents.append(field_id)
             check(len(open_parents) <= 257, "structs nested more than 256 deep")
         fields.append(entry)
-    check(body[at:] == (b"]" if count else b"[]"), "fields that are not one JSON array")
+    check(at == array_at, "bytes between names and kinds")
     return fields, metadata
+
+
+def read_kinds(body: bytes, kind_records: list[tuple[int, int, int]], start: int, end: int) -> list[dict]:
+    """Give the kinds of a schema part, whose array stands at bytes start to end."""
+    texts = []
+    at = start
+    for i, (offset, nbytes, kind_sum) in enumerate(kind_records):
+        check(cut(body, at, 1, "structure") == (b"," if i else b"["), "kinds that are not one JSON array")
+        check(offset == at + 1, f"kind {i} at {offset}, {at + 1} expected")
+        text = cut(body, offset, nbytes, "structure")
+        need(sum32(text) == kind_sum, "checksum", f"kind {i}")
+        texts.append(text)
+        at = offset + nbytes
+    check(body[at:end] == (b"]" if kind_records else b"[]"), "kinds that are not one JSON array")
+    kinds = [parse_json(text) for text in texts]
+    check(all(type(kind) is dict for kind in kinds), "a kind that is no object")
+    return kinds
+
+
+def utf8(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise NaiveError("structure", "a name that is not UTF-8") from None
 
 
 # ---------------------------------------------------------------------------------------------- table.md, fragments
@@ -381,8 +413,8 @@ def check_root(folder: str, root: dict, version: int) -> dict:
     get(record, "message", lambda value: value is None or is_text(value))
     get(record, "properties", is_texts)
     get(record, "row_ids", is_list(is_range))
-    for name in ("fields", "fragments_added"):
-        get(record, name, is_list(is_int(0, 2**31 - 1)))
+    check(all(end <= 2**31 for _, end in get(record, "fields", is_list(is_range))), "ids of fields")
+    get(record, "fragments_added", is_list(is_int(0, 2**31 - 1)))
     for name in ("files_added", "files_removed"):
         get(record, name, is_list(is_path))
     get(record, "source_version", lambda value: value is None or is_int(1)(value))

@@ -308,30 +308,78 @@ def test_a_part_that_is_not_as_its_entry_says_is_refused_by_both(forge, name):
     assert package_rows(forge.folder)[0] == "Corrupt"
 
 
+# The schema part of `written`: 3 records at 32, 3 kind records at 116, the names "idsx" at 152, then the kinds.
+RECORD_AT, KIND_AT, NAMES_AT, ARRAY_AT = 32, 116, 152, 156
+
+
 def record(number: int, offset: int, layout: str, *values: int) -> Callable[[bytearray], None]:
     """Change a record of a schema part, and its checksum."""
 
     def edit(body: bytearray) -> None:
-        at = 16 + 32 * number
+        at = RECORD_AT + 28 * number
         struct.pack_into(layout, body, at + offset, *values)
-        nbytes, place = struct.unpack_from("<IQ", body, at + 12)
-        struct.pack_into("<I", body, at + 28, sum32(bytes(body[at : at + 28] + body[place : place + nbytes])))
+        place, nbytes = struct.unpack_from("<II", body, at + 12)
+        struct.pack_into("<I", body, at + 24, sum32(bytes(body[at : at + 24] + body[place : place + nbytes])))
 
     return edit
 
 
-def replace(old: bytes, new: bytes, *, number: int) -> Callable[[bytearray], None]:
+def kind_sums(body: bytearray) -> None:
+    """Make the checksums of the kinds, of their records and of the head right."""
+    for at in range(KIND_AT, NAMES_AT, 12):
+        place, nbytes = struct.unpack_from("<II", body, at)
+        struct.pack_into("<I", body, at + 8, sum32(bytes(body[place : place + nbytes])))
+    struct.pack_into("<I", body, 24, sum32(bytes(body[KIND_AT:NAMES_AT])))
+    struct.pack_into("<I", body, 28, sum32(bytes(body[:28])))
+
+
+def replace(old: bytes, new: bytes) -> Callable[[bytearray], None]:
+    """Change the JSON of the kinds."""
+
     def edit(body: bytearray) -> None:
-        assert len(old) == len(new)
+        assert len(old) == len(new) and old in body
         body[:] = body.replace(old, new)
-        record(number, 0, "<")(body)
+        kind_sums(body)
 
     return edit
+
+
+def kind(number: int, offset: int, value: int) -> Callable[[bytearray], None]:
+    """Change a member of a kind record."""
+
+    def edit(body: bytearray) -> None:
+        struct.pack_into("<I", body, KIND_AT + 12 * number + offset, value)
+        kind_sums(body)
+
+    return edit
+
+
+def head(offset: int, value: int) -> Callable[[bytearray], None]:
+    def edit(body: bytearray) -> None:
+        struct.pack_into("<I", body, offset, value)
+        struct.pack_into("<I", body, 28, sum32(bytes(body[:28])))
+
+    return edit
+
+
+def named(number: int, name: bytes) -> Callable[[bytearray], None]:
+    """Give a field of a name of one byte another one."""
+
+    def edit(body: bytearray) -> None:
+        body[NAMES_AT + 1 + number : NAMES_AT + 2 + number] = name
+        record(number, 8, "<I", sum32(name))(body)
+
+    return edit
+
+
+def siblings(body: bytearray) -> None:
+    """The field "x" moves to the top and is called "s" too."""
+    named(2, b"s")(body)
+    record(2, 4, "<i", -1)(body)
 
 
 SCHEMAS = {
     "a wrong name hash": (record(0, 8, "<I", 5), ("Corrupt", "structure")),
-    "a wrong ordinal": (record(1, 24, "<I", 0), ("Corrupt", "structure")),
     "an id twice": (record(1, 0, "<i", 0), ("Corrupt", "structure")),
     "an id past the counter": (record(1, 0, "<i", 9), ("Corrupt", "structure")),
     "a negative id": (record(1, 0, "<i", -5), ("Corrupt", "structure")),
@@ -339,15 +387,35 @@ SCHEMAS = {
     "a parent that is not there": (record(2, 4, "<i", 7), ("Corrupt", "structure")),
     "a parent that comes later": (record(0, 4, "<i", 1), ("Corrupt", "structure")),
     "itself as parent": (record(1, 4, "<i", 1), ("Corrupt", "structure")),
-    "an unknown type": (replace(b'"int64"', b'"later"', number=0), ("Unsupported", "type")),
-    "something behind the array": (lambda body: body.extend(b" "), ("Corrupt", "structure")),
-    "a gap in the array": (lambda body: body.__setitem__(114, 32), ("Corrupt", "structure")),
-    "no end of the array": (lambda body: body.pop(), ("Corrupt", "structure")),
+    "siblings of one name": (siblings, ("Corrupt", "structure")),
+    "a name that is not UTF-8": (named(2, b"\xff"), ("Corrupt", "structure")),
+    "a name out of its place": (record(1, 12, "<I", NAMES_AT), ("Corrupt", "structure")),
+    "a name that is too long": (record(2, 16, "<I", 2), ("Corrupt", "structure")),
+    "a kind that is not there": (record(2, 20, "<I", 3), ("Corrupt", "structure")),
+    "a parent of another kind": (record(1, 20, "<I", 0), ("Corrupt", "structure")),
+    "an unknown type": (replace(b'"int64"', b'"later"'), ("Unsupported", "type")),
+    "a kind that is no object": (
+        replace(b'{"type":"int64","nullable":true}', b'["type","int64","nullable",true]'),
+        ("Corrupt", "structure"),
+    ),
+    "a kind out of its place": (kind(1, 0, ARRAY_AT), ("Corrupt", "structure")),
+    "a kind that is too short": (kind(2, 4, 31), ("Corrupt", "structure")),
+    "a gap in the array": (lambda body: body.__setitem__(ARRAY_AT + 33, 32), ("Corrupt", "structure")),
+    "another bracket": (lambda body: body.__setitem__(ARRAY_AT, 32), ("Corrupt", "structure")),
+    "no end of the array": (lambda body: body.__setitem__(len(body) - 3, 32), ("Corrupt", "structure")),
+    "something at the end": (lambda body: body.extend(b" "), ("Corrupt", "structure")),
+    "a byte too few": (lambda body: body.pop(), ("Corrupt", "structure")),
+    "a million fields and one": (head(0, 1_000_001), ("Corrupt", "limit")),
+    "a million kinds and one": (head(4, 1_000_001), ("Corrupt", "limit")),
+    "another number of fields": (head(0, 2), ("Corrupt", "structure")),
+    "4 GiB of names": (head(8, 2**32 - 1), ("Corrupt", "structure")),
 }
 SCHEMA_SUMS = {
-    "of a record": lambda body: body.__setitem__(44, body[44] ^ 1),
-    "of the head": lambda body: struct.pack_into("<I", body, 12, 9),
-    "of the metadata": lambda body: body.__setitem__(slice(112, 114), b"{}"),
+    "of a record": lambda body: body.__setitem__(RECORD_AT + 24, body[RECORD_AT + 24] ^ 1),
+    "of a kind": lambda body: body.__setitem__(ARRAY_AT + 10, body[ARRAY_AT + 10] ^ 1),
+    "of the kind records": lambda body: body.__setitem__(KIND_AT + 8, body[KIND_AT + 8] ^ 1),
+    "of the head": lambda body: struct.pack_into("<I", body, 28, 9),
+    "of the metadata": lambda body: body.__setitem__(slice(len(body) - 2, len(body)), b"{}"),
 }
 
 
@@ -368,7 +436,7 @@ def test_a_wrong_sum_inside_a_schema_part_is_refused(forge, name):
 
 
 def test_a_column_of_another_type_than_its_field_is_refused_by_both(forge):
-    forge.schema(replace(b'"int64"', b'"uint8"', number=0))
+    forge.schema(replace(b'"int64"', b'"uint8"'))
     forge.publish()
     assert naive_rows(forge.folder) == package_rows(forge.folder) == ("Corrupt", "type")
 

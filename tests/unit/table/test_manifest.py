@@ -9,10 +9,11 @@ from lance_like.errors import InvalidInput
 from lance_like.file.stats import ZoneEntry
 from lance_like.table.actions import Append, DropColumns, NewFragment, RenameColumns, Restore, UpdateMetadata
 from lance_like.table.commit import commit
+from lance_like.table.fields import ROOT
 from lance_like.table.fragment import DataFile, Fragment, Ref, runs_of
 from lance_like.table.manifest import Manifest, Transaction, decode_root, encode_root
 from lance_like.table.parts import Part, PartEntry, Tree
-from lance_like.table.schema import ROOT, Schema
+from lance_like.table.schema import Schema
 from lance_like.table.shape import MAX_INTEGER
 from lance_like.table.snapshot import list_versions, read_manifest, read_transaction
 
@@ -62,7 +63,7 @@ TRANSACTIONS = st.builds(
     st.none() | TEXTS,
     st.dictionaries(TEXTS, TEXTS, max_size=2),
     st.lists(st.tuples(st.integers(0, 9), st.integers(10, 99)), max_size=2).map(tuple),
-    st.lists(st.integers(0, 99), max_size=3).map(tuple),
+    st.lists(st.tuples(st.integers(0, 9), st.integers(10, 99)), max_size=2).map(tuple),
     st.just(("data/x.lnl",)),
     st.just(()),
     st.lists(st.integers(0, 99), max_size=3).map(tuple),
@@ -96,7 +97,7 @@ def test_a_root_comes_back_from_its_bytes(
         9,
         8,
         7,
-        Schema((), {}),
+        Schema.of((), {}),
         schema_ref,
         Tree(parts, tail),
         metadata,

@@ -98,23 +98,89 @@ def test_a_schema_evolves_without_using_an_id_twice() -> None:
         more.without([99])
 
 
+def sum32(data: bytes) -> int:
+    return xxhash.xxh3_64_intdigest(data) & 0xFFFFFFFF
+
+
 def test_one_field_is_read_by_range_and_checked_alone() -> None:
     schema, _ = Schema.from_arrow(SCHEMA, 7)
     body = unpack_envelope(b"LLSC", encode_schema(schema), "here")
-    count, metadata_nbytes, metadata_sum, head_sum = struct.unpack_from("<IIII", body)
-    assert head_sum == xxhash.xxh3_64_intdigest(body[:12]) & 0xFFFFFFFF
-    record = body[16 + 2 * 32 : 16 + 3 * 32]
-    field_id, parent, name, length, offset, ordinal, checksum = struct.unpack("<iiIIQII", record)
+    count, kinds, names_nbytes, kinds_nbytes, metadata_nbytes, *sums = struct.unpack_from("<IIIIIIII", body)
+    kinds_at = 32 + 28 * count
+    kind_records = body[kinds_at : kinds_at + 12 * kinds]
+    metadata_at = kinds_at + 12 * kinds + names_nbytes + kinds_nbytes
+    metadata = body[metadata_at:]
+    assert len(metadata) == metadata_nbytes
+    assert sums == [sum32(metadata), sum32(kind_records), sum32(body[:28])]
+    record = body[32 + 2 * 28 : 32 + 3 * 28]
+    field_id, parent, hashed, offset, length, number, checksum = struct.unpack("<iiIIIII", record)
+    name = body[offset : offset + length]
+    assert (count, field_id, parent, name, hashed) == (4, 9, 8, b"x", sum32(b"x"))
+    assert checksum == sum32(record[:24] + name)
+    offset, length, checksum = struct.unpack_from("<III", kind_records, 12 * number)
     text = body[offset : offset + length]
-    assert (count, field_id, parent, ordinal) == (4, 9, 8, 0)
-    assert text == b'{"name":"x","type":"string","nullable":true}'
-    assert checksum == xxhash.xxh3_64_intdigest(record[:28] + text) & 0xFFFFFFFF
-    assert name == xxhash.xxh3_64_intdigest(b"x") & 0xFFFFFFFF
-    start = 16 + 32 * count
-    assert metadata_sum == xxhash.xxh3_64_intdigest(body[start : start + metadata_nbytes]) & 0xFFFFFFFF
+    assert text == b'{"type":"string","nullable":true}'
+    assert checksum == sum32(text)
 
 
-@pytest.mark.parametrize("place", [*range(16), *range(16 + 4 * 32, 16 + 4 * 32 + 2)])
+def test_equal_kinds_are_stored_once_and_others_kept_apart() -> None:
+    item = pa.list_(pa.field("item", pa.int8(), metadata={"k": "v"}))
+    kinds = [pa.int8(), pa.int8(), pa.list_(pa.int8()), item, pa.list_(pa.int8()), pa.int8()]
+    fields = [pa.field(f"c{i}", kind, nullable=i != 5) for i, kind in enumerate(kinds)]
+    arrow = pa.schema([*fields, pa.field("m", pa.int8(), metadata={"k": "v"})])
+    part = encode_schema(Schema.from_arrow(arrow, 0)[0])
+    assert struct.unpack_from("<II", part, 16) == (7, 5)
+    assert decode_schema(part, "here").to_arrow().equals(arrow, check_metadata=True)
+
+
+WIDE = pa.schema(
+    [(f"c{i}", pa.int64()) for i in range(500)]
+    + [("s", pa.struct([("x", pa.string()), ("é", pa.struct([("z", pa.bool_())]))])), ("a.b", pa.int8())]
+)
+
+
+def test_a_field_is_found_whether_few_or_many_were_asked_for() -> None:
+    schema, _ = Schema.from_arrow(WIDE, 3)
+    part = encode_schema(schema)
+    few, many = decode_schema(part, "here"), decode_schema(part, "here")
+    assert many.fields == schema.fields
+    for read in (few, many):
+        assert read.find("c7") == schema.find("c7")
+        assert read.find("a.b").id == read.find(("a.b",)).id == 507
+        assert read.find("s.é.z") == schema.find("s.é.z")
+        assert [field.name for field in read.children(503)] == ["x", "é"]
+        assert read.children(504) == ()
+        assert read.arrow_field(503).equals(WIDE.field("s"))
+        assert read.field(10).name == "c7"
+        assert read.missing([2, 3, 507, 508]) == [2, 508]
+        for path in ("C7", "s.e", "s.é.z.y", "c7.x"):
+            with pytest.raises(NotFound):
+                read.find(path)
+    assert [few.find(f"c{i}").id for i in range(500)] == list(range(3, 503))
+    assert few.to_arrow().equals(WIDE)
+
+
+def test_one_column_of_many_is_found_without_reading_the_others() -> None:
+    body = bytearray(unpack_envelope(b"LLSC", encode_schema(Schema.from_arrow(WIDE, 0)[0]), "here"))
+    names_at = body.index(b"c0c1c2")
+    body[names_at] ^= 1
+    schema = decode_schema(pack_envelope(b"LLSC", bytes(body)), "here")
+    assert schema.find("c7").id == 7
+    for ask in (lambda: schema.field(0), lambda: schema.find("c0"), lambda: schema.fields, lambda: schema.to_arrow()):
+        with pytest.raises(Corrupt, match="hash of the name"):
+            ask()
+
+
+def test_columns_in_any_order_of_ids_are_found() -> None:
+    first, next_id = Schema.from_arrow(SCHEMA, 5)
+    second, _ = Schema.from_arrow(pa.schema([("n", pa.int8())]), 2)
+    moved = decode_schema(encode_schema(Schema.of(first.fields + second.fields, {})), "here")
+    assert [moved.field(i).name for i in (2, 5, 6, 7, 8)] == ["n", "a", "s", "x", "y"]
+    assert moved.missing(range(next_id + 1)) == [0, 1, 3, 4, 9]
+    assert moved.source.greatest_id == 8
+
+
+@pytest.mark.parametrize("place", [*range(32), *range(-2, 0)])
 def test_the_head_and_the_metadata_have_checksums_of_their_own(place: int) -> None:
     schema, _ = Schema.from_arrow(SCHEMA, 7)
     body = bytearray(unpack_envelope(b"LLSC", encode_schema(schema), "here"))
@@ -131,7 +197,9 @@ def test_a_damaged_body_under_a_right_envelope_is_refused_or_harmless(data: st.D
     for _ in range(data.draw(st.integers(1, 3))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     try:
-        decode_schema(pack_envelope(b"LLSC", bytes(body)), "here")
+        read = decode_schema(pack_envelope(b"LLSC", bytes(body)), "here")
+        assert [read.find(read.path(field.id)) for field in read.fields] == list(read.fields)
+        read.to_arrow()
     except Corrupt as error:
         assert error.where == "here"
     except NotImplementedError:
