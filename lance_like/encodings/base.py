@@ -10,13 +10,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import numpy as np
-import pyarrow as pa
 
 from lance_like.errors import Corrupt
-from lance_like.typing_ import Bytes, Conversation, Int64s, Json, Ranges
+from lance_like.typing_ import Bytes, Json
 
 ALIGNMENT = 64
 # A tree deeper than any type that can be stored, with room for codes and offsets below it.
@@ -44,11 +42,11 @@ class Encoded:
         return self.encoding == "constant" and self.params["x"] is None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """One node of a stored page: the same as `Encoded`, with byte ranges of the page instead of bytes.
+    """One node of a page's description: the same as `Encoded`, with byte ranges of the page instead of bytes.
 
-    state: what the encoding keeps between reads of this open page, such as a loaded dictionary.
+    Immutable, and shared by all pages whose descriptions are the same text.
     """
 
     encoding: str
@@ -57,49 +55,18 @@ class Node:
     buffers: tuple[tuple[int, int], ...]
     children: tuple[Node, ...]
     validity: tuple[int, int] | None
-    state: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Direct:
-    """Where the values of a node lie when row r is at start + r * width in the page.
-
-    base: None when those bytes are the value; else the value is base plus the unsigned integer they hold.
-    """
-
-    start: int
-    width: int
-    base: int | None
-
-
-class Encoding(Protocol):
-    """One encoding. `name` is its name on disk.
-
-    An encoding may also have `direct(node, kind) -> Direct | None`: rows of many pages are then read in one gather.
-    """
-
-    name: str
-
-    def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
-        """Encode the values of an array, its nulls apart; None means "not me"."""
-        ...
-
-    def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
-        """The values of half-open row ranges, end to end in the order given; nulls are put in by the caller.
-
-        starts, ends: int64[n], 0 <= start <= end <= node.num_rows, in any order, repeats allowed.
-        """
-        ...
 
 
 class Shared:
     """What the pages of one column share while its file is written; threads encode several of them at a time.
 
     zstd_dictionary: trained on the first page that is worth it; b"" when training did not pay; None before.
+    blob: the bytes that go into the column's metadata, which pages refer to by range.
     """
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
+        self.blob = bytearray()
         self.zstd_dictionary: bytes | None = None
         self._finished: set[int] = set()
         self._turn = 0
@@ -142,6 +109,20 @@ class Hints:
             self._shared.zstd_dictionary = dictionary
             self._shared.changed.notify_all()
 
+    def share(self, data: bytes) -> list[int]:
+        """Put bytes into the shared blob, once however often it is called. Returns their range: start, length."""
+        with self._shared.changed:
+            start = self._shared.blob.find(data)
+            if start < 0:
+                start = len(self._shared.blob)
+                self._shared.blob += data
+            return [start, len(data)]
+
+    @property
+    def blob(self) -> bytes:
+        """The shared blob so far."""
+        return bytes(self._shared.blob)
+
 
 def lay_out(tree: Encoded) -> tuple[Json, list[Bytes], int]:
     """Place the buffers of a tree in a page.
@@ -180,30 +161,29 @@ class _Page:
         return [start, len(data)]
 
 
-def parse_node(body: Json, page_nbytes: int, where: str, depth: int = 0) -> Node:
+def parse_node(body: Json, page_nbytes: int, depth: int = 0) -> Node:
     """Check a description against the page's length and return it as a tree.
 
     Raises Corrupt when it is malformed, nested too deep, or names bytes outside the page.
     """
     if not isinstance(body, dict) or depth > _MAX_NODE_DEPTH:
-        raise Corrupt("a page description is malformed or nested too deep", kind="page", where=where)
+        raise Corrupt("a page description is malformed or nested too deep", kind="page")
     name, num_rows = body.get("e"), body.get("n")
     if not isinstance(name, str) or not isinstance(num_rows, int) or not _is_count(num_rows):
-        raise Corrupt(f"a page description has no encoding or row count: {body!r:.80}", kind="page", where=where)
-    validity = _parse_range(body["v"], page_nbytes, where) if "v" in body else None
+        raise Corrupt(f"a page description has no encoding or row count: {body!r:.80}", kind="page")
+    validity = _parse_range(body["v"], page_nbytes) if "v" in body else None
     if validity is not None and validity[1] - validity[0] < (num_rows + 7) // 8:
-        raise Corrupt(f"a validity bitmap is too short for {num_rows} rows", kind="page", where=where)
+        raise Corrupt(f"a validity bitmap is too short for {num_rows} rows", kind="page")
     buffers, children = body.get("b", []), body.get("c", [])
     if not isinstance(buffers, list) or not isinstance(children, list):
-        raise Corrupt("a page description has malformed buffers or children", kind="page", where=where)
+        raise Corrupt("a page description has malformed buffers or children", kind="page")
     return Node(
         encoding=name,
         num_rows=num_rows,
         params={key: value for key, value in body.items() if key not in ("e", "n", "v", "b", "c")},
-        buffers=tuple(_parse_range(item, page_nbytes, where) for item in buffers),
-        children=tuple(parse_node(child, page_nbytes, where, depth + 1) for child in children),
+        buffers=tuple(_parse_range(item, page_nbytes) for item in buffers),
+        children=tuple(parse_node(child, page_nbytes, depth + 1) for child in children),
         validity=validity,
-        state={},
     )
 
 
@@ -211,7 +191,7 @@ def _is_count(value: Json) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
 
 
-def _parse_range(item: Json, page_nbytes: int, where: str) -> tuple[int, int]:
+def _parse_range(item: Json, page_nbytes: int) -> tuple[int, int]:
     if (
         not isinstance(item, list)
         or len(item) != 2
@@ -219,59 +199,14 @@ def _parse_range(item: Json, page_nbytes: int, where: str) -> tuple[int, int]:
         or not _is_count(item[1])
         or item[0] + item[1] > page_nbytes
     ):
-        raise Corrupt(f"a buffer {item!r:.60} is not inside its page of {page_nbytes} bytes", kind="page", where=where)
+        raise Corrupt(f"a buffer {item!r:.60} is not inside its page of {page_nbytes} bytes", kind="page")
     return item[0], item[0] + item[1]
-
-
-def together(reads: Sequence[Conversation[Any]]) -> Conversation[list[Any]]:
-    """Run several reads of one page side by side: as many rounds as the longest needs."""
-    answers: list[Any] = [None] * len(reads)
-    sent: dict[int, list[Bytes] | None] = dict.fromkeys(range(len(reads)))
-    while sent:
-        asks: list[tuple[int, list[Ranges]]] = []
-        for index, answer in sent.items():
-            try:
-                read = reads[index]
-                asks.append((index, next(read) if answer is None else read.send(answer)))
-            except StopIteration as stop:
-                answers[index] = stop.value
-        if not asks:
-            break
-        buffers = iter((yield [ask for _, wanted in asks for ask in wanted]))
-        sent = {index: [next(buffers) for _ in wanted] for index, wanted in asks}
-    return answers
-
-
-def expand(starts: Int64s, ends: Int64s) -> Int64s:
-    """The row numbers of half-open ranges, end to end."""
-    lengths = ends - starts
-    if (lengths == 1).all():
-        return starts
-    offsets = np.zeros(len(starts) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return np.arange(offsets[-1], dtype=np.int64) + np.repeat(starts - offsets[:-1], lengths)
 
 
 def corrupt_unless(condition: bool, node: Node, problem: str) -> None:
     """Raise Corrupt, naming the encoding, unless the condition holds."""
     if not condition:
         raise Corrupt(f"encoding {node.encoding!r}: {problem}", kind="page")
-
-
-def buffer_of(node: Node, index: int, nbytes: int) -> int:
-    """The start of one buffer of a node, after checking that it has at least nbytes."""
-    corrupt_unless(index < len(node.buffers), node, f"buffer {index} is missing")
-    start, end = node.buffers[index]
-    corrupt_unless(end - start >= nbytes, node, f"buffer {index} has {end - start} bytes, needs {nbytes}")
-    return start
-
-
-def child_of(node: Node, index: int, num_rows: int | None = None) -> Node:
-    """One child of a node, after checking its row count."""
-    corrupt_unless(index < len(node.children), node, f"child {index} is missing")
-    child = node.children[index]
-    corrupt_unless(num_rows in (None, child.num_rows), node, f"child {index} has {child.num_rows} rows")
-    return child
 
 
 def int_param(node: Node, name: str, low: int, high: int) -> int:

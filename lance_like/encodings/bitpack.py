@@ -9,18 +9,11 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.base import (
-    Encoded,
-    Hints,
-    Node,
-    buffer_of,
-    corrupt_unless,
-    expand,
-    int_param,
-)
-from lance_like.encodings.narrow import base_of, differences_from_base, integers
+from lance_like.encodings.base import Encoded, Hints, int_param
+from lance_like.encodings.narrow import base_by_row, bases_of, differences_from_base, integers
 from lance_like.encodings.physical import is_integer_like
-from lance_like.typing_ import Bytes, Conversation, Int64s
+from lance_like.encodings.stack import Reading, Runs, Stack
+from lance_like.typing_ import Bytes, Int64s
 
 STRIPS = 64
 # 128 lanes make a tile of 8,192 rows; the second word of a value lies 1 KiB on, mostly in the same block.
@@ -33,6 +26,7 @@ class Bitpack:
     """One buffer of 64-bit little-endian words; value = base + bits, modulo the type's width."""
 
     name = "bitpack"
+    shape = ("width", "lanes")
 
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
         if array.null_count == len(array):
@@ -48,23 +42,23 @@ class Bitpack:
         params = {"base": str(base), "width": width, "lanes": lanes}
         return Encoded(self.name, len(array), params, (words.view(np.uint8),))
 
-    def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
-        corrupt_unless(is_integer_like(kind), node, f"it cannot hold the type {kind}")
-        width = int_param(node, "width", 1, 63)
-        lanes = int_param(node, "lanes", 1, 1 << 20)
-        tile_rows = STRIPS * lanes
-        tiles = -(-node.num_rows // tile_rows)
-        start = buffer_of(node, 0, tiles * lanes * width * 8)
-        if len(starts) == 1 and ends[0] - starts[0] >= min(tile_rows, node.num_rows) // 2:
+    def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
+        stack.require(is_integer_like(kind), f"it cannot hold the type {kind}")
+        width = int_param(stack.node, "width", 1, 63)
+        lanes = int_param(stack.node, "lanes", 1, 1 << 20)
+        bases = bases_of(stack)
+        tile_rows, tile_nbytes = STRIPS * lanes, lanes * width * 8
+        start = stack.place(0, -(-stack.num_rows // tile_rows) * tile_nbytes)
+        if len(runs.starts) == 1 and runs.count >= min(tile_rows, int(stack.num_rows[runs.at[0]])) // 2:
             # A long run: whole tiles, unpacked strip by strip.
-            first, last = int(starts[0]) // tile_rows, -(-int(ends[0]) // tile_rows)
-            tile_nbytes = lanes * width * 8
-            ask = (np.array([start + first * tile_nbytes]), np.array([start + last * tile_nbytes]))
-            (data,) = yield [ask]
-            cut = slice(int(starts[0]) - first * tile_rows, int(ends[0]) - first * tile_rows)
-            return integers(kind, _unpack(data, width, lanes)[cut], base_of(node))
-        bits = yield from _pick(expand(starts, ends), start, width, lanes)
-        return integers(kind, bits, base_of(node))
+            first, last = int(runs.starts[0]) // tile_rows, -(-int(runs.ends[0]) // tile_rows)
+            low = start[runs.at] + first * tile_nbytes
+            (data,) = yield [(low, low + (last - first) * tile_nbytes, stack.slots[runs.at])]
+            cut = slice(int(runs.starts[0]) - first * tile_rows, int(runs.ends[0]) - first * tile_rows)
+            return integers(kind, _unpack(data, width, lanes)[cut], base_by_row(bases, runs))
+        at, rows = runs.rows()
+        bits = yield from _pick(start[at], stack.slots[at], rows, width, lanes)
+        return integers(kind, bits, base_by_row(bases, runs))
 
 
 def _pack(values: np.ndarray, width: int, lanes: int, tiles: int) -> np.ndarray:
@@ -95,7 +89,7 @@ def _unpack(data: Bytes, width: int, lanes: int) -> np.ndarray:
     return out.reshape(-1)
 
 
-def _pick(rows: Int64s, start: int, width: int, lanes: int) -> Conversation[np.ndarray]:
+def _pick(start: Int64s, slots: Int64s, rows: Int64s, width: int, lanes: int) -> Reading[np.ndarray]:
     """The bits of single rows: one word each, and the next word for those that cross into it."""
     tile, within = np.divmod(rows, STRIPS * lanes)
     strip, lane = np.divmod(within, lanes)
@@ -103,7 +97,7 @@ def _pick(rows: Int64s, start: int, width: int, lanes: int) -> Conversation[np.n
     at = start + ((tile * width + word) * lanes + lane) * 8
     crossing = np.flatnonzero(shift + width > 64)
     after = at[crossing] + lanes * 8
-    low, high = yield [(at, at + 8), (after, after + 8)]
+    low, high = yield [(at, at + 8, slots), (after, after + 8, slots[crossing])]
     shift = shift.astype(np.uint64)
     bits = low.view("<u8") >> shift
     bits[crossing] |= high.view("<u8") << (np.uint64(64) - shift[crossing])

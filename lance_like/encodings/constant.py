@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.base import Encoded, Hints, Node, corrupt_unless
+from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.physical import (
     buffer_bytes,
     flat_array,
@@ -14,8 +14,9 @@ from lance_like.encodings.physical import (
     is_variable,
     offsets_of,
 )
+from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.errors import Corrupt
-from lance_like.typing_ import Bytes, Conversation, Int64s
+from lance_like.typing_ import Bytes
 
 # A longer value would make the description, which every take of the page reads, larger than a block.
 _MAX_VALUE = 1024
@@ -26,6 +27,7 @@ class Constant:
     """No buffers: the value stands in the description as hexadecimal text, null when every row is null."""
 
     name = "constant"
+    shape = ("x",)
 
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
         if pa.types.is_null(array.type) or (len(array) and array.null_count == len(array)):
@@ -33,41 +35,44 @@ class Constant:
         value = _repeated(array.drop_null()) if len(array) else None
         return None if value is None else Encoded(self.name, len(array), {"x": value.tobytes().hex()})
 
-    def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
-        num_rows = int((ends - starts).sum())
-        corrupt_unless("x" in node.params, node, "its value is missing")
-        text = node.params["x"]
+    def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
+        stack.require("x" in stack.node.params, "its value is missing")
+        text = stack.node.params["x"]
         # The only rows that take no bytes in the page: bound them, or a damaged count fills the memory.
         width = len(str(text)) // 2 if text is not None else flat_width(kind) or 1
-        if node.num_rows * max(1, width) > _MAX_NBYTES:
-            raise Corrupt(f"a constant page says it has {node.num_rows:,} rows", kind="limit")
+        rows = int(stack.num_rows.max())
+        if rows * max(1, width) > _MAX_NBYTES:
+            raise Corrupt(f"a constant page says it has {rows:,} rows", kind="limit")
         if text is None:
-            corrupt_unless(node.validity is None, node, "it is null and has a validity bitmap")
-            return pa.nulls(num_rows, kind)
-        value = _parse(node, text)
-        if pa.types.is_boolean(kind):
-            corrupt_unless(len(value) == 1 and value[0] <= 1, node, "a boolean is one byte, 00 or 01")
-            return _repeat(pa.array([bool(value[0])]), num_rows)
-        if is_variable(kind):
-            offsets = np.array([0, len(value)], np.int64 if kind in _LARGE else np.int32)
-            cell = pa.Array.from_buffers(kind, 1, [None, pa.py_buffer(offsets), pa.py_buffer(value)])
-            return _repeat(cell, num_rows)
-        corrupt_unless(flat_width(kind) == len(value), node, f"{len(value)} bytes cannot be one {kind}")
-        return flat_array(kind, np.tile(value, num_rows), num_rows)
+            stack.require(stack.validity is None, "it is null and has a validity bitmap")
+            return pa.nulls(runs.count, kind)
+        return _repeated_value(stack, kind, _parse(stack, text), runs.count)
         yield  # a conversation that asks for nothing
 
 
 _LARGE = (pa.large_string(), pa.large_binary())
 
 
-def _parse(node: Node, text: object) -> Bytes:
+def _repeated_value(stack: Stack, kind: pa.DataType, value: Bytes, num_rows: int) -> pa.Array:
+    if pa.types.is_boolean(kind):
+        stack.require(len(value) == 1 and value[0] <= 1, "a boolean is one byte, 00 or 01")
+        return _repeat(pa.array([bool(value[0])]), num_rows)
+    if is_variable(kind):
+        offsets = np.array([0, len(value)], np.int64 if kind in _LARGE else np.int32)
+        cell = pa.Array.from_buffers(kind, 1, [None, pa.py_buffer(offsets), pa.py_buffer(value)])
+        return _repeat(cell, num_rows)
+    stack.require(flat_width(kind) == len(value), f"{len(value)} bytes cannot be one {kind}")
+    return flat_array(kind, np.tile(value, num_rows), num_rows)
+
+
+def _parse(stack: Stack, text: object) -> Bytes:
     try:
         # bytes.fromhex skips spaces.
         if isinstance(text, str) and len(text) == 2 * len(bytes.fromhex(text)):
             return np.frombuffer(bytes.fromhex(text), np.uint8)
     except ValueError:
         pass
-    raise Corrupt(f"encoding {node.encoding!r}: its value {text!r:.40} is not hexadecimal text", kind="page")
+    raise stack.corrupt(f"its value {text!r:.40} is not hexadecimal text")
 
 
 def _repeat(cell: pa.Array, num_rows: int) -> pa.Array:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from lance_like.encodings.base import Encoded, Hints, Node, child_of, corrupt_unless, together
-from lance_like.encodings.physical import read_validity
+from lance_like.encodings.base import Encoded, Hints
+from lance_like.encodings.physical import joined, read_validity
 from lance_like.encodings.registry import encode_array, read_node
-from lance_like.typing_ import Conversation, Int64s
+from lance_like.encodings.stack import Reading, Runs, Stack, together
+from lance_like.typing_ import Int64s
 
 CODE_TYPE = pa.uint32()
 _SAMPLE = 4096
@@ -23,6 +25,7 @@ class Dictionary:
     """Child 0: num_rows codes; child 1: the values. The codes of null rows mean nothing."""
 
     name = "dictionary"
+    shape: tuple[str, ...] = ()
 
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
         if pa.types.is_dictionary(array.type):
@@ -36,49 +39,90 @@ class Dictionary:
         children = (encode_array(codes, hints), encode_array(values, hints))
         return Encoded(self.name, len(array), children=children)
 
-    def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
+    def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
         as_dictionary = pa.types.is_dictionary(kind)
         value_type = kind.value_type if as_dictionary else kind
         plain = as_dictionary or not (pa.types.is_nested(kind) or pa.types.is_null(kind))
-        corrupt_unless(plain, node, f"it cannot hold the type {kind}")
-        codes, values = yield from together(
-            [
-                read_node(child_of(node, 0, node.num_rows), CODE_TYPE, starts, ends),
-                self._values(child_of(node, 1), value_type),
-            ]
+        stack.require(plain, f"it cannot hold the type {kind}")
+        codes, loaded = yield from together(
+            [read_node(stack.child(0, stack.num_rows), CODE_TYPE, runs), _load(stack, value_type, runs)]
         )
-        corrupt_unless(codes.null_count == 0, node, "its codes have nulls")
-        corrupt_unless(as_dictionary or values.null_count == 0, node, "its values have nulls")
-        if len(values) == 0:
-            return (yield from _all_null(node, kind, starts, ends))
-        highest = pc.max(codes).as_py() if len(codes) else 0
-        corrupt_unless(highest < len(values), node, f"code {highest} of {len(values)} values")
-        if not as_dictionary:
-            return values.take(codes)
-        indices = codes.cast(kind.index_type)
-        return pa.DictionaryArray.from_arrays(indices, values, ordered=kind.ordered, safe=False)
-
-    @staticmethod
-    def _values(child: Node, kind: pa.DataType) -> Conversation[pa.Array]:
-        """All values, read once for each open page."""
-        if "values" not in child.state:
-            whole = (np.zeros(1, np.int64), np.full(1, child.num_rows, np.int64))
-            child.state["values"] = yield from read_node(child, kind, *whole)
-        return child.state["values"]
+        stack.require(codes.null_count == 0, "its codes have nulls")
+        stack.require(as_dictionary or loaded.values.null_count == 0, "its values have nulls")
+        local = codes.to_numpy(zero_copy_only=False)
+        at, _ = runs.rows()
+        counts = loaded.counts[at]
+        if len(counts) and not counts.min():
+            yield from _check_all_null(stack, runs, counts == 0)
+            local = np.where(counts == 0, 0, local)
+            counts = np.maximum(counts, 1)
+        stack.require(bool((local < counts).all()), "a code is past the last value")
+        if as_dictionary:
+            return _dictionary_array(kind, loaded, at, local)
+        return _values_at(kind, loaded, at, local)
 
 
-def _all_null(node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
-    """Rows of a node without values: each must be null."""
-    num_rows = int((ends - starts).sum())
-    if num_rows:
-        corrupt_unless(node.validity is not None, node, "it has rows and no values")
-        bitmap = yield from read_validity(node, starts, ends)
-        corrupt_unless(not bitmap.any(), node, "it has a row that is not null and no values")
-    if not pa.types.is_dictionary(kind):
-        return pa.nulls(num_rows, kind)
-    return pa.DictionaryArray.from_arrays(
-        pa.nulls(num_rows, kind.index_type), pa.nulls(0, kind.value_type), ordered=kind.ordered
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """The values of those pages of a stack that were read so far, end to end.
+
+    first: int64[p], where the values of each page begin, -1 while they are not here; counts: int64[p], how many.
+    """
+
+    values: pa.Array
+    first: Int64s
+    counts: Int64s
+
+
+def _load(stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[_Loaded]:
+    """The values of the pages that runs lie in, each page's read once."""
+    child = stack.child(1)
+    loaded: _Loaded = stack.once(
+        "values", lambda: _Loaded(pa.nulls(0, kind), np.full(len(stack.nodes), -1), child.num_rows)
     )
+    touched = np.unique(runs.at)
+    missing = touched[loaded.first[touched] < 0]
+    if len(missing):
+        ends = child.num_rows[missing]
+        fresh = yield from read_node(child, kind, Runs(missing, np.zeros(len(missing), np.int64), ends))
+        first = loaded.first.copy()
+        first[missing] = len(loaded.values) + np.cumsum(ends) - ends
+        values = pa.concat_arrays([loaded.values, fresh]) if len(loaded.values) else fresh
+        loaded = stack.replace("values", _Loaded(values, first, child.num_rows))
+    return loaded
+
+
+def _values_at(kind: pa.DataType, loaded: _Loaded, at: Int64s, local: np.ndarray) -> pa.Array:
+    if not len(loaded.values):
+        return pa.nulls(len(local), kind)
+    first = loaded.first[at]
+    # The rows of a page without values are null, whatever is taken for them.
+    first[loaded.counts[at] == 0] = 0
+    return loaded.values.take(pa.array(first + local))
+
+
+def _dictionary_array(kind: pa.DataType, loaded: _Loaded, at: Int64s, local: np.ndarray) -> pa.Array:
+    """Rows as an array of a dictionary type: the values of their page, or those of all their pages joined."""
+    pages = np.unique(at)
+    arrays = []
+    for page in pages:
+        here = local if len(pages) == 1 else local[at == page]
+        values = loaded.values.slice(loaded.first[page], loaded.counts[page])
+        indices = pa.array(here).cast(kind.index_type) if len(values) else pa.nulls(len(here), kind.index_type)
+        arrays.append(pa.DictionaryArray.from_arrays(indices, values, ordered=kind.ordered, safe=False))
+    if len(arrays) == 1:
+        return arrays[0]
+    back = np.empty(len(at), np.int64)
+    back[np.argsort(at, kind="stable")] = np.arange(len(at))
+    return joined(arrays).take(pa.array(back)) if arrays else pa.nulls(0, kind)
+
+
+def _check_all_null(stack: Stack, runs: Runs, empty: np.ndarray) -> Reading[None]:
+    """Rows of pages without values must be null."""
+    stack.require(stack.validity is not None, "it has rows and no values")
+    bitmap = yield from read_validity(stack, runs)
+    bits = np.unpackbits(bitmap, count=len(empty), bitorder="little")
+    stack.require(not bits[empty].any(), "it has a row that is not null and no values")
 
 
 def _encode_if_repetitive(array: pa.Array) -> pa.DictionaryArray | None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.base import Direct, Encoded, Hints, Node, buffer_of, corrupt_unless, int_param
+from lance_like.encodings.base import Encoded, Hints, Node, corrupt_unless, int_param
 from lance_like.encodings.physical import flat_array, flat_bytes, integer_dtype, is_integer_like
-from lance_like.typing_ import Bytes, Conversation, Int64s
+from lance_like.encodings.stack import Reading, Runs, Stack
+from lance_like.typing_ import Bytes
+
+_MAX_UINT64 = (1 << 64) - 1
 
 
 class Narrow:
     """One buffer: num_rows x stride bytes, little-endian; value = base + difference, modulo the type's width."""
 
     name = "narrow"
+    shape = ("stride",)
 
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
         if array.null_count == len(array):
@@ -26,15 +30,13 @@ class Narrow:
         data = np.ascontiguousarray(wide[:, :stride]).reshape(-1)
         return Encoded(self.name, len(array), {"base": str(base), "stride": stride}, (data,))
 
-    def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
-        place = self.direct(node, kind)
-        (data,) = yield [(place.start + starts * place.width, place.start + ends * place.width)]
-        return integers(kind, widen(data, place.width), place.base or 0)
-
-    def direct(self, node: Node, kind: pa.DataType) -> Direct:
-        corrupt_unless(is_integer_like(kind), node, f"it cannot hold the type {kind}")
-        stride = int_param(node, "stride", 1, 7)
-        return Direct(buffer_of(node, 0, node.num_rows * stride), stride, base_of(node))
+    def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
+        stack.require(is_integer_like(kind), f"it cannot hold the type {kind}")
+        stride = int_param(stack.node, "stride", 1, 7)
+        bases = bases_of(stack)
+        start = stack.place(0, stack.num_rows * stride)[runs.at]
+        (data,) = yield [(start + runs.starts * stride, start + runs.ends * stride, stack.slots[runs.at])]
+        return integers(kind, widen(data, stride), base_by_row(bases, runs))
 
 
 def differences_from_base(array: pa.Array) -> tuple[np.ndarray, int]:
@@ -53,8 +55,21 @@ def differences_from_base(array: pa.Array) -> tuple[np.ndarray, int]:
     return values.astype(wide).view("<u8") - np.array(base).astype(wide).view("<u8"), int(base)
 
 
-def base_of(node: Node) -> int:
-    """The base of a narrow or bit-packed node: a decimal text, since JSON numbers end at 2^53."""
+def bases_of(stack: Stack) -> np.ndarray:
+    """uint64[p]: the base of each page, modulo 2^64."""
+    return stack.once("base", lambda: np.array([_base_of(node) & _MAX_UINT64 for node in stack.nodes], np.uint64))
+
+
+def base_by_row(bases: np.ndarray, runs: Runs) -> np.ndarray:
+    """The bases of rows: uint64[count], or uint64[1] when it is the same for all."""
+    first = bases[:1] if len(bases) == 1 else bases[runs.at[:1]]
+    if len(runs.at) <= 1 or (bases == first).all():
+        return first
+    return runs.by_row(bases)
+
+
+def _base_of(node: Node) -> int:
+    """A decimal text, since JSON numbers end at 2^53."""
     text = node.params.get("base")
     valid = isinstance(text, str) and len(text) <= 21 and text.removeprefix("-").isdecimal() and text.isascii()
     corrupt_unless(valid, node, f"its base is {text!r:.40}")
@@ -81,19 +96,15 @@ def widen(data: Bytes, stride: int) -> np.ndarray:
     return out
 
 
-def integers(kind: pa.DataType, differences: np.ndarray, base: int | np.ndarray) -> pa.Array:
-    """An integer-like array from unsigned differences and their base, modulo the width of the type.
+def integers(kind: pa.DataType, differences: np.ndarray, base: np.ndarray) -> pa.Array:
+    """An integer-like array from unsigned differences and their bases, modulo the width of the type.
 
-    base: one for all, or uint64[n].
+    base: uint64[n], or uint64[1] for all.
     """
     unsigned = np.dtype(f"<u{integer_dtype(kind).itemsize}")
     # Widened values are fresh and may be changed in place; a view of stored bytes is copied.
     fresh = differences.dtype == unsigned and differences.flags.writeable
     values = differences if fresh else differences.astype(unsigned)
-    values += base.astype(unsigned) if isinstance(base, np.ndarray) else wrapped(base).astype(unsigned)
+    if len(base) != 1 or base[0]:
+        values += base.astype(unsigned)
     return flat_array(kind, values.view(np.uint8), len(values))
-
-
-def wrapped(base: int) -> np.uint64:
-    """A base as an unsigned integer, modulo 2^64."""
-    return np.uint64(base & 0xFFFFFFFFFFFFFFFF)

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from lance_like.encodings.base import Encoded, Hints, Node, child_of, corrupt_unless, together
+from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.physical import entries_of, offsets_of
 from lance_like.encodings.registry import encode_array, read_node
+from lance_like.encodings.stack import Reading, Runs, Stack, together
 from lance_like.encodings.variable import encode_offsets, offsets_buffer, read_bounds
-from lance_like.typing_ import Conversation, Int64s
 
 
 class VariableList:
     """list, large_list and map. Child 0: num_rows + 1 offsets from 0; child 1: the items (a map's are structs)."""
 
     name = "list"
+    shape: tuple[str, ...] = ()
 
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
         offsets = offsets_of(array)
@@ -24,19 +25,19 @@ class VariableList:
         children = (encode_offsets(offsets, hints), encode_array(items, hints, ranged=True))
         return Encoded(self.name, len(array), children=children)
 
-    def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
+    def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
         if pa.types.is_map(kind):
             item_type = pa.struct([kind.key_field, kind.item_field])
         else:
-            corrupt_unless(pa.types.is_list(kind) or pa.types.is_large_list(kind), node, f"it is not a {kind}")
+            stack.require(pa.types.is_list(kind) or pa.types.is_large_list(kind), f"it is not a {kind}")
             item_type = kind.value_type
-        bounds = yield from read_bounds(node, starts, ends)
-        child = child_of(node, 1)
-        corrupt_unless(bounds.highest <= child.num_rows, node, "its offsets pass its items")
-        items = yield from read_node(child, item_type, bounds.starts, bounds.ends)
+        bounds = yield from read_bounds(stack.child(0, stack.num_rows + 1), runs)
+        child = stack.child(1)
+        stack.require(bool((bounds.ends <= child.num_rows[runs.at]).all()), "its offsets pass its items")
+        items = yield from read_node(child, item_type, Runs(runs.at, bounds.starts, bounds.ends))
         if pa.types.is_map(kind):
             # Arrow ends the process when it meets one.
-            corrupt_unless(items.null_count == 0 and items.field(0).null_count == 0, node, "a map entry or key is null")
+            stack.require(items.null_count == 0 and items.field(0).null_count == 0, "a map entry or key is null")
         offsets = offsets_buffer(kind, bounds.lengths)
         return pa.Array.from_buffers(kind, len(bounds.lengths), [None, offsets], null_count=0, children=[items])
 
@@ -45,37 +46,34 @@ class FixedSizeList:
     """Child 0: num_rows x size items."""
 
     name = "fixed_size_list"
+    shape: tuple[str, ...] = ()
 
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
         size = array.type.list_size
         items = array.values.slice(array.offset * size, len(array) * size)
         return Encoded(self.name, len(array), children=(encode_array(items, hints, ranged=True),))
 
-    def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
-        corrupt_unless(pa.types.is_fixed_size_list(kind), node, f"it is not a {kind}")
+    def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
+        stack.require(pa.types.is_fixed_size_list(kind), f"it is not a {kind}")
         size = kind.list_size
-        child = child_of(node, 0, node.num_rows * size)
-        items = yield from read_node(child, kind.value_type, starts * size, ends * size)
-        num_rows = int((ends - starts).sum())
-        return pa.Array.from_buffers(kind, num_rows, [None], null_count=0, children=[items])
+        child = stack.child(0, stack.num_rows * size)
+        items = yield from read_node(child, kind.value_type, Runs(runs.at, runs.starts * size, runs.ends * size))
+        return pa.Array.from_buffers(kind, runs.count, [None], null_count=0, children=[items])
 
 
 class Struct:
     """One child a field. As a column of its own it has none: its fields are columns (format_spec/file.md)."""
 
     name = "struct"
+    shape: tuple[str, ...] = ()
 
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
         children = tuple(encode_array(array.field(i), hints) for i in range(array.type.num_fields))
         return Encoded(self.name, len(array), children=children)
 
-    def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
-        corrupt_unless(pa.types.is_struct(kind), node, f"it is not a {kind}")
-        corrupt_unless(len(node.children) == kind.num_fields, node, f"it has {len(node.children)} children")
-        reads = [
-            read_node(child_of(node, i, node.num_rows), kind.field(i).type, starts, ends)
-            for i in range(kind.num_fields)
-        ]
+    def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
+        stack.require(pa.types.is_struct(kind), f"it is not a {kind}")
+        stack.require(len(stack.children) == kind.num_fields, f"it has {len(stack.children)} children")
+        reads = [read_node(stack.child(i, stack.num_rows), kind.field(i).type, runs) for i in range(kind.num_fields)]
         children = yield from together(reads)
-        num_rows = int((ends - starts).sum())
-        return pa.Array.from_buffers(kind, num_rows, [None], null_count=0, children=children)
+        return pa.Array.from_buffers(kind, runs.count, [None], null_count=0, children=children)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.base import Node, expand
+from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.errors import InvalidInput
-from lance_like.typing_ import Bytes, Conversation, Int64s
+from lance_like.typing_ import Bytes, Int64s
 
 _NO_BYTES = np.empty(0, np.uint8)
 
@@ -129,23 +129,22 @@ def unpack_bits(bitmap: Bytes, start: int, num_bits: int) -> Bytes:
     return np.unpackbits(window, bitorder="little")[start % 8 : start % 8 + num_bits]
 
 
-def read_bits(start_byte: int, starts: Int64s, ends: Int64s) -> Conversation[Bytes]:
-    """Bits of half-open ranges of a bitmap that begins at start_byte of the page, end to end, as a bitmap."""
-    if len(starts) == 1:
-        first, last = int(starts[0]), int(ends[0])
-        ask = (np.array([start_byte + first // 8]), np.array([start_byte + (last + 7) // 8]))
-        (window,) = yield [ask]
+def read_bits(first_bytes: Int64s, stack: Stack, runs: Runs) -> Reading[Bytes]:
+    """Bits of runs of rows, end to end, as a bitmap. first_bytes: int64[p], where each page's bitmap begins."""
+    if len(runs.starts) == 1 and not runs.single:
+        start_byte, first, last = first_bytes[runs.at], int(runs.starts[0]), int(runs.ends[0])
+        (window,) = yield [(start_byte + first // 8, start_byte + (last + 7) // 8, stack.slots[runs.at])]
         return cut_bits(window, first % 8, last - first)
-    rows = expand(starts, ends)
-    at = start_byte + (rows >> 3)
-    (window,) = yield [(at, at + 1)]
+    at, rows = runs.rows()
+    place = first_bytes[at] + (rows >> 3)
+    (window,) = yield [(place, place + 1, stack.slots[at])]
     return np.packbits((window >> (rows & 7).astype(np.uint8)) & 1, bitorder="little")
 
 
-def read_validity(node: Node, starts: Int64s, ends: Int64s) -> Conversation[Bytes]:
-    """The validity bitmap of row ranges of a node that has one."""
-    assert node.validity is not None
-    return read_bits(node.validity[0], starts, ends)
+def read_validity(stack: Stack, runs: Runs) -> Reading[Bytes]:
+    """The validity bitmap of rows of a stack that has one."""
+    assert stack.validity is not None
+    return read_bits(stack.validity, stack, runs)
 
 
 def with_validity(array: pa.Array, bitmap: Bytes) -> pa.Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.base import Direct, Encoded, Hints, Node, buffer_of
+from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.physical import (
     buffer_bytes,
     cut_bits,
@@ -17,14 +17,15 @@ from lance_like.encodings.physical import (
     flat_width,
     read_bits,
 )
-from lance_like.errors import Corrupt
-from lance_like.typing_ import Bytes, Conversation, Int64s
+from lance_like.encodings.stack import Reading, Runs, Stack
+from lance_like.typing_ import Bytes
 
 
 class Plain:
     """One buffer of values: num_rows x width bytes, or a bitmap of num_rows bits."""
 
     name = "plain"
+    shape: tuple[str, ...] = ()
 
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
         if pa.types.is_boolean(array.type):
@@ -37,21 +38,16 @@ class Plain:
             data = _zeroed(array, data)
         return Encoded(self.name, len(array), buffers=(data,))
 
-    def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
-        num_rows = int((ends - starts).sum())
+    def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
         if pa.types.is_boolean(kind):
-            start = buffer_of(node, 0, (node.num_rows + 7) // 8)
-            bits = yield from read_bits(start, starts, ends)
-            return pa.Array.from_buffers(kind, num_rows, [None, pa.py_buffer(bits)], null_count=0)
-        place = self.direct(node, kind)
-        if place is None:
-            raise Corrupt(f"a plain page cannot hold the type {kind}", kind="page")
-        (data,) = yield [(place.start + starts * place.width, place.start + ends * place.width)]
-        return flat_array(kind, data, num_rows)
-
-    def direct(self, node: Node, kind: pa.DataType) -> Direct | None:
+            bits = yield from read_bits(stack.place(0, (stack.num_rows + 7) // 8), stack, runs)
+            return pa.Array.from_buffers(kind, runs.count, [None, pa.py_buffer(bits)], null_count=0)
         width = flat_width(kind)
-        return None if width is None else Direct(buffer_of(node, 0, node.num_rows * width), width, None)
+        if width is None:
+            raise stack.corrupt(f"it cannot hold the type {kind}")
+        start = stack.place(0, stack.num_rows * width)[runs.at]
+        (data,) = yield [(start + runs.starts * width, start + runs.ends * width, stack.slots[runs.at])]
+        return flat_array(kind, data, runs.count)
 
 
 def _zeroed(array: pa.Array, data: Bytes) -> Bytes:

@@ -1,12 +1,13 @@
-"""Names on disk to encodings, and the two calls that the file layer makes: encode an array, read a node."""
+"""Names on disk to encodings, and the calls that the file layer makes: encode an array, stack pages, read rows."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Hashable
 
 import pyarrow as pa
 
-from lance_like.encodings.base import Direct, Encoded, Hints, Node, together
+from lance_like.encodings.base import Encoded, Hints, Node
 from lance_like.encodings.physical import (
     bitmap_of,
     flat_width,
@@ -16,9 +17,9 @@ from lance_like.encodings.physical import (
     storage_of,
     with_validity,
 )
+from lance_like.encodings.stack import Reading, Runs, Stack, shape_of, together
 from lance_like.errors import Unsupported
 from lance_like.registry import Registry
-from lance_like.typing_ import Conversation, Int64s
 
 ENCODINGS = Registry(
     "lance_like.encodings",
@@ -76,22 +77,21 @@ def encode_array(array: pa.Array, hints: Hints, *, ranged: bool = False) -> Enco
     raise Unsupported(f"no encoding takes a column of type {array.type}", kind="encoding")
 
 
-def read_node(node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
-    """The rows of half-open ranges of a node as an array of a type, nulls included.
+def shape(node: Node) -> Hashable:
+    """What pages must share to be read together. Raises Unsupported for an unknown encoding."""
+    return shape_of(node, lambda name: ENCODINGS.get(name).shape)
 
-    Raises Unsupported for an unknown encoding, Corrupt when the node breaks its rules.
+
+def read_node(stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
+    """Rows of a stack as an array of a type, nulls included.
+
+    Raises Unsupported for an unknown encoding, Corrupt when the nodes break its rules.
     """
     if isinstance(kind, pa.BaseExtensionType):
-        storage = yield from read_node(node, storage_of(kind), starts, ends)
+        storage = yield from read_node(stack, storage_of(kind), runs)
         return pa.ExtensionArray.from_storage(kind, storage)
-    values = ENCODINGS.get(node.encoding).read(node, kind, starts, ends)
-    if node.validity is None:
+    values = ENCODINGS.get(stack.encoding).read(stack, kind, runs)
+    if stack.validity is None:
         return (yield from values)
-    array, bitmap = yield from together([values, read_validity(node, starts, ends)])
+    array, bitmap = yield from together([values, read_validity(stack, runs)])
     return with_validity(array, bitmap)
-
-
-def direct_of(node: Node, kind: pa.DataType) -> Direct | None:
-    """Where the values of a node lie if its encoding puts row r at a fixed stride; None otherwise."""
-    encoding = ENCODINGS.get(node.encoding)
-    return encoding.direct(node, storage_of(kind)) if hasattr(encoding, "direct") else None

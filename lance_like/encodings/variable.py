@@ -7,18 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.base import (
-    Encoded,
-    Hints,
-    Node,
-    buffer_of,
-    child_of,
-    corrupt_unless,
-)
+from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.physical import buffer_bytes, is_large, is_variable, offsets_of
 from lance_like.encodings.registry import encode_array, read_node
+from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.errors import InvalidInput
-from lance_like.typing_ import Bytes, Conversation, Int64s
+from lance_like.typing_ import Bytes, Int64s
 
 OFFSET_TYPE = pa.int64()
 _INT32_LIMIT = (1 << 31) - 1
@@ -28,6 +22,7 @@ class Variable:
     """Child 0: num_rows + 1 offsets from 0; buffer 0: the cells. Reading one run of rows copies no cell."""
 
     name = "variable"
+    shape: tuple[str, ...] = ()
 
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
         offsets = offsets_of(array)
@@ -35,11 +30,12 @@ class Variable:
         child = encode_offsets(offsets, hints)
         return Encoded(self.name, len(array), buffers=(data,), children=(child,))
 
-    def read(self, node: Node, kind: pa.DataType, starts: Int64s, ends: Int64s) -> Conversation[pa.Array]:
-        corrupt_unless(is_variable(kind), node, f"it cannot hold the type {kind}")
-        bounds = yield from read_bounds(node, starts, ends)
-        start = buffer_of(node, 0, bounds.highest)
-        (data,) = yield [(start + bounds.starts, start + bounds.ends)]
+    def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
+        stack.require(is_variable(kind), f"it cannot hold the type {kind}")
+        bounds = yield from read_bounds(stack.child(0, stack.num_rows + 1), runs)
+        start = stack.place(0, 0)[runs.at]
+        stack.require(bool((bounds.ends <= stack.sizes(0)[runs.at]).all()), "its offsets pass its cells")
+        (data,) = yield [(start + bounds.starts, start + bounds.ends, stack.slots[runs.at])]
         return variable_array(kind, bounds.lengths, data)
 
 
@@ -50,37 +46,39 @@ def encode_offsets(offsets: Int64s, hints: Hints) -> Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Where the contents of row ranges lie.
+    """Where the contents of runs of rows lie.
 
-    starts, ends: int64[n], one span of contents a row range; lengths: int64[rows], of each row;
-    highest: no span reaches past it.
+    starts, ends: int64[n], one span of contents a run; lengths: int64[rows], of each row.
     """
 
     starts: Int64s
     ends: Int64s
     lengths: Int64s
-    highest: int
 
 
-def read_bounds(node: Node, starts: Int64s, ends: Int64s) -> Conversation[Bounds]:
-    """Read the offsets (child 0) of half-open row ranges."""
-    child = child_of(node, 0, node.num_rows + 1)
-    array = yield from read_node(child, OFFSET_TYPE, starts, ends + 1)
+def read_bounds(stack: Stack, runs: Runs) -> Reading[Bounds]:
+    """Read the offsets of runs of rows. stack: of the offsets, one more than rows."""
+    array = yield from read_node(stack, OFFSET_TYPE, Runs(runs.at, runs.starts, runs.ends + 1))
     offsets = np.frombuffer(array.buffers()[1] or b"", np.int64, count=len(array), offset=array.offset * 8)
-    first = np.zeros(len(starts), np.int64)
-    np.cumsum((ends - starts + 1)[:-1], out=first[1:])
-    span_starts, span_ends = offsets[first], offsets[first + (ends - starts)]
-    lengths = np.diff(offsets)
-    if len(first) > 1:
-        # A range of n rows has n + 1 offsets: drop the differences that lead from one range to the next.
-        inside = np.ones(len(lengths), bool)
-        inside[first[1:] - 1] = False
-        lengths = lengths[inside]
+    if runs.single:
+        pairs = offsets.reshape(-1, 2)
+        starts, ends = pairs[:, 0], pairs[:, 1]
+        lengths = ends - starts
+    else:
+        first = np.zeros(len(runs.starts), np.int64)
+        np.cumsum((runs.ends - runs.starts + 1)[:-1], out=first[1:])
+        starts, ends = offsets[first], offsets[first + (runs.ends - runs.starts)]
+        lengths = np.diff(offsets)
+        if len(first) > 1:
+            # A run of n rows has n + 1 offsets: drop the differences that lead from one run to the next.
+            inside = np.ones(len(lengths), bool)
+            inside[first[1:] - 1] = False
+            lengths = lengths[inside]
     # All of them, not only the first of a run: a difference may wrap around.
     valid = array.null_count == 0 and (lengths >= 0).all() and (offsets >= 0).all()
-    valid = valid and not span_starts[starts == 0].any()
-    corrupt_unless(bool(valid), node, "its offsets do not ascend from 0")
-    return Bounds(span_starts, span_ends, lengths, int(span_ends.max(initial=0)))
+    valid = valid and not starts[runs.starts == 0].any()
+    stack.require(bool(valid), "its offsets do not ascend from 0")
+    return Bounds(starts, ends, lengths)
 
 
 def offsets_buffer(kind: pa.DataType, lengths: Int64s) -> pa.Buffer:

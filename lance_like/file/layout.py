@@ -2,8 +2,8 @@
 
     head 64 | pages … | column metadata … | directory (64 a column) | file metadata JSON | tail 64
 
-    column metadata: fences u64 x (pages + 1) | page entries 64 x pages | headers | zone entries | field JSON
-    header (one a page): u32 length | description JSON | zero padding to 4 | u32 block checksum x blocks
+    column metadata: fences u64 x (pages + 1) | page entries 64 x pages | descriptions JSON | block checksums u32
+                     | shared blob | zone entries | field JSON
 
 All integers little-endian. A record ends in the low 32 bits of the XXH3-64 of the bytes before.
 """
@@ -34,18 +34,20 @@ ZONE_ROWS = 8192
 
 _HEAD = struct.Struct("<4sI56x")
 _TAIL = struct.Struct("<QQIIII16sII")
-_COLUMN = struct.Struct("<QQQIIIiHHIIII")
+_COLUMN = struct.Struct("<QIIIIIIiIHHIII4x")
 
 PAGE_ENTRY = np.dtype(
     [
         ("offset", "<u8"),
         ("nbytes", "<u8"),
         ("first_row", "<u8"),
-        ("header_offset", "<u8"),
-        ("header_sum", "<u8"),
-        ("header_nbytes", "<u4"),
-        ("num_rows", "<u4"),
+        ("description_offset", "<u4"),
+        ("description_nbytes", "<u4"),
+        ("description_sum", "<u4"),
+        ("first_block", "<u4"),
         ("num_blocks", "<u4"),
+        ("blocks_sum", "<u4"),
+        ("num_rows", "<u4"),
         ("block_log2", "<u4"),
         ("reserved", "<u4"),
         ("sum", "<u4"),
@@ -173,33 +175,36 @@ class ColumnRecord:
     zone_width: bytes of a minimum or maximum, 0 when the type has none.
     """
 
-    num_rows: int
     offset: int
-    headers_nbytes: int
     num_pages: int
+    descriptions_nbytes: int
+    num_blocks: int
+    shared_nbytes: int
     num_zones: int
     field_nbytes: int
     parent: int
-    zone_width: int
     zone_rows: int
+    zone_width: int
     fences_sum: int
+    shared_sum: int
     field_sum: int
 
     def pack(self) -> bytes:
         body = _COLUMN.pack(
-            self.num_rows,
             self.offset,
-            self.headers_nbytes,
             self.num_pages,
+            self.descriptions_nbytes,
+            self.num_blocks,
+            self.shared_nbytes,
             self.num_zones,
             self.field_nbytes,
             self.parent,
+            self.zone_rows,
             self.zone_width,
             0,
-            self.zone_rows,
             self.fences_sum,
+            self.shared_sum,
             self.field_sum,
-            0,
         )
         return body + struct.pack("<I", sum32(body))
 
@@ -208,12 +213,20 @@ class ColumnRecord:
         return self.offset + 8 * (self.num_pages + 1)
 
     @property
-    def headers_offset(self) -> int:
+    def descriptions_offset(self) -> int:
         return self.entries_offset + PAGE_ENTRY.itemsize * self.num_pages
 
     @property
+    def sums_offset(self) -> int:
+        return self.descriptions_offset + self.descriptions_nbytes
+
+    @property
+    def shared_offset(self) -> int:
+        return self.sums_offset + 4 * self.num_blocks
+
+    @property
     def zones_offset(self) -> int:
-        return self.headers_offset + self.headers_nbytes
+        return self.shared_offset + self.shared_nbytes
 
     @property
     def zone_nbytes(self) -> int:
@@ -239,17 +252,15 @@ def unpack_column(data: bytes, tail: Tail, column: int, where: str) -> ColumnRec
             where=place,
         )
     fields = _COLUMN.unpack_from(data)
-    rows, offset, headers, pages, zones, field_nbytes, parent, width, _, zone_rows, fences, field, _ = fields
-    record = ColumnRecord(rows, offset, headers, pages, zones, field_nbytes, parent, width, zone_rows, fences, field)
+    record = ColumnRecord(*fields[:10], *fields[11:])
     valid = (
-        rows == tail.num_rows
-        and offset >= HEAD_NBYTES
+        record.offset >= HEAD_NBYTES
         and record.end <= tail.directory_offset
-        and -1 <= parent < column
-        and width in (0, 8, 16, 32)
-        and zone_rows > 0
-        and zones == -(-rows // zone_rows)
-        and (pages > 0) == (rows > 0)
+        and -1 <= record.parent < column
+        and record.zone_width in (0, 8, 16, 32)
+        and record.zone_rows > 0
+        and record.num_zones == -(-tail.num_rows // record.zone_rows)
+        and (record.num_pages > 0) == (tail.num_rows > 0)
     )
     if not valid:
         raise Corrupt(f"a directory record is impossible: {record}", kind="directory", where=place)
@@ -280,31 +291,16 @@ def unpack_entries(data: Bytes, record: ColumnRecord, where: str) -> np.ndarray:
         & (wide["offset"] < limit)
         & (wide["nbytes"] < limit)
         & (wide["offset"] + wide["nbytes"] <= record.offset)
-        & (wide["header_offset"] + wide["header_nbytes"] <= record.headers_nbytes)
+        & (wide["description_offset"] + wide["description_nbytes"] <= record.descriptions_nbytes)
+        & (wide["first_block"] + wide["num_blocks"] <= record.num_blocks)
         & (wide["block_log2"] >= 6)
         & (wide["block_log2"] <= 24)
         & (wide["num_rows"] > 0)
-        & (wide["header_nbytes"] >= 4 * wide["num_blocks"] + 4)
     )
     blocks = -(-wide["nbytes"].astype(np.int64) // (1 << np.minimum(wide["block_log2"], 24).astype(np.int64)))
     if not (valid & (blocks == wide["num_blocks"].astype(np.int64))).all():
         raise Corrupt("a page entry is impossible", kind="page", where=where)
     return entries
-
-
-def pack_header(description: bytes, sums: np.ndarray) -> bytes:
-    """The header of one page: its description and the checksums of its blocks."""
-    head = struct.pack("<I", len(description)) + description
-    return head + bytes(-len(head) % 4) + sums.astype("<u4").tobytes()
-
-
-def unpack_header(data: bytes, num_blocks: int, where: str) -> tuple[bytes, np.ndarray]:
-    """The description and the uint32[num_blocks] checksums of a header whose own checksum was verified."""
-    length = int.from_bytes(data[:4], "little")
-    sums_at = -(-(4 + length) // 4) * 4
-    if sums_at + 4 * num_blocks != len(data):
-        raise Corrupt("a page header has the wrong length", kind="length", where=where)
-    return data[4 : 4 + length], np.frombuffer(data, "<u4", count=num_blocks, offset=sums_at)
 
 
 def sums_at(data: Bytes, starts: Int64s, lengths: Int64s) -> np.ndarray:

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.base import together
+from lance_like.encodings.stack import together
 from lance_like.errors import Corrupt
+from lance_like.file.blocks import Blocks
 from lance_like.file.columns import Column, unflatten
 from lance_like.file.layout import (
     FIRST_READ_NBYTES,
@@ -43,7 +44,7 @@ class FileReader:
         self.nbytes = nbytes
         self.tail = tail
         self._end = end
-        self._verify = verify
+        self._blocks = Blocks(where, verify=verify)
         self._records: dict[int, ColumnRecord] = {}
         self._pages: dict[int, ColumnPages] = {}
         self._lock = threading.Lock()
@@ -75,7 +76,8 @@ class FileReader:
         found = self._pages.get(column)
         if found is None:
             record = yield from self._record(column)
-            opened = yield from ColumnPages.open(f"{self.where}, column {column}", kind, record, verify=self._verify)
+            place = f"{self.where}, column {column}"
+            opened = yield from ColumnPages.open(place, kind, record, self.num_rows, self._blocks)
             with self._lock:
                 found = self._pages.setdefault(column, opened)
         return found
@@ -85,7 +87,7 @@ class FileReader:
         record = yield from self._record(column)
         end = record.zones_offset + record.zone_nbytes * record.num_zones
         data = yield from self._bytes(record.zones_offset, end)
-        return unpack_zones(data, kind, record, f"{self.where}, column {column}")
+        return unpack_zones(data, kind, record, self.num_rows, f"{self.where}, column {column}")
 
     def field(self, column: int) -> Conversation[Column]:
         """The name, type, nullability and metadata of a column, as the file itself records them."""

@@ -156,8 +156,8 @@ class Zones:
     maxs: pa.Array
 
 
-def unpack_zones(data: Bytes, kind: pa.DataType, record: ColumnRecord, where: str) -> Zones:
-    """Check and read all zone entries of a column (without the one that sums it up). Raises Corrupt."""
+def unpack_zones(data: Bytes, kind: pa.DataType, record: ColumnRecord, num_rows: int, where: str) -> Zones:
+    """Check and read all zone entries of a column of num_rows (without the one that sums it up). Raises Corrupt."""
     kind = storage_of(kind)
     width = record.zone_width
     if width not in (0, zone_width(kind)):
@@ -183,7 +183,7 @@ def unpack_zones(data: Bytes, kind: pa.DataType, record: ColumnRecord, where: st
             raise Corrupt("the checksum of a zone entry does not match", kind="checksum", where=where)
     rows = np.full(len(entries), record.zone_rows, np.int64)
     if len(rows):
-        rows[-1] = record.num_rows - record.zone_rows * (len(rows) - 1)
+        rows[-1] = num_rows - record.zone_rows * (len(rows) - 1)
     nulls, nans = entries["nulls"], entries["nans"]
     if (nulls > rows).any() or (nans > rows).any() or (nulls + nans > rows).any():
         raise Corrupt("a zone entry counts more nulls and NaNs than rows", kind="zones", where=where)

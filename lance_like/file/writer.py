@@ -6,7 +6,8 @@
 
 Memory: the rows that wait, PENDING_NBYTES of all columns together; what they hold of the caller's batches, half of
 that; and for each thread, with two more that wait, a page, its encoded form and what encoding it takes, about five
-pages. A cell that is larger than a page counts as one. Page headers, entries and zones stay until the end.
+pages. A cell that is larger than a page counts as one. Descriptions, checksums, entries and zones
+stay until the end.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ from lance_like.file.layout import (
     Tail,
     pack_entries,
     pack_head,
-    pack_header,
     sum32,
     sum64,
 )
@@ -80,9 +80,25 @@ class _ColumnWriter:
         self.pages_cut = 0
         self.rows_cut = 0
         self.entries: list[tuple[int, ...]] = []
-        self.headers: list[bytes] = []
-        self.headers_nbytes = 0
+        self.descriptions: list[bytes] = []
+        self.descriptions_nbytes = 0
+        self.sums: list[np.ndarray] = []
+        self.num_blocks = 0
         self.rows_written = 0
+
+    def place(self, page: EncodedPage, offset: int) -> None:
+        """Note a page that begins at a byte of the file."""
+        text = (self.descriptions_nbytes, len(page.description), sum32(page.description))
+        blocks = (self.num_blocks, len(page.sums), sum32(page.sums))
+        self.entries.append(
+            (offset, page.nbytes, self.rows_written, *text, *blocks, page.num_rows, page.block_log2, 0, 0)
+        )
+        self.descriptions.append(page.description)
+        self.descriptions_nbytes += len(page.description)
+        self.sums.append(page.sums)
+        self.num_blocks += len(page.sums)
+        self.rows_written += page.num_rows
+        self.zones.add(page.extents)
 
 
 @dataclass(slots=True)
@@ -222,14 +238,8 @@ class FileWriter:
                 yield from self._page(column, page)
 
     def _page(self, column: _ColumnWriter, page: EncodedPage) -> Iterator[bytes | Bytes]:
-        column.zones.add(page.extents)
         yield self._pad(1 << BLOCK_LOG2 if page.nbytes >= _ALIGN_TO_BLOCK_FROM else ALIGNMENT)
-        header = pack_header(page.description, page.sums)
-        entry = (self._cursor, page.nbytes, column.rows_written, column.headers_nbytes, sum64(header))
-        column.entries.append((*entry, len(header), page.num_rows, len(page.sums), page.block_log2, 0, 0))
-        column.headers.append(header)
-        column.headers_nbytes += len(header)
-        column.rows_written += page.num_rows
+        column.place(page, self._cursor)
         for chunk in page.chunks:
             yield self._counted(chunk)
 
@@ -252,23 +262,27 @@ class FileWriter:
     def _column_metadata(self, column: _ColumnWriter, field: bytes) -> tuple[ColumnRecord, list[bytes]]:
         entries = np.array(column.entries, PAGE_ENTRY)
         fences = np.append(entries["first_row"], np.uint64(column.rows_written)).astype("<u8").tobytes()
+        shared = bytes(column.shared.blob)
         zones, total = column.zones.finish()
         self._stats.append(total)
         record = ColumnRecord(
-            num_rows=column.rows_written,
             offset=self._cursor,
-            headers_nbytes=column.headers_nbytes,
             num_pages=len(entries),
+            descriptions_nbytes=column.descriptions_nbytes,
+            num_blocks=column.num_blocks,
+            shared_nbytes=len(shared),
             num_zones=len(zones),
             field_nbytes=len(field),
             parent=column.column.parent,
-            zone_width=column.zones.width,
             zone_rows=ZONE_ROWS,
+            zone_width=column.zones.width,
             fences_sum=sum32(fences),
+            shared_sum=sum32(shared),
             field_sum=sum32(field),
         )
         packed = [zone.pack(column.zones.width) for zone in (*zones, total)]
-        return record, [fences, pack_entries(entries), *column.headers, *packed, field]
+        sums = [chunk.tobytes() for chunk in column.sums]
+        return record, [fences, pack_entries(entries), *column.descriptions, *sums, shared, *packed, field]
 
     def _pad(self, alignment: int) -> bytes:
         return self._counted(bytes(-self._cursor % alignment))

@@ -13,7 +13,7 @@ from bad_encodings import PLAIN, VALUES, bad_encodings, int64_column
 from handmade import Column, Edit, Page, make_file, put
 from vector_cases import BadCase
 
-ENTRY, HEADER, FENCES, RECORD, TAIL, ZONE = "entry", "header", "fences", "record", "tail", "zone"
+ENTRY, FENCES, RECORD, TAIL, ZONE = "entry", "fences", "record", "tail", "zone"
 
 
 GOOD = int64_column(PLAIN, VALUES)
@@ -50,15 +50,15 @@ def _flips() -> Iterator[BadCase]:
     tail = len(GOOD_FILE) - 64
     directory, rows, columns, metadata_nbytes = struct.unpack_from("<QQII", GOOD_FILE, tail)
     assert (rows, columns) == (3, 1)
-    offset, headers, _pages, zones, field = struct.unpack_from("<QQIII", GOOD_FILE, directory + 8)
+    offset, _pages, texts, blocks, _shared, zones, field = struct.unpack_from("<QIIIIII", GOOD_FILE, directory)
     entries = offset + 16
-    zone = entries + 64 + headers
+    zone = entries + 64 + texts + 4 * blocks
     places = {
         "block": (64 + 9, "a block of a page"),
         "fences": (offset + 8, "the fences"),
         "entry": (entries + 1, "a page entry"),
-        "header": (entries + 64 + 10, "the description in a page header"),
-        "block_sum": (zone - 1, "the checksum of a block in a page header"),
+        "description": (entries + 64 + 10, "a page description"),
+        "block_sum": (zone - 1, "the checksum of a block"),
         "zone": (zone + 3, "a zone entry"),
         "field": (zone + 32 * (zones + 1) + field - 3, "a field"),
         "directory": (directory + 60, "the checksum of a directory record"),
@@ -85,17 +85,19 @@ def _parts() -> Iterator[BadCase]:
         ("tail_directory_huge", "length", "a directory offset of 2^63", {TAIL: put(0, "<Q", 1 << 63)}),
         ("tail_columns", "length", "2^32 - 1 columns", {TAIL: put(16, "<I", (1 << 32) - 1)}),
         ("tail_metadata", "length", "file metadata longer than the file", {TAIL: put(20, "<I", 1 << 31)}),
-        ("tail_rows", "directory", "the tail and the record disagree about the rows", {TAIL: put(8, "<Q", 4)}),
-        ("record_offset", "directory", "column metadata outside the file", {RECORD: put(8, "<Q", far)}),
-        ("record_headers", "directory", "page headers outside the file", {RECORD: put(16, "<Q", far)}),
-        ("record_headers_huge", "directory", "page headers of 2^64 - 1 bytes", {RECORD: put(16, "<Q", (1 << 64) - 1)}),
-        ("record_pages", "directory", "more pages than the file has room for", {RECORD: put(24, "<I", (1 << 32) - 1)}),
-        ("record_no_pages", "directory", "rows and no pages", {RECORD: put(24, "<I", 0)}),
-        ("record_zones", "directory", "two zones for three rows", {RECORD: put(28, "<I", 2)}),
-        ("record_zone_rows", "directory", "zones of no rows", {RECORD: put(44, "<I", 0)}),
+        ("tail_rows", "fences", "the tail and the fences disagree about the rows", {TAIL: put(8, "<Q", 4)}),
+        ("record_offset", "directory", "column metadata outside the file", {RECORD: put(0, "<Q", far)}),
+        ("record_texts", "directory", "descriptions outside the file", {RECORD: put(12, "<I", (1 << 32) - 1)}),
+        ("record_blocks", "directory", "block checksums outside the file", {RECORD: put(16, "<I", (1 << 32) - 1)}),
+        ("record_shared", "directory", "a shared blob outside the file", {RECORD: put(20, "<I", (1 << 32) - 1)}),
+        ("record_shared_sum", "checksum", "another checksum of the shared blob", {RECORD: put(48, "<I", 7)}),
+        ("record_pages", "directory", "more pages than the file has room for", {RECORD: put(8, "<I", (1 << 32) - 1)}),
+        ("record_no_pages", "directory", "rows and no pages", {RECORD: put(8, "<I", 0)}),
+        ("record_zones", "directory", "two zones for three rows", {RECORD: put(24, "<I", 2)}),
+        ("record_zone_rows", "directory", "zones of no rows", {RECORD: put(36, "<I", 0)}),
         ("record_zone_width", "directory", "bounds of 5 bytes", {RECORD: put(40, "<H", 5)}),
-        ("record_parent_self", "directory", "a column that is its own parent", {RECORD: put(36, "<i", 0)}),
-        ("record_parent_negative", "directory", "parent -2", {RECORD: put(36, "<i", -2)}),
+        ("record_parent_self", "directory", "a column that is its own parent", {RECORD: put(32, "<i", 0)}),
+        ("record_parent_negative", "directory", "parent -2", {RECORD: put(32, "<i", -2)}),
         ("fences_start", "fences", "fences that begin at 1", {FENCES: put(0, "<Q", 1)}),
         ("fences_end", "fences", "fences that end behind the last row", {FENCES: put(8, "<Q", 4)}),
         ("fences_huge", "fences", "fences that end at 2^63 + 3", {FENCES: put(8, "<Q", (1 << 63) + 3)}),
@@ -104,20 +106,20 @@ def _parts() -> Iterator[BadCase]:
         ("entry_in_head", "page", "a page inside the head", {ENTRY: put(0, "<Q", 0)}),
         ("entry_nbytes", "page", "a page that reaches into the metadata", {ENTRY: put(8, "<Q", 4000)}),
         ("entry_first_row", "page", "an entry that disagrees with the fences", {ENTRY: put(16, "<Q", 1)}),
-        ("entry_header", "page", "a header outside the headers", {ENTRY: put(24, "<Q", far)}),
-        ("entry_header_nbytes", "page", "a header longer than the headers", {ENTRY: put(40, "<I", 4096)}),
-        ("entry_header_short", "page", "a header without room for its checksums", {ENTRY: put(40, "<I", 4)}),
-        ("entry_rows", "page", "an entry of another row count", {ENTRY: put(44, "<I", 2)}),
-        ("entry_blocks", "page", "two blocks for 24 bytes", {ENTRY: put(48, "<I", 2)}),
+        ("entry_text", "page", "a description outside the descriptions", {ENTRY: put(24, "<I", 4096)}),
+        ("entry_text_nbytes", "page", "a description longer than the descriptions", {ENTRY: put(28, "<I", 4096)}),
+        ("entry_text_short", "checksum", "a description cut short", {ENTRY: put(28, "<I", 4)}),
+        ("entry_first_block", "page", "block checksums outside those of the column", {ENTRY: put(36, "<I", 9)}),
+        ("entry_blocks_sum", "checksum", "another checksum of the block checksums", {ENTRY: put(44, "<I", 9)}),
+        ("entry_rows", "page", "an entry of another row count", {ENTRY: put(48, "<I", 2)}),
+        ("entry_blocks", "page", "two blocks for 24 bytes", {ENTRY: put(40, "<I", 2)}),
         ("entry_block_log2", "page", "blocks of 2^40 bytes", {ENTRY: put(52, "<I", 40)}),
         (
             "entry_block_log2_small",
             "page",
             "blocks of 1 byte",
-            {ENTRY: lambda body: struct.pack_into("<II", body, 48, 24, 0)},
+            {ENTRY: _one_byte_blocks},
         ),
-        ("header_length", "length", "a description longer than its header", {HEADER: put(0, "<I", 4000)}),
-        ("header_length_huge", "length", "a description of 2^32 - 1 bytes", {HEADER: put(0, "<I", (1 << 32) - 1)}),
         ("tail_in_head", "length", "a directory inside the head", {TAIL: _into_the_head}),
         ("zone_length", "zones", "a bound longer than the zone width", {ZONE: put(16, "<HHB", 9, 9, 3)}),
         ("zone_bound", "zones", "a bound of 3 bytes for int64", {ZONE: put(16, "<HHB", 3, 8, 3)}),
@@ -156,12 +158,16 @@ def _into_the_head(tail: bytearray) -> None:
     struct.pack_into("<I", tail, 20, metadata_nbytes + directory - 32)
 
 
+def _one_byte_blocks(entry: bytearray) -> None:
+    struct.pack_into("<I", entry, 40, 24)
+    struct.pack_into("<I", entry, 52, 0)
+
+
 _SECTIONS = {
     "tail": "Tail",
     "record": "Directory",
     "fences": "Fences",
     "entry": "Page entry",
-    "header": "Page header",
     "zone": "Zones",
 }
 

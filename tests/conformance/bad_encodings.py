@@ -15,6 +15,9 @@ VALUES = struct.pack("<3q", 1, 2, 3)
 EMPTY = {"e": "plain", "n": 0, "b": [[0, 0]]}
 CELLS = b"abcdef"
 
+# The shared blob of every column: the head of a trained dictionary, and damage.
+_TRAINED = b"\x37\xa4\x30\xec".ljust(40, b"\x55")
+
 Fault = tuple[str, str, Any, Any, bytes]
 """Name of the case, what is wrong, type, description, page."""
 
@@ -29,7 +32,7 @@ def bad_encodings() -> Iterator[BadCase]:
     for faults in (_integers(), _dictionaries(), _nested(), _cells(), _compressed()):
         for name, covers, kind, description, page in faults:
             encoding = name.partition("_")[0]
-            data = make_file([int64_column(description, page, kind=kind)], num_rows=3)
+            data = make_file([int64_column(description, page, kind=kind, shared=_TRAINED)], num_rows=3)
             spec = f"encodings/{pages.get(encoding, encoding)}.md"
             yield BadCase(name, covers, spec, "Corrupt", "limit" if name == "list_bomb" else "page", data)
 
@@ -178,7 +181,7 @@ def _cells() -> Iterator[Fault]:
 
 def _compressed() -> Iterator[Fault]:
     block, *halves = (_frame(cells) for cells in (CELLS, b"ab", b"cdef"))
-    size, good = len(block), b"\0\2\4\6"
+    size, good = len(block), b"\2\2\2"
     whole = bytes([0, size])
 
     def packed(name: str, covers: str, rows: bytes, blocks: bytes, *, data: bytes = block, per_block: int = 3) -> Fault:
@@ -194,8 +197,8 @@ def _compressed() -> Iterator[Fault]:
     yield packed("cut", "a block that ends early", good, bytes([0, size - 2]))
     yield packed("outside", "a block past its buffer", good, bytes([0, size + 1]))
     yield packed("descend", "block offsets that descend", good, bytes([size, 0]))
-    yield packed("more", "a block of more bytes than its offsets state", b"\0\1\2\3", whole)
-    yield packed("less", "a block of fewer bytes than its offsets state", b"\0\2\4\7", whole)
+    yield packed("more", "a block of more bytes than its cells", b"\1\1\1", whole)
+    yield packed("less", "a block of fewer bytes than its cells", b"\2\2\3", whole)
     edges = bytes([0, len(halves[0]), len(halves[0]) + len(halves[1])])
     yield packed(
         "shifted", "blocks of 2 and 4 bytes instead of 4 and 2", good, edges, data=b"".join(halves), per_block=2
@@ -204,12 +207,19 @@ def _compressed() -> Iterator[Fault]:
     yield packed("rows_0", "blocks of no rows", good, whole, per_block=0)
     yield packed("blocks", "block offsets for another number of blocks", good, whole, per_block=1)
     yield "zstd_int", "int64 as zstd", "int64", *packed("", "", good, whole)[3:]
-    trained = b"\x37\xa4\x30\xec".ljust(40, b"\x55")
-    body = _tree("zstd", _narrow(4, 0), _narrow(2, 8), rows=3, b=[[16, size], [16 + size, 40]])
-    page = good.ljust(8, b"\0") + whole.ljust(8, b"\0") + block + trained
-    yield "zstd_dictionary_damaged", "a trained dictionary that is damaged", "string", body, page
-    far = struct.pack("<4q", 0, 2, 4, 1 << 40) + whole.ljust(16, b"\0") + block
-    bomb = _tree("zstd", {"e": "plain", "n": 4, "b": [[0, 32]]}, _narrow(2, 32), rows=3, b=[[48, size]])
+    page = good.ljust(8, b"\0") + whole.ljust(8, b"\0") + block
+    for name, place, covers in (
+        ("damaged", [0, 40], "a trained dictionary that is damaged"),
+        ("outside", [0, 41], "a dictionary past the shared blob"),
+        ("negative", [-1, 40], "a dictionary before the shared blob"),
+        ("number", 0, "a dictionary that is no range"),
+    ):
+        body = _tree("zstd", _narrow(3, 0), _narrow(2, 8), rows=3, d=place, b=[[16, size]])
+        yield f"zstd_dictionary_{name}", covers, "string", body, page
+    negative = _tree("zstd", _narrow(3, 0) | {"base": "-3"}, _narrow(2, 8), rows=3, b=[[16, size]])
+    yield "zstd_negative", "a cell of a length below 0", "string", negative, page
+    far = struct.pack("<3q", 2, 4, 1 << 40) + whole.ljust(8, b"\0") + block
+    bomb = _tree("zstd", {"e": "plain", "n": 3, "b": [[0, 24]]}, _narrow(2, 24), rows=3, b=[[32, size]])
     yield "zstd_bomb", "a block said to hold 2^40 bytes", "large_string", bomb, far
 
 

@@ -38,6 +38,7 @@ class Column:
     zone_width: int = 0
     zone_rows: int = 8192
     zones: Sequence[bytes] | None = None
+    shared: bytes = b""
 
 
 def sum32(data: bytes | bytearray) -> bytes:
@@ -62,7 +63,7 @@ def make_file(
 ) -> bytes:
     """A whole file, every checksum right.
 
-    edits: changes of the bytes of a part ("fences", "entry", "header", "zone", "record", "tail") before its
+    edits: changes of the bytes of a part ("fences", "entry", "zone", "record", "tail") before its
     checksum is computed; of the first column, page and zone.
     """
     change = dict(edits or {})
@@ -97,20 +98,20 @@ def _apply(change: dict[str, Edit], part: str, body: bytearray) -> None:
 
 def _column(column: Column, offsets: list[int], at: int, num_rows: int, change: dict[str, Edit]) -> tuple[bytes, bytes]:
     """The metadata of one column that begins at byte `at`, and its directory record."""
-    headers, entries, firsts = b"", b"", [0]
+    texts, sums, entries, firsts = b"", b"", b"", [0]
     for page, offset in zip(column.pages, offsets, strict=True):
         size = 1 << page.block_log2
         blocks = [page.data[start : start + size] for start in range(0, len(page.data), size)]
         description = dump(page.description)
-        header = bytearray(struct.pack("<I", len(description)) + description)
-        header += bytes(-len(header) % 4) + b"".join(sum32(block) for block in blocks)
-        _apply(change, "header", header)
-        entry = bytearray(struct.pack("<QQQQ", offset, len(page.data), firsts[-1], len(headers)))
-        entry += struct.pack("<Q", xxhash.xxh3_64_intdigest(bytes(header)))
-        entry += struct.pack("<IIIII", len(header), page.rows, len(blocks), page.block_log2, 0)
+        own = b"".join(sum32(block) for block in blocks)
+        entry = bytearray(struct.pack("<QQQ", offset, len(page.data), firsts[-1]))
+        entry += struct.pack("<II", len(texts), len(description)) + sum32(description)
+        entry += struct.pack("<II", len(sums) // 4, len(blocks)) + sum32(own)
+        entry += struct.pack("<III", page.rows, page.block_log2, 0)
         _apply(change, "entry", entry)
         entries += entry + sum32(entry)
-        headers += header
+        texts += description
+        sums += own
         firsts.append(firsts[-1] + page.rows)
     fences = bytearray(struct.pack(f"<{len(firsts)}Q", *firsts))
     _apply(change, "fences", fences)
@@ -124,11 +125,13 @@ def _column(column: Column, offsets: list[int], at: int, num_rows: int, change: 
         _apply(change, "zone", body)
         packed.append(bytes(body) + sum32(body))
     text = dump(column.field)
-    record = bytearray(struct.pack("<QQQ", num_rows, at, len(headers)))
-    record += struct.pack("<IIIi", len(column.pages), len(zones) - 1, len(text), column.parent)
-    record += struct.pack("<HHI", column.zone_width, 0, column.zone_rows) + sum32(fences) + sum32(text) + bytes(4)
+    record = bytearray(struct.pack("<QIIII", at, len(column.pages), len(texts), len(sums) // 4, len(column.shared)))
+    record += struct.pack("<IIi", len(zones) - 1, len(text), column.parent)
+    record += struct.pack("<IHH", column.zone_rows, column.zone_width, 0)
+    record += sum32(fences) + sum32(column.shared) + sum32(text) + bytes(4)
     _apply(change, "record", record)
-    return bytes(fences) + entries + headers + b"".join(packed) + text, bytes(record) + sum32(record)
+    parts = [bytes(fences), entries, texts, sums, column.shared, *packed, text]
+    return b"".join(parts), bytes(record) + sum32(record)
 
 
 def put(offset: int, layout: str, *values: Any) -> Edit:

@@ -134,14 +134,14 @@ def _handmade_encodings() -> Iterator[Case]:
         "n": 5,
         "rows": 2,
         "b": [[100, ends[-1]]],
-        "c": [{"e": "plain", "n": 6, "b": [[0, 48]]}, {"e": "plain", "n": 4, "b": [[48, 32]]}],
+        "c": [{"e": "plain", "n": 5, "b": [[0, 40]]}, {"e": "plain", "n": 4, "b": [[40, 32]]}],
     }
     add(
         "zstd_empty_block",
         "string",
         pa.array(["aaaa", "bb", "", "", "c"]),
         described,
-        struct.pack("<10q", 0, 4, 6, 6, 6, 7, *ends) + bytes(20) + b"".join(blocks),
+        struct.pack("<9q", 4, 2, 0, 0, 1, *ends) + bytes(28) + b"".join(blocks),
     )
     many = {"e": "fixed_size_list", "n": 5, "c": [{"e": "constant", "n": 10, "x": "05"}]}
     add("list_of_constant", vector, pa.array([[5, 5]] * 5, pa.list_(pa.int8(), 2)), many)

@@ -18,7 +18,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import xxhash
 import zstandard
@@ -298,10 +298,14 @@ def parse_node(value: object, nbytes: int, depth: int = 0) -> Node:
 
 
 class PageDecoder:
-    """Decodes the tree of one page. budget: [int], values that may still be made; shared by all pages of a file."""
+    """Decodes the tree of one page.
 
-    def __init__(self, page: bytes, budget: list[int]):
+    shared: the shared blob of its column. budget: [int], values that may still be made; one for all pages of a file.
+    """
+
+    def __init__(self, page: bytes, shared: bytes, budget: list[int]):
         self.page = page
+        self.shared = shared
         self.budget = budget
 
     def spend(self, count: int) -> None:
@@ -439,10 +443,15 @@ class PageDecoder:
         need(kind.name in VARIABLE, "page", f"zstd cannot hold {kind.name}")
         rows = member(node.params, "rows", is_int(1, 2**32), "page")
         blocks = -(-node.n // rows)
-        offsets = self.offsets(node, 0, node.n + 1)
+        lengths = self.integers(self.child(node, 0, node.n), "int64")
+        need(all(length >= 0 for length in lengths), "page", "a length below 0")
+        offsets = [0, *accumulate(lengths)]
         places = self.offsets(node, 1, blocks + 1)
         data = self.buffer(node, 0, places[-1])
-        dictionary = self.buffer(node, 1) if len(node.buffers) > 1 else None
+        dictionary = None
+        if "d" in node.params:
+            start, size = member(node.params, "d", is_pair(is_int(), is_int()), "page")
+            dictionary = cut(self.shared, start, size, "page")
         cells = b""
         for k in range(blocks):
             size = offsets[min((k + 1) * rows, node.n)] - offsets[k * rows]

@@ -138,20 +138,22 @@ def read_file(data: bytes, identity: int | None = None) -> DataFile:
 
 
 def read_column(data: bytes, number: int, record: bytes, tail: tuple[int, int], budget: list[int]) -> Column:
-    directory, file_rows = tail
+    directory, rows = tail
     need(sum32(record[:60]) == struct.unpack_from("<I", record, 60)[0], "checksum", f"directory record {number}")
-    rows, offset, headers_nbytes, num_pages, num_zones, field_nbytes = struct.unpack_from("<QQQIII", record)
-    parent, zone_width, _, zone_rows, fences_sum, field_sum = struct.unpack_from("<iHHIII", record, 36)
-    need(max(rows, offset, headers_nbytes) < LIMIT, "directory", "an offset or a count of 2^53 or more")
-    need(rows == file_rows, "directory", f"column {number} has {rows} rows, the file {file_rows}")
+    offset, num_pages, texts_nbytes, num_blocks, shared_nbytes = struct.unpack_from("<QIIII", record)
+    num_zones, field_nbytes, parent, zone_rows, zone_width = struct.unpack_from("<IIiIH", record, 24)
+    fences_sum, shared_sum, field_sum = struct.unpack_from("<III", record, 44)
+    need(64 <= offset < LIMIT, "directory", "metadata in the head, or an offset of 2^53 or more")
     need((num_pages == 0) == (rows == 0), "directory", f"{num_pages} pages of {rows} rows")
     need(zone_rows > 0 and num_zones == -(-rows // zone_rows), "directory", f"{num_zones} zones of {zone_rows} rows")
     need(-1 <= parent < number, "directory", f"parent {parent} of column {number}")
     need(zone_width in (0, 8, 16, 32), "directory", f"zone width {zone_width}")
 
     entries_at = offset + 8 * (num_pages + 1)
-    headers_at = entries_at + 64 * num_pages
-    zones_at = headers_at + headers_nbytes
+    texts_at = entries_at + 64 * num_pages
+    sums_at = texts_at + texts_nbytes
+    shared_at = sums_at + 4 * num_blocks
+    zones_at = shared_at + shared_nbytes
     field_at = zones_at + (32 + 2 * zone_width) * (num_zones + 1)
     need(field_at + field_nbytes <= directory, "directory", f"metadata of column {number} past the directory")
 
@@ -169,11 +171,13 @@ def read_column(data: bytes, number: int, record: bytes, tail: tuple[int, int], 
     need(fences[0] == 0 and fences[-1] == rows, "fences", f"fences from {fences[0]} to {fences[-1]} of {rows} rows")
     need(all(a < b for a, b in pairwise(fences)), "fences", "fences that do not ascend")
 
-    headers = cut(data, headers_at, headers_nbytes)
+    shared = cut(data, shared_at, shared_nbytes)
+    need(sum32(shared) == shared_sum, "checksum", f"shared blob of column {number}")
+    texts, sums = cut(data, texts_at, texts_nbytes), cut(data, sums_at, 4 * num_blocks)
     for i in range(num_pages):
         entry = cut(data, entries_at + 64 * i, 64)
-        page, node = read_page(data, entry, headers, offset, (fences[i], fences[i + 1]))
-        column.values += PageDecoder(page, budget).decode(node, kind)
+        page, node = read_page(data, entry, (texts, sums, offset), (fences[i], fences[i + 1]))
+        column.values += PageDecoder(page, shared, budget).decode(node, kind)
         column.encodings |= set(encodings_of(node))
     for i in range(num_zones + 1):
         entry = cut(data, zones_at + (32 + 2 * zone_width) * i, 32 + 2 * zone_width)
@@ -186,27 +190,31 @@ def encodings_of(node: Node) -> list[str]:
     return [node.name] + [name for child in node.children for name in encodings_of(child)]
 
 
-def read_page(data: bytes, entry: bytes, headers: bytes, end: int, fences: tuple[int, int]) -> tuple[bytes, Node]:
-    """Check a page's entry, header and blocks. end: offset of the column's metadata. Returns its bytes and root."""
+def read_page(
+    data: bytes, entry: bytes, column: tuple[bytes, bytes, int], fences: tuple[int, int]
+) -> tuple[bytes, Node]:
+    """Check a page's entry, description and blocks. Returns its bytes and root.
+
+    column: the descriptions and the block checksums of the column, and the offset of its metadata.
+    """
+    texts, sums, end = column
     need(sum32(entry[:60]) == struct.unpack_from("<I", entry, 60)[0], "checksum", "page entry")
-    offset, nbytes, first_row, header_offset, header_sum = struct.unpack_from("<QQQQQ", entry)
-    header_nbytes, num_rows, num_blocks, block_log2 = struct.unpack_from("<IIII", entry, 40)
-    need(max(offset, nbytes, first_row, header_offset) < LIMIT, "page", "an offset or a count of 2^53 or more")
+    offset, nbytes, first_row, text_offset, text_nbytes, text_sum = struct.unpack_from("<QQQIII", entry)
+    first_block, num_blocks, sums_sum, num_rows, block_log2 = struct.unpack_from("<IIIII", entry, 36)
+    need(max(offset, nbytes, first_row) < LIMIT, "page", "an offset or a count of 2^53 or more")
     need(offset >= 64 and offset + nbytes <= end, "page", f"bytes [{offset}, {offset + nbytes}), metadata from {end}")
     need((first_row, num_rows) == (fences[0], fences[1] - fences[0]), "page", "the entry and the fences differ")
     need(6 <= block_log2 <= 24, "page", f"blocks of 2^{block_log2} bytes")
     need(num_blocks == -(-nbytes // (1 << block_log2)), "page", f"{num_blocks} blocks of {nbytes} bytes")
-    need(header_nbytes >= 4 + 4 * num_blocks, "page", f"a header of {header_nbytes} bytes")
-    header = cut(headers, header_offset, header_nbytes, "page")
-    need(sum64(header) == header_sum, "checksum", "page header")
-    n = struct.unpack_from("<I", header)[0]
-    sums_at = 4 + n + (-n) % 4
-    need(sums_at + 4 * num_blocks == header_nbytes, "length", f"a header of {header_nbytes} bytes, description of {n}")
+    text = cut(texts, text_offset, text_nbytes, "page")
+    need(sum32(text) == text_sum, "checksum", "page description")
+    own = cut(sums, 4 * first_block, 4 * num_blocks, "page")
+    need(sum32(own) == sums_sum, "checksum", "block checksums")
     page = cut(data, offset, nbytes)
     for i in range(num_blocks):
         block = page[i << block_log2 : (i + 1) << block_log2]
-        need(sum32(block) == struct.unpack_from("<I", header, sums_at + 4 * i)[0], "checksum", f"block {i}")
-    node = parse_node(parse_json(header[4 : 4 + n]), nbytes)
+        need(sum32(block) == struct.unpack_from("<I", own, 4 * i)[0], "checksum", f"block {i}")
+    node = parse_node(parse_json(text), nbytes)
     need(node.n == num_rows, "page", f"a description of {node.n} rows, a page of {num_rows}")
     return page, node
 

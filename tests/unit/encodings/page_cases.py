@@ -10,6 +10,7 @@ import pyarrow as pa
 from lance_like.encodings.base import Encoded, Hints, Node, lay_out, parse_node
 from lance_like.encodings.physical import bitmap_of
 from lance_like.encodings.registry import ENCODINGS, read_node
+from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack
 from lance_like.io.ranges import gather_from
 from lance_like.typing_ import Bytes, Int64s, Json
 
@@ -22,38 +23,47 @@ class Page:
     data: Bytes
     kind: pa.DataType
 
+    shared: bytes = b""
+
     def open(self) -> Node:
-        return parse_node(self.description, len(self.data), "here")
+        return parse_node(self.description, len(self.data))
 
 
-def page_of(tree: Encoded, kind: pa.DataType) -> Page:
+def page_of(tree: Encoded, kind: pa.DataType, hints: Hints | None = None) -> Page:
     """Lay out a tree, and check that the chunks and the length agree."""
     description, chunks, nbytes = lay_out(tree)
     data = np.concatenate([*chunks, np.empty(0, np.uint8)])
     assert len(data) == nbytes
     data.flags.writeable = False
-    return Page(description, data, kind)
+    return Page(description, data, kind, hints.blob if hints else b"")
 
 
 def forced(name: str, array: pa.Array, hints: Hints | None = None) -> Page | None:
     """A page whose root has one encoding, None when the encoding does not take the array."""
-    tree = ENCODINGS.get(name).encode(array, hints or Hints())
+    hints = hints or Hints()
+    tree = ENCODINGS.get(name).encode(array, hints)
     if tree is None:
         return None
-    return page_of(tree if tree.is_null else dataclasses.replace(tree, validity=bitmap_of(array)), array.type)
+    return page_of(tree if tree.is_null else dataclasses.replace(tree, validity=bitmap_of(array)), array.type, hints)
 
 
 def read(page: Page, starts: Int64s, ends: Int64s, node: Node | None = None) -> tuple[pa.Array, int]:
     """Row ranges of a page, and the rounds that it took."""
-    conversation = read_node(node or page.open(), page.kind, starts, ends)
+    conversation = conversation_of(page, starts, ends, node)
     rounds = 0
     try:
         asks = next(conversation)
         while True:
             rounds += 1
-            asks = conversation.send([gather_from(page.data, *ask) for ask in asks])
+            asks = conversation.send([gather_from(page.data, first, last) for first, last, _ in asks])
     except StopIteration as stop:
         return stop.value, rounds
+
+
+def conversation_of(page: Page, starts: Int64s, ends: Int64s, node: Node | None = None) -> Reading[pa.Array]:
+    """The read of row ranges of a page that lies alone in a file, from its first byte on."""
+    stack = Stack([node or page.open()], np.zeros(1, np.int64), np.zeros(1, np.int64), SharedBlob(page.shared))
+    return read_node(stack, page.kind, Runs(np.zeros(len(starts), np.int64), starts, ends))
 
 
 def whole(array: pa.Array | int) -> tuple[Int64s, Int64s]:

@@ -8,11 +8,21 @@ import pytest
 from arrow_values import FLAT, STYLES, VARIABLE, WORDS, Shape, arrays, make_array, same
 from hypothesis import given
 from hypothesis import strategies as st
-from page_cases import Page, expected_ranges, expected_rows, forced, page_of, random_ranges, read, whole
+from page_cases import (
+    Page,
+    conversation_of,
+    expected_ranges,
+    expected_rows,
+    forced,
+    page_of,
+    random_ranges,
+    read,
+    whole,
+)
 
 from lance_like.encodings import bitpack, constant, zstd
 from lance_like.encodings.base import Encoded, Hints
-from lance_like.encodings.registry import ENCODINGS, direct_of, read_node
+from lance_like.encodings.registry import ENCODINGS
 from lance_like.errors import Corrupt
 from lance_like.io.ranges import gather_from
 
@@ -91,9 +101,9 @@ def test_rows_of_narrow_pages_have_a_place() -> None:
     array = spread(-5, 20, 100, pa.int32())
     page = forced("narrow", array)
     assert page is not None
-    place = direct_of(page.open(), pa.int32())
-    assert place is not None
-    assert (place.start, place.width, place.base) == (0, 3, -5)
+    asks = next(conversation_of(page, np.array([7]), np.array([9])))
+    assert [(starts.tolist(), ends.tolist()) for starts, ends, _ in asks] == [([21], [27])]
+    assert (page.description["base"], page.description["stride"]) == ("-5", 3)
 
 
 # -- bitpack ---------------------------------------------------------------------------------------------------
@@ -279,11 +289,11 @@ def test_zstd_trains_one_dictionary_for_all_pages_of_a_column(monkeypatch: pytes
     for page, array in zip(made, pages, strict=True):
         check(page, array)
         assert page is not None
-        start, end = page.open().buffers[1]
-        assert page.data[start:end].tobytes() == hints.zstd_dictionary
-    without = Hints()
-    without.zstd_dictionary = b""
-    plain = forced("zstd", pages[1], without)
+        start, nbytes = page.description["d"]
+        assert page.shared[start : start + nbytes] == hints.zstd_dictionary
+    untrained = Hints()
+    untrained.zstd_dictionary = b""
+    plain = forced("zstd", pages[1], untrained)
     assert made[1] is not None
     assert plain is not None
     assert made[1].description["b"][0][1] < 0.9 * plain.description["b"][0][1]
@@ -301,12 +311,12 @@ def test_rows_of_zstd_pages_read_only_their_blocks() -> None:
     page = forced("zstd", array)
     assert page is not None
     asked: list[int] = []
-    conversation = read_node(page.open(), pa.string(), np.array([2500]), np.array([2501]))
+    conversation = conversation_of(page, np.array([2500]), np.array([2501]))
     asks = next(conversation)
     try:
         while True:
-            asked += [int((ends - starts).sum()) for starts, ends in asks]
-            asks = conversation.send([gather_from(page.data, *ask) for ask in asks])
+            asked += [int((ends - starts).sum()) for starts, ends, _ in asks]
+            asks = conversation.send([gather_from(page.data, first, last) for first, last, _ in asks])
     except StopIteration as stop:
         assert stop.value.to_pylist() == ["02500 some text that repeats"]
     assert sum(asked) < 2048

@@ -165,7 +165,7 @@ def test_metadata_is_checked_even_without_verify(store: CountingStore, verify: b
     reads: list[tuple[int, Callable[[FileReader], object]]] = [
         (record.offset, lambda reader: take(store, reader, [0])),
         (record.entries_offset, lambda reader: take(store, reader, [0])),
-        (record.headers_offset + 8, lambda reader: take(store, reader, [0])),
+        (record.descriptions_offset + 8, lambda reader: take(store, reader, [0])),
         (record.zones_offset, lambda reader: drive(store, KEY, reader.zones(0, pa.float64()))),
         (record.field_offset, lambda reader: drive(store, KEY, reader.field(0))),
     ]
@@ -198,6 +198,6 @@ def test_a_page_of_large_cells_has_large_blocks(monkeypatch: pytest.MonkeyPatch,
     drive(store, KEY, reader.pages(0, pa.binary()))
     sums.clear()
     assert drive(store, KEY, reader.read_rows(0, pa.binary(), np.array([1])))[0].as_py() == cells[150_000:]
-    # The header; the last block, where the offsets are; the two others that hold the cell.
-    assert sorted(sums)[2:] == [65_536, 65_536]
-    assert len(sums) == 4
+    # The description; the checksums; the last block, where the offsets are; the two others that hold the cell.
+    assert sorted(sums)[-2:] == [65_536, 65_536]
+    assert len(sums) == 5

@@ -1,4 +1,4 @@
-"""Columns of so many pages that their page tables are not read whole: only the entries and headers of touched pages."""
+"""Columns of so many pages that their page tables are not read whole: only the windows of touched pages."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from lance_like.io.memory import MemoryStore
 from lance_like.io.observe import CountingStore, counted
 
 
-@pytest.fixture(
-    params=[(0, 0), (0, 1 << 20), (1 << 20, 0)], ids=["entries apart", "entries apart only", "headers apart"]
-)
+@pytest.fixture(params=[1, 7, 64])
 def apart(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Page tables that are read in parts however small they are."""
-    monkeypatch.setattr(pages, "_ENTRIES_AT_ONCE", request.param[0])
-    monkeypatch.setattr(pages, "_HEADERS_AT_ONCE", request.param[1])
+    monkeypatch.setattr(pages, "_AT_ONCE", 0)
+    monkeypatch.setattr(pages, "_SUMS_AT_ONCE", 0)
+    monkeypatch.setattr(pages, "_WINDOW", request.param)
 
 
 def a_table() -> pa.Table:
@@ -45,8 +44,9 @@ def test_reads_equal_arrow(verify: bool) -> None:
         assert same_table(span_of(store, reader, table.schema, start, end), table.slice(start, end - start))
 
 
-def test_a_take_reads_the_entries_and_headers_of_its_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "_ENTRIES_AT_ONCE", 0)
+def test_a_take_reads_the_entries_and_descriptions_of_the_windows_of_its_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "_AT_ONCE", 0)
+    monkeypatch.setattr(pages, "_WINDOW", 4)
     values = np.random.default_rng(0).random(20_000)
     with small_pages(rows=10, zone_rows=8192):
         inner, _ = write(pa.table({"a": values}))
@@ -57,12 +57,16 @@ def test_a_take_reads_the_entries_and_headers_of_its_pages(monkeypatch: pytest.M
     with counted(store) as counts:
         taken = drive(store, KEY, reader.read_rows(0, pa.float64(), np.array([19_999, 0, 7, 5_000])))
     assert taken.to_pylist() == values[[19_999, 0, 7, 5_000]].tolist()
-    # Entries, headers, blocks: one round each.
+    # Entries, descriptions, blocks with their checksums: one round each.
     assert counts.rounds == 3
-    assert counts.bytes_read < 3 * (PAGE_ENTRY.itemsize + 128 + 80)
+    assert counts.bytes_read < 3 * (4 * (PAGE_ENTRY.itemsize + 64) + 80 + 4)
     with counted(store) as counts:
         drive(store, KEY, reader.read_rows(0, pa.float64(), np.array([3, 5_001])))
     assert (counts.rounds, counts.bytes_read) == (1, 16)
+    with counted(store) as counts:
+        drive(store, KEY, reader.read_rows(0, pa.float64(), np.array([35, 15])))
+    # Neighbours are open already; their blocks and checksums are new.
+    assert (counts.rounds, counts.bytes_read) == (1, 2 * (80 + 4))
 
 
 @pytest.mark.usefixtures("apart")
@@ -79,7 +83,7 @@ def test_damage_of_every_part_of_a_page_table_is_refused() -> None:
         wrong[at] ^= 1 << int(rng.integers(8))
         store.put(KEY, [bytes(wrong)])
         with pytest.raises(Corrupt):
-            drive(store, KEY, opened(store, verify=False).read_span(0, pa.float64(), 0, 50))
+            drive(store, KEY, opened(store).read_span(0, pa.float64(), 0, 50))
     # A wrong fence sends a row to another page, whose entry may be right.
     for at in range(record.offset, record.entries_offset):
         wrong = bytearray(file)

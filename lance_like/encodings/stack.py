@@ -1,0 +1,203 @@
+"""Pages of one shape, read together: one pass of kernels however many pages the rows lie in.
+
+Two pages have one shape when their descriptions differ only in row counts, byte ranges and those parameters that
+the encoding can read as a vector. A `Stack` holds the nodes at one place of such trees; `Runs` are the rows asked.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Hashable, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.encodings.base import Encoded, Hints, Node, int_param
+from lance_like.errors import Corrupt
+from lance_like.typing_ import Bytes, Int64s, T
+
+Ask: TypeAlias = tuple[Int64s, Int64s, Int64s]
+"""Half-open byte ranges of the file, int64[n] starts and ends, and int64[n] slots: the page each range lies in."""
+
+Reading: TypeAlias = Generator[list[Ask], list[Bytes], T]
+"""A conversation whose ranges say which page they lie in, so that the blocks they touch can be checked."""
+
+
+class Encoding(Protocol):
+    """One encoding. `name` is its name on disk; `shape` names the parameters that pages read together must share."""
+
+    name: str
+    shape: tuple[str, ...]
+
+    def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
+        """Encode the values of an array, its nulls apart; None means "not me"."""
+        ...
+
+    def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
+        """The values of runs of rows, end to end in the order given; nulls are put in by the caller."""
+        ...
+
+
+class Runs:
+    """Half-open row ranges, each within one page of a stack, in any order, repeats allowed.
+
+    at: int64[n], the page's position in the stack; starts, ends: int64[n], rows of that page, start <= end;
+    single: every range is one row.
+    """
+
+    __slots__ = ("at", "ends", "single", "starts")
+
+    def __init__(self, at: Int64s, starts: Int64s, ends: Int64s, *, single: bool = False) -> None:
+        self.at, self.starts, self.ends, self.single = at, starts, ends, single
+
+    @classmethod
+    def of_rows(cls, at: Int64s, rows: Int64s) -> Runs:
+        """Single rows."""
+        return cls(at, rows, rows + 1, single=True)
+
+    @property
+    def lengths(self) -> Int64s:
+        return self.ends - self.starts
+
+    @property
+    def count(self) -> int:
+        """Rows in all."""
+        return len(self.starts) if self.single else int((self.ends - self.starts).sum())
+
+    def rows(self) -> tuple[Int64s, Int64s]:
+        """Every single row: int64[count] positions in the stack and int64[count] rows."""
+        if self.single:
+            return self.at, self.starts
+        lengths = self.lengths
+        return np.repeat(self.at, lengths), expand(self.starts, self.ends)
+
+    def by_row(self, values: np.ndarray) -> np.ndarray:
+        """A value a page as a value a row: [p] -> [count]."""
+        picked = values[self.at]
+        return picked if self.single else np.repeat(picked, self.lengths)
+
+
+class SharedBlob:
+    """The blob that all pages of a column share, and what encodings made of it."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self.data = data
+        self.threads = threading.local()
+
+
+class Stack:
+    """The nodes at one place in the trees of p pages of one shape.
+
+    offsets: int64[p], where the pages begin in the file. slots: int64[p], the pages' numbers among the open ones.
+    """
+
+    __slots__ = ("_memory", "_offsets", "children", "encoding", "nodes", "num_rows", "shared", "slots", "validity")
+
+    def __init__(self, nodes: Sequence[Node], offsets: Int64s, slots: Int64s, shared: SharedBlob) -> None:
+        self.nodes = nodes
+        self.encoding = nodes[0].encoding
+        self.num_rows = np.array([node.num_rows for node in nodes], np.int64)
+        self.slots = slots
+        self.shared = shared
+        self.validity: Int64s | None = None
+        if nodes[0].validity is not None:
+            self.validity = offsets + np.array([node.validity[0] for node in nodes if node.validity], np.int64)
+        self.children = tuple(
+            Stack([node.children[i] for node in nodes], offsets, slots, shared) for i in range(len(nodes[0].children))
+        )
+        self._offsets = offsets
+        self._memory: dict[Hashable, Any] = {}
+
+    @property
+    def node(self) -> Node:
+        """The first node: for what all of them share."""
+        return self.nodes[0]
+
+    def place(self, index: int, nbytes: Int64s | int) -> Int64s:
+        """int64[p]: where a buffer of each page begins in the file, if it has nbytes. Raises Corrupt."""
+        starts, sizes = self.once(("buffer", index), lambda: self._buffers(index))
+        if (sizes < nbytes).any():
+            raise self.corrupt(f"buffer {index} has {sizes.min()} bytes, needs {np.max(nbytes)}")
+        return starts
+
+    def sizes(self, index: int) -> Int64s:
+        """int64[p]: the bytes of a buffer of each page. Raises Corrupt."""
+        return self.once(("buffer", index), lambda: self._buffers(index))[1]
+
+    def child(self, index: int, num_rows: Int64s | None = None) -> Stack:
+        """One child, after checking its row counts: int64[p]. Raises Corrupt."""
+        self.require(index < len(self.children), f"child {index} is missing")
+        child = self.children[index]
+        if num_rows is not None and child.num_rows is not num_rows and (child.num_rows != num_rows).any():
+            raise self.corrupt(f"child {index} has the wrong row count")
+        return child
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """A value computed on first use and kept: parameters as vectors, loaded dictionaries."""
+        if key not in self._memory:
+            self._memory[key] = make()
+        return self._memory[key]
+
+    def replace(self, key: Hashable, value: T) -> T:
+        """Keep a fuller value in the place of one that `once` made."""
+        self._memory[key] = value
+        return value
+
+    def ints(self, name: str, low: int, high: int) -> Int64s:
+        """int64[p]: an integer parameter of each page, after checking that low <= it <= high. Raises Corrupt."""
+        return self.once(name, lambda: np.array([int_param(node, name, low, high) for node in self.nodes], np.int64))
+
+    def require(self, condition: bool, problem: str) -> None:
+        """Raise Corrupt, naming the encoding, unless the condition holds."""
+        if not condition:
+            raise self.corrupt(problem)
+
+    def corrupt(self, problem: str) -> Corrupt:
+        return Corrupt(f"encoding {self.encoding!r}: {problem}", kind="page")
+
+    def _buffers(self, index: int) -> tuple[Int64s, Int64s]:
+        self.require(index < len(self.node.buffers), f"buffer {index} is missing")
+        ranges = np.array([node.buffers[index] for node in self.nodes], np.int64)
+        return self._offsets + ranges[:, 0], ranges[:, 1] - ranges[:, 0]
+
+
+def shape_of(node: Node, shape: Callable[[str], tuple[str, ...]]) -> Hashable:
+    """What pages must share to be read together. shape: the parameters an encoding cannot read as a vector."""
+    fixed = tuple(repr(node.params.get(name)) for name in shape(node.encoding))
+    children = tuple(shape_of(child, shape) for child in node.children)
+    return node.encoding, fixed, node.validity is not None, len(node.buffers), children
+
+
+def together(reads: Sequence[Generator[list[Any], list[Bytes], Any]]) -> Generator[list[Any], list[Bytes], list[Any]]:
+    """Run several reads side by side: as many rounds as the longest needs."""
+    answers: list[Any] = [None] * len(reads)
+    sent: dict[int, list[Bytes] | None] = dict.fromkeys(range(len(reads)))
+    while sent:
+        asks: list[tuple[int, list[Any]]] = []
+        for index, answer in sent.items():
+            try:
+                read = reads[index]
+                asks.append((index, next(read) if answer is None else read.send(answer)))
+            except StopIteration as stop:
+                answers[index] = stop.value
+        if not asks:
+            break
+        buffers = iter((yield [ask for _, wanted in asks for ask in wanted]))
+        sent = {index: [next(buffers) for _ in wanted] for index, wanted in asks}
+    return answers
+
+
+def expand(starts: Int64s, ends: Int64s) -> Int64s:
+    """The row numbers of half-open ranges, end to end."""
+    if len(starts) == 1:
+        return np.arange(starts[0], ends[0])
+    lengths = ends - starts
+    if (lengths == 1).all():
+        return starts
+    offsets = np.zeros(len(starts) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return np.arange(offsets[-1], dtype=np.int64) + np.repeat(starts - offsets[:-1], lengths)
+
+
+__all__ = ["Ask", "Encoding", "Reading", "Runs", "SharedBlob", "Stack", "expand", "shape_of", "together"]
