@@ -9,12 +9,13 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from lance_like.errors import InvalidInput
-from lance_like.query.evaluate import prepare
-from lance_like.query.expr import Expr
+from lance_like.query.evaluate import parse, prepare
+from lance_like.query.expr import Expr, top_names
 from lance_like.query.projection import VIRTUAL, project
 from lance_like.query.scan import Scan, count_passing, run_scan
 from lance_like.query.session import Session
 from lance_like.table.manifest import Manifest
+from lance_like.table.schema import Schema
 
 Filter: TypeAlias = Any
 """SQL text, a pyarrow.compute.Expression, or an expression of lance_like.query.expr; None: every row."""
@@ -112,10 +113,22 @@ def bind_filter(manifest: Manifest, filter: Filter) -> Expr | None:
     """A filter bound to the schema of a version, in which `_rowid` and `_rowaddr` may be named too."""
     if filter is None:
         return None
-    schema = manifest.schema.to_arrow()
-    for name in VIRTUAL:
-        schema = schema.append(pa.field(name, pa.uint64(), nullable=False))
-    return prepare(filter, schema)
+    condition = parse(filter)
+    return prepare(condition, _schema_for(condition, manifest.schema))
+
+
+def _schema_for(condition: Expr, table: Schema) -> pa.Schema:
+    """The columns that a condition names, when each is there as it is spelled; else all, to look for near names."""
+    names = top_names(condition)
+    fields: list[pa.Field] = []
+    for name in () if names is None else sorted(names - set(VIRTUAL)):
+        found = table.child(name)
+        if found is None:
+            names = None
+            break
+        fields.append(table.arrow_field(found.id))
+    virtual = [pa.field(name, pa.uint64(), nullable=False) for name in VIRTUAL]
+    return pa.schema([*(table.to_arrow() if names is None else fields), *virtual])
 
 
 __all__ = ["Filter", "LanceScanner", "bind_filter"]

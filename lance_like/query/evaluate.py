@@ -52,18 +52,23 @@ def prepare(condition: str | pc.Expression | Expr | None, schema: pa.Schema) -> 
     """
     if condition is None:
         return None
-    if isinstance(condition, str):
-        condition = sql.parse(condition)
-    elif isinstance(condition, pc.Expression):
-        condition = arrow_expr.from_arrow(condition)
-    elif not isinstance(condition, Expr):
-        raise InvalidInput(f"a filter is SQL text or a pyarrow expression, not {type(condition).__name__}")
-    bound = bind(condition, schema)
+    bound = bind(parse(condition), schema)
     if _cost(bound) >= _DUCKDB_COST:
         # so that a wrong type shows now, and not with the first batch that no statistics exclude
         nothing = [pa.nulls(0, field.type) for field in schema]
         mask(bound, pa.RecordBatch.from_arrays(nothing, schema=schema))
     return bound
+
+
+def parse(condition: str | pc.Expression | Expr) -> Expr:
+    """Turn a filter in any form into a condition that is not bound yet. Raises InvalidInput."""
+    if isinstance(condition, str):
+        return sql.parse(condition)
+    if isinstance(condition, pc.Expression):
+        return arrow_expr.from_arrow(condition)
+    if not isinstance(condition, Expr):
+        raise InvalidInput(f"a filter is SQL text or a pyarrow expression, not {type(condition).__name__}")
+    return condition
 
 
 def select(condition: Expr, batch: pa.RecordBatch) -> Int64s:
@@ -316,4 +321,4 @@ def _by_arrow(expression: pc.Expression, batch: pa.RecordBatch) -> pa.BooleanArr
     return pa.concat_arrays(answer.chunks) if answer.num_chunks else pa.nulls(0, pa.bool_())
 
 
-__all__ = ["mask", "prepare", "select"]
+__all__ = ["mask", "parse", "prepare", "select"]

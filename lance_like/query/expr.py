@@ -214,6 +214,25 @@ def paths(condition: Expr) -> frozenset[Path]:
             return frozenset([condition.path])
 
 
+def top_names(condition: Expr) -> frozenset[str] | None:
+    """Name the top-level columns that a condition may mean, as it spells them; None when they are not known."""
+    match condition:
+        case And(children) | Or(children):
+            below = [top_names(child) for child in children]
+            known = [names for names in below if names is not None]
+            return frozenset().union(*known) if len(known) == len(below) else None
+        case Not(child):
+            return top_names(child)
+        case Literal():
+            return frozenset()
+        case Opaque(_, columns, maybe):
+            return frozenset(path[0] for path in columns | maybe)
+        case ArrowOpaque(_, columns):
+            return None if columns is None else frozenset(path[0] for path in columns)
+        case _:
+            return frozenset([condition.path[0]])
+
+
 def like_parts(condition: Like) -> list[str | Wild]:
     """Split a pattern into texts and wild cards; neighbouring texts are one.
 
@@ -386,4 +405,5 @@ __all__ = [
     "paths",
     "quote",
     "sql_path",
+    "top_names",
 ]

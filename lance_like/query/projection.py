@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
@@ -12,13 +14,15 @@ from lance_like._lazy import cached
 from lance_like.errors import InvalidInput
 from lance_like.file.columns import join
 from lance_like.table.fields import Field
-from lance_like.table.fragment import Fragment
+from lance_like.table.fragment import DEAD, Fragment, Runs
 from lance_like.table.rowids import ids_at
 from lance_like.table.schema import Schema
 from lance_like.typing_ import Int64s
 
 ROW_ID = "_rowid"
 ROW_ADDRESS = "_rowaddr"
+# Fragments whose files hold other fields: as many as there were changes of columns, as a rule few.
+_PLACEMENTS_KEPT = 64
 
 
 def _row_ids(fragment: Fragment, offsets: Int64s) -> pa.Array:
@@ -41,6 +45,27 @@ class Output:
     field: Field | None
 
 
+@dataclass(frozen=True, slots=True)
+class FileColumns:
+    """The columns of one file of a fragment that an answer needs.
+
+    file: its place among the fragment's files. columns, kinds, field_ids: number, type and field of each.
+    """
+
+    file: int
+    columns: tuple[int, ...]
+    kinds: tuple[pa.DataType, ...]
+    field_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a fragment holds the leaves of a projection. missing: field id -> type of those that read as null."""
+
+    files: tuple[FileColumns, ...]
+    missing: dict[int, pa.DataType]
+
+
 @dataclass(frozen=True)
 class Projection:
     """Columns of an answer, in order.
@@ -50,17 +75,20 @@ class Projection:
 
     table: Schema
     outputs: tuple[Output, ...]
+    _placements: dict[tuple[Runs, ...], Placement] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached
     def schema(self) -> pa.Schema:
         """The schema of the answer; the table's metadata when it is the whole table."""
-        fields = [
-            pa.field(output.name, pa.uint64())
-            if output.field is None
-            else self.table.arrow_field(output.field.id).with_name(output.name)
-            for output in self.outputs
-        ]
-        return pa.schema(fields, metadata=self.table.metadata or None)
+        return pa.schema([self._arrow(output) for output in self.outputs], metadata=self.table.metadata or None)
+
+    def _arrow(self, output: Output) -> pa.Field:
+        field = output.field
+        if field is None:
+            return pa.field(output.name, pa.uint64())
+        if field.is_struct:
+            return self.table.arrow_field(field.id).with_name(output.name)
+        return pa.field(output.name, field.type, field.nullable, field.metadata or None)
 
     @cached
     def leaves(self) -> dict[int, pa.DataType]:
@@ -68,9 +96,26 @@ class Projection:
         found: dict[int, pa.DataType] = {}
         for output in self.outputs:
             if output.field is not None:
-                for field_id in self.table.subtree(output.field.id):
-                    found[field_id] = self.table.field(field_id).type
+                found[output.field.id] = output.field.type
+                if output.field.is_struct:
+                    found.update((below, self.table.field(below).type) for below in self.table.subtree(output.field.id))
         return found
+
+    def place(self, fragment: Fragment) -> Placement:
+        """Where a fragment holds the leaves; found once for all fragments whose files hold the same fields."""
+        runs = tuple(file.fields for file in fragment.files)
+        found = self._placements.get(runs)
+        if found is None:
+            if len(self._placements) >= _PLACEMENTS_KEPT:
+                self._placements.clear()
+            found = self._placements[runs] = place_leaves(self.leaves, runs)
+        return found
+
+    @cached
+    def _plain(self) -> list[int] | None:
+        """The fields of the outputs when each is a column of its own, as in most tables."""
+        ids = [output.field.id for output in self.outputs if output.field and not output.field.is_struct]
+        return ids if len(ids) == len(self.outputs) else None
 
     @property
     def is_virtual(self) -> bool:
@@ -82,7 +127,9 @@ class Projection:
 
         offsets: the rows inside the fragment, needed when `is_virtual`.
         """
-        arrays = []
+        if self._plain is not None:
+            return [leaves[field_id] for field_id in self._plain]
+        arrays: list[pa.Array] = []
         for output in self.outputs:
             if output.field is None:
                 assert offsets is not None
@@ -96,6 +143,31 @@ class Projection:
             return leaves[field.id]
         children = [self._assemble(child, leaves) for child in self.table.children(field.id)]
         return join(self.table.arrow_field(field.id).type, leaves[field.id], children)
+
+
+def place_leaves(leaves: Mapping[int, pa.DataType], files: Sequence[Runs]) -> Placement:
+    """Where files hold leaves. files: what each holds, as runs of field ids over its columns."""
+    runs = sorted(
+        (first, first + count, file, after - count)
+        for file, held in enumerate(files)
+        for (first, count), after in zip(held, accumulate(count for _, count in held), strict=True)
+        if first != DEAD
+    )
+    firsts = [first for first, *_ in runs]
+    found: dict[int, list[tuple[int, pa.DataType, int]]] = {}
+    missing: dict[int, pa.DataType] = {}
+    for field_id, kind in leaves.items():
+        at = bisect_right(firsts, field_id) - 1
+        first, end, file, column = runs[at] if at >= 0 else (0, 0, 0, 0)
+        if field_id < end:
+            found.setdefault(file, []).append((column + field_id - first, kind, field_id))
+        else:
+            missing[field_id] = kind
+    files_found = []
+    for file, held in found.items():
+        columns, kinds, field_ids = zip(*held, strict=True)
+        files_found.append(FileColumns(file, columns, kinds, field_ids))
+    return Placement(tuple(files_found), missing)
 
 
 def project(

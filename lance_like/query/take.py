@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from lance_like.encodings.base import together
 from lance_like.encodings.physical import joined
 from lance_like.errors import NotFound, OutOfRange
-from lance_like.query.projection import Projection, as_batch
+from lance_like.file.reader import FileReader
+from lance_like.query.projection import FileColumns, Projection, as_batch
 from lance_like.query.session import Session
-from lance_like.table.fragment import Fragment
+from lance_like.table.fragment import DataFile, Fragment
 from lance_like.table.manifest import Manifest
-from lance_like.typing_ import Int64s
+from lance_like.typing_ import Conversation, Int64s
 
 _OFFSET_BITS = 32
 
@@ -59,13 +61,16 @@ def _take_grouped(
     """Rows by fragment index and offset, put back into the order asked."""
     if len(index) == 0:
         return projection.schema.empty_table()
-    order = np.argsort(index, kind="stable")
+    in_order = bool((index[1:] >= index[:-1]).all())
+    order = np.arange(len(index)) if in_order else np.argsort(index, kind="stable")
     sorted_index = index[order]
     cuts = np.flatnonzero(np.diff(sorted_index)) + 1
     parts = [
         (manifest.fragments[int(first)], rows)
         for first, rows in zip(sorted_index[np.concatenate(([0], cuts))], np.split(offsets[order], cuts), strict=True)
     ]
+    if in_order:
+        return _take(session, projection, parts, None)
     back = np.empty(len(order), np.int64)
     back[order] = np.arange(len(order))
     return _take(session, projection, parts, back)
@@ -77,6 +82,7 @@ def _take(
     parts: Sequence[tuple[Fragment, Int64s]],
     back: Int64s | None,
 ) -> pa.Table:
+    """Rows of fragments, one part after the other. back: the place in that order of each row asked; None: the same."""
     if not projection.outputs:
         count = sum(len(rows) for _, rows in parts)
         return pa.Table.from_batches([as_batch([], projection.schema, count)])
@@ -84,33 +90,35 @@ def _take(
     assembled = [
         projection.assemble(leaves, fragment, rows) for leaves, (fragment, rows) in zip(by_part, parts, strict=True)
     ]
+    columns = [joined(arrays) for arrays in zip(*assembled, strict=True)] if len(parts) > 1 else assembled[0]
     if back is None:
-        return pa.Table.from_arrays(assembled[0], schema=projection.schema)
-    order = pa.array(back)
-    columns = [joined(arrays).take(order) for arrays in zip(*assembled, strict=True)]
-    return pa.Table.from_arrays(columns, schema=projection.schema)
+        return pa.Table.from_arrays(columns, schema=projection.schema)
+    # One take for all columns: a call for each would cost more than the rows.
+    batch = pa.RecordBatch.from_arrays(columns, schema=projection.schema).take(pa.array(back))
+    return pa.Table.from_batches([batch])
 
 
 def read_rows(
     session: Session, projection: Projection, parts: Sequence[tuple[Fragment, Int64s]]
 ) -> list[dict[int, pa.Array]]:
-    """The leaves of a projection for rows of fragments: all columns of all files side by side."""
-    found: list[dict[int, pa.Array]] = [{} for _ in parts]
-    located = []
+    """The leaves of a projection for rows of fragments: all columns of a file in one read, all files side by side."""
+    found: list[dict[int, pa.Array]] = []
+    asked: list[tuple[int, Int64s, DataFile, FileColumns]] = []
     for number, (fragment, rows) in enumerate(parts):
-        for field_id, kind in projection.leaves.items():
-            place = fragment.locate(field_id)
-            if place is None:
-                found[number][field_id] = pa.nulls(len(rows), kind)
-            else:
-                located.append((number, field_id, kind, rows, *place))
-    readers = session.open([file for *_, file, _ in located])
-    arrays = session.drive(
+        placement = projection.place(fragment)
+        found.append({field_id: pa.nulls(len(rows), kind) for field_id, kind in placement.missing.items()})
+        asked += [(number, rows, fragment.files[held.file], held) for held in placement.files]
+    readers = session.open([file for _, _, file, _ in asked])
+    answers = session.drive(
         [
-            (file.path, reader.read_rows(column, kind, rows))
-            for reader, (_, _, kind, rows, file, column) in zip(readers, located, strict=True)
-        ],
+            (file.path, _read_columns(reader, held, rows))
+            for reader, (_, rows, file, held) in zip(readers, asked, strict=True)
+        ]
     )
-    for array, (number, field_id, *_) in zip(arrays, located, strict=True):
-        found[number][field_id] = array
+    for arrays, (number, _, _, held) in zip(answers, asked, strict=True):
+        found[number].update(zip(held.field_ids, arrays, strict=True))
     return found
+
+
+def _read_columns(reader: FileReader, held: FileColumns, rows: Int64s) -> Conversation[list[pa.Array]]:
+    return together([reader.read_rows(c, kind, rows) for c, kind in zip(held.columns, held.kinds, strict=True)])

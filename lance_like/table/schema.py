@@ -88,6 +88,10 @@ class Schema:
         """The fields directly below a struct, or at the top, in order."""
         return self.source.children(field_id)
 
+    def child(self, name: str, field_id: int = ROOT) -> Field | None:
+        """The field of exactly this name directly below a struct, or at the top; None when there is none."""
+        return self.source.child(field_id, name)
+
     def path(self, field_id: int) -> tuple[str, ...]:
         """The names from the top down to a field."""
         names: list[str] = []
@@ -116,12 +120,12 @@ class Schema:
         has dots (`a.b`.c; a doubled back-tick is one); or a tuple of names.
         Raises NotFound, naming the nearest known names.
         """
-        found = self.source.child(ROOT, path) if isinstance(path, str) else None
+        found = self.child(path) if isinstance(path, str) else None
         if found is not None:
             return found
         parent = ROOT
         for name in split_path(path) if isinstance(path, str) else path:
-            found = self.source.child(parent, name)
+            found = self.child(name, parent)
             if found is None:
                 raise self._not_found(path, name, parent)
             parent = found.id

@@ -428,6 +428,16 @@ def test_a_schema_that_breaks_a_rule_is_refused_by_both(forge, name):
     assert package_rows(forge.folder)[0] == error[0]
 
 
+def test_a_fault_in_one_field_does_not_keep_the_package_from_the_others(forge):
+    forge.schema(record(0, 8, "<I", 5))
+    forge.publish()
+    ds = lance_like.dataset(forge.folder)
+    assert ds.take([1, 4], columns=["s"]).to_pylist() == [{"s": {"x": "b"}}, {"s": {"x": "a"}}]
+    assert ds.to_table(columns=["s.x"], filter="s.x = 'b'").num_rows == 2
+    for ask in (lambda: ds.schema, lambda: ds.take([0]), lambda: ds.take([0], columns=["id"]), ds.to_table):
+        assert outcome(ask) == ("Corrupt", "structure")
+
+
 @pytest.mark.parametrize("name", SCHEMA_SUMS)
 def test_a_wrong_sum_inside_a_schema_part_is_refused(forge, name):
     forge.schema(SCHEMA_SUMS[name])
