@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.base import together
 from lance_like.encodings.physical import joined
+from lance_like.encodings.stack import together
 from lance_like.errors import NotFound, OutOfRange
 from lance_like.file.reader import FileReader
 from lance_like.query.projection import FileColumns, Projection, as_batch
