@@ -111,6 +111,15 @@ def test_waiting_rows_do_not_hold_on_to_their_batches(kind: pa.DataType) -> None
     assert sum(len(piece) for pieces in pending.rest() for piece in pieces) == 30
 
 
+def test_single_rows_are_joined_while_they_wait() -> None:
+    pending = PendingRows(pa.string())
+    for number in range(5000):
+        assert pending.add(pa.array([str(number)])) == []
+    (pieces,) = pending.rest()
+    assert len(pieces) < 300
+    assert pa.concat_arrays(pieces).to_pylist() == [str(number) for number in range(5000)]
+
+
 def test_work_that_is_done_is_bounded_by_the_budget() -> None:
     work = OrderedWork[int](threads=3, budget_nbytes=50)
     with closing(work):

@@ -1,0 +1,34 @@
+"""How much memory a stream of any size takes to write and to scan, measured in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
+
+MB = 1 << 20
+PROGRAM = Path(__file__).with_name("streaming_process.py")
+
+
+def most_grown(folder: Path, *, cells: int, nbytes: int, rows: int) -> float:
+    """The anonymous memory in MiB that writing or scanning batches of some rows took beyond what the process had."""
+    command = [sys.executable, str(PROGRAM), str(folder / "t"), str(cells), str(nbytes), str(rows)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return max(json.loads(done.stdout).values()) / MB
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("cells", "nbytes", "rows"), [(1000, MB, 16), (300_000, 4000, 10_000), (20, 32 * MB, 1)])
+def test_a_stream_takes_memory_for_some_pages_only(tmp_path: Path, cells: int, nbytes: int, rows: int) -> None:
+    assert most_grown(tmp_path, cells=cells, nbytes=nbytes, rows=rows) < 300
+
+
+@pytest.mark.exhaustive
+def test_ten_gigabytes_of_large_cells_take_less_than_half_a_gigabyte(tmp_path: Path) -> None:
+    assert most_grown(tmp_path, cells=10_000, nbytes=MB, rows=16) < 450
