@@ -373,7 +373,15 @@ _HINTS = frozenset(
 
 
 _INSERT_OPTIONS = frozenset(
-    {"commit_message", "max_bytes_per_file", "max_rows_per_file", "progress", "schema", "transaction_properties"}
+    {
+        "commit_message",
+        "max_bytes_per_file",
+        "max_rows_per_file",
+        "max_rows_per_group",
+        "progress",
+        "schema",
+        "transaction_properties",
+    }
 )
 
 
@@ -432,6 +440,7 @@ def write_dataset(
     mode: Mode = "create",
     *,
     max_rows_per_file: int = MAX_ROWS_PER_FILE,
+    max_rows_per_group: int | None = None,
     max_bytes_per_file: int = MAX_BYTES_PER_FILE,
     progress: Progress | None = None,
     durability: Durability = "full",
@@ -444,10 +453,12 @@ def write_dataset(
     iterable of batches; a dict of columns; a list of dicts. Streams are written in bounded memory.
     schema: cast the data to it. mode: "create" (fails if there is a dataset), "append" or "overwrite" (both create
     one that is missing).
-    max_rows_per_file, max_bytes_per_file: when to begin the next file. progress: called with a `WriteProgress` after
-    each batch.
+    max_rows_per_file, max_bytes_per_file: when to begin the next file. max_rows_per_group: accepted and ignored;
+    there are no row groups. progress: called with a `WriteProgress` after each batch, at least every 32 MiB.
     durability: "full" returns when all is on the disk; "process" survives the death of the process only.
     commit_message, transaction_properties: kept in the version.
+    Field metadata says how a column is encoded: "lance_like:encoding" and others (format_spec/encodings/README.md,
+    "How a writer chooses").
     Raises AlreadyExists, InvalidInput (data that does not fit), Unsupported (a type that cannot be stored), Conflict.
     """
     store, manifest = write_table(

@@ -33,7 +33,10 @@ _PIECE_NBYTES = 32 << 20
 
 @dataclass(frozen=True, slots=True)
 class WriteProgress:
-    """How far a write is. rows: accepted; nbytes: of the files so far; files: finished."""
+    """How far a write is. rows: accepted; nbytes: of the files so far; files: finished.
+
+    A bar: `with tqdm(total=n) as bar: write_dataset(…, progress=lambda now: bar.update(now.rows - bar.n))`.
+    """
 
     rows: int
     nbytes: int

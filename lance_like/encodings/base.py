@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lance_like.encodings.choice import NO_CHOICE, Choice
 from lance_like.errors import Corrupt
 from lance_like.typing_ import Bytes, Json
 
@@ -86,15 +87,21 @@ class Shared:
 
 
 class Hints:
-    """What one page is encoded with. page: its number in the column.
+    """What one page is encoded with. page: its number in the column. choice: what the user asked for.
 
     Pages begin to be encoded in order; a page may wait for those before it, so that the bytes of a file do not
     depend on how many threads made it.
     """
 
-    def __init__(self, shared: Shared | None = None, page: int = 0) -> None:
+    def __init__(self, shared: Shared | None = None, page: int = 0, choice: Choice = NO_CHOICE) -> None:
         self._shared = shared or Shared()
         self._page = page
+        self.choice = choice
+
+    @property
+    def inside(self) -> Hints:
+        """The hints for the parts of an encoded array: its codes, offsets, distinct values."""
+        return Hints(self._shared, self._page, self.choice.inside) if self.choice.encoding else self
 
     @property
     def zstd_dictionary(self) -> bytes | None:

@@ -8,6 +8,7 @@ from collections.abc import Hashable
 import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints, Node
+from lance_like.encodings.choice import COMPACT, NONE, PLAIN, ZSTD, Choice
 from lance_like.encodings.physical import (
     bitmap_of,
     flat_width,
@@ -37,6 +38,10 @@ ENCODINGS = Registry(
     },
 )
 
+# Values as Arrow has them, found without decoding.
+_AS_THEY_ARE = ("plain", "variable", "list", "fixed_size_list", "struct")
+_NODE_NBYTES = 64
+
 
 def candidates(kind: pa.DataType, *, ranged: bool) -> tuple[str, ...]:
     """The encodings to try for a type, best first; the last one takes every array of the type.
@@ -63,18 +68,51 @@ def candidates(kind: pa.DataType, *, ranged: bool) -> tuple[str, ...]:
     raise Unsupported(f"the type {kind} cannot be stored yet", kind="type", hint="cast it to another type")
 
 
+def possible(kind: pa.DataType) -> frozenset[str]:
+    """The encodings that a user may name for a type. Raises Unsupported for a type that cannot be stored."""
+    kind = storage_of(kind)
+    return frozenset((*candidates(kind, ranged=False), *candidates(kind, ranged=True)))
+
+
 def encode_array(array: pa.Array, hints: Hints, *, ranged: bool = False) -> Encoded:
-    """Encode an array with the first candidate that takes it. Raises Unsupported for an unknown type."""
+    """Encode an array as its rule says (format_spec/encodings/README.md, "How a writer chooses").
+
+    Raises Unsupported for an unknown type.
+    """
     if isinstance(array, pa.ExtensionArray):
         return encode_array(array.storage, hints, ranged=ranged)
     names = candidates(array.type, ranged=ranged)
-    if len(array) and array.null_count == len(array) and not pa.types.is_nested(array.type):
+    nested = pa.types.is_nested(array.type)
+    if len(array) and array.null_count == len(array) and not nested:
         names = ("constant",)
-    for name in names:
-        tree = ENCODINGS.get(name).encode(array, hints)
-        if tree is not None:
-            return tree if tree.is_null else dataclasses.replace(tree, validity=bitmap_of(array))
-    raise Unsupported(f"no encoding takes a column of type {array.type}", kind="encoding")
+    else:
+        names = _chosen(names, hints.choice)
+    inside = hints if nested else hints.inside
+    trees = (ENCODINGS.get(name).encode(array, inside) for name in names)
+    found = (tree for tree in trees if tree is not None)
+    tree = min(found, key=_nbytes, default=None) if hints.choice.encoding == COMPACT else next(found, None)
+    if tree is None:
+        raise Unsupported(f"no encoding takes a column of type {array.type}", kind="encoding")
+    return tree if tree.is_null else dataclasses.replace(tree, validity=bitmap_of(array))
+
+
+def _chosen(names: tuple[str, ...], choice: Choice) -> tuple[str, ...]:
+    """The candidates that a choice leaves, in the order in which they are tried."""
+    if choice.encoding == PLAIN:
+        return tuple(name for name in names if name in _AS_THEY_ARE) or names
+    if choice.compression == NONE:
+        names = tuple(name for name in names if name != ZSTD)
+    elif choice.compression == ZSTD and ZSTD in names:
+        names = tuple(name for name in names if name != "dictionary")
+    if choice.encoding not in (None, COMPACT):
+        return (choice.encoding, *(name for name in names if name != choice.encoding))
+    return names
+
+
+def _nbytes(tree: Encoded) -> int:
+    """About what a tree takes in a file: the text that describes a node counts as much as its parameters do."""
+    own = sum(map(len, tree.buffers)) + len(tree.validity if tree.validity is not None else ())
+    return own + _NODE_NBYTES + len(str(tree.params)) + sum(map(_nbytes, tree.children))
 
 
 def shape(node: Node) -> Hashable:

@@ -41,7 +41,7 @@ class Variable:
 
 def encode_offsets(offsets: Int64s, hints: Hints) -> Encoded:
     """Offsets, made to begin at 0, as an integer child."""
-    return encode_array(pa.array(offsets - offsets[0], OFFSET_TYPE), hints, ranged=True)
+    return encode_array(pa.array(offsets - offsets[0], OFFSET_TYPE), hints.inside, ranged=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import ALIGNMENT, Hints, Shared
+from lance_like.encodings.choice import Choice
+from lance_like.file.choices import choices_of
 from lance_like.file.columns import Column, flatten, split
 from lance_like.file.cut import PAGE_NBYTES, PendingRows, Pieces
 from lance_like.file.encode import BLOCK_LOG2, EncodedPage, compact_json, encode_page
@@ -72,8 +74,9 @@ class FileSummary:
 class _ColumnWriter:
     """The pending rows and the finished pages' metadata of one column."""
 
-    def __init__(self, column: Column) -> None:
+    def __init__(self, column: Column, choice: Choice) -> None:
         self.column = column
+        self.choice = choice
         self.shared = Shared()
         self.zones = ZoneBuilder(column.type)
         self.pending = PendingRows(column.type)
@@ -113,7 +116,7 @@ class _CutPage:
     def encode(self) -> EncodedPage:
         """Encode the page, which no longer holds its rows then."""
         pieces, self.pieces = self.pieces, []
-        hints = Hints(self.column.shared, self.number)
+        hints = Hints(self.column.shared, self.number, self.column.choice)
         return encode_page(pieces, hints=hints, zones=self.column.zones, first_row=self.first_row)
 
 
@@ -138,14 +141,17 @@ class FileWriter:
     """Writes one file: pass batches through `chunks`, hand those to a store, then read `summary`.
 
     schema: of the batches. threads: that encode pages; by default the processors that Arrow uses
-    (`pyarrow.set_cpu_count`), at most 8. Raises Unsupported at once for a type that cannot be stored.
+    (`pyarrow.set_cpu_count`), at most 8.
+    Raises at once: Unsupported for a type that cannot be stored, InvalidInput for an encoding that a field's metadata
+    asks for and that there is not.
     """
 
     def __init__(self, schema: pa.Schema, *, threads: int | None = None) -> None:
         self.schema = schema
         threads = threads or min(_MOST_THREADS, pa.cpu_count())
-        self._columns = [_ColumnWriter(column) for column in flatten(schema)]
-        self._fields = [_field_json(column.column) for column in self._columns]
+        columns = flatten(schema)
+        self._fields = [_field_json(column) for column in columns]
+        self._columns = list(map(_ColumnWriter, columns, choices_of(columns)))
         self._cursor = 0
         self._rows = 0
         self._borrowed_nbytes = 0

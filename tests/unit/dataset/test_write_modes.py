@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from dataset_values import assert_same, people
+from tqdm import tqdm
 
 import lance_like
 from lance_like import WriteProgress
@@ -221,6 +223,14 @@ def test_progress_only_grows_and_ends_with_all_rows_bytes_and_files(tmp_path):
     assert steps == sorted(steps)
     stored = sum(path.stat().st_size for path in (tmp_path / "data").iterdir())
     assert told[-1] == WriteProgress(rows=10, nbytes=stored, files=3)
+
+
+def test_progress_drives_a_bar(uri):
+    with tqdm(total=10, file=io.StringIO()) as bar:
+        lance_like.write_dataset(
+            people(10).to_reader(3), uri, max_rows_per_group=2, progress=lambda now: bar.update(now.rows - bar.n)
+        )
+        assert bar.n == 10
 
 
 def test_an_error_of_progress_stops_the_write(uri):
