@@ -119,6 +119,8 @@ class LanceDataset(ArrowDataset):
         with_row_id: bool = False,
         with_row_address: bool = False,
         fragments: Sequence[LanceFragment] | None = None,
+        batch_readahead: int | None = None,
+        use_threads: bool = True,
         **hints: Any,
     ) -> LanceScanner:
         """Prepare a scan.
@@ -129,6 +131,9 @@ class LanceDataset(ArrowDataset):
         rows are wide.
         with_row_id, with_row_address: append `_rowid` (the stable id) and `_rowaddr` (fragment << 32 | row).
         fragments: scan only these. hints: pyarrow's tuning options, accepted and not needed.
+        use_threads: read and decode on as many threads as there are cores, 8 at most; False: on the caller's alone.
+        batch_readahead: batches made ahead, at most; None: as many as 64 MiB hold; 0: none, and no threads.
+        Memory: what is made ahead, and 4 MiB or one batch a thread, by estimate.
         Raises NotFound for an unknown column, InvalidInput for a filter that cannot be evaluated.
         """
         _check_hints(hints)
@@ -143,6 +148,8 @@ class LanceDataset(ArrowDataset):
             with_row_id=with_row_id,
             with_row_address=with_row_address,
             fragments=None if fragments is None else self._positions_of(fragments),
+            batch_readahead=batch_readahead,
+            use_threads=use_threads,
         )
 
     def to_table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, TypeAlias
 
@@ -43,6 +44,8 @@ class LanceScanner:
         with_row_id: bool = False,
         with_row_address: bool = False,
         fragments: Sequence[int] | None = None,
+        batch_readahead: int | None = None,
+        use_threads: bool = True,
     ) -> None:
         limit = None if limit is None else _count("limit", limit)
         offset = 0 if offset is None else _count("offset", offset)
@@ -50,7 +53,9 @@ class LanceScanner:
         self._session, self._manifest = session, manifest
         projection = project(manifest.schema, columns, with_row_id=with_row_id, with_row_address=with_row_address)
         condition = bind_filter(manifest, filter)
-        self._scan = Scan(projection, condition, limit, offset, batch_size, fragments)
+        batch_readahead = None if batch_readahead is None else _count("batch_readahead", batch_readahead)
+        threads = None if use_threads else 1
+        self._scan = Scan(projection, condition, limit, offset, batch_size, fragments, threads, batch_readahead)
 
     @property
     def projected_schema(self) -> pa.Schema:
@@ -63,7 +68,10 @@ class LanceScanner:
         return self._manifest.schema.to_arrow()
 
     def to_batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows in scan order, a batch at a time. Memory: the pages of one batch, decoded."""
+        """The rows in scan order, a batch at a time.
+
+        Memory: see `LanceDataset.scanner`. Closing the iterator, or dropping it, ends its threads.
+        """
         return run_scan(self._session, self._manifest, self._scan)
 
     def to_reader(self) -> pa.RecordBatchReader:
@@ -74,7 +82,7 @@ class LanceScanner:
         """All rows in memory; without a copy of what lies in plain pages."""
         scan = self._scan
         if scan.batch_rows is None:
-            scan = Scan(scan.projection, scan.condition, scan.limit, scan.offset, _TABLE_BATCH_ROWS, scan.fragments)
+            scan = replace(scan, batch_rows=_TABLE_BATCH_ROWS)
         batches = run_scan(self._session, self._manifest, scan)
         return pa.Table.from_batches(list(batches), self.projected_schema)
 
@@ -87,8 +95,8 @@ class LanceScanner:
         scan = self._scan
         limit = _count("num_rows", num_rows)
         limit = limit if scan.limit is None else min(limit, scan.limit)
-        cut = Scan(scan.projection, scan.condition, limit, scan.offset, scan.batch_rows, scan.fragments)
-        return pa.Table.from_batches(list(run_scan(self._session, self._manifest, cut)), self.projected_schema)
+        batches = run_scan(self._session, self._manifest, replace(scan, limit=limit))
+        return pa.Table.from_batches(list(batches), self.projected_schema)
 
     def count_rows(self) -> int:
         """How many rows the scan gives. Cost: no I/O without a filter, else its columns where needed."""

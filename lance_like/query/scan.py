@@ -1,13 +1,17 @@
 """Run a scan: batches in scan order, filter columns first, the others only for rows that passed.
 
-Memory: of each column the pages that the current batch touches, decoded. What is skipped is decided by the
-manifest's bounds, then by the zones of the files, then by the condition itself.
+A scan is cut into windows of rows that threads read and decode ahead, in order. A window is 4 MiB by estimate, or one
+batch when that is more. Memory: the window in use, one a thread, and 64 MiB of windows made ahead. What is skipped is
+decided by the manifest's bounds, then by the zones of the files, then by the condition itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +20,8 @@ from lance_like.encodings.physical import flat_width, joined
 from lance_like.file.cut import PAGE_NBYTES
 from lance_like.file.layout import ZONE_ROWS
 from lance_like.file.pages import ColumnPages
-from lance_like.file.reader import FileReader
 from lance_like.file.stats import Zones
+from lance_like.query.ahead import Job, default_threads, in_order
 from lance_like.query.evaluate import select
 from lance_like.query.expr import Expr, Path, paths
 from lance_like.query.plan import ALL, NONE, Span, field_of, judge_fragments, judge_spans, null_zones
@@ -26,12 +30,15 @@ from lance_like.query.session import Session
 from lance_like.query.take import read_rows
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
-from lance_like.typing_ import Conversation, Int64s
+from lance_like.typing_ import Int64s, T
 
 BATCH_ROWS = 1 << 16
 # Estimated bytes of a batch of default size; wide rows make it shorter.
 _BATCH_NBYTES = 32 << 20
-# Below this share of a batch the rows that passed are taken one by one instead of reading their pages.
+# Estimated bytes of a window. 4 MiB: below, handing it to a thread shows; above, threads begin late and cache is lost.
+_WINDOW_NBYTES = 4 << 20
+_AHEAD_NBYTES = 64 << 20
+# Below this share of a window the rows that passed are taken one by one instead of reading their pages.
 _TAKE_BELOW = 1 / 16
 
 
@@ -40,6 +47,7 @@ class Scan:
     """What to read. condition: bound to the table's schema with the virtual columns.
 
     fragments: positions in the manifest, all when None. batch_rows: the most rows of a batch; None: by size.
+    threads: those that read and decode; None: `default_threads`. most_ahead: batches made ahead; None: by size alone.
     """
 
     projection: Projection
@@ -48,20 +56,19 @@ class Scan:
     offset: int = 0
     batch_rows: int | None = None
     fragments: Sequence[int] | None = None
+    threads: int | None = None
+    most_ahead: int | None = None
 
 
 def run_scan(session: Session, manifest: Manifest, scan: Scan) -> Iterator[pa.RecordBatch]:
     """The rows that pass, in scan order, after `offset` of them and at most `limit`."""
-    skip = scan.offset
-    left = scan.limit
+    skip, left = scan.offset, scan.limit
     if left == 0:
         return
-    for fragment, spans in _fragments(session, manifest, scan):
-        if scan.condition is None:
-            # Without a condition every row counts: skip and stop by arithmetic, before anything is read.
-            spans, skip = _skip_rows(spans, skip)
-            spans = _first_rows(spans, left)
-        for batch in _FragmentScan(session, manifest, fragment, scan).batches(spans):
+    if scan.condition is None:
+        skip, left = 0, None
+    with closing(_ahead(scan, _jobs(session, manifest, scan))) as windows:
+        for batch in chain.from_iterable(windows):
             if skip >= len(batch):
                 skip -= len(batch)
                 continue
@@ -78,13 +85,44 @@ def run_scan(session: Session, manifest: Manifest, scan: Scan) -> Iterator[pa.Re
 def count_passing(session: Session, manifest: Manifest, condition: Expr, scan: Scan) -> int:
     """How many rows pass a condition. Reads only its columns, and only where the statistics leave it open."""
     total = 0
+
+    def doubtful() -> Iterator[Job[int]]:
+        nonlocal total
+        for fragment, spans in _fragments(session, manifest, scan):
+            total += sum(span.end - span.start for span in spans if not span.check)
+            open_spans = [span for span in spans if span.check]
+            if open_spans:
+                yield from _FragmentScan(session, manifest, fragment, scan, counting=True).counts(open_spans)
+
+    with closing(_ahead(scan, doubtful())) as counts:
+        found = sum(counts)
+    return total + found
+
+
+def _ahead(scan: Scan, jobs: Iterator[Job[T]]) -> Generator[T, None, None]:
+    return in_order(
+        jobs,
+        threads=scan.threads or default_threads(),
+        budget_nbytes=_AHEAD_NBYTES,
+        most_ahead=scan.most_ahead,
+        patient=scan.condition is not None and scan.limit is not None,
+    )
+
+
+def _jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job[list[pa.RecordBatch]]]:
+    """The windows to read."""
+    # Without a condition every row counts: skip and stop by arithmetic, before anything is read.
+    skip, left = scan.offset, scan.limit
     for fragment, spans in _fragments(session, manifest, scan):
-        total += sum(span.end - span.start for span in spans if not span.check)
-        doubtful = [span for span in spans if span.check]
-        if doubtful:
-            reader = _FragmentScan(session, manifest, fragment, scan)
-            total += sum(len(rows) for _, rows in reader.passing(doubtful))
-    return total
+        if scan.condition is None:
+            spans, skip = _skip_rows(spans, skip)
+            spans = _first_rows(spans, left)
+            if left is not None:
+                left -= sum(span.end - span.start for span in spans)
+        if spans:
+            yield from _FragmentScan(session, manifest, fragment, scan).batches(spans)
+        if scan.condition is None and left == 0:
+            return
 
 
 def _fragments(session: Session, manifest: Manifest, scan: Scan) -> Iterator[tuple[Fragment, list[Span]]]:
@@ -149,99 +187,87 @@ def _first_rows(spans: list[Span], limit: int | None) -> list[Span]:
     return kept
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class _Column:
-    """One column of a fragment while a span of it is scanned: the decoded pages that are still needed."""
+    """One column of a fragment in its file."""
 
     path: str
-    reader: FileReader
-    number: int
     kind: pa.DataType
     pages: ColumnPages
-    span: Span = field(default_factory=lambda: Span(0, 0, False))
-    held: list[tuple[int, int, pa.Array]] = field(default_factory=list)
 
-    def begin(self, span: Span) -> None:
-        self.span, self.held = span, []
-
-    def ask(self, start: int, end: int) -> Conversation[list[pa.Array]] | None:
-        """The read of the pages that rows start … end still lack: each page once, as far as the span goes."""
-        self.held = [piece for piece in self.held if piece[1] > start]
-        first = self.held[-1][1] if self.held else start
-        if first >= end:
-            return None
-        last_page = int(self.pages.page_of(np.array([end - 1]))[0])
-        self._first, until = first, min(self.span.end, int(self.pages.fences[last_page + 1]))
-        return self.pages.read_span(first, until)
-
-    def accept(self, arrays: list[pa.Array]) -> None:
-        position = self._first
-        for array in arrays:
-            self.held.append((position, position + len(array), array))
-            position += len(array)
-
-    def cut(self, start: int, end: int) -> pa.Array:
-        """Rows start … end: a slice of one page, or a copy where they lie in several."""
-        pieces = [
-            array.slice(max(start - low, 0), min(end, high) - max(start, low))
-            for low, high, array in self.held
-            if low < end and high > start
-        ]
-        return joined(pieces)
+    @property
+    def row_nbytes(self) -> float:
+        """The bytes of a row in memory, estimated: pages of variable width are cut at about PAGE_NBYTES."""
+        width = flat_width(self.kind)
+        if width is not None:
+            return width
+        pages = len(self.pages.fences) - 1
+        return PAGE_NBYTES * pages / max(1, int(self.pages.fences[-1])) if pages > 1 else 16
 
 
 class _FragmentScan:
-    """The scan of one fragment."""
+    """The scan of one fragment, as jobs that any thread may run. counting: only the rows that pass count."""
 
-    def __init__(self, session: Session, manifest: Manifest, fragment: Fragment, scan: Scan) -> None:
+    def __init__(
+        self, session: Session, manifest: Manifest, fragment: Fragment, scan: Scan, *, counting: bool = False
+    ) -> None:
         self._session, self._fragment, self._scan = session, fragment, scan
         self._projection = scan.projection
         self._filter = None if scan.condition is None else _filter_projection(manifest, scan.condition)
-        leaves = dict(self._projection.leaves)
+        leaves = {} if counting else dict(self._projection.leaves)
         if self._filter is not None:
             leaves.update(self._filter.leaves)
-        self._kinds = leaves
         self._columns = self._open(leaves)
-        self._batch_rows = scan.batch_rows or self._usual_batch_rows()
+        self._row_nbytes = max(1.0, sum(column.row_nbytes for column in self._columns.values()))
+        usual = int(min(BATCH_ROWS, max(1, _BATCH_NBYTES // self._row_nbytes)))
+        self._batch_rows = scan.batch_rows or usual
+        batches = max(1, int(_WINDOW_NBYTES // self._row_nbytes) // self._batch_rows)
+        self._window_rows = batches * self._batch_rows
 
-    def batches(self, spans: Sequence[Span]) -> Iterator[pa.RecordBatch]:
-        """The rows of spans that pass, a batch at a time."""
-        projection = self._projection
-        for start, end, rows in self._windows(spans):
-            count = end - start if rows is None else len(rows)
-            if count == 0:
-                continue
-            chosen = None if rows is None or count == end - start else rows
-            offsets = None
-            if chosen is not None:
-                offsets = start + chosen
-            elif projection.is_virtual:
-                offsets = np.arange(start, end)
-            if offsets is not None and count < _TAKE_BELOW * (end - start):
-                leaves = self._taken(offsets)
-            else:
-                leaves = self._read(projection.leaves, start, end)
-                if chosen is not None:
-                    order = pa.array(chosen)
-                    leaves = {field_id: array.take(order) for field_id, array in leaves.items()}
-            yield as_batch(projection.assemble(leaves, self._fragment, offsets), projection.schema, count)
+    def batches(self, spans: Sequence[Span]) -> Iterator[Job[list[pa.RecordBatch]]]:
+        """For each window of spans, the rows that pass in batches."""
+        for start, end, check in self._windows(spans):
+            nbytes, batches = int((end - start) * self._row_nbytes), -(-(end - start) // self._batch_rows)
+            yield Job(partial(self._batches_of, start, end, check), nbytes, batches)
 
-    def passing(self, spans: Sequence[Span]) -> Iterator[tuple[int, Int64s]]:
-        """For each window of doubtful spans: its start, and the rows in it that pass, counted from there."""
-        for start, _, rows in self._windows(spans):
-            assert rows is not None
-            yield start, rows
+    def counts(self, spans: Sequence[Span]) -> Iterator[Job[int]]:
+        """For each window of spans, how many rows pass."""
+        for start, end, _ in self._windows(spans):
+            yield Job(partial(self._count, start, end), 0)
 
-    def _windows(self, spans: Sequence[Span]) -> Iterator[tuple[int, int, Int64s | None]]:
-        """Runs of rows of at most a batch: (start, end, rows that pass or None for all)."""
+    def _windows(self, spans: Sequence[Span]) -> Iterator[tuple[int, int, bool]]:
         for span in spans:
-            for column in self._columns.values():
-                column.begin(span)
             start = span.start
             while start < span.end:
-                end = self._cut(start, min(span.end, start + self._batch_rows))
-                yield start, end, self._select(start, end) if span.check else None
+                end = self._cut(start, min(span.end, start + self._window_rows))
+                yield start, end, span.check
                 start = end
+
+    def _count(self, start: int, end: int) -> int:
+        return len(self._select(start, end))
+
+    def _batches_of(self, start: int, end: int, check: bool) -> list[pa.RecordBatch]:
+        """The rows of a window that pass."""
+        rows = self._select(start, end) if check else None
+        count = end - start if rows is None else len(rows)
+        if count == 0:
+            return []
+        projection = self._projection
+        chosen = None if rows is None or count == end - start else rows
+        offsets = None
+        if chosen is not None:
+            offsets = start + chosen
+        elif projection.is_virtual:
+            offsets = np.arange(start, end)
+        if offsets is not None and count < _TAKE_BELOW * (end - start):
+            leaves = self._taken(offsets)
+        else:
+            leaves = self._read(projection.leaves, start, end)
+            if chosen is not None:
+                order = pa.array(chosen)
+                leaves = {field_id: array.take(order) for field_id, array in leaves.items()}
+        batch = as_batch(projection.assemble(leaves, self._fragment, offsets), projection.schema, count)
+        return [batch.slice(low, self._batch_rows) for low in range(0, count, self._batch_rows)]
 
     def _cut(self, start: int, end: int) -> int:
         """End a batch at a page boundary when that keeps a good part of it: slices of one page need no copy."""
@@ -260,19 +286,13 @@ class _FragmentScan:
         return select(self._scan.condition, as_batch(arrays, self._filter.schema, end - start))
 
     def _read(self, leaves: dict[int, pa.DataType], start: int, end: int) -> dict[int, pa.Array]:
-        """The leaves' arrays of rows start … end; one round for all columns that come to new pages."""
-        asking: list[tuple[_Column, Conversation[list[pa.Array]]]] = []
-        for field_id in leaves:
-            column = self._columns.get(field_id)
-            if column is not None and (ask := column.ask(start, end)) is not None:
-                asking.append((column, ask))
-        answers = self._session.drive([(column.path, ask) for column, ask in asking])
-        for (column, _), arrays in zip(asking, answers, strict=True):
-            column.accept(arrays)
+        """The leaves' arrays of rows start … end; one round for all columns, more where pages are not open."""
+        asking = [self._columns[field_id] for field_id in leaves if field_id in self._columns]
+        answers = self._session.drive([(column.path, column.pages.read_span(start, end)) for column in asking])
+        pieces = iter(answers)
         return {
-            field_id: self._columns[field_id].cut(start, end)
-            if field_id in self._columns
-            else pa.nulls(end - start, kind)
+            # A slice of one page, or a copy where the rows lie in several.
+            field_id: joined(next(pieces)) if field_id in self._columns else pa.nulls(end - start, kind)
             for field_id, kind in leaves.items()
         }
 
@@ -294,22 +314,9 @@ class _FragmentScan:
             ],
         )
         return {
-            field_id: _Column(file.path, reader, number, kind, found)
-            for (field_id, kind, file, number), reader, found in zip(located, readers, pages, strict=True)
+            field_id: _Column(file.path, kind, found)
+            for (field_id, kind, file, _), found in zip(located, pages, strict=True)
         }
-
-    def _usual_batch_rows(self) -> int:
-        nbytes = sum(_row_nbytes(column) for column in self._columns.values())
-        return int(min(BATCH_ROWS, max(1, _BATCH_NBYTES // max(nbytes, 1))))
-
-
-def _row_nbytes(column: _Column) -> float:
-    """The bytes of a row in memory, estimated: pages of variable width are cut at about PAGE_NBYTES."""
-    width = flat_width(column.kind)
-    if width is not None:
-        return width
-    pages = len(column.pages.fences) - 1
-    return PAGE_NBYTES * pages / max(1, int(column.pages.fences[-1])) if pages > 1 else 16
 
 
 def _filter_projection(manifest: Manifest, condition: Expr) -> Projection:

@@ -1,0 +1,117 @@
+"""Scans on threads: the same rows in the same order as on one, errors in their place, nothing left behind."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import lance_like
+from lance_like.errors import Corrupt, InvalidInput
+from lance_like.query import scan
+
+ROWS = 50_000
+
+
+@pytest.fixture(autouse=True)
+def several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads whatever the machine, and windows so small that there are many."""
+    monkeypatch.setattr(scan, "default_threads", lambda: 4)
+    monkeypatch.setattr(scan, "_WINDOW_NBYTES", 1 << 14)
+
+
+def table(rows: int = ROWS) -> pa.Table:
+    numbers = np.random.default_rng(7).integers(0, 1 << 40, rows)
+    return pa.table(
+        {
+            "i": pa.array(range(rows), pa.int64()),
+            "n": pa.array(numbers, mask=numbers % 5 == 0),
+            "t": [f"text {n % 1000}" for n in numbers.tolist()],
+            "l": [[n % 7] * (n % 4) for n in numbers.tolist()],
+        }
+    )
+
+
+def scan_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("lance_like-scan")]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"batch_size": 1000},
+        {"batch_size": 999, "batch_readahead": 3},
+        {"batch_readahead": 0},
+        {"limit": 12_345, "offset": 7_001},
+        {"filter": "n % 3 = 0"},
+        {"filter": "i >= 17000 AND i < 30001", "columns": ["t"], "with_row_id": True},
+        {"filter": "n % 3 = 0", "limit": 5000, "offset": 100},
+        {"columns": [], "with_row_address": True},
+    ],
+)
+def test_rows_are_those_of_one_thread(uri: str, options: dict[str, Any]) -> None:
+    ds = lance_like.write_dataset(table(), uri, max_rows_per_file=20_000)
+    found = ds.to_table(**options)
+    assert found.equals(ds.to_table(**{**options, "use_threads": False}))
+    assert found.num_rows > 0
+    assert scan_threads() == []
+
+
+def test_no_batch_is_longer_than_asked(uri: str) -> None:
+    ds = lance_like.write_dataset(table(), uri)
+    lengths = [len(batch) for batch in ds.to_batches(batch_size=300)]
+    assert sum(lengths) == ROWS
+    assert max(lengths) == 300
+    assert lengths.count(300) > 0.9 * len(lengths)
+
+
+def test_a_scan_that_is_not_read_to_its_end_leaves_no_thread(uri: str) -> None:
+    ds = lance_like.write_dataset(table(), uri)
+    batches = ds.to_batches(batch_size=500)
+    next(batches)
+    assert len(scan_threads()) == 3
+    del batches
+    assert scan_threads() == []
+    reader = ds.scanner(batch_size=500).to_reader()
+    reader.read_next_batch()
+    del reader
+    assert scan_threads() == []
+    assert ds.head(3).num_rows == 3
+
+
+@pytest.mark.parametrize("options", [{"use_threads": False}, {"batch_readahead": 0}])
+def test_one_thread_means_none_is_started(uri: str, options: dict[str, Any]) -> None:
+    ds = lance_like.write_dataset(table(), uri)
+    batches = ds.to_batches(batch_size=500, **options)
+    next(batches)
+    assert scan_threads() == []
+
+
+@pytest.mark.parametrize("use_threads", [True, False])
+def test_damage_shows_after_the_rows_before_it(tmp_path: Path, use_threads: bool) -> None:
+    data = pa.table({"x": np.random.default_rng(1).random(ROWS)})
+    lance_like.write_dataset(data, str(tmp_path / "ds"))
+    (file,) = (tmp_path / "ds").rglob("*.lnl")
+    damaged = bytearray(file.read_bytes())
+    damaged[8 * ROWS // 2] ^= 1
+    file.write_bytes(damaged)
+    ds = lance_like.dataset(str(tmp_path / "ds"))
+    batches = ds.to_batches(batch_size=1000, use_threads=use_threads)
+    rows = 0
+    with pytest.raises(Corrupt):
+        for batch in batches:
+            assert batch.column(0).equals(data.column(0).slice(rows, len(batch)).combine_chunks())
+            rows += len(batch)
+    assert ROWS // 2 - 4096 <= rows <= ROWS // 2
+    assert scan_threads() == []
+
+
+def test_a_wrong_readahead_is_refused(uri: str) -> None:
+    ds = lance_like.write_dataset(table(10), uri)
+    with pytest.raises(InvalidInput, match="batch_readahead"):
+        ds.to_batches(batch_readahead=-1)

@@ -1,0 +1,150 @@
+"""Work done ahead: in order, within its limits, on as many threads as was said, and none left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from lance_like.query.ahead import Job, default_threads, in_order
+
+LARGE = 1 << 40
+
+
+def jobs_of(works: list[Callable[[], Any]], nbytes: int = 1) -> Iterator[Job[Any]]:
+    return (Job(work, nbytes) for work in works)
+
+
+def scan_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("lance_like-scan")]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_results_come_in_order_whatever_finishes_first(threads: int) -> None:
+    later_done = threading.Event()
+
+    def first() -> int:
+        # With one thread nothing can come before it.
+        assert threads == 1 or later_done.wait(10)
+        return 0
+
+    def second() -> int:
+        later_done.set()
+        return 1
+
+    works = [first, second, *(lambda n=n: n for n in range(2, 40))]
+    assert list(in_order(jobs_of(works), threads=threads, budget_nbytes=LARGE)) == list(range(40))
+    assert scan_threads() == []
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+def test_so_many_jobs_run_side_by_side_as_there_are_threads(threads: int) -> None:
+    together = threading.Barrier(threads, timeout=10)
+    works = [together.wait] * (3 * threads)
+    assert len(list(in_order(jobs_of(works), threads=threads, budget_nbytes=LARGE))) == 3 * threads
+
+
+def test_one_thread_does_each_job_when_its_result_is_asked_for() -> None:
+    begun: list[int] = []
+    results = in_order(jobs_of([lambda n=n: begun.append(n) for n in range(3)]), threads=1, budget_nbytes=LARGE)
+    next(results)
+    assert begun == [0]
+
+
+def test_one_job_starts_no_thread() -> None:
+    names = list(in_order(jobs_of([lambda: threading.current_thread().name]), threads=4, budget_nbytes=LARGE))
+    assert names == [threading.current_thread().name]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_an_error_comes_after_the_results_before_it(threads: int) -> None:
+    works = [lambda: 0, lambda: 1, lambda: 1 // 0, lambda: 3]
+    results = in_order(jobs_of(works), threads=threads, budget_nbytes=LARGE)
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    assert scan_threads() == []
+    assert list(results) == []
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_error_of_what_makes_the_jobs_comes_after_their_results(threads: int) -> None:
+    def jobs() -> Iterator[Job[int]]:
+        yield Job(lambda: 0, 1)
+        yield Job(lambda: 1, 1)
+        raise LookupError
+
+    results = in_order(jobs(), threads=threads, budget_nbytes=LARGE)
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(LookupError):
+        next(results)
+
+
+def test_closing_drops_what_has_not_begun_and_ends_the_threads() -> None:
+    go_on = threading.Event()
+    begun: list[int] = []
+
+    def work(n: int) -> int:
+        begun.append(n)
+        if n == 1:
+            go_on.wait(10)
+        return n
+
+    works = [lambda n=n: work(n) for n in range(100)]
+    results = in_order(jobs_of(works), threads=2, budget_nbytes=LARGE)
+    assert next(results) == 0
+    assert len(scan_threads()) == 1
+    threading.Timer(0.02, go_on.set).start()
+    results.close()
+    assert scan_threads() == []
+    assert max(begun) <= 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "most"),
+    [({"budget_nbytes": 30}, 3), ({"budget_nbytes": LARGE, "most_ahead": 2}, 2), ({"budget_nbytes": LARGE}, 4)],
+)
+def test_no_more_is_begun_ahead_than_the_limits_allow(limits: dict[str, int], most: int) -> None:
+    made: list[int] = []
+
+    def jobs() -> Iterator[Job[int]]:
+        for n in range(40):
+            made.append(n)
+            yield Job(lambda n=n: n, 10)
+
+    for result in in_order(jobs(), threads=2, **limits):
+        assert len(made) <= result + 1 + most
+    assert len(made) == 40
+
+
+def test_a_job_above_the_budget_is_done_all_the_same() -> None:
+    works = [lambda n=n: n for n in range(5)]
+    assert list(in_order(jobs_of(works, nbytes=LARGE), threads=2, budget_nbytes=1)) == list(range(5))
+
+
+def test_nothing_ahead_is_possible() -> None:
+    begun: list[int] = []
+    works = [lambda n=n: begun.append(n) for n in range(5)]
+    results = in_order(jobs_of(works), threads=4, budget_nbytes=LARGE, most_ahead=0)
+    next(results)
+    assert (begun, scan_threads()) == ([0], [])
+
+
+def test_a_patient_caller_gets_more_ahead_the_longer_it_asks() -> None:
+    made: list[int] = []
+
+    def jobs() -> Iterator[Job[int]]:
+        for n in range(40):
+            made.append(n)
+            yield Job(lambda n=n: n, 1)
+
+    ahead = [len(made) - 1 - result for result in in_order(jobs(), threads=2, budget_nbytes=LARGE, patient=True)]
+    assert ahead[:8] == [0, 1, 2, 3, 4, 4, 4, 4]
+
+
+def test_the_default_is_the_cores_this_process_may_use_and_eight_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, threads in [(1, 1), (2, 2), (16, 8)]:
+        monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
+        assert default_threads() == threads
