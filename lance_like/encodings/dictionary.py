@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lance_like.encodings.base import Encoded, Hints
-from lance_like.encodings.physical import joined, read_validity
+from lance_like.encodings.physical import flat_array, flat_bytes, flat_width, is_variable, joined, read_validity
+from lance_like.encodings.pool import allocate
 from lance_like.encodings.registry import encode_array, read_node
+from lance_like.encodings.sample import sampled_runs
 from lance_like.encodings.stack import Reading, Runs, Stack, together
 from lance_like.typing_ import Int64s
 
@@ -19,6 +22,13 @@ _SAMPLE = 4096
 _DISTINCT = 0.25
 _MAX_VALUES = 1 << 16
 _FEWEST_ROWS = 16
+# Numbers: at most this share of distinct values in a sample, so that it has seen most of those in the page; codes of
+# at most this share of the bits; and a dictionary that a first take reads in at most 32 KiB.
+_RARE = 1 / 16
+_CODE_WORTH = 0.6
+_MAX_NUMBERS = 4096
+_WIDTHS = (1, 2, 4, 8)
+_BITS = {4: pa.uint32(), 8: pa.uint64()}
 
 
 class Dictionary:
@@ -28,13 +38,12 @@ class Dictionary:
     shape: tuple[str, ...] = ()
 
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
-        if pa.types.is_dictionary(array.type):
-            codes, values = array.indices.cast(CODE_TYPE), array.dictionary
-        else:
-            encoded = _encode_if_repetitive(array)
+        encoded = array
+        if not pa.types.is_dictionary(array.type):
+            encoded = _encode_if_repetitive(array) if is_variable(array.type) else _encode_numbers(array)
             if encoded is None:
                 return None
-            codes, values = encoded.indices.cast(CODE_TYPE), encoded.dictionary
+        codes, values = encoded.indices.cast(CODE_TYPE), encoded.dictionary
         codes = codes.fill_null(0) if codes.null_count else codes
         children = (encode_array(codes, hints), encode_array(values, hints))
         return Encoded(self.name, len(array), children=children)
@@ -49,6 +58,12 @@ class Dictionary:
         )
         stack.require(codes.null_count == 0, "its codes have nulls")
         stack.require(as_dictionary or loaded.values.null_count == 0, "its values have nulls")
+        if len(runs.at) == 1 and loaded.counts[runs.at[0]]:
+            page = runs.at[0]
+            values = loaded.values.slice(loaded.first[page], loaded.counts[page])
+            highest = pc.max(codes).as_py() if len(codes) else 0
+            stack.require(highest < len(values), "a code is past the last value")
+            return _with_values(kind, codes, values)
         local = codes.to_numpy(zero_copy_only=False)
         at, _ = runs.rows()
         counts = loaded.counts[at]
@@ -60,6 +75,20 @@ class Dictionary:
         if as_dictionary:
             return _dictionary_array(kind, loaded, at, local)
         return _values_at(kind, loaded, at, local)
+
+
+def _with_values(kind: pa.DataType, codes: pa.Array, values: pa.Array) -> pa.Array:
+    """Rows of one page. codes: uint32, in bounds."""
+    if pa.types.is_dictionary(kind):
+        return pa.DictionaryArray.from_arrays(codes.cast(kind.index_type), values, ordered=kind.ordered, safe=False)
+    width = flat_width(kind)
+    if width not in _WIDTHS:
+        return pc.take(values, codes, boundscheck=False)
+    stored = np.frombuffer(values.buffers()[1] or b"", f"<u{width}", len(values), values.offset * width)
+    out = allocate(len(codes), stored.dtype)
+    # In bounds already; "clip" is the mode that writes to `out` without a copy.
+    np.take(stored, codes.to_numpy(), out=out, mode="clip")
+    return flat_array(kind, out.view(np.uint8), len(out))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +161,29 @@ def _encode_if_repetitive(array: pa.Array) -> pa.DictionaryArray | None:
     third = max(1, min(len(array) // 3, _SAMPLE // 3))
     places = (0, (len(array) - third) // 2, len(array) - third)
     sample = pa.concat_arrays([array.slice(place, third) for place in places])
-    if len(sample.unique()) > _DISTINCT * len(sample):
+    distinct = len(sample.unique())
+    if distinct > _DISTINCT * len(sample):
         return None
     encoded = array.dictionary_encode()
     fits = len(encoded.dictionary) <= min(_MAX_VALUES, _DISTINCT * len(array))
     return encoded if fits else None
+
+
+def _encode_numbers(array: pa.Array) -> pa.DictionaryArray | None:
+    """Numbers of few distinct values that are far apart; told apart by their bits, so that -0.0 and NaNs survive."""
+    width = flat_width(array.type)
+    if len(array) < _FEWEST_ROWS or width not in (4, 8) or array.null_count == len(array):
+        return None
+    bits = array.view(_BITS[width])
+    data = flat_bytes(bits)
+    assert data is not None
+    sample = sampled_runs(data.view(f"<i{width}"))
+    distinct = np.unique(sample)
+    spread = 8 * width if pa.types.is_floating(array.type) else (int(distinct[-1]) - int(distinct[0])).bit_length()
+    # Twice as many values as the sample has: it has missed some.
+    if len(distinct) > _RARE * sample.size or (2 * len(distinct)).bit_length() > _CODE_WORTH * spread:
+        return None
+    encoded = bits.dictionary_encode()
+    if len(encoded.dictionary) > _MAX_NUMBERS:
+        return None
+    return pa.DictionaryArray.from_arrays(encoded.indices, encoded.dictionary.view(array.type))

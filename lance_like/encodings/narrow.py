@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints, Node, corrupt_unless, int_param
 from lance_like.encodings.physical import flat_array, flat_bytes, integer_dtype, is_integer_like
+from lance_like.encodings.pool import BATCH_ROWS, allocate, batches
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.typing_ import Bytes
 
@@ -22,13 +23,12 @@ class Narrow:
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
         if array.null_count == len(array):
             return None
-        differences, base = differences_from_base(array)
-        stride = max(1, (int(differences.max()).bit_length() + 7) // 8)
+        values, low, high = values_and_range(array)
+        stride = max(1, ((high - low).bit_length() + 7) // 8)
         if stride >= array.type.bit_width // 8:
             return None
-        wide = differences.astype("<u8", copy=False).view(np.uint8).reshape(-1, 8)
-        data = np.ascontiguousarray(wide[:, :stride]).reshape(-1)
-        return Encoded(self.name, len(array), {"base": str(base), "stride": stride}, (data,))
+        data = _in_strides(values, low, stride)
+        return Encoded(self.name, len(array), {"base": str(low), "stride": stride}, (data,))
 
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
         stack.require(is_integer_like(kind), f"it cannot hold the type {kind}")
@@ -36,13 +36,13 @@ class Narrow:
         bases = bases_of(stack)
         start = stack.place(0, stack.num_rows * stride)[runs.at]
         (data,) = yield [(start + runs.starts * stride, start + runs.ends * stride, stack.slots[runs.at])]
-        return integers(kind, widen(data, stride), base_by_row(bases, runs))
+        return _integers(kind, data, stride, base_by_row(bases, runs))
 
 
-def differences_from_base(array: pa.Array) -> tuple[np.ndarray, int]:
-    """uint64[n] differences of an integer-like array from its smallest value, and that value.
+def values_and_range(array: pa.Array) -> tuple[np.ndarray, int, int]:
+    """The values of an integer-like array with the smallest in the place of nulls, the smallest and the largest.
 
-    A null counts as the smallest value. The array has at least one valid value.
+    At least one value is not null.
     """
     data = flat_bytes(array)
     assert data is not None
@@ -50,9 +50,37 @@ def differences_from_base(array: pa.Array) -> tuple[np.ndarray, int]:
     if array.null_count:
         valid = array.is_valid().to_numpy(zero_copy_only=False)
         values = np.where(valid, values, values[valid].min())
-    base = values.min()
-    wide = "<u8" if values.dtype.kind == "u" else "<i8"
-    return values.astype(wide).view("<u8") - np.array(base).astype(wide).view("<u8"), int(base)
+    return values, int(values.min()), int(values.max())
+
+
+def differences_from(values: np.ndarray, base: int, out: np.ndarray) -> np.ndarray:
+    """uint64[n] differences of integers from a base, modulo 2^64, written to `out` and returned."""
+    wide = np.dtype("<u8" if values.dtype.kind == "u" else "<i8")
+    return np.subtract(values.astype(wide, copy=False).view("<u8"), np.uint64(base & _MAX_UINT64), out=out)
+
+
+def _in_strides(values: np.ndarray, base: int, stride: int) -> Bytes:
+    """The low bytes of differences from a base, end to end."""
+    out = allocate(len(values) * stride, np.uint8)
+    scratch = np.empty(min(BATCH_ROWS, len(values)), np.uint64)
+    for rows in batches(len(values)):
+        differences = differences_from(values[rows], base, scratch[: rows.stop - rows.start])
+        store(differences, stride, out[rows.start * stride :], (stride,))
+    return out
+
+
+def store(differences: np.ndarray, stride: int, out: Bytes, strides: tuple[int, ...]) -> None:
+    """Write the low bytes of uint64 differences of any shape to the front of `out`.
+
+    stride: how many of the low bytes. strides: how far apart they go, in bytes, one a dimension.
+    """
+    done = 0
+    # A store of 4, 2 and 1 bytes each, as many as the stride has.
+    for size in (4, 2, 1):
+        if stride & size:
+            cells = np.ndarray(differences.shape, f"<u{size}", out, done, strides)
+            np.copyto(cells, differences >> np.uint64(8 * done) if done else differences, casting="unsafe")
+            done += size
 
 
 def bases_of(stack: Stack) -> np.ndarray:
@@ -96,15 +124,18 @@ def widen(data: Bytes, stride: int) -> np.ndarray:
     return out
 
 
-def integers(kind: pa.DataType, differences: np.ndarray, base: np.ndarray) -> pa.Array:
-    """An integer-like array from unsigned differences and their bases, modulo the width of the type.
+def _integers(kind: pa.DataType, data: Bytes, stride: int, base: np.ndarray) -> pa.Array:
+    """An integer-like array from differences of a stride and their bases, modulo the width of the type.
 
     base: uint64[n], or uint64[1] for all.
     """
-    unsigned = np.dtype(f"<u{integer_dtype(kind).itemsize}")
-    # Widened values are fresh and may be changed in place; a view of stored bytes is copied.
-    fresh = differences.dtype == unsigned and differences.flags.writeable
-    values = differences if fresh else differences.astype(unsigned)
-    if len(base) != 1 or base[0]:
-        values += base.astype(unsigned)
-    return flat_array(kind, values.view(np.uint8), len(values))
+    num_rows = len(data) // stride
+    out = allocate(num_rows, np.dtype(f"<u{integer_dtype(kind).itemsize}"))
+    base = base.astype(out.dtype)
+    for rows in batches(num_rows):
+        part = widen(data[rows.start * stride : rows.stop * stride], stride)
+        if len(base) == 1 and not base[0]:
+            np.copyto(out[rows], part, casting="unsafe")
+        else:
+            np.add(part, base if len(base) == 1 else base[rows], out=out[rows], casting="unsafe")
+    return flat_array(kind, out.view(np.uint8), num_rows)

@@ -25,13 +25,16 @@ from lance_like.registry import Registry
 ENCODINGS = Registry(
     "lance_like.encodings",
     {
+        "alp": "lance_like.encodings.alp:Alp",
         "bitpack": "lance_like.encodings.bitpack:Bitpack",
         "constant": "lance_like.encodings.constant:Constant",
         "dictionary": "lance_like.encodings.dictionary:Dictionary",
         "fixed_size_list": "lance_like.encodings.nested:FixedSizeList",
+        "linear": "lance_like.encodings.linear:Linear",
         "list": "lance_like.encodings.nested:VariableList",
         "narrow": "lance_like.encodings.narrow:Narrow",
         "plain": "lance_like.encodings.plain:Plain",
+        "run_length": "lance_like.encodings.run_length:RunLength",
         "struct": "lance_like.encodings.nested:Struct",
         "variable": "lance_like.encodings.variable:Variable",
         "zstd": "lance_like.encodings.zstd:Zstd",
@@ -60,9 +63,13 @@ def candidates(kind: pa.DataType, *, ranged: bool) -> tuple[str, ...]:
     if is_variable(kind):
         return ("constant", "dictionary", "zstd", "variable")
     if is_integer_like(kind):
-        return ("constant", "narrow", "plain") if ranged else ("constant", "bitpack", "narrow", "plain")
+        if ranged:
+            return ("constant", "linear", "narrow", "plain")
+        return ("constant", "run_length", "linear", "dictionary", "bitpack", "narrow", "plain")
     if t.is_fixed_size_list(kind):
         return ("plain", "fixed_size_list") if flat_width(kind) is not None else ("fixed_size_list",)
+    if t.is_floating(kind):
+        return ("constant", "alp", "plain") if ranged else ("constant", "run_length", "dictionary", "alp", "plain")
     if t.is_boolean(kind) or flat_width(kind) is not None:
         return ("constant", "plain")
     raise Unsupported(f"the type {kind} cannot be stored yet", kind="type", hint="cast it to another type")

@@ -11,6 +11,7 @@ from typing import Any
 
 from bad_encodings import PLAIN, VALUES, bad_encodings, int64_column
 from handmade import Column, Edit, Page, make_file, put
+from number_cases import bad_numbers
 from vector_cases import BadCase
 
 ENTRY, FENCES, RECORD, TAIL, ZONE = "entry", "fences", "record", "tail", "zone"
@@ -21,7 +22,7 @@ GOOD_FILE = make_file([GOOD], num_rows=3)
 
 
 def bad_cases() -> Iterator[BadCase]:
-    for make in (_ends, _flips, _parts, _fields, _descriptions, bad_encodings):
+    for make in (_ends, _flips, _parts, _fields, _descriptions, bad_encodings, bad_numbers):
         yield from make()
 
 

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 from handmade_cases import handmade_cases
+from number_cases import good_numbers
 from vector_cases import Case
 
 
 def good_cases() -> Iterator[Case]:
     for make in (_shapes, _types, _nested, _encodings, _zones):
         yield from make()
+    yield from good_numbers()
     yield from handmade_cases()
 
 

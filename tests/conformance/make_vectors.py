@@ -48,6 +48,9 @@ ENCODINGS = {
     "list",
     "fixed_size_list",
     "struct",
+    "linear",
+    "alp",
+    "run_length",
 }
 
 

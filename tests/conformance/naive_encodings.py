@@ -417,6 +417,60 @@ class PageDecoder:
 
         return [value(difference(i)) if seen else None for i, seen in enumerate(visible)]
 
+    def _linear(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        need(kind.name in SIGNED or kind.name in UNSIGNED, "page", f"linear cannot hold {kind.name}")
+        stride = member(node.params, "stride", is_int(0, 7), "page")
+        data = self.buffer(node, 0, -(-node.n // 256) * 16 + node.n * stride)
+
+        def value(r: int) -> int:
+            k, i = divmod(r, 256)
+            block = k * (256 * stride + 16)
+            residual = int.from_bytes(data[block + i * stride : block + (i + 1) * stride], "little")
+            base, slope = struct.unpack_from("<qq", data, block + min(256, node.n - 256 * k) * stride)
+            (rise,) = struct.unpack("<q", struct.pack("<Q", slope * i % 2**64))
+            total = base + rise // 256 + residual
+            return int.from_bytes(
+                (total % 2**64).to_bytes(8, "little")[: kind.width], "little", signed=kind.name in SIGNED
+            )
+
+        return [value(r) if seen else None for r, seen in enumerate(visible)]
+
+    def _alp(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        need(kind.name in ("float32", "float64"), "page", f"alp cannot hold {kind.name}")
+        exponent = member(node.params, "exponent", is_int(0, 22), "page")
+        numbers = self.integers(self.child(node, 0, node.n), "int64")
+        limit, exceptions = None, []
+        if len(node.children) > 1:
+            limit = member(node.params, "limit", is_int(-(2**53), 2**53), "page")
+            exceptions = self.decode(node.children[1], kind)
+        layout = "<f" if kind.name == "float32" else "<d"
+
+        def value(number: int) -> Float:
+            if limit is None or number < limit:
+                return Float(pack_float(layout, float(number) / float(10**exponent)))
+            need(number - limit < len(exceptions), "page", "a number past the last exception")
+            need(exceptions[number - limit] is not None, "page", "an exception that is null")
+            return exceptions[number - limit]
+
+        return [value(number) if seen else None for number, seen in zip(numbers, visible, strict=True)]
+
+    def _run_length(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        flat = kind.name == "bool" or kind.name in VARIABLE or kind.width is not None
+        need(flat, "page", f"run_length cannot hold {kind.name}")
+        lines = self.buffer(node, 0, 64 * -(-node.n // 480))
+        values = self.decode(self.child(node, 0), kind)
+        out, run = [], -1
+        for r, seen in enumerate(visible):
+            line, i = divmod(r, 480)
+            if i == 0:
+                (ones,) = struct.unpack_from("<I", lines, 64 * line)
+                need(ones == run + 1, "page", "a line that counts other ones than there are")
+            run += bit(lines[64 * line + 4 : 64 * line + 64], i)
+            need(0 <= run < len(values), "page", "a row past the last run")
+            need(values[run] is not None, "page", "a null among the values of runs")
+            out.append(values[run] if seen else None)
+        return out
+
     def _dictionary(self, node: Node, kind: Type, visible: list[bool]) -> list:
         nested = kind.name in ("null", "list", "large_list", "map", "fixed_size_list", "struct")
         need(not nested, "page", f"dictionary cannot hold {kind.name}")
@@ -501,11 +555,19 @@ class PageDecoder:
 
 
 ENCODINGS = {"plain", "constant", "narrow", "bitpack", "dictionary", "variable", "zstd", "list", "fixed_size_list"}
-ENCODINGS |= {"struct"}
+ENCODINGS |= {"struct", "linear", "alp", "run_length"}
 
 
 def bit(bitmap: bytes, i: int) -> bool:
     return bool((bitmap[i >> 3] >> (i & 7)) & 1)
+
+
+def pack_float(layout: str, value: float) -> bytes:
+    """The bytes of a float, rounded to the width of the layout; infinite where that is too narrow."""
+    try:
+        return struct.pack(layout, value)
+    except OverflowError:
+        return struct.pack(layout, float("inf") if value > 0 else -float("inf"))
 
 
 def items_of(kind: Type) -> int:

@@ -166,7 +166,8 @@ def test_a_warm_take_of_variable_width_is_two_rounds(ds: LanceDataset, store: Co
     assert taken[name].combine_chunks().equals(TABLE[name].combine_chunks().take(pa.array(rows)))
     assert counts.rounds == 2
     if name != "text":
-        assert counts.ranges <= 200
+        # The offsets, the line that they lie on (two when a block ends between them), and the cell.
+        assert counts.ranges <= 320
 
 
 def test_a_warm_take_reads_the_bytes_of_its_rows(ds: LanceDataset, store: CountingStore) -> None:

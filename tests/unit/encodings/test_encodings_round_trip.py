@@ -74,8 +74,8 @@ def test_every_encoding_is_chosen_by_some_array() -> None:
             array = make_array(kind, 2000, Shape(style, 0.1), rng)
             collect(page_of(encode_array(array, Hints()), kind).description)
     assert chosen == {
-        *("bitpack", "constant", "dictionary", "fixed_size_list", "list"),
-        *("narrow", "plain", "struct", "variable", "zstd"),
+        *("alp", "bitpack", "constant", "dictionary", "fixed_size_list", "linear", "list"),
+        *("narrow", "plain", "run_length", "struct", "variable", "zstd"),
     }
 
 

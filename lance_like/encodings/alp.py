@@ -1,0 +1,235 @@
+"""Alp: floats that are short decimal numbers, as integers (format_spec/encodings/alp.md).
+
+child 0: n numbers, int64; a value is number / 10^exponent, rounded to the nearest float
+child 1, when there: the exceptions, floats; number limit + j stands for exception j
+
+After ALP (adaptive lossless floating-point compression), with a division in the place of two multiplications: a
+division of exact integers gives the very float that parsing the decimal text gives, so that two decimals need no
+exceptions, and outliers can be exceptions too, which keeps the numbers narrow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.encodings.base import Encoded, Hints, Node
+from lance_like.encodings.physical import buffer_bytes, flat_array, flat_bytes
+from lance_like.encodings.pool import allocate, batches
+from lance_like.encodings.registry import ENCODINGS, encode_array, read_node
+from lance_like.encodings.sample import sampled_runs
+from lance_like.encodings.stack import Reading, Runs, Stack
+from lance_like.typing_ import Int64s
+
+NUMBER_TYPE = pa.int64()
+# 10^22 is the last power of ten that a double holds exactly.
+MAX_EXPONENT = 22
+# Not from numpy's power, which may be off by one bit.
+_POWERS = np.array([float(10**exponent) for exponent in range(MAX_EXPONENT + 1)])
+_MAX_NUMBER = float(1 << 53)
+# Exponents tried: two to four decimals are common; what needs more saves little.
+_TRIED = {4: 8, 8: 15}
+_FEWEST_ROWS = 64
+# Numbers must save at least this share of the bits: a read of them costs a division and a second child.
+_WORTH = 0.8
+_DTYPES = {pa.float32(): np.dtype("<f4"), pa.float64(): np.dtype("<f8")}
+
+
+class Alp:
+    """For prices, measurements and other numbers that were written with a few decimals."""
+
+    name = "alp"
+    shape: tuple[str, ...] = ()
+
+    def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
+        dtype = _DTYPES.get(array.type)
+        if dtype is None or len(array) - array.null_count < _FEWEST_ROWS:
+            return None
+        data = flat_bytes(array)
+        assert data is not None
+        values = data.view(dtype)
+        valid = array.is_valid().to_numpy(zero_copy_only=False) if array.null_count else None
+        plan = _plan(values if valid is None else values[valid])
+        if plan is None:
+            return None
+        numbers, other = _numbers(values, plan)
+        places = np.flatnonzero(other if valid is None else other & valid)
+        if valid is not None:
+            other |= ~valid
+        bits = 8 * dtype.itemsize
+        if stored_bits((plan.high - plan.low).bit_length() - 1) + bits * len(places) / len(array) > _WORTH * bits:
+            return None
+        numbers[other] = np.min(numbers, where=~other, initial=plan.high)
+        params = {"exponent": plan.exponent}
+        children = []
+        if len(places):
+            limit = int(numbers.max()) + 1
+            numbers[places] = limit + np.arange(len(places))
+            params["limit"] = limit
+            children.append(_encode_exceptions(array.type, values[places], hints))
+        children.insert(0, encode_array(pa.array(numbers), hints))
+        return Encoded(self.name, len(array), params, children=children)
+
+    def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
+        dtype = _DTYPES.get(kind)
+        if dtype is None:
+            raise stack.corrupt(f"it cannot hold the type {kind}")
+        powers = stack.once("powers", lambda: _POWERS[stack.ints("exponent", 0, MAX_EXPONENT)])
+        array = yield from read_node(stack.child(0, stack.num_rows), NUMBER_TYPE, runs)
+        stack.require(array.null_count == 0, "its numbers have nulls")
+        numbers = np.frombuffer(array.buffers()[1] or b"", np.int64, len(array), array.offset * 8)
+        same = len(runs.at) <= 1 or (powers == powers[0]).all()
+        values = _divided(numbers, powers[runs.at[:1]] if same else runs.by_row(powers), dtype)
+        if len(stack.children) > 1:
+            yield from _put_exceptions(stack, kind, runs, numbers, values)
+        return flat_array(kind, values.view(np.uint8), len(values))
+
+
+def _encode_exceptions(kind: pa.DataType, values: np.ndarray, hints: Hints) -> Encoded:
+    """Exceptions as they are: few, and read a row at a time."""
+    tree = ENCODINGS.get("plain").encode(flat_array(kind, values.view(np.uint8), len(values)), hints)
+    assert tree is not None
+    return tree
+
+
+def _divided(numbers: Int64s, powers: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Numbers as floats, divided in double precision. powers: float64[n], or [1] for all."""
+    out = allocate(len(numbers), dtype)
+    with np.errstate(over="ignore"):
+        for rows in batches(len(numbers)):
+            np.divide(numbers[rows], powers if len(powers) == 1 else powers[rows], out=out[rows], casting="same_kind")
+    return out
+
+
+def _put_exceptions(stack: Stack, kind: pa.DataType, runs: Runs, numbers: Int64s, values: np.ndarray) -> Reading[None]:
+    """Put the exceptions among numbers in their places. Costs a round when there are some among the rows."""
+    limits = stack.once("limits", lambda: np.array([_limit_of(node, stack) for node in stack.nodes], np.int64))
+    limit = limits[runs.at[:1]] if len(runs.at) <= 1 else runs.by_row(limits)
+    places = np.flatnonzero(numbers >= limit)
+    if not len(places):
+        return
+    at = np.repeat(runs.at, len(places)) if len(runs.at) == 1 else runs.rows()[0][places]
+    index = numbers[places] - limits[at]
+    child = stack.child(1)
+    stack.require(bool((index < child.num_rows[at]).all()), "a number is past its last exception")
+    found = yield from read_node(child, kind, _in_runs(at, index))
+    stack.require(found.null_count == 0, "an exception is null")
+    unsigned = f"<u{values.itemsize}"
+    # As integers: a float register may quiet a NaN.
+    values.view(unsigned)[places] = buffer_bytes(found.buffers()[1]).view(unsigned)[found.offset :][: len(found)]
+
+
+def _in_runs(at: Int64s, index: Int64s) -> Runs:
+    """Single rows, or the one run that they are when a long run of the page is read."""
+    if (at == at[0]).all() and (np.diff(index) == 1).all():
+        return Runs(at[:1], index[:1], index[-1:] + 1)
+    return Runs.of_rows(at, index)
+
+
+def _limit_of(node: Node, stack: Stack) -> int:
+    limit = node.params.get("limit")
+    if isinstance(limit, int) and not isinstance(limit, bool) and abs(limit) <= 1 << 53:
+        return limit
+    raise stack.corrupt(f"parameter 'limit' is {limit!r:.40}, expected an integer of up to 53 bits")
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a sample says: the exponent, the numbers [low, high) that are no exceptions, and bits a row of the page."""
+
+    exponent: int
+    low: int
+    high: int
+    cost: float
+
+
+def _plan(values: np.ndarray) -> _Plan | None:
+    """The exponent and the range that take the fewest bits a row, or None when floats are as good."""
+    sample = sampled_runs(values).reshape(-1)
+    bits = 8 * values.itemsize
+    best = _Plan(0, 0, 0, _WORTH * bits)
+    for exponent in range(_TRIED[values.itemsize] + 1):
+        numbers, exact = _round_trip(sample, exponent)
+        missed = len(sample) - int(exact.sum())
+        if missed == len(sample) or bits * missed / len(sample) >= best.cost:
+            continue
+        cost, low, high = _window(np.sort(numbers[exact]).astype(np.int64), len(sample), len(values), bits)
+        if cost < best.cost:
+            best = _Plan(exponent, low, high, cost)
+        if not missed:
+            break
+    return best if best.high else None
+
+
+def _window(kept: Int64s, sampled: int, num_rows: int, bits: int) -> tuple[float, int, int]:
+    """The range of numbers that takes the fewest bits a row when all others are exceptions.
+
+    kept: int64[n], ascending, the numbers of a sample of `sampled` rows; num_rows: of the page; bits: of an exception.
+    Returns the bits a row, and the range's start and end.
+    """
+    span, inexact = int(kept[-1] - kept[0]), sampled - len(kept)
+    best = (np.inf, 0, 0)
+    # Fewer bits than the middle of the numbers takes leave too many out.
+    middle = int(kept[len(kept) * 9 // 10] - kept[len(kept) // 10]).bit_length()
+    for width in range(max(1, middle), bits):
+        room = 1 << width
+        if span < room and not inexact:
+            return min(best, (stored_bits(width), *_around(int(kept[0]), span, room)))
+        if stored_bits(width) == stored_bits(width + 1):
+            continue
+        # The end of the range is left to the numbers of the exceptions.
+        missed = sampled - _best_start(kept, room)[1]
+        room -= int(1.25 * num_rows * missed / sampled) + 32
+        if room <= 0:
+            continue
+        start, count = _best_start(kept, room)
+        cost = stored_bits(width) + bits * (sampled - count) / sampled
+        covered = int(kept[start + count - 1] - kept[start])
+        best = min(best, (cost, *_around(int(kept[start]), covered, room)))
+        if count == len(kept):
+            break
+    return best
+
+
+def _best_start(kept: Int64s, room: int) -> tuple[int, int]:
+    """Where a range of numbers must start to hold the most of them, and how many it then holds."""
+    counts = np.searchsorted(kept, kept + (room - 1), side="right") - np.arange(len(kept))
+    start = int(counts.argmax())
+    return start, int(counts[start])
+
+
+def _around(first: int, span: int, room: int) -> tuple[int, int]:
+    """A range of `room` numbers with what it does not need on both sides: a page has numbers that a sample has not."""
+    low = first - (room - 1 - span) // 2
+    return low, low + room
+
+
+def stored_bits(width: int) -> int:
+    """Bits a row that integers of a width take: theirs, or whole bytes where bit-packing does not pay."""
+    whole = -(-width // 8) * 8
+    return width if width <= 0.85 * whole else whole
+
+
+def _round_trip(values: np.ndarray, exponent: int) -> tuple[np.ndarray, np.ndarray]:
+    """float64[n] whole numbers of values times 10^exponent, and whether dividing them gives the very same bits."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        # Adding zero turns -0.0, which no integer can be, into 0.0.
+        numbers = np.rint(values * _POWERS[exponent]) + 0.0
+        back = (numbers / _POWERS[exponent]).astype(values.dtype)
+    unsigned = f"<u{values.itemsize}"
+    return numbers, (back.view(unsigned) == values.view(unsigned)) & (np.abs(numbers) < _MAX_NUMBER)
+
+
+def _numbers(values: np.ndarray, plan: _Plan) -> tuple[Int64s, np.ndarray]:
+    """int64[n] numbers, and bool[n] which rows they are not right for."""
+    out = allocate(len(values), np.int64)
+    exceptional = np.empty(len(values), bool)
+    for rows in batches(len(values)):
+        numbers, exact = _round_trip(values[rows], plan.exponent)
+        exact &= (numbers >= plan.low) & (numbers < plan.high)
+        np.logical_not(exact, out=exceptional[rows])
+        with np.errstate(invalid="ignore"):
+            out[rows] = numbers
+    return out, exceptional

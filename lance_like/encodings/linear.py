@@ -1,0 +1,227 @@
+"""Linear: integers near a straight line, a line for every 256 rows (format_spec/encodings/linear.md).
+
+    ... | stride x rows: residuals | i64 base | i64 slope | ...     a block of 256 rows; the last one may have fewer
+
+value of row i of a block = base + floor(slope * i / 256) + residual, modulo the type's width. A line stands behind
+the residuals of its block, in the same checksum block as most of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.encodings.base import Encoded, Hints, int_param
+from lance_like.encodings.narrow import store, widen
+from lance_like.encodings.physical import flat_array, flat_bytes, integer_dtype, is_integer_like
+from lance_like.encodings.pool import allocate
+from lance_like.encodings.sample import sampled_runs
+from lance_like.encodings.stack import Reading, Runs, Stack, expand
+from lance_like.typing_ import Bytes, Int64s
+
+BLOCK_ROWS = 256
+_SLOPE_BITS = 8
+_LINE_NBYTES = 16
+_LINE_DTYPE = np.dtype("<i8")
+# A read is a little slower than one of differences from one base: lines must save at least this share of the bytes.
+_WORTH = 0.85
+# Blocks decoded at a time: a scratch of 256 KiB stays in the cache.
+_BATCH_BLOCKS = 128
+# Slopes beyond would wrap within a block; nothing with such steps lies near a line.
+_MAX_SLOPE = float(1 << 54)
+_STEPS = np.arange(BLOCK_ROWS, dtype=np.int64)
+
+
+class Linear:
+    """For ids, timestamps and offsets: what grows at a rate that changes slowly."""
+
+    name = "linear"
+    shape = ("stride",)
+
+    def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
+        if array.null_count == len(array) or array.type.bit_width < 32:
+            return None
+        data = flat_bytes(array)
+        assert data is not None
+        values = data.view(integer_dtype(array.type))
+        if array.null_count:
+            values = forward_filled(values, array.is_valid().to_numpy(zero_copy_only=False))
+        slopes = _choose_slopes(values)
+        if slopes is None:
+            return None
+        bases, residuals = _fit(as_int64(values), slopes)
+        stride = (int(residuals.max()).bit_length() + 7) // 8
+        if not _pays(len(values), stride, int(values.max()) - int(values.min())):
+            return None
+        return Encoded(self.name, len(array), {"stride": stride}, (_pack(residuals, bases, slopes, stride),))
+
+    def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
+        stack.require(is_integer_like(kind), f"it cannot hold the type {kind}")
+        stride = int_param(stack.node, "stride", 0, 7)
+        nbytes = -(-stack.num_rows // BLOCK_ROWS) * _LINE_NBYTES + stack.num_rows * stride
+        start = stack.place(0, nbytes)
+        block_nbytes = BLOCK_ROWS * stride + _LINE_NBYTES
+        if len(runs.starts) == 1 and runs.count > BLOCK_ROWS:
+            # A long run: whole blocks with the lines behind them.
+            first, last = int(runs.starts[0]) // BLOCK_ROWS, -(-int(runs.ends[0]) // BLOCK_ROWS)
+            page = runs.at[0]
+            low = start[page] + first * block_nbytes
+            high = start[page] + min(last * block_nbytes, int(nbytes[page]))
+            (data,) = yield [(np.array([low]), np.array([high]), stack.slots[runs.at])]
+            num_rows = min(last * BLOCK_ROWS, int(stack.num_rows[page])) - first * BLOCK_ROWS
+            skip = int(runs.starts[0]) - first * BLOCK_ROWS
+            return _integers(kind, _decode(data, stride, num_rows)[skip : skip + runs.count])
+        pieces = runs if runs.single else _within_blocks(runs)
+        within, lengths, slots = pieces.starts & 255, pieces.lengths, stack.slots[pieces.at]
+        block = start[pieces.at] + (pieces.starts >> 8) * block_nbytes
+        place = block + within * stride
+        line = np.minimum(block + BLOCK_ROWS * stride, (start + nbytes - _LINE_NBYTES)[pieces.at])
+        data, lines = yield [(place, place + lengths * stride, slots), (line, line + _LINE_NBYTES, slots)]
+        table = lines.view(_LINE_DTYPE).reshape(-1, 2)
+        if not pieces.single:
+            within, table = expand(within, within + lengths), np.repeat(table, lengths, axis=0)
+        values = table[:, 0] + (table[:, 1] * within >> _SLOPE_BITS)
+        if stride:
+            values += widen(data, stride).astype(np.int64, copy=False)
+        return _integers(kind, values)
+
+
+def _within_blocks(runs: Runs) -> Runs:
+    """The same rows as runs that do not leave their block."""
+    first, last = runs.starts >> 8, np.maximum(runs.ends - 1, runs.starts) >> 8
+    if (first == last).all():
+        return runs
+    count = last - first + 1
+    block = expand(first, last + 1) * BLOCK_ROWS
+    starts = np.maximum(np.repeat(runs.starts, count), block)
+    return Runs(np.repeat(runs.at, count), starts, np.minimum(np.repeat(runs.ends, count), block + BLOCK_ROWS))
+
+
+def _choose_slopes(values: np.ndarray) -> Int64s | None:
+    """A slope a block, the same for all where that is as good; None when lines do not pay, judged by a sample."""
+    sample = sampled_runs(values)
+    spread = int(sample.max()) - int(sample.min())
+    runs = as_int64(sample)
+    steps = max(1, len(values) - 1)
+    common = (int(values[-1]) - int(values[0]) << _SLOPE_BITS) // steps
+    fitted = _least_squares(runs)
+    fitted_width = _width(runs, fitted)
+    common_width = _width(runs, np.full(len(runs), common)) if abs(common) < _MAX_SLOPE else 64
+    if not _pays(len(values), (min(fitted_width, common_width) + 7) // 8, spread):
+        return None
+    blocks = -(-len(values) // BLOCK_ROWS)
+    if (common_width + 7) // 8 <= (fitted_width + 7) // 8:
+        return np.full(blocks, common)
+    whole = len(values) // BLOCK_ROWS * BLOCK_ROWS
+    slopes = _least_squares(as_int64(values[:whole]).reshape(-1, BLOCK_ROWS))
+    return slopes if whole == len(values) else np.append(slopes, _least_squares(as_int64(values[None, whole:])))
+
+
+def _nbytes(num_rows: int, stride: int) -> int:
+    return num_rows * stride + -(-num_rows // BLOCK_ROWS) * _LINE_NBYTES
+
+
+def _pays(num_rows: int, stride: int, spread: int) -> bool:
+    """Whether residuals of a stride take less than differences from one base, which span `spread`."""
+    return stride < 8 and _nbytes(num_rows, stride) <= _WORTH * num_rows * ((spread.bit_length() + 7) // 8)
+
+
+def _least_squares(runs: Int64s) -> Int64s:
+    """The slopes of the lines nearest to runs of neighbouring rows: int64[k, m] -> int64[k], in 1/256 a row."""
+    rows = runs.shape[1]
+    if rows == 1:
+        return np.zeros(len(runs), np.int64)
+    steps = np.arange(rows) - (rows - 1) / 2
+    rise = (runs - runs[:, :1]).astype(np.float64) @ (steps / (steps @ steps))
+    return np.rint(np.clip(rise * (1 << _SLOPE_BITS), -_MAX_SLOPE, _MAX_SLOPE)).astype(np.int64)
+
+
+def _width(runs: Int64s, slopes: Int64s) -> int:
+    """The bits of the largest residual."""
+    off = runs - (slopes[:, None] * _STEPS[: runs.shape[1]] >> _SLOPE_BITS)
+    return int((off - off.min(axis=1, keepdims=True)).view(np.uint64).max()).bit_length()
+
+
+def _fit(values: Int64s, slopes: Int64s) -> tuple[Int64s, np.ndarray]:
+    """Bases of lines with the given slopes below all values, and uint64[n] residuals, modulo 2^64."""
+    bases = np.empty(len(slopes), np.int64)
+    residuals = allocate(len(values), np.int64)
+    for part, rows in _parts(len(values)):
+        here = values[rows].reshape(part.stop - part.start, -1)
+        line = slopes[part, None] * _STEPS[: here.shape[1]]
+        line >>= _SLOPE_BITS
+        off = np.subtract(here, line, out=residuals[rows].reshape(here.shape))
+        off.min(axis=1, out=bases[part])
+        off -= bases[part, None]
+    return bases, residuals.view(np.uint64)
+
+
+def _parts(num_rows: int) -> list[tuple[slice, slice]]:
+    """Slices of blocks, and of their rows, to work on at a time; a short last block is a part of its own."""
+    whole = num_rows // BLOCK_ROWS
+    parts = [slice(block, min(block + _BATCH_BLOCKS, whole)) for block in range(0, whole, _BATCH_BLOCKS)]
+    if num_rows % BLOCK_ROWS:
+        parts.append(slice(whole, whole + 1))
+    return [(part, slice(part.start * BLOCK_ROWS, min(part.stop * BLOCK_ROWS, num_rows))) for part in parts]
+
+
+def _pack(residuals: np.ndarray, bases: Int64s, slopes: Int64s, stride: int) -> Bytes:
+    out = allocate(_nbytes(len(residuals), stride), np.uint8)
+    block_nbytes = BLOCK_ROWS * stride + _LINE_NBYTES
+    for part, rows in _parts(len(residuals)):
+        cells = residuals[rows].reshape(part.stop - part.start, -1)
+        here = out[part.start * block_nbytes :]
+        store(cells, stride, here, (block_nbytes, stride))
+        lines = np.ndarray((len(cells), 2), _LINE_DTYPE, here, cells.shape[1] * stride, (block_nbytes, 8))
+        lines[:, 0], lines[:, 1] = bases[part], slopes[part]
+    return out
+
+
+def _decode(data: Bytes, stride: int, num_rows: int) -> Int64s:
+    """The values of num_rows rows in whole blocks, of which the last may be short, modulo 2^64."""
+    block_nbytes = BLOCK_ROWS * stride + _LINE_NBYTES
+    out = allocate(num_rows, np.int64)
+    scratch = np.empty(_BATCH_BLOCKS * BLOCK_ROWS, np.int64)
+    for part, rows in _parts(num_rows):
+        target = out[rows].reshape(part.stop - part.start, -1)
+        _decode_blocks(data[part.start * block_nbytes :], stride, target, scratch[: target.size].reshape(target.shape))
+    return out
+
+
+def _decode_blocks(data: Bytes, stride: int, out: np.ndarray, scratch: np.ndarray) -> None:
+    """Fill out, int64[blocks, rows], from blocks that begin where data does."""
+    blocks, rows = out.shape
+    nbytes = rows * stride + _LINE_NBYTES
+    lines = np.ndarray((blocks, 2), _LINE_DTYPE, data, rows * stride, (nbytes, 8))
+    bases, slopes = lines[:, :1], lines[:, 1:]
+    # Ids and timestamps mostly have one slope in a whole page.
+    if (slopes == slopes[0]).all():
+        np.add(bases, slopes[:1] * _STEPS[:rows] >> _SLOPE_BITS, out=out)
+    else:
+        np.multiply(slopes, _STEPS[:rows], out=out)
+        np.right_shift(out, _SLOPE_BITS, out=out)
+        np.add(out, bases, out=out)
+    if stride in (1, 2, 4):
+        np.add(out, np.ndarray((blocks, rows), f"<u{stride}", data, 0, (nbytes, stride)), out=out)
+    elif stride:
+        # Overlapping loads, masked; behind the last residual there is always a line.
+        cells = np.ndarray((blocks, rows), "<i8", data, 0, (nbytes, stride))
+        np.bitwise_and(cells, np.int64((1 << 8 * stride) - 1), out=scratch)
+        np.add(out, scratch, out=out)
+
+
+def _integers(kind: pa.DataType, values: Int64s) -> pa.Array:
+    values = values.astype(integer_dtype(kind).str.replace("u", "i"), copy=False)
+    return flat_array(kind, values.view(np.uint8), len(values))
+
+
+def as_int64(values: np.ndarray) -> Int64s:
+    """Integers modulo 2^64."""
+    return values.view(np.int64) if values.dtype.itemsize == 8 else values.astype(np.int64)
+
+
+def forward_filled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Values with each null replaced by the one before it, the first ones by the first value that is there."""
+    places = np.maximum.accumulate(np.where(valid, np.arange(len(values)), 0))
+    places[: valid.argmax()] = valid.argmax()
+    return values[places]

@@ -1,0 +1,97 @@
+"""Run-length: each run of equal rows once (format_spec/encodings/run_length.md).
+
+buffer 0: a ranked bitmap of n bits, one where a run begins     child 0: the values of the runs
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.encodings.base import Encoded, Hints
+from lance_like.encodings.physical import flat_array, flat_bytes, flat_width, is_variable
+from lance_like.encodings.rank import LINE_BITS, LINE_NBYTES, pack_ranked, read_ones, read_ranks
+from lance_like.encodings.registry import encode_array, read_node
+from lance_like.encodings.sample import sampled_runs
+from lance_like.encodings.stack import Reading, Runs, Stack
+
+_WIDTHS = (1, 2, 4, 8)
+_BITMAP_BITS = 8 * LINE_NBYTES / LINE_BITS
+# A take costs a second round: runs must save at least half.
+_WORTH = 0.5
+
+
+class RunLength:
+    """For columns that keep a value for many rows: what a table was sorted by, states, codes of such text."""
+
+    name = "run_length"
+    shape: tuple[str, ...] = ()
+
+    def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
+        if flat_width(array.type) not in _WIDTHS or array.null_count == len(array):
+            return None
+        data = flat_bytes(array)
+        if data is None:
+            return None
+        values = data.view(f"<u{flat_width(array.type)}")
+        if not _pays(sampled_runs(values)):
+            return None
+        if array.null_count:
+            values = forward_filled(values, array.is_valid().to_numpy(zero_copy_only=False))
+        begins = np.empty(len(values), bool)
+        begins[0] = True
+        np.not_equal(values[1:], values[:-1], out=begins[1:])
+        kept = values[begins]
+        if len(kept) > _WORTH * len(values):
+            return None
+        child = pa.Array.from_buffers(array.type, len(kept), [None, pa.py_buffer(kept)])
+        return Encoded(self.name, len(array), buffers=(pack_ranked(begins),), children=(encode_array(child, hints),))
+
+    def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
+        fits = flat_width(kind) is not None or pa.types.is_boolean(kind) or is_variable(kind)
+        stack.require(fits, f"it cannot hold the type {kind}")
+        child = stack.child(0)
+        if len(runs.at) == 1 and runs.count > LINE_BITS:
+            return (yield from _read_run(stack, child, kind, runs))
+        at, _ = runs.rows()
+        ranks = (yield from read_ranks(stack, 0, runs)) - 1
+        stack.require(bool(((ranks >= 0) & (ranks < child.num_rows[at])).all()), "a row is past its last run")
+        values = yield from read_node(child, kind, Runs.of_rows(at, ranks))
+        stack.require(values.null_count == 0, "a value is null")
+        return values
+
+
+def _read_run(stack: Stack, child: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
+    """One long run of rows: a run of values, each repeated."""
+    before, ones = yield from read_ones(stack, 0, runs)
+    last = before + len(ones)
+    if not len(ones) or ones[0]:
+        # The run of values that began before these rows.
+        ones = np.concatenate(([0], ones))
+    first = last - len(ones)
+    stack.require(first >= 0 and last <= int(child.num_rows[runs.at[0]]), "a row is past its last run")
+    values = yield from read_node(child, kind, Runs(runs.at, np.array([first]), np.array([last])))
+    stack.require(values.null_count == 0, "a value is null")
+    lengths = np.diff(ones, append=runs.count)
+    width = flat_width(kind)
+    if width not in _WIDTHS or pa.types.is_nested(kind):
+        return values.take(pa.array(np.repeat(np.arange(len(values)), lengths)))
+    stored = np.frombuffer(values.buffers()[1] or b"", f"<u{width}", len(values), values.offset * width)
+    return flat_array(kind, np.repeat(stored, lengths).view(np.uint8), runs.count)
+
+
+def _pays(sample: np.ndarray) -> bool:
+    """Whether runs take at most half the bits of differences from one base, by runs of neighbouring rows."""
+    rows = sample.shape[1]
+    if rows < 2:
+        return False
+    changes = (sample[:, 1:] != sample[:, :-1]).mean()
+    bits = int(sample.max() - sample.min()).bit_length()
+    return _BITMAP_BITS + changes * bits <= _WORTH * bits
+
+
+def forward_filled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Values with each null replaced by the one before it, the first ones by the first value that is there."""
+    places = np.maximum.accumulate(np.where(valid, np.arange(len(values)), 0))
+    places[: valid.argmax()] = valid.argmax()
+    return values[places]

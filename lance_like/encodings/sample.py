@@ -1,0 +1,19 @@
+"""Which rows of a page an encoding looks at before it tries the whole page.
+
+Runs of neighbouring rows from places all over the page: neighbours show order and runs, places show the range.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+RUNS = 16
+RUN_ROWS = 256
+
+
+def sampled_runs(values: np.ndarray) -> np.ndarray:
+    """Up to 16 runs of up to 256 neighbouring values, evenly spread: [runs, rows] of the array's type."""
+    rows = min(RUN_ROWS, len(values))
+    runs = min(RUNS, len(values) // max(1, rows))
+    starts = np.linspace(0, len(values) - rows, runs).astype(np.int64)
+    return values[starts[:, None] + np.arange(rows)]

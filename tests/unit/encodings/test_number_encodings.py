@@ -1,0 +1,365 @@
+"""linear, alp, run_length and dictionaries of numbers: what they take, what they leave, and every bit back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from arrow_values import same
+from hypothesis import given
+from hypothesis import strategies as st
+from page_cases import Page, expected_ranges, expected_rows, forced, page_of, random_ranges, read, whole
+
+from lance_like.encodings import alp, linear, run_length
+from lance_like.encodings.base import Encoded, Hints, parse_node
+from lance_like.encodings.rank import LINE_BITS
+from lance_like.encodings.registry import encode_array, read_node
+from lance_like.encodings.stack import Runs, SharedBlob, Stack
+from lance_like.errors import Corrupt
+from lance_like.io.ranges import gather_from
+
+KINDS = (pa.int32(), pa.uint32(), pa.int64(), pa.uint64(), pa.timestamp("us"), pa.date32(), pa.duration("ns"))
+SIZES = (1, 2, 3, 255, 256, 257, 479, 480, 481, 2000)
+
+
+def check(page: Page | None, array: pa.Array) -> Page:
+    """A page that was made, and from which all reads equal Arrow, in at most three rounds."""
+    assert page is not None
+    rng = np.random.default_rng(len(array))
+    node = page.open()
+    for starts, ends in (whole(array), *(random_ranges(len(array), rng, count) for count in (1, 1, 7))):
+        answer, rounds = read(page, starts, ends, node)
+        assert same(answer, expected_ranges(array, starts, ends))
+        assert rounds <= 3
+    rows = rng.integers(0, len(array), 50)
+    assert same(read(page, rows, rows + 1, node)[0], expected_rows(array, rows))
+    return page
+
+
+def check_together(arrays: list[pa.Array], name: str) -> None:
+    """Rows of several pages of one shape, end to end in a file, in one read."""
+    pages = [check(forced(name, array), array) for array in arrays]
+    offsets = np.cumsum([0, *(len(page.data) for page in pages)])
+    data = np.concatenate([page.data for page in pages])
+    nodes = [parse_node(page.description, len(page.data)) for page in pages]
+    stack = Stack(nodes, offsets[:-1], np.arange(len(pages)), SharedBlob())
+    rng = np.random.default_rng(0)
+    at = rng.integers(0, len(pages), 90)
+    rows = rng.integers(0, np.array([len(array) for array in arrays])[at])
+    for stop in (rows + 1, np.minimum(rows + 3, stack.num_rows[at])):
+        runs = Runs.of_rows(at, rows) if (stop == rows + 1).all() else Runs(at, rows, stop)
+        conversation = read_node(stack, arrays[0].type, runs)
+        try:
+            asks = next(conversation)
+            while True:
+                asks = conversation.send([gather_from(data, first, last) for first, last, _ in asks])
+        except StopIteration as end:
+            pieces = [arrays[i].slice(a, b - a) for i, a, b in zip(at, rows, stop, strict=True)]
+            assert same(end.value, pa.concat_arrays(pieces))
+
+
+def masked(values: np.ndarray, nulls: float, kind: pa.DataType | None = None) -> pa.Array:
+    mask = np.random.default_rng(len(values)).random(len(values)) < nulls
+    array = pa.array(values, mask=mask)
+    return array if kind is None else array.view(kind)
+
+
+# -- linear ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def always_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, share in ((linear, 99.0), (alp, 99.0), (run_length, 0.95)):
+        monkeypatch.setattr(module, "_WORTH", share)
+
+
+@pytest.mark.usefixtures("always_worth")
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("nulls", [0.0, 0.3])
+def test_linear_holds_every_integer_of_4_and_8_bytes(kind: pa.DataType, nulls: float) -> None:
+    signed = not pa.types.is_unsigned_integer(kind)
+    for rows in SIZES:
+        noise = np.random.default_rng(rows).integers(0, 500, rows)
+        rising = np.arange(rows) * 700 + noise
+        highest = 2 ** min(kind.bit_width - signed, 62 if signed else 64) - 1
+        for values in (rising, highest - rising.astype(object), -rising if signed else rising + 5):
+            array = masked(np.array(values).astype(f"{'i' if signed else 'u'}{kind.bit_width // 8}"), nulls, kind)
+            if len(array.drop_null().unique()) > 1:
+                check(forced("linear", array), array)
+
+
+@pytest.mark.usefixtures("always_worth")
+@pytest.mark.parametrize("stride", range(8))
+def test_linear_has_every_stride(stride: int) -> None:
+    for rows in SIZES[1:]:
+        noise = np.random.default_rng(rows).integers(0, 1 << max(0, 8 * stride - 2), rows)
+        page = forced("linear", pa.array(np.arange(rows) * 17 + noise))
+        assert page is not None
+        assert page.description["stride"] <= stride
+        assert rows < 256 or page.description["stride"] == stride
+        assert len(page.data) == rows * page.description["stride"] + 16 * -(-rows // 256)
+        check(page, pa.array(np.arange(rows) * 17 + noise))
+
+
+@pytest.mark.usefixtures("always_worth")
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=600))
+def test_linear_keeps_values_that_wrap_around(values: list[int]) -> None:
+    array = pa.array(values, pa.int64())
+    page = forced("linear", array)
+    if page is not None:
+        check(page, array)
+
+
+def test_an_exact_line_takes_16_bytes_a_block() -> None:
+    array = pa.array(np.arange(70_000) * 3 + 10**15)
+    page = check(forced("linear", array), array)
+    assert page.description["stride"] == 0
+    assert len(page.data) == 274 * 16
+
+
+def test_a_bend_costs_only_its_blocks() -> None:
+    steps = np.where(np.arange(50_000) < 30_000, 1_000_000, 3)
+    array = pa.array(np.cumsum(steps))
+    assert check(forced("linear", array), array).description["stride"] <= 4
+
+
+def test_linear_reads_rows_in_one_round() -> None:
+    array = pa.array(np.arange(5000) * 9 + np.random.default_rng(0).integers(0, 9, 5000))
+    page = forced("linear", array)
+    assert page is not None
+    for starts, ends in (whole(array), (np.array([7, 4000]), np.array([9, 4001]))):
+        assert read(page, starts, ends)[1] == 1
+
+
+def test_linear_leaves_what_is_not_sorted() -> None:
+    rng = np.random.default_rng(0)
+    for values in (rng.integers(0, 1 << 40, 5000), rng.integers(0, 100, 5000), np.full(5000, 7)):
+        assert forced("linear", pa.array(values)) is None
+    assert forced("linear", pa.array(np.arange(5000).astype(np.int16))) is None
+    assert forced("linear", pa.nulls(50, pa.int64())) is None
+
+
+def test_pages_of_linear_are_read_together() -> None:
+    rng = np.random.default_rng(0)
+    pages = [pa.array(start + np.arange(rows) * 8 + rng.integers(0, 8, rows)) for start, rows in ((0, 700), (9**9, 50))]
+    check_together(pages, "linear")
+
+
+# -- alp -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("decimals", [0, 1, 2, 4])
+@pytest.mark.parametrize("nulls", [0.0, 0.3])
+def test_alp_holds_decimals_without_exceptions(kind: type, decimals: int, nulls: float) -> None:
+    rng = np.random.default_rng(decimals)
+    for rows in (100, 5000):
+        values = np.round(rng.uniform(-100, 100, rows), decimals) + 0.0
+        page = check(forced("alp", masked(values.astype(kind), nulls)), masked(values.astype(kind), nulls))
+        assert "limit" not in page.description
+        assert page.description["exponent"] <= decimals
+
+
+def test_alp_needs_no_exceptions_for_two_decimals_of_any_size() -> None:
+    cents = np.random.default_rng(0).integers(-(10**14), 10**14, 20_000)
+    array = pa.array(cents / 100)
+    page = forced("alp", array)
+    assert page is not None
+    assert len(page.description["c"]) == 1
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("nulls", [0.0, 0.3])
+def test_alp_keeps_every_bit_of_what_is_no_decimal(kind: type, nulls: float) -> None:
+    values = np.round(np.random.default_rng(0).uniform(0, 100, 6000), 1).astype(kind)
+    bits = values.view(f"u{values.itemsize}")
+    sign = 1 << (8 * values.itemsize - 1)
+    bits[10::200] = sign
+    bits[11::200] = np.array(np.nan, kind).view(bits.dtype) | 5
+    bits[12::200] = np.array(np.nan, kind).view(bits.dtype) | sign | 9
+    values[13::200], values[14::200], values[15::200] = np.inf, -np.inf, np.finfo(kind).tiny / 2
+    values[16::200], values[17::200] = 1 / 3, np.finfo(kind).max
+    page = check(forced("alp", masked(values, nulls)), masked(values, nulls))
+    assert page.description["c"][1]["n"] > 50
+
+
+def test_alp_makes_outliers_exceptions() -> None:
+    values = np.round(np.random.default_rng(0).uniform(0, 100, 20_000), 2)
+    values[::2000] = 1e12
+    array = pa.array(values)
+    page = check(forced("alp", array), array)
+    assert page.description["c"][1]["n"] == 10
+    assert len(page.data) < 2.1 * 20_000
+
+
+@pytest.mark.usefixtures("always_worth")
+@given(st.lists(st.floats(width=64), min_size=64, max_size=300), st.sampled_from((np.float32, np.float64)))
+def test_alp_keeps_any_floats(values: list[float], kind: type) -> None:
+    with np.errstate(over="ignore"):
+        array = pa.array(np.array(values).astype(kind))
+    page = forced("alp", array)
+    if page is not None:
+        check(page, array)
+
+
+def test_alp_leaves_what_is_no_decimal() -> None:
+    rng = np.random.default_rng(0)
+    for values in (rng.standard_normal(5000), rng.uniform(-90, 90, 5000), np.full(50, np.nan)):
+        assert forced("alp", pa.array(values)) is None
+        assert forced("alp", pa.array(values.astype(np.float32))) is None
+    assert forced("alp", pa.array([1.5, 2.5], pa.float16())) is None
+    assert forced("alp", pa.nulls(50, pa.float64())) is None
+
+
+def test_pages_of_alp_are_read_together() -> None:
+    rng = np.random.default_rng(0)
+    pages = []
+    for decimals, highest in ((2, 500), (1, 5000), (3, 60)):
+        values = np.round(rng.uniform(0, highest, 500), decimals)
+        values[::31] = np.nan
+        pages.append(pa.array(values))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alp, "_WORTH", 9.0)
+        check_together(pages, "alp")
+
+
+# -- run_length ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("always_worth")
+@pytest.mark.parametrize("kind", ["i1", "u2", "i4", "i8", "f4", "f8"])
+@pytest.mark.parametrize("nulls", [0.0, 0.3])
+def test_run_length_holds_values_of_1_to_8_bytes(kind: str, nulls: float) -> None:
+    for rows in SIZES[1:]:
+        rng = np.random.default_rng(rows)
+        values = np.repeat(rng.integers(0, 100, rows), rng.integers(5, 40, rows))[:rows].astype(kind)
+        array = masked(values, nulls)
+        page = forced("run_length", array)
+        assert page is not None or rows < 256
+        if page is not None:
+            check(page, array)
+
+
+def test_runs_may_end_anywhere_in_a_line() -> None:
+    for length in (LINE_BITS - 1, LINE_BITS, LINE_BITS + 1, 2 * LINE_BITS, 37):
+        array = pa.array(np.repeat(np.arange(20) * 10**6, length))
+        check(forced("run_length", array), array)
+
+
+def test_run_length_keeps_the_bits_of_floats() -> None:
+    values = np.repeat(np.array([0.0, -0.0, np.nan, np.inf, 1.5]), 100)
+    values.view(np.uint64)[250:300] |= 77
+    array = pa.array(values)
+    page = check(forced("run_length", array), array)
+    assert page.description["c"][0]["n"] == 6
+
+
+def test_run_length_leaves_what_changes_often() -> None:
+    rng = np.random.default_rng(0)
+    assert forced("run_length", pa.array(rng.integers(0, 1 << 40, 5000))) is None
+    assert forced("run_length", pa.array(np.repeat(rng.integers(0, 4, 2500), 2))) is None
+    assert forced("run_length", pa.array(["a"] * 5000)) is None
+    assert forced("run_length", pa.nulls(50, pa.int64())) is None
+
+
+def test_pages_of_run_length_are_read_together() -> None:
+    rng = np.random.default_rng(0)
+    check_together(
+        [pa.array(np.append(rng.integers(0, 1 << 20, n), [0, 1 << 23]).repeat(50)) for n in (3, 50, 17)], "run_length"
+    )
+
+
+def test_lines_that_count_wrong_are_refused() -> None:
+    array = pa.array(np.repeat(np.arange(100) * 10**6, 20))
+    page = forced("run_length", array)
+    assert page is not None
+    data = page.data.copy()
+    data[64] += 1
+    with pytest.raises(Corrupt, match="disagree"):
+        read(Page(page.description, data, page.kind), *whole(array))
+
+
+# -- dictionary of numbers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.int32(), pa.float64(), pa.float32(), pa.timestamp("ns")], ids=str)
+@pytest.mark.parametrize("nulls", [0.0, 0.3])
+def test_few_distinct_numbers_become_a_dictionary(kind: pa.DataType, nulls: float) -> None:
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 1 << (kind.bit_width - 1), 30)[rng.integers(0, 30, 4000)]
+    array = masked(bits.astype(f"i{kind.bit_width // 8}"), nulls, kind)
+    page = check(forced("dictionary", array), array)
+    assert len(page.data) < 4000
+
+
+def test_a_dictionary_of_floats_tells_zeros_and_nans_apart() -> None:
+    values = np.tile(np.array([0.0, -0.0, np.nan, np.nan, 1 / 3, np.inf]), 500)
+    values.view(np.uint64)[3::6] |= 1 << 63
+    array = pa.array(values)
+    page = check(forced("dictionary", array), array)
+    assert page.description["c"][1]["n"] == 6
+
+
+def test_numbers_that_bits_hold_as_well_make_no_dictionary() -> None:
+    rng = np.random.default_rng(0)
+    for values in (rng.integers(0, 30, 4000), rng.integers(0, 1 << 40, 4000), rng.standard_normal(4000)):
+        assert forced("dictionary", pa.array(values)) is None
+
+
+def test_pages_of_numbers_with_dictionaries_are_read_together() -> None:
+    rng = np.random.default_rng(0)
+    pages = [pa.array(rng.integers(0, 1 << 60, 20)[rng.integers(0, 20, 700)]) for _ in range(3)]
+    check_together(pages, "dictionary")
+
+
+# -- which one is chosen ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        (np.arange(9000) * 8 + np.random.default_rng(0).integers(0, 8, 9000), "linear"),
+        (np.random.default_rng(0).integers(0, 1 << 20, 16_384), "bitpack"),
+        (np.random.default_rng(0).integers(0, 1 << 24, 9000), "narrow"),
+        (np.random.default_rng(0).integers(-(2**63), 2**63 - 1, 9000), "plain"),
+        (np.repeat(np.random.default_rng(0).integers(0, 1 << 40, 90), 100), "run_length"),
+        (np.random.default_rng(0).integers(0, 1 << 60, 9)[np.random.default_rng(1).integers(0, 9, 9000)], "dictionary"),
+        (np.full(9000, 7), "constant"),
+        (np.round(np.random.default_rng(0).random(9000), 3), "alp"),
+        (np.random.default_rng(0).random(9000), "plain"),
+        (np.random.default_rng(0).random(9)[np.random.default_rng(1).integers(0, 9, 9000)], "dictionary"),
+        (np.repeat(np.random.default_rng(0).random(90), 100), "run_length"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_numbers_get_the_encoding_that_fits(values: np.ndarray, name: str) -> None:
+    assert encode_array(pa.array(values), Hints()).encoding == name
+
+
+def test_offsets_are_lines() -> None:
+    words = pa.array([np.random.default_rng(i).bytes(i % 50 + 20) for i in range(3000)])
+    lists = pa.array([[1, 2, 3][: i % 4] for i in range(3000)])
+    for array in (words, lists):
+        assert encode_array(array, Hints()).children[0].encoding == "linear"
+
+
+# -- descriptions no writer makes ------------------------------------------------------------------------------
+
+
+def test_numbers_that_are_null_are_refused() -> None:
+    nothing = Encoded("constant", 3, {"x": None})
+    for tree, kind in (
+        (Encoded("alp", 3, {"exponent": 1}, children=(nothing,)), pa.float64()),
+        (Encoded("run_length", 3, {}, (np.array([0, 0, 0, 0, 1], np.uint8),), (nothing,)), pa.int64()),
+    ):
+        with pytest.raises(Corrupt):
+            read(page_of(tree, kind), *whole(3))
+
+
+@pytest.mark.parametrize("limit", [None, "3", 1.0, True, 2**53 + 1, -(2**53) - 1])
+def test_a_limit_that_is_no_number_is_refused(limit: object) -> None:
+    number = Encoded("plain", 2, {}, (np.arange(2).view(np.uint8),))
+    floats = Encoded("plain", 1, {}, (np.ones(1).view(np.uint8),))
+    tree = Encoded("alp", 2, {"exponent": 1, "limit": limit}, children=(number, floats))
+    with pytest.raises(Corrupt, match="limit"):
+        read(page_of(tree, pa.float64()), *whole(2))
