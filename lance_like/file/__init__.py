@@ -10,18 +10,44 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lance_like.file.api import LanceFileReader, ReaderResults
+    from lance_like.file.metadata import (
+        ColumnStatistics,
+        LanceBufferDescriptor,
+        LanceColumnMetadata,
+        LanceFileMetadata,
+        LanceFileStatistics,
+        LancePageMetadata,
+    )
     from lance_like.file.push import LanceFileWriter
     from lance_like.file.session import LanceFileSession, ListResult
 
 _HOME = {
+    "ColumnStatistics": "metadata",
+    "LanceBufferDescriptor": "metadata",
+    "LanceColumnMetadata": "metadata",
+    "LanceFileMetadata": "metadata",
     "LanceFileReader": "api",
     "LanceFileSession": "session",
+    "LanceFileStatistics": "metadata",
     "LanceFileWriter": "push",
+    "LancePageMetadata": "metadata",
     "ListResult": "session",
     "ReaderResults": "api",
 }
 
-__all__ = ["LanceFileReader", "LanceFileSession", "LanceFileWriter", "ListResult", "ReaderResults"]
+__all__ = [
+    "ColumnStatistics",
+    "LanceBufferDescriptor",
+    "LanceColumnMetadata",
+    "LanceFileMetadata",
+    "LanceFileReader",
+    "LanceFileSession",
+    "LanceFileStatistics",
+    "LanceFileWriter",
+    "LancePageMetadata",
+    "ListResult",
+    "ReaderResults",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,9 +16,12 @@ import pyarrow as pa
 
 from lance_like.encodings.physical import joined
 from lance_like.errors import InvalidInput, NotFound, OutOfRange
+from lance_like.file.anatomy import Anatomy
 from lance_like.file.columns import Column, join, unflatten
+from lance_like.file.metadata import LanceFileMetadata, LanceFileStatistics, metadata_of, statistics_of
 from lance_like.file.place import locate, refuse_options
 from lance_like.file.reader import FileReader, open_file
+from lance_like.file.survey import survey_file
 from lance_like.io.fetch import drive, drive_all
 from lance_like.io.store import Store
 from lance_like.typing_ import Conversation, Int64s
@@ -120,6 +123,14 @@ class LanceFileReader:
             return lambda file, column, kind: _in_a_list(file.read_rows(column, kind, rows[low:high]))
 
         return self._results(len(rows), read, batch_size, batch_readahead)
+
+    def metadata(self) -> LanceFileMetadata:
+        """The schema, columns, pages and encodings of the whole file. Cost: the metadata of all columns."""
+        return metadata_of(survey_file(Anatomy(self._store, self._key)))
+
+    def file_statistics(self) -> LanceFileStatistics:
+        """The pages and bytes of every column. Cost: as `metadata`."""
+        return statistics_of(survey_file(Anatomy(self._store, self._key)))
 
     def _rows(self, indices: Rows) -> Int64s:
         values = np.asarray(indices)

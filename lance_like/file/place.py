@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from urllib.parse import unquote, urlsplit
 
 from lance_like.errors import InvalidInput, Unsupported
 from lance_like.io.local import Durability
@@ -26,6 +27,13 @@ def locate(path: str | os.PathLike[str], *, durability: Durability = "full") -> 
     if not key or folder.endswith(":/"):
         raise InvalidInput(f"{text!r} names no file: expected a folder and a name", kind="path")
     return open_store(folder or slash, durability=durability), key
+
+
+def is_folder(path: str) -> bool:
+    """Does a path or file:// URI name a local folder?"""
+    if path.startswith("file://"):
+        path = unquote(urlsplit(path).path)
+    return "://" not in path and os.path.isdir(os.path.expanduser(path))
 
 
 def refuse_options(storage_options: dict[str, str] | None) -> None:

@@ -41,6 +41,15 @@ class ZoneEntry:
         body += low.ljust(width, b"\0") + high.ljust(width, b"\0") + bytes(4)
         return body + sum32(body).to_bytes(4, "little")
 
+    @classmethod
+    def unpack(cls, data: bytes, width: int) -> ZoneEntry:
+        """The inverse of `pack`, of bytes that `unpack_zones` has checked."""
+        nulls, nans, low, high, flags = _HEAD.unpack_from(data)
+        start = _HEAD.size
+        lowest = data[start : start + low] if flags & HAS_MIN and width else None
+        highest = data[start + width : start + width + high] if flags & HAS_MAX and width else None
+        return cls(nulls, nans, lowest, highest, flags)
+
 
 def zone_width(kind: pa.DataType) -> int:
     """Bytes kept of a minimum or maximum: 0 for types without an order here (lists, structs, intervals, …)."""

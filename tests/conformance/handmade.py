@@ -30,7 +30,10 @@ class Page:
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its field JSON (or bytes), pages in row order, and zone entries without their checksums."""
+    """One column: its field JSON (or bytes), pages in row order, and zone entries without their checksums.
+
+    null_rows: which rows are null, for zones that are not given.
+    """
 
     field: Any
     pages: Sequence[Page]
@@ -39,6 +42,7 @@ class Column:
     zone_rows: int = 8192
     zones: Sequence[bytes] | None = None
     shared: bytes = b""
+    null_rows: Sequence[int] = ()
 
 
 def sum32(data: bytes | bytearray) -> bytes:
@@ -118,7 +122,9 @@ def _column(column: Column, offsets: list[int], at: int, num_rows: int, change: 
     num_zones = -(-num_rows // column.zone_rows)
     zones = column.zones
     if zones is None:
-        zones = [struct.pack("<QQHHB3x", 0, 0, 0, 0, 0) + bytes(2 * column.zone_width + 4)] * (num_zones + 1)
+        spans = [(zone * column.zone_rows, (zone + 1) * column.zone_rows) for zone in range(num_zones)]
+        counts = [sum(low <= row < high for row in column.null_rows) for low, high in [*spans, (0, num_rows)]]
+        zones = [struct.pack("<QQHHB3x", n, 0, 0, 0, 0) + bytes(2 * column.zone_width + 4) for n in counts]
     packed = []
     for zone in zones:
         body = bytearray(zone)

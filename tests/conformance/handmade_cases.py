@@ -21,7 +21,7 @@ def handmade_cases() -> Iterator[Case]:
         Page(loose, b"\xaa" * 3 + first.tobytes() + bytes(6) + b"\xee" * 3 + b"\x05\xff" + b"tail", 3, 6),
         Page({"e": "plain", "n": 2, "b": [[0, 16]]}, second.tobytes(), 2, 24),
     ]
-    column = Column({**field_n, "later": {"x": None}}, pages, zone_rows=2)
+    column = Column({**field_n, "later": {"x": None}}, pages, zone_rows=2, null_rows=[1])
     data = make_file(
         [column],
         num_rows=5,
@@ -51,7 +51,9 @@ def _handmade_encodings() -> Iterator[Case]:
     arrays: dict[str, pa.Array] = {}
 
     def add(name: str, type_json: Any, array: pa.Array, description: Any, page: bytes = b"") -> None:
-        columns.append(Column({"name": name, "type": type_json, "nullable": True}, [Page(description, page, rows)]))
+        nulls = [row for row, value in enumerate(array) if not value.is_valid]
+        field = {"name": name, "type": type_json, "nullable": True}
+        columns.append(Column(field, [Page(description, page, rows)], null_rows=nulls))
         arrays[name] = array
 
     add(

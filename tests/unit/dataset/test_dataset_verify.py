@@ -1,0 +1,137 @@
+"""`verify_dataset`: versions, parts, tags and data files, each fault by the object it is in."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pyarrow as pa
+import pytest
+
+from lance_like import LanceDataset
+from lance_like.dataset import verify
+from lance_like.dataset.inputs import as_stream
+from lance_like.dataset.verify import DatasetReport, verify_dataset
+from lance_like.dataset.write import FileLimits, write_version
+from lance_like.errors import NotFound
+from lance_like.io.memory import MemoryStore
+from lance_like.table import parts
+from lance_like.table.snapshot import read_manifest
+
+
+@pytest.fixture
+def store(monkeypatch) -> MemoryStore:
+    """Four versions, three fragments, leaf parts, an added column, a tag."""
+    monkeypatch.setattr(parts, "FANOUT", 2)
+    store = MemoryStore("verified")
+    rows = pa.table({"n": range(9), "s": [None if i == 4 else {"x": f"row {i}"} for i in range(9)]})
+    ds = LanceDataset(store, write_version(store, None, as_stream(rows), mode="create", limits=FileLimits(rows=3)))
+    ds.add_columns({"twice": "n * 2"})
+    ds.tags.create("second")
+    ds.insert(rows)
+    ds.drop_columns(["twice"])
+    return store
+
+
+def keys(store: MemoryStore, kind: str) -> list[str]:
+    return sorted(key for key in store._objects if key.endswith(kind))
+
+
+def flip(store: MemoryStore, key: str, at: int) -> None:
+    data = bytearray(store._objects[key])
+    data[at] ^= 1
+    store._objects[key] = bytes(data)
+
+
+def places(report: DatasetReport) -> set[str]:
+    return {fault.where for fault in report.faults} | {file.path for file in report.files if not file.ok}
+
+
+def test_a_sound_dataset_has_no_fault_and_all_of_it_is_checked(store):
+    report = verify_dataset(store)
+    assert report.ok, report
+    assert (report.versions, report.tags) == (4, 1)
+    assert sorted(file.path for file in report.files) == keys(store, ".lnl")
+    assert all(file.pages for file in report.files)
+    assert report.unused == []
+
+
+@pytest.mark.parametrize("kind", [".lnl", ".manifest", ".tag"])
+def test_a_damaged_object_is_named(store, kind):
+    for key in keys(store, kind):
+        good = store._objects[key]
+        flip(store, key, len(good) // 2)
+        report = verify_dataset(store)
+        assert key in places(report)
+        assert not report.ok
+        store._objects[key] = good
+
+
+@pytest.mark.parametrize("kind", [".schema", ".part"])
+def test_a_damaged_part_is_named_in_the_fault_of_a_version(store, kind):
+    assert keys(store, kind)
+    for key in keys(store, kind):
+        good = store._objects[key]
+        flip(store, key, len(good) // 2)
+        assert key in " ".join(fault.problem for fault in verify_dataset(store).faults)
+        store._objects[key] = good
+
+
+def test_every_damaged_file_and_version_is_named_at_once(store):
+    files = keys(store, ".lnl")[:2]
+    manifest = keys(store, ".manifest")[1]
+    for key in files:
+        flip(store, key, 64)
+    flip(store, manifest, 20)
+    # The tag is of that version: it names other bytes now.
+    assert places(verify_dataset(store)) == {*files, manifest, "_refs/tags/second.tag"}
+
+
+def test_a_missing_file_is_named(store):
+    key = keys(store, ".lnl")[0]
+    del store._objects[key]
+    (fault,) = verify_dataset(store).faults
+    assert (fault.where, fault.problem) == (key, "the data file is missing")
+
+
+def test_a_file_that_took_the_place_of_another_is_named(store):
+    first, second = keys(store, ".lnl")[:2]
+    store._objects[first] = store._objects[second]
+    report = verify_dataset(store)
+    (file,) = [file for file in report.files if not file.ok]
+    assert file.path == first
+    assert "identity" in {fault.kind for fault in file.faults}
+
+
+def test_a_file_that_no_version_names_is_listed_and_no_fault(store):
+    store._objects["data/stray.lnl"] = b"anything"
+    report = verify_dataset(store)
+    assert report.ok
+    assert report.unused == ["data/stray.lnl"]
+
+
+def test_a_tag_on_a_version_that_is_gone_is_named(store):
+    del store._objects[keys(store, ".manifest")[1]]
+    (fault,) = verify_dataset(store).faults
+    assert fault.where == "_refs/tags/second.tag"
+
+
+def test_where_no_dataset_is_there_is_no_report():
+    with pytest.raises(NotFound, match="no dataset"):
+        verify_dataset(MemoryStore())
+
+
+def test_a_field_of_another_type_than_its_column_is_named(store, monkeypatch):
+    """Each is sound for itself: the schema is of a table that differs in one type."""
+    other = MemoryStore("other")
+    rows = pa.table({"n": pa.array(range(9), pa.int32()), "s": [{"x": "y"}] * 9})
+    schema = write_version(other, None, as_stream(rows), mode="create").schema
+
+    def read_another_schema(*arguments, **named):
+        return dataclasses.replace(read_manifest(*arguments, **named), schema=schema)
+
+    monkeypatch.setattr(verify, "read_manifest", read_another_schema)
+    report = verify_dataset(store)
+    faults = {(fault.where, fault.kind) for fault in report.faults}
+    holds_n = {file.path for file in report.files if file.fields[0].name == "n"}
+    assert faults == {(path, "type") for path in holds_n}
+    assert "int64" in report.faults[0].problem
