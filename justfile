@@ -14,6 +14,11 @@ test-slow *options:
 test-exhaustive *options:
     {{python}} -m pytest -m exhaustive {{options}}
 
+# half an hour of hostile files, guided by coverage (needs the extra [fuzz]; findings are left in the current folder)
+fuzz seconds="1800":
+    mkdir -p .fuzz
+    {{python}} tests/fuzz/fuzz_reader.py -max_total_time={{seconds}} -timeout=10 -rss_limit_mb=2560 .fuzz
+
 lint:
     {{python}} -m ruff check .
     {{python}} -m ruff format --check .

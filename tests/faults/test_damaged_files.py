@@ -1,7 +1,7 @@
-"""Damage to every kind of file: an error of ours or the right answer, never another answer, error, crash or hang.
+"""Damage to every kind of file of a dataset: an error of ours or the right answer, never another answer, error or hang.
 
-Beside test_flipped_bits.py: here the dataset has leaf and node parts and a transaction part too, files change places,
-and it is asked in memory, so that an exhaustive run of a kind of file takes minutes.
+The dataset has leaf and node parts and a transaction part too; it is asked in memory, so that an exhaustive run of a
+kind of file takes minutes. Single data files of every encoding: tests/unit/file/test_file_damage_by_encoding.py.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import pytest
 from small_dataset import QUESTIONS, objects, open_store, rows, small_dataset, store_of
 
+import lance_like
 from lance_like import LanceDataset
 from lance_like.dataset.inputs import as_stream
 from lance_like.dataset.write import write_version
@@ -129,6 +130,25 @@ def test_a_flipped_bit_is_noticed_or_changes_nothing(kind, content, readers):
         noticed += ask_all(content | {key: flipped(content[key], bit)}, readers[key], f"{key} bit {bit}") > 0
     # Files have padding, and parts of versions that nobody asks for; yet a reader meets most of the bits.
     assert noticed > SAMPLE // 4
+
+
+def test_a_flipped_bit_on_the_disk_is_noticed_or_changes_nothing(content, answers, tmp_path):
+    for key, data in content.items():
+        (tmp_path / key).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / key).write_bytes(data)
+    choice = random.Random(5)
+    noticed = 0
+    for kind in KINDS:
+        key = needed_by_newest(content, kind)
+        for bit in choice.sample(range(8 * len(content[key])), 3):
+            (tmp_path / key).write_bytes(flipped(content[key], bit))
+            try:
+                table = lance_like.dataset(tmp_path).to_table()
+                assert repr(table.to_pylist()) == repr(answers["to_table"]), f"{key} bit {bit} changed an answer"
+            except CLEAR:
+                noticed += 1
+            (tmp_path / key).write_bytes(content[key])
+    assert noticed >= 6
 
 
 @pytest.mark.exhaustive

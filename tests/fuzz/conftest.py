@@ -1,0 +1,6 @@
+"""The fuzzer builds files with the hand of the conformance tests."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "conformance"))
