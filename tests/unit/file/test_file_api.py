@@ -282,3 +282,24 @@ def test_the_names_are_found_at_the_package():
     assert lance_like.file.LanceFileReader is LanceFileReader
     with pytest.raises(AttributeError, match="no_such"):
         lance_like.file.no_such  # noqa: B018
+
+
+# What a file says about itself
+
+
+def test_metadata_describes_columns_pages_and_encodings(path):
+    reader = LanceFileReader(path, columns=["a"])
+    found = reader.metadata()
+    assert found.schema.equals(TABLE.schema, check_metadata=True)
+    assert (found.num_rows, found.major_version, len(found.columns)) == (ROWS, 0, 7)
+    statistics = reader.file_statistics()
+    sizes = [sum(buffer.size for page in column.pages for buffer in page.buffers) for column in found.columns]
+    assert [column.size_bytes for column in statistics.columns] == sizes
+    assert [column.num_pages for column in statistics.columns] == [len(column.pages) for column in found.columns]
+    assert found.num_data_bytes == sum(sizes)
+    assert found.num_data_bytes + found.num_column_metadata_bytes < path.stat().st_size
+    data = path.read_bytes()
+    numbers = found.columns[4].pages[0]
+    assert numbers.encoding in ("bitpack", "narrow", "linear")
+    (buffer,) = numbers.buffers
+    assert 0 < buffer.position < buffer.position + buffer.size < len(data)
