@@ -13,7 +13,7 @@ import numpy as np
 
 from lance_like.encodings.stack import Ask, expand
 from lance_like.errors import Corrupt
-from lance_like.file.layout import sum32, sums_at
+from lance_like.file.layout import sums_at
 from lance_like.io.ranges import gather_from
 from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges
 
@@ -47,8 +47,8 @@ class Blocks:
         self._numbered = 0
         self._lock = threading.Lock()
 
-    def add(self, pages: np.ndarray, sums_offset: int) -> Int64s:
-        """Give slots to pages. pages: their entries; sums_offset: where the column's checksums begin."""
+    def add(self, pages: np.ndarray, sums_offset: int | Int64s) -> Int64s:
+        """Give slots to pages. pages: their entries; sums_offset: where the checksums of their column begin."""
         with self._lock:
             first, self._used = self._used, self._used + len(pages)
             self._slots = _room(self._slots, self._used)
@@ -109,19 +109,19 @@ class Blocks:
     def _accept(self, slots: Int64s, data: Bytes) -> None:
         """Check the checksums of pages against the one in their entries, and keep them."""
         counts = self._slots["blocks"][slots]
-        ends = np.cumsum(counts) * 4
-        for slot, start, end in zip(slots.tolist(), (ends - 4 * counts).tolist(), ends.tolist(), strict=True):
-            piece = data[start:end]
-            if sum32(piece) != self._slots["sums_sum"][slot]:
-                raise Corrupt(
-                    "the checksum of the block checksums of a page does not match",
-                    kind="checksum",
-                    where=f"{self.where}, byte {self._slots['sums'][slot]:,}",
-                )
-            with self._lock:
-                first = int(self._slots["first"][slot])
-                self._sums[first : first + len(piece) // 4] = piece.view("<u4")
-                self._slots["loaded"][slot] = 1
+        wrong = np.flatnonzero(
+            sums_at(data, 4 * (np.cumsum(counts) - counts), 4 * counts) != self._slots["sums_sum"][slots]
+        )
+        if len(wrong):
+            raise Corrupt(
+                "the checksum of the block checksums of a page does not match",
+                kind="checksum",
+                where=f"{self.where}, byte {self._slots['sums'][slots[wrong[0]]]:,}",
+            )
+        with self._lock:
+            first = self._slots["first"][slots]
+            self._sums[expand(first, first + counts)] = data.view("<u4")
+            self._slots["loaded"][slots] = 1
 
     def _ranges(self, blocks: Int64s) -> Ranges:
         """The byte ranges of blocks in the file."""

@@ -15,6 +15,7 @@ import struct
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import xxhash
 
 from lance_like.errors import Corrupt, Unsupported
@@ -209,12 +210,16 @@ class ColumnRecord:
         return body + struct.pack("<I", sum32(body))
 
     @property
+    def limits(self) -> EntryLimits:
+        return EntryLimits(self.offset, self.descriptions_nbytes, self.num_blocks)
+
+    @property
     def entries_offset(self) -> int:
         return self.offset + 8 * (self.num_pages + 1)
 
     @property
     def descriptions_offset(self) -> int:
-        return self.entries_offset + PAGE_ENTRY.itemsize * self.num_pages
+        return self.offset + 8 + (8 + PAGE_ENTRY.itemsize) * self.num_pages
 
     @property
     def sums_offset(self) -> int:
@@ -276,8 +281,20 @@ def pack_entries(entries: np.ndarray) -> bytes:
     return bytes(data)
 
 
-def unpack_entries(data: Bytes, record: ColumnRecord, where: str) -> np.ndarray:
-    """Check and read some page entries of a column. Raises Corrupt."""
+@dataclass(frozen=True, slots=True)
+class EntryLimits:
+    """What page entries must stay within: of their column, or uint64[n] of the column of each entry.
+
+    offset: of the column's metadata, behind the pages; descriptions_nbytes, num_blocks: what the column has of them.
+    """
+
+    offset: int | npt.NDArray[np.uint64]
+    descriptions_nbytes: int | npt.NDArray[np.uint64]
+    num_blocks: int | npt.NDArray[np.uint64]
+
+
+def unpack_entries(data: Bytes, limits: EntryLimits, where: str) -> np.ndarray:
+    """Check and read some page entries. Raises Corrupt."""
     entries = data.view(PAGE_ENTRY)
     view = memoryview(data)
     for index, expected in enumerate(entries["sum"].tolist()):
@@ -290,9 +307,9 @@ def unpack_entries(data: Bytes, record: ColumnRecord, where: str) -> np.ndarray:
         (wide["offset"] >= HEAD_NBYTES)
         & (wide["offset"] < limit)
         & (wide["nbytes"] < limit)
-        & (wide["offset"] + wide["nbytes"] <= record.offset)
-        & (wide["description_offset"] + wide["description_nbytes"] <= record.descriptions_nbytes)
-        & (wide["first_block"] + wide["num_blocks"] <= record.num_blocks)
+        & (wide["offset"] + wide["nbytes"] <= limits.offset)
+        & (wide["description_offset"] + wide["description_nbytes"] <= limits.descriptions_nbytes)
+        & (wide["first_block"] + wide["num_blocks"] <= limits.num_blocks)
         & (wide["block_log2"] >= 6)
         & (wide["block_log2"] <= 24)
         & (wide["num_rows"] > 0)

@@ -104,7 +104,7 @@ class ColumnPages:
         stacks = self._stack_of[pages]
         if len(self._stacks) == 1 or (stacks == stacks[0]).all():
             runs = Runs.of_rows(self._place_in[pages], local)
-            return (yield from self._checked(read_node(self._stacks[stacks[0]], self.kind, runs)))
+            return (yield from checked(read_node(self._stacks[stacks[0]], self.kind, runs), self._blocks))
         return (yield from self._read_stacks(stacks, self._place_in[pages], local))
 
     def _read_stacks(self, stacks: Int64s, places: Int64s, local: Int64s) -> Conversation[pa.Array]:
@@ -112,7 +112,10 @@ class ColumnPages:
         order = np.argsort(stacks, kind="stable")
         cuts = np.flatnonzero(np.diff(stacks[order])) + 1
         reads = [
-            self._checked(read_node(self._stacks[stacks[some[0]]], self.kind, Runs.of_rows(places[some], local[some])))
+            checked(
+                read_node(self._stacks[stacks[some[0]]], self.kind, Runs.of_rows(places[some], local[some])),
+                self._blocks,
+            )
             for some in np.split(order, cuts)
         ]
         arrays = yield from together(reads)
@@ -137,19 +140,10 @@ class ColumnPages:
         read = read_node(stack, self.kind, Runs(place, np.array([start]), np.array([end])))
         rows, nbytes = int(stack.num_rows[place[0]]), int(self._entries["nbytes"][page])
         if end - start < _WHOLE_PAGE_SHARE * rows or nbytes == 0:
-            return (yield from self._checked(read))
+            return (yield from checked(read, self._blocks))
         low = self._entries["offset"][page : page + 1].astype(np.int64)
         (data,) = yield from self._blocks.checked([(low, low + nbytes, stack.slots[place])])
         return _answer_from(data, int(low[0]), read)
-
-    def _checked(self, read: Reading[T]) -> Conversation[T]:
-        """Run a read against the file, the blocks it touches checked."""
-        try:
-            asks = next(read)
-            while True:
-                asks = read.send((yield from self._blocks.checked(asks)))
-        except StopIteration as stop:
-            return stop.value
 
     def _open_pages(self, pages: Int64s) -> Conversation[None]:
         """Read and check the entries and descriptions of pages that are not open yet, and of their neighbours."""
@@ -171,8 +165,12 @@ class ColumnPages:
             at = starts + self.record.descriptions_offset
             (texts,) = yield [(at, at + lengths)]
             places = np.cumsum(lengths) - lengths
-        spans = zip(pages.tolist(), places.tolist(), (places + lengths).tolist(), strict=True)
-        nodes = [self._parse(page, texts[start:end].tobytes()) for page, start, end in spans]
+        stated = (entries[name].tolist() for name in ("description_sum", "nbytes", "num_rows"))
+        spans = zip(pages.tolist(), places.tolist(), (places + lengths).tolist(), *stated, strict=True)
+        nodes = [
+            parse_description(texts[start:end].tobytes(), digest, nbytes, rows, f"{self.where}, page {page}")
+            for page, start, end, digest, nbytes, rows in spans
+        ]
         self._stack(pages, nodes)
 
     def _with_neighbours(self, pages: Int64s) -> Int64s:
@@ -184,24 +182,11 @@ class ColumnPages:
         near = near[near < len(self._stack_of)]
         return near[self._stack_of[near] < 0]
 
-    def _parse(self, page: int, text: bytes) -> Node:
-        entry = self._entries[page]
-        try:
-            if sum32(text) != entry["description_sum"]:
-                raise Corrupt("the checksum of a page description does not match", kind="checksum")
-            parse = _parse_short if len(text) <= _SHORT_TEXT else _parse
-            node = parse(text, int(entry["nbytes"]))
-            if node.num_rows != entry["num_rows"]:
-                raise Corrupt("a page description has the wrong row count", kind="page")
-        except Corrupt as error:
-            raise Corrupt(error.message, kind=error.kind, where=f"{self.where}, page {page}") from error
-        return node
-
     def _stack(self, pages: Int64s, nodes: list[Node]) -> None:
         """Put pages that open together into stacks, one a shape."""
         groups: dict[Hashable, list[int]] = {}
         for position, node in enumerate(nodes):
-            groups.setdefault(_shape(node), []).append(position)
+            groups.setdefault(shape_of_node(node), []).append(position)
         for members in groups.values():
             chosen = pages[members]
             entries = self._entries[chosen]
@@ -226,11 +211,35 @@ class ColumnPages:
         self.fences = fences
 
     def _set_entries(self, pages: Int64s, data: Bytes) -> None:
-        entries = unpack_entries(data, self.record, self.where)
+        entries = unpack_entries(data, self.record.limits, self.where)
         first, rows = entries["first_row"].astype(np.int64), entries["num_rows"].astype(np.int64)
         if (first != self.fences[pages]).any() or (first + rows != self.fences[pages + 1]).any():
             raise Corrupt("page entries and fences disagree", kind="page", where=self.where)
         self._entries[pages] = entries
+
+
+def checked(read: Reading[T], blocks: Blocks) -> Conversation[T]:
+    """Run a read against the file, the blocks it touches checked."""
+    try:
+        asks = next(read)
+        while True:
+            asks = read.send((yield from blocks.checked(asks)))
+    except StopIteration as stop:
+        return stop.value
+
+
+def parse_description(text: bytes, digest: int, page_nbytes: int, num_rows: int, where: str) -> Node:
+    """Check a page's description against what its entry states of the page. Raises Corrupt."""
+    try:
+        if sum32(text) != digest:
+            raise Corrupt("the checksum of a page description does not match", kind="checksum")
+        parse = _parse_short if len(text) <= _SHORT_TEXT else _parse
+        node = parse(text, page_nbytes)
+        if node.num_rows != num_rows:
+            raise Corrupt("a page description has the wrong row count", kind="page")
+    except Corrupt as error:
+        raise Corrupt(error.message, kind=error.kind, where=where) from error
+    return node
 
 
 def _parse(text: bytes, page_nbytes: int) -> Node:
@@ -238,7 +247,7 @@ def _parse(text: bytes, page_nbytes: int) -> Node:
 
 
 _parse_short = lru_cache(maxsize=4096)(_parse)
-_shape = lru_cache(maxsize=4096)(shape)
+shape_of_node = lru_cache(maxsize=4096)(shape)
 
 
 def _answer_from(page: Bytes, first: int, read: Reading[T]) -> T:

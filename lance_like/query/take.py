@@ -8,14 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.physical import joined
-from lance_like.encodings.stack import together
 from lance_like.errors import NotFound, OutOfRange
-from lance_like.file.reader import FileReader
 from lance_like.query.projection import FileColumns, Projection, as_batch
 from lance_like.query.session import Session
 from lance_like.table.fragment import DataFile, Fragment
 from lance_like.table.manifest import Manifest
-from lance_like.typing_ import Conversation, Int64s
+from lance_like.typing_ import Int64s
 
 _OFFSET_BITS = 32
 
@@ -111,14 +109,10 @@ def read_rows(
     readers = session.open([file for _, _, file, _ in asked])
     answers = session.drive(
         [
-            (file.path, _read_columns(reader, held, rows))
+            (file.path, reader.read_columns(held.columns, held.kinds, rows))
             for reader, (_, rows, file, held) in zip(readers, asked, strict=True)
         ]
     )
     for arrays, (number, _, _, held) in zip(answers, asked, strict=True):
         found[number].update(zip(held.field_ids, arrays, strict=True))
     return found
-
-
-def _read_columns(reader: FileReader, held: FileColumns, rows: Int64s) -> Conversation[list[pa.Array]]:
-    return together([reader.read_rows(c, kind, rows) for c, kind in zip(held.columns, held.kinds, strict=True)])

@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from file_cases import KEY, opened, write
+from arrow_values import STYLES, TYPES, Shape, make_array, same
+from file_cases import KEY, opened, random_rows, small_pages, write
 
+from lance_like.errors import Corrupt
+from lance_like.file import wide as wide_columns
+from lance_like.file.columns import flatten
 from lance_like.file.layout import FIRST_READ_NBYTES, RECORD_NBYTES
 from lance_like.io.fetch import drive
+from lance_like.io.memory import MemoryStore
 from lance_like.io.observe import CountingStore, counted
 from lance_like.io.store import Store
 
@@ -61,3 +66,74 @@ def test_a_first_scan_of_one_column_reads_one_column(wide: Store) -> None:
 
 def test_no_column_costs_more_than_its_share_of_the_file(wide: Store) -> None:
     assert wide.size(KEY) <= COLUMNS * 512
+
+
+# -- many columns at once --------------------------------------------------------------------------------------
+
+
+def test_a_take_of_all_columns_takes_as_many_rounds_as_one(wide: Store) -> None:
+    store = CountingStore(wide)
+    reader = opened(store)
+    numbers, kinds = list(range(COLUMNS)), [pa.int64()] * COLUMNS
+    with counted(store) as counts:
+        arrays = drive(store, KEY, reader.read_columns(numbers, kinds, np.array([1, 0, 1])))
+    assert [array.to_pylist() for array in arrays] == [[i + 1, i, i + 1] for i in numbers]
+    # Directory records, metadata, blocks.
+    assert counts.rounds == 3
+    with counted(store) as counts:
+        (array, *_) = drive(store, KEY, reader.read_columns(numbers[::-1], kinds, np.array([0])))
+    assert array.to_pylist() == [COLUMNS - 1]
+    assert counts.rounds == 1
+
+
+@pytest.mark.parametrize("rows", [1, 40, 1000])
+def test_columns_of_every_kind_together_equal_those_read_alone(rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    kinds = [kind for kind in TYPES if not pa.types.is_struct(kind)]
+    fields = {
+        f"{kind} {style} {nulls}": make_array(kind, 300, Shape(style, nulls), rng)
+        for kind in kinds
+        for style in STYLES
+        for nulls in (0.0, 0.2)
+    }
+    table = pa.table(fields)
+    with small_pages(rows=50):
+        store, _ = write(table)
+    numbers, types = list(range(len(fields))), [column.type for column in flatten(table.schema)]
+    together, alone = opened(store), opened(store)
+    order = random_rows(table, rows, rows)
+    for _ in range(2):
+        arrays = drive(store, KEY, together.read_columns(numbers, types, order))
+        for number, array in enumerate(arrays):
+            assert array.type == types[number]
+            assert same(array, drive(store, KEY, alone.read_rows(number, types[number], order)))
+    assert drive(store, KEY, together.read_columns(numbers, types, order[:0]))[0].type == types[0]
+    assert len(together._groups) > 10
+
+
+def test_a_pass_that_is_too_large_is_cut(monkeypatch: pytest.MonkeyPatch, wide: Store) -> None:
+    monkeypatch.setattr(wide_columns, "_PASS_ROWS", 7)
+    reader = opened(wide)
+    arrays = drive(wide, KEY, reader.read_columns(list(range(100)), [pa.int64()] * 100, np.array([1, 0])))
+    assert [array.to_pylist() for array in arrays] == [[i + 1, i] for i in range(100)]
+
+
+def test_damage_is_refused_when_columns_open_together() -> None:
+    table = pa.table({f"c{i}": np.random.default_rng(i).random(30) for i in range(20)})
+    with small_pages(rows=10, zone_rows=8192):
+        store, _ = write(table)
+    assert isinstance(store, MemoryStore)
+    file = store._objects[KEY]
+    record = drive(store, KEY, opened(store).pages(7, pa.float64())).record
+    page = int(drive(store, KEY, opened(store).pages(7, pa.float64()))._entries["offset"][1])
+    rng = np.random.default_rng(0)
+    metadata = [*range(record.offset, record.zones_offset), *range(record.field_offset, record.end)]
+    for at in [*metadata, *range(page, page + 80)]:
+        wrong = bytearray(file)
+        wrong[at] ^= 1 << int(rng.integers(8))
+        store.put(KEY, [bytes(wrong)])
+        with pytest.raises(Corrupt):
+            drive(store, KEY, opened(store).read_columns(list(range(20)), [pa.float64()] * 20, np.arange(30)))
+    store.put(KEY, [file])
+    with pytest.raises(Corrupt, match="the table says"):
+        drive(store, KEY, opened(store).read_columns(list(range(20)), [pa.int64()] * 20, np.arange(30)))

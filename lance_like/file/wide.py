@@ -1,0 +1,221 @@
+"""Many columns of one file at once: opened in two rounds, read in one pass of kernels for all that are alike.
+
+Columns of one type, whose pages begin at the same rows and have one shape, are a group: their pages are one stack.
+What is larger, or alone, is left to `ColumnPages`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.encodings.base import Node
+from lance_like.encodings.registry import read_node
+from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack, expand
+from lance_like.errors import Corrupt
+from lance_like.file.blocks import Blocks
+from lance_like.file.layout import (
+    PAGE_ENTRY,
+    ColumnRecord,
+    EntryLimits,
+    parse_json,
+    sum32,
+    unpack_entries,
+)
+from lance_like.file.pages import parse_description, shape_of_node
+from lance_like.file.types import field_from_json
+from lance_like.io.ranges import gather_from
+from lance_like.typing_ import Bytes, Conversation, Int64s
+
+# A column with more metadata than this opens alone: the others would wait for it.
+_SMALL_NBYTES = 16 * 1024
+# Rows of all columns that one pass reads.
+_PASS_ROWS = 1 << 20
+_SUM_OF_NOTHING = sum32(b"")
+_TYPE_MARK = b',"type":'
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnGroup:
+    """Columns that are read together. fences: the rows at which the pages of each begin, and the row count.
+
+    first: the position in the stack of the first page of each column.
+    """
+
+    kind: pa.DataType
+    fences: Int64s
+    stack: Stack
+    first: dict[int, int]
+
+    def read_rows(self, columns: Sequence[int], rows: Int64s) -> Reading[list[pa.Array]]:
+        """Some rows, int64[n], of some columns: one array a column."""
+        if len(rows) == 0:
+            return [pa.nulls(0, self.kind) for _ in columns]
+        answers: list[pa.Array] = []
+        page = self.fences.searchsorted(rows, "right") - 1
+        local = rows - self.fences[page]
+        step = max(1, _PASS_ROWS // len(rows))
+        for start in range(0, len(columns), step):
+            first = np.array([self.first[column] for column in columns[start : start + step]], np.int64)
+            at = (first[:, None] + page).reshape(-1)
+            array = yield from read_node(self.stack, self.kind, Runs.of_rows(at, np.tile(local, len(first))))
+            answers += [array.slice(i * len(rows), len(rows)) for i in range(len(first))]
+        return answers
+
+
+def is_small(record: ColumnRecord) -> bool:
+    """True for a column that may open with others."""
+    return record.end - record.offset <= _SMALL_NBYTES and record.shared_nbytes == 0 and record.num_pages > 0
+
+
+def open_groups(
+    where: str, columns: dict[int, ColumnRecord], kinds: Sequence[pa.DataType], num_rows: int, blocks: Blocks
+) -> Conversation[list[ColumnGroup]]:
+    """Open small columns. columns: their records by number; kinds: their types. Cost: 1 round.
+
+    Raises Corrupt as `ColumnPages` does.
+    """
+    records = list(columns.values())
+    offset = np.array([record.offset for record in records], np.int64)
+    end = np.array([record.end for record in records], np.int64)
+    (data,) = yield [(offset, end)]
+    opening = _Opening(where, list(columns), records, np.cumsum(end - offset) - (end - offset), data)
+    opening.check_types(kinds)
+    fences = opening.fences(num_rows)
+    entries = opening.entries(fences)
+    groups = opening.group(kinds, fences, entries)
+    return [
+        opening.make(members, kinds[members[0]], fences[members[0]], entries, nodes, blocks)
+        for members, nodes in groups
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """The metadata of columns that open together. starts: where each column's begins in data."""
+
+    where: str
+    numbers: list[int]
+    records: list[ColumnRecord]
+    starts: Int64s
+    data: Bytes
+
+    def check_types(self, kinds: Sequence[pa.DataType]) -> None:
+        view = memoryview(self.data)
+        for number, record, start, kind in zip(self.numbers, self.records, self.starts.tolist(), kinds, strict=True):
+            low = start + record.field_offset - record.offset
+            text = view[low : low + record.field_nbytes]
+            place = f"{self.where}, column {number}"
+            if sum32(text) != record.field_sum:
+                raise Corrupt("the checksum of a field does not match", kind="checksum", where=place)
+            stored = _stored_type(text.tobytes(), place)
+            if stored is not kind and not stored.equals(kind):
+                raise Corrupt(f"the file holds the type {stored}, the table says {kind}", kind="type", where=place)
+
+    def fences(self, num_rows: int) -> list[Int64s]:
+        """The fences of each column; those that are equal are one object."""
+        known: dict[bytes, Int64s] = {}
+        found = []
+        for number, record, start in zip(self.numbers, self.records, self.starts.tolist(), strict=True):
+            raw = self.data[start : start + 8 * (record.num_pages + 1)].tobytes()
+            place = f"{self.where}, column {number}"
+            if sum32(raw) != record.fences_sum:
+                raise Corrupt("the checksum of the fences does not match", kind="checksum", where=place)
+            if raw not in known:
+                fences = np.frombuffer(raw, "<u8").astype(np.int64)
+                if fences[0] != 0 or fences[-1] != num_rows or (np.diff(fences) <= 0).any():
+                    raise Corrupt("the fences do not ascend to the row count", kind="fences", where=place)
+                known[raw] = fences
+            if record.shared_sum != _SUM_OF_NOTHING:
+                raise Corrupt("the checksum of the shared blob does not match", kind="checksum", where=place)
+            found.append(known[raw])
+        return found
+
+    def entries(self, fences: list[Int64s]) -> np.ndarray:
+        """The page entries of all columns, end to end."""
+        pages = np.array([record.num_pages for record in self.records], np.int64)
+        low = self.starts + 8 * (pages + 1)
+        raw = gather_from(self.data, low, low + PAGE_ENTRY.itemsize * pages)
+        limits = EntryLimits(
+            np.repeat(np.array([record.offset for record in self.records], np.uint64), pages),
+            np.repeat(np.array([record.descriptions_nbytes for record in self.records], np.uint64), pages),
+            np.repeat(np.array([record.num_blocks for record in self.records], np.uint64), pages),
+        )
+        entries = unpack_entries(raw, limits, self.where)
+        first = entries["first_row"].astype(np.int64)
+        if (first != np.concatenate([each[:-1] for each in fences])).any() or (
+            first + entries["num_rows"] != np.concatenate([each[1:] for each in fences])
+        ).any():
+            raise Corrupt("page entries and fences disagree", kind="page", where=self.where)
+        return entries
+
+    def group(
+        self, kinds: Sequence[pa.DataType], fences: list[Int64s], entries: np.ndarray
+    ) -> list[tuple[list[int], list[Node]]]:
+        """Positions of the columns that are alike, with the nodes of all their pages."""
+        texts = iter(
+            zip(
+                entries["description_offset"].tolist(),
+                entries["description_nbytes"].tolist(),
+                entries["description_sum"].tolist(),
+                entries["nbytes"].tolist(),
+                entries["num_rows"].tolist(),
+                strict=True,
+            )
+        )
+        groups: dict[object, tuple[list[int], list[Node]]] = {}
+        for position, (record, start) in enumerate(zip(self.records, self.starts.tolist(), strict=True)):
+            low = start + record.descriptions_offset - record.offset
+            place = f"{self.where}, column {self.numbers[position]}"
+            nodes = []
+            for _ in range(record.num_pages):
+                at, length, digest, nbytes, rows = next(texts)
+                text = self.data[low + at : low + at + length].tobytes()
+                nodes.append(parse_description(text, digest, nbytes, rows, place))
+            shapes = {shape_of_node(node) for node in nodes}
+            if len(shapes) > 1:
+                continue  # Read alone: its pages are several stacks.
+            members, all_nodes = groups.setdefault((kinds[position], id(fences[position]), shapes.pop()), ([], []))
+            members.append(position)
+            all_nodes += nodes
+        return list(groups.values())
+
+    def make(
+        self,
+        members: list[int],
+        kind: pa.DataType,
+        fences: Int64s,
+        entries: np.ndarray,
+        nodes: list[Node],
+        blocks: Blocks,
+    ) -> ColumnGroup:
+        pages = len(fences) - 1
+        chosen = np.array(members, np.int64)
+        ends = np.cumsum([record.num_pages for record in self.records])[chosen]
+        some = entries[expand(ends - pages, ends)]
+        sums = np.array([self.records[member].sums_offset for member in members], np.int64)
+        offset = np.array([self.records[member].offset for member in members], np.int64)
+        slots = blocks.add(some, np.repeat(sums, pages))
+        low = np.repeat(self.starts[chosen] + sums - offset, pages) + 4 * some["first_block"].astype(np.int64)
+        blocks.load(slots, gather_from(self.data, low, low + 4 * some["num_blocks"].astype(np.int64)))
+        stack = Stack(nodes, some["offset"].astype(np.int64), slots, SharedBlob())
+        first = {self.numbers[member]: i * pages for i, member in enumerate(members)}
+        return ColumnGroup(kind, fences, stack, first)
+
+
+def _stored_type(text: bytes, where: str) -> pa.DataType:
+    """The type in the JSON of a field. Fields that differ in their names alone are parsed once."""
+    mark = text.find(_TYPE_MARK)
+    # Inside a text of JSON the quotes of the mark would be escaped: what is in front of it is the name.
+    if mark < 0 or not text.startswith(b'{"name":"'):
+        return field_from_json(parse_json(text, where)).type
+    return _type_behind(text[mark:])
+
+
+@lru_cache(maxsize=256)
+def _type_behind(rest: bytes) -> pa.DataType:
+    return field_from_json(parse_json(b'{"name":""' + rest, "")).type
