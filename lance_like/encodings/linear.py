@@ -211,7 +211,10 @@ def _decode_blocks(data: Bytes, stride: int, out: np.ndarray, scratch: np.ndarra
 
 
 def _integers(kind: pa.DataType, values: Int64s) -> pa.Array:
-    values = values.astype(integer_dtype(kind).str.replace("u", "i"), copy=False)
+    """An integer-like array from values modulo 2^64."""
+    width = kind.bit_width // 8
+    if width < 8:
+        values = values.astype(f"<i{width}")
     return flat_array(kind, values.view(np.uint8), len(values))
 
 

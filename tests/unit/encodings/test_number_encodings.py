@@ -9,6 +9,7 @@ from arrow_values import same
 from hypothesis import given
 from hypothesis import strategies as st
 from page_cases import Page, expected_ranges, expected_rows, forced, page_of, random_ranges, read, whole
+from test_encodings_malformed import attempt, check_members
 
 from lance_like.encodings import alp, linear, run_length
 from lance_like.encodings.base import Encoded, Hints, parse_node
@@ -363,3 +364,40 @@ def test_a_limit_that_is_no_number_is_refused(limit: object) -> None:
     tree = Encoded("alp", 2, {"exponent": 1, "limit": limit}, children=(number, floats))
     with pytest.raises(Corrupt, match="limit"):
         read(page_of(tree, pa.float64()), *whole(2))
+
+
+def _pages_of_numbers() -> dict[str, tuple[Page, int]]:
+    rng = np.random.default_rng(0)
+    prices = np.round(rng.lognormal(3, 1, 600), 2)
+    prices[::40] = np.nan
+    arrays = {
+        "linear": pa.array(np.arange(600) * 800 + rng.integers(0, 500, 600), mask=rng.random(600) < 0.1),
+        "alp": pa.array(prices),
+        "run_length": pa.array(np.repeat(rng.integers(0, 1 << 30, 60), 20)),
+        "dictionary": pa.array(rng.integers(0, 1 << 60, 20)[rng.integers(0, 20, 600)]),
+    }
+    pages = {name: (forced(name, array), len(array)) for name, array in arrays.items()}
+    return {name: (page, rows) for name, (page, rows) in pages.items() if page is not None}
+
+
+NUMBERS = _pages_of_numbers()
+
+
+@pytest.mark.parametrize("name", ["linear", "alp", "run_length", "dictionary"])
+def test_wrong_members_of_numbers_are_refused_or_read_as_something(name: str) -> None:
+    page, rows = NUMBERS[name]
+    check_members(page, rows)
+
+
+@pytest.mark.parametrize("name", ["linear", "alp", "run_length", "dictionary"])
+def test_wrong_bytes_of_numbers_are_refused_or_read_as_something(name: str) -> None:
+    page, rows = NUMBERS[name]
+    rng = np.random.default_rng(1)
+    for fill in (0, 1, 127, 128, 255):
+        attempt(Page(page.description, np.full(len(page.data), fill, np.uint8), page.kind), rows)
+    for _ in range(150):
+        data = page.data.copy()
+        data[rng.integers(0, len(data), 3)] = rng.integers(0, 256, 3)
+        attempt(Page(page.description, data, page.kind), rows)
+    for _ in range(15):
+        attempt(Page(page.description, rng.integers(0, 256, len(page.data), np.uint8), page.kind), rows)
