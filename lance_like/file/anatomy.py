@@ -114,7 +114,7 @@ class Anatomy:
 
     def entry(self, record: ColumnRecord, page: int) -> PageEntry:
         start = record.entries_offset + PAGE_ENTRY.itemsize * page
-        entry = unpack_entries(self.read(start, start + PAGE_ENTRY.itemsize), record, "")[0]
+        entry = unpack_entries(self.read(start, start + PAGE_ENTRY.itemsize), record.limits, "")[0]
         return PageEntry(*(int(entry[name]) for name in PageEntry.__slots__))
 
     def node(self, record: ColumnRecord, entry: PageEntry) -> Node:
