@@ -18,6 +18,8 @@ from lance_like.typing_ import Int64s
 
 CODE_TYPE = pa.uint32()
 _SAMPLE = 4096
+# Of large cells fewer are looked at: copying and hashing all of them took as long as writing them.
+_SAMPLE_NBYTES = 1 << 20
 # Above this share of distinct values in a sample, compressed blocks are smaller than codes and values.
 _DISTINCT = 0.25
 _MAX_VALUES = 1 << 16
@@ -167,7 +169,8 @@ def _encode_if_repetitive(array: pa.Array) -> pa.DictionaryArray | None:
     if len(array) < _FEWEST_ROWS:
         return None
     # Runs from three places: a page sorted by the column would look constant from one.
-    third = max(1, min(len(array) // 3, _SAMPLE // 3))
+    rows = min(len(array), _SAMPLE, _SAMPLE_NBYTES * len(array) // max(1, array.nbytes))
+    third = max(_FEWEST_ROWS // 3, rows // 3)
     places = (0, (len(array) - third) // 2, len(array) - third)
     sample = pa.concat_arrays([array.slice(place, third) for place in places])
     distinct = len(sample.unique())

@@ -49,7 +49,8 @@ def values_and_range(array: pa.Array) -> tuple[np.ndarray, int, int]:
     values = data.view(integer_dtype(array.type))
     if array.null_count:
         valid = array.is_valid().to_numpy(zero_copy_only=False)
-        values = np.where(valid, values, values[valid].min())
+        highest = np.iinfo(values.dtype).max
+        values = np.where(valid, values, np.where(valid, values, highest).min())
     return values, int(values.min()), int(values.max())
 
 

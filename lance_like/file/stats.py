@@ -73,6 +73,8 @@ class ZoneBuilder:
     def __init__(self, kind: pa.DataType) -> None:
         self.kind = storage_of(kind)
         self.width = zone_width(kind)
+        self._value_width = flat_width(self.kind) or 1
+        self._signed = not pa.types.is_unsigned_integer(self.kind)
         self._open = Extent(0, 0)
         self._total = Extent(0, 0)
         self._entries: list[ZoneEntry] = []
@@ -107,7 +109,7 @@ class ZoneBuilder:
             return ZoneEntry(zone.null_count, zone.nan_count, None, None, 0)
         flags = HAS_MIN | HAS_MAX
         if not (isinstance(zone.low, bytes) and isinstance(zone.high, bytes)):
-            low, high = _bytes_of_number(zone.low, self.kind), _bytes_of_number(zone.high, self.kind)
+            low, high = self._bytes_of_number(zone.low), self._bytes_of_number(zone.high)
             return ZoneEntry(zone.null_count, zone.nan_count, low, high, flags)
         low, high = zone.low, zone.high
         text = pa.types.is_string(self.kind) or pa.types.is_large_string(self.kind)
@@ -119,13 +121,11 @@ class ZoneBuilder:
             high = above
         return ZoneEntry(zone.null_count, zone.nan_count, low, high, flags)
 
-
-def _bytes_of_number(value: Bound, kind: pa.DataType) -> bytes:
-    """A number as the type stores it."""
-    width = flat_width(kind) or 1
-    if isinstance(value, float):
-        return np.array(value, f"<f{width}").tobytes()
-    return int(value).to_bytes(width, "little", signed=not pa.types.is_unsigned_integer(kind))
+    def _bytes_of_number(self, value: Bound) -> bytes:
+        """A number as the type stores it."""
+        if isinstance(value, float):
+            return np.array(value, f"<f{self._value_width}").tobytes()
+        return int(value).to_bytes(self._value_width, "little", signed=self._signed)
 
 
 def _cut(value: bytes, text: bool) -> bytes:
