@@ -12,6 +12,7 @@ from lance_like.encodings.physical import (
     flat_bytes,
     flat_width,
     is_variable,
+    null_array,
     offsets_of,
 )
 from lance_like.encodings.stack import Reading, Runs, Stack
@@ -45,7 +46,7 @@ class Constant:
             raise Corrupt(f"a constant page says it has {rows:,} rows", kind="limit")
         if text is None:
             stack.require(stack.validity is None, "it is null and has a validity bitmap")
-            return pa.nulls(runs.count, kind)
+            return null_array(runs.count, kind)
         return _repeated_value(stack, kind, _parse(stack, text), runs.count)
         yield  # a conversation that asks for nothing
 

@@ -9,7 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lance_like.encodings.base import Encoded, Hints
-from lance_like.encodings.physical import flat_array, flat_bytes, flat_width, is_variable, joined, read_validity
+from lance_like.encodings.physical import (
+    flat_array,
+    flat_bytes,
+    flat_width,
+    is_variable,
+    joined,
+    null_array,
+    read_validity,
+)
 from lance_like.encodings.pool import allocate
 from lance_like.encodings.registry import encode_array, read_node
 from lance_like.encodings.sample import sampled_runs
@@ -134,7 +142,7 @@ def _load(stack: Stack, kind: pa.DataType, loaded: _Loaded, missing: Int64s) -> 
 
 def _values_at(kind: pa.DataType, loaded: _Loaded, at: Int64s, local: np.ndarray) -> pa.Array:
     if not len(loaded.values):
-        return pa.nulls(len(local), kind)
+        return null_array(len(local), kind)
     first = loaded.first[at]
     # The rows of a page without values are null, whatever is taken for them.
     first[loaded.counts[at] == 0] = 0

@@ -8,10 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.stack import Reading, Runs, Stack
-from lance_like.errors import InvalidInput
+from lance_like.errors import Corrupt, InvalidInput
 from lance_like.typing_ import Bytes, Int64s
 
 _NO_BYTES = np.empty(0, np.uint8)
+# Of a fixed-size type a null takes as much as a value, and a file may say that its lists have 2^31 items.
+_MAX_NULLS_NBYTES = 1 << 31
 
 
 def storage_of(kind: pa.DataType) -> pa.DataType:
@@ -27,10 +29,30 @@ def flat_width(kind: pa.DataType) -> int | None:
         return None if width is None else width * kind.list_size
     if pa.types.is_boolean(kind) or pa.types.is_null(kind) or pa.types.is_dictionary(kind):
         return None
+    if pa.types.is_fixed_size_binary(kind):
+        return kind.byte_width  # its bit_width is an int32: of 256 MiB and more it is another number
     try:
         return kind.bit_width // 8
     except ValueError:
         return None
+
+
+def null_array(count: int, kind: pa.DataType) -> pa.Array:
+    """An array of nulls. Raises Corrupt, before it takes memory, when they would take over 2 GiB."""
+    nbytes = count * _least_nbytes(kind)
+    if nbytes > _MAX_NULLS_NBYTES:
+        raise Corrupt(f"{count:,} nulls of the type {kind!s:.60} would take {nbytes:,} bytes", kind="limit")
+    return pa.nulls(count, kind)
+
+
+def _least_nbytes(kind: pa.DataType) -> int:
+    """About the bytes that one row takes in Arrow, even when it is null."""
+    kind = storage_of(kind)
+    if pa.types.is_fixed_size_list(kind):
+        return _least_nbytes(kind.value_type) * kind.list_size
+    if pa.types.is_struct(kind):
+        return sum(_least_nbytes(field.type) for field in kind) + 1
+    return max(1, flat_width(kind) or 8)
 
 
 def is_integer_like(kind: pa.DataType) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lance_like.encodings.physical import flat_array, flat_width, is_variable, storage_of, with_validity
+from lance_like.encodings.physical import flat_array, flat_width, is_variable, null_array, storage_of, with_validity
 from lance_like.errors import Corrupt
 from lance_like.file.extents import Bound, Extent, extents_of
 from lance_like.file.layout import ZONE_ROWS, ColumnRecord, sum32
@@ -211,7 +211,7 @@ def unpack_zones(data: Bytes, kind: pa.DataType, record: ColumnRecord, num_rows:
 def _bound_array(kind: pa.DataType, values: np.ndarray, lengths: np.ndarray, known: np.ndarray, where: str) -> pa.Array:
     count, width = values.shape
     if width == 0 or count == 0:
-        return pa.nulls(count, kind)
+        return null_array(count, kind)
     lengths = np.where(known, lengths, 0).astype(np.int64)
     if (lengths > width).any():
         raise Corrupt("a zone entry has an impossible length", kind="zones", where=where)

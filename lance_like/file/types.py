@@ -151,6 +151,8 @@ def field_from_json(value: Json, *, depth: int = 0) -> pa.Field:
         raise Corrupt(f"{value!r:.80} is not a field", kind="field")
     kind = type_from_json(value["type"], depth=depth)
     metadata = metadata_from_json(value.get("metadata", [])) | unknown_extension(value["type"], kind)
+    if pa.types.is_null(kind) and not value["nullable"]:
+        raise Corrupt(f"the field {value['name']!r:.40} of the type null may not be null", kind="field")
     return pa.field(value["name"], kind, value["nullable"], metadata or None)
 
 
