@@ -1,204 +1,188 @@
 """Zstd: cells in small compressed blocks of a fixed number of rows (format_spec/encodings/zstd.md).
 
+    block = one frame of: lengths (rows x stride bytes, by byte plane) | cells
+    rows = 1: one frame of: the cell
+
 The one door to the zstandard library, imported on first use. Each thread has its own decompressors: sharing one
-among threads corrupts its output (FORMAT note in format_spec/decisions/0003-zstd-blocks.md).
+among threads corrupts its output (format_spec/decisions/0003-zstd-blocks.md). Why these parameters:
+format_spec/decisions/0006-text-codecs.md.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lance_like._lazy import need
-from lance_like.encodings.base import Encoded, Hints
+from lance_like.encodings.base import Encoded, Hints, int_param
+from lance_like.encodings.choice import ZSTD
 from lance_like.encodings.physical import buffer_bytes, is_variable, offsets_of
-from lance_like.encodings.registry import encode_array, read_node
-from lance_like.encodings.stack import Reading, Runs, Stack, expand, together
-from lance_like.encodings.variable import OFFSET_TYPE, encode_offsets, read_bounds, variable_array
+from lance_like.encodings.stack import Reading, Runs, Stack, expand
+from lance_like.encodings.variable import encode_offsets, read_bounds, variable_array
 from lance_like.typing_ import Bytes, Int64s, Json
 
 _LEVEL = 3
 # Uncompressed bytes of a block: small, so that a take decodes little; the dictionary makes up for the size.
-_BLOCK_NBYTES = 2048
+_BLOCK_NBYTES = 768
+_SMALLEST_PAGE = 64
 # Larger cells are mostly compressed already (images, audio) and are read whole: compressing them again costs
 # every take and gains little.
 _LARGEST_MEAN_CELL = 16 * 1024
+_MOST_ROWS = 1 << 16
+_MOST_STRIDE = 4
 _WORTH = 0.9
-_DICTIONARY_NBYTES = 32 * 1024
+_DICTIONARY_NBYTES = 64 * 1024
 _TRAIN_FROM = 1 << 20
-_TRAIN_ON = 1 << 20
+_SAMPLES = 512
+_SAMPLE_NBYTES = 2048
 _MAX_PAGE = 2 << 30
-_SHORTEST_FRAME = 9
+# Up to this many frames a call each is cheaper than a pass of kernels.
+_FEW_FRAMES = 16
+# Bytes of the dictionary id and of the content size, by the bits of a frame's descriptor (RFC 8878, 3.1.1.1.1).
+_ID_NBYTES = (0, 1, 2, 4)
+_SIZE_NBYTES = (0, 2, 4, 8)
 
 
 class Zstd:
-    """Parameter rows: rows a block; d, when there: the dictionary's range in the shared blob. Child 0: the length of
-    each cell; child 1: block offsets in buffer 0, the compressed blocks."""
+    """Parameters rows: rows a block; stride: bytes a length, 0 when rows is 1; d, when there: the dictionary's range
+    in the shared blob. Child 0: block offsets in buffer 0, the compressed blocks."""
 
     name = "zstd"
-    shape = ("d",)
+    shape = ("rows", "stride", "d")
 
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
         offsets = offsets_of(array)
         data = buffer_bytes(array.buffers()[2])[offsets[0] : offsets[-1]]
         offsets = offsets - offsets[0]
         mean = len(data) / max(1, len(array))
-        if len(data) < 64 or mean > _LARGEST_MEAN_CELL:
+        forced = hints.choice.compression == ZSTD
+        if len(data) == 0 or (not forced and (len(data) < _SMALLEST_PAGE or mean > _LARGEST_MEAN_CELL)):
             return None
-        rows = max(1, min(len(array), int(_BLOCK_NBYTES / max(mean, 1))))
-        bounds = np.append(offsets[:-1:rows], offsets[-1])
+        rows = _rows_a_block(mean, len(array))
+        contents, bounds, stride = _contents(data, offsets, rows)
         if hints.zstd_dictionary is None and len(data) >= _TRAIN_FROM:
-            hints.zstd_dictionary = _train(data, bounds)
+            hints.zstd_dictionary = _train(contents, bounds)
         dictionary = hints.zstd_dictionary or b""
-        if not _pays(data, bounds, dictionary):
+        compressor = _compressor(dictionary, hints.choice.level)
+        if not forced and not _pays(contents, bounds, compressor, len(dictionary)):
             return None
-        compressed, block_offsets = _compress(data, bounds, dictionary)
-        params: dict[str, Json] = {"rows": rows}
+        compressed, block_offsets = _compress(contents, bounds, compressor)
+        params: dict[str, Json] = {"rows": rows, "stride": stride}
         if dictionary:
             params["d"] = hints.share(dictionary)
-        lengths = encode_array(pa.array(np.diff(offsets), OFFSET_TYPE), hints, ranged=True)
-        return Encoded(self.name, len(array), params, (compressed,), (lengths, encode_offsets(block_offsets, hints)))
+        return Encoded(self.name, len(array), params, (compressed,), (encode_offsets(block_offsets, hints),))
 
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
         stack.require(is_variable(kind), f"it cannot hold the type {kind}")
-        blocks = _Blocks.of(stack, runs)
-        lengths, (packed_starts, packed_ends, frames) = yield from together(
-            [_lengths(stack, blocks), _places(stack, blocks)]
-        )
-        start = stack.place(0, 0)[blocks.at]
-        stack.require(bool((packed_ends <= stack.sizes(0)[blocks.at]).all()), "its blocks pass their buffer")
-        (packed,) = yield [(start + packed_starts, start + packed_ends, stack.slots[blocks.at])]
-        offsets = np.zeros(len(lengths) + 1, np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        sizes = np.diff(offsets[blocks.first_cells()])
-        _check_frames(stack, packed, frames, sizes)
-        data = _decompress(stack, packed, int(offsets[-1]))
-        return _cut(kind, blocks, runs, offsets, data)
-
-
-@dataclass(frozen=True, slots=True)
-class _Blocks:
-    """The distinct blocks that runs of rows lie in, in page and block order, neighbours joined.
-
-    at, first, last: int64[m], the page of the stack and the half-open range of blocks of each stretch.
-    low, high: int64[m], the rows of the stretch. rows: int64[m], rows a block there.
-    cells: int64[n], where each run of rows begins among the rows of all stretches.
-    """
-
-    at: Int64s
-    first: Int64s
-    last: Int64s
-    low: Int64s
-    high: Int64s
-    rows: Int64s
-    cells: Int64s
-
-    @classmethod
-    def of(cls, stack: Stack, runs: Runs) -> _Blocks:
-        rows = stack.ints("rows", 1, 1 << 32)
+        rows = int_param(stack.node, "rows", 1, _MOST_ROWS)
+        stride = int_param(stack.node, "stride", int(rows > 1), _MOST_STRIDE if rows > 1 else 0)
+        if runs.count == 0:
+            return variable_array(kind, np.zeros(0, np.int64), np.zeros(0, np.uint8))
         counts = -(-stack.num_rows // rows)
         # A frame has bytes: more blocks than those of the buffer would only fill the memory with their numbers.
-        stack.place(0, counts)
-        base = np.zeros(len(counts) + 1, np.int64)
-        np.cumsum(counts, out=base[1:])
-        a_block = rows[runs.at]
-        first = base[runs.at] + runs.starts // a_block
-        last = first + 1 if runs.single else np.maximum(base[runs.at] + -(-runs.ends // a_block), first)
-        blocks = first if runs.single else expand(first, last)
-        if len(blocks) > 1 and not (len(first) == 1 or (np.diff(blocks) > 0).all()):
-            blocks = np.unique(blocks)
-        at = base.searchsorted(blocks, "right") - 1
-        breaks = np.ones(len(blocks), bool)
-        breaks[1:] = (np.diff(blocks) != 1) | (np.diff(at) != 0)
-        heads = np.flatnonzero(breaks)
-        tails = np.append(heads[1:], len(blocks)) - 1 if len(heads) else heads
-        at, begin, end = at[heads], blocks[heads], blocks[tails] + 1
-        low, high = (begin - base[at]) * rows[at], np.minimum((end - base[at]) * rows[at], stack.num_rows[at])
-        placed = np.zeros(len(at) + 1, np.int64)
-        np.cumsum(high - low, out=placed[1:])
-        stretch = np.maximum(begin.searchsorted(first, "right") - 1, 0)
-        cells = placed[stretch] + runs.starts - low[stretch] if len(at) else np.zeros(len(runs.starts), np.int64)
-        if not runs.single:
-            # An empty run lies in no block.
-            cells = np.where(runs.starts < runs.ends, cells, 0)
-        return cls(at, begin - base[at], end - base[at], low, high, rows[at], cells)
-
-    def first_cells(self) -> Int64s:
-        """Where each block begins among the rows of all stretches, and their count at the end."""
-        counts = self.last - self.first
-        places = np.zeros(len(self.at) + 1, np.int64)
-        np.cumsum(self.high - self.low, out=places[1:])
-        if len(counts) and (counts == 1).all():
-            return places
-        within = expand(np.zeros(len(counts), np.int64), counts)
-        return np.append(np.repeat(places[:-1], counts) + within * np.repeat(self.rows, counts), places[-1])
+        places = stack.place(0, counts)
+        blocks, at_run = (runs, None) if rows == 1 else _blocks_of(stack, runs, rows)
+        bounds = yield from read_bounds(stack.child(0, counts + 1), blocks)
+        start = places[blocks.at]
+        stack.require(bool((bounds.ends <= stack.sizes(0)[blocks.at]).all()), "its blocks pass their buffer")
+        (packed,) = yield [(start + bounds.starts, start + bounds.ends, stack.slots[blocks.at])]
+        sizes = _content_sizes(stack, packed, bounds.lengths)
+        _limit(stack, sizes, blocks)
+        data = _decompress(stack, packed, int(sizes.sum()))
+        if at_run is None:
+            return variable_array(kind, sizes, data)
+        return _cut(kind, _Decoded.of(stack, data, sizes, rows, stride), runs, at_run)
 
 
-def _lengths(stack: Stack, blocks: _Blocks) -> Reading[Int64s]:
-    """The length of every cell of the blocks."""
-    child = stack.child(0, stack.num_rows)
-    array = yield from read_node(child, OFFSET_TYPE, Runs(blocks.at, blocks.low, blocks.high))
-    lengths = np.frombuffer(array.buffers()[1] or b"", np.int64, count=len(array), offset=array.offset * 8)
-    within = array.null_count == 0 and bool((lengths >= 0).all())
-    stack.require(
-        within and float(lengths.sum(dtype=np.float64)) <= _MAX_PAGE, "the lengths of its cells are impossible"
-    )
-    return lengths
+def _blocks_of(stack: Stack, runs: Runs, rows: int) -> tuple[Runs, Int64s]:
+    """The distinct blocks that runs of rows lie in, ascending, and where among them each run begins."""
+    first = runs.starts // rows
+    if len(first) == 1:
+        last = first + 1 if runs.single else np.maximum(-(-runs.ends // rows), first)
+        return Runs(runs.at, first, last, single=runs.single), np.zeros(1, np.int64)
+    counts = -(-stack.num_rows // rows)
+    base = stack.once("base", lambda: _offsets(counts))
+    first = first + base[runs.at]
+    heads = None
+    if not runs.single:
+        last = np.where(runs.ends > runs.starts, base[runs.at] - (-runs.ends // rows), first)
+        heads = _offsets(last - first)[:-1]
+        first = expand(first, last)
+    blocks, inverse = np.unique(first, return_inverse=True)
+    at = base.searchsorted(blocks, "right") - 1 if len(base) > 2 else np.zeros(len(blocks), np.int64)
+    index = inverse if heads is None else np.append(inverse, 0)[np.minimum(heads, len(inverse))]
+    return Runs.of_rows(at, blocks - base[at]), index
 
 
-def _places(stack: Stack, blocks: _Blocks) -> Reading[tuple[Int64s, Int64s, Int64s]]:
-    """Where each stretch of blocks lies in the compressed buffer: starts, ends, and the length of every frame."""
-    child = stack.child(1, -(-stack.num_rows // stack.ints("rows", 1, 1 << 32)) + 1)
-    bounds = yield from read_bounds(child, Runs(blocks.at, blocks.first, blocks.last))
-    return bounds.starts, bounds.ends, bounds.lengths
-
-
-def _check_frames(stack: Stack, packed: Bytes, lengths: Int64s, sizes: Int64s) -> None:
-    """Each frame must say that it holds what the lengths of its cells say: a shift between blocks cuts cells wrongly.
-
-    The frame header, RFC 8878 section 3.1.1.1: magic 4, descriptor 1, window 0 or 1, dictionary id, content size.
-    """
-    if len(lengths) == 0:
+def _limit(stack: Stack, sizes: Int64s, blocks: Runs) -> None:
+    """Refuse blocks that claim more than a page can hold, before memory is taken for them."""
+    if float(sizes.sum(dtype=np.float64)) <= _MAX_PAGE:
         return
+    # Many pages, or blocks asked for often: what each page claims, each of its blocks counted once.
+    at, numbers = blocks.rows()
+    _, chosen = np.unique(np.stack((at, numbers)), axis=1, return_index=True)
+    claimed = np.bincount(at[chosen], sizes[chosen])
+    stack.require(bool((claimed <= _MAX_PAGE).all()), "its blocks are too large")
+
+
+def _content_sizes(stack: Stack, packed: Bytes, lengths: Int64s) -> Int64s:
+    """What each frame says it holds. lengths: of the frames, which lie end to end."""
+    if len(lengths) <= _FEW_FRAMES:
+        return _content_sizes_of_few(stack, packed, lengths)
     starts = np.cumsum(lengths) - lengths
-    stack.require(bool((lengths >= _SHORTEST_FRAME).all()), "a block is too short for a frame")
-    descriptor = packed[starts + 4]
-    flag, single = descriptor >> 6, (descriptor >> 5) & 1
-    at = 6 - single + np.array([0, 1, 2, 4])[descriptor & 3]
-    width = np.where((flag == 0) & (single == 1), 1, np.array([0, 2, 4, 8])[flag])
-    last = starts + np.minimum(at + width, lengths)
-    found = np.zeros(len(starts), np.uint64)
-    for byte in range(int(width.max())):
-        here = packed[np.minimum(starts + at + byte, last - 1)].astype(np.uint64)
-        found |= np.where(byte < width, here << np.uint64(8 * byte), np.uint64(0))
-    found += np.where(width == 2, 256, 0).astype(np.uint64)
-    wrong = np.flatnonzero((found != sizes.astype(np.uint64)) | (width == 0))
-    if len(wrong):
-        raise stack.corrupt(f"a block says it holds {found[wrong[0]]} bytes, its cells have {sizes[wrong[0]]}")
+    stack.require(bool((lengths > _SIZE_NBYTES[-1]).all()), "a block is too short for a frame")
+    descriptors = packed[starts + 4]
+    sizes = np.empty(len(starts), np.int64)
+    for descriptor in np.unique(descriptors).tolist():
+        chosen = np.flatnonzero(descriptors == descriptor)
+        single = descriptor >> 5 & 1
+        width = _SIZE_NBYTES[descriptor >> 6] or single
+        at = starts[chosen] + 6 - single + _ID_NBYTES[descriptor & 3]
+        within = width > 0 and bool((at + width <= starts[chosen] + lengths[chosen]).all())
+        stack.require(within, "a block does not say how much it holds")
+        field = np.zeros((len(chosen), 8), np.uint8)
+        field[:, :width] = packed[at[:, None] + np.arange(width)]
+        sizes[chosen] = field.reshape(-1).view("<i8") + (256 if width == 2 else 0)
+    stack.require(bool((sizes >= 0).all()), "a block is too large")
+    return sizes
+
+
+def _content_sizes_of_few(stack: Stack, packed: Bytes, lengths: Int64s) -> Int64s:
+    content_size = need("zstandard").frame_content_size
+    view, sizes, end = memoryview(packed), [], 0
+    try:
+        for length in lengths.tolist():
+            start, end = end, end + length
+            sizes.append(content_size(view[start:end]))
+    except need("zstandard").ZstdError as error:
+        raise stack.corrupt(f"a block is not a frame: {error}") from error
+    stack.require(min(sizes) >= 0, "a block does not say how much it holds")
+    stack.require(max(sizes) <= _MAX_PAGE, "a block is too large")
+    return np.array(sizes, np.int64)
 
 
 def _decompress(stack: Stack, packed: Bytes, nbytes: int) -> Bytes:
     data = np.empty(nbytes, np.uint8)
     filled = 0
-    if nbytes:
-        zstandard = need("zstandard")
-        try:
-            reader = _decompressor(stack).stream_reader(memoryview(packed), read_across_frames=True)
-            while filled < nbytes:
-                count = reader.readinto(memoryview(data)[filled:])
-                if not count:
-                    break
-                filled += count
-            stack.require(not reader.read(1), "its blocks hold more than their cells")
-        except zstandard.ZstdError as error:
-            raise stack.corrupt(f"its blocks cannot be decompressed: {error}") from error
-    stack.require(filled == nbytes, f"its blocks hold {filled} bytes instead of {nbytes}")
+    zstandard = need("zstandard")
+    try:
+        reader = _decompressor(stack).stream_reader(memoryview(packed), read_across_frames=True)
+        while filled < nbytes:
+            count = reader.readinto(memoryview(data)[filled:])
+            if not count:
+                break
+            filled += count
+        stack.require(filled == nbytes and not reader.read(1), "its blocks do not hold what they say")
+    except zstandard.ZstdError as error:
+        raise stack.corrupt(f"its blocks cannot be decompressed: {error}") from error
     return data
 
 
-def _decompressor(stack: Stack):
+def _decompressor(stack: Stack) -> Any:
     """This thread's decompressor with the dictionary of a stack."""
     place = stack.node.params.get("d")
     known = stack.shared.threads.__dict__
@@ -218,62 +202,155 @@ def _dictionary(stack: Stack, place: Json) -> bytes:
     return stack.shared.data[place[0] : place[0] + place[1]]
 
 
-def _cut(kind: pa.DataType, blocks: _Blocks, runs: Runs, offsets: Int64s, data: Bytes) -> pa.Array:
-    """The cells of the asked rows, out of the decompressed blocks."""
-    first, last = blocks.cells, blocks.cells + runs.lengths
-    if len(first) == 1:
-        cells = offsets[first[0] : last[0] + 1]
-        return variable_array(kind, np.diff(cells), data[cells[0] : cells[-1]])
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """Decompressed blocks of several rows.
+
+    data: lengths and cells of each block, end to end. rows: a block; head: bytes of lengths a block.
+    offsets: int64[blocks x rows + 1], of all cells, as if the lengths were not between them.
+    """
+
+    data: Bytes
+    rows: int
+    head: int
+    offsets: Int64s
+
+    @classmethod
+    def of(cls, stack: Stack, data: Bytes, sizes: Int64s, rows: int, stride: int) -> _Decoded:
+        """Raises Corrupt when the lengths of a block and its size disagree."""
+        head = rows * stride
+        stack.require(bool((sizes >= head).all()), "a block is too short for its lengths")
+        starts = np.cumsum(sizes) - sizes
+        planes = _gather_equal(data, starts, head).reshape(-1, stride, rows)
+        lengths = planes[:, 0] if stride == 1 else planes[:, 0].astype(np.int64)
+        for plane in range(1, stride):
+            lengths += planes[:, plane].astype(np.int64) << 8 * plane
+        offsets = np.zeros(len(sizes) * rows + 1, np.int64)
+        np.cumsum(lengths.reshape(-1), dtype=np.int64, out=offsets[1:])
+        agree = bool((np.diff(offsets[::rows]) == sizes - head).all())
+        stack.require(agree, "the lengths of a block do not add up to its cells")
+        return cls(data, rows, head, offsets)
+
+    def cells(self) -> Bytes:
+        """The cells of all blocks end to end, at `offsets`."""
+        edges = self.offsets[:: self.rows]
+        heads = np.arange(1, len(edges)) * self.head
+        return _gather(self.data, edges[:-1] + heads, edges[1:] + heads)
+
+
+def _cut(kind: pa.DataType, blocks: _Decoded, runs: Runs, at_run: Int64s) -> pa.Array:
+    """The cells of the asked rows. at_run: the block in which each run begins."""
+    first = at_run * blocks.rows + runs.starts % blocks.rows
     if runs.single:
-        lengths = offsets[last] - offsets[first]
-    else:
-        rows = expand(first, last)
-        lengths = offsets[rows + 1] - offsets[rows]
-    return variable_array(kind, lengths, _gather(data, offsets[first], offsets[last]))
+        starts, ends = blocks.offsets[first], blocks.offsets[first + 1]
+        heads = (at_run + 1) * blocks.head
+        return variable_array(kind, ends - starts, _gather(blocks.data, starts + heads, ends + heads))
+    last = first + runs.lengths
+    cells, offsets = blocks.cells(), blocks.offsets
+    if len(first) == 1:
+        span = offsets[first[0] : last[0] + 1]
+        return variable_array(kind, np.diff(span), cells[span[0] : span[-1]])
+    rows = expand(first, last)
+    lengths = offsets[rows + 1] - offsets[rows]
+    return variable_array(kind, lengths, _gather(cells, offsets[first], offsets[last]))
+
+
+def _offsets(lengths: Int64s) -> Int64s:
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
 
 
 def _gather(data: Bytes, starts: Int64s, ends: Int64s) -> Bytes:
-    # Interleaved [start, end, …] offsets: the even slots of a binary array are the cells.
+    """Ranges of data end to end; one range is a view."""
+    if len(starts) <= 1:
+        return data[starts[0] : ends[0]] if len(starts) else data[:0]
+    # Interleaved [start, end, …] offsets: the even slots of a binary array are the ranges.
     offsets = np.empty(2 * len(starts) + 1, np.int64)
     offsets[:-1:2], offsets[1::2], offsets[-1] = starts, ends, len(data)
     cells = pa.Array.from_buffers(pa.large_binary(), 2 * len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
-    taken = cells.take(pa.array(np.arange(0, 2 * len(starts), 2)))
-    return buffer_bytes(taken.buffers()[2])
+    return buffer_bytes(cells.take(pa.array(np.arange(0, 2 * len(starts), 2))).buffers()[2])
 
 
-def _train(data: Bytes, bounds: Int64s) -> bytes:
-    """A dictionary trained on blocks spread over the first page of a column; b"" when there is no gain in it."""
+def _gather_equal(data: Bytes, starts: Int64s, width: int) -> Bytes:
+    """Ranges of data of one width end to end."""
+    # One void scalar per byte position: fancy indexing copies each range with one memcpy.
+    view = np.ndarray((len(data) - width + 1,), np.dtype((np.void, width)), buffer=data, strides=(1,))
+    return view[starts].view(np.uint8)
+
+
+def _rows_a_block(mean: float, num_rows: int) -> int:
+    """A power of two, so that pages of one column mostly agree and are read together."""
+    rows = 1 << max(0, round(float(np.log2(_BLOCK_NBYTES / max(mean, 1 / 64)))))
+    return max(1, min(rows, num_rows))
+
+
+def _contents(data: Bytes, offsets: Int64s, rows: int) -> tuple[Bytes, Int64s, int]:
+    """What the frames will hold, end to end, the bounds of each, and the bytes a length takes."""
+    bounds = np.append(offsets[:-1:rows], offsets[-1])
+    if rows == 1:
+        return data, bounds, 0
+    num_blocks = len(bounds) - 1
+    lengths = np.zeros(num_blocks * rows, "<u4")
+    lengths[: len(offsets) - 1] = np.diff(offsets)
+    stride = max(1, (int(lengths.max()).bit_length() + 7) // 8)
+    planes = lengths.view(np.uint8).reshape(num_blocks, rows, 4)[:, :, :stride].transpose(0, 2, 1)
+    heads = pa.Array.from_buffers(
+        pa.large_binary(),
+        num_blocks,
+        [None, pa.py_buffer(np.arange(num_blocks + 1) * (rows * stride)), pa.py_buffer(np.ascontiguousarray(planes))],
+    )
+    cells = pa.Array.from_buffers(pa.large_binary(), num_blocks, [None, pa.py_buffer(bounds), pa.py_buffer(data)])
+    both = pc.binary_join_element_wise(heads, cells, pa.scalar(b"", pa.large_binary()))
+    return buffer_bytes(both.buffers()[2]), offsets_of(both), stride
+
+
+def _train(contents: Bytes, bounds: Int64s) -> bytes:
+    """A dictionary trained on samples spread over the first page of a column; b"" when there is no gain in it."""
     zstandard = need("zstandard")
-    count = min(len(bounds) - 1, _TRAIN_ON // _BLOCK_NBYTES)
-    chosen = np.unique(np.linspace(0, len(bounds) - 2, count).astype(np.int64))
-    samples = [data[bounds[i] : bounds[i + 1]].tobytes() for i in chosen if bounds[i + 1] > bounds[i]]
+    chosen = bounds[np.unique(np.linspace(0, len(bounds) - 2, _SAMPLES).astype(np.int64))]
+    samples = [contents[start : start + _SAMPLE_NBYTES].tobytes() for start in chosen]
     try:
         # k and d given: searching for them takes seconds and gained under 1 % on text.
-        return zstandard.train_dictionary(_DICTIONARY_NBYTES, samples, k=512, d=8, threads=0).as_bytes()
+        return zstandard.train_dictionary(_DICTIONARY_NBYTES, samples, k=128, d=8, level=1, threads=0).as_bytes()
     except zstandard.ZstdError:
         return b""
 
 
-def _pays(data: Bytes, bounds: Int64s, dictionary: bytes) -> bool:
+def _pays(contents: Bytes, bounds: Int64s, compressor: Any, dictionary_nbytes: int) -> bool:
     chosen = np.unique(np.linspace(0, len(bounds) - 2, 32).astype(np.int64))
-    compressor = _compressor(dictionary)
-    sizes = [len(compressor.compress(data[bounds[i] : bounds[i + 1]])) for i in chosen]
+    sizes = [len(compressor.compress(contents[bounds[i] : bounds[i + 1]])) for i in chosen]
     sampled = int((bounds[chosen + 1] - bounds[chosen]).sum())
-    overhead = len(dictionary) * sampled / len(data)
+    overhead = dictionary_nbytes * sampled / len(contents)
     return sum(sizes) + overhead <= _WORTH * sampled
 
 
-def _compress(data: Bytes, bounds: Int64s, dictionary: bytes) -> tuple[Bytes, Int64s]:
+def _compress(contents: Bytes, bounds: Int64s, compressor: Any) -> tuple[Bytes, Int64s]:
     zstandard = need("zstandard")
     segments = np.column_stack((bounds[:-1], np.diff(bounds))).astype("<u8")
-    blocks = zstandard.BufferWithSegments(data, np.ascontiguousarray(segments).tobytes())
-    packed = _compressor(dictionary).multi_compress_to_buffer(blocks, threads=0)
+    blocks = zstandard.BufferWithSegments(contents, np.ascontiguousarray(segments).tobytes())
+    packed = compressor.multi_compress_to_buffer(blocks, threads=0)
     parts = [packed[i] for i in range(len(packed))]
     offsets = np.concatenate(([0], np.cumsum([len(part) for part in parts]))).astype(np.int64)
     return np.frombuffer(b"".join(parts), np.uint8), offsets
 
 
-def _compressor(dictionary: bytes):
+def _compressor(dictionary: bytes, level: int | None) -> Any:
+    """level: the one asked for; None for ours, which with a dictionary is made for fast reading."""
     zstandard = need("zstandard")
     loaded = zstandard.ZstdCompressionDict(dictionary) if dictionary else None
-    return zstandard.ZstdCompressor(level=_LEVEL, dict_data=loaded, write_content_size=True, write_dict_id=False)
+    if level is not None or loaded is None:
+        level = _LEVEL if level is None else level
+        return zstandard.ZstdCompressor(level=level, dict_data=loaded, write_content_size=True, write_dict_id=False)
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        _LEVEL,
+        source_size=_SAMPLE_NBYTES,
+        dict_size=len(dictionary),
+        # The fast strategy with a target length stores literals as they are: decoded 1.5 times as fast.
+        strategy=zstandard.STRATEGY_FAST,
+        target_length=1,
+        min_match=6,
+        write_content_size=True,
+        write_dict_id=False,
+    )
+    return zstandard.ZstdCompressor(dict_data=loaded, compression_params=parameters)

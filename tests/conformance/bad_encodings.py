@@ -180,47 +180,48 @@ def _cells() -> Iterator[Fault]:
 
 
 def _compressed() -> Iterator[Fault]:
-    block, *halves = (_frame(cells) for cells in (CELLS, b"ab", b"cdef"))
-    size, good = len(block), b"\2\2\2"
+    block = _frame(b"\2\2\2" + CELLS)
+    size = len(block)
     whole = bytes([0, size])
 
-    def packed(name: str, covers: str, rows: bytes, blocks: bytes, *, data: bytes = block, per_block: int = 3) -> Fault:
-        page = rows.ljust(8, b"\0") + blocks.ljust(8, b"\0") + data
-        children = (_narrow(len(rows), 0), _narrow(len(blocks), 8))
-        body = _tree("zstd", *children, rows=per_block, b=[[16, len(data)]])
-        return f"zstd_{name}", covers, "string", body, page
+    def packed(name: str, covers: str, blocks: bytes = whole, *, data: bytes = block, **more: Any) -> Fault:
+        page = blocks.ljust(8, b"\0") + data
+        body = _tree("zstd", _narrow(len(blocks), 0), **{"rows": 3, "stride": 1, "b": [[8, len(data)]]} | more)
+        return f"zstd_{name}", covers, "large_string", body, page
 
-    yield packed("garbage", "a block that is not a frame", good, whole, data=b"\x55" * size)
-    yield packed(
-        "flipped", "the reserved bit of a frame is set", good, whole, data=block[:4] + bytes([block[4] ^ 8]) + block[5:]
+    def framed(name: str, covers: str, frame: bytes, **more: Any) -> Fault:
+        return packed(name, covers, bytes([0, len(frame)]), data=frame, **more)
+
+    yield packed("garbage", "a block that is not a frame", data=b"\x55" * size)
+    reserved = block[:4] + bytes([block[4] ^ 8]) + block[5:]
+    yield packed("flipped", "the reserved bit of a frame is set", data=reserved)
+    yield packed("cut", "a block that ends early", bytes([0, size - 2]))
+    yield packed("outside", "a block past its buffer", bytes([0, size + 1]))
+    yield packed("descend", "block offsets that descend", bytes([size, 0]))
+    yield packed("first", "a first block offset of 1", bytes([1, size + 1]), data=b"\0" + block)
+    yield packed("rows_0", "blocks of no rows", rows=0)
+    yield packed("rows_many", "blocks of 65,537 rows", rows=(1 << 16) + 1)
+    yield packed("blocks", "block offsets for another number of blocks", rows=2)
+    yield packed("stride_0", "lengths of no bytes", stride=0)
+    yield packed("stride_5", "lengths of 5 bytes", stride=5)
+    yield packed("stride_text", "lengths of a number of bytes that is no number", stride="1")
+    yield packed("single", "lengths in blocks of one row", bytes([0, size, size, size]), rows=1)
+    yield framed("more", "a block of more bytes than its lengths say", _frame(b"\2\1\2" + CELLS))
+    yield framed("less", "a block of fewer bytes than its lengths say", _frame(b"\2\2\3" + CELLS))
+    yield framed("head", "a block shorter than its lengths", _frame(b"\0\0"))
+    unsized = zstandard.ZstdCompressor(write_content_size=False).compress(b"\2\2\2" + CELLS)
+    yield framed("unsized", "a frame that does not say how much it holds", unsized)
+    yield framed(
+        "bomb", "a block said to hold 2^40 bytes", block[:4] + b"\xe0" + struct.pack("<q", 1 << 40) + block[6:]
     )
-    yield packed("cut", "a block that ends early", good, bytes([0, size - 2]))
-    yield packed("outside", "a block past its buffer", good, bytes([0, size + 1]))
-    yield packed("descend", "block offsets that descend", good, bytes([size, 0]))
-    yield packed("more", "a block of more bytes than its cells", b"\1\1\1", whole)
-    yield packed("less", "a block of fewer bytes than its cells", b"\2\2\3", whole)
-    edges = bytes([0, len(halves[0]), len(halves[0]) + len(halves[1])])
-    yield packed(
-        "shifted", "blocks of 2 and 4 bytes instead of 4 and 2", good, edges, data=b"".join(halves), per_block=2
-    )
-    yield packed("first", "a first block offset of 1", good, bytes([1, size + 1]), data=b"\0" + block)
-    yield packed("rows_0", "blocks of no rows", good, whole, per_block=0)
-    yield packed("blocks", "block offsets for another number of blocks", good, whole, per_block=1)
-    yield "zstd_int", "int64 as zstd", "int64", *packed("", "", good, whole)[3:]
-    page = good.ljust(8, b"\0") + whole.ljust(8, b"\0") + block
+    yield "zstd_int", "int64 as zstd", "int64", *packed("", "")[3:]
     for name, place, covers in (
         ("damaged", [0, 40], "a trained dictionary that is damaged"),
         ("outside", [0, 41], "a dictionary past the shared blob"),
         ("negative", [-1, 40], "a dictionary before the shared blob"),
         ("number", 0, "a dictionary that is no range"),
     ):
-        body = _tree("zstd", _narrow(3, 0), _narrow(2, 8), rows=3, d=place, b=[[16, size]])
-        yield f"zstd_dictionary_{name}", covers, "string", body, page
-    negative = _tree("zstd", _narrow(3, 0) | {"base": "-3"}, _narrow(2, 8), rows=3, b=[[16, size]])
-    yield "zstd_negative", "a cell of a length below 0", "string", negative, page
-    far = struct.pack("<3q", 2, 4, 1 << 40) + whole.ljust(8, b"\0") + block
-    bomb = _tree("zstd", {"e": "plain", "n": 3, "b": [[0, 24]]}, _narrow(2, 24), rows=3, b=[[32, size]])
-    yield "zstd_bomb", "a block said to hold 2^40 bytes", "large_string", bomb, far
+        yield packed(f"dictionary_{name}", covers, d=place)
 
 
 def _frame(cells: bytes) -> bytes:

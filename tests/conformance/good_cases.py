@@ -332,7 +332,7 @@ def _encodings() -> Iterator[Case]:
             }
         ),
     )
-    texts = [f"{i:04d} " * 60 for i in range(16)]
+    texts = [f"{i:04d} " * (10 + i) for i in range(16)]
     yield Case(
         "zstd",
         "blocks without a dictionary",

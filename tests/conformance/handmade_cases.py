@@ -129,22 +129,23 @@ def _handmade_encodings() -> Iterator[Case]:
         {"e": "variable", "n": 5, "b": [[48, 3]], "c": [{"e": "plain", "n": 6, "b": [[0, 48]]}]},
         struct.pack("<6q", 0, 1, 1, 2, 2, 3) + b"abc",
     )
-    blocks = [zstandard.ZstdCompressor(write_content_size=True).compress(text) for text in (b"aaaabb", b"", b"c")]
-    ends = [0, *np.cumsum([len(block) for block in blocks]).tolist()]
-    described = {
-        "e": "zstd",
-        "n": 5,
-        "rows": 2,
-        "b": [[100, ends[-1]]],
-        "c": [{"e": "plain", "n": 5, "b": [[0, 40]]}, {"e": "plain", "n": 4, "b": [[40, 32]]}],
-    }
-    add(
-        "zstd_empty_block",
-        "string",
-        pa.array(["aaaa", "bb", "", "", "c"]),
-        described,
-        struct.pack("<9q", 4, 2, 0, 0, 1, *ends) + bytes(28) + b"".join(blocks),
-    )
+    for name, per_block, stride, contents in (
+        ("zstd_empty_block", 2, 1, (b"\4\2aaaabb", bytes(2), b"\1\0c")),
+        ("zstd_two_planes", 3, 2, (b"\4\2\0\0\0\0aaaabb", b"\0\1\0\0\0\0c")),
+        ("zstd_cells", 1, 0, (b"aaaa", b"bb", b"", b"", b"c")),
+    ):
+        blocks = [zstandard.ZstdCompressor(write_content_size=True).compress(content) for content in contents]
+        ends = [0, *np.cumsum([len(block) for block in blocks]).tolist()]
+        described = {
+            "e": "zstd",
+            "n": 5,
+            "rows": per_block,
+            "stride": stride,
+            "b": [[8 * len(ends), ends[-1]]],
+            "c": [{"e": "plain", "n": len(ends), "b": [[0, 8 * len(ends)]]}],
+        }
+        cells = struct.pack(f"<{len(ends)}q", *ends) + b"".join(blocks)
+        add(name, "string", pa.array(["aaaa", "bb", "", "", "c"]), described, cells)
     many = {"e": "fixed_size_list", "n": 5, "c": [{"e": "constant", "n": 10, "x": "05"}]}
     add("list_of_constant", vector, pa.array([[5, 5]] * 5, pa.list_(pa.int8(), 2)), many)
     yield Case(

@@ -495,24 +495,30 @@ class PageDecoder:
 
     def _zstd(self, node: Node, kind: Type, visible: list[bool]) -> list:
         need(kind.name in VARIABLE, "page", f"zstd cannot hold {kind.name}")
-        rows = member(node.params, "rows", is_int(1, 2**32), "page")
-        blocks = -(-node.n // rows)
-        lengths = self.integers(self.child(node, 0, node.n), "int64")
-        need(all(length >= 0 for length in lengths), "page", "a length below 0")
-        offsets = [0, *accumulate(lengths)]
-        places = self.offsets(node, 1, blocks + 1)
+        rows = member(node.params, "rows", is_int(1, 2**16), "page")
+        stride = member(node.params, "stride", is_int(1, 4) if rows > 1 else is_int(0, 0), "page")
+        places = self.offsets(node, 0, -(-node.n // rows) + 1)
         data = self.buffer(node, 0, places[-1])
         dictionary = None
         if "d" in node.params:
             start, size = member(node.params, "d", is_pair(is_int(), is_int()), "page")
             dictionary = cut(self.shared, start, size, "page")
-        cells = b""
-        for k in range(blocks):
-            size = offsets[min((k + 1) * rows, node.n)] - offsets[k * rows]
-            need(frame_size(data[places[k] : places[k + 1]]) == size, "page", f"block {k} does not hold {size} bytes")
+        cells: list[bytes] = []
+        for first, last in pairwise(places):
+            frame = data[first:last]
+            size = frame_size(frame)
+            need(0 <= size <= 2**31, "page", f"a block that states {size} bytes")
             self.spend(size)
-            cells += decompress(data[places[k] : places[k + 1]], size, dictionary)
-        return self.cells(kind, cells, offsets, visible)
+            block = decompress(frame, size, dictionary)
+            if rows == 1:
+                cells.append(block)
+                continue
+            need(size >= rows * stride, "page", "a block shorter than its lengths")
+            lengths = [sum(block[plane * rows + i] << 8 * plane for plane in range(stride)) for i in range(rows)]
+            edges = [*accumulate(lengths, initial=rows * stride)]
+            need(edges[-1] == size, "page", f"lengths that end at byte {edges[-1]} of {size}")
+            cells += [block[start:end] for start, end in pairwise(edges)]
+        return [cell_value(kind, cell) if seen else None for cell, seen in zip(cells, visible, strict=False)]
 
     def _list(self, node: Node, kind: Type, visible: list[bool]) -> list:
         need(kind.name in ("list", "large_list", "map"), "page", f"list cannot hold {kind.name}")

@@ -88,9 +88,18 @@ def test_compression_is_left_out_or_insisted_on() -> None:
     assert encoded(NUMBERED, compression="none").encoding == "variable"
     assert encoded(WORDS).encoding == "dictionary"
     assert encoded(WORDS, compression="zstd").encoding == "zstd"
+    noise = np.random.default_rng(0).bytes(100_000)
+    for cells in ([noise[i : i + 100] for i in range(0, 100_000, 100)], [noise, b""], [b"a", b"b"]):
+        assert encoded(pa.array(cells), compression="zstd").encoding == "zstd"
     lists = pa.ListArray.from_arrays(pa.array([0, 2000], pa.int32()), NUMBERED)
     assert "zstd" in names_in(encoded(lists))
     assert "zstd" not in names_in(encoded(lists, compression="none"))
+
+
+def test_a_higher_level_makes_smaller_pages() -> None:
+    words = [f"the {i * 7919 % 1013} words of {i * i % 997} texts and {i % 11} more" for i in range(60_000)]
+    sizes = [nbytes_of(encoded(pa.array(words), level=level)) for level in (-7, None, 9)]
+    assert sizes[0] > 1.05 * sizes[1] > 1.05**2 * sizes[2]
 
 
 # -- what may be asked for ---------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ What the checksums let through is still untrusted (GUARANTEES of the format: hos
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -186,19 +188,58 @@ def test_offsets_that_leave_their_cells_are_refused(offsets: tuple[int, ...], ki
 
 @pytest.mark.parametrize("blocks", [(0, 99), (-9, 5), (5, 0), (0, 2**62)])
 def test_blocks_that_leave_their_buffer_are_refused(blocks: tuple[int, int]) -> None:
-    tree = Encoded("zstd", 2, {"rows": 2}, (CELLS,), (_offsets(0, 3, 5), _offsets(*blocks)))
+    tree = Encoded("zstd", 2, {"rows": 2, "stride": 1}, (CELLS,), (_offsets(*blocks),))
     with pytest.raises(Corrupt):
         read(page_of(tree, pa.string()), *whole(2))
 
 
-@pytest.mark.parametrize("sizes", [(0, 3, 2**40), (0, 3, 2**62), (0, 2**62, 2**63 - 1)])
-def test_a_block_that_claims_to_be_huge_is_refused_before_memory_is_taken(sizes: tuple[int, ...]) -> None:
+def _frames(contents: list[bytes], rows: int, stride: int) -> Encoded:
     import zstandard
 
-    frame = np.frombuffer(zstandard.ZstdCompressor().compress(b"hello"), np.uint8)
-    tree = Encoded("zstd", 2, {"rows": 2}, (frame,), (_offsets(*sizes), _offsets(0, len(frame))))
+    frames = [zstandard.ZstdCompressor().compress(content) for content in contents]
+    ends = np.cumsum([0, *map(len, frames)])
+    params: dict[str, Json] = {"rows": rows, "stride": stride}
+    data = np.frombuffer(b"".join(frames), np.uint8)
+    return Encoded("zstd", rows * len(contents), params, (data,), (_offsets(*ends),))
+
+
+# As many frames as are looked at one by one, and more.
+@pytest.mark.parametrize("count", [1, 100])
+@pytest.mark.parametrize("claimed", [2**32, 2**40, 2**62, 2**63, 2**64 - 3])
+def test_a_block_that_claims_to_be_huge_is_refused_before_memory_is_taken(count: int, claimed: int) -> None:
+    import zstandard
+
+    good = zstandard.ZstdCompressor().compress(b"hello")
+    frame = good[:4] + b"\xe0" + struct.pack("<Q", claimed) + good[6:]
+    data = np.frombuffer(frame * count, np.uint8)
+    ends = _offsets(*range(0, len(data) + 1, len(frame)))
+    page = page_of(Encoded("zstd", count, {"rows": 1, "stride": 0}, (data,), (ends,)), pa.large_string())
     with pytest.raises(Corrupt):
-        read(page_of(tree, pa.large_string()), *whole(2))
+        read(page, *whole(count))
+
+
+@pytest.mark.parametrize("count", [1, 100])
+@pytest.mark.parametrize("bad", [b"\2\1ab", b"\2\1abcd", b"\2", b"", b"\xff\xffabc"])
+def test_lengths_that_do_not_fit_their_block_are_refused(count: int, bad: bytes) -> None:
+    page = page_of(_frames([b"\2\1abc"] * (count - 1) + [bad], 2, 1), pa.string())
+    last = np.array([2 * count - 1])
+    for starts, ends in (whole(2 * count), (last, last + 1)):
+        with pytest.raises(Corrupt):
+            read(page, starts, ends)
+
+
+def test_blocks_with_other_sizes_than_they_say_are_refused() -> None:
+    import zstandard
+
+    good = zstandard.ZstdCompressor().compress(b"hello")
+    for count in (1, 100):
+        for said in (3, 4, 6, 7):
+            frame = good[:5] + bytes([said]) + good[6:]
+            data = np.frombuffer(good * (count - 1) + frame, np.uint8)
+            ends = _offsets(*range(0, len(data) + 1, len(frame)))
+            page = page_of(Encoded("zstd", count, {"rows": 1, "stride": 0}, (data,), (ends,)), pa.string())
+            with pytest.raises(Corrupt):
+                read(page, *whole(count))
 
 
 def test_counts_without_bytes_take_no_memory() -> None:
@@ -210,8 +251,9 @@ def test_counts_without_bytes_take_no_memory() -> None:
         offsets = Encoded("constant", count + 1, {"x": "00" * 8})
         cells = (
             Encoded("variable", count, {}, (CELLS,), (offsets,)),
-            Encoded("zstd", count, {"rows": 9}, (CELLS,), (offsets, offsets)),
-            Encoded("zstd", count, {"rows": 2**32}, (np.zeros(1 << 22, np.uint8),), (offsets, offsets)),
+            Encoded("zstd", count, {"rows": 1, "stride": 0}, (CELLS,), (offsets,)),
+            Encoded("zstd", count, {"rows": 9, "stride": 1}, (CELLS,), (offsets,)),
+            Encoded("zstd", count, {"rows": 2**16, "stride": 4}, (np.zeros(1 << 22, np.uint8),), (offsets,)),
         )
         for values in cells:
             with pytest.raises(Corrupt):
