@@ -466,7 +466,11 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The places that were looked at; to every look the answer is that the page is not in memory."""
     places: list[int] = []
 
+    real = os.preadv
+
     def call(file: int, buffers: Any, place: int, flags: int) -> int:
+        if flags == 0:
+            return real(file, buffers, place)
         assert flags == os.RWF_NOWAIT
         places.append(place)
         raise BlockingIOError
@@ -475,10 +479,37 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return places
 
 
-def test_large_ranges_are_read_ahead(store: LocalStore, advised: list[tuple[int, int]]) -> None:
+def test_large_ranges_are_read_ahead(store: LocalStore, advised: list[tuple[int, int]], looked: list[int]) -> None:
     store.put("k", [b"x" * (1 << 20)])
-    store.gather("k", [ranges((5000, 300_000))])
+    (data,) = store.gather("k", [ranges((5000, 300_000))])
+    assert data.tobytes() == b"x" * 295_000
     assert advised == [(4096, 135_168), (135_168, 266_240), (266_240, 303_104)]
+    assert looked == [5000]
+
+
+def test_large_ranges_that_follow_each_other_are_read_further_ahead(
+    store: LocalStore, advised: list[tuple[int, int]], looked: list[int]
+) -> None:
+    step = 1 << 17
+    store.put("k", [bytes(8 * step - 100)])
+    for number in range(7):
+        advised.clear()
+        store.gather("k", [ranges((number * step, (number + 1) * step - 8))])
+        expected = [(number * step, (number + 1) * step)]
+        if number >= 2:
+            expected.append(((number + 1) * step, min((number + 2) * step, 8 * step - 100)))
+        assert advised == expected
+    assert len(looked) == 7
+
+
+def test_large_ranges_apart_from_each_other_are_not_read_further(
+    store: LocalStore, advised: list[tuple[int, int]], looked: list[int]
+) -> None:
+    store.put("k", [bytes(40 << 20)])
+    places = [30 << 20, 0, 20 << 20, 10 << 20]
+    for start in places:
+        store.gather("k", [ranges((start, start + (1 << 17)))])
+    assert advised == [(start, start + (1 << 17)) for start in places]
 
 
 def test_pages_that_are_not_in_memory_are_asked_for_before_any_is_copied(
@@ -514,6 +545,9 @@ def test_what_is_in_memory_costs_a_few_looks(
         places.clear()
         store.gather("k", [(starts, starts + 8)])
         assert 2 <= len(places) <= 4 + n // 100
+    places.clear()
+    store.gather("k", [ranges((7, 1 << 20))])
+    assert places == [7, 262_151, 524_295, 786_439, (1 << 20) - 1]
     assert advised == []
 
 
