@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from lance_like.dataset.inputs import Stream, as_stream, check_nulls
 from lance_like.dataset.write import write_file
-from lance_like.encodings.physical import joined
+from lance_like.encodings.joining import joined
 from lance_like.errors import Conflict, InvalidInput
+from lance_like.file.carry import nulls
 from lance_like.file.writer import FileWriter
 from lance_like.query import engine_duckdb
 from lance_like.query.projection import Projection, project
@@ -126,7 +127,7 @@ class _Computed:
 
 
 def _empty_batch(schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
+    return pa.RecordBatch.from_arrays([nulls(0, field.type) for field in schema], schema=schema)
 
 
 class _FromStream:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lance_like.errors import InvalidInput
+from lance_like.file.carry import carried_field, carry, nulls
 
 Data: TypeAlias = Any
 """A pa.Table, RecordBatch, RecordBatchReader, pyarrow Dataset or Scanner; pandas, Polars; anything with
@@ -72,7 +73,7 @@ def conform(stream: Stream, schema: pa.Schema) -> Stream:
 def check_nulls(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Return the batch. Raises InvalidInput when a field that may not be null holds a null."""
     for field, array in zip(batch.schema, batch.columns, strict=True):
-        _check_nulls(field, array, field.name)
+        _check_nulls(carried_field(field), carry(array), field.name)
     return batch
 
 
@@ -105,7 +106,7 @@ def _open(data: Data, schema: pa.Schema | None) -> Stream:
     if hasattr(data, "scanner"):
         return _open(data.scanner().to_reader(), schema)
     if type(data).__module__.startswith("polars") and hasattr(data, "to_arrow"):
-        # Its own stream export uses string views, which cannot be stored.
+        # Its own stream export uses string views, for which few tools have kernels: a table keeps the type it is given.
         return _open(data.to_arrow(), schema)
     if type(data).__module__.startswith("pandas") and hasattr(data, "columns"):
         return _open(_built(partial(pa.Table.from_pandas, preserve_index=False), data, None), schema)
@@ -176,7 +177,7 @@ def _filled(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     if len(batch.schema) == len(schema):
         return batch
     known = dict(zip(batch.schema.names, batch.columns, strict=True))
-    arrays = [known[f.name] if f.name in known else pa.nulls(len(batch), f.type) for f in schema]
+    arrays = [known[f.name] if f.name in known else nulls(len(batch), f.type) for f in schema]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from lance_like.errors import InvalidInput
+from lance_like.file.carry import carried_field
 from lance_like.query.evaluate import parse, prepare
 from lance_like.query.expr import Expr, top_names
 from lance_like.query.projection import VIRTUAL, project
@@ -136,7 +137,9 @@ def _schema_for(condition: Expr, table: Schema) -> pa.Schema:
             break
         fields.append(table.arrow_field(found.id))
     virtual = [pa.field(name, pa.uint64(), nullable=False) for name in VIRTUAL]
-    return pa.schema([*(table.to_arrow() if names is None else fields), *virtual])
+    chosen = table.to_arrow() if names is None else fields
+    # Conditions are judged on values as they are carried: a text view as text, runs as a dictionary.
+    return pa.schema([*map(carried_field, chosen), *virtual])
 
 
 __all__ = ["Filter", "LanceScanner", "bind_filter"]

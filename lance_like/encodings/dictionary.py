@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lance_like.encodings.base import Encoded, Hints
+from lance_like.encodings.joining import concatenated, joined, taken
 from lance_like.encodings.physical import (
     flat_array,
     flat_bytes,
     flat_width,
     is_variable,
-    joined,
     null_array,
     read_validity,
 )
@@ -136,7 +136,7 @@ def _load(stack: Stack, kind: pa.DataType, loaded: _Loaded, missing: Int64s) -> 
     fresh = yield from read_node(stack.child(1), kind, Runs(missing, np.zeros(len(missing), np.int64), ends))
     first = loaded.first.copy()
     first[missing] = len(loaded.values) + np.cumsum(ends) - ends
-    values = pa.concat_arrays([loaded.values, fresh]) if len(loaded.values) else fresh
+    values = concatenated([loaded.values, fresh]) if len(loaded.values) else fresh
     return stack.replace("values", _Loaded(values, first, loaded.counts))
 
 
@@ -162,7 +162,7 @@ def _dictionary_array(kind: pa.DataType, loaded: _Loaded, at: Int64s, local: np.
         return arrays[0]
     back = np.empty(len(at), np.int64)
     back[np.argsort(at, kind="stable")] = np.arange(len(at))
-    return joined(arrays).take(pa.array(back)) if arrays else pa.nulls(0, kind)
+    return taken(joined(arrays), pa.array(back)) if arrays else pa.nulls(0, kind)
 
 
 def _check_all_null(stack: Stack, runs: Runs, empty: np.ndarray) -> Reading[None]:

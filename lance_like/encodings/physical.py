@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.stack import Reading, Runs, Stack
-from lance_like.errors import Corrupt, InvalidInput
+from lance_like.errors import Corrupt
 from lance_like.typing_ import Bytes, Int64s
 
 _NO_BYTES = np.empty(0, np.uint8)
@@ -194,33 +192,3 @@ def entries_of(array: pa.MapArray) -> pa.StructArray:
     """All entries of a map array as structs of key and value, without regard to its offset."""
     fields = [array.type.key_field, array.type.item_field]
     return pa.StructArray.from_arrays([array.keys, array.items], fields=fields)
-
-
-def joined(arrays: Sequence[pa.Array]) -> pa.Array:
-    """Arrays of one type end to end.
-
-    Raises InvalidInput when a type with 32-bit offsets cannot hold them in one array.
-    """
-    if len(arrays) == 1:
-        return arrays[0]
-    try:
-        if pa.types.is_dictionary(arrays[0].type):
-            return _joined_dictionaries(arrays)
-        return pa.concat_arrays(arrays)
-    except pa.ArrowInvalid as error:
-        raise InvalidInput(
-            f"the rows asked for do not fit one array of type {arrays[0].type}: {error}",
-            kind="too-large",
-            hint="ask for fewer rows at once, or store the column with 64-bit offsets (large_string, large_binary, …)",
-        ) from error
-
-
-def _joined_dictionaries(arrays: Sequence[pa.Array]) -> pa.Array:
-    """Dictionary arrays end to end, with all their values if the index type can number them, else the used ones."""
-    try:
-        return pa.concat_arrays(arrays)
-    except pa.ArrowInvalid:
-        kind = arrays[0].type
-        used = pa.concat_arrays([array.dictionary_decode() for array in arrays]).dictionary_encode()
-        indices = used.indices.cast(kind.index_type)
-        return pa.DictionaryArray.from_arrays(indices, used.dictionary, ordered=kind.ordered)

@@ -90,7 +90,9 @@ def encode_array(array: pa.Array, hints: Hints, *, ranged: bool = False) -> Enco
         return encode_array(array.storage, hints, ranged=ranged)
     names = candidates(array.type, ranged=ranged)
     nested = pa.types.is_nested(array.type)
-    if len(array) and array.null_count == len(array) and not nested:
+    # A dictionary keeps its values also where no row names one.
+    keeps_more = nested or pa.types.is_dictionary(array.type)
+    if len(array) and array.null_count == len(array) and not keeps_more:
         names = ("constant",)
     else:
         names = _chosen(names, hints.choice)

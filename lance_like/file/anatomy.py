@@ -15,6 +15,7 @@ from lance_like.encodings.base import Node, parse_node
 from lance_like.encodings.registry import read_node
 from lance_like.encodings.stack import Runs, SharedBlob, Stack
 from lance_like.errors import Corrupt
+from lance_like.file.carry import carried_type
 from lance_like.file.columns import Column
 from lance_like.file.layout import (
     HEAD_NBYTES,
@@ -150,10 +151,10 @@ class Anatomy:
         return data.tobytes()
 
     def decode(self, entry: PageEntry, node: Node, kind: pa.DataType, shared: bytes) -> pa.Array:
-        """All rows of a page, its blocks unchecked."""
+        """All rows of a page, as its type is carried, its blocks unchecked."""
         page = self.read(entry.offset, entry.end)
         stack = Stack([node], _ONE, _ONE, SharedBlob(shared))
-        read = read_node(stack, kind, Runs(_ONE, _ONE, np.array([node.num_rows])))
+        read = read_node(stack, carried_type(kind), Runs(_ONE, _ONE, np.array([node.num_rows])))
         try:
             asks = next(read)
             while True:

@@ -14,9 +14,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.physical import joined
+from lance_like.encodings.joining import joined
 from lance_like.errors import InvalidInput, NotFound, OutOfRange
 from lance_like.file.anatomy import Anatomy
+from lance_like.file.carry import carried_type, most_rows, present
 from lance_like.file.columns import Column, join, unflatten
 from lance_like.file.metadata import LanceFileMetadata, LanceFileStatistics, metadata_of, statistics_of
 from lance_like.file.place import locate, refuse_options
@@ -147,6 +148,7 @@ class LanceFileReader:
             raise InvalidInput(f"batch_size={batch_size}, batch_readahead={readahead}: expected at least 1 and 0")
         nbytes_a_row = max(1, self._file.nbytes // max(1, self.num_rows()))
         window = max(1, min(readahead, _WINDOW_NBYTES // (nbytes_a_row * batch_size))) * batch_size
+        window = min(window, most_rows(pa.struct(list(self._schema))) or window)
         batches = self._batches(count, read, window, batch_size)
         return ReaderResults(pa.RecordBatchReader.from_batches(self._schema, batches))
 
@@ -186,7 +188,9 @@ class _Tree:
         if not self._roots:
             return pa.RecordBatch.from_struct_array(pa.Array.from_buffers(pa.struct([]), rows, [None]))
         kinds = schema.types
-        arrays = [self._assemble(root, kind, leaves) for root, kind in zip(self._roots, kinds, strict=True)]
+        arrays = [
+            present(self._assemble(root, kind, leaves), kind) for root, kind in zip(self._roots, kinds, strict=True)
+        ]
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def _below(self, root: int) -> Iterator[int]:
@@ -199,7 +203,7 @@ class _Tree:
             return leaves[number]
         numbers = self._children.get(number, [])
         children = [self._assemble(n, field.type, leaves) for n, field in zip(numbers, kind, strict=True)]
-        return join(kind, leaves[number], children)
+        return join(carried_type(kind), leaves[number], children)
 
 
 def _position(known: Sequence[str], name: str, where: str) -> int:

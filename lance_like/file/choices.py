@@ -9,6 +9,7 @@ import pyarrow as pa
 from lance_like.encodings.choice import NO_CHOICE, Choice, choice_of
 from lance_like.encodings.physical import storage_of
 from lance_like.encodings.registry import possible
+from lance_like.file.carry import carried_type
 from lance_like.file.columns import Column
 
 
@@ -26,6 +27,6 @@ def choices_of(columns: Sequence[Column]) -> list[Choice]:
 
 
 def _choice(column: Column) -> Choice:
-    kind = storage_of(column.type)
+    kind = storage_of(carried_type(column.type))
     nested = pa.types.is_nested(kind)
     return choice_of(column.metadata, encodings=possible(kind), nested=nested, where=f"column {column.name!r}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from lance_like.errors import Corrupt, Unsupported
+from lance_like.file.carry import carry
 
 MAX_DEPTH = 256
 
@@ -77,25 +78,29 @@ def _unflatten(columns: Sequence[Column], children: dict[int, list[int]], positi
 
 
 def split(arrays: Sequence[pa.Array]) -> list[pa.Array]:
-    """The columns' arrays of top-level arrays, in the order of `flatten`.
+    """The columns' arrays of top-level arrays, as they are carried, in the order of `flatten`.
 
     A child cell under a null struct is null, whatever the child's array held there.
     """
-    return [column for array in arrays for column in _split(array)]
+    return [column for array in arrays for column in _split(carry(array), array.type)]
 
 
-def _split(array: pa.Array) -> Iterator[pa.Array]:
-    if not pa.types.is_struct(array.type):
+def _split(array: pa.Array, kind: pa.DataType) -> Iterator[pa.Array]:
+    # By the column's own type: a union is carried as a struct and is one column.
+    if not pa.types.is_struct(kind):
         yield array
         return
     validity = array.buffers()[0] if array.null_count else None
     yield pa.Array.from_buffers(BARE_STRUCT, len(array), [validity], offset=array.offset if validity else 0)
-    for child in array.flatten():
-        yield from _split(child)
+    for child, field in zip(array.flatten(), kind, strict=True):
+        yield from _split(child, field.type)
 
 
-def join(kind: pa.StructType, validity: pa.Array, children: Sequence[pa.Array]) -> pa.Array:
-    """A struct array from its validity column and its children, as read from their columns."""
+def join(kind: pa.DataType, validity: pa.Array, children: Sequence[pa.Array]) -> pa.Array:
+    """A struct array from its validity column and its children, as read from their columns and as they are carried.
+
+    kind: the struct's type as it is carried.
+    """
     kept = [child if field.nullable else _without_validity(child) for field, child in zip(kind, children, strict=True)]
     if validity.null_count == 0:
         return pa.Array.from_buffers(kind, len(validity), [None], children=kept)

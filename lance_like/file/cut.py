@@ -11,7 +11,9 @@ from typing import TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from lance_like.encodings.joining import concatenated
 from lance_like.encodings.physical import flat_width, is_large, is_variable, storage_of
+from lance_like.file.carry import carried_type, holds_runs
 from lance_like.file.layout import ZONE_ROWS
 
 PAGE_NBYTES = 8 << 20
@@ -24,11 +26,12 @@ Pieces: TypeAlias = list[pa.Array]
 
 
 class PendingRows:
-    """The rows of one column that do not fill a page yet. nbytes: what they take in memory."""
+    """The rows of one column, as its type is carried, that do not fill a page yet. nbytes: what they take in memory."""
 
     def __init__(self, kind: pa.DataType) -> None:
-        self._measure = _Measure(kind)
-        self._has_dictionary = has_dictionary(kind)
+        carried = carried_type(kind)
+        self._measure = _Measure(carried, runs=holds_runs(kind))
+        self._has_dictionary = has_dictionary(carried)
         self._pieces: Pieces = []
         # How many of the pieces, from the first on, are copies of our own.
         self._owned = 0
@@ -74,14 +77,17 @@ class PendingRows:
     def _fitting(self, array: pa.Array) -> int:
         """How many rows of an array fit in the page; one that is larger than a page fits in an empty one."""
         rows = min(len(array), self._measure.most - self._rows)
+        if self._measure.runs:
+            # Its runs were cut short before (file/carry.py), and each half would have the values of all.
+            return rows if self._rows == 0 else 0
         return self._measure.within(array, rows, PAGE_NBYTES - self.nbytes) or int(self._rows == 0)
 
 
 def _joined(pieces: Pieces) -> Pieces:
     """A copy of some pieces as one, or one by one when their dictionaries do not fit in one."""
     try:
-        return [pa.concat_arrays(pieces)] if pieces else []
-    except pa.ArrowInvalid:
+        return [concatenated(pieces)] if pieces else []
+    except pa.ArrowException:
         # Together they have more values than the index type can number.
         return [pa.concat_arrays([piece]) for piece in pieces]
 
@@ -95,10 +101,14 @@ def has_dictionary(kind: pa.DataType) -> bool:
 
 
 class _Measure:
-    """How arrays of a type are cut. most: rows of a page; of fixed width, whole zones where a page holds several."""
+    """How arrays of a type are cut. most: rows of a page; of fixed width, whole zones where a page holds several.
 
-    def __init__(self, kind: pa.DataType) -> None:
+    runs: their dictionaries are the values of their own runs.
+    """
+
+    def __init__(self, kind: pa.DataType, *, runs: bool) -> None:
         kind = storage_of(kind)
+        self.runs = runs
         self.most = PAGE_ROWS
         self._width = 1 if pa.types.is_boolean(kind) or pa.types.is_null(kind) else flat_width(kind)
         if self._width is not None:
@@ -108,6 +118,8 @@ class _Measure:
 
     def nbytes(self, array: pa.Array) -> int:
         """The bytes of an array that cutting it divides: a dictionary stays whole in every page."""
+        if self.runs:
+            return array.nbytes
         if self._width is not None:
             return len(array) * self._width
         if self._offsets is not None:

@@ -136,9 +136,16 @@ def _extent(part: pa.Array, ordered: bool) -> Extent:
 
 def _count_null(part: pa.Array) -> int:
     """The rows that read as null: in a dictionary array also those whose value is."""
-    if isinstance(part, pa.DictionaryArray) and part.dictionary.null_count:
-        return part.dictionary_decode().null_count
+    if isinstance(part, pa.DictionaryArray) and _count_null(part.dictionary):
+        return len(part) - (pc.sum(_is_there(part)).as_py() or 0)
     return part.null_count
+
+
+def _is_there(part: pa.Array) -> pa.Array:
+    """Which rows do not read as null: those whose index, and the value it names, are there."""
+    if not isinstance(part, pa.DictionaryArray):
+        return part.is_valid()
+    return pc.fill_null(_is_there(part.dictionary).take(part.indices), False)
 
 
 def _bound(value: pa.Scalar) -> Bound:

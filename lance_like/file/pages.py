@@ -14,11 +14,12 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Node, parse_node
-from lance_like.encodings.physical import joined
+from lance_like.encodings.joining import joined, taken
 from lance_like.encodings.registry import read_node, shape
 from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack, together
 from lance_like.errors import Corrupt
 from lance_like.file.blocks import Blocks
+from lance_like.file.carry import carried_type
 from lance_like.file.layout import PAGE_ENTRY, ColumnRecord, parse_json, sum32, unpack_entries
 from lance_like.file.types import unpack_field
 from lance_like.io.ranges import gather_from
@@ -75,6 +76,7 @@ class ColumnPages:
         stored = unpack_field(field, record, where).type
         if not stored.equals(kind):
             raise Corrupt(f"the file holds the type {stored}, the table says {kind}", kind="type", where=where)
+        pages.kind = carried_type(kind)
         pages._set_fences(data[: record.entries_offset - record.offset])
         if sum32(shared) != record.shared_sum:
             raise Corrupt("the checksum of the shared blob does not match", kind="checksum", where=where)
@@ -121,7 +123,7 @@ class ColumnPages:
         arrays = yield from together(reads)
         back = np.empty(len(order), np.int64)
         back[order] = np.arange(len(order))
-        return joined(arrays).take(pa.array(back))
+        return taken(joined(arrays), pa.array(back))
 
     def read_span(self, start: int, end: int) -> Conversation[list[pa.Array]]:
         """A run of rows, an array a page."""

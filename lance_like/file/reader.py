@@ -16,6 +16,7 @@ import pyarrow as pa
 from lance_like.encodings.stack import together
 from lance_like.errors import Corrupt
 from lance_like.file.blocks import Blocks
+from lance_like.file.carry import present_parts
 from lance_like.file.columns import Column, unflatten
 from lance_like.file.layout import (
     FIRST_READ_NBYTES,
@@ -66,7 +67,7 @@ class FileReader:
         return self.tail.num_columns
 
     def read_rows(self, column: int, kind: pa.DataType, rows: Int64s) -> Conversation[pa.Array]:
-        """Some rows of a column, in the order asked.
+        """Some rows of a column, in the order asked, as its type is carried (file/carry.py).
 
         rows: int64[n], 0 <= row < num_rows, any order, repeats allowed. kind: the column's type.
         Cost: 1 round once the pages touched are open, 2 for variable-width columns, 1 more a list level.
@@ -135,7 +136,7 @@ class FileReader:
             self._records[column] = unpack_column(record, self.tail, column, self.where)
 
     def read_span(self, column: int, kind: pa.DataType, start: int, end: int) -> Conversation[list[pa.Array]]:
-        """A run of rows of a column, an array a page; without a copy where the encoding is plain."""
+        """A run of rows of a column, as its type is carried, an array a page; no copy where the encoding is plain."""
         pages = yield from self.pages(column, kind)
         return (yield from pages.read_span(start, end))
 
@@ -226,11 +227,11 @@ def read_table(reader: FileReader, columns: Sequence[int] | None = None) -> Conv
     """Whole columns of a file by the types it records itself: one list of arrays a column."""
     chosen = range(reader.num_columns) if columns is None else columns
     fields = yield from together([reader.field(column) for column in chosen])
-    return (
-        yield from together(
-            [
-                reader.read_span(column, field.type, 0, reader.num_rows)
-                for column, field in zip(chosen, fields, strict=True)
-            ]
-        )
-    )
+    spans = [
+        reader.read_span(column, field.type, 0, reader.num_rows) for column, field in zip(chosen, fields, strict=True)
+    ]
+    carried = yield from together(spans)
+    return [
+        [part for array in arrays for part in present_parts(array, field.type)]
+        for field, arrays in zip(fields, carried, strict=True)
+    ]

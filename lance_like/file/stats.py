@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from lance_like.encodings.physical import flat_array, flat_width, is_variable, null_array, storage_of, with_validity
 from lance_like.errors import Corrupt
+from lance_like.file.carry import carried_type
 from lance_like.file.extents import Bound, Extent, extents_of
 from lance_like.file.layout import ZONE_ROWS, ColumnRecord, sum32
 from lance_like.typing_ import Bytes, Int64s
@@ -53,7 +54,7 @@ class ZoneEntry:
 
 def zone_width(kind: pa.DataType) -> int:
     """Bytes kept of a minimum or maximum: 0 for types without an order here (lists, structs, intervals, …)."""
-    kind = storage_of(kind)
+    kind = counted_type(kind)
     t = pa.types
     if is_variable(kind) or t.is_fixed_size_binary(kind):
         return _TEXT_WIDTH
@@ -61,17 +62,19 @@ def zone_width(kind: pa.DataType) -> int:
         return 8
     if t.is_nested(kind) or t.is_interval(kind) or t.is_dictionary(kind) or t.is_null(kind):
         return 0
-    width = flat_width(kind) or 0
-    if t.is_decimal(kind):
-        return width if width >= 16 else 0
-    return 8 if width <= 8 else 0
+    return max(8, flat_width(kind) or 0)
+
+
+def counted_type(kind: pa.DataType) -> pa.DataType:
+    """The type whose values are counted and compared: as they are carried, without an extension."""
+    return storage_of(carried_type(kind))
 
 
 class ZoneBuilder:
     """Collects the statistics of one column from its pages, in order."""
 
     def __init__(self, kind: pa.DataType) -> None:
-        self.kind = storage_of(kind)
+        self.kind = counted_type(kind)
         self.width = zone_width(kind)
         self._value_width = flat_width(self.kind) or 1
         self._signed = not pa.types.is_unsigned_integer(self.kind)
@@ -80,7 +83,10 @@ class ZoneBuilder:
         self._entries: list[ZoneEntry] = []
 
     def extents(self, array: pa.Array, first_row: int) -> list[Extent]:
-        """Sum up rows that begin at a row of the column. Changes nothing: threads may do this for several pages."""
+        """Sum up rows, as their type is carried, that begin at a row of the column.
+
+        Changes nothing: threads may do this for several pages.
+        """
         if isinstance(array, pa.ExtensionArray):
             array = array.storage
         room = ZONE_ROWS - first_row % ZONE_ROWS
@@ -167,7 +173,7 @@ class Zones:
 
 def unpack_zones(data: Bytes, kind: pa.DataType, record: ColumnRecord, num_rows: int, where: str) -> Zones:
     """Check and read all zone entries of a column of num_rows (without the one that sums it up). Raises Corrupt."""
-    kind = storage_of(kind)
+    kind = counted_type(kind)
     width = record.zone_width
     if width not in (0, zone_width(kind)):
         raise Corrupt(f"zones of {width} bytes do not fit the type {kind}", kind="zones", where=where)
@@ -238,7 +244,7 @@ def _bound_array(kind: pa.DataType, values: np.ndarray, lengths: np.ndarray, kno
 
 def bounds_array(kind: pa.DataType, values: Sequence[bytes | None]) -> pa.Array:
     """Minima or maxima as an owner of files keeps them, as an array of the type; None = unknown."""
-    kind = storage_of(kind)
+    kind = counted_type(kind)
     width = zone_width(kind)
     known = np.array([value is not None for value in values], bool)
     lengths = np.array([len(value or b"") for value in values], np.int64)

@@ -23,7 +23,7 @@ _SIMPLE: dict[str, pa.DataType] = {
     for t in (
         *(pa.null(), pa.bool_(), pa.int8(), pa.int16(), pa.int32(), pa.int64()),
         *(pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64(), pa.month_day_nano_interval()),
-        *(pa.string(), pa.large_string(), pa.binary(), pa.large_binary()),
+        *(pa.string(), pa.large_string(), pa.binary(), pa.large_binary(), pa.string_view(), pa.binary_view()),
     )
 } | {
     "float16": pa.float16(),
@@ -37,6 +37,12 @@ _DECIMALS = {
     name: getattr(pa, name) for name in ("decimal32", "decimal64", "decimal128", "decimal256") if hasattr(pa, name)
 }
 _UNITS = ("s", "ms", "us", "ns")
+_LISTS: dict[str, Callable[[pa.DataType], bool]] = {
+    "list": pa.types.is_list,
+    "large_list": pa.types.is_large_list,
+    "list_view": pa.types.is_list_view,
+    "large_list_view": pa.types.is_large_list_view,
+}
 
 
 def type_to_json(data_type: pa.DataType, *, depth: int = 0) -> Json:
@@ -71,9 +77,9 @@ def type_to_json(data_type: pa.DataType, *, depth: int = 0) -> Json:
             "size": data_type.list_size,
             "item": field_to_json(data_type.value_field, depth=depth + 1),
         }
-    if t.is_list(data_type) or t.is_large_list(data_type):
-        name = "large_list" if t.is_large_list(data_type) else "list"
-        return {"t": name, "item": field_to_json(data_type.value_field, depth=depth + 1)}
+    for name, is_this in _LISTS.items():
+        if is_this(data_type):
+            return {"t": name, "item": field_to_json(data_type.value_field, depth=depth + 1)}
     if t.is_struct(data_type):
         return {"t": "struct", "fields": [field_to_json(field, depth=depth + 1) for field in data_type]}
     if t.is_dictionary(data_type):
@@ -83,7 +89,15 @@ def type_to_json(data_type: pa.DataType, *, depth: int = 0) -> Json:
             "value": type_to_json(data_type.value_type, depth=depth + 1),
             "ordered": data_type.ordered,
         }
-    raise Unsupported(f"the type {data_type} cannot be stored yet", kind="type", hint="cast the column to another type")
+    if t.is_run_end_encoded(data_type):
+        return {
+            "t": "run_end_encoded",
+            "run_ends": type_to_json(data_type.run_end_type, depth=depth + 1),
+            "value": type_to_json(data_type.value_type, depth=depth + 1),
+        }
+    if t.is_union(data_type):
+        return _union_to_json(data_type, depth + 1)
+    raise Unsupported(f"the type {data_type} cannot be stored", kind="type", hint="cast the column to another type")
 
 
 def field_to_json(field: pa.Field, *, depth: int = 0) -> Json:
@@ -198,6 +212,33 @@ def _extension_to_json(data_type: pa.BaseExtensionType, depth: int) -> Json:
     }
 
 
+def _union_to_json(data_type: pa.UnionType, depth: int) -> Json:
+    codes = data_type.type_codes
+    if not _are_codes(codes, data_type.num_fields):
+        raise Unsupported(
+            f"the type {data_type} cannot be stored: its type codes are {codes}; expected one child at least, and for"
+            " each a code of its own from 0 to 127",
+            kind="type",
+        )
+    fields = [field_to_json(field, depth=depth) for field in data_type]
+    return {"t": f"{data_type.mode}_union", "fields": fields, "codes": codes}
+
+
+def _are_codes(codes: list[int], count: int) -> bool:
+    """True for one type code a child of a union, each a number of its own."""
+    return 0 < count == len(codes) == len(set(codes)) and min(codes) >= 0 and max(codes) <= 127
+
+
+def _union_from_json(value: Json, depth: int) -> pa.DataType:
+    codes = value["codes"]
+    if not isinstance(codes, list) or not all(type(code) is int for code in codes):
+        raise ValueError(f"codes {codes!r:.40} is not a list of integers")
+    if not _are_codes(codes, len(value["fields"])):
+        raise ValueError(f"{codes!r:.40} are not type codes of {len(value['fields'])} children")
+    make = pa.sparse_union if value["t"] == "sparse_union" else pa.dense_union
+    return make([field_from_json(field, depth=depth) for field in value["fields"]], codes)
+
+
 def unpack_field(data: Bytes, record: ColumnRecord, where: str) -> pa.Field:
     """Check and read the field that a column of a file records. Raises Corrupt or Unsupported."""
     if sum32(data) != record.field_sum:
@@ -279,12 +320,19 @@ _BUILD: dict[str, Callable[[Any, int], pa.DataType]] = {
     "fixed_size_binary": lambda v, d: pa.binary(_size(v)),
     "list": lambda v, d: pa.list_(field_from_json(v["item"], depth=d)),
     "large_list": lambda v, d: pa.large_list(field_from_json(v["item"], depth=d)),
+    "list_view": lambda v, d: pa.list_view(field_from_json(v["item"], depth=d)),
+    "large_list_view": lambda v, d: pa.large_list_view(field_from_json(v["item"], depth=d)),
     "fixed_size_list": lambda v, d: pa.list_(field_from_json(v["item"], depth=d), _size(v)),
     "struct": lambda v, d: pa.struct([field_from_json(f, depth=d) for f in v["fields"]]),
     "map": lambda v, d: pa.map_(*(field_from_json(f, depth=d) for f in v["fields"]), keys_sorted=_flag(v, "sorted")),
     "dictionary": lambda v, d: pa.dictionary(
         type_from_json(v["index"], depth=d), type_from_json(v["value"], depth=d), _flag(v, "ordered")
     ),
+    "run_end_encoded": lambda v, d: pa.run_end_encoded(
+        type_from_json(v["run_ends"], depth=d), type_from_json(v["value"], depth=d)
+    ),
+    "sparse_union": _union_from_json,
+    "dense_union": _union_from_json,
     "extension": _extension_from_json,
     **{
         name: lambda v, d, f=make: f(_integer(v, "precision"), _integer(v, "scale")) for name, make in _DECIMALS.items()

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from lance_like.errors import Corrupt, LanceLikeError
 from lance_like.file.anatomy import Anatomy, PageEntry
+from lance_like.file.carry import carried_type, present_parts
 from lance_like.file.columns import Column, unflatten
 from lance_like.file.layout import HEAD_NBYTES, PAGE_ENTRY, RECORD_NBYTES, TAIL_NBYTES, ColumnRecord, Tail, sum64
 from lance_like.file.stats import ZoneEntry
@@ -219,7 +220,9 @@ class _ColumnCheck:
         column, shared, bytes_of = self.column, self.shared, (entry.offset, entry.end)
 
         def decode() -> pa.Array:
-            return self.parts.decode(entry, node, column.type, shared)
+            array = self.parts.decode(entry, node, column.type, shared)
+            present_parts(array, column.type)  # Raises what only shows in the type itself.
+            return array
 
         array = self._found(f"page {page}, values", *bytes_of, decode)
         self.check.report.pages += 1
@@ -244,7 +247,7 @@ class _ColumnCheck:
 
     def _problems(self, column: Column, array: pa.Array, entry: PageEntry) -> Iterator[str]:
         """What the values of a page have wrong although every checksum of theirs matches."""
-        if not array.type.equals(column.type) or len(array) != entry.num_rows:
+        if not array.type.equals(carried_type(column.type)) or len(array) != entry.num_rows:
             yield f"they are {len(array):,} of type {array.type}, not {entry.num_rows:,} of type {column.type}"
             return
         try:
@@ -253,7 +256,7 @@ class _ColumnCheck:
             yield f"they are no sound array: {error}"
         if not column.nullable and column.parent < 0 and array.null_count:
             yield f"{array.null_count:,} are null in a column that may not be null"
-        if pa.types.is_struct(array.type):
+        if pa.types.is_struct(column.type):
             self.hidden.append(array.is_null())
         shown = self._shown_below(column.parent, array, entry.first_row)
         if shown:
@@ -262,8 +265,8 @@ class _ColumnCheck:
     def _shown_below(self, parent: int, array: pa.Array, first_row: int) -> int:
         """How many rows of an array have a value although their struct is null."""
         hidden = self.check.hidden.get(parent)
-        if hidden is None or pa.types.is_union(array.type) or pa.types.is_run_end_encoded(array.type):
-            return 0  # those two have no nulls of their own
+        if hidden is None:
+            return 0
         if isinstance(array, pa.DictionaryArray) and array.dictionary.null_count:
             array = array.dictionary_decode()
         return pc.sum(pc.and_(hidden.slice(first_row, len(array)), array.is_valid())).as_py() or 0

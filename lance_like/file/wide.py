@@ -18,6 +18,8 @@ from lance_like.encodings.registry import read_node
 from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack, expand
 from lance_like.errors import Corrupt
 from lance_like.file.blocks import Blocks
+from lance_like.file.carry import carried_type
+from lance_like.file.cut import has_dictionary
 from lance_like.file.layout import (
     PAGE_ENTRY,
     ColumnRecord,
@@ -41,8 +43,9 @@ _TYPE_MARK = b',"type":'
 
 @dataclass(frozen=True, slots=True)
 class ColumnGroup:
-    """Columns that are read together. fences: the rows at which the pages of each begin, and the row count.
+    """Columns that are read together. kind: their type as it is carried (file/carry.py).
 
+    fences: the rows at which the pages of each begin, and the row count.
     first: the position in the stack of the first page of each column.
     """
 
@@ -177,8 +180,8 @@ class _Opening:
                 text = self.data[low + at : low + at + length].tobytes()
                 nodes.append(parse_description(text, digest, nbytes, rows, place))
             shapes = {shape_of_node(node) for node in nodes}
-            if len(shapes) > 1:
-                continue  # Read alone: its pages are several stacks.
+            if len(shapes) > 1 or has_dictionary(carried_type(kinds[position])):
+                continue  # Read alone: its pages are several stacks, or its dictionary is not that of the others.
             members, all_nodes = groups.setdefault((kinds[position], id(fences[position]), shapes.pop()), ([], []))
             members.append(position)
             all_nodes += nodes
@@ -204,7 +207,7 @@ class _Opening:
         blocks.load(slots, gather_from(self.data, low, low + 4 * some["num_blocks"].astype(np.int64)))
         stack = Stack(nodes, some["offset"].astype(np.int64), slots, SharedBlob())
         first = {self.numbers[member]: i * pages for i, member in enumerate(members)}
-        return ColumnGroup(kind, fences, stack, first)
+        return ColumnGroup(carried_type(kind), fences, stack, first)
 
 
 def _stored_type(text: bytes, where: str) -> pa.DataType:

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from lance_like.encodings.base import ALIGNMENT, Hints, Shared
 from lance_like.encodings.choice import Choice
+from lance_like.file.carry import short_runs
 from lance_like.file.choices import choices_of
 from lance_like.file.columns import Column, flatten, split
 from lance_like.file.cut import PAGE_NBYTES, PendingRows, Pieces
@@ -190,7 +191,8 @@ class FileWriter:
         yield self._counted(pack_head())
         try:
             for batch in batches:
-                yield from self._accept(batch)
+                for part in short_runs(batch):
+                    yield from self._accept(part)
             for column in self._columns:
                 yield from self._queue(column, column.pending.rest())
             self._submit(inline=True)

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.physical import is_variable, storage_of
+from lance_like.encodings.physical import is_variable
 from lance_like.file.extents import Bound, Extent, extents_of
-from lance_like.file.stats import HAS_MAX, HAS_MIN, ZoneEntry, zone_width
+from lance_like.file.stats import HAS_MAX, HAS_MIN, ZoneEntry, counted_type, zone_width
 
 
 class ZoneCheck:
@@ -21,7 +21,7 @@ class ZoneCheck:
     def __init__(
         self, kind: pa.DataType, zones: Sequence[ZoneEntry | None], total: ZoneEntry | None, zone_rows: int
     ) -> None:
-        self.kind = storage_of(kind)
+        self.kind = counted_type(kind)
         self._zones, self._total, self._zone_rows = zones, total, zone_rows
         self._row = 0
         # None: some of the rows are not known.

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lance_like.encodings.joining import taken
 from lance_like.errors import InvalidInput
 from lance_like.query import arrow_expr, engine_duckdb, sql
 from lance_like.query.expr import (
@@ -104,7 +105,7 @@ class _View:
         """Answer one leaf column; a field below a null struct is null."""
         if path not in self._leaves:
             column = _field(self._batch, path)
-            self._leaves[path] = column if self._rows is None else column.take(pa.array(self._rows))
+            self._leaves[path] = column if self._rows is None else taken(column, pa.array(self._rows))
         return self._leaves[path]
 
     def columns(self, wanted: frozenset[Path]) -> pa.RecordBatch:
@@ -114,8 +115,10 @@ class _View:
         arrays = [_field(self._batch, (name,)) for name in kept]
         if not kept:
             return pa.RecordBatch.from_arrays([pa.nulls(len(self), pa.int8())], names=["row"])
-        batch = pa.RecordBatch.from_arrays(arrays, names=kept)
-        return batch if self._rows is None else batch.take(pa.array(self._rows))
+        if self._rows is not None:
+            rows = pa.array(self._rows)
+            arrays = [taken(array, rows) for array in arrays]
+        return pa.RecordBatch.from_arrays(arrays, names=kept)
 
     def narrow(self, rows: Int64s) -> _View:
         """View some of these rows. rows: positions in this view, ascending."""

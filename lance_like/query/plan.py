@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from lance_like.file.carry import carried_type
 from lance_like.file.stats import ZoneEntry, Zones, bounds_array
 from lance_like.query.expr import Expr, Path
 from lance_like.query.projection import VIRTUAL
@@ -102,7 +103,8 @@ def null_zones(rows: int, zone_rows: int, kind: pa.DataType) -> Zones:
     sizes = np.full(count, zone_rows, np.int64)
     if count:
         sizes[-1] = rows - zone_rows * (count - 1)
-    return Zones(sizes, sizes, np.zeros(count, np.int64), pa.nulls(count, kind), pa.nulls(count, kind))
+    unknown = pa.nulls(count, carried_type(kind))
+    return Zones(sizes, sizes, np.zeros(count, np.int64), unknown, unknown)
 
 
 def within(spans: Sequence[Span], start: int, end: int) -> list[Span]:

@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like._lazy import cached
+from lance_like.encodings.joining import is_unsettled, settled
 from lance_like.errors import InvalidInput
+from lance_like.file.carry import carried_field, carried_type, most_rows, present
 from lance_like.file.columns import join
 from lance_like.table.fields import Field
 from lance_like.table.fragment import DEAD, Fragment, Runs
@@ -91,6 +93,30 @@ class Projection:
         return pa.field(output.name, field.type, field.nullable, field.metadata or None)
 
     @cached
+    def carried_schema(self) -> pa.Schema:
+        """The schema of what `assemble` gives: types as they are carried (file/carry.py)."""
+        if not self._carried_otherwise:
+            return self.schema
+        return pa.schema([carried_field(field) for field in self.schema], metadata=self.schema.metadata)
+
+    @cached
+    def _carried_otherwise(self) -> tuple[tuple[int, pa.DataType], ...]:
+        """Position and type of the outputs whose arrays are carried as another type."""
+        kinds = enumerate(self.schema.types)
+        return tuple((i, kind) for i, kind in kinds if carried_type(kind) is not kind)
+
+    @cached
+    def _unsettled(self) -> list[int]:
+        """The outputs from whose slices Arrow takes other rows than asked (encodings/joining.py)."""
+        return [i for i, kind in enumerate(self.carried_schema.types) if is_unsettled(kind)]
+
+    @cached
+    def most_rows(self) -> int | None:
+        """The most rows of a batch of the answer, where a type has a limit of its own."""
+        limits = (most_rows(kind) for _, kind in self._carried_otherwise)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    @cached
     def leaves(self) -> dict[int, pa.DataType]:
         """Field id -> type of every column to read; a struct's own is its validity."""
         found: dict[int, pa.DataType] = {}
@@ -123,7 +149,7 @@ class Projection:
         return any(output.field is None for output in self.outputs)
 
     def assemble(self, leaves: Mapping[int, pa.Array], fragment: Fragment, offsets: Int64s | None) -> list[pa.Array]:
-        """The output arrays from the arrays of the leaves.
+        """The output arrays from the arrays of the leaves, all as they are carried.
 
         offsets: the rows inside the fragment, needed when `is_virtual`.
         """
@@ -142,7 +168,19 @@ class Projection:
         if not pa.types.is_struct(field.type):
             return leaves[field.id]
         children = [self._assemble(child, leaves) for child in self.table.children(field.id)]
-        return join(self.table.arrow_field(field.id).type, leaves[field.id], children)
+        return join(carried_type(self.table.arrow_field(field.id).type), leaves[field.id], children)
+
+    def settle(self, arrays: list[pa.Array]) -> list[pa.Array]:
+        """What `assemble` gave, ready for Arrow's own take of a whole batch."""
+        for i in self._unsettled:
+            arrays[i] = settled(arrays[i])
+        return arrays
+
+    def present(self, arrays: list[pa.Array]) -> list[pa.Array]:
+        """The output arrays in the types of the schema, from what `assemble` gave; at most `most_rows` of them."""
+        for i, kind in self._carried_otherwise:
+            arrays[i] = present(arrays[i], kind)
+        return arrays
 
 
 def place_leaves(leaves: Mapping[int, pa.DataType], files: Sequence[Runs]) -> Placement:

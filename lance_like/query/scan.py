@@ -16,7 +16,9 @@ from itertools import chain
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.physical import flat_width, joined
+from lance_like.encodings.joining import joined, taken
+from lance_like.encodings.physical import flat_width
+from lance_like.file.carry import carried_type
 from lance_like.file.cut import PAGE_NBYTES
 from lance_like.file.layout import ZONE_ROWS
 from lance_like.file.pages import ColumnPages
@@ -220,7 +222,8 @@ class _FragmentScan:
         self._columns = self._open(leaves)
         self._row_nbytes = max(1.0, sum(column.row_nbytes for column in self._columns.values()))
         usual = int(min(BATCH_ROWS, max(1, _BATCH_NBYTES // self._row_nbytes)))
-        self._batch_rows = scan.batch_rows or usual
+        rows = scan.batch_rows or usual
+        self._batch_rows = min(rows, self._projection.most_rows or rows)
         batches = max(1, int(_WINDOW_NBYTES // self._row_nbytes) // self._batch_rows)
         self._window_rows = batches * self._batch_rows
 
@@ -265,9 +268,19 @@ class _FragmentScan:
             leaves = self._read(projection.leaves, start, end)
             if chosen is not None:
                 order = pa.array(chosen)
-                leaves = {field_id: array.take(order) for field_id, array in leaves.items()}
-        batch = as_batch(projection.assemble(leaves, self._fragment, offsets), projection.schema, count)
-        return [batch.slice(low, self._batch_rows) for low in range(0, count, self._batch_rows)]
+                leaves = {field_id: taken(array, order) for field_id, array in leaves.items()}
+        return self._presented(projection.assemble(leaves, self._fragment, offsets), count)
+
+    def _presented(self, arrays: list[pa.Array], count: int) -> list[pa.RecordBatch]:
+        """Batches of the answer's types from arrays as they are carried."""
+        projection, rows = self._projection, self._batch_rows
+        starts = range(0, count, rows)
+        if projection.most_rows is None:
+            batch = as_batch(projection.present(arrays), projection.schema, count)
+            return [batch.slice(start, rows) for start in starts]
+        # A type has a limit of its own: all rows together may not fit one array.
+        cuts = ([array.slice(start, rows) for array in arrays] for start in starts)
+        return [as_batch(projection.present(cut), projection.schema, len(cut[0])) for cut in cuts]
 
     def _cut(self, start: int, end: int) -> int:
         """End a batch at a page boundary when that keeps a good part of it: slices of one page need no copy."""
@@ -283,7 +296,7 @@ class _FragmentScan:
         leaves = self._read(self._filter.leaves, start, end)
         offsets = np.arange(start, end) if self._filter.is_virtual else None
         arrays = self._filter.assemble(leaves, self._fragment, offsets)
-        return select(self._scan.condition, as_batch(arrays, self._filter.schema, end - start))
+        return select(self._scan.condition, as_batch(arrays, self._filter.carried_schema, end - start))
 
     def _read(self, leaves: dict[int, pa.DataType], start: int, end: int) -> dict[int, pa.Array]:
         """The leaves' arrays of rows start … end; one round for all columns, more where pages are not open."""
@@ -292,7 +305,7 @@ class _FragmentScan:
         pieces = iter(answers)
         return {
             # A slice of one page, or a copy where the rows lie in several.
-            field_id: joined(next(pieces)) if field_id in self._columns else pa.nulls(end - start, kind)
+            field_id: joined(next(pieces)) if field_id in self._columns else pa.nulls(end - start, carried_type(kind))
             for field_id, kind in leaves.items()
         }
 

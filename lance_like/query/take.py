@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.physical import joined
+from lance_like.encodings.joining import joined
 from lance_like.errors import NotFound, OutOfRange
+from lance_like.file.carry import carried_type
 from lance_like.query.projection import FileColumns, Projection, as_batch
 from lance_like.query.session import Session
 from lance_like.table.fragment import DataFile, Fragment
@@ -58,7 +59,7 @@ def _take_grouped(
 ) -> pa.Table:
     """Rows by fragment index and offset, put back into the order asked."""
     if len(index) == 0:
-        return projection.schema.empty_table()
+        return pa.Table.from_batches([], projection.schema)
     in_order = bool((index[1:] >= index[:-1]).all())
     order = np.arange(len(index)) if in_order else np.argsort(index, kind="stable")
     sorted_index = index[order]
@@ -89,11 +90,24 @@ def _take(
         projection.assemble(leaves, fragment, rows) for leaves, (fragment, rows) in zip(by_part, parts, strict=True)
     ]
     columns = [joined(arrays) for arrays in zip(*assembled, strict=True)] if len(parts) > 1 else assembled[0]
-    if back is None:
-        return pa.Table.from_arrays(columns, schema=projection.schema)
-    # One take for all columns: a call for each would cost more than the rows.
-    batch = pa.RecordBatch.from_arrays(columns, schema=projection.schema).take(pa.array(back))
-    return pa.Table.from_batches([batch])
+    if back is not None:
+        # One take for all columns: a call for each would cost more than the rows.
+        columns = projection.settle(columns)
+        batch = pa.RecordBatch.from_arrays(columns, schema=projection.carried_schema).take(pa.array(back))
+        if projection.carried_schema is projection.schema:
+            return pa.Table.from_batches([batch])
+        columns = batch.columns
+    return _table(projection, columns)
+
+
+def _table(projection: Projection, columns: list[pa.Array]) -> pa.Table:
+    """The answer from its columns as they are carried: one chunk, or as many as a type with a limit needs."""
+    most, count = projection.most_rows, len(columns[0])
+    if most is None or count <= most:
+        return pa.Table.from_arrays(projection.present(columns), schema=projection.schema)
+    cuts = ([column.slice(start, most) for column in columns] for start in range(0, count, most))
+    batches = [pa.RecordBatch.from_arrays(projection.present(cut), schema=projection.schema) for cut in cuts]
+    return pa.Table.from_batches(batches, projection.schema)
 
 
 def read_rows(
@@ -104,7 +118,9 @@ def read_rows(
     asked: list[tuple[int, Int64s, DataFile, FileColumns]] = []
     for number, (fragment, rows) in enumerate(parts):
         placement = projection.place(fragment)
-        found.append({field_id: pa.nulls(len(rows), kind) for field_id, kind in placement.missing.items()})
+        found.append(
+            {field_id: pa.nulls(len(rows), carried_type(kind)) for field_id, kind in placement.missing.items()}
+        )
         asked += [(number, rows, fragment.files[held.file], held) for held in placement.files]
     readers = session.open([file for _, _, file, _ in asked])
     answers = session.drive(

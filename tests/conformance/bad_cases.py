@@ -259,6 +259,22 @@ def _fields() -> Iterator[BadCase]:
                 "nullable": True,
             },
         ),
+        (
+            "type_codes",
+            "type",
+            "a union with one code twice",
+            {
+                "name": "n",
+                "type": {"t": "sparse_union", "fields": [_INT8, _INT8], "codes": [3, 3]},
+                "nullable": True,
+            },
+        ),
+        (
+            "type_run_ends",
+            "type",
+            "run ends of 8 bits",
+            {"name": "n", "type": {"t": "run_end_encoded", "run_ends": "int8", "value": "int8"}, "nullable": True},
+        ),
         ("type_deep", "limit", "65 lists around a type", {"name": "n", "type": deep, "nullable": True}),
     ]
     for name, kind, covers, field in faults:

@@ -132,6 +132,8 @@ def _dictionaries() -> Iterator[Fault]:
 
 def _nested() -> Iterator[Fault]:
     ints = {"t": "list", "item": _field("int8")}
+    union = {"t": "sparse_union", "fields": [_field("int8"), _field("int8")], "codes": [7, 2]}
+    values = [_narrow(3, 4), _narrow(3, 4)]
     structs = {"t": "list", "item": _field({"t": "struct", "fields": [_field("int8")]})}
     pairs = {"t": "fixed_size_list", "size": 2, "item": _field("string")}
     ones = b"\0\1\2\3"
@@ -150,6 +152,10 @@ def _nested() -> Iterator[Fault]:
     yield "struct_rows", "a struct child of two rows", structs, _tree("list", _narrow(4, 0), short), ones
     yield "struct_of_ints", "int64 as struct", "int64", {"e": "struct", "n": 3}, b""
     yield "fixed_size_list_rows", "five items for three pairs", pairs, _tree("fixed_size_list", five), b""
+    yield "struct_union_position", "field 2 of a union of two", union, _tree("struct", _narrow(3, 0), *values), ones * 2
+    no_field = _tree("struct", {"e": "constant", "n": 3, "x": None}, *values)
+    yield "struct_union_no_field", "rows of a union that have no field", union, no_field, ones * 2
+    yield "struct_union_children", "a union without positions", union, _tree("struct", *values), ones * 2
     yield "list_of_ints", "int64 as list", "int64", _tree("list", _narrow(4, 0), _narrow(3, 0)), ones
     yield "list_descend", "offsets that descend", ints, list_of, b"\0\4\2\6".ljust(8) + CELLS
     yield "list_outside", "an offset past the items", ints, list_of, b"\0\2\4\7".ljust(8) + CELLS

@@ -132,7 +132,51 @@ def _types() -> Iterator[Case]:
     yield Case(
         "types_dictionary", "dictionary types, a null among the values", "encodings/dictionary.md", pa.table(dictionary)
     )
+    yield from _roundabout()
     yield Case("types_extension", "extension types", "types.md", _extensions(), zones=True)
+
+
+def _roundabout() -> Iterator[Case]:
+    """Types that can say one value in several ways."""
+    words = pa.array(["a", None, "a word of more than twelve bytes", "", "né"])
+    starts, sizes = pa.array([3, 0, 0, 1, 4], pa.int32()), pa.array([2, 3, 0, 2, 1], pa.int32())
+    lists = pa.ListViewArray.from_arrays(starts, sizes, words, mask=pa.array([False, False, True, False, False]))
+    views = {
+        "s": words.cast(pa.string_view()),
+        "b": words.cast(pa.binary()).cast(pa.binary_view()),
+        "l": lists,
+        "ll": pa.LargeListViewArray.from_arrays(starts.cast("i8"), sizes.cast("i8"), pa.array(range(5), pa.int16())),
+        "in_list": pa.ListArray.from_arrays([0, 2, 2, 3, 4, 5], words.cast(pa.string_view())),
+    }
+    yield Case("types_views", "views of text, bytes and lists", "types.md", pa.table(views), zones=True)
+    inner = pa.RunEndEncodedArray.from_arrays(pa.array([1, 3], pa.int16()), pa.array([1.5, None], pa.float32()))
+    runs = {
+        "s": pa.RunEndEncodedArray.from_arrays(pa.array([2, 3, 5], pa.int16()), pa.array(["x", None, "y"])),
+        "i": pa.RunEndEncodedArray.from_arrays(pa.array([1, 4, 9], pa.int32()), pa.array([7, -7, 7])).slice(2, 5),
+        "l": pa.RunEndEncodedArray.from_arrays(pa.array([4, 5], pa.int64()), pa.array([[1, None], None])),
+        "in_list": pa.ListArray.from_arrays([0, 0, 1, 1, 3, 3], inner),
+    }
+    yield Case("types_runs", "run-end encoded types", "types.md, Stored forms", pa.table(runs), zones=True)
+    yield Case("types_unions", "unions, sparse and dense", "types.md, Stored forms", _unions())
+
+
+def _unions() -> pa.Table:
+    numbers, words = pa.array([7, None, 9, 10], pa.int8()), pa.array(["a", "b", None, "d"])
+    worked = pa.UnionArray.from_dense(
+        pa.array([5, 2, 5, 5], pa.int8()), pa.array([0, 1, 1, 3], pa.int32()), [numbers, words], ["i", "s"], [5, 2]
+    )
+    flags = pa.array([0, 1, 1, 0], pa.int8())
+    sparse = pa.UnionArray.from_sparse(flags, [numbers, pa.array([[1], [], None, [2]])], ["n", "n"])
+    return pa.table(
+        {
+            "worked": worked,
+            "sparse": sparse,
+            "one": pa.UnionArray.from_sparse(pa.array([9] * 4, pa.int8()), [words], ["only"], [9]),
+            "in_union": pa.UnionArray.from_sparse(flags, [worked, numbers]),
+            "in_struct": pa.StructArray.from_arrays([sparse], ["u"], mask=pa.array([False, True, False, True])),
+            "in_list": pa.ListArray.from_arrays([0, 1, 1, 4, 4], worked),
+        }
+    )
 
 
 def _floats() -> pa.Table:

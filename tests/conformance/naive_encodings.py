@@ -126,12 +126,15 @@ FLOATS = {"float16": 2, "float32": 4, "float64": 8}
 DECIMALS = {"decimal32": 4, "decimal64": 8, "decimal128": 16, "decimal256": 32}
 DIGITS = {"decimal32": 9, "decimal64": 18, "decimal128": 38, "decimal256": 76}
 WIDTHS = SIGNED | UNSIGNED | FLOATS | DECIMALS | {"month_day_nano_interval": 16}
-VARIABLE = {"string", "large_string", "binary", "large_binary"}
+TEXT = {"string", "large_string", "string_view"}
+VARIABLE = TEXT | {"binary", "large_binary", "binary_view"}
+LISTS = {"list", "large_list", "list_view", "large_list_view"}
+UNIONS = {"sparse_union", "dense_union"}
 UNITS = {"time32": ("s", "ms"), "time64": ("us", "ns")} | dict.fromkeys(
     ("timestamp", "duration"), ("s", "ms", "us", "ns")
 )
-WITH_PARAMETERS = {*UNITS, *DECIMALS, "fixed_size_binary", "list", "large_list", "map", "fixed_size_list", "struct"}
-WITH_PARAMETERS |= {"dictionary", "extension"}
+WITH_PARAMETERS = {*UNITS, *DECIMALS, *LISTS, *UNIONS, "fixed_size_binary", "map", "fixed_size_list", "struct"}
+WITH_PARAMETERS |= {"dictionary", "run_end_encoded", "extension"}
 WITHOUT_PARAMETERS = ({*WIDTHS, *VARIABLE, "null", "bool"}) - WITH_PARAMETERS
 
 
@@ -206,7 +209,7 @@ def parse_type(value: object, depth: int = 0) -> Type:
     if name == "fixed_size_binary":
         size = get("size", is_int(0, 2**31 - 1))
         return Type(name, (size,), size)
-    if name in ("list", "large_list"):
+    if name in LISTS:
         return Type(name, inner=parse_field(get("item", lambda _: True), depth + 1).type)
     if name == "fixed_size_list":
         size = get("size", is_int(0, 2**31 - 1))
@@ -215,6 +218,15 @@ def parse_type(value: object, depth: int = 0) -> Type:
         fields = tuple(parse_field(f, depth + 1) for f in get("fields", is_list()))
         need(name == "struct" or len(fields) == 2, "type", "a map has two fields")
         return Type(name, (get("sorted", is_bool),) if name == "map" else (), fields=fields)
+    if name in UNIONS:
+        fields = tuple(parse_field(f, depth + 1) for f in get("fields", is_list()))
+        codes = get("codes", is_list(is_int(0, 127)))
+        need(0 < len(fields) == len(codes) == len(set(codes)), "type", f"codes {codes} of {len(fields)} fields")
+        return Type(name, tuple(codes), fields=fields)
+    if name == "run_end_encoded":
+        ends = inner("run_ends")
+        need(ends.name in ("int16", "int32", "int64"), "type", f"run ends of the type {ends.name}")
+        return Type(name, (ends.name,), inner=inner("value"))
     if name == "dictionary":
         index = inner("index")
         need(index.name in WIDTHS and re.fullmatch("u?int[0-9]+", index.name), "type", "index is no integer type")
@@ -255,7 +267,7 @@ def flat_value(kind: Type, data: bytes):
 
 def cell_value(kind: Type, data: bytes):
     """Turn the bytes of one cell of a variable type into a Python value."""
-    if not kind.name.endswith("string"):
+    if kind.name not in TEXT:
         return data
     try:
         return data.decode("utf-8")
@@ -472,15 +484,16 @@ class PageDecoder:
         return out
 
     def _dictionary(self, node: Node, kind: Type, visible: list[bool]) -> list:
-        nested = kind.name in ("null", "list", "large_list", "map", "fixed_size_list", "struct")
+        nested = kind.name in ("null", "map", "fixed_size_list", "struct", *LISTS, *UNIONS)
+        shares = kind.name in ("dictionary", "run_end_encoded")
         need(not nested, "page", f"dictionary cannot hold {kind.name}")
         codes = self.integers(self.child(node, 0, node.n), "uint32")
         values = self.child(node, 1)
         own = cut(self.page, *node.validity) if node.validity else b"\xff" * node.n
         empty = values.n == 0 and not any(bit(own, i) for i in range(node.n))
         need(empty or max(codes, default=-1) < values.n, "page", "a code past the end of the dictionary")
-        cells = self.decode(values, kind.inner if kind.name == "dictionary" else kind)
-        need(kind.name == "dictionary" or None not in cells, "page", "a null among the values of a dictionary")
+        cells = self.decode(values, kind.inner if shares else kind)
+        need(shares or None not in cells, "page", "a null among the values of a dictionary")
         return [cells[code] if seen else None for code, seen in zip(codes, visible, strict=True)]
 
     def _variable(self, node: Node, kind: Type, visible: list[bool]) -> list:
@@ -521,7 +534,7 @@ class PageDecoder:
         return [cell_value(kind, cell) if seen else None for cell, seen in zip(cells, visible, strict=False)]
 
     def _list(self, node: Node, kind: Type, visible: list[bool]) -> list:
-        need(kind.name in ("list", "large_list", "map"), "page", f"list cannot hold {kind.name}")
+        need(kind.name in (*LISTS, "map"), "page", f"list cannot hold {kind.name}")
         offsets = self.offsets(node, 0, node.n + 1)
         items = self.child(node, 1)
         need(items.n >= offsets[-1], "page", "an offset past the items")
@@ -548,11 +561,27 @@ class PageDecoder:
         return [values[i * size : (i + 1) * size] if seen else None for i, seen in enumerate(visible)]
 
     def _struct(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        if kind.name in UNIONS:
+            return self.union(node, kind, visible)
         need(kind.name == "struct", "page", f"struct cannot hold {kind.name}")
         columns = self.struct_fields(node, kind, visible)
         rows = zip(*columns, strict=True) if columns else ((),) * node.n
         names = [f.name for f in kind.fields]
         return [struct_value(names, row) if seen else None for row, seen in zip(rows, visible, strict=True)]
+
+    def union(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        """Give (type code, value) a row."""
+        need(len(node.children) == 1 + len(kind.fields), "page", "union: another number of children than 1 + fields")
+        children = [self.child(node, i, node.n) for i in range(1 + len(kind.fields))]
+        positions, *columns = (
+            self.decode(child, inner, visible)
+            for child, inner in zip(children, (Type("uint8"), *(f.type for f in kind.fields)), strict=True)
+        )
+        for position, seen in zip(positions, visible, strict=True):
+            need(not seen or position is not None, "page", "union: a null position")
+            need(not seen or position < len(kind.fields), "page", f"union: position {position}")
+        rows = zip(positions, visible, strict=True)
+        return [(kind.params[at], columns[at][row]) if seen else None for row, (at, seen) in enumerate(rows)]
 
     def struct_fields(self, node: Node, kind: Type, visible: list[bool]) -> list[list]:
         need(len(node.children) == len(kind.fields), "page", "struct: another number of children than fields")

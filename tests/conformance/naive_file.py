@@ -12,6 +12,7 @@ from naive_encodings import (
     LIMIT,
     MAX_VALUES,
     SIGNED,
+    TEXT,
     UNSIGNED,
     VARIABLE,
     Field,
@@ -225,13 +226,13 @@ def zone_width_of(kind: Type) -> int:
         return 32
     if kind.name in SIGNED or kind.name in UNSIGNED or kind.name in FLOATS or kind.name == "bool":
         return 8
-    return {"decimal128": 16, "decimal256": 32}.get(kind.name, 0)
+    return {"decimal32": 8, "decimal64": 8, "decimal128": 16, "decimal256": 32}.get(kind.name, 0)
 
 
 def is_bound(kind: Type, bound: bytes) -> bool:
     if kind.name == "bool":
         return bound in (b"\0", b"\1")
-    if kind.name in ("string", "large_string"):
+    if kind.name in TEXT:
         try:
             bound.decode("utf-8")
         except UnicodeDecodeError:

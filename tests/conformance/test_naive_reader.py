@@ -115,6 +115,10 @@ MAP = parse_json(
     b'{"t":"map","sorted":false,"fields":['
     b'{"name":"key","type":"string","nullable":false},{"name":"value","type":"int8","nullable":true}]}'
 )
+UNION = parse_json(
+    b'{"t":"dense_union","codes":[5,2],"fields":['
+    b'{"name":"i","type":"int8","nullable":true},{"name":"s","type":"string","nullable":true}]}'
+)
 WORDS = {"t": "dictionary", "index": "int32", "value": "string", "ordered": False}
 EXAMPLES = {
     "plain.md": [("float32", [1.5, None, -0.0]), ("bool", [True, False, None, True, True, True, False, False, True])],
@@ -134,6 +138,7 @@ EXAMPLES = {
         (MAP, [[("a", 1)], [("b", None), ("c", 3)]]),
         (PAIRS, [[1, None], [3, 4]]),
         (STRUCTS, [[{"x": 1, "y": True}, None], []]),
+        (UNION, [(5, 7), (2, "ab"), (5, None)]),
     ],
 }
 

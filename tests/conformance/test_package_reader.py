@@ -15,6 +15,7 @@ import pytest
 from vector_json import schema_json, values_json
 
 from lance_like import errors
+from lance_like.file.carry import carried_type, present
 from lance_like.file.columns import flatten, join
 from lance_like.file.reader import FileReader, open_file
 from lance_like.file.types import field_to_json
@@ -52,17 +53,18 @@ class OpenVector:
         schema = self.schema()
         columns = [read(c, column.type) for c, column in enumerate(flatten(schema))]
         rest = iter(columns)
-        return [_assemble(field.type, rest) for field in schema]
+        return [present(_assemble(field.type, rest), field.type) for field in schema]
 
 
 def _assemble(kind: pa.DataType, columns: Any) -> pa.Array:
     own = next(columns)
     if not pa.types.is_struct(kind):
         return own
-    return join(kind, own, [_assemble(field.type, columns) for field in kind])
+    return join(carried_type(kind), own, [_assemble(field.type, columns) for field in kind])
 
 
 def _one(arrays: list[pa.Array], kind: pa.DataType) -> pa.Array:
+    kind = carried_type(kind)
     arrays = arrays or [pa.array([], kind)]
     if len(arrays) == 1:
         return arrays[0]

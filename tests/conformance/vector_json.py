@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from bisect import bisect_right
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,10 @@ def schema_json(schema: pa.Schema, field_json: Any) -> dict[str, Any]:
 
 def values_json(array: pa.Array) -> list[Any]:
     """The values of an array, one JSON value a row; bit patterns of floats, hexadecimal of bytes."""
-    valid = array.is_valid().to_pylist()
     cells = _cells(array)
+    if pa.types.is_union(array.type):
+        return cells  # it has no nulls of its own, whatever Arrow counts
+    valid = array.is_valid().to_pylist()
     return [cell if ok else None for cell, ok in zip(cells, valid, strict=True)]
 
 
@@ -46,11 +49,17 @@ def _cells(array: pa.Array) -> list[Any]:
         return _lists(array, pairs)
     if t.is_list(kind) or t.is_large_list(kind):
         return _lists(array, values_json(array.values))
-    if t.is_string(kind) or t.is_large_string(kind):
+    if t.is_list_view(kind) or t.is_large_list_view(kind):
+        items, sizes = values_json(array.values), array.sizes.to_pylist()
+        return [items[start : start + size] for start, size in zip(array.offsets.to_pylist(), sizes, strict=True)]
+    if t.is_run_end_encoded(kind):
+        ends, values = array.run_ends.to_pylist(), values_json(array.values)
+        return [values[bisect_right(ends, array.offset + row)] for row in range(len(array))]
+    if t.is_union(kind):
+        return _unions(array)
+    if t.is_boolean(kind) or t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind):
         return array.to_pylist()
-    if t.is_boolean(kind):
-        return array.to_pylist()
-    if t.is_binary(kind) or t.is_large_binary(kind):
+    if t.is_binary(kind) or t.is_large_binary(kind) or t.is_binary_view(kind):
         return [None if cell is None else cell.hex() for cell in array.to_pylist()]
     return _flat_cells(array)
 
@@ -60,6 +69,17 @@ def _lists(array: pa.Array, items: list[Any]) -> list[list[Any]]:
     count, skip = len(array) + 1, array.offset * dtype().itemsize
     offsets = np.frombuffer(array.buffers()[1], dtype, count=count, offset=skip) if len(array) else np.zeros(1, dtype)
     return [items[start:end] for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)]
+
+
+def _unions(array: pa.Array) -> list[list[Any]]:
+    # The array's own type_codes and offsets forget that it is a slice.
+    codes = np.frombuffer(array.buffers()[1], np.int8, len(array), array.offset).tolist()
+    places = range(len(array))
+    if array.type.mode == "dense":
+        places = np.frombuffer(array.buffers()[2], np.int32, len(array), array.offset * 4).tolist()
+    children = [values_json(array.field(i)) for i in range(array.type.num_fields)]
+    child_of = dict(zip(array.type.type_codes, children, strict=True))
+    return [[code, child_of[code][place]] for code, place in zip(codes, places, strict=True)]
 
 
 def _flat_cells(array: pa.Array) -> list[Any]:

@@ -21,9 +21,10 @@ def zones_json(array: pa.Array, zone_rows: int) -> dict[str, Any]:
     """
     while isinstance(array, pa.ExtensionArray):
         array = array.storage
-    # A cell of a dictionary type is null when its index is; a struct's own column says only whether it is null.
-    bare = array.indices if pa.types.is_dictionary(array.type) else array
-    nulls = [not valid for valid in bare.is_valid().to_pylist()]
+    if pa.types.is_dictionary(array.type):
+        nulls = [cell is None for cell in values_json(array)]
+    else:
+        nulls = [not valid for valid in array.is_valid().to_pylist()]
     width, as_value = _order(array.type)
     cells = values_json(array) if width else [None] * len(array)
     starts = range(0, len(array), zone_rows)
@@ -43,7 +44,7 @@ def _order(kind: pa.DataType) -> tuple[int, Callable[[Any], Any]]:
         code = {16: ">e", 32: ">f", 64: ">d"}[kind.bit_width]
         return 8, lambda cell: struct.unpack(code, bytes.fromhex(cell))[0]
     if t.is_decimal(kind):
-        return (kind.bit_width // 8 if kind.bit_width >= 128 else 0), int
+        return max(8, kind.bit_width // 8), int
     if t.is_boolean(kind) or t.is_integer(kind) or (t.is_temporal(kind) and not t.is_interval(kind)):
         return 8, int
     return 0, int

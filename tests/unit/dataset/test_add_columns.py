@@ -238,7 +238,7 @@ def test_fields_as_null_write_no_data_file(tmp_path):
     [
         (pa.field("n", pa.int8(), False), InvalidInput, "not nullable"),
         (pa.field("i", pa.int8()), InvalidInput, "two columns 'i'"),
-        (pa.field("v", pa.string_view()), Unsupported, "string_view"),
+        (pa.field("v", pa.sparse_union([])), Unsupported, "sparse_union"),
         (pa.field("_score", pa.int8()), InvalidInput, "reserved"),
     ],
     ids=str,

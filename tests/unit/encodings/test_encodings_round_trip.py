@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from arrow_values import STYLES, TYPES, Shape, arrays, make_array, same
+from arrow_values import CARRIED_TYPES, STYLES, Shape, arrays, make_array, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from page_cases import Page, expected_ranges, expected_rows, page_of, random_ranges, read, whole
@@ -13,7 +13,7 @@ from page_cases import Page, expected_ranges, expected_rows, page_of, random_ran
 from lance_like.encodings.base import Hints
 from lance_like.encodings.registry import encode_array
 
-names = [str(kind).replace("\n", "") for kind in TYPES]
+names = [str(kind).replace("\n", "") for kind in CARRIED_TYPES]
 
 
 def check(page: Page, array: pa.Array, seed: int) -> None:
@@ -35,7 +35,7 @@ def check(page: Page, array: pa.Array, seed: int) -> None:
             assert same(answer, expected_rows(array, rows))
 
 
-@pytest.mark.parametrize("kind", TYPES, ids=names)
+@pytest.mark.parametrize("kind", CARRIED_TYPES, ids=names)
 @settings(max_examples=30)
 @given(data=st.data(), ranged=st.booleans())
 def test_what_is_encoded_is_read_back(kind: pa.DataType, data: st.DataObject, ranged: bool) -> None:
@@ -43,7 +43,7 @@ def test_what_is_encoded_is_read_back(kind: pa.DataType, data: st.DataObject, ra
     check(page_of(encode_array(array, Hints(), ranged=ranged), kind), array, seed=data.draw(st.integers(0, 999)))
 
 
-@pytest.mark.parametrize("kind", TYPES, ids=names)
+@pytest.mark.parametrize("kind", CARRIED_TYPES, ids=names)
 def test_no_rows_and_one_row(kind: pa.DataType) -> None:
     rng = np.random.default_rng(0)
     for style in STYLES:
@@ -69,7 +69,7 @@ def test_every_encoding_is_chosen_by_some_array() -> None:
         for child in description.get("c", ()):
             collect(child)
 
-    for kind in TYPES:
+    for kind in CARRIED_TYPES:
         for style in STYLES:
             array = make_array(kind, 2000, Shape(style, 0.1), rng)
             collect(page_of(encode_array(array, Hints()), kind).description)
@@ -80,7 +80,7 @@ def test_every_encoding_is_chosen_by_some_array() -> None:
 
 
 def test_encoding_leaves_its_input_as_it_was() -> None:
-    for kind in TYPES:
+    for kind in CARRIED_TYPES:
         array = make_array(kind, 50, Shape("few", 0.2), np.random.default_rng(0))
         before = [None if buffer is None else buffer.to_pybytes() for buffer in array.buffers()]
         encode_array(array, Hints())
@@ -102,7 +102,7 @@ def test_rows_take_as_few_rounds_as_the_encoding_promises(kind: pa.DataType, rou
 
 
 def test_buffers_begin_at_multiples_of_64() -> None:
-    for kind in TYPES:
+    for kind in CARRIED_TYPES:
         array = make_array(kind, 77, Shape("any", 0.3), np.random.default_rng(0))
         node = page_of(encode_array(array, Hints()), kind).open()
         nodes = [node]

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lance_like.encodings.physical import joined
+from lance_like.encodings.joining import joined
 from lance_like.file import cut, stats, writer
+from lance_like.file.carry import carried_type, present
 from lance_like.file.columns import flatten, join
 from lance_like.file.reader import FileReader, open_file
 from lance_like.file.writer import FileSummary, FileWriter
@@ -61,8 +62,8 @@ def rows_of(store: Store, reader: FileReader, schema: pa.Schema, rows: Int64s) -
 
 def span_of(store: Store, reader: FileReader, schema: pa.Schema, start: int, end: int) -> pa.Table:
     """A run of rows of all columns."""
-    kinds = kinds_of(schema)
-    found = drive_all(store, [(KEY, reader.read_span(i, kind, start, end)) for i, kind in enumerate(kinds)])
+    kinds = [carried_type(kind) for kind in kinds_of(schema)]
+    found = drive_all(store, [(KEY, reader.read_span(i, kind, start, end)) for i, kind in enumerate(kinds_of(schema))])
     pieces = [joined(arrays) if arrays else pa.nulls(0, kind) for arrays, kind in zip(found, kinds, strict=True)]
     return _assembled(schema, pieces)
 
@@ -74,9 +75,9 @@ def _assembled(schema: pa.Schema, columns: Sequence[pa.Array]) -> pa.Table:
         own = next(left)
         if not pa.types.is_struct(field.type):
             return own
-        return join(field.type, own, [take(child) for child in field.type])
+        return join(carried_type(field.type), own, [take(child) for child in field.type])
 
-    arrays = [take(field) for field in schema]
+    arrays = [present(take(field), field.type) for field in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from lance_like.errors import Unsupported
 from lance_like.file import writer
+from lance_like.file.carry import carry
 from lance_like.file.columns import MAX_DEPTH
 from lance_like.file.cut import PendingRows
 from lance_like.file.reader import FileReader, read_table
@@ -150,17 +151,8 @@ def test_empty_batches_are_nothing() -> None:
     assert drive(store, KEY, read_table(opened(store)))[0][0].to_pylist() == [1, 2, 1, 2]
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pa.list_view(pa.int8()),
-        pa.string_view(),
-        pa.run_end_encoded(pa.int32(), pa.int8()),
-        pa.dense_union([pa.field("a", pa.int8())]),
-    ],
-    ids=str,
-)
-def test_types_without_a_stored_form_are_refused_before_anything_is_written(kind: pa.DataType) -> None:
+def test_types_without_a_stored_form_are_refused_before_anything_is_written() -> None:
+    kind = pa.sparse_union([])
     for field in (pa.field("c", kind), pa.field("c", pa.struct([("x", pa.list_(kind))]))):
         with pytest.raises(Unsupported, match="cannot be stored"):
             FileWriter(pa.schema([field]))
@@ -180,7 +172,7 @@ def cut_pages(*batches: pa.Array) -> list[pa.Array]:
 @settings(max_examples=10)
 @given(data=st.data())
 def test_pages_are_cut_without_losing_a_row(kind: pa.DataType, data: st.DataObject) -> None:
-    array = data.draw(arrays(kind))
+    array = carry(data.draw(arrays(kind)))
     with small_pages(nbytes=200, rows=50):
         pages = cut_pages(array)
         assert sum(map(len, pages)) == len(array)

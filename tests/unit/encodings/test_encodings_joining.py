@@ -1,0 +1,93 @@
+"""Arrays end to end and rows picked from them, where Arrow itself refuses or answers wrongly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from arrow_values import CARRIED_TYPES, DICTIONARIES, Shape, cells_of, make_array
+
+from lance_like.encodings.joining import concatenated, joined, taken
+from lance_like.errors import InvalidInput
+
+names = [str(kind).replace("\n", "") for kind in CARRIED_TYPES]
+
+
+def pieces_of(kind: pa.DataType) -> list[pa.Array]:
+    """Slices of arrays with dictionaries of their own, an empty one among them."""
+    made = (make_array(kind, rows, Shape("any", 0.3), np.random.default_rng(rows)) for rows in (9, 4, 12))
+    return [array.slice(2, len(array) - 3) for array in made] + [make_array(kind, 0, Shape("any", 0.0), RNG)]
+
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("kind", CARRIED_TYPES, ids=names)
+def test_arrays_of_every_type_are_joined(kind: pa.DataType) -> None:
+    pieces = pieces_of(kind)
+    whole = joined(pieces)
+    whole.validate()
+    assert whole.type == kind
+    assert cells_of(whole) == [cell for piece in pieces for cell in cells_of(piece)]
+
+
+@pytest.mark.parametrize("kind", CARRIED_TYPES, ids=names)
+def test_rows_of_every_type_are_taken_from_slices(kind: pa.DataType) -> None:
+    array = make_array(kind, 40, Shape("any", 0.3), RNG).slice(7, 30)
+    cells, rows = cells_of(array), RNG.integers(0, 30, 50)
+    assert cells_of(taken(array, pa.array(rows))) == [cells[row] for row in rows]
+    assert cells_of(taken(array, pa.array([3, None]))) == [cells[3], None]
+
+
+@pytest.mark.parametrize("around", ["itself", "list", "struct"])
+def test_rows_of_slices_of_grids_are_those_asked_for(around: str) -> None:
+    # pyarrow 26.0.1: pa.Array.take answers with other rows.
+    inner = pa.FixedSizeListArray.from_arrays(pa.array(range(300), pa.int32()), 2)
+    grid = pa.FixedSizeListArray.from_arrays(inner, 3).slice(7, 30)
+    if around == "list":
+        grid = pa.ListArray.from_arrays(list(range(0, 31, 3)), grid)
+    elif around == "struct":
+        grid = pa.StructArray.from_arrays([grid], ["x"])
+    cells = grid.to_pylist()
+    assert taken(grid, pa.array([5, 0, 9])).to_pylist() == [cells[5], cells[0], cells[9]]
+
+
+def numbered(values: pa.Array, codes: list[int | None], index: pa.DataType) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(codes, index), values)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        (pa.array(["a", None]), pa.array(["b", "unused"])),
+        (pa.array([[1], [2]]), pa.array([[1], None])),
+        (pa.array([{"x": 1}, None]), pa.array([{"x": 2}, {"x": 3}])),
+    ],
+    ids=["a null value", "lists", "structs"],
+)
+def test_dictionaries_that_arrow_does_not_unite_keep_all_their_values(one: pa.Array, two: pa.Array) -> None:
+    pieces = [numbered(one, [1, None, 0], pa.int8()), numbered(two, [0, 0], pa.int8())]
+    with pytest.raises(pa.ArrowException):
+        pa.concat_arrays(pieces)
+    whole = concatenated(pieces)
+    assert cells_of(whole) == cells_of(pieces[0]) + cells_of(pieces[1])
+    assert whole.indices.to_pylist() == [1, None, 0, 2, 2]
+    assert whole.dictionary.to_pylist() == one.to_pylist() + two.to_pylist()
+    lists = [pa.ListArray.from_arrays([0, len(piece)], piece) for piece in pieces]
+    assert cells_of(concatenated(lists)) == cells_of(lists[0]) + cells_of(lists[1])
+
+
+def test_more_values_than_an_index_numbers_are_fewer_when_only_those_in_use_are_kept() -> None:
+    pieces = [numbered(pa.array([f"{i}-{k}" for k in range(100)]), [i, 99], pa.int8()) for i in range(3)]
+    assert joined(pieces).to_pylist() == ["0-0", "0-99", "1-1", "1-99", "2-2", "2-99"]
+
+
+def test_what_no_index_can_number_is_too_large() -> None:
+    pieces = [numbered(pa.array([f"{i}-{k}" for k in range(100)]), list(range(100)), pa.int8()) for i in range(2)]
+    with pytest.raises(InvalidInput) as caught:
+        joined(pieces)
+    assert caught.value.kind == "too-large"
+
+
+def test_the_types_with_dictionaries_are_among_those_joined() -> None:
+    assert len([kind for kind in CARRIED_TYPES if kind in DICTIONARIES]) >= 5
