@@ -22,21 +22,24 @@ from typing import Any
 import numpy as np
 
 from benchmarks.datasets import KINDS, SIZES, Data, make_data
-from benchmarks.peers import PEERS, Peer, load_peer
+from benchmarks.peers import FORMS, PEERS, Peer, load_peer
 from benchmarks.tasks import Case, Row
 from benchmarks.tasks.check import check_answers
 from benchmarks.tasks.pagecache import make_durable
-from benchmarks.tasks.scan import run_scan_cold, run_scan_full, run_scan_projected, run_scan_unread
+from benchmarks.tasks.scan import run_scan_cold, run_scan_first, run_scan_full, run_scan_projected, run_scan_unread
 from benchmarks.tasks.store import run_bytes, run_open, run_write
-from benchmarks.tasks.take import run_first_take, run_take, run_take_cold
+from benchmarks.tasks.take import run_first_take, run_take, run_take_cold, run_take_repeated, run_take_sorted
 
 __all__ = ["TASKS", "Options", "bench", "main", "render"]
 
 TASKS: dict[str, Callable[[Case], list[Row]]] = {
     "take": run_take,
+    "take_sorted": run_take_sorted,
+    "take_repeated": run_take_repeated,
     "first_take": run_first_take,
     "take_cold": run_take_cold,
     "scan_full": run_scan_full,
+    "scan_first": run_scan_first,
     "scan_projected": run_scan_projected,
     "scan_unread": run_scan_unread,
     "scan_cold": run_scan_cold,
@@ -149,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         size=parsed.size,
         kinds=_names(parsed.kinds, ALL_KINDS, "kind"),
         tasks=_names(parsed.tasks, TASKS, "task"),
-        peers=_names(parsed.peers, PEERS, "peer"),
+        peers=tuple(PEERS) if parsed.peers == "all" else _names(parsed.peers, PEERS | FORMS, "peer"),
         folder=Path(parsed.folder),
         repeat=parsed.repeat,
         ks=tuple(int(k) for k in parsed.ks.split(",")),
@@ -175,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", choices=SIZES, default=default.size)
     parser.add_argument("--kinds", default="all", help=f"of {','.join(ALL_KINDS)}")
     parser.add_argument("--tasks", default="all", help=f"of {','.join(TASKS)}")
-    parser.add_argument("--peers", default="all", help=f"of {','.join(PEERS)}")
+    parser.add_argument("--peers", default="all", help=f"of {','.join(PEERS | FORMS)}; all: the first {len(PEERS)}")
     parser.add_argument("--repeat", type=int, default=default.repeat, help="repetitions of each row")
     parser.add_argument("--ks", default=",".join(map(str, default.ks)), help="rows a take reads")
     parser.add_argument("--block", type=int, help="takes per peer and repetition (default: by k)")

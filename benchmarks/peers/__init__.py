@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-__all__ = ["PEERS", "Peer", "files_below", "load_peer"]
+__all__ = ["FORMS", "PEERS", "Peer", "files_below", "load_peer"]
 
 
 class Peer(ABC):
@@ -61,6 +61,12 @@ PEERS = {
     "parquet": "benchmarks.peers.parquet:Parquet",
     "ipc": "benchmarks.peers.ipc:Ipc",
 }
+# What is only run when it is named: other forms of a peer above.
+FORMS = {
+    "lance_like_unchecked": "benchmarks.peers.lance_like:LanceLikeUnchecked",
+    "lance_like_50": "benchmarks.peers.lance_like:LanceLikeFifty",
+    "pylance_50": "benchmarks.peers.pylance:PylanceFifty",
+}
 
 
 def load_peer(name: str) -> Peer:
@@ -68,7 +74,7 @@ def load_peer(name: str) -> Peer:
 
     Raises KeyError if the name is not known, ImportError if the peer is not installed.
     """
-    module, attribute = PEERS[name].split(":")
+    module, attribute = (PEERS | FORMS)[name].split(":")
     return getattr(importlib.import_module(module), attribute)()
 
 

@@ -16,7 +16,7 @@ from lance_like import __version__
 class LanceLike(Peer):
     name = "lance_like"
     stored_as = "lance_like"
-    settings = (
+    settings: tuple[str, ...] = (
         "write: defaults (durability full); one data file, as for the peers",
         "read: defaults (verify full)",
     )
@@ -29,8 +29,11 @@ class LanceLike(Peer):
         return f"{__version__}-{digest.hexdigest()[:12]}"
 
     def write(self, path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
+        self.write_files(path, batches, schema, 1 << 30)
+
+    def write_files(self, path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows_per_file: int) -> None:
         reader = pa.RecordBatchReader.from_batches(schema, batches)
-        lance_like.write_dataset(reader, str(path), max_rows_per_file=1 << 30)
+        lance_like.write_dataset(reader, str(path), max_rows_per_file=rows_per_file)
 
     def open(self, path: Path) -> Any:
         return lance_like.dataset(str(path))
@@ -40,3 +43,21 @@ class LanceLike(Peer):
 
     def scan(self, handle: Any, columns: list[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
         return handle.to_batches(columns=columns, batch_size=batch_rows)
+
+
+class LanceLikeUnchecked(LanceLike):
+    name = "lance_like_unchecked"
+    settings = ("the files of lance_like, read with verify='off': what checksums cost",)
+
+    def open(self, path: Path) -> Any:
+        return lance_like.dataset(str(path), verify="off")
+
+
+class LanceLikeFifty(LanceLike):
+    name = "lance_like_50"
+    stored_as = "lance_like_50"
+    settings = ("as lance_like, the rows in 50 files",)
+
+    def write(self, path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
+        held = list(batches)
+        self.write_files(path, held, schema, -(-sum(map(len, held)) // 50))

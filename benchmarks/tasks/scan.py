@@ -14,15 +14,29 @@ from benchmarks.peers import Peer
 from benchmarks.tasks import Case, Clock, Row, interleaved, paused_gc
 from benchmarks.tasks.pagecache import drop, read_fully
 
-__all__ = ["Toucher", "run_scan_cold", "run_scan_full", "run_scan_projected", "run_scan_unread"]
+__all__ = ["Toucher", "run_scan_cold", "run_scan_first", "run_scan_full", "run_scan_projected", "run_scan_unread"]
 
 PROJECTED = ["price", "category"]
-FULL, UNREAD, SOME, FROM_DISK = range(11, 15)
+FULL, UNREAD, SOME, FROM_DISK, FIRST = range(11, 16)
 
 
 def run_scan_full(case: Case) -> list[Row]:
     """All columns, all bytes, files in the page cache, handle open."""
     return _run_warm(case, task="scan_full", columns=case.data.columns, purpose=FULL)
+
+
+def run_scan_first(case: Case) -> list[Row]:
+    """All columns, all bytes, files in the page cache, a fresh handle: no block was verified before."""
+    clock = Clock(case.peers)
+    for peer in case.peers:
+        read_fully(case.paths[peer.name])
+    for _, peers in interleaved(case, FIRST):
+        for peer in peers:
+            handle = peer.open(case.paths[peer.name])
+            with paused_gc():
+                clock.run(peer, lambda p=peer, h=handle: _scan(case, p, h, case.data.columns, read=True))
+            del handle
+    return _rows(case, clock, task="scan_first", state="warm")
 
 
 def run_scan_unread(case: Case) -> list[Row]:

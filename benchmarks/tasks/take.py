@@ -1,9 +1,11 @@
 """How long it takes to read k random rows: warm, right after an open, and cold.
 
-The rows are random, unsorted, without repeats, new in every take, and the same for all peers.
+The rows are random, unsorted, without repeats unless the task says otherwise, new in every take, and the same for all
+peers.
 """
 
 import gc
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from benchmarks.peers import Peer
 from benchmarks.tasks import Case, Clock, Row, interleaved, paused_gc
 from benchmarks.tasks.pagecache import disk_nbytes_read, drop, read_fully
 
-__all__ = ["run_first_take", "run_take", "run_take_cold"]
+__all__ = ["run_first_take", "run_take", "run_take_cold", "run_take_repeated", "run_take_sorted"]
 
 # enough short takes to see a median, few long ones
 BLOCKS = {1: 30, 10: 20, 100: 10, 1_000: 5}
@@ -23,7 +25,33 @@ SWEEP_NBYTES = 16 << 20
 WARM_UP, TIMED, FIRST, COLD = range(1, 5)
 
 
+Order = Callable[[np.ndarray], np.ndarray]
+
+
 def run_take(case: Case) -> list[Row]:
+    """Random order, no repeats: see `_run_warm`."""
+    return _run_warm(case, "take", case.ks, lambda rows: rows)
+
+
+def run_take_sorted(case: Case) -> list[Row]:
+    """The same rows in ascending order."""
+    return _run_warm(case, "take_sorted", _some(case.ks), np.sort)
+
+
+def run_take_repeated(case: Case) -> list[Row]:
+    """A tenth of the rows, each ten times, mixed."""
+    return _run_warm(case, "take_repeated", _some(case.ks), _repeat)
+
+
+def _some(ks: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(k for k in ks if k >= 100)
+
+
+def _repeat(rows: np.ndarray) -> np.ndarray:
+    return np.random.default_rng(len(rows)).permutation(np.tile(rows[: len(rows) // 10], 10))
+
+
+def _run_warm(case: Case, task: str, ks: tuple[int, ...], order: Order) -> list[Row]:
     """Warm takes through handles that are open and have read every row once.
 
     1. read every file, 2. take every row once (blocks whose check is remembered are now remembered), 3. for
@@ -34,7 +62,7 @@ def run_take(case: Case) -> list[Row]:
         read_fully(case.paths[peer.name])
         _sweep(case, peer, handles[peer.name])
     found: list[Row] = []
-    for k in _fitting(case, case.ks):
+    for k in _fitting(case, ks):
         clock = Clock(case.peers)
         block = case.block or BLOCKS.get(k, 2)
         for peer in case.peers:
@@ -42,12 +70,12 @@ def run_take(case: Case) -> list[Row]:
             for rows in _draw(case, k, block, WARM_UP):
                 peer.take(handles[peer.name], rows, case.data.columns)
         for repetition, peers in interleaved(case, TIMED, k):
-            asked = _draw(case, k, block, TIMED, repetition)
+            asked = [order(rows) for rows in _draw(case, k, block, TIMED, repetition)]
             for peer in peers:
                 with paused_gc():
                     for rows in asked:
                         _timed_take(clock, case, peer, handles[peer.name], rows)
-        found += _rows(case, clock, task="take", detail=f"k={k}", state="warm")
+        found += _rows(case, clock, task=task, detail=f"k={k}", state="warm")
     return found
 
 

@@ -10,7 +10,9 @@ import pytest
 from benchmarks.datasets import KINDS, make_data
 from benchmarks.peers.ipc import Ipc
 from benchmarks.run import TASKS, Options, bench, main, render
+from benchmarks.targets import judge
 from benchmarks.tasks.scan import Toucher
+from benchmarks.wide import measure
 
 # these read the sources of the standard library once, or make big cells
 SLOW_KINDS = ("string", "text", "mixed", "blob")
@@ -24,7 +26,7 @@ def tiny(folder: Path, **changed: object) -> Options:
 
 @pytest.mark.slow
 def test_every_task_answers_one_row_per_peer_and_kind(tmp_path: Path) -> None:
-    result = bench(tiny(tmp_path, kinds=("mixed",)), say=lambda line: None)
+    result = bench(tiny(tmp_path, kinds=("mixed",), ks=(1, 100)), say=lambda line: None)
     found = {(row["task"], row["peer"]) for row in result["rows"]}
     assert {task for task, _ in found} == set(TASKS) | {"open_and_take"}
     assert {peer for _, peer in found} == {"ipc", "parquet"}
@@ -79,3 +81,35 @@ def test_scan_reads_only_the_values_of_a_sliced_list() -> None:
     toucher = Toucher()
     toucher.batch(pa.record_batch({"a": lists}).slice(1, 2))
     assert toucher.nbytes == 3 * 4 + 4 * 8
+
+
+def test_forms_of_peers_answer_right(tmp_path: Path) -> None:
+    forms = ("lance_like", "lance_like_unchecked", "lance_like_50")
+    options = Options(size="tiny", kinds=("int64",), tasks=("bytes",), peers=forms, folder=tmp_path, repeat=2, ks=(10,))
+    assert len(bench(options, say=lambda line: None)["rows"]) == 3
+
+
+def test_targets_are_judged_by_the_worst_ratio() -> None:
+    def row(kind: str, detail: str, peer: str, median: float) -> dict[str, object]:
+        return {"task": "take", "kind": kind, "detail": detail, "peer": peer, "median": median, "notes": {}}
+
+    rows = [row("int64", "k=1", "lance_like", 1.0), row("int64", "k=1", "pylance", 10.0)]
+    rows += [row("ids", "k=10", "lance_like", 3.0), row("ids", "k=10", "pylance", 10.0)]
+    first, *rest = judge([{"rows": rows}])
+    assert (first.worst, first.holds) == ((0.3, "ids k=10"), False)
+    assert all(verdict.worst is None for verdict in rest)
+
+
+@pytest.mark.slow
+def test_tables_of_many_columns_are_measured(tmp_path: Path) -> None:
+    found = measure(20, tmp_path, repeat=2)
+    assert set(found) > {"open", "take of all columns", "write"}
+    assert all(set(peers) == {"lance_like", "pylance"} for peers in found.values())
+
+
+def test_charts_are_drawn(tmp_path: Path) -> None:
+    charts = pytest.importorskip("benchmarks.charts")
+    result = bench(tiny(tmp_path, tasks=("take", "bytes"), ks=(1, 10)), say=lambda line: None)
+    paths = charts.draw(result, tmp_path / "x")
+    assert [path.name for path in paths] == ["x-take.svg", "x-bytes.svg"]
+    assert all("<svg" in path.read_text() for path in paths)
