@@ -13,20 +13,28 @@ from lance_like.version import __version__
 if TYPE_CHECKING:
     from lance_like import errors, file
     from lance_like.dataset import (
+        Blob,
+        BlobFile,
         LanceDataset,
         LanceFragment,
         LanceScanner,
         WriteProgress,
+        blob_array,
+        blob_field,
         dataset,
         write_dataset,
     )
     from lance_like.integrations import torch
 
 _HOME = {
+    "Blob": "lance_like.dataset:Blob",
+    "BlobFile": "lance_like.dataset:BlobFile",
     "LanceDataset": "lance_like.dataset:LanceDataset",
     "LanceFragment": "lance_like.dataset:LanceFragment",
     "LanceScanner": "lance_like.dataset:LanceScanner",
     "WriteProgress": "lance_like.dataset:WriteProgress",
+    "blob_array": "lance_like.dataset:blob_array",
+    "blob_field": "lance_like.dataset:blob_field",
     "dataset": "lance_like.dataset:",
     "errors": "lance_like.errors:",
     "file": "lance_like.file:",
@@ -35,11 +43,15 @@ _HOME = {
 }
 
 __all__ = [
+    "Blob",
+    "BlobFile",
     "LanceDataset",
     "LanceFragment",
     "LanceScanner",
     "WriteProgress",
     "__version__",
+    "blob_array",
+    "blob_field",
     "dataset",
     "errors",
     "file",

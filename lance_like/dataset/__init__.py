@@ -9,6 +9,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from lance_like.dataset.blob import Blob, blob_array, blob_field
+from lance_like.dataset.blob_file import BlobFile
 from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.handle import LanceDataset, dataset, write_dataset
 from lance_like.dataset.scanner import LanceScanner
@@ -22,4 +24,15 @@ class _Callable(ModuleType):
 
 sys.modules[__name__].__class__ = _Callable
 
-__all__ = ["LanceDataset", "LanceFragment", "LanceScanner", "WriteProgress", "dataset", "write_dataset"]
+__all__ = [
+    "Blob",
+    "BlobFile",
+    "LanceDataset",
+    "LanceFragment",
+    "LanceScanner",
+    "WriteProgress",
+    "blob_array",
+    "blob_field",
+    "dataset",
+    "write_dataset",
+]

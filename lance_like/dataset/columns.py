@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from lance_like.dataset.blob import resolve
 from lance_like.dataset.inputs import Stream, as_stream, check_nulls
 from lance_like.dataset.write import write_file
 from lance_like.encodings.joining import joined
@@ -100,7 +101,7 @@ class _Computed:
         assert self._schema is not None
         scan = Scan(projection, batch_rows=self._batch_rows, fragments=[index])
         batches = (self._checked(batch) for batch in run_scan(self._session, manifest, scan))
-        file = write_file(self._session.store, FileWriter(self._schema), batches)
+        file = write_file(self._session.store, FileWriter(self._schema, resolve=resolve), batches)
         assert file.rows == fragment.rows
         return file
 
@@ -150,7 +151,9 @@ class _FromStream:
         files: dict[int, tuple[NewFile, ...]] = {}
         for fragment in manifest.fragments:
             batches = (check_nulls(batch) for batch in rows.take(fragment.rows))
-            files[fragment.id] = (write_file(self._session.store, FileWriter(self._stream.schema), batches),)
+            files[fragment.id] = (
+                write_file(self._session.store, FileWriter(self._stream.schema, resolve=resolve), batches),
+            )
         if rows.more():
             raise InvalidInput(f"the stream has more rows than the table's {manifest.live_rows:,}")
         return AddColumns(self._stream.schema, files)

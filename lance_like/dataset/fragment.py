@@ -31,8 +31,8 @@ class LanceFragment:
 
     @property
     def schema(self) -> pa.Schema:
-        """The schema of the table."""
-        return self._manifest.schema.to_arrow()
+        """The schema of the table, as `LanceDataset.schema`."""
+        return self._manifest.schema.described.to_arrow()
 
     @property
     def physical_rows(self) -> int:
@@ -73,7 +73,9 @@ class LanceFragment:
         if len(positions) and (positions.min() < 0 or positions.max() >= self._fragment.rows):
             raise OutOfRange(f"a position is outside the {self._fragment.rows:,} rows of fragment {self.fragment_id}")
         start = int(self._manifest.row_starts[self._index])
-        return take_positions(self._session, self._manifest, project(self._manifest.schema, columns), positions + start)
+        return take_positions(
+            self._session, self._manifest, project(self._manifest.schema.described, columns), positions + start
+        )
 
     def __repr__(self) -> str:
         paths = [file.path for file in self._fragment.files]

@@ -12,14 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NoReturn
 
-import numpy as np
 import pyarrow as pa
 from pyarrow.dataset import Dataset as ArrowDataset  # DuckDB knows a dataset only once this module is loaded
 
+from lance_like.dataset.arguments import check_hints, check_insert_options, integers, not_here
+from lance_like.dataset.blob_file import BlobFile, open_blobs
 from lance_like.dataset.columns import plan_add_columns
 from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.inputs import Data, as_stream
-from lance_like.dataset.scanner import Filter, LanceScanner
+from lance_like.dataset.scanner import BlobHandling, Filter, LanceScanner, as_read
 from lance_like.dataset.tags import DatasetTags
 from lance_like.dataset.write import (
     MAX_BYTES_PER_FILE,
@@ -30,19 +31,18 @@ from lance_like.dataset.write import (
     write_table,
     write_version,
 )
-from lance_like.errors import InvalidInput, NotFound, Unsupported
+from lance_like.errors import InvalidInput, NotFound
 from lance_like.io.local import Durability
 from lance_like.io.store import Store
 from lance_like.io.uri import open_store
 from lance_like.query.projection import Projection, project
 from lance_like.query.session import Session
-from lance_like.query.take import take_ids, take_positions
+from lance_like.query.take import place_addresses, place_ids, place_positions, take_ids, take_positions
 from lance_like.table.actions import DropColumns, RenameColumns, Restore
 from lance_like.table.commit import Change, commit
 from lance_like.table.history import resolve, versions
 from lance_like.table.manifest import Manifest
 from lance_like.table.snapshot import read_manifest
-from lance_like.typing_ import Int64s
 
 Verify = Literal["full", "off"]
 _PROJECTIONS_KEPT = 64
@@ -63,7 +63,7 @@ class LanceDataset(ArrowDataset):
         self._store, self._manifest = store, manifest
         self._options: dict[str, Any] = {"verify": verify, "durability": durability}
         self._session = Session(store, verify=verify == "full")
-        self._projections: dict[tuple[str, ...] | None, Projection] = {}
+        self._projections: dict[tuple[BlobHandling | None, tuple[str, ...] | None], Projection] = {}
 
     # -- what it is --
 
@@ -84,8 +84,8 @@ class LanceDataset(ArrowDataset):
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns of this version."""
-        return self._manifest.schema.to_arrow()
+        """The columns of this version, as a read gives them: a blob column as descriptions of its cells."""
+        return self._manifest.schema.described.to_arrow()
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -121,6 +121,7 @@ class LanceDataset(ArrowDataset):
         fragments: Sequence[LanceFragment] | None = None,
         batch_readahead: int | None = None,
         use_threads: bool = True,
+        blob_handling: BlobHandling | None = None,
         **hints: Any,
     ) -> LanceScanner:
         """Prepare a scan.
@@ -134,9 +135,11 @@ class LanceDataset(ArrowDataset):
         use_threads: read and decode on as many threads as there are cores, 8 at most; False: on the caller's alone.
         batch_readahead: batches made ahead, at most; None: as many as 64 MiB hold; 0: none, and no threads.
         Memory: what is made ahead, and 4 MiB or one batch a thread, by estimate.
+        blob_handling: "blobs_descriptions" (when None) gives struct<position, size> for cells of blob columns (a filter
+        says `video.size > 5`), "all_descriptions" for those of all binary columns, "all_binary" the bytes.
         Raises NotFound for an unknown column, InvalidInput for a filter that cannot be evaluated.
         """
-        _check_hints(hints)
+        check_hints(hints)
         return LanceScanner(
             self._session,
             self._manifest,
@@ -150,6 +153,7 @@ class LanceDataset(ArrowDataset):
             fragments=None if fragments is None else self._positions_of(fragments),
             batch_readahead=batch_readahead,
             use_threads=use_threads,
+            blob_handling=blob_handling,
         )
 
     def to_table(
@@ -184,21 +188,48 @@ class LanceDataset(ArrowDataset):
 
     def count_rows(self, filter: Filter = None, **hints: Any) -> int:
         """How many rows there are, or pass a filter. Cost: no I/O without a filter."""
-        _check_hints(hints)
+        check_hints(hints)
         return self.scanner([], filter).count_rows()
 
-    def take(self, indices: Any, columns: Sequence[str] | None = None, **hints: Any) -> pa.Table:
+    def take(
+        self,
+        indices: Any,
+        columns: Sequence[str] | None = None,
+        *,
+        blob_handling: BlobHandling | None = None,
+        **hints: Any,
+    ) -> pa.Table:
         """Rows by position among the live rows in scan order.
 
-        indices: integers, any order, repeats kept. Returns them in the order asked.
+        indices: integers, any order, repeats kept. blob_handling: as in `scanner`.
+        Returns them in the order asked.
         Raises OutOfRange for a position below 0 or past the last row.
         """
-        _check_hints(hints)
-        return take_positions(self._session, self._manifest, self._projected(columns), _integers(indices))
+        check_hints(hints)
+        projection = self._projected(columns, blob_handling)
+        return take_positions(self._session, self._manifest, projection, integers(indices))
+
+    def take_blobs(
+        self, blob_column: str, ids: Any = None, addresses: Any = None, indices: Any = None
+    ) -> list[BlobFile | None]:
+        """The cells of some rows as files: what is read of them is read then, by byte ranges.
+
+        blob_column: the name or dotted path of a blob column, or of any column of binary cells or texts.
+        ids: stable row ids; addresses: as `_rowaddr`; indices: as in `take`. Exactly one of them.
+        Returns a file a row, in the order asked; None for a null.
+        Raises NotFound, OutOfRange; InvalidInput for a column of another type.
+        Cost: 1 or 2 rounds when the pages are open, whatever the sizes; compressed cells are read at once.
+        """
+        given = [(place_ids, ids), (place_addresses, addresses), (place_positions, indices)]
+        chosen = [(place, rows) for place, rows in given if rows is not None]
+        if len(chosen) != 1:
+            raise InvalidInput("take_blobs takes one of ids, addresses and indices")
+        [(place, rows)] = chosen
+        return open_blobs(self._session, self._manifest, blob_column, *place(self._manifest, integers(rows)))
 
     def _take_rows(self, row_ids: Any, columns: Sequence[str] | None = None) -> pa.Table:
         """Rows by stable row id, in the order asked. Raises NotFound for an id that is not in this version."""
-        return take_ids(self._session, self._manifest, self._projected(columns), _integers(row_ids))
+        return take_ids(self._session, self._manifest, self._projected(columns), integers(row_ids))
 
     def get_fragments(self, filter: Filter = None) -> list[LanceFragment]:
         """The fragments, in scan order."""
@@ -240,9 +271,7 @@ class LanceDataset(ArrowDataset):
         """
         if mode not in ("append", "overwrite"):
             raise InvalidInput(f"mode={mode!r}: expected 'append' or 'overwrite'")
-        unknown = sorted(set(options) - _INSERT_OPTIONS)
-        if unknown:
-            raise InvalidInput(f"{unknown[0]!r} is not an option of insert", hint=f"known: {sorted(_INSERT_OPTIONS)}")
+        check_insert_options(options)
         newest = read_manifest(self._store, resolve(self._store), known=self._manifest)
         manifest = write_version(
             self._store,
@@ -306,36 +335,36 @@ class LanceDataset(ArrowDataset):
     @property
     def partition_expression(self) -> NoReturn:
         """Not a notion of this format."""
-        raise _not_here("partition_expression", "statistics prune every column")
+        raise not_here("partition_expression", "statistics prune every column")
 
     def filter(self, expression: Any) -> NoReturn:
         """Not supported: pass the filter to a read."""
-        raise _not_here("filter", "pass filter= to scanner, to_table or to_batches")
+        raise not_here("filter", "pass filter= to scanner, to_table or to_batches")
 
     def replace_schema(self, schema: pa.Schema) -> NoReturn:
         """Not supported: change the columns."""
-        raise _not_here("replace_schema", "use add_columns, alter_columns and drop_columns")
+        raise not_here("replace_schema", "use add_columns, alter_columns and drop_columns")
 
     def join(self, *args: Any, **options: Any) -> NoReturn:
         """Not supported: join in DuckDB."""
-        raise _not_here("join", "join in DuckDB: duckdb.sql('select … from ds join other …')")
+        raise not_here("join", "join in DuckDB: duckdb.sql('select … from ds join other …')")
 
     def join_asof(self, *args: Any, **options: Any) -> NoReturn:
         """Not supported: join in DuckDB."""
-        raise _not_here("join_asof", "join in DuckDB: duckdb.sql('select … from ds asof join other …')")
+        raise not_here("join_asof", "join in DuckDB: duckdb.sql('select … from ds asof join other …')")
 
     def sort_by(self, *args: Any, **options: Any) -> NoReturn:
         """Not supported: sort the answer."""
-        raise _not_here("sort_by", "sort the answer: to_table().sort_by(…), or in DuckDB")
+        raise not_here("sort_by", "sort the answer: to_table().sort_by(…), or in DuckDB")
 
     def _get_fragments(self, filter: Any) -> NoReturn:
-        raise _not_here("_get_fragments", "use get_fragments")
+        raise not_here("_get_fragments", "use get_fragments")
 
     def _scanner(self, **options: Any) -> LanceScanner:
         return self.scanner(**options)
 
     def _scanner_options(self, options: Mapping[str, Any]) -> NoReturn:
-        raise _not_here("_scanner_options", "use scanner")
+        raise not_here("_scanner_options", "use scanner")
 
     # -- inside --
 
@@ -346,13 +375,13 @@ class LanceDataset(ArrowDataset):
         self._manifest = manifest
         self._projections = {}
 
-    def _projected(self, columns: Sequence[str] | None) -> Projection:
-        key = None if columns is None else tuple(columns) if not isinstance(columns, str) else (columns,)
+    def _projected(self, columns: Sequence[str] | None, blob_handling: BlobHandling | None = None) -> Projection:
+        key = blob_handling, None if columns is None else tuple(columns) if not isinstance(columns, str) else (columns,)
         found = self._projections.get(key)
         if found is None:
             if len(self._projections) >= _PROJECTIONS_KEPT:
                 self._projections = {}
-            found = self._projections[key] = project(self._manifest.schema, columns)
+            found = self._projections[key] = project(as_read(self._manifest.schema, blob_handling), columns)
         return found
 
     def _positions_of(self, fragments: Sequence[LanceFragment]) -> list[int]:
@@ -363,52 +392,6 @@ class LanceDataset(ArrowDataset):
         if missing:
             raise NotFound(f"version {self.version} has no fragment {missing[0]}", kind="fragment")
         return [position[fragment.fragment_id] for fragment in fragments]
-
-
-# pyarrow's tuning options: DuckDB, Polars and others pass them along.
-_HINTS = frozenset(
-    {
-        "batch_readahead",
-        "cache_metadata",
-        "fragment_readahead",
-        "fragment_scan_options",
-        "memory_pool",
-        "scan_in_order",
-        "use_threads",
-    }
-)
-
-
-_INSERT_OPTIONS = frozenset(
-    {
-        "commit_message",
-        "max_bytes_per_file",
-        "max_rows_per_file",
-        "max_rows_per_group",
-        "progress",
-        "schema",
-        "transaction_properties",
-    }
-)
-
-
-def _check_hints(hints: Mapping[str, Any]) -> None:
-    unknown = sorted(set(hints) - _HINTS)
-    if unknown:
-        raise InvalidInput(f"{unknown[0]!r} is not an option of a read")
-
-
-def _not_here(name: str, hint: str) -> Unsupported:
-    return Unsupported(f"LanceDataset has no {name!r} of pyarrow.dataset.Dataset", kind="api", hint=hint)
-
-
-def _integers(values: Any) -> Int64s:
-    array = values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else np.asarray(values)
-    if array.size == 0:
-        return np.empty(0, np.int64)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise InvalidInput(f"rows are asked for by {array.ndim}-dimensional {array.dtype}: expected integers in a list")
-    return array.astype(np.int64, copy=False)
 
 
 def _open(store: Store, version: int, options: Mapping[str, Any]) -> LanceDataset:

@@ -11,8 +11,10 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lance_like.dataset.blob import REFERENCE, blob_array, described_field, stored_array, stored_field
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_field, carry, nulls
+from lance_like.table.fields import is_blob
 
 Data: TypeAlias = Any
 """A pa.Table, RecordBatch, RecordBatchReader, pyarrow Dataset or Scanner; pandas, Polars; anything with
@@ -39,11 +41,38 @@ def as_stream(data: Data, schema: pa.Schema | None = None) -> Stream:
     """
     if schema is not None and not isinstance(schema, pa.Schema):
         raise InvalidInput(f"schema is a {type(schema).__name__}: expected a pyarrow.Schema")
-    stream = _open(data, schema)
+    if schema is not None:
+        schema = _stored_schema(pa.schema([described_field(field) for field in schema], schema.metadata))
+    stream = _stored(_open(data, schema))
     if schema is None:
         return stream
     conformed = conform(stream, schema)
     return Stream(schema, (_filled(batch, schema) for batch in conformed.batches))
+
+
+def _stored_schema(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([stored_field(field) for field in schema], schema.metadata)
+
+
+def _stored(stream: Stream) -> Stream:
+    """The stream with blobs in the form in which tables keep them."""
+    schema = _stored_schema(stream.schema)
+    for field in schema:
+        if not described_field(field).type.equals(field.type):
+            raise InvalidInput(
+                f"the column {field.name!r} describes blobs, it does not hold them",
+                kind="blob",
+                hint="read them with blob_handling='all_binary', or pass the dataset itself",
+            )
+    if schema.equals(stream.schema):
+        return stream
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in stream.batches:
+            arrays = [stored_array(array, f.type) for array, f in zip(batch.columns, schema, strict=True)]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    return Stream(schema, batches())
 
 
 def conform(stream: Stream, schema: pa.Schema) -> Stream:
@@ -103,6 +132,8 @@ def _open(data: Data, schema: pa.Schema | None) -> Stream:
         return Stream(data.schema, iter(data))
     if hasattr(data, "to_reader"):
         return _open(data.to_reader(), schema)
+    if hasattr(data, "take_blobs") and hasattr(data, "scanner"):
+        return _open(data.scanner(blob_handling="all_binary").to_reader(), schema)
     if hasattr(data, "scanner"):
         return _open(data.scanner().to_reader(), schema)
     if type(data).__module__.startswith("polars") and hasattr(data, "to_arrow"):
@@ -147,14 +178,15 @@ def _each_batch(items: Iterator[Any], schema: pa.Schema) -> Iterator[pa.RecordBa
 
 
 def _from_columns(columns: dict[str, Any], schema: pa.Schema | None) -> pa.Table:
-    kinds = {} if schema is None else dict(zip(schema.names, schema.types, strict=True))
-    arrow = (pa.Array, pa.ChunkedArray)
-    return pa.table(
-        {
-            name: values if name not in kinds or isinstance(values, arrow) else pa.array(values, kinds[name])
-            for name, values in columns.items()
-        }
-    )
+    fields = {} if schema is None else {field.name: field for field in schema}
+    return pa.table({name: _column(values, fields.get(name)) for name, values in columns.items()})
+
+
+def _column(values: Any, field: pa.Field | None) -> Any:
+    if field is None or isinstance(values, (pa.Array, pa.ChunkedArray)):
+        return values
+    external = field.type.equals(REFERENCE)
+    return blob_array(values, external=external) if external or is_blob(field) else pa.array(values, field.type)
 
 
 def _from_rows(rows: list[dict[str, Any]], schema: pa.Schema | None) -> pa.Table:
@@ -187,6 +219,7 @@ def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
         array = batch.column(field.name)
         if not array.type.equals(field.type):
             try:
+                array = stored_array(array, field.type)
                 _check_kept(array.type, field.type)
                 made = array.cast(field.type)
                 _check_finite(array, made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from numbers import Integral
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import pyarrow as pa
 
@@ -16,11 +16,16 @@ from lance_like.query.expr import Expr, top_names
 from lance_like.query.projection import VIRTUAL, project
 from lance_like.query.scan import Scan, count_passing, run_scan
 from lance_like.query.session import Session
+from lance_like.table.fields import is_binary
 from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema
 
 Filter: TypeAlias = Any
 """SQL text, a pyarrow.compute.Expression, or an expression of lance_like.query.expr; None: every row."""
+
+BlobHandling: TypeAlias = Literal["all_binary", "blobs_descriptions", "all_descriptions"]
+"""What a read gives of blobs: their bytes; descriptions (position, size) of the cells of blob columns; or descriptions
+of the cells of all binary columns."""
 
 # A batch of to_table is as long as the pages allow: its batches are chunks of the table, without a copy.
 _TABLE_BATCH_ROWS = 1 << 20
@@ -47,13 +52,15 @@ class LanceScanner:
         fragments: Sequence[int] | None = None,
         batch_readahead: int | None = None,
         use_threads: bool = True,
+        blob_handling: BlobHandling | None = None,
     ) -> None:
         limit = None if limit is None else _count("limit", limit)
         offset = 0 if offset is None else _count("offset", offset)
         batch_size = None if batch_size is None else _count("batch_size", batch_size, low=1)
         self._session, self._manifest = session, manifest
-        projection = project(manifest.schema, columns, with_row_id=with_row_id, with_row_address=with_row_address)
-        condition = bind_filter(manifest, filter)
+        schema = as_read(manifest.schema, blob_handling)
+        projection = project(schema, columns, with_row_id=with_row_id, with_row_address=with_row_address)
+        condition = bind_filter(schema, filter)
         batch_readahead = None if batch_readahead is None else _count("batch_readahead", batch_readahead)
         threads = None if use_threads else 1
         self._scan = Scan(projection, condition, limit, offset, batch_size, fragments, threads, batch_readahead)
@@ -65,8 +72,8 @@ class LanceScanner:
 
     @property
     def dataset_schema(self) -> pa.Schema:
-        """The schema of the table."""
-        return self._manifest.schema.to_arrow()
+        """The schema of the table, as it is read."""
+        return self._scan.projection.table.to_arrow()
 
     def to_batches(self) -> Iterator[pa.RecordBatch]:
         """The rows in scan order, a batch at a time.
@@ -118,12 +125,23 @@ def _count(name: str, value: Any, *, low: int = 0) -> int:
     return int(value)
 
 
-def bind_filter(manifest: Manifest, filter: Filter) -> Expr | None:
-    """A filter bound to the schema of a version, in which `_rowid` and `_rowaddr` may be named too."""
+def as_read(schema: Schema, blob_handling: BlobHandling | None) -> Schema:
+    """A table's schema with descriptions in the place of the blobs that a read does not give whole."""
+    if blob_handling not in (None, *get_args(BlobHandling)):
+        raise InvalidInput(f"blob_handling={blob_handling!r}: expected one of {', '.join(get_args(BlobHandling))}")
+    if blob_handling == "all_binary":
+        return schema
+    if blob_handling == "all_descriptions":
+        return schema.describing(lambda field: is_binary(field.type))
+    return schema.described
+
+
+def bind_filter(schema: Schema, filter: Filter) -> Expr | None:
+    """A filter bound to a table's schema, in which `_rowid` and `_rowaddr` may be named too."""
     if filter is None:
         return None
     condition = parse(filter)
-    return prepare(condition, _schema_for(condition, manifest.schema))
+    return prepare(condition, _schema_for(condition, schema))
 
 
 def _schema_for(condition: Expr, table: Schema) -> pa.Schema:
@@ -142,4 +160,4 @@ def _schema_for(condition: Expr, table: Schema) -> pa.Schema:
     return pa.schema([*map(carried_field, chosen), *virtual])
 
 
-__all__ = ["Filter", "LanceScanner", "bind_filter"]
+__all__ = ["BlobHandling", "Filter", "LanceScanner", "as_read", "bind_filter"]

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 
+from lance_like.dataset.blob import resolve, source_nbytes
 from lance_like.dataset.inputs import Data, Stream, as_stream, check_nulls, conform
 from lance_like.errors import AlreadyExists, InvalidInput
 from lance_like.file.writer import FileWriter
@@ -119,7 +121,7 @@ def write_fragments(
     while batches.more():
         if not stream.schema.names:
             raise InvalidInput("rows without any column cannot be stored", kind="columns")
-        writer = FileWriter(stream.schema)
+        writer = FileWriter(stream.schema, resolve=resolve)
 
         def report(writer: FileWriter = writer, rows: int = rows, nbytes: int = nbytes) -> None:
             if progress is not None:
@@ -146,9 +148,12 @@ def _pieces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         check_nulls(batch)
         rows = len(batch)
-        step = max(1, rows * _PIECE_NBYTES // max(1, batch.nbytes))
-        for start in range(0, rows, step):
-            yield batch.slice(start, step)
+        nbytes = np.cumsum(source_nbytes(batch) + batch.nbytes // max(1, rows))
+        start = passed = 0
+        while start < rows:
+            end = max(start + 1, int(np.searchsorted(nbytes, passed + _PIECE_NBYTES, "right")))
+            yield batch.slice(start, end - start)
+            start, passed = end, int(nbytes[min(end, rows) - 1])
 
 
 class _Peekable:

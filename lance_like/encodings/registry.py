@@ -33,6 +33,7 @@ ENCODINGS = Registry(
         "linear": "lance_like.encodings.linear:Linear",
         "list": "lance_like.encodings.nested:VariableList",
         "narrow": "lance_like.encodings.narrow:Narrow",
+        "outlined": "lance_like.encodings.outlined:Outlined",
         "plain": "lance_like.encodings.plain:Plain",
         "run_length": "lance_like.encodings.run_length:RunLength",
         "struct": "lance_like.encodings.nested:Struct",
@@ -61,7 +62,7 @@ def candidates(kind: pa.DataType, *, ranged: bool) -> tuple[str, ...]:
     if t.is_dictionary(kind):
         return ("dictionary",)
     if is_variable(kind):
-        return ("constant", "dictionary", "zstd", "variable")
+        return ("constant", "dictionary", "outlined", "zstd", "variable")
     if is_integer_like(kind):
         if ranged:
             return ("constant", "linear", "narrow", "plain")
@@ -112,7 +113,7 @@ def _chosen(names: tuple[str, ...], choice: Choice) -> tuple[str, ...]:
     if choice.compression == NONE:
         names = tuple(name for name in names if name != ZSTD)
     elif choice.compression == ZSTD and ZSTD in names:
-        names = tuple(name for name in names if name != "dictionary")
+        names = tuple(name for name in names if name not in ("dictionary", "outlined"))
     if choice.encoding not in (None, COMPACT):
         return (choice.encoding, *(name for name in names if name != choice.encoding))
     return names

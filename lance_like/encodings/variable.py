@@ -32,11 +32,28 @@ class Variable:
 
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
         stack.require(is_variable(kind), f"it cannot hold the type {kind}")
-        bounds = yield from read_bounds(stack.child(0, stack.num_rows + 1), runs)
+        bounds = yield from self._bounds(stack, runs)
         start = stack.place(0, 0)[runs.at]
-        stack.require(bool((bounds.ends <= stack.sizes(0)[runs.at]).all()), "its offsets pass its cells")
         (data,) = yield [(start + bounds.starts, start + bounds.ends, stack.slots[runs.at])]
         return variable_array(kind, bounds.lengths, data)
+
+    def locate(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[tuple[Int64s, Int64s]]:
+        stack.require(is_variable(kind), f"it cannot hold the type {kind}")
+        bounds = yield from self._bounds(stack, runs)
+        start = stack.place(0, 0)[runs.at] + bounds.starts
+        if runs.single:
+            return start, bounds.lengths
+        # Where each cell begins among those asked for, less where its run does.
+        cells = np.concatenate(([0], np.cumsum(bounds.lengths)))
+        rows = runs.lengths
+        start -= cells[np.cumsum(rows) - rows]
+        return np.repeat(start, rows) + cells[:-1], bounds.lengths
+
+    def _bounds(self, stack: Stack, runs: Runs) -> Reading[Bounds]:
+        bounds = yield from read_bounds(stack.child(0, stack.num_rows + 1), runs)
+        stack.place(0, 0)
+        stack.require(bool((bounds.ends <= stack.sizes(0)[runs.at]).all()), "its offsets pass its cells")
+        return bounds
 
 
 def encode_offsets(offsets: Int64s, hints: Hints) -> Encoded:

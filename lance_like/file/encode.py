@@ -20,7 +20,7 @@ from lance_like.typing_ import Bytes, Json
 # 4 KiB: the unit of the page cache, so a cold take reads what it verifies and no more. Pages of large cells
 # take 64 KiB, which keeps their checksums 16 times smaller (format_spec/decisions/0001-checksums.md).
 BLOCK_LOG2 = 12
-_LARGE_BLOCK_LOG2 = 16
+LARGE_BLOCK_LOG2 = 16
 _LARGE_PAGE_NBYTES = 32 << 20
 
 
@@ -46,7 +46,7 @@ def encode_page(pieces: Pieces, *, hints: Hints, zones: ZoneBuilder, first_row: 
     array = pieces[0] if len(pieces) == 1 else pa.concat_arrays(pieces)
     extents = zones.extents(array, first_row)
     description, chunks, nbytes = lay_out(encode_array(array, hints))
-    log2 = _LARGE_BLOCK_LOG2 if nbytes > _LARGE_PAGE_NBYTES else BLOCK_LOG2
+    log2 = LARGE_BLOCK_LOG2 if nbytes > _LARGE_PAGE_NBYTES else BLOCK_LOG2
     sums = block_sums(chunks, log2)
     return EncodedPage(len(array), compact_json(description), chunks, nbytes, log2, sums, extents)
 

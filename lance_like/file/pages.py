@@ -15,6 +15,8 @@ import pyarrow as pa
 
 from lance_like.encodings.base import Node, parse_node
 from lance_like.encodings.joining import joined, taken
+from lance_like.encodings.physical import is_variable, storage_of
+from lance_like.encodings.places import DESCRIPTION, describe_node
 from lance_like.encodings.registry import read_node, shape
 from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack, together
 from lance_like.errors import Corrupt
@@ -39,9 +41,11 @@ _SHORT_TEXT = 512
 class ColumnPages:
     """What is known of a column's pages so far. Make it by running `open`."""
 
-    def __init__(self, where: str, kind: pa.DataType, record: ColumnRecord, num_rows: int, blocks: Blocks) -> None:
+    def __init__(self, where: str, record: ColumnRecord, num_rows: int, blocks: Blocks) -> None:
         n = record.num_pages
-        self.where, self.kind, self.record, self.num_rows = where, kind, record, num_rows
+        self.where, self.record, self.num_rows = where, record, num_rows
+        # The type of the column, and the one its arrays are carried as.
+        self.stored = self.kind = pa.null()
         self.fences = np.zeros(n + 1, np.int64)
         self._blocks = blocks
         self._shared = SharedBlob()
@@ -64,7 +68,7 @@ class ColumnPages:
 
         Cost: 1 round.
         """
-        pages = cls(where, kind, record, num_rows, blocks)
+        pages = cls(where, record, num_rows, blocks)
         end = record.entries_offset
         if record.sums_offset - record.offset <= _AT_ONCE:
             end = record.shared_offset if 4 * record.num_blocks <= _SUMS_AT_ONCE else record.sums_offset
@@ -73,10 +77,9 @@ class ColumnPages:
             (np.array([record.shared_offset]), np.array([record.zones_offset])),
             (np.array([record.field_offset]), np.array([record.end])),
         ]
-        stored = unpack_field(field, record, where).type
-        if not stored.equals(kind):
-            raise Corrupt(f"the file holds the type {stored}, the table says {kind}", kind="type", where=where)
-        pages.kind = carried_type(kind)
+        pages.stored = unpack_field(field, record, where).type
+        pages.check_kind(kind)
+        pages.kind = carried_type(pages.stored)
         pages._set_fences(data[: record.entries_offset - record.offset])
         if sum32(shared) != record.shared_sum:
             raise Corrupt("the checksum of the shared blob does not match", kind="checksum", where=where)
@@ -89,16 +92,27 @@ class ColumnPages:
             pages._sums = data[record.sums_offset - record.offset :]
         return pages
 
+    def check_kind(self, kind: pa.DataType) -> None:
+        """Raise Corrupt unless a column of that type can be read as kind: its type, or the description of its cells."""
+        described = kind is DESCRIPTION and is_variable(storage_of(carried_type(self.stored)))
+        if not described and not self.stored.equals(kind):
+            raise Corrupt(
+                f"the file holds the type {self.stored}, the table says {kind}", kind="type", where=self.where
+            )
+
     def page_of(self, rows: Int64s) -> Int64s:
         """The page of each row."""
         if len(self._stack_of) == 1:
             return np.zeros(len(rows), np.int64)
         return self.fences.searchsorted(rows, "right") - 1
 
-    def read_rows(self, rows: Int64s) -> Conversation[pa.Array]:
-        """Some rows, in the order asked: int64[n], any order, repeats allowed, all within the column."""
+    def read_rows(self, rows: Int64s, kind: pa.DataType) -> Conversation[pa.Array]:
+        """Some rows, in the order asked.
+
+        rows: int64[n], any order, repeats allowed, all within the column. kind: the column's type, or DESCRIPTION.
+        """
         if len(rows) == 0:
-            return pa.nulls(0, self.kind)
+            return pa.nulls(0, kind if kind is DESCRIPTION else self.kind)
         pages = self.page_of(rows)
         if self._unopened:
             yield from self._open_pages(np.unique(pages))
@@ -106,16 +120,17 @@ class ColumnPages:
         stacks = self._stack_of[pages]
         if len(self._stacks) == 1 or (stacks == stacks[0]).all():
             runs = Runs.of_rows(self._place_in[pages], local)
-            return (yield from checked(read_node(self._stacks[stacks[0]], self.kind, runs), self._blocks))
-        return (yield from self._read_stacks(stacks, self._place_in[pages], local))
+            read = self._read_node(self._stacks[stacks[0]], kind, runs)
+            return (yield from checked(read, self._blocks))
+        return (yield from self._read_stacks(stacks, self._place_in[pages], local, kind))
 
-    def _read_stacks(self, stacks: Int64s, places: Int64s, local: Int64s) -> Conversation[pa.Array]:
+    def _read_stacks(self, stacks: Int64s, places: Int64s, local: Int64s, kind: pa.DataType) -> Conversation[pa.Array]:
         """Rows of several stacks, put back into the order asked."""
         order = np.argsort(stacks, kind="stable")
         cuts = np.flatnonzero(np.diff(stacks[order])) + 1
         reads = [
             checked(
-                read_node(self._stacks[stacks[some[0]]], self.kind, Runs.of_rows(places[some], local[some])),
+                self._read_node(self._stacks[stacks[some[0]]], kind, Runs.of_rows(places[some], local[some])),
                 self._blocks,
             )
             for some in np.split(order, cuts)
@@ -125,8 +140,26 @@ class ColumnPages:
         back[order] = np.arange(len(order))
         return taken(joined(arrays), pa.array(back))
 
-    def read_span(self, start: int, end: int) -> Conversation[list[pa.Array]]:
-        """A run of rows, an array a page."""
+    def _read_node(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
+        return describe_node(stack, self.kind, runs) if kind is DESCRIPTION else read_node(stack, self.kind, runs)
+
+    def read_bytes(self, row: int, start: int, end: int) -> Conversation[Bytes]:
+        """Bytes of the file that lie in the page of a row, the blocks around them checked.
+
+        Raises Corrupt when they lie elsewhere.
+        """
+        page = self.page_of(np.array([row]))
+        yield from self._open_pages(page)
+        entry = self._entries[page[0]]
+        first = int(entry["offset"])
+        if not first <= start <= end <= first + int(entry["nbytes"]):
+            raise Corrupt(f"bytes {start:,} to {end:,} are not in page {page[0]}", kind="page", where=self.where)
+        slot = self._stacks[self._stack_of[page[0]]].slots[self._place_in[page]]
+        (data,) = yield from self._blocks.checked([(np.array([start]), np.array([end]), slot)])
+        return data
+
+    def read_span(self, start: int, end: int, kind: pa.DataType) -> Conversation[list[pa.Array]]:
+        """A run of rows, an array a page. kind: the column's type, or DESCRIPTION."""
         if start >= end:
             return []
         first, last = (int(page) for page in self.page_of(np.array([start, end - 1])))
@@ -134,14 +167,14 @@ class ColumnPages:
         reads = []
         for page in range(first, last + 1):
             low, high = int(self.fences[page]), int(self.fences[page + 1])
-            reads.append(self._read_run(page, max(start, low) - low, min(end, high) - low))
+            reads.append(self._read_run(page, max(start, low) - low, min(end, high) - low, kind))
         return (yield from together(reads))
 
-    def _read_run(self, page: int, start: int, end: int) -> Conversation[pa.Array]:
+    def _read_run(self, page: int, start: int, end: int, kind: pa.DataType) -> Conversation[pa.Array]:
         stack, place = self._stacks[self._stack_of[page]], self._place_in[page : page + 1]
-        read = read_node(stack, self.kind, Runs(place, np.array([start]), np.array([end])))
+        read = self._read_node(stack, kind, Runs(place, np.array([start]), np.array([end])))
         rows, nbytes = int(stack.num_rows[place[0]]), int(self._entries["nbytes"][page])
-        if end - start < _WHOLE_PAGE_SHARE * rows or nbytes == 0:
+        if end - start < _WHOLE_PAGE_SHARE * rows or nbytes == 0 or kind is DESCRIPTION:
             return (yield from checked(read, self._blocks))
         low = self._entries["offset"][page : page + 1].astype(np.int64)
         (data,) = yield from self._blocks.checked([(low, low + nbytes, stack.slots[place])])

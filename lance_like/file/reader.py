@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from lance_like.encodings.places import DESCRIPTION
 from lance_like.encodings.stack import together
 from lance_like.errors import Corrupt
 from lance_like.file.blocks import Blocks
@@ -73,7 +74,7 @@ class FileReader:
         Cost: 1 round once the pages touched are open, 2 for variable-width columns, 1 more a list level.
         """
         pages = yield from self.pages(column, kind)
-        return (yield from pages.read_rows(rows))
+        return (yield from pages.read_rows(rows, kind))
 
     def read_columns(
         self, columns: Sequence[int], kinds: Sequence[pa.DataType], rows: Int64s
@@ -86,8 +87,9 @@ class FileReader:
             return (yield from self._each(columns, kinds, rows))
         yield from self._open_many(columns, kinds)
         by_group: dict[int, list[int]] = {}
-        for position, column in enumerate(columns):
-            by_group.setdefault(self._group_of[column], []).append(position)
+        for position, (column, kind) in enumerate(zip(columns, kinds, strict=True)):
+            group = _APART if kind is DESCRIPTION else self._group_of[column]
+            by_group.setdefault(group, []).append(position)
         apart = by_group.pop(_APART, [])
         reads = [self._each([columns[i] for i in apart], [kinds[i] for i in apart], rows)]
         for group, members in by_group.items():
@@ -104,7 +106,11 @@ class FileReader:
 
     def _open_many(self, columns: Sequence[int], kinds: Sequence[pa.DataType]) -> Conversation[None]:
         """Open columns that are in no group yet. Cost: 2 rounds, whatever their number."""
-        new = {column: kind for column, kind in zip(columns, kinds, strict=True) if column not in self._group_of}
+        new = {
+            column: kind
+            for column, kind in zip(columns, kinds, strict=True)
+            if column not in self._group_of and kind is not DESCRIPTION
+        }
         if not new:
             return
         yield from self._read_records(list(new))
@@ -138,10 +144,13 @@ class FileReader:
     def read_span(self, column: int, kind: pa.DataType, start: int, end: int) -> Conversation[list[pa.Array]]:
         """A run of rows of a column, as its type is carried, an array a page; no copy where the encoding is plain."""
         pages = yield from self.pages(column, kind)
-        return (yield from pages.read_span(start, end))
+        return (yield from pages.read_span(start, end, kind))
 
     def pages(self, column: int, kind: pa.DataType) -> Conversation[ColumnPages]:
-        """The pages of a column; kept after the first call."""
+        """The pages of a column; kept after the first call. kind: the column's type, or DESCRIPTION.
+
+        Raises Corrupt when the file holds another type.
+        """
         found = self._pages.get(column)
         if found is None:
             record = yield from self._record(column)
@@ -149,7 +158,14 @@ class FileReader:
             opened = yield from ColumnPages.open(place, kind, record, self.num_rows, self._blocks)
             with self._lock:
                 found = self._pages.setdefault(column, opened)
+        else:
+            found.check_kind(kind)
         return found
+
+    def read_bytes(self, column: int, kind: pa.DataType, row: int, start: int, end: int) -> Conversation[Bytes]:
+        """Bytes of the file inside the page of a row, as `read_rows` of DESCRIPTION gives their place."""
+        pages = yield from self.pages(column, kind)
+        return (yield from pages.read_bytes(row, start, end))
 
     def zones(self, column: int, kind: pa.DataType) -> Conversation[Zones]:
         """The statistics of every zone of a column."""

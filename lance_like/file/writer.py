@@ -13,10 +13,10 @@ stay until the end.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +41,7 @@ from lance_like.file.layout import (
 )
 from lance_like.file.ordered import OrderedWork
 from lance_like.file.stats import ZoneBuilder, ZoneEntry
+from lance_like.file.streamed import Contents, StreamedPage
 from lance_like.file.types import metadata_to_json, type_to_json
 from lance_like.typing_ import Bytes
 from lance_like.version import __version__
@@ -138,17 +139,26 @@ def _encode(pages: list[_CutPage]) -> _Encoded:
     return encoded
 
 
+Resolve: TypeAlias = Callable[[Column, pa.Array], Iterable[pa.Array | Contents]]
+"""The cells of the next rows of a column, in order: arrays, and cells that are not in memory."""
+
+
+def _as_they_are(_: Column, array: pa.Array) -> Iterable[pa.Array | Contents]:
+    return (array,)
+
+
 class FileWriter:
     """Writes one file: pass batches through `chunks`, hand those to a store, then read `summary`.
 
     schema: of the batches. threads: that encode pages; by default the processors that Arrow uses
-    (`pyarrow.set_cpu_count`), at most 8.
+    (`pyarrow.set_cpu_count`), at most 8. resolve: what stands in the place of arrays.
     Raises at once: Unsupported for a type that cannot be stored, InvalidInput for an encoding that a field's metadata
     asks for and that there is not.
     """
 
-    def __init__(self, schema: pa.Schema, *, threads: int | None = None) -> None:
+    def __init__(self, schema: pa.Schema, *, threads: int | None = None, resolve: Resolve = _as_they_are) -> None:
         self.schema = schema
+        self._resolve = resolve
         threads = threads or min(_MOST_THREADS, pa.cpu_count())
         columns = flatten(schema)
         self._fields = [_field_json(column) for column in columns]
@@ -204,7 +214,11 @@ class FileWriter:
     def _accept(self, batch: pa.RecordBatch) -> Iterator[bytes | Bytes]:
         self._rows += len(batch)
         for column, array in zip(self._columns, split(batch.columns), strict=True):
-            yield from self._queue(column, column.pending.add(array))
+            for part in self._resolve(column.column, array):
+                if isinstance(part, pa.Array):
+                    yield from self._queue(column, column.pending.add(part))
+                else:
+                    yield from self._streamed(column, part)
         yield from self._relieve()
         yield from self._placed(self._work.ready())
         self._borrowed_nbytes += batch.nbytes
@@ -250,6 +264,22 @@ class FileWriter:
         column.place(page, self._cursor)
         for chunk in page.chunks:
             yield self._counted(chunk)
+
+    def _streamed(self, column: _ColumnWriter, contents: Contents) -> Iterator[bytes | Bytes]:
+        """Write one cell as a page of its own while it is read, after all pages that were cut before it."""
+        yield from self._queue(column, column.pending.rest())
+        self._submit(inline=True)
+        yield from self._placed(self._work.rest())
+        page = StreamedPage(contents, column.zones, column.rows_cut)
+        yield self._pad(1 << BLOCK_LOG2)
+        start = self._cursor
+        for chunk in page.chunks():
+            self._cursor += len(chunk)
+            yield chunk
+        column.place(page.finish(), start)
+        column.shared.finish(column.pages_cut)
+        column.pages_cut += 1
+        column.rows_cut += 1
 
     def _metadata(self) -> Iterator[bytes | Bytes]:
         records = []

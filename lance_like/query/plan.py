@@ -31,17 +31,20 @@ class Span:
 
 
 def field_of(schema: Schema, path: Path) -> Field | None:
-    """The field that a path of a condition names; None for a virtual column."""
-    return None if len(path) == 1 and path[0] in VIRTUAL else schema.find(path)
+    """The field that holds what a path of a condition names; None for a virtual column."""
+    return None if len(path) == 1 and path[0] in VIRTUAL else schema.holder(path)
 
 
-def judge_fragments(manifest: Manifest, condition: Expr) -> np.ndarray:
-    """int8[fragments]: NONE, SOME or ALL of the rows of each pass, by the bounds that the manifest holds."""
+def judge_fragments(manifest: Manifest, condition: Expr, schema: Schema) -> np.ndarray:
+    """int8[fragments]: NONE, SOME or ALL of the rows of each pass, by the bounds that the manifest holds.
+
+    schema: the manifest's as the condition is bound to it.
+    """
     fragments = manifest.fragments
     rows = np.array([fragment.rows for fragment in fragments], np.int64)
 
     def stats(path: Path) -> ZoneColumn | None:
-        field = field_of(manifest.schema, path)
+        field = field_of(schema, path)
         if field is None or pa.types.is_struct(field.type):
             return None
         entries = [_field_stats(fragment, field.id) for fragment in fragments]

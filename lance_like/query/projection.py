@@ -165,7 +165,7 @@ class Projection:
         return arrays
 
     def _assemble(self, field: Field, leaves: Mapping[int, pa.Array]) -> pa.Array:
-        if not pa.types.is_struct(field.type):
+        if not field.is_struct:
             return leaves[field.id]
         children = [self._assemble(child, leaves) for child in self.table.children(field.id)]
         return join(carried_type(self.table.arrow_field(field.id).type), leaves[field.id], children)

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from lance_like.encodings.joining import joined, taken
 from lance_like.encodings.physical import flat_width
+from lance_like.encodings.places import DESCRIPTION
 from lance_like.file.carry import carried_type
 from lance_like.file.cut import PAGE_NBYTES
 from lance_like.file.layout import ZONE_ROWS
@@ -32,6 +33,7 @@ from lance_like.query.session import Session
 from lance_like.query.take import read_rows
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
+from lance_like.table.schema import Schema
 from lance_like.typing_ import Int64s, T
 
 BATCH_ROWS = 1 << 16
@@ -40,6 +42,7 @@ _BATCH_NBYTES = 32 << 20
 # Estimated bytes of a window. 4 MiB: below, handing it to a thread shows; above, threads begin late and cache is lost.
 _WINDOW_NBYTES = 4 << 20
 _AHEAD_NBYTES = 64 << 20
+_DESCRIPTION_NBYTES = 16
 # Below this share of a window the rows that passed are taken one by one instead of reading their pages.
 _TAKE_BELOW = 1 / 16
 
@@ -131,23 +134,23 @@ def _fragments(session: Session, manifest: Manifest, scan: Scan) -> Iterator[tup
     """The fragments to read, each with its spans."""
     chosen = range(len(manifest.fragments)) if scan.fragments is None else scan.fragments
     condition = scan.condition
-    verdicts = None if condition is None else judge_fragments(manifest, condition)
+    verdicts = None if condition is None else judge_fragments(manifest, condition, scan.projection.table)
     for index in chosen:
         fragment = manifest.fragments[index]
         if condition is None or verdicts is None or verdicts[index] == ALL:
             yield fragment, [Span(0, fragment.rows, False)]
         elif verdicts[index] != NONE:
-            spans = _spans(session, manifest, fragment, condition)
+            spans = _spans(session, scan.projection.table, fragment, condition)
             if spans:
                 yield fragment, spans
 
 
-def _spans(session: Session, manifest: Manifest, fragment: Fragment, condition: Expr) -> list[Span]:
+def _spans(session: Session, schema: Schema, fragment: Fragment, condition: Expr) -> list[Span]:
     """Read the zones of the condition's columns and judge them."""
     found: dict[Path, Zones | None] = {}
     located = []
     for path in paths(condition):
-        named = field_of(manifest.schema, path)
+        named = field_of(schema, path)
         if named is None or pa.types.is_struct(named.type):
             found[path] = None
         elif (place := fragment.locate(named.id)) is None:
@@ -200,7 +203,7 @@ class _Column:
     @property
     def row_nbytes(self) -> float:
         """The bytes of a row in memory, estimated: pages of variable width are cut at about PAGE_NBYTES."""
-        width = flat_width(self.kind)
+        width = _DESCRIPTION_NBYTES if self.kind is DESCRIPTION else flat_width(self.kind)
         if width is not None:
             return width
         pages = len(self.pages.fences) - 1
@@ -215,7 +218,7 @@ class _FragmentScan:
     ) -> None:
         self._session, self._fragment, self._scan = session, fragment, scan
         self._projection = scan.projection
-        self._filter = None if scan.condition is None else _filter_projection(manifest, scan.condition)
+        self._filter = None if scan.condition is None else _filter_projection(scan.projection.table, scan.condition)
         leaves = {} if counting else dict(self._projection.leaves)
         if self._filter is not None:
             leaves.update(self._filter.leaves)
@@ -301,7 +304,9 @@ class _FragmentScan:
     def _read(self, leaves: dict[int, pa.DataType], start: int, end: int) -> dict[int, pa.Array]:
         """The leaves' arrays of rows start … end; one round for all columns, more where pages are not open."""
         asking = [self._columns[field_id] for field_id in leaves if field_id in self._columns]
-        answers = self._session.drive([(column.path, column.pages.read_span(start, end)) for column in asking])
+        answers = self._session.drive(
+            [(column.path, column.pages.read_span(start, end, column.kind)) for column in asking]
+        )
         pieces = iter(answers)
         return {
             # A slice of one page, or a copy where the rows lie in several.
@@ -332,11 +337,11 @@ class _FragmentScan:
         }
 
 
-def _filter_projection(manifest: Manifest, condition: Expr) -> Projection:
+def _filter_projection(schema: Schema, condition: Expr) -> Projection:
     """The columns that a condition needs, inside their structs."""
     named = sorted(paths(condition))
-    fields = [field_of(manifest.schema, path) for path in named]
-    table = manifest.schema.project([found.id for found in fields if found is not None])
+    fields = [field_of(schema, path) for path in named]
+    table = schema.project([found.id for found in fields if found is not None])
     virtual = [Output(path[0], None) for path, found in zip(named, fields, strict=True) if found is None]
     return Projection(table, (*(Output(top.name, top) for top in table.children()), *virtual))
 

@@ -19,26 +19,26 @@ from lance_like.typing_ import Int64s
 _OFFSET_BITS = 32
 
 
-def take_positions(session: Session, manifest: Manifest, projection: Projection, positions: Int64s) -> pa.Table:
-    """Rows by position among the live rows in scan order: int64[n], any order, repeats kept.
+def place_positions(manifest: Manifest, positions: Int64s) -> tuple[Int64s, Int64s]:
+    """Where rows are, by position among the live rows: int64[n] indices of fragments and rows in them.
 
     Raises OutOfRange for a position below 0 or at or past the number of live rows.
-    Cost: one round a level of dependence (a data file, a column, a page, its bytes), whatever n; 1 or 2 when warm.
     """
+    _check_positions(manifest, positions)
+    starts = manifest.row_starts
+    index = starts.searchsorted(positions, "right") - 1
+    return index, positions - starts[index]
+
+
+def _check_positions(manifest: Manifest, positions: Int64s) -> None:
     live = manifest.live_rows
     if len(positions) and (positions.min() < 0 or positions.max() >= live):
         bad = int(positions[(positions < 0) | (positions >= live)][0])
         raise OutOfRange(f"position {bad:,} is asked for in a table of {live:,} rows", kind="position")
-    fragments = manifest.fragments
-    if len(fragments) == 1:
-        return _take(session, projection, [(fragments[0], positions)], None)
-    starts = manifest.row_starts
-    index = starts.searchsorted(positions, "right") - 1
-    return _take_grouped(session, manifest, projection, index, positions - starts[index])
 
 
-def take_ids(session: Session, manifest: Manifest, projection: Projection, ids: Int64s) -> pa.Table:
-    """Rows by stable row id: int64[n], any order, repeats kept. Raises NotFound for an id that is not live."""
+def place_ids(manifest: Manifest, ids: Int64s) -> tuple[Int64s, Int64s]:
+    """Where rows are, by stable row id; as `place_positions`. Raises NotFound for an id that is not live."""
     addresses = manifest.row_id_map.addresses(ids)
     if len(ids) and addresses.min() < 0:
         missing = ids[addresses < 0]
@@ -48,16 +48,48 @@ def take_ids(session: Session, manifest: Manifest, projection: Projection, ids: 
             kind="row",
             hint="rows of other versions are in those versions: checkout_version(n)",
         )
+    return place_addresses(manifest, addresses)
+
+
+def place_addresses(manifest: Manifest, addresses: Int64s) -> tuple[Int64s, Int64s]:
+    """Where rows are, by address (fragment << 32 | row); as `place_positions`. Raises OutOfRange for one of no row."""
+    if len(addresses) == 0:
+        return addresses, addresses
     numbers = np.array([fragment.id for fragment in manifest.fragments], np.int64)
+    rows = np.array([fragment.rows for fragment in manifest.fragments], np.int64)
     order = np.argsort(numbers)
-    index = order[np.searchsorted(numbers, addresses >> _OFFSET_BITS, sorter=order)] if len(numbers) else addresses
-    return _take_grouped(session, manifest, projection, index, addresses & ((1 << _OFFSET_BITS) - 1))
+    fragment, row = addresses >> _OFFSET_BITS, addresses & ((1 << _OFFSET_BITS) - 1)
+    place = np.minimum(np.searchsorted(numbers, fragment, sorter=order), max(0, len(order) - 1))
+    index = order[place] if len(order) else np.zeros(len(addresses), np.int64)
+    known = (numbers[index] == fragment) & (row < rows[index]) if len(order) else np.zeros(len(addresses), bool)
+    if not known.all():
+        bad = int(addresses[~known][0])
+        raise OutOfRange(f"version {manifest.version} has no row at the address {bad}", kind="address")
+    return index, row
 
 
-def _take_grouped(
+def take_positions(session: Session, manifest: Manifest, projection: Projection, positions: Int64s) -> pa.Table:
+    """Rows by position among the live rows in scan order: int64[n], any order, repeats kept.
+
+    Raises OutOfRange for a position below 0 or at or past the number of live rows.
+    Cost: one round a level of dependence (a data file, a column, a page, its bytes), whatever n; 1 or 2 when warm.
+    """
+    fragments = manifest.fragments
+    if len(fragments) == 1:
+        _check_positions(manifest, positions)
+        return _take(session, projection, [(fragments[0], positions)], None)
+    return take_placed(session, manifest, projection, *place_positions(manifest, positions))
+
+
+def take_ids(session: Session, manifest: Manifest, projection: Projection, ids: Int64s) -> pa.Table:
+    """Rows by stable row id: int64[n], any order, repeats kept. Raises NotFound for an id that is not live."""
+    return take_placed(session, manifest, projection, *place_ids(manifest, ids))
+
+
+def take_placed(
     session: Session, manifest: Manifest, projection: Projection, index: Int64s, offsets: Int64s
 ) -> pa.Table:
-    """Rows by fragment index and offset, put back into the order asked."""
+    """Rows by index of the fragment and row in it, in the order asked: int64[n], int64[n]."""
     if len(index) == 0:
         return pa.Table.from_batches([], projection.schema)
     in_order = bool((index[1:] >= index[:-1]).all())

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
 from lance_like._lazy import cached
-from lance_like.file.columns import flatten
+from lance_like.encodings.places import DESCRIPTION
+from lance_like.file.columns import BARE_STRUCT, Column, flatten
 
 ROOT = -1
+BLOB_METADATA = {b"lance-encoding:blob": b"true"}
+"""The metadata of a blob column, as in pylance."""
 
 
 # Not a dataclass: a frozen one takes three times as long to make, which a table of 10,000 columns would feel.
@@ -26,7 +29,8 @@ class Field(NamedTuple):
 
     @property
     def is_struct(self) -> bool:
-        return pa.types.is_struct(self.type)
+        """True for a struct with fields of its own in the schema; the description of a blob is none."""
+        return self.type.equals(BARE_STRUCT)
 
 
 class Fields(Protocol):
@@ -113,6 +117,65 @@ class HeldFields:
         for field in self._fields:
             children.setdefault(field.parent_id, {})[field.name] = field
         return children
+
+
+class DescribedFields:
+    """Fields some of which are given as the descriptions of their cells. described: says which."""
+
+    def __init__(self, source: Fields, described: Callable[[Field], bool]) -> None:
+        self._source, self._described = source, described
+
+    @property
+    def metadata(self) -> dict[bytes, bytes]:
+        """The metadata of the schema."""
+        return self._source.metadata
+
+    @property
+    def greatest_id(self) -> int:
+        """The greatest field id; -1 when there is no field."""
+        return self._source.greatest_id
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def all(self) -> tuple[Field, ...]:
+        """Every field."""
+        return self._all
+
+    @cached
+    def _all(self) -> tuple[Field, ...]:
+        return tuple(self._seen(field) for field in self._source.all())
+
+    def at(self, position: int) -> Field:
+        """The field at 0 <= position < len."""
+        return self._seen(self._source.at(position))
+
+    def position(self, field_id: int) -> int | None:
+        """Where the field of an id stands; None when there is none."""
+        return self._source.position(field_id)
+
+    def child(self, parent_id: int, name: str) -> Field | None:
+        """The field of a name directly below a struct, or at the top."""
+        field = self._source.child(parent_id, name)
+        return None if field is None else self._seen(field)
+
+    def children(self, parent_id: int) -> Sequence[Field]:
+        """The fields directly below a struct, or at the top, in order."""
+        return tuple(self._seen(field) for field in self._source.children(parent_id))
+
+    def _seen(self, field: Field) -> Field:
+        return field._replace(type=DESCRIPTION) if self._described(field) else field
+
+
+def is_binary(kind: pa.DataType) -> bool:
+    """True for binary types that can be blobs."""
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def is_blob(field: pa.Field | Field | Column) -> bool:
+    """True for a blob column: a binary field that is marked as one."""
+    metadata = field.metadata
+    return bool(metadata) and metadata.items() >= BLOB_METADATA.items() and is_binary(field.type)
 
 
 def number_fields(schema: pa.Schema, next_field_id: int) -> tuple[Field, ...]:

@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from lance_like._lazy import cached
+from lance_like.encodings.places import DESCRIPTION
 from lance_like.errors import InvalidInput, NotFound
-from lance_like.table.fields import ROOT, Field, Fields, HeldFields, arrow_fields, number_fields
+from lance_like.table.fields import (
+    ROOT,
+    DescribedFields,
+    Field,
+    Fields,
+    HeldFields,
+    arrow_fields,
+    is_blob,
+    number_fields,
+)
 
 RESERVED_NAMES = frozenset(
     {
@@ -132,6 +142,26 @@ class Schema:
         if found is None:
             raise self._not_found(path, "", ROOT)
         return found
+
+    def holder(self, path: tuple[str, ...]) -> Field:
+        """The field that holds what a path names: the field itself, or the description that it is a part of.
+
+        Raises NotFound.
+        """
+        for end in range(1, len(path)):
+            field = self.find(path[:end])
+            if field.type.equals(DESCRIPTION):
+                return field
+        return self.find(path)
+
+    @cached
+    def described(self) -> Schema:
+        """The schema with descriptions in the place of blobs."""
+        return self.describing(is_blob)
+
+    def describing(self, chosen: Callable[[Field], bool]) -> Schema:
+        """The schema with descriptions in the place of some fields of bytes or text."""
+        return Schema(DescribedFields(self.source, chosen))
 
     def project(self, ids: Iterable[int]) -> Schema:
         """Only some fields, with the structs above them and all that lies below them; the order stays."""

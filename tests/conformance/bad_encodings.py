@@ -29,7 +29,7 @@ def int64_column(description: Any, page: bytes, *, kind: Any = "int64", rows: in
 
 def bad_encodings() -> Iterator[BadCase]:
     pages = {"list": "nested", "map": "nested", "fixed": "nested", "struct": "nested"}
-    for faults in (_integers(), _dictionaries(), _nested(), _cells(), _compressed()):
+    for faults in (_integers(), _dictionaries(), _nested(), _cells(), _apart(), _compressed()):
         for name, covers, kind, description, page in faults:
             encoding = name.partition("_")[0]
             data = make_file([int64_column(description, page, kind=kind, shared=_TRAINED)], num_rows=3)
@@ -183,6 +183,33 @@ def _cells() -> Iterator[Fault]:
     yield variable("negative", "offsets below 0", good, base="-1")
     yield variable("int", "int64 as variable", good, kind="int64")
     yield "variable_no_child", "no offsets", "string", {"e": "variable", "n": 3, "b": [[8, 6]]}, good.ljust(8) + CELLS
+
+
+def _apart() -> Iterator[Fault]:
+    def outlined(name: str, covers: str, rows: Any, *, kind: Any = "binary", large: int = 2, **more: Any) -> Fault:
+        small = {"e": "variable", "n": 3, "b": [[16, 1]], "c": [_narrow(4, 0)]}
+        apart = {"e": "variable", "n": large, "b": [[16, 6]], "c": [_narrow(large + 1, 8)]}
+        body = {
+            "e": "outlined",
+            "n": 3,
+            "rows": rows,
+            "c": [{**small, **more.get("small", {})}, {**apart, **more.get("apart", {})}],
+        }
+        return f"outlined_{name}", covers, kind, body, b"\0\0\1\1".ljust(8) + b"\0\2\6\6".ljust(8) + CELLS
+
+    yield outlined("descend", "large rows that descend", [2, 0])
+    yield outlined("twice", "a large row twice", [0, 0])
+    yield outlined("outside", "a large row past the last", [0, 3])
+    yield outlined("negative", "a large row below 0", [-1, 0])
+    yield outlined("text", "rows that are no list", "02")
+    yield outlined("fraction", "a large row that is no integer", [0, 2.0])
+    yield outlined("more", "three large cells for two rows", [0, 2], large=3)
+    yield outlined("int", "int64 as outlined", [0, 2], kind="int64")
+    yield outlined("null_small", "a null small cell", [0, 2], small={"v": [0, 1]})
+    yield outlined("null_large", "a null large cell", [0, 2], apart={"v": [0, 1]})
+    nothing = {"e": "constant", "x": None, "b": [], "c": []}
+    yield outlined("constant_small", "small cells that are constant nulls", [0, 2], small=nothing)
+    yield outlined("constant_large", "large cells that are constant nulls", [0, 2], apart=nothing)
 
 
 def _compressed() -> Iterator[Fault]:

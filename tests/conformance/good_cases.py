@@ -78,6 +78,15 @@ def _shapes() -> Iterator[Case]:
     )
 
 
+def _pictures(rng: np.random.Generator) -> pa.Table:
+    captions = [f"the caption of picture {i} of many, which are all alike" for i in range(120)]
+    cells: list[bytes | None] = [text.encode() for text in captions]
+    for row in (0, 50, 51, 119):
+        cells[row] = rng.bytes(300 + row)
+    some = [None if i % 9 == 1 else cell for i, cell in enumerate(cells)]
+    return pa.table({"b": pa.array(cells, pa.binary()), "n": pa.array(some, pa.large_binary())})
+
+
 def _types() -> Iterator[Case]:
     ints = {}
     for bits in (8, 16, 32, 64):
@@ -375,6 +384,13 @@ def _encodings() -> Iterator[Case]:
                 "e": pa.array(["", None, "", ""]),
             }
         ),
+    )
+    yield Case(
+        "outlined",
+        "large cells among small ones, with nulls",
+        "encodings/outlined.md",
+        _pictures(rng),
+        {"encodings.outlined.LARGE_NBYTES": 200, "encodings.outlined._SAMPLED_NBYTES": 200},
     )
     texts = [f"{i:04d} " * (10 + i) for i in range(16)]
     yield Case(

@@ -44,6 +44,7 @@ ENCODINGS = {
     "bitpack",
     "dictionary",
     "variable",
+    "outlined",
     "zstd",
     "list",
     "fixed_size_list",

@@ -506,6 +506,25 @@ class PageDecoder:
         runs = zip(pairwise(offsets), visible, strict=True)
         return [cell_value(kind, data[start:end]) if seen else None for (start, end), seen in runs]
 
+    def _outlined(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        need(kind.name in VARIABLE, "page", f"outlined cannot hold {kind.name}")
+        large = member(node.params, "rows", lambda v: type(v) is list, "page")
+        need(all(is_int(0, node.n - 1)(row) for row in large), "page", "outlined: a large row that is none")
+        need(all(a < b for a, b in pairwise(large)), "page", "outlined: large rows that do not ascend")
+        need(node.n < 1 << 40, "page", "outlined: too many rows")
+        small = [seen and row not in large for row, seen in enumerate(visible)]
+        cells = self.apart(self.child(node, 0, node.n), kind, small)
+        found = self.apart(self.child(node, 1, len(large)), kind, [visible[row] for row in large])
+        for row, cell in zip(large, found, strict=True):
+            cells[row] = cell
+        return cells
+
+    def apart(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        """Cells of a child without nulls."""
+        null = node.name == "constant" and node.params.get("x", "") is None and node.n > 0
+        need(node.validity is None and not null, "page", "outlined: a child with nulls")
+        return self.decode(node, kind, visible)
+
     def _zstd(self, node: Node, kind: Type, visible: list[bool]) -> list:
         need(kind.name in VARIABLE, "page", f"zstd cannot hold {kind.name}")
         rows = member(node.params, "rows", is_int(1, 2**16), "page")
@@ -590,7 +609,7 @@ class PageDecoder:
 
 
 ENCODINGS = {"plain", "constant", "narrow", "bitpack", "dictionary", "variable", "zstd", "list", "fixed_size_list"}
-ENCODINGS |= {"struct", "linear", "alp", "run_length"}
+ENCODINGS |= {"struct", "linear", "alp", "run_length", "outlined"}
 
 
 def bit(bitmap: bytes, i: int) -> bool:

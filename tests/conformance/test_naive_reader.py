@@ -133,6 +133,7 @@ EXAMPLES = {
     ],
     "dictionary.md": [("string", ["no", "yes", None, "no"] * 4), (WORDS, ["b", "a", None, "b"])],
     "variable.md": [("string", ["ab", None, "", "cde"])],
+    "outlined.md": [("binary", [b"a", bytes(range(6)), None, b"a"])],
     "nested.md": [
         (INT32_LIST, [[1, None], None, [], [3]]),
         (MAP, [[("a", 1)], [("b", None), ("c", 3)]]),

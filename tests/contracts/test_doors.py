@@ -18,7 +18,7 @@ PACKAGE = Path(lance_like.__file__).parent
 OWNERS = {
     "duckdb": "query/engine_duckdb.py",
     "faiss": None,
-    "fsspec": None,
+    "fsspec": "io/external.py",
     "pandas": None,
     "polars": None,
     "pyarrow.dataset": "dataset/handle.py",

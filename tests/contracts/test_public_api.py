@@ -12,6 +12,10 @@ import lance_like
 from lance_like import errors
 
 NAMES = {
+    "Blob",
+    "BlobFile",
+    "blob_array",
+    "blob_field",
     "LanceDataset",
     "LanceFragment",
     "LanceScanner",
@@ -27,7 +31,18 @@ NAMES = {
 # Of LanceDataset, without what pyarrow.dataset.Dataset has and this format has not.
 DATASET = {
     *("uri", "version", "latest_version", "schema", "metadata", "tags"),
-    *("scanner", "to_table", "to_batches", "to_pandas", "head", "count_rows", "take", "get_fragments", "get_fragment"),
+    *(
+        "scanner",
+        "to_table",
+        "to_batches",
+        "to_pandas",
+        "head",
+        "count_rows",
+        "take",
+        "take_blobs",
+        "get_fragments",
+        "get_fragment",
+    ),
     *("versions", "checkout_version", "checkout_latest", "restore"),
     *("insert", "add_columns", "drop_columns", "alter_columns"),
 }

@@ -1,0 +1,70 @@
+"""What callers of a handle may pass: checked here, so that the methods stay short."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.errors import InvalidInput, Unsupported
+from lance_like.typing_ import Int64s
+
+# pyarrow's tuning options: DuckDB, Polars and others pass them along.
+_HINTS = frozenset(
+    {
+        "batch_readahead",
+        "cache_metadata",
+        "fragment_readahead",
+        "fragment_scan_options",
+        "memory_pool",
+        "scan_in_order",
+        "use_threads",
+    }
+)
+
+
+_INSERT_OPTIONS = frozenset(
+    {
+        "commit_message",
+        "max_bytes_per_file",
+        "max_rows_per_file",
+        "max_rows_per_group",
+        "progress",
+        "schema",
+        "transaction_properties",
+    }
+)
+
+
+def check_hints(hints: Mapping[str, Any]) -> None:
+    """Raise InvalidInput unless all are options that readers of pyarrow datasets pass along."""
+    unknown = sorted(set(hints) - _HINTS)
+    if unknown:
+        raise InvalidInput(f"{unknown[0]!r} is not an option of a read")
+
+
+def check_insert_options(options: Mapping[str, Any]) -> None:
+    """Raise InvalidInput unless all are options of `LanceDataset.insert`."""
+    unknown = sorted(set(options) - _INSERT_OPTIONS)
+    if unknown:
+        raise InvalidInput(f"{unknown[0]!r} is not an option of insert", hint=f"known: {sorted(_INSERT_OPTIONS)}")
+
+
+def not_here(name: str, hint: str) -> Unsupported:
+    """The error of a method that pyarrow's datasets have and this one has not."""
+    return Unsupported(f"LanceDataset has no {name!r} of pyarrow.dataset.Dataset", kind="api", hint=hint)
+
+
+def integers(values: Any) -> Int64s:
+    """Rows that a caller names, as int64[n]. Raises InvalidInput unless they are integers in a list."""
+    array = values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else np.asarray(values)
+    if array.size == 0:
+        return np.empty(0, np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise InvalidInput(f"rows are asked for by {array.ndim}-dimensional {array.dtype}: expected integers in a list")
+    return array.astype(np.int64, copy=False)
+
+
+__all__ = ["check_hints", "check_insert_options", "integers", "not_here"]
