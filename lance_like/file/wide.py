@@ -16,7 +16,7 @@ import pyarrow as pa
 from lance_like.encodings.base import Node
 from lance_like.encodings.registry import read_node
 from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack, expand
-from lance_like.errors import Corrupt
+from lance_like.errors import Corrupt, InvalidInput
 from lance_like.file.blocks import Blocks
 from lance_like.file.carry import carried_type
 from lance_like.file.cut import has_dictionary
@@ -38,7 +38,7 @@ _SMALL_NBYTES = 16 * 1024
 # Rows of all columns that one pass reads.
 _PASS_ROWS = 1 << 20
 _SUM_OF_NOTHING = sum32(b"")
-_TYPE_MARK = b',"type":'
+_NAME = b'{"name":"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,24 @@ class ColumnGroup:
         step = max(1, _PASS_ROWS // len(rows))
         for start in range(0, len(columns), step):
             first = np.array([self.first[column] for column in columns[start : start + step]], np.int64)
-            at = (first[:, None] + page).reshape(-1)
-            array = yield from read_node(self.stack, self.kind, Runs.of_rows(at, np.tile(local, len(first))))
-            answers += [array.slice(i * len(rows), len(rows)) for i in range(len(first))]
+            answers += yield from self._read_pass(first, page, local)
         return answers
+
+    def _read_pass(self, first: Int64s, page: Int64s, local: Int64s) -> Reading[list[pa.Array]]:
+        """Rows of columns in one pass. first: the first page of each; page, local: of each row, its page and its place.
+
+        Columns whose cells do not fit one array together are read in halves.
+        """
+        at = (first[:, None] + page).reshape(-1)
+        try:
+            array = yield from read_node(self.stack, self.kind, Runs.of_rows(at, np.tile(local, len(first))))
+        except InvalidInput:
+            if len(first) == 1:
+                raise
+            half = len(first) // 2
+            left = yield from self._read_pass(first[:half], page, local)
+            return left + (yield from self._read_pass(first[half:], page, local))
+        return [array.slice(i * len(local), len(local)) for i in range(len(first))]
 
 
 def is_small(record: ColumnRecord) -> bool:
@@ -211,14 +225,19 @@ class _Opening:
 
 
 def _stored_type(text: bytes, where: str) -> pa.DataType:
-    """The type in the JSON of a field. Fields that differ in their names alone are parsed once."""
-    mark = text.find(_TYPE_MARK)
-    # Inside a text of JSON the quotes of the mark would be escaped: what is in front of it is the name.
-    if mark < 0 or not text.startswith(b'{"name":"'):
-        return field_from_json(parse_json(text, where)).type
-    return _type_behind(text[mark:])
+    """The type in the JSON of a field. Fields that differ in a plain name alone are parsed once."""
+    end = text.find(b'"', len(_NAME))
+    name = text[len(_NAME) : end]
+    try:
+        if end < 0 or not text.startswith(_NAME) or b"\\" in name or not name.decode().isprintable():
+            return field_from_json(parse_json(text, where)).type
+        return _type_behind(text[end:])
+    except UnicodeDecodeError as error:
+        raise Corrupt(f"a field is not UTF-8: {error}", kind="json", where=where) from error
+    except Corrupt as error:
+        raise Corrupt(error.message, kind=error.kind, where=where) from error
 
 
 @lru_cache(maxsize=256)
 def _type_behind(rest: bytes) -> pa.DataType:
-    return field_from_json(parse_json(b'{"name":""' + rest, "")).type
+    return field_from_json(parse_json(_NAME + rest, "")).type

@@ -8,7 +8,8 @@ import pytest
 from arrow_values import STYLES, TYPES, Shape, make_array, same
 from file_cases import KEY, opened, random_rows, small_pages, write
 
-from lance_like.errors import Corrupt
+from lance_like.encodings import variable
+from lance_like.errors import Corrupt, InvalidInput, LanceLikeError
 from lance_like.file import wide as wide_columns
 from lance_like.file.carry import carried_type
 from lance_like.file.columns import flatten
@@ -138,3 +139,73 @@ def test_damage_is_refused_when_columns_open_together() -> None:
     store.put(KEY, [file])
     with pytest.raises(Corrupt, match="the table says"):
         drive(store, KEY, opened(store).read_columns(list(range(20)), [pa.int64()] * 20, np.arange(30)))
+
+
+FIELDS = {
+    b'{"name":"a","type":"int64","nullable":true}': pa.int64(),
+    b'{"name":"a","nullable":true,"type":"int8"}': pa.int8(),
+    b'{"nullable":true,"type":"int8","name":"a"}': pa.int8(),
+    b'{"name":"\\",\\"type\\":5","type":"int16","nullable":false}': pa.int16(),
+    '{"name":"é\u2028","type":"string","nullable":true}'.encode(): pa.string(),
+    b'{"name": "b", "metadata": [], "type": {"t":"list","item":{"name":"i","type":"bool","nullable":true}}, '
+    b'"nullable": true}': pa.list_(pa.field("i", pa.bool_())),
+}
+
+
+@pytest.mark.parametrize("text", FIELDS)
+def test_the_type_of_a_field_does_not_depend_on_how_its_json_is_spelled(text: bytes) -> None:
+    assert wide_columns._stored_type(text, "here") == FIELDS[text]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b'{"name":"a","type":"int64"}',
+        b'{"name":"a","name":"b","type":"int64","nullable":true}',
+        b'{"name":"\xff","type":"int64","nullable":true}',
+        b'{"name":"\n","type":"int64","nullable":true}',
+        b'{"name":"a\\q","type":"int64","nullable":true}',
+        b'{"name":"a',
+    ],
+)
+def test_a_field_that_is_none_is_refused_with_its_place(text: bytes) -> None:
+    with pytest.raises(Corrupt) as refused:
+        wide_columns._stored_type(text, "here")
+    assert refused.value.where == "here"
+
+
+def test_cells_that_do_not_fit_one_array_are_read_in_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    table = pa.table({f"c{i}": [rng.bytes(100) for _ in range(5)] for i in range(20)})
+    store, _ = write(table)
+    monkeypatch.setattr(variable, "_INT32_LIMIT", 1000)
+    numbers, kinds, rows = list(range(20)), [pa.binary()] * 20, np.array([4, 0, 2])
+    arrays = drive(store, KEY, opened(store).read_columns(numbers, kinds, rows))
+    for number, array in enumerate(arrays):
+        assert array.equals(table.column(number).combine_chunks().take(pa.array(rows)))
+    monkeypatch.setattr(variable, "_INT32_LIMIT", 299)
+    with pytest.raises(InvalidInput, match="2 GiB"):
+        drive(store, KEY, opened(store).read_columns(numbers, kinds, rows))
+
+
+def test_a_flipped_bit_is_noticed_when_columns_are_read_together() -> None:
+    table = pa.table({f"c{i}": np.arange(30) * (i + 1) for i in range(16)})
+    with small_pages(nbytes=100, rows=16):
+        store, _ = write(table)
+    assert isinstance(store, MemoryStore)
+    data = store._objects[KEY]
+    numbers, kinds, rows = list(range(16)), [pa.int64()] * 16, np.array([29, 0, 17, 3])
+    right = drive(store, KEY, opened(store).read_columns(numbers, kinds, rows))
+    noticed = 0
+    places = range(0, len(data), 13)
+    for at in places:
+        damaged = MemoryStore()
+        damaged.put(KEY, [data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]])
+        try:
+            assert drive(damaged, KEY, opened(damaged).read_columns(numbers, kinds, rows)) == right
+        except LanceLikeError as error:
+            assert error.where
+            noticed += 1
+    # Some bytes are padding, statistics or blocks of other rows.
+    assert noticed > len(places) / 2
