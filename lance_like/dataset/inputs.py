@@ -83,8 +83,8 @@ def conform(stream: Stream, schema: pa.Schema) -> Stream:
     Raises InvalidInput for columns the schema does not have, missing ones that may not be null, and failing casts.
     """
     for names in (stream.schema.names, schema.names):
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
             raise InvalidInput(f"there are two columns {twice!r}", kind="duplicate-name")
     extra = [name for name in stream.schema.names if schema.get_field_index(name) < 0]
     if extra:

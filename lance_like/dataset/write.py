@@ -115,13 +115,14 @@ def write_fragments(
 ) -> tuple[NewFragment, ...]:
     """Write a stream as data files, one a fragment. Nothing refers to them until they are committed."""
     batches = _Peekable(_pieces(stream.batches))
-    FileWriter(stream.schema)  # refuses types that cannot be stored, before any byte is written
+    # Made before any byte is written: it refuses types that cannot be stored.
+    unused: FileWriter | None = FileWriter(stream.schema, resolve=resolve)
     fragments: list[NewFragment] = []
     rows = nbytes = 0
     while batches.more():
         if not stream.schema.names:
             raise InvalidInput("rows without any column cannot be stored", kind="columns")
-        writer = FileWriter(stream.schema, resolve=resolve)
+        writer, unused = unused or FileWriter(stream.schema, resolve=resolve), None
 
         def report(writer: FileWriter = writer, rows: int = rows, nbytes: int = nbytes) -> None:
             if progress is not None:
