@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints, Node
-from lance_like.encodings.physical import buffer_bytes, flat_array, flat_bytes
+from lance_like.encodings.physical import buffer_bytes, flat_array, flat_bytes, valid_of
 from lance_like.encodings.pool import allocate, batches
 from lance_like.encodings.registry import ENCODINGS, encode_array, read_node
 from lance_like.encodings.sample import sampled_runs
@@ -50,7 +50,7 @@ class Alp:
         data = flat_bytes(array)
         assert data is not None
         values = data.view(dtype)
-        valid = array.is_valid().to_numpy(zero_copy_only=False) if array.null_count else None
+        valid = valid_of(array) if array.null_count else None
         plan = _plan(values if valid is None else values[valid])
         if plan is None:
             return None

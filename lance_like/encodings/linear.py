@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints, int_param
 from lance_like.encodings.narrow import store, widen
-from lance_like.encodings.physical import flat_array, flat_bytes, integer_dtype, is_integer_like
+from lance_like.encodings.physical import flat_array, flat_bytes, integer_dtype, is_integer_like, valid_of
 from lance_like.encodings.pool import allocate
 from lance_like.encodings.sample import sampled_runs
 from lance_like.encodings.stack import Reading, Runs, Stack, expand
@@ -45,7 +45,7 @@ class Linear:
         assert data is not None
         values = data.view(integer_dtype(array.type))
         if array.null_count:
-            values = forward_filled(values, array.is_valid().to_numpy(zero_copy_only=False))
+            values = forward_filled(values, valid_of(array))
         slopes = _choose_slopes(values)
         if slopes is None:
             return None

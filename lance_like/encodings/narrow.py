@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints, Node, corrupt_unless, int_param
-from lance_like.encodings.physical import flat_array, flat_bytes, integer_dtype, is_integer_like
+from lance_like.encodings.physical import flat_array, flat_bytes, integer_dtype, is_integer_like, valid_of
 from lance_like.encodings.pool import BATCH_ROWS, allocate, batches
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.typing_ import Bytes
@@ -48,7 +48,7 @@ def values_and_range(array: pa.Array) -> tuple[np.ndarray, int, int]:
     assert data is not None
     values = data.view(integer_dtype(array.type))
     if array.null_count:
-        valid = array.is_valid().to_numpy(zero_copy_only=False)
+        valid = valid_of(array)
         highest = np.iinfo(values.dtype).max
         values = np.where(valid, values, np.where(valid, values, highest).min())
     return values, int(values.min()), int(values.max())

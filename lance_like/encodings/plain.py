@@ -16,6 +16,7 @@ from lance_like.encodings.physical import (
     flat_bytes,
     flat_width,
     read_bits,
+    valid_of,
 )
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.typing_ import Bytes
@@ -52,7 +53,7 @@ class Plain:
 
 def _zeroed(array: pa.Array, data: Bytes) -> Bytes:
     """The same values with zeros under nulls: what was masked out is not stored."""
-    valid = array.is_valid().to_numpy(zero_copy_only=False)
+    valid = valid_of(array)
     if pa.types.is_boolean(array.type):
         return data & np.packbits(valid, bitorder="little")
     cells = data.reshape(len(array), -1).copy()

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints
-from lance_like.encodings.physical import flat_array, flat_bytes, flat_width, is_variable
+from lance_like.encodings.physical import flat_array, flat_bytes, flat_width, is_variable, valid_of
 from lance_like.encodings.rank import LINE_BITS, LINE_NBYTES, pack_ranked, read_ones, read_ranks
 from lance_like.encodings.registry import encode_array, read_node
 from lance_like.encodings.sample import sampled_runs
@@ -37,7 +37,7 @@ class RunLength:
         if not _pays(sampled_runs(values)):
             return None
         if array.null_count:
-            values = forward_filled(values, array.is_valid().to_numpy(zero_copy_only=False))
+            values = forward_filled(values, valid_of(array))
         begins = np.empty(len(values), bool)
         begins[0] = True
         np.not_equal(values[1:], values[:-1], out=begins[1:])

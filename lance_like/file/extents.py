@@ -21,6 +21,7 @@ from lance_like.encodings.physical import (
     integer_dtype,
     is_integer_like,
     unpack_bits,
+    valid_of,
 )
 
 Bound: TypeAlias = Any
@@ -96,7 +97,7 @@ def _extents_of_numbers(array: pa.Array, values: np.ndarray) -> Iterator[Extent]
     least, most = _limits(values.dtype)
     lows = highs = values
     if array.null_count:
-        valid = array.is_valid().to_numpy(zero_copy_only=False).reshape(values.shape)
+        valid = valid_of(array).reshape(values.shape)
         nulls = rows - np.count_nonzero(valid, axis=1)
         lows, highs = np.where(valid, values, most), np.where(valid, values, least)
     lowest, highest = lows.min(axis=1), highs.max(axis=1)

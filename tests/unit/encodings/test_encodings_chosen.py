@@ -13,6 +13,7 @@ from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.choice import NO_CHOICE, Choice, choice_of
 from lance_like.encodings.registry import candidates, encode_array, possible
 from lance_like.errors import InvalidInput
+from lance_like.file.carry import carry
 from lance_like.file.choices import choices_of
 from lance_like.file.columns import flatten
 from lance_like.file.writer import FileWriter
@@ -60,7 +61,7 @@ def test_plain_offsets_are_still_narrow() -> None:
 @pytest.mark.parametrize("kind", [pa.bool_(), pa.null(), *FLAT, *VARIABLE, *NESTED], ids=str)
 @pytest.mark.parametrize("encoding", ["plain", "compact"])
 def test_every_type_can_be_plain_and_compact(kind: pa.DataType, encoding: str) -> None:
-    array = make_array(kind, 200, Shape("near", 0.2), np.random.default_rng(0))
+    array = carry(make_array(kind, 200, Shape("near", 0.2), np.random.default_rng(0)))
     assert encoded(array, encoding=encoding).num_rows == 200
     assert encoded(array.slice(0, 0), encoding=encoding).num_rows == 0
 
