@@ -40,8 +40,8 @@ _TRAIN_FROM = 1 << 20
 _SAMPLES = 512
 _SAMPLE_NBYTES = 2048
 _MAX_PAGE = 2 << 30
-# Up to this many frames a call each is cheaper than a pass of kernels.
-_FEW_FRAMES = 16
+# Up to this many blocks or cells a call each is cheaper than a pass of kernels.
+_FEW = 16
 # Bytes of the dictionary id and of the content size, by the bits of a frame's descriptor (RFC 8878, 3.1.1.1.1).
 _ID_NBYTES = (0, 1, 2, 4)
 _SIZE_NBYTES = (0, 2, 4, 8)
@@ -131,7 +131,7 @@ def _limit(stack: Stack, sizes: Int64s, blocks: Runs) -> None:
 
 def _content_sizes(stack: Stack, packed: Bytes, lengths: Int64s) -> Int64s:
     """What each frame says it holds. lengths: of the frames, which lie end to end."""
-    if len(lengths) <= _FEW_FRAMES:
+    if len(lengths) <= _FEW:
         return _content_sizes_of_few(stack, packed, lengths)
     starts = np.cumsum(lengths) - lengths
     stack.require(bool((lengths > _SIZE_NBYTES[-1]).all()), "a block is too short for a frame")
@@ -265,6 +265,8 @@ def _gather(data: Bytes, starts: Int64s, ends: Int64s) -> Bytes:
     """Ranges of data end to end; one range is a view."""
     if len(starts) <= 1:
         return data[starts[0] : ends[0]] if len(starts) else data[:0]
+    if len(starts) <= _FEW:
+        return np.concatenate([data[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)])
     # Interleaved [start, end, …] offsets: the even slots of a binary array are the ranges.
     offsets = np.empty(2 * len(starts) + 1, np.int64)
     offsets[:-1:2], offsets[1::2], offsets[-1] = starts, ends, len(data)

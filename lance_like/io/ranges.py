@@ -7,6 +7,11 @@ import pyarrow as pa
 
 from lance_like.typing_ import Bytes, Int64s, Ranges
 
+# Joining slices costs 0.25 us a range and copies each byte once; a kernel takes 14 us to start and copies wide
+# ranges twice (it grows its output): measured from 2 to 128 ranges of 40 bytes to 60 KB.
+_FEW = 32
+_WIDE = 4096
+
 
 def lengths_to_offsets(lengths: Int64s) -> Int64s:
     """int64[n] lengths -> int64[n + 1] offsets."""
@@ -18,17 +23,21 @@ def lengths_to_offsets(lengths: Int64s) -> Int64s:
 def gather_from(data: Bytes, starts: Int64s, ends: Int64s) -> Bytes:
     """Copy ranges of data end to end, in the order given; one range is a view, not a copy.
 
-    Cost: one kernel call whatever the number of ranges.
+    Cost: one kernel call whatever the number of ranges, but for few or wide ones.
     """
     n = len(starts)
     if n == 0:
         return np.empty(0, np.uint8)
     if n == 1:
         return data[starts[0] : ends[0]]
+    if n <= _FEW:
+        return _join_slices(data, starts, ends)
     lengths = ends - starts
     width = int(lengths[0])
     if (lengths == width).all():
         return _gather_equal(data, starts, width)
+    if lengths.sum() >= n * _WIDE:
+        return _join_slices(data, starts, ends)
     # Interleaved [start, end, start, end, …] are the offsets of a binary array whose even slots are the ranges.
     offsets = np.empty(2 * n + 1, np.int64)
     offsets[0:-1:2], offsets[1::2] = starts, ends
@@ -36,6 +45,10 @@ def gather_from(data: Bytes, starts: Int64s, ends: Int64s) -> Bytes:
     cells = pa.Array.from_buffers(pa.large_binary(), 2 * n, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
     taken = cells.take(pa.array(np.arange(0, 2 * n, 2)))
     return np.frombuffer(taken.buffers()[2] or b"", np.uint8)[: lengths.sum()]
+
+
+def _join_slices(data: Bytes, starts: Int64s, ends: Int64s) -> Bytes:
+    return np.concatenate([data[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)])
 
 
 def _gather_equal(data: Bytes, starts: Int64s, width: int) -> Bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,3 +79,16 @@ def test_offsets_are_the_sums_of_lengths(lengths: list[int]) -> None:
     offsets = lengths_to_offsets(np.array(lengths, np.int64))
     assert offsets.dtype == np.int64
     assert offsets.tolist() == [sum(lengths[:i]) for i in range(len(lengths) + 1)]
+
+
+# Few ranges and many, equal and not, narrow and wide: each has a way of its own.
+@pytest.mark.parametrize("count", [2, 32, 33, 200])
+@pytest.mark.parametrize("width", [3, 5000])
+@pytest.mark.parametrize("spread", [0, 1, 3])
+def test_any_number_of_ranges_of_any_width_is_gathered_in_the_order_asked(count: int, width: int, spread: int) -> None:
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 256, 20_000, np.uint8)
+    starts = rng.integers(0, 10_000, count)
+    ends = starts + width - rng.integers(0, spread + 1, count)
+    wanted = b"".join(data[start:end].tobytes() for start, end in zip(starts, ends, strict=True))
+    assert gather_from(data, starts, ends).tobytes() == wanted
