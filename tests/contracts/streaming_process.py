@@ -1,6 +1,7 @@
 """Write and scan a stream of large cells in a process of its own, and print how much its memory grew (Linux).
 
-Arguments: folder, cells, bytes of a cell, rows of a batch. Prints JSON: bytes of anonymous memory, "write" and "scan".
+Arguments: folder, cells, bytes of a cell, rows of a batch. Prints JSON: bytes of anonymous memory, "write" and "scan",
+and of file pages that the scan had in the process at a time, "mapped".
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ SCHEMA = pa.schema({"cell": pa.binary(), "id": pa.int64(), "flag": pa.bool_()})
 
 
 class Watch:
-    """The growth of the anonymous memory of the process, while a block runs."""
+    """The growth of the memory of the process, anonymous and of files, while a block runs."""
 
     def __enter__(self) -> Watch:
-        self._start = self._peak = _anonymous_nbytes()
+        self._start = self._peak = _resident_nbytes()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -32,16 +33,18 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
-        self.grown = self._peak - self._start
+        self.grown, self.mapped = (peak - start for peak, start in zip(self._peak, self._start, strict=True))
 
     def _run(self) -> None:
         while not self._ended.wait(0.002):
-            self._peak = max(self._peak, _anonymous_nbytes())
+            anonymous, mapped = _resident_nbytes()
+            self._peak = max(self._peak[0], anonymous), max(self._peak[1], mapped)
 
 
-def _anonymous_nbytes() -> int:
+def _resident_nbytes() -> tuple[int, int]:
     with open("/proc/self/status", encoding="ascii") as status:
-        return next(int(line.split()[1]) << 10 for line in status if line.startswith("RssAnon"))
+        found = {line.split(":")[0]: line.split()[1] for line in status if line.startswith("Rss")}
+    return int(found["RssAnon"]) << 10, int(found["RssFile"]) << 10
 
 
 def batches(cells: int, nbytes: int, rows: int) -> Iterator[pa.RecordBatch]:
@@ -72,7 +75,7 @@ def main(folder: str, cells: int, nbytes: int, rows: int) -> None:
     with Watch() as scanning:
         seen = sum(len(found) for found in lance_like.dataset(folder).to_batches())
     assert seen == cells
-    print(json.dumps({"write": writing.grown, "scan": scanning.grown}))
+    print(json.dumps({"write": writing.grown, "scan": scanning.grown, "mapped": scanning.mapped}))
 
 
 if __name__ == "__main__":
