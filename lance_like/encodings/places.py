@@ -5,7 +5,7 @@ An encoding that keeps cells as they are has `locate`; of the others the cells a
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,6 @@ bytes; null for a null."""
 UNKNOWN = -1
 
 
-@runtime_checkable
 class Locating(Protocol):
     """An encoding that knows where the cells of rows lie."""
 
@@ -56,8 +55,8 @@ def locate_node(stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[tuple[In
 
 def _locate(stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[tuple[Int64s, Int64s, np.ndarray | None]]:
     encoding = ENCODINGS.get(stack.encoding)
-    if isinstance(encoding, Locating):
-        starts, lengths = yield from encoding.locate(stack, kind, runs)
+    if hasattr(encoding, "locate"):
+        starts, lengths = yield from cast(Locating, encoding).locate(stack, kind, runs)
         return starts, lengths, None
     cells = yield from encoding.read(stack, kind, runs)
     lengths = pc.binary_length(cells).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
