@@ -34,6 +34,8 @@ _SUMS_AT_ONCE = 32 * 1024
 _WINDOW = 64
 # A run of at least this share of a page reads the page whole: one request, no copy.
 _WHOLE_PAGE_SHARE = 0.5
+# Pages of fewer rows than this, on the average, are described together, row by row.
+_FEW_ROWS = 64
 # Descriptions this short are parsed once for all pages that have the same text.
 _SHORT_TEXT = 512
 
@@ -100,6 +102,11 @@ class ColumnPages:
                 f"the file holds the type {self.stored}, the table says {kind}", kind="type", where=self.where
             )
 
+    @property
+    def stored_nbytes(self) -> int:
+        """The bytes of those pages whose entries are here."""
+        return int(self._entries["nbytes"].sum())
+
     def page_of(self, rows: Int64s) -> Int64s:
         """The page of each row."""
         if len(self._stack_of) == 1:
@@ -163,6 +170,8 @@ class ColumnPages:
         if start >= end:
             return []
         first, last = (int(page) for page in self.page_of(np.array([start, end - 1])))
+        if kind is DESCRIPTION and end - start < _FEW_ROWS * (last - first):
+            return [(yield from self.read_rows(np.arange(start, end), kind))]
         yield from self._open_pages(np.arange(first, last + 1))
         reads = []
         for page in range(first, last + 1):

@@ -202,12 +202,13 @@ class _Column:
 
     @property
     def row_nbytes(self) -> float:
-        """The bytes of a row in memory, estimated: pages of variable width are cut at about PAGE_NBYTES."""
+        """The bytes of a row in memory, estimated: pages of variable width are cut at about PAGE_NBYTES, but for large cells."""
         width = _DESCRIPTION_NBYTES if self.kind is DESCRIPTION else flat_width(self.kind)
         if width is not None:
             return width
         pages = len(self.pages.fences) - 1
-        return PAGE_NBYTES * pages / max(1, int(self.pages.fences[-1])) if pages > 1 else 16
+        nbytes = max(PAGE_NBYTES * pages, self.pages.stored_nbytes)
+        return nbytes / max(1, int(self.pages.fences[-1])) if pages > 1 else 16
 
 
 class _FragmentScan:
@@ -289,6 +290,8 @@ class _FragmentScan:
         """End a batch at a page boundary when that keeps a good part of it: slices of one page need no copy."""
         low = start + max(1, (end - start) // 4)
         for column in self._columns.values():
+            if column.kind is DESCRIPTION:
+                continue
             fences = column.pages.fences
             boundary = int(fences[np.searchsorted(fences, low)]) if low <= fences[-1] else end
             end = min(end, max(boundary, low))

@@ -143,6 +143,13 @@ def test_filters_see_bytes_when_the_read_gives_them(ds):
         ds.to_table(filter="video.size = 5", blob_handling="all_binary")
 
 
+def test_a_scan_of_large_cells_gives_few_rows_at_a_time_and_its_descriptions_many():
+    cell = bytes(17 << 20)
+    ds = lance_like.write_dataset({"b": lance_like.blob_array([cell, cell, b"x"])}, f"memory://{uuid.uuid4().hex}")
+    assert [batch.num_rows for batch in ds.to_batches(blob_handling="all_binary")] == [1, 1, 1]
+    assert [batch.num_rows for batch in ds.to_batches()] == [3]
+
+
 def test_descriptions_are_not_written_as_blobs(ds):
     for write in (
         lambda: lance_like.write_dataset(ds.to_table(), f"memory://{uuid.uuid4().hex}"),
