@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.joining import joined
-from lance_like.errors import InvalidInput, NotFound, OutOfRange
+from lance_like.errors import InvalidInput, OutOfRange
 from lance_like.file.anatomy import Anatomy
 from lance_like.file.carry import carried_type, most_rows, present
 from lance_like.file.columns import Column, join, unflatten
+from lance_like.file.lookup import find_columns
 from lance_like.file.metadata import LanceFileMetadata, LanceFileStatistics, metadata_of, statistics_of
 from lance_like.file.place import locate, refuse_options
 from lance_like.file.reader import FileReader, open_file
@@ -83,10 +83,11 @@ class LanceFileReader:
             raise InvalidInput(f"verify={verify!r}: expected 'full' or 'off'")
         self._store, self._key = store, key
         self._file = drive(store, key, open_file(key, store.size(key), verify=verify == "full"))
-        fields = drive_all(store, [(key, self._file.field(i)) for i in range(self._file.num_columns)])
-        whole = drive(store, key, self._file.schema())
-        self._tree = _Tree(fields, columns, where=key)
-        self._schema = pa.schema([whole.field(i) for i in self._tree.positions], whole.metadata)
+        found = drive(store, key, find_columns(self._file.tail, key, columns))
+        fields = list(found.values())
+        self._tree = _Tree(list(found), fields)
+        metadata = drive(store, key, self._file.metadata())
+        self._schema = pa.schema(unflatten(fields), metadata or None)
 
     @property
     def schema(self) -> pa.Schema:
@@ -165,23 +166,18 @@ class LanceFileReader:
 
 
 class _Tree:
-    """The chosen columns of a file and the struct children below them.
+    """The chosen columns of a file, parents before their struct children.
 
-    positions: of the chosen fields in the schema. leaves: column number -> type, of every column to read.
+    numbers: of the columns in the file. leaves: number -> type, of every column to read.
     """
 
-    def __init__(self, columns: Sequence[Column], names: Sequence[str] | None, *, where: str) -> None:
+    def __init__(self, numbers: Sequence[int], columns: Sequence[Column]) -> None:
+        self._numbers = numbers
         self._children: dict[int, list[int]] = {}
-        for number, column in enumerate(columns):
-            self._children.setdefault(column.parent, []).append(number)
-        unflatten(columns)  # refuses parents that cannot be
-        tops = self._children.get(-1, [])
-        known = [columns[top].name for top in tops]
-        self.positions = list(range(len(tops))) if names is None else [_position(known, n, where) for n in names]
-        if len(set(self.positions)) < len(self.positions):
-            raise InvalidInput(f"columns={list(names or ())}: a column is named twice", where=where)
-        self._roots = [tops[position] for position in self.positions]
-        self.leaves = {number: columns[number].type for root in self._roots for number in self._below(root)}
+        for place, column in enumerate(columns):
+            self._children.setdefault(column.parent, []).append(place)
+        self._roots = self._children.get(-1, [])
+        self.leaves = {number: column.type for number, column in zip(numbers, columns, strict=True)}
 
     def batch(self, schema: pa.Schema, leaves: dict[int, pa.Array], rows: int) -> pa.RecordBatch:
         """The arrays of the leaves as a batch; rows: for a file without columns."""
@@ -193,29 +189,13 @@ class _Tree:
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
-    def _below(self, root: int) -> Iterator[int]:
-        yield root
-        for child in self._children.get(root, ()):
-            yield from self._below(child)
-
-    def _assemble(self, number: int, kind: pa.DataType, leaves: dict[int, pa.Array]) -> pa.Array:
+    def _assemble(self, place: int, kind: pa.DataType, leaves: dict[int, pa.Array]) -> pa.Array:
+        own = leaves[self._numbers[place]]
         if not pa.types.is_struct(kind):
-            return leaves[number]
-        numbers = self._children.get(number, [])
-        children = [self._assemble(n, field.type, leaves) for n, field in zip(numbers, kind, strict=True)]
-        return join(carried_type(kind), leaves[number], children)
-
-
-def _position(known: Sequence[str], name: str, where: str) -> int:
-    found = [position for position, other in enumerate(known) if other == name]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise InvalidInput(f"the file has {len(found)} columns {name!r}", kind="duplicate-name", where=where)
-    near = get_close_matches(name, known) or known[:10]
-    raise NotFound(
-        f"the file has no column {name!r}", kind="column", where=where, hint=f"there is {', '.join(map(repr, near))}"
-    )
+            return own
+        places = self._children.get(place, [])
+        children = [self._assemble(child, field.type, leaves) for child, field in zip(places, kind, strict=True)]
+        return join(carried_type(kind), own, children)
 
 
 def _in_a_list(read: Conversation[Any]) -> Conversation[list[Any]]:

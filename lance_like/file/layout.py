@@ -37,6 +37,19 @@ _HEAD = struct.Struct("<4sI56x")
 _TAIL = struct.Struct("<QQIIII16sII")
 _COLUMN = struct.Struct("<QIIIIIIiIHHIII4x")
 
+# The same record, as far as a whole directory is looked at in one go.
+DIRECTORY = np.dtype(
+    {
+        "names": [
+            *("offset", "num_pages", "descriptions_nbytes", "num_blocks", "shared_nbytes", "num_zones"),
+            *("field_nbytes", "parent", "zone_width", "field_sum", "sum"),
+        ],
+        "formats": ["<u8", *["<u4"] * 6, "<i4", "<u2", "<u4", "<u4"],
+        "offsets": [0, 8, 12, 16, 20, 24, 28, 32, 40, 52, 60],
+        "itemsize": 64,
+    }
+)
+
 PAGE_ENTRY = np.dtype(
     [
         ("offset", "<u8"),

@@ -36,7 +36,7 @@ from lance_like.file.pages import ColumnPages, checked
 from lance_like.file.stats import Zones, unpack_zones
 from lance_like.file.types import metadata_from_json, unpack_field
 from lance_like.file.wide import ColumnGroup, is_small, open_groups
-from lance_like.typing_ import Bytes, Conversation, Int64s, Json
+from lance_like.typing_ import Bytes, Conversation, Int64s
 
 # From this many columns on, those that are alike are opened and read together.
 _MANY_COLUMNS = 16
@@ -184,10 +184,10 @@ class FileReader:
     def schema(self) -> Conversation[pa.Schema]:
         """The schema that the file itself records. Cost: one read a column."""
         columns = yield from together([self.field(column) for column in range(self.num_columns)])
-        body = yield from self._file_metadata()
-        return pa.schema(unflatten(columns), metadata_from_json(body.get("metadata", [])) or None)
+        return pa.schema(unflatten(columns), (yield from self.metadata()) or None)
 
-    def _file_metadata(self) -> Conversation[dict[str, Json]]:
+    def metadata(self) -> Conversation[dict[bytes, bytes]]:
+        """The metadata of the schema."""
         start = self.tail.metadata_offset
         data = yield from self._bytes(start, start + self.tail.metadata_nbytes)
         if sum32(data) != self.tail.metadata_sum:
@@ -195,7 +195,7 @@ class FileReader:
         body = parse_json(data.tobytes(), self.where)
         if not isinstance(body, dict):
             raise Corrupt("the file metadata is not an object", kind="metadata", where=self.where)
-        return body
+        return metadata_from_json(body.get("metadata", []))
 
     def _record(self, column: int) -> Conversation[ColumnRecord]:
         record = self._records.get(column)
