@@ -10,8 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints, int_param
-from lance_like.encodings.narrow import base_by_row, bases_of, differences_from, values_and_range
-from lance_like.encodings.physical import flat_array, integer_dtype, is_integer_like
+from lance_like.encodings.narrow import (
+    base_by_row,
+    bases_of,
+    check_integer_like,
+    differences_from,
+    values_and_range,
+)
+from lance_like.encodings.physical import flat_array, unsigned_dtype
 from lance_like.encodings.pool import allocate
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.typing_ import Int64s
@@ -46,12 +52,10 @@ class Bitpack:
         return Encoded(self.name, len(array), params, (words.view(np.uint8),))
 
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
-        stack.require(is_integer_like(kind), f"it cannot hold the type {kind}")
-        width = int_param(stack.node, "width", 1, 63)
-        lanes = int_param(stack.node, "lanes", 1, 1 << 20)
-        bases, dtype = bases_of(stack), np.dtype(f"<u{integer_dtype(kind).itemsize}")
+        check_integer_like(stack, kind)
+        width, lanes, start = stack.once("opened", lambda: self._opened(stack))
+        bases, dtype = bases_of(stack), unsigned_dtype(kind)
         tile_rows, tile_nbytes = STRIPS * lanes, lanes * width * 8
-        start = stack.place(0, -(-stack.num_rows // tile_rows) * tile_nbytes)
         if len(runs.starts) == 1 and runs.count >= min(tile_rows, int(stack.num_rows[runs.at[0]])) // 2:
             # A long run: whole tiles, unpacked strip by strip.
             first, last = int(runs.starts[0]) // tile_rows, -(-int(runs.ends[0]) // tile_rows)
@@ -64,6 +68,13 @@ class Bitpack:
         bits = yield from _pick(start[at], stack.slots[at], rows, width, lanes)
         values = (bits + base_by_row(bases, runs)).astype(dtype, copy=False)
         return flat_array(kind, values.view(np.uint8), len(values))
+
+    @staticmethod
+    def _opened(stack: Stack) -> tuple[int, int, Int64s]:
+        """The width, the lanes, and where the words of each page begin."""
+        width = int_param(stack.node, "width", 1, 63)
+        lanes = int_param(stack.node, "lanes", 1, 1 << 20)
+        return width, lanes, stack.place(0, -(-stack.num_rows // (STRIPS * lanes)) * lanes * width * 8)
 
 
 def _pack(values: np.ndarray, base: int, width: int, lanes: int, tiles: int) -> np.ndarray:

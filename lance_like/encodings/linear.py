@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints, int_param
-from lance_like.encodings.narrow import store, widen
-from lance_like.encodings.physical import flat_array, flat_bytes, integer_dtype, is_integer_like, valid_of
+from lance_like.encodings.narrow import check_integer_like, store, widen
+from lance_like.encodings.physical import flat_array, flat_bytes, integer_dtype, valid_of
 from lance_like.encodings.pool import allocate
 from lance_like.encodings.sample import sampled_runs
 from lance_like.encodings.stack import Reading, Runs, Stack, expand
@@ -56,17 +56,15 @@ class Linear:
         return Encoded(self.name, len(array), {"stride": stride}, (_pack(residuals, bases, slopes, stride),))
 
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
-        stack.require(is_integer_like(kind), f"it cannot hold the type {kind}")
-        stride = int_param(stack.node, "stride", 0, 7)
-        nbytes = -(-stack.num_rows // BLOCK_ROWS) * _LINE_NBYTES + stack.num_rows * stride
-        start = stack.place(0, nbytes)
+        check_integer_like(stack, kind)
+        stride, start, end = stack.once("opened", lambda: self._opened(stack))
         block_nbytes = BLOCK_ROWS * stride + _LINE_NBYTES
         if len(runs.starts) == 1 and runs.count > BLOCK_ROWS:
             # A long run: whole blocks with the lines behind them.
             first, last = int(runs.starts[0]) // BLOCK_ROWS, -(-int(runs.ends[0]) // BLOCK_ROWS)
             page = runs.at[0]
             low = start[page] + first * block_nbytes
-            high = start[page] + min(last * block_nbytes, int(nbytes[page]))
+            high = min(start[page] + last * block_nbytes, end[page])
             (data,) = yield [(np.array([low]), np.array([high]), stack.slots[runs.at])]
             num_rows = min(last * BLOCK_ROWS, int(stack.num_rows[page])) - first * BLOCK_ROWS
             skip = int(runs.starts[0]) - first * BLOCK_ROWS
@@ -75,7 +73,7 @@ class Linear:
         within, lengths, slots = pieces.starts & 255, pieces.lengths, stack.slots[pieces.at]
         block = start[pieces.at] + (pieces.starts >> 8) * block_nbytes
         place = block + within * stride
-        line = np.minimum(block + BLOCK_ROWS * stride, (start + nbytes - _LINE_NBYTES)[pieces.at])
+        line = np.minimum(block + BLOCK_ROWS * stride, end[pieces.at] - _LINE_NBYTES)
         data, lines = yield [(place, place + lengths * stride, slots), (line, line + _LINE_NBYTES, slots)]
         table = lines.view(_LINE_DTYPE).reshape(-1, 2)
         if not pieces.single:
@@ -84,6 +82,14 @@ class Linear:
         if stride:
             values += widen(data, stride).astype(np.int64, copy=False)
         return _integers(kind, values)
+
+    @staticmethod
+    def _opened(stack: Stack) -> tuple[int, Int64s, Int64s]:
+        """The stride, and where the blocks of each page begin and end."""
+        stride = int_param(stack.node, "stride", 0, 7)
+        nbytes = -(-stack.num_rows // BLOCK_ROWS) * _LINE_NBYTES + stack.num_rows * stride
+        start = stack.place(0, nbytes)
+        return stride, start, start + nbytes
 
 
 def _within_blocks(runs: Runs) -> Runs:

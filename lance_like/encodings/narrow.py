@@ -6,10 +6,17 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints, Node, corrupt_unless, int_param
-from lance_like.encodings.physical import flat_array, flat_bytes, integer_dtype, is_integer_like, valid_of
+from lance_like.encodings.physical import (
+    flat_array,
+    flat_bytes,
+    integer_dtype,
+    is_integer_like,
+    unsigned_dtype,
+    valid_of,
+)
 from lance_like.encodings.pool import BATCH_ROWS, allocate, batches
 from lance_like.encodings.stack import Reading, Runs, Stack
-from lance_like.typing_ import Bytes
+from lance_like.typing_ import Bytes, Int64s
 
 _MAX_UINT64 = (1 << 64) - 1
 
@@ -31,12 +38,23 @@ class Narrow:
         return Encoded(self.name, len(array), {"base": str(low), "stride": stride}, (data,))
 
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
-        stack.require(is_integer_like(kind), f"it cannot hold the type {kind}")
-        stride = int_param(stack.node, "stride", 1, 7)
-        bases = bases_of(stack)
-        start = stack.place(0, stack.num_rows * stride)[runs.at]
+        check_integer_like(stack, kind)
+        stride, first = stack.once("opened", lambda: self._opened(stack))
+        start = first[runs.at]
         (data,) = yield [(start + runs.starts * stride, start + runs.ends * stride, stack.slots[runs.at])]
-        return _integers(kind, data, stride, base_by_row(bases, runs))
+        return _integers(kind, data, stride, base_by_row(bases_of(stack), runs))
+
+    @staticmethod
+    def _opened(stack: Stack) -> tuple[int, Int64s]:
+        """The stride, and where the differences of each page begin."""
+        stride = int_param(stack.node, "stride", 1, 7)
+        return stride, stack.place(0, stack.num_rows * stride)
+
+
+def check_integer_like(stack: Stack, kind: pa.DataType) -> None:
+    """Raise Corrupt unless a type is stored as integers."""
+    if not is_integer_like(kind):
+        raise stack.corrupt(f"it cannot hold the type {kind}")
 
 
 def values_and_range(array: pa.Array) -> tuple[np.ndarray, int, int]:
@@ -131,8 +149,12 @@ def _integers(kind: pa.DataType, data: Bytes, stride: int, base: np.ndarray) -> 
     base: uint64[n], or uint64[1] for all.
     """
     num_rows = len(data) // stride
-    out = allocate(num_rows, np.dtype(f"<u{integer_dtype(kind).itemsize}"))
-    base = base.astype(out.dtype)
+    dtype = unsigned_dtype(kind)
+    if num_rows <= BATCH_ROWS:
+        values = np.add(widen(data, stride), base, dtype=dtype, casting="unsafe")
+        return flat_array(kind, values.view(np.uint8), num_rows)
+    out = allocate(num_rows, dtype)
+    base = base.astype(dtype)
     for rows in batches(num_rows):
         part = widen(data[rows.start * stride : rows.stop * stride], stride)
         if len(base) == 1 and not base[0]:
