@@ -36,7 +36,7 @@ from lance_like.io.local import Durability
 from lance_like.io.store import Store
 from lance_like.io.uri import open_store
 from lance_like.query.projection import Projection, project
-from lance_like.query.session import Session
+from lance_like.query.session import CACHE_NBYTES, Session
 from lance_like.query.take import place_addresses, place_ids, place_positions, take_ids, take_positions
 from lance_like.table.actions import DropColumns, RenameColumns, Restore
 from lance_like.table.commit import Change, commit
@@ -56,13 +56,23 @@ class LanceDataset(ArrowDataset):
     """
 
     def __init__(
-        self, store: Store, manifest: Manifest, *, verify: Verify = "full", durability: Durability = "full"
+        self,
+        store: Store,
+        manifest: Manifest,
+        *,
+        verify: Verify = "full",
+        durability: Durability = "full",
+        metadata_cache_size_bytes: int = CACHE_NBYTES,
     ) -> None:
         if verify not in ("full", "off"):
             raise InvalidInput(f"verify={verify!r}: expected 'full' or 'off'")
         self._store, self._manifest = store, manifest
-        self._options: dict[str, Any] = {"verify": verify, "durability": durability}
-        self._session = Session(store, verify=verify == "full")
+        self._options: dict[str, Any] = {
+            "verify": verify,
+            "durability": durability,
+            "metadata_cache_size_bytes": metadata_cache_size_bytes,
+        }
+        self._session = Session(store, verify=verify == "full", cache_nbytes=metadata_cache_size_bytes)
         self._projections: dict[tuple[BlobHandling | None, tuple[str, ...] | None], Projection] = {}
 
     # -- what it is --
@@ -409,6 +419,7 @@ def dataset(
     *,
     verify: Verify = "full",
     durability: Durability = "full",
+    metadata_cache_size_bytes: int = CACHE_NBYTES,
 ) -> LanceDataset:
     """Open a dataset.
 
@@ -416,10 +427,11 @@ def dataset(
     asof: the newest version that was there at that time (UTC unless it says otherwise).
     verify: "off" skips the checksums of page bytes; metadata is always checked.
     durability: of later writes through the handle (`write_dataset`).
+    metadata_cache_size_bytes: what the handle may keep of its files' metadata, by estimate; 256 MiB by default.
     Raises NotFound when there is no such dataset, version or tag; Corrupt when its metadata is damaged.
     """
     store = open_store(uri, durability=durability)
-    options = {"verify": verify, "durability": durability}
+    options = {"verify": verify, "durability": durability, "metadata_cache_size_bytes": metadata_cache_size_bytes}
     return _open(store, resolve(store, version, asof=asof), options)
 
 

@@ -24,6 +24,10 @@ Reading: TypeAlias = Generator[list[Ask], list[Bytes], T]
 """A conversation whose ranges say which page they lie in, so that the blocks they touch can be checked."""
 
 
+# A node and its place in the vectors of a stack.
+_NODE_NBYTES = 800
+
+
 class Encoding(Protocol):
     """One encoding. `name` is its name on disk; `shape` names the parameters that pages read together must share."""
 
@@ -110,6 +114,12 @@ class Stack:
         self._memory: dict[Hashable, Any] = {}
 
     @property
+    def nbytes_cached(self) -> int:
+        """Memory, estimated: the nodes, and what `once` keeps."""
+        kept = sum(map(_nbytes_of, list(self._memory.values())))
+        return _NODE_NBYTES * len(self.nodes) + kept + sum(child.nbytes_cached for child in self.children)
+
+    @property
     def node(self) -> Node:
         """The first node: for what all of them share."""
         return self.nodes[0]
@@ -160,6 +170,12 @@ class Stack:
         self.require(index < len(self.node.buffers), f"buffer {index} is missing")
         ranges = np.array([node.buffers[index] for node in self.nodes], np.int64)
         return self._offsets + ranges[:, 0], ranges[:, 1] - ranges[:, 0]
+
+
+def _nbytes_of(value: Any) -> int:
+    if isinstance(value, (tuple, list)):
+        return sum(map(_nbytes_of, value))
+    return value.nbytes if isinstance(value, (np.ndarray, pa.Array)) else 0
 
 
 def shape_of(node: Node, shape: Callable[[str], tuple[str, ...]]) -> Hashable:

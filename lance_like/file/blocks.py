@@ -7,14 +7,13 @@ the first read that touches the page.
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 
 from lance_like.encodings.stack import Ask, expand
 from lance_like.errors import Corrupt
 from lance_like.file.layout import sums_at
 from lance_like.io.ranges import gather_from
+from lance_like.locks import lock_over_forks
 from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges
 
 _GROWTH = 1.5
@@ -32,6 +31,8 @@ _SLOT = np.dtype(
     ]
 )
 
+_LOCK = lock_over_forks()
+
 
 class Blocks:
     """The blocks of the open pages of one file. verify=False: ranges are passed on unchecked."""
@@ -45,11 +46,15 @@ class Blocks:
         self._verified = np.zeros(0, bool)
         self._slot_of = np.zeros(0, np.int32)
         self._numbered = 0
-        self._lock = threading.Lock()
+
+    @property
+    def nbytes_cached(self) -> int:
+        """Memory: the checksums of the pages that were touched, and which blocks were verified."""
+        return self._slots.nbytes + self._sums.nbytes + self._verified.nbytes + self._slot_of.nbytes
 
     def add(self, pages: np.ndarray, sums_offset: int | Int64s) -> Int64s:
         """Give slots to pages. pages: their entries; sums_offset: where the checksums of their column begin."""
-        with self._lock:
+        with _LOCK:
             first, self._used = self._used, self._used + len(pages)
             self._slots = _room(self._slots, self._used)
             new = self._slots[first : self._used]
@@ -95,7 +100,7 @@ class Blocks:
         """Number the blocks of slots that have none."""
         if len(slots) == 0:
             return
-        with self._lock:
+        with _LOCK:
             slots = slots[self._slots["first"][slots] < 0]
             counts = self._slots["blocks"][slots]
             total = int(counts.sum())
@@ -118,7 +123,7 @@ class Blocks:
                 kind="checksum",
                 where=f"{self.where}, byte {self._slots['sums'][slots[wrong[0]]]:,}",
             )
-        with self._lock:
+        with _LOCK:
             first = self._slots["first"][slots]
             self._sums[expand(first, first + counts)] = data.view("<u4")
             self._slots["loaded"][slots] = 1
@@ -142,7 +147,7 @@ class Blocks:
                 where=f"{self.where}, byte {at:,}",
                 hint="the file is damaged; restore it from a copy",
             )
-        with self._lock:
+        with _LOCK:
             fresh = blocks[new][~self._verified[blocks[new]]]
             self._verified[fresh] = True
             np.subtract.at(self._slots["pending"], self._slot_of[fresh], 1)

@@ -6,7 +6,6 @@ one shape that open together are one stack, so that rows of many pages are read 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Hashable
 from functools import lru_cache
 
@@ -25,6 +24,7 @@ from lance_like.file.carry import carried_type
 from lance_like.file.layout import PAGE_ENTRY, ColumnRecord, parse_json, sum32, unpack_entries
 from lance_like.file.types import unpack_field
 from lance_like.io.ranges import gather_from
+from lance_like.locks import lock_over_forks
 from lance_like.typing_ import Bytes, Conversation, Int64s, T
 
 # Fences, entries and descriptions up to this size come in one request, and block checksums up to this size too.
@@ -38,6 +38,8 @@ _WHOLE_PAGE_SHARE = 0.5
 _FEW_ROWS = 64
 # Descriptions this short are parsed once for all pages that have the same text.
 _SHORT_TEXT = 512
+
+_LOCK = lock_over_forks()
 
 
 class ColumnPages:
@@ -60,7 +62,6 @@ class ColumnPages:
         self._place_in = np.zeros(n, np.int64)
         self._stacks: list[Stack] = []
         self._unopened = n
-        self._lock = threading.Lock()
 
     @classmethod
     def open(
@@ -106,6 +107,13 @@ class ColumnPages:
     def stored_nbytes(self) -> int:
         """The bytes of those pages whose entries are here."""
         return int(self._entries["nbytes"].sum())
+
+    @property
+    def nbytes_cached(self) -> int:
+        """Memory, estimated: the page table, and what the open pages keep."""
+        parts = (self.fences, self._entries, self._stack_of, self._place_in, self._descriptions, self._sums)
+        tables = sum(part.nbytes for part in parts if part is not None)
+        return tables + len(self._shared.data) + sum(stack.nbytes_cached for stack in list(self._stacks))
 
     def page_of(self, rows: Int64s) -> Int64s:
         """The page of each row."""
@@ -239,7 +247,7 @@ class ColumnPages:
                 first = 4 * entries["first_block"].astype(np.int64)
                 self._blocks.load(slots, gather_from(self._sums, first, first + 4 * entries["num_blocks"]))
             stack = Stack([nodes[i] for i in members], entries["offset"].astype(np.int64), slots, self._shared)
-            with self._lock:
+            with _LOCK:
                 self._place_in[chosen] = np.arange(len(chosen))
                 self._stacks.append(stack)
                 self._unopened -= int(np.count_nonzero(self._stack_of[chosen] < 0))

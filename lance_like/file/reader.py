@@ -7,7 +7,6 @@ remembered (format_spec/file.md, "Checksums").
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,11 +35,18 @@ from lance_like.file.pages import ColumnPages, checked
 from lance_like.file.stats import Zones, unpack_zones
 from lance_like.file.types import metadata_from_json, unpack_field
 from lance_like.file.wide import ColumnGroup, is_small, open_groups
+from lance_like.locks import lock_over_forks
 from lance_like.typing_ import Bytes, Conversation, Int64s
 
 # From this many columns on, those that are alike are opened and read together.
 _MANY_COLUMNS = 16
 _APART = -1
+
+
+# Python's objects of an open file, of a column that is known and of one that is open, apart from their arrays.
+_READER_NBYTES, _RECORD_NBYTES, _COLUMN_NBYTES = 4_000, 700, 3_000
+
+_LOCK = lock_over_forks()
 
 
 class FileReader:
@@ -57,7 +63,6 @@ class FileReader:
         # Columns that were opened many at a time, and the group of each.
         self._groups: list[ColumnGroup] = []
         self._group_of: dict[int, int] = {}
-        self._lock = threading.Lock()
 
     @property
     def num_rows(self) -> int:
@@ -66,6 +71,14 @@ class FileReader:
     @property
     def num_columns(self) -> int:
         return self.tail.num_columns
+
+    @property
+    def nbytes_cached(self) -> int:
+        """Memory, estimated: what is kept of the file's metadata. Cost: O(columns opened)."""
+        columns = sum(pages.nbytes_cached + _COLUMN_NBYTES for pages in list(self._pages.values()))
+        groups = sum(group.stack.nbytes_cached for group in list(self._groups))
+        own = _READER_NBYTES + len(self._end) + _RECORD_NBYTES * len(self._records)
+        return own + self._blocks.nbytes_cached + columns + groups
 
     def read_rows(self, column: int, kind: pa.DataType, rows: Int64s) -> Conversation[pa.Array]:
         """Some rows of a column, in the order asked, as its type is carried (file/carry.py).
@@ -120,7 +133,7 @@ class FileReader:
             if small
             else together([])
         )
-        with self._lock:
+        with _LOCK:
             for group in groups:
                 self._groups.append(group)
                 self._group_of.update(dict.fromkeys(group.first, len(self._groups) - 1))
@@ -156,7 +169,7 @@ class FileReader:
             record = yield from self._record(column)
             place = f"{self.where}, column {column}"
             opened = yield from ColumnPages.open(place, kind, record, self.num_rows, self._blocks)
-            with self._lock:
+            with _LOCK:
                 found = self._pages.setdefault(column, opened)
         else:
             found.check_kind(kind)

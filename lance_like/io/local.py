@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from lance_like.io.mapped import LARGE_NBYTES, MappedFile, check_regular, identi
 from lance_like.io.ranges import gather_from
 from lance_like.io.store import check_key
 from lance_like.io.writeback import begin_writeback
+from lance_like.locks import lock_over_forks
 from lance_like.typing_ import Bytes, Ranges
 
 Durability = Literal["full", "process"]
@@ -30,9 +30,7 @@ _MAPPED_FILES = 256
 # Bytes of large ranges, such as a scan reads, that stay mapped into this process; those read longest ago are let go.
 _LARGE_MAPPED_NBYTES = 512 << 20
 
-# One for all stores, and never held by a thread that a fork leaves behind: a forked process can go on reading.
-_LOCK = threading.Lock()
-os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
+_LOCK = lock_over_forks()
 # What one write call is given: the kernel copies it in one go and errors surface early.
 _WRITE_BUFFER = 1 << 20
 # Bytes after which the disk is set to work: 500 MB took 0.24 s instead of 0.42 s to write and sync.

@@ -202,7 +202,7 @@ class _Column:
 
     @property
     def row_nbytes(self) -> float:
-        """The bytes of a row in memory, estimated: pages of variable width are cut at about PAGE_NBYTES, but for large cells."""
+        """The bytes of a row in memory, estimated: pages of variable width have PAGE_NBYTES, but for large cells."""
         width = _DESCRIPTION_NBYTES if self.kind is DESCRIPTION else flat_width(self.kind)
         if width is not None:
             return width

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -11,38 +10,59 @@ from lance_like.errors import Corrupt, NotFound
 from lance_like.file.reader import FileReader, open_file
 from lance_like.io.fetch import drive_all
 from lance_like.io.store import Store
+from lance_like.locks import lock_over_forks
 from lance_like.table.fragment import DataFile
 from lance_like.typing_ import Conversation
 
-# An open file of few columns holds some tens of KiB: its last 4 KiB, page tables, checksums of opened pages.
-_OPEN_FILES = 1024
+CACHE_NBYTES = 256 << 20
+"""Default of what a handle keeps of the metadata of its files: some tens of KiB for a file of few columns."""
+
+# What is kept grows as files are read: it is summed up again after so many uses of a session.
+_USES_BETWEEN = 64
+
+_LOCK = lock_over_forks()
 
 
 class Session:
-    """Readers by path. verify: check the blocks of pages on first touch; metadata is always checked."""
+    """Readers by path.
 
-    def __init__(self, store: Store, *, verify: bool = True) -> None:
+    verify: check the blocks of pages on first touch; metadata is always checked.
+    cache_nbytes: what the readers may keep, by estimate: their ends of files, page tables, checksums, dictionaries.
+    Those used longest ago are dropped above it, but never those of the call at hand.
+    """
+
+    def __init__(self, store: Store, *, verify: bool = True, cache_nbytes: int = CACHE_NBYTES) -> None:
         self.store = store
         self.verify = verify
+        self._cache_nbytes = cache_nbytes
         self._readers: OrderedDict[str, FileReader] = OrderedDict()
-        self._lock = threading.Lock()
+        self._uses = 0
 
     def open(self, files: Sequence[DataFile]) -> list[FileReader]:
         """The readers of files, in order. Cost: one round for those that are not open yet."""
-        readers = self._readers
-        missing = {file.path: file for file in files if file.path not in readers}
-        found = {path: readers[path] for file in files if (path := file.path) in readers}
+        with _LOCK:
+            found = {file.path: self._readers[file.path] for file in files if file.path in self._readers}
+            for path in found:
+                self._readers.move_to_end(path)
+        missing = {file.path: file for file in files if file.path not in found}
         if missing:
             conversations = [
                 (path, open_file(path, file.nbytes, tail=file.tail, verify=self.verify))
                 for path, file in missing.items()
             ]
-            found.update(zip(missing, self.drive(conversations), strict=True))
-            for file in files:
-                if file.path in missing:
-                    _check_shape(found[file.path], file)
-            self._keep(found)
+            opened = dict(zip(missing, self.drive(conversations), strict=True))
+            for path, file in missing.items():
+                _check_shape(opened[path], file)
+            found |= opened
+        self._keep(found, len(missing))
         return [found[file.path] for file in files]
+
+    @property
+    def nbytes_cached(self) -> int:
+        """What the readers keep, by estimate. Cost: O(columns opened)."""
+        with _LOCK:
+            readers = list(self._readers.values())
+        return sum(reader.nbytes_cached for reader in readers)
 
     def drive(self, conversations: Sequence[tuple[str, Conversation[Any]]]) -> list[Any]:
         """Run conversations with data files side by side. Raises Corrupt where one is missing.
@@ -56,13 +76,21 @@ class Session:
                 f"a data file that the manifest names is missing: {error.message}", kind="missing", where=error.where
             ) from error
 
-    def _keep(self, opened: dict[str, FileReader]) -> None:
-        with self._lock:
-            for path, reader in opened.items():
+    def _keep(self, found: dict[str, FileReader], new: int) -> None:
+        self._uses += 1 + new
+        if new == 0 and self._uses < _USES_BETWEEN:
+            return
+        with _LOCK:
+            for path, reader in found.items():
                 self._readers.setdefault(path, reader)
-                self._readers.move_to_end(path)
-            while len(self._readers) > _OPEN_FILES:
-                self._readers.popitem(last=False)
+        if self._uses < _USES_BETWEEN:
+            return
+        self._uses = 0
+        over = self.nbytes_cached - self._cache_nbytes
+        with _LOCK:
+            while over > 0 and len(self._readers) > len(found):
+                _, dropped = self._readers.popitem(last=False)
+                over -= dropped.nbytes_cached
 
 
 def _check_shape(reader: FileReader, file: DataFile) -> None:
@@ -76,4 +104,4 @@ def _check_shape(reader: FileReader, file: DataFile) -> None:
         )
 
 
-__all__ = ["Session"]
+__all__ = ["CACHE_NBYTES", "Session"]

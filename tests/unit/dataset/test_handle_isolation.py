@@ -144,10 +144,11 @@ def test_a_pickled_handle_opens_the_same_version(tmp_path):
 
 def test_a_pickled_handle_keeps_its_options_and_holds_no_data(tmp_path):
     lance_like.write_dataset({"a": [b"secret" * 1000]}, tmp_path)
-    ds = lance_like.dataset(tmp_path, verify="off", durability="process")
+    options = {"verify": "off", "durability": "process", "metadata_cache_size_bytes": 1000}
+    ds = lance_like.dataset(tmp_path, **options)
     data = pickle.dumps(ds)
     assert len(data) < 1000
-    assert pickle.loads(data)._options == {"verify": "off", "durability": "process"}
+    assert pickle.loads(data)._options == options
 
 
 def test_a_pickled_handle_of_a_dataset_that_is_gone_is_not_found(tmp_path):
