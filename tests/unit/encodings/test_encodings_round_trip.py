@@ -73,6 +73,8 @@ def test_every_encoding_is_chosen_by_some_array() -> None:
         for style in STYLES:
             array = make_array(kind, 2000, Shape(style, 0.1), rng)
             collect(page_of(encode_array(array, Hints()), kind).description)
+    prices = pa.array(np.round(rng.random(2000) * 1000, 2))
+    collect(page_of(encode_array(prices, Hints()), prices.type).description)
     assert chosen == {
         *("alp", "bitpack", "constant", "dictionary", "fixed_size_list", "linear", "list"),
         *("narrow", "plain", "run_length", "struct", "variable", "zstd"),
