@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lance_like.dataset.blob import REFERENCE, blob_array, described_field, stored_array, stored_field
+from lance_like.encodings.joining import items_of_fixed, offsets_and_items, taken
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_field, carry, nulls
 from lance_like.table.fields import is_blob
@@ -113,14 +114,26 @@ def _check_nulls(field: pa.Field, array: pa.Array, path: str) -> None:
             hint="fill the nulls, or make the field nullable",
         )
     if pa.types.is_struct(field.type):
-        present = array.drop_null() if array.null_count else array
+        present = _there(array)
         for index, child in enumerate(field.type):
             _check_nulls(child, present.field(index), f"{path}.{child.name}")
     elif pa.types.is_map(field.type):
-        _check_nulls(field.type.item_field, array.drop_null().items, f"{path}.value")
+        _, entries = offsets_and_items(_there(array))
+        _check_nulls(field.type.item_field, entries.field(1), f"{path}.value")
     elif _is_list(field.type):
-        # flatten() leaves out what lies under null lists.
-        _check_nulls(field.type.value_field, array.flatten(), f"{path}[]")
+        present = _there(array)
+        fixed = pa.types.is_fixed_size_list(field.type)
+        items = items_of_fixed(present) if fixed else offsets_and_items(present)[1]
+        _check_nulls(field.type.value_field, items, f"{path}[]")
+
+
+def _there(array: pa.Array) -> pa.Array:
+    """The rows that are not null. (Arrow's own drop_null makes no empty array of some types, and errs on grids.)"""
+    if array.null_count == len(array):
+        return array.slice(0, 0)
+    if array.null_count == 0:
+        return array
+    return taken(array, pc.indices_nonzero(array.is_valid()))
 
 
 def _open(data: Data, schema: pa.Schema | None) -> Stream:

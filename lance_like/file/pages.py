@@ -22,7 +22,7 @@ from lance_like.errors import Corrupt
 from lance_like.file.blocks import Blocks
 from lance_like.file.carry import carried_type
 from lance_like.file.layout import PAGE_ENTRY, ColumnRecord, parse_json, sum32, unpack_entries
-from lance_like.file.types import unpack_field
+from lance_like.file.types import is_stored_as, unpack_field
 from lance_like.io.ranges import gather_from
 from lance_like.locks import lock_over_forks
 from lance_like.typing_ import Bytes, Conversation, Int64s, T
@@ -82,7 +82,7 @@ class ColumnPages:
         ]
         pages.stored = unpack_field(field, record, where).type
         pages.check_kind(kind)
-        pages.kind = carried_type(pages.stored)
+        pages.kind = carried_type(pages.stored if kind is DESCRIPTION else kind)
         pages._set_fences(data[: record.entries_offset - record.offset])
         if sum32(shared) != record.shared_sum:
             raise Corrupt("the checksum of the shared blob does not match", kind="checksum", where=where)
@@ -98,7 +98,7 @@ class ColumnPages:
     def check_kind(self, kind: pa.DataType) -> None:
         """Raise Corrupt unless a column of that type can be read as kind: its type, or the description of its cells."""
         described = kind is DESCRIPTION and is_variable(storage_of(carried_type(self.stored)))
-        if not described and not self.stored.equals(kind):
+        if not described and not is_stored_as(kind, self.stored):
             raise Corrupt(
                 f"the file holds the type {self.stored}, the table says {kind}", kind="type", where=self.where
             )

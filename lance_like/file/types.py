@@ -203,7 +203,10 @@ _EXTENSION_DATA = b"ARROW:extension:metadata"
 
 def _extension_to_json(data_type: pa.BaseExtensionType, depth: int) -> Json:
     # Only the export tells the serialised parameters of the extension types that are built into Arrow.
-    exported = dict(c_metadata(pa.field("", data_type)))
+    try:
+        exported = dict(c_metadata(pa.field("", data_type)))
+    except pa.ArrowNotImplementedError as error:  # an extension of an extension
+        raise Unsupported(f"the type {data_type} cannot be stored: {error}", kind="type") from error
     return {
         "t": "extension",
         "name": exported[_EXTENSION_NAME].decode(),
@@ -244,6 +247,11 @@ def unpack_field(data: Bytes, record: ColumnRecord, where: str) -> pa.Field:
     if sum32(data) != record.field_sum:
         raise Corrupt("the checksum of a field does not match", kind="checksum", where=where)
     return field_from_json(parse_json(data.tobytes(), where))
+
+
+def is_stored_as(kind: pa.DataType, stored: pa.DataType) -> bool:
+    """True when a column of a type reads as another: itself, or its storage where an extension is unknown here."""
+    return stored is kind or stored.equals(kind) or stored.equals(type_from_json(type_to_json(kind)))
 
 
 def unknown_extension(value: Json, kind: pa.DataType) -> dict[bytes, bytes]:

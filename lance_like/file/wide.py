@@ -29,7 +29,7 @@ from lance_like.file.layout import (
     unpack_entries,
 )
 from lance_like.file.pages import parse_description, shape_of_node
-from lance_like.file.types import field_from_json
+from lance_like.file.types import field_from_json, is_stored_as
 from lance_like.io.ranges import gather_from
 from lance_like.typing_ import Bytes, Conversation, Int64s
 
@@ -130,7 +130,7 @@ class _Opening:
             if sum32(text) != record.field_sum:
                 raise Corrupt("the checksum of a field does not match", kind="checksum", where=place)
             stored = _stored_type(text.tobytes(), place)
-            if stored is not kind and not stored.equals(kind):
+            if not is_stored_as(kind, stored):
                 raise Corrupt(f"the file holds the type {stored}, the table says {kind}", kind="type", where=place)
 
     def fences(self, num_rows: int) -> list[Int64s]:

@@ -160,7 +160,7 @@ def _make_lists(
     offsets = np.concatenate(([0], np.cumsum(rng.integers(0, 4, rows))))
     if pa.types.is_map(kind):
         keys = make_array(kind.key_type, offsets[-1], Shape(shape.style, 0.0), rng)
-        items = make_array(kind.item_type, offsets[-1], shape, rng)
+        items = make_array(kind.item_type, offsets[-1], _inside(kind.item_field, shape), rng)
         entries = pa.StructArray.from_arrays([keys, items], fields=[kind.key_field, kind.item_field])
     else:
         entries = make_array(kind.value_type, offsets[-1], _inside(kind.value_field, shape), rng)

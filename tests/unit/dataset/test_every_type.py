@@ -65,3 +65,41 @@ def test_a_column_of_a_type_can_start_as_null_and_be_filled_later(kind, uri):
     # A union has no nulls of its own; a row that no file holds is null all the same.
     assert ds.count_rows("c is null") == 2 + filled.count(None)
     check(ds.to_table(["c"], filter="c is not null")["c"], kind, [cell for cell in filled if cell is not None])
+
+
+def test_a_column_of_an_extension_that_is_not_registered_reads_in_the_handle_that_wrote_it(uri):
+    class Stranger(pa.ExtensionType):
+        def __init__(self) -> None:
+            super().__init__(pa.int16(), "example.stranger")
+
+        def __arrow_ext_serialize__(self) -> bytes:
+            return b"\xff"
+
+    array = pa.ExtensionArray.from_storage(Stranger(), pa.array([3, None, -1], pa.int16()))
+    ds = lance_like.write_dataset(pa.table({"c": array}), uri)
+    assert ds.to_table()["c"].type == array.type
+    again = lance_like.dataset(uri)
+    assert again.schema.field("c").type == pa.int16()
+    assert again.schema.field("c").metadata[b"ARROW:extension:metadata"] == b"\xff"
+    assert again.take([2, 0, 1], ["c"])["c"].to_pylist() == [-1, 3, None]
+
+
+def test_run_ends_of_16_bits_come_in_as_many_arrays_as_they_need(uri):
+    runs = pa.RunEndEncodedArray.from_arrays(pa.array([30_000], pa.int16()), pa.array([7], pa.int64()))
+    table = pa.table({"n": np.arange(60_000), "c": pa.chunked_array([runs, runs])})
+    ds = lance_like.write_dataset(table, uri)
+    for found in (ds.to_table(), ds.take(np.arange(60_000)[::-1]), ds.to_table(filter="c = 7")):
+        assert max(len(chunk) for chunk in found["c"].chunks) <= 32_767
+        assert len(found) == 60_000
+    assert ds.count_rows("c = 8") == 0
+
+
+def test_conditions_hold_for_views_as_they_do_for_text(uri):
+    words = [f"word {i} of more than twelve bytes" for i in range(300)]
+    ds = lance_like.write_dataset(pa.table({"s": pa.array(words, pa.string_view())}), uri)
+    for condition, rows in (
+        (f"s = '{words[7]}'", [words[7]]),
+        ("s like 'word 29%'", [words[29], *words[290:]]),
+        ("upper(s) = 'WORD 5 OF MORE THAN TWELVE BYTES'", [words[5]]),
+    ):
+        assert ds.to_table(filter=condition)["s"].to_pylist() == rows

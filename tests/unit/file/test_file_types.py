@@ -15,6 +15,7 @@ from lance_like.file.types import (
     MAX_DEPTH,
     field_from_json,
     field_to_json,
+    is_stored_as,
     metadata_from_json,
     metadata_to_json,
     type_from_json,
@@ -124,3 +125,40 @@ def test_a_wrong_member_is_refused_or_another_type(kind: pa.DataType) -> None:
                     assert error.kind in ("type", "field", "metadata", "limit")
                 else:
                     assert str(found)
+
+
+class Bfloat16(pa.ExtensionType):
+    """As pylance has it; Arrow has none."""
+
+    def __init__(self) -> None:
+        super().__init__(pa.binary(2), "lance.bfloat16")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b"kept"
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> Bfloat16:
+        assert (storage_type, serialized) == (pa.binary(2), b"kept")
+        return cls()
+
+
+def test_a_user_s_extension_is_itself_where_it_is_known_and_its_storage_where_it_is_not() -> None:
+    kind = pa.list_(Bfloat16())
+    body = json.loads(json.dumps(type_to_json(kind)))
+    assert type_from_json(body).value_type == pa.binary(2)
+    assert is_stored_as(kind, type_from_json(body))
+    assert not is_stored_as(kind, pa.list_(pa.binary(3)))
+    pa.register_extension_type(Bfloat16())
+    try:
+        assert type_from_json(body) == kind
+    finally:
+        pa.unregister_extension_type("lance.bfloat16")
+
+
+def test_an_extension_of_an_extension_is_refused() -> None:
+    class Outer(Bfloat16):
+        def __init__(self) -> None:
+            pa.ExtensionType.__init__(self, pa.uuid(), "outer")
+
+    with pytest.raises(Unsupported, match="cannot be stored"):
+        type_to_json(Outer())
