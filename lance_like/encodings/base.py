@@ -62,11 +62,12 @@ class Shared:
     """What the pages of one column share while its file is written; threads encode several of them at a time.
 
     zstd_dictionary: trained on the first page that is worth it; b"" when training did not pay; None before.
+    changed: guards all of this; the columns of a file may have one together.
     blob: the bytes that go into the column's metadata, which pages refer to by range.
     """
 
-    def __init__(self) -> None:
-        self.changed = threading.Condition()
+    def __init__(self, changed: threading.Condition | None = None) -> None:
+        self.changed = changed or threading.Condition()
         self.blob = bytearray()
         self.zstd_dictionary: bytes | None = None
         self._finished: set[int] = set()

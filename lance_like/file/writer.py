@@ -12,10 +12,12 @@ stay until the end.
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -76,10 +78,10 @@ class FileSummary:
 class _ColumnWriter:
     """The pending rows and the finished pages' metadata of one column."""
 
-    def __init__(self, column: Column, choice: Choice) -> None:
+    def __init__(self, column: Column, choice: Choice, changed: threading.Condition) -> None:
         self.column = column
         self.choice = choice
-        self.shared = Shared()
+        self.shared = Shared(changed)
         self.zones = ZoneBuilder(column.type)
         self.pending = PendingRows(column.type)
         self.pages_cut = 0
@@ -162,7 +164,7 @@ class FileWriter:
         threads = threads or min(_MOST_THREADS, pa.cpu_count())
         columns = flatten(schema)
         self._fields = [_field_json(column) for column in columns]
-        self._columns = list(map(_ColumnWriter, columns, choices_of(columns)))
+        self._columns = list(map(_ColumnWriter, columns, choices_of(columns), repeat(threading.Condition())))
         self._cursor = 0
         self._rows = 0
         self._borrowed_nbytes = 0
