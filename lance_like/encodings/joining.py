@@ -25,7 +25,7 @@ def joined(arrays: Sequence[pa.Array]) -> pa.Array:
         return concatenated(arrays)
     except pa.ArrowException as error:
         with suppress(pa.ArrowException):
-            if pa.types.is_dictionary(kind):
+            if pa.types.is_dictionary(kind) and not _is_half_dictionary(kind):
                 return _joined_used(arrays)
         raise InvalidInput(
             f"the rows asked for do not fit one array of type {kind}: {error}",
@@ -38,11 +38,12 @@ def joined(arrays: Sequence[pa.Array]) -> pa.Array:
 def concatenated(arrays: Sequence[pa.Array]) -> pa.Array:
     """Arrays of one type end to end, with all values of their dictionaries. Raises ArrowException."""
     try:
-        return pa.concat_arrays(arrays)
+        if not holds(arrays[0].type, _is_half_dictionary):
+            return pa.concat_arrays(arrays)
     except pa.ArrowException:
         if not holds(arrays[0].type, pa.types.is_dictionary):
             raise
-        return _joined_tree(arrays)
+    return _joined_tree(arrays)
 
 
 def taken(array: pa.Array, rows: pa.Array) -> pa.Array:
@@ -75,6 +76,11 @@ def items_of_fixed(array: pa.Array) -> pa.Array:
     """The items of the rows of a fixed-size list array, those of null rows too."""
     size = array.type.list_size
     return array.values.slice(array.offset * size, len(array) * size)
+
+
+def _is_half_dictionary(kind: pa.DataType) -> bool:
+    """True for dictionaries of float16: Arrow 26 unites them to other values, without an error."""
+    return pa.types.is_dictionary(kind) and pa.types.is_float16(kind.value_type)
 
 
 def _is_grid(kind: pa.DataType) -> bool:

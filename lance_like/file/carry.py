@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.joining import holds, items_of_fixed, offsets_and_items, taken
-from lance_like.encodings.physical import bitmap_of, buffer_bytes, offsets_of
+from lance_like.encodings.physical import bitmap_of, buffer_bytes, offsets_of, storage_of
 from lance_like.encodings.stack import expand
 from lance_like.errors import Corrupt, InvalidInput
 from lance_like.typing_ import Int64s
@@ -218,7 +218,7 @@ def _carry_union(array: pa.Array, carried: pa.DataType) -> pa.Array:
 
 
 def _present_union(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    positions, *children = array.flatten()
+    positions, *children = _fields_of(array)
     if positions.null_count > array.null_count:
         raise Corrupt("a row of a union does not say which field it has", kind="page")
     # A row that is null as a whole (no file holds the column) is a null of the first child.
@@ -237,6 +237,17 @@ def _present_union(array: pa.Array, kind: pa.DataType) -> pa.Array:
         places[rows] = np.arange(len(rows))
         shown.append(present(taken(child, pa.array(rows)), field.type))
     return pa.Array.from_buffers(kind, len(array), [None, codes, pa.py_buffer(places)], children=shown)
+
+
+def _fields_of(array: pa.Array) -> list[pa.Array]:
+    """The children of a struct array, null where it is. (Arrow's flatten spoils those that can only be null.)"""
+    own = [array.field(i) for i in range(array.type.num_fields)]
+    if array.null_count == 0:
+        return own
+    return [
+        child if pa.types.is_null(storage_of(child.type)) else flat
+        for child, flat in zip(own, array.flatten(), strict=True)
+    ]
 
 
 # -- types around others -----------------------------------------------------------------------------------------

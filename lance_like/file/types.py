@@ -267,8 +267,18 @@ def _extension_from_json(value: Json, depth: int) -> pa.DataType:
         raise ValueError(f"extension name {value['name']!r:.40}")
     data = _base64(value["data"])
     bare = pa.field("", storage, metadata={_EXTENSION_NAME: value["name"].encode(), _EXTENSION_DATA: data})
-    # Arrow resolves a registered extension when it imports a schema; an unknown one stays its storage type.
-    return pa.ipc.read_schema(pa.schema([bare]).serialize()).field(0).type
+    # Arrow resolves a registered extension when it imports a field; an unknown one stays its storage type.
+    return pa.field(_Exported(bare)).type
+
+
+class _Exported:
+    """A field as a stranger would hand it over."""
+
+    def __init__(self, field: pa.Field) -> None:
+        self._field = field
+
+    def __arrow_c_schema__(self) -> object:
+        return self._field.__arrow_c_schema__()
 
 
 def _is_text(value: Json) -> bool:

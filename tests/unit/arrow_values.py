@@ -62,6 +62,7 @@ DICTIONARIES = (
     *(pa.dictionary(pa.int8(), pa.string()), pa.dictionary(pa.int64(), pa.float64(), ordered=True)),
     *(pa.dictionary(pa.uint16(), pa.binary(3)), pa.list_(pa.dictionary(pa.int32(), pa.string()))),
     *(pa.dictionary(pa.uint8(), pa.list_(pa.int8())), pa.dictionary(pa.int32(), pa.string_view())),
+    *(pa.dictionary(pa.int16(), pa.float16()), pa.dictionary(pa.int32(), pa.month_day_nano_interval())),
     pa.dictionary(pa.int16(), pa.struct([("x", pa.int8()), ("y", pa.dictionary(pa.int8(), pa.string()))])),
 )
 EXTENSIONS = (

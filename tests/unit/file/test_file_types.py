@@ -162,3 +162,9 @@ def test_an_extension_of_an_extension_is_refused() -> None:
 
     with pytest.raises(Unsupported, match="cannot be stored"):
         type_to_json(Outer())
+
+
+def test_an_extension_of_dictionaries_in_dictionaries_is_itself() -> None:
+    inner = pa.struct([("x", pa.dictionary(pa.int8(), pa.string()))])
+    kind = pa.opaque(pa.dictionary(pa.int8(), pa.dictionary(pa.int16(), inner)), "kind", "vendor")
+    assert type_from_json(json.loads(json.dumps(type_to_json(kind)))) == kind
