@@ -187,6 +187,8 @@ def shape_of(node: Node, shape: Callable[[str], tuple[str, ...]]) -> Hashable:
 
 def together(reads: Sequence[Generator[list[Any], list[Bytes], Any]]) -> Generator[list[Any], list[Bytes], list[Any]]:
     """Run several reads side by side: as many rounds as the longest needs."""
+    if len(reads) == 1:
+        return [(yield from reads[0])]
     answers: list[Any] = [None] * len(reads)
     sent: dict[int, list[Bytes] | None] = dict.fromkeys(range(len(reads)))
     while sent:

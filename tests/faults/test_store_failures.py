@@ -218,6 +218,9 @@ def test_a_failing_system_call_is_raised_and_leaves_the_table_as_it_was(call, tm
     seen = [0]
 
     def failing(*arguments, **options):
+        if sys._getframe(1).f_code.co_name == "__del__":
+            # A file that was read is closed when nobody holds it any more: there is no one to tell.
+            return real(*arguments, **options)
         seen[0] += 1
         if seen[0] == fail_at:
             if call == "close":
