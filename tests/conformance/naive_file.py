@@ -1,4 +1,4 @@
-"""Second reader, part 2 of 3: the data file (format_spec/file.md)."""
+"""Second reader, part 3 of 4: the data file (format_spec/file.md)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import struct
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from naive_encodings import (
+from naive_encodings import Node, PageDecoder, parse_node, struct_value
+from naive_types import (
     FLOATS,
     FORMAT_VERSION,
     LIMIT,
@@ -16,8 +17,6 @@ from naive_encodings import (
     UNSIGNED,
     VARIABLE,
     Field,
-    Node,
-    PageDecoder,
     Type,
     cut,
     is_list,
@@ -27,8 +26,6 @@ from naive_encodings import (
     need,
     parse_field,
     parse_json,
-    parse_node,
-    struct_value,
     sum32,
     sum64,
 )

@@ -1,4 +1,4 @@
-"""Second reader, part 3 of 3, and its door: a version of a table (format_spec/table.md, commit.md).
+"""Second reader, part 4 of 4, and its door: a version of a table (format_spec/table.md, commit.md).
 
 `read_file` and `read_table` read everything, check everything, and raise `NaiveError` or answer right.
 """
@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from naive_encodings import (
+from naive_file import MAX_COLUMNS, DataFile, put_together, read_file
+from naive_types import (
     FORMAT_VERSION,
     LIMIT,
     MAX_VALUES,
@@ -32,7 +33,6 @@ from naive_encodings import (
     sum32,
     sum64,
 )
-from naive_file import MAX_COLUMNS, DataFile, put_together, read_file
 
 __all__ = ["DataFile", "NaiveError", "Table", "list_tags", "list_versions", "read_file", "read_table"]
 

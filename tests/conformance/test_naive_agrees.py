@@ -11,8 +11,13 @@ import naive_reader as naive
 import numpy as np
 import pyarrow as pa
 import pytest
-from naive_encodings import FLOATS, SIGNED, UNSIGNED, Float
+from naive_encodings import Float
 from naive_reader import NaiveError, list_tags, list_versions, read_table
+from naive_types import (
+    FLOATS,
+    SIGNED,
+    UNSIGNED,
+)
 
 import lance_like
 

@@ -8,9 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from naive_encodings import PageDecoder, parse_json, parse_node, parse_type
+from naive_encodings import PageDecoder, parse_node
 from naive_json import FLOATS, as_vector
 from naive_reader import NaiveError, check_root, open_json, read_file, read_schema, sum64
+from naive_types import (
+    parse_json,
+    parse_type,
+)
 
 SPEC = Path(__file__).parents[2] / "format_spec"
 VECTORS = SPEC / "vectors"
