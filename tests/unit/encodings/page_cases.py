@@ -81,6 +81,10 @@ def random_ranges(rows: int, rng: np.random.Generator, count: int = 7) -> tuple[
 def expected_ranges(array: pa.Array, starts: Int64s, ends: Int64s) -> pa.Array:
     """What a read of ranges must answer."""
     pieces = [array.slice(start, end - start) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+    if pa.types.is_dictionary(array.type) and pieces:
+        # Arrow 26 joins dictionaries of float16 to other values.
+        rows = np.concatenate([np.arange(start, end) for start, end in zip(starts, ends, strict=True)])
+        return array.take(pa.array(rows))
     return pa.concat_arrays(pieces) if pieces else array.slice(0, 0)
 
 
