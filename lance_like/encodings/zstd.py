@@ -23,6 +23,7 @@ from lance_like.encodings.choice import ZSTD
 from lance_like.encodings.physical import buffer_bytes, is_variable, offsets_of
 from lance_like.encodings.stack import Reading, Runs, Stack, expand
 from lance_like.encodings.variable import encode_offsets, read_bounds, variable_array
+from lance_like.ranges import gather_from, lengths_to_offsets
 from lance_like.typing_ import Bytes, Int64s, Json
 
 _LEVEL = 3
@@ -105,12 +106,12 @@ def _blocks_of(stack: Stack, runs: Runs, rows: int) -> tuple[Runs, Int64s]:
         last = first + 1 if runs.single else np.maximum(-(-runs.ends // rows), first)
         return Runs(runs.at, first, last, single=runs.single), np.zeros(1, np.int64)
     counts = -(-stack.num_rows // rows)
-    base = stack.once("base", lambda: _offsets(counts))
+    base = stack.once("base", lambda: lengths_to_offsets(counts))
     first = first + base[runs.at]
     heads = None
     if not runs.single:
         last = np.where(runs.ends > runs.starts, base[runs.at] - (-runs.ends // rows), first)
-        heads = _offsets(last - first)[:-1]
+        heads = lengths_to_offsets(last - first)[:-1]
         first = expand(first, last)
     blocks, inverse = np.unique(first, return_inverse=True)
     at = base.searchsorted(blocks, "right") - 1 if len(base) > 2 else np.zeros(len(blocks), np.int64)
@@ -221,7 +222,7 @@ class _Decoded:
         head = rows * stride
         stack.require(bool((sizes >= head).all()), "a block is too short for its lengths")
         starts = np.cumsum(sizes) - sizes
-        planes = _gather_equal(data, starts, head).reshape(-1, stride, rows)
+        planes = gather_from(data, starts, starts + head).reshape(-1, stride, rows)
         lengths = planes[:, 0] if stride == 1 else planes[:, 0].astype(np.int64)
         for plane in range(1, stride):
             lengths += planes[:, plane].astype(np.int64) << 8 * plane
@@ -235,7 +236,7 @@ class _Decoded:
         """The cells of all blocks end to end, at `offsets`."""
         edges = self.offsets[:: self.rows]
         heads = np.arange(1, len(edges)) * self.head
-        return _gather(self.data, edges[:-1] + heads, edges[1:] + heads)
+        return gather_from(self.data, edges[:-1] + heads, edges[1:] + heads)
 
 
 def _cut(kind: pa.DataType, blocks: _Decoded, runs: Runs, at_run: Int64s) -> pa.Array:
@@ -244,7 +245,7 @@ def _cut(kind: pa.DataType, blocks: _Decoded, runs: Runs, at_run: Int64s) -> pa.
     if runs.single:
         starts, ends = blocks.offsets[first], blocks.offsets[first + 1]
         heads = (at_run + 1) * blocks.head
-        return variable_array(kind, ends - starts, _gather(blocks.data, starts + heads, ends + heads))
+        return variable_array(kind, ends - starts, gather_from(blocks.data, starts + heads, ends + heads))
     last = first + runs.lengths
     cells, offsets = blocks.cells(), blocks.offsets
     if len(first) == 1:
@@ -252,33 +253,7 @@ def _cut(kind: pa.DataType, blocks: _Decoded, runs: Runs, at_run: Int64s) -> pa.
         return variable_array(kind, np.diff(span), cells[span[0] : span[-1]])
     rows = expand(first, last)
     lengths = offsets[rows + 1] - offsets[rows]
-    return variable_array(kind, lengths, _gather(cells, offsets[first], offsets[last]))
-
-
-def _offsets(lengths: Int64s) -> Int64s:
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets
-
-
-def _gather(data: Bytes, starts: Int64s, ends: Int64s) -> Bytes:
-    """Ranges of data end to end; one range is a view."""
-    if len(starts) <= 1:
-        return data[starts[0] : ends[0]] if len(starts) else data[:0]
-    if len(starts) <= _FEW:
-        return np.concatenate([data[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)])
-    # Interleaved [start, end, …] offsets: the even slots of a binary array are the ranges.
-    offsets = np.empty(2 * len(starts) + 1, np.int64)
-    offsets[:-1:2], offsets[1::2], offsets[-1] = starts, ends, len(data)
-    cells = pa.Array.from_buffers(pa.large_binary(), 2 * len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
-    return buffer_bytes(cells.take(pa.array(np.arange(0, 2 * len(starts), 2))).buffers()[2])
-
-
-def _gather_equal(data: Bytes, starts: Int64s, width: int) -> Bytes:
-    """Ranges of data of one width end to end."""
-    # One void scalar per byte position: fancy indexing copies each range with one memcpy.
-    view = np.ndarray((len(data) - width + 1,), np.dtype((np.void, width)), buffer=data, strides=(1,))
-    return view[starts].view(np.uint8)
+    return variable_array(kind, lengths, gather_from(cells, offsets[first], offsets[last]))
 
 
 def _rows_a_block(mean: float, num_rows: int) -> int:

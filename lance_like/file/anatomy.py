@@ -34,8 +34,8 @@ from lance_like.file.layout import (
 )
 from lance_like.file.stats import ZoneEntry, unpack_zones
 from lance_like.file.types import unpack_field
-from lance_like.io.ranges import gather_from
 from lance_like.io.store import Store
+from lance_like.ranges import gather_from
 from lance_like.typing_ import Bytes, Int64s, Json
 
 _ONE = np.zeros(1, np.int64)

@@ -12,8 +12,8 @@ import numpy as np
 from lance_like.encodings.stack import Ask, expand
 from lance_like.errors import Corrupt
 from lance_like.file.layout import sums_at
-from lance_like.io.ranges import gather_from
 from lance_like.locks import lock_over_forks
+from lance_like.ranges import gather_from
 from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges
 
 _GROWTH = 1.5

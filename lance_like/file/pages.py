@@ -23,8 +23,8 @@ from lance_like.file.blocks import Blocks
 from lance_like.file.carry import carried_type
 from lance_like.file.layout import PAGE_ENTRY, ColumnRecord, parse_json, sum32, unpack_entries
 from lance_like.file.types import is_stored_as, unpack_field
-from lance_like.io.ranges import gather_from
 from lance_like.locks import lock_over_forks
+from lance_like.ranges import gather_from
 from lance_like.typing_ import Bytes, Conversation, Int64s, T
 
 # Fences, entries and descriptions up to this size come in one request, and block checksums up to this size too.

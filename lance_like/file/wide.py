@@ -30,7 +30,7 @@ from lance_like.file.layout import (
 )
 from lance_like.file.pages import parse_description, shape_of_node
 from lance_like.file.types import field_from_json, is_stored_as
-from lance_like.io.ranges import gather_from
+from lance_like.ranges import gather_from
 from lance_like.typing_ import Bytes, Conversation, Int64s
 
 # A column with more metadata than this opens alone: the others would wait for it.

@@ -16,10 +16,10 @@ from typing import Literal
 
 from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, LanceLikeError, NotFound, StorageError
 from lance_like.io.mapped import LARGE_NBYTES, MappedFile, check_regular, identity_of
-from lance_like.io.ranges import gather_from
 from lance_like.io.store import check_key
 from lance_like.io.writeback import begin_writeback
 from lance_like.locks import lock_over_forks
+from lance_like.ranges import gather_from
 from lance_like.typing_ import Bytes, Ranges
 
 Durability = Literal["full", "process"]

@@ -19,7 +19,7 @@ from typing import TypeAlias
 import numpy as np
 
 from lance_like.errors import Corrupt
-from lance_like.io.ranges import coalesce
+from lance_like.ranges import coalesce
 from lance_like.typing_ import Bytes, Int64s, Ranges
 
 Identity: TypeAlias = tuple[int, int, int, int]

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from lance_like.errors import AlreadyExists, Corrupt, NotFound
-from lance_like.io.ranges import gather_from
 from lance_like.io.store import check_key
+from lance_like.ranges import gather_from
 from lance_like.typing_ import Bytes, Ranges
 
 

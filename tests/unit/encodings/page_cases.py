@@ -11,7 +11,7 @@ from lance_like.encodings.base import Encoded, Hints, Node, lay_out, parse_node
 from lance_like.encodings.physical import bitmap_of
 from lance_like.encodings.registry import ENCODINGS, read_node
 from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack
-from lance_like.io.ranges import gather_from
+from lance_like.ranges import gather_from
 from lance_like.typing_ import Bytes, Int64s, Json
 
 

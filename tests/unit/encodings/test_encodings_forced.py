@@ -24,7 +24,7 @@ from lance_like.encodings import bitpack, constant, zstd
 from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.registry import ENCODINGS
 from lance_like.errors import Corrupt
-from lance_like.io.ranges import gather_from
+from lance_like.ranges import gather_from
 
 INTEGERS = tuple(kind for kind in FLAT if pa.types.is_integer(kind))
 INT64 = (-(2**63), 2**63 - 1)

@@ -17,7 +17,7 @@ from lance_like.encodings.rank import LINE_BITS
 from lance_like.encodings.registry import encode_array, read_node
 from lance_like.encodings.stack import Runs, SharedBlob, Stack
 from lance_like.errors import Corrupt
-from lance_like.io.ranges import gather_from
+from lance_like.ranges import gather_from
 
 KINDS = (pa.int32(), pa.uint32(), pa.int64(), pa.uint64(), pa.timestamp("us"), pa.date32(), pa.duration("ns"))
 SIZES = (1, 2, 3, 255, 256, 257, 479, 480, 481, 2000)

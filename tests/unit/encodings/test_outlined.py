@@ -17,7 +17,7 @@ from lance_like.encodings.places import UNKNOWN, describe_node, locate_node
 from lance_like.encodings.registry import encode_array, read_node
 from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack
 from lance_like.errors import Corrupt
-from lance_like.io.ranges import gather_from
+from lance_like.ranges import gather_from
 
 KINDS = (pa.binary(), pa.large_binary(), pa.string(), pa.large_string())
 LARGE_ROWS = (0, 31, 32, 150, 299)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lance_like.io.ranges import coalesce, gather_from, lengths_to_offsets
+from lance_like.ranges import coalesce, gather_from, lengths_to_offsets
 from lance_like.typing_ import Ranges
 
 DATA = np.random.default_rng(0).integers(0, 256, 300, np.uint8)
