@@ -1,7 +1,8 @@
 """Bit-packing, transposed in tiles so that numpy unpacks a strip at a time (format_spec/encodings/bitpack.md).
 
-tile = 64 strips x `lanes` rows; row = (tile * 64 + strip) * lanes + lane
-a lane's 64 values of `width` bits fill `width` words of 64 bits; word w of lane l is at (tile * width + w) * lanes + l
+word = the narrowest of 8, 16, 32 and 64 bits that holds a difference, W bits
+tile = W strips x `lanes` rows; row = (tile * W + strip) * lanes + lane
+a lane's W values of `width` bits fill `width` words; word w of lane l is word (tile * width + w) * lanes + l
 """
 
 from __future__ import annotations
@@ -18,17 +19,18 @@ from lance_like.encodings.narrow import (
     values_and_range,
 )
 from lance_like.encodings.physical import flat_array, unsigned_dtype
-from lance_like.encodings.pool import allocate
+from lance_like.encodings.pool import allocate, batches
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.typing_ import Int64s
 
-STRIPS = 64
-# 128 lanes make a tile of 8,192 rows; the second word of a value lies 1 KiB on, mostly in the same block.
-_LANES = 128
+# A tile has this many rows, whatever the word; the second word of a value lies 1 KiB on, mostly in the same block.
+_TILE_ROWS = 8192
 # Byte strides unpack faster and take with one gather: bits must save at least this share of them.
 _WORTH = 0.85
-# Lanes unpacked at a time, over all tiles: their words and a scratch of 128 KiB stay in the cache.
-_BATCH_LANES = 1 << 14
+# Fewer rows than these take no block less when their bits are packed.
+_FEWEST_ROWS = 64
+# Words of a strip unpacked at a time: a call of numpy does not show, and two scratches stay in the cache.
+_BATCH_NBYTES = 1 << 17
 
 
 class Bitpack:
@@ -38,14 +40,15 @@ class Bitpack:
     shape = ("width", "lanes")
 
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
-        if array.null_count == len(array):
+        if array.null_count == len(array) or len(array) < _FEWEST_ROWS:
             return None
         values, low, high = values_and_range(array)
         width = max(1, (high - low).bit_length())
         stride_bits = min(8 * ((width + 7) // 8), array.type.bit_width)
-        lanes = min(_LANES, -(-len(array) // STRIPS))
-        tiles = -(-len(array) // (STRIPS * lanes))
-        if tiles * STRIPS * lanes * width > _WORTH * stride_bits * len(array):
+        strips = 8 * word_dtype(width).itemsize
+        lanes = min(_TILE_ROWS // strips, -(-len(array) // strips))
+        tiles = -(-len(array) // (strips * lanes))
+        if tiles * strips * lanes * width > _WORTH * stride_bits * len(array):
             return None
         words = _pack(values, low, width, lanes, tiles)
         params = {"base": str(low), "width": width, "lanes": lanes}
@@ -54,14 +57,14 @@ class Bitpack:
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
         check_integer_like(stack, kind)
         width, lanes, start = stack.once("opened", lambda: self._opened(stack))
-        bases, dtype = bases_of(stack), unsigned_dtype(kind)
-        tile_rows, tile_nbytes = STRIPS * lanes, lanes * width * 8
+        bases, dtype, word = bases_of(stack), unsigned_dtype(kind), word_dtype(width)
+        tile_rows, tile_nbytes = 8 * word.itemsize * lanes, lanes * width * word.itemsize
         if len(runs.starts) == 1 and runs.count >= min(tile_rows, int(stack.num_rows[runs.at[0]])) // 2:
             # A long run: whole tiles, unpacked strip by strip.
             first, last = int(runs.starts[0]) // tile_rows, -(-int(runs.ends[0]) // tile_rows)
             low = start[runs.at] + first * tile_nbytes
             (data,) = yield [(low, low + (last - first) * tile_nbytes, stack.slots[runs.at])]
-            values = _unpack(data.view("<u8").reshape(-1, width, lanes), width, base_by_row(bases, runs)[0], dtype)
+            values = _unpack(data.view(word).reshape(-1, width, lanes), base_by_row(bases, runs)[0], dtype)
             cut = values[int(runs.starts[0]) - first * tile_rows :][: runs.count]
             return flat_array(kind, cut.view(np.uint8), runs.count)
         at, rows = runs.rows()
@@ -74,70 +77,88 @@ class Bitpack:
         """The width, the lanes, and where the words of each page begin."""
         width = int_param(stack.node, "width", 1, 63)
         lanes = int_param(stack.node, "lanes", 1, 1 << 20)
-        return width, lanes, stack.place(0, -(-stack.num_rows // (STRIPS * lanes)) * lanes * width * 8)
+        nbytes = word_dtype(width).itemsize
+        return width, lanes, stack.place(0, -(-stack.num_rows // (8 * nbytes * lanes)) * lanes * width * nbytes)
+
+
+def word_dtype(width: int) -> np.dtype:
+    """The words of differences of `width` bits: the narrowest unsigned integer that holds one."""
+    return np.dtype(f"<u{1 << max(0, (width - 1).bit_length() - 3)}")
 
 
 def _pack(values: np.ndarray, base: int, width: int, lanes: int, tiles: int) -> np.ndarray:
-    """The words of whole tiles of differences from a base: uint64[tiles * width * lanes]."""
-    padded = allocate(tiles * STRIPS * lanes, np.uint64)
-    differences_from(values, base, padded[: len(values)])
-    padded[len(values) :] = 0
-    strips = padded.reshape(tiles, STRIPS, lanes)
-    words = allocate(tiles * width * lanes, np.uint64).reshape(tiles, width, lanes)
-    words[:] = 0
-    scratch = np.empty((tiles, lanes), np.uint64)
-    for strip in range(STRIPS):
-        word, shift = divmod(strip * width, 64)
-        words[:, word] |= np.left_shift(strips[:, strip], np.uint64(shift), out=scratch)
-        if shift + width > 64:
-            words[:, word + 1] |= np.right_shift(strips[:, strip], np.uint64(64 - shift), out=scratch)
+    """The words of whole tiles of differences from a base: word[tiles * width * lanes]."""
+    word_type = word_dtype(width)
+    bits = 8 * word_type.itemsize
+    wide = np.zeros(tiles * bits * lanes, word_type)
+    for rows in batches(len(values)):
+        scratch = np.empty(rows.stop - rows.start, np.uint64)
+        np.copyto(wide[rows], differences_from(values[rows], base, scratch), casting="unsafe")
+    strips = wide.reshape(tiles, bits, lanes)
+    words = np.zeros((tiles, width, lanes), word_type)
+    part = np.empty((tiles, lanes), word_type)
+    for strip in range(bits):
+        word, shift = divmod(strip * width, bits)
+        words[:, word] |= np.left_shift(strips[:, strip], word_type.type(shift), out=part)
+        if shift + width > bits:
+            words[:, word + 1] |= np.right_shift(strips[:, strip], word_type.type(bits - shift), out=part)
     return words.reshape(-1)
 
 
-def _unpack(words: np.ndarray, width: int, base: np.uint64, dtype: np.dtype) -> np.ndarray:
-    """The values of whole tiles, as dtype[rows]. words: uint64[tiles, width, lanes]."""
+def _unpack(words: np.ndarray, base: np.uint64, dtype: np.dtype) -> np.ndarray:
+    """The values of whole tiles, as dtype[rows]. words: word[tiles, width, lanes]."""
     tiles, _, lanes = words.shape
-    out = allocate(tiles * STRIPS * lanes, dtype)
-    batch = max(1, _BATCH_LANES // lanes)
-    scratch = np.empty((2, min(batch, tiles), lanes), np.uint64)
+    strips = 8 * words.itemsize
+    out = allocate(tiles * strips * lanes, dtype).reshape(tiles, strips, lanes)
+    batch = min(tiles, max(1, _BATCH_NBYTES // (lanes * words.itemsize)))
+    scratch = np.empty((2, batch, lanes), words.dtype)
     for tile in range(0, tiles, batch):
-        part = slice(tile, min(tile + batch, tiles))
-        strips = out[part.start * STRIPS * lanes : part.stop * STRIPS * lanes].reshape(-1, STRIPS, lanes)
-        _unpack_tiles(words[part], width, base, strips, scratch[:, : len(strips)])
-    return out
+        part = words[tile : tile + batch]
+        _unpack_tiles(part, base.astype(dtype), out[tile : tile + batch], scratch[:, : len(part)])
+    return out.reshape(-1)
 
 
-def _unpack_tiles(words: np.ndarray, width: int, base: np.uint64, out: np.ndarray, scratch: np.ndarray) -> None:
+def _unpack_tiles(words: np.ndarray, base: np.generic, out: np.ndarray, scratch: np.ndarray) -> None:
     """Fill out[tiles, strips, lanes]. Each strip is finished in the scratch, so that `out` is written once."""
-    mask = np.uint64((1 << width) - 1)
+    word_type, width = words.dtype.type, words.shape[1]
+    strips, mask = out.shape[1], (1 << width) - 1
+    # A word may hold the values too, not only the differences: the base is added there, at a fraction of the cost.
+    narrow = words.dtype != out.dtype and int(base) + mask < 1 << strips
     bits, above = scratch
-    for strip in range(STRIPS):
-        word, shift = divmod(strip * width, 64)
-        np.right_shift(words[:, word], np.uint64(shift), out=bits)
-        if shift + width > 64:
-            np.left_shift(words[:, word + 1], np.uint64(64 - shift), out=above)
+    for strip in range(strips):
+        word, shift = divmod(strip * width, strips)
+        np.right_shift(words[:, word], word_type(shift), out=bits)
+        if shift + width > strips:
+            np.left_shift(words[:, word + 1], word_type(strips - shift), out=above)
             np.bitwise_or(bits, above, out=bits)
-        if base:
-            np.bitwise_and(bits, mask, out=bits)
+        if words.dtype == out.dtype and not base:
+            np.bitwise_and(bits, word_type(mask), out=out[:, strip])
+            continue
+        np.bitwise_and(bits, word_type(mask), out=bits)
+        if not narrow:
             np.add(bits, base, out=out[:, strip], casting="unsafe")
-        else:
-            np.bitwise_and(bits, mask, out=out[:, strip], casting="unsafe")
+            continue
+        if base:
+            np.add(bits, word_type(base), out=bits)
+        np.copyto(out[:, strip], bits)
 
 
 def _pick(start: Int64s, slots: Int64s, rows: Int64s, width: int, lanes: int) -> Reading[np.ndarray]:
-    """The bits of single rows: one word each, and the next word for those that cross into it."""
+    """The differences of single rows: one word each, and the next word for those that cross into it."""
+    word = word_dtype(width)
+    nbytes, bits, mask = word.itemsize, 8 * word.itemsize, word.type((1 << width) - 1)
     strip = rows // lanes
     lane = rows - strip * lanes
-    first_bit = (strip & 63) * width
-    at = start + (((strip >> 6) * width + (first_bit >> 6)) * lanes + lane) * 8
-    shift = first_bit & 63
-    crossing = np.flatnonzero(shift > 64 - width)
+    first_bit = strip % bits * width
+    at = start + ((strip // bits * width + first_bit // bits) * lanes + lane) * nbytes
+    shift = first_bit % bits
+    crossing = np.flatnonzero(shift > bits - width)
+    shift = shift.astype(word)
     if not len(crossing):
-        (low,) = yield [(at, at + 8, slots)]
-        return low.view("<u8") >> shift.view(np.uint64) & np.uint64((1 << width) - 1)
-    after = at[crossing] + lanes * 8
-    low, high = yield [(at, at + 8, slots), (after, after + 8, slots[crossing])]
-    shift = shift.view(np.uint64)
-    bits = low.view("<u8") >> shift
-    bits[crossing] |= high.view("<u8") << (np.uint64(64) - shift[crossing])
-    return bits & np.uint64((1 << width) - 1)
+        (low,) = yield [(at, at + nbytes, slots)]
+        return low.view(word) >> shift & mask
+    after = at[crossing] + lanes * nbytes
+    low, high = yield [(at, at + nbytes, slots), (after, after + nbytes, slots[crossing])]
+    found = low.view(word) >> shift
+    found[crossing] |= high.view(word) << (word.type(bits) - shift[crossing])
+    return found & mask

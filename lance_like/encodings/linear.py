@@ -80,7 +80,9 @@ class Linear:
             within, table = expand(within, within + lengths), np.repeat(table, lengths, axis=0)
         values = table[:, 0] + (table[:, 1] * within >> _SLOPE_BITS)
         if stride:
-            values += widen(data, stride).astype(np.int64, copy=False)
+            residuals = np.empty(len(values), np.int64)
+            widen(data, stride, residuals.view(np.uint64))
+            values += residuals
         return _integers(kind, values)
 
     @staticmethod

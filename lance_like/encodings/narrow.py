@@ -125,22 +125,24 @@ def _base_of(node: Node) -> int:
     return base
 
 
-def widen(data: Bytes, stride: int) -> np.ndarray:
-    """Little-endian unsigned integers of a stride of 1 to 7 bytes, as an array of u1, u2, u4 or u8."""
+def widen(data: Bytes, stride: int, out: np.ndarray) -> None:
+    """Fill out, u1, u2, u4 or u8[n], with n little-endian unsigned integers of `stride` bytes, modulo its width.
+
+    stride: 1 to 7. data: exactly stride x n bytes.
+    """
     if stride in (1, 2, 4):
-        return data.view(f"<u{stride}") if data.flags.c_contiguous else data.copy().view(f"<u{stride}")
-    num_rows = len(data) // stride
-    size = 4 if stride == 3 else 8
-    # Overlapping loads of the next wider integer, masked; the last rows have no bytes behind them to load.
+        np.copyto(out, np.ndarray((len(out),), f"<u{stride}", data), casting="unsafe")
+        return
+    # Overlapping loads of a wider integer, masked; the last rows have no bytes behind them to load.
+    size = 4 if stride == 3 and out.itemsize <= 4 else 8
     loaded = max(0, (len(data) - size) // stride + 1)
-    out = np.zeros(num_rows, f"<u{size}")
+    mask = np.dtype(f"<u{size}").type((1 << (8 * stride)) - 1)
     if loaded:
-        view = np.ndarray((loaded,), f"<u{size}", buffer=data, strides=(stride,))
-        np.bitwise_and(view, out.dtype.type((1 << (8 * stride)) - 1), out=out[:loaded])
-    rest = np.zeros((num_rows - loaded, size), np.uint8)
+        cells = np.ndarray((loaded,), f"<u{size}", data, 0, (stride,))
+        np.bitwise_and(cells, mask, out=out[:loaded], casting="unsafe")
+    rest = np.zeros((len(out) - loaded, size), np.uint8)
     rest[:, :stride] = data[loaded * stride :].reshape(-1, stride)
-    out[loaded:] = rest.reshape(-1).view(f"<u{size}")
-    return out
+    np.copyto(out[loaded:], rest.reshape(-1).view(f"<u{size}"), casting="unsafe")
 
 
 def _integers(kind: pa.DataType, data: Bytes, stride: int, base: np.ndarray) -> pa.Array:
@@ -149,16 +151,13 @@ def _integers(kind: pa.DataType, data: Bytes, stride: int, base: np.ndarray) -> 
     base: uint64[n], or uint64[1] for all.
     """
     num_rows = len(data) // stride
-    dtype = unsigned_dtype(kind)
-    if num_rows <= BATCH_ROWS:
-        values = np.add(widen(data, stride), base, dtype=dtype, casting="unsafe")
-        return flat_array(kind, values.view(np.uint8), num_rows)
-    out = allocate(num_rows, dtype)
-    base = base.astype(dtype)
+    out = allocate(num_rows, unsigned_dtype(kind))
+    base = base.astype(out.dtype)
     for rows in batches(num_rows):
-        part = widen(data[rows.start * stride : rows.stop * stride], stride)
-        if len(base) == 1 and not base[0]:
-            np.copyto(out[rows], part, casting="unsafe")
-        else:
-            np.add(part, base if len(base) == 1 else base[rows], out=out[rows], casting="unsafe")
+        part = out[rows]
+        widen(data[rows.start * stride : rows.stop * stride], stride, part)
+        if len(base) > 1:
+            np.add(part, base[rows], out=part)
+        elif base[0]:
+            np.add(part, base, out=part)
     return flat_array(kind, out.view(np.uint8), num_rows)

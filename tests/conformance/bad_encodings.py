@@ -57,7 +57,7 @@ def _integers() -> Iterator[Fault]:
         return f"narrow_{name}", covers, kind, _narrow(3, 0, **more), VALUES
 
     def bits(name: str, covers: str, kind: Any = "int64", **more: Any) -> Fault:
-        body = {"e": "bitpack", "n": 3, "base": "0", "width": 3, "lanes": 1, "b": [[0, 24]], **more}
+        body = {"e": "bitpack", "n": 3, "base": "0", "width": 3, "lanes": 1, "b": [[0, 3]], **more}
         return f"bitpack_{name}", covers, kind, body, VALUES
 
     yield "plain_short", "int64 rows in 16 bytes", "int64", {**PLAIN, "b": [[0, 16]]}, VALUES

@@ -147,14 +147,16 @@ def put(offset: int, layout: str, *values: Any) -> Edit:
 
 def bitpacked(values: Sequence[int], width: int, lanes: int) -> bytes:
     """Differences as bit-packed words, by the formulas of format_spec/encodings/bitpack.md, row by row."""
-    tiles = -(-len(values) // (64 * lanes))
+    size = next(nbytes for nbytes in (1, 2, 4, 8) if 8 * nbytes >= width)
+    bits = 8 * size
+    tiles = -(-len(values) // (bits * lanes))
     words = [0] * (tiles * width * lanes)
     for row, value in enumerate(values):
-        tile, within = divmod(row, 64 * lanes)
+        tile, within = divmod(row, bits * lanes)
         strip, lane = divmod(within, lanes)
-        word, shift = divmod(strip * width, 64)
+        word, shift = divmod(strip * width, bits)
         at = (tile * width + word) * lanes + lane
-        words[at] |= value << shift & (1 << 64) - 1
-        if shift + width > 64:
-            words[at + lanes] |= value >> (64 - shift)
-    return struct.pack(f"<{len(words)}Q", *words)
+        words[at] |= value << shift & (1 << bits) - 1
+        if shift + width > bits:
+            words[at + lanes] |= value >> (bits - shift)
+    return b"".join(word.to_bytes(size, "little") for word in words)

@@ -108,12 +108,12 @@ def _handmade_encodings() -> Iterator[Case]:
         twice,
         bytes([1, 0, 0, 1, 1, 0, 0, 0]) + struct.pack("<2I", 1, 0) + b"\x01",
     )
-    offsets = {"e": "bitpack", "n": 6, "base": "0", "width": 4, "lanes": 3, "b": [[0, 96]]}
+    offsets = {"e": "bitpack", "n": 6, "base": "0", "width": 4, "lanes": 3, "b": [[0, 12]]}
     add(
         "offsets_bitpack",
         "string",
         pa.array(["ab", "", "c", "def", ""]),
-        {"e": "variable", "n": 5, "b": [[96, 6]], "c": [offsets]},
+        {"e": "variable", "n": 5, "b": [[12, 6]], "c": [offsets]},
         bitpacked([0, 2, 2, 3, 6, 6], 4, 3) + b"abcdef",
     )
     add(
@@ -158,7 +158,7 @@ def _handmade_encodings() -> Iterator[Case]:
     wide = []
     tables: dict[str, pa.Array] = {}
     rng = np.random.default_rng(3)
-    for width, lanes in ((1, 1), (7, 5), (31, 2), (32, 3), (61, 1), (63, 4)):
+    for width, lanes in ((1, 1), (7, 5), (8, 2), (9, 3), (16, 1), (31, 2), (32, 3), (33, 2), (61, 1), (63, 4)):
         values = [int(v) for v in rng.integers(0, (1 << width) - 1, 300, endpoint=True)]
         name = f"w{width}_l{lanes}"
         packed = bitpacked(values, width, lanes)

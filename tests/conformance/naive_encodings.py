@@ -219,18 +219,20 @@ class PageDecoder:
         value = self.integer_like(node, kind)
         width = member(node.params, "width", is_int(1, 63), "page")
         lanes = member(node.params, "lanes", is_int(1, 2**20), "page")
-        tiles = -(-node.n // (64 * lanes))
-        data = self.buffer(node, 0, 8 * tiles * width * lanes)
+        size = 1 if width <= 8 else 2 if width <= 16 else 4 if width <= 32 else 8
+        strips = 8 * size
+        tiles = -(-node.n // (strips * lanes))
+        data = self.buffer(node, 0, size * tiles * width * lanes)
 
         def difference(r: int) -> int:
-            tile, within = divmod(r, 64 * lanes)
+            tile, within = divmod(r, strips * lanes)
             strip, lane = divmod(within, lanes)
-            word, shift = divmod(strip * width, 64)
-            at = 8 * ((tile * width + word) * lanes + lane)
-            bits = int.from_bytes(data[at : at + 8], "little") >> shift
-            if shift + width > 64:
-                at += 8 * lanes
-                bits |= int.from_bytes(data[at : at + 8], "little") << (64 - shift)
+            word, shift = divmod(strip * width, 8 * size)
+            at = size * ((tile * width + word) * lanes + lane)
+            bits = int.from_bytes(data[at : at + size], "little") >> shift
+            if shift + width > 8 * size:
+                at += size * lanes
+                bits |= int.from_bytes(data[at : at + size], "little") << (8 * size - shift)
             return bits % (1 << width)
 
         return [value(difference(i)) if seen else None for i, seen in enumerate(visible)]

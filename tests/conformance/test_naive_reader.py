@@ -127,7 +127,7 @@ WORDS = {"t": "dictionary", "index": "int32", "value": "string", "ordered": Fals
 EXAMPLES = {
     "plain.md": [("float32", [1.5, None, -0.0]), ("bool", [True, False, None, True, True, True, False, False, True])],
     "narrow.md": [("int32", [100000, 100001, None, 100700]), ("int64", [-3, -1, 250])],
-    "bitpack.md": [("int32", [10 + r % 8 for r in range(128)])],
+    "bitpack.md": [("int32", [10 + (r + r // 8) % 8 for r in range(64)])],
     "constant.md": [
         ("int16", [7, 7, 7]),
         ("string", ["é", "é"]),

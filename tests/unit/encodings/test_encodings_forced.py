@@ -112,6 +112,7 @@ def test_rows_of_narrow_pages_have_a_place() -> None:
 @pytest.fixture
 def always_worth(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bitpack, "_WORTH", 100.0)
+    monkeypatch.setattr(bitpack, "_FEWEST_ROWS", 1)
 
 
 @pytest.mark.usefixtures("always_worth")
@@ -145,9 +146,10 @@ def test_bitpack_has_every_integer_type(kind: pa.DataType) -> None:
 @pytest.mark.usefixtures("always_worth")
 @pytest.mark.parametrize("lanes", [1, 2, 3, 127, 128, 200])
 def test_bitpack_has_any_number_of_lanes(monkeypatch: pytest.MonkeyPatch, lanes: int) -> None:
-    monkeypatch.setattr(bitpack, "_LANES", lanes)
-    for rows in (64 * lanes - 1, 64 * lanes, 3 * 64 * lanes + 17):
-        for width in (1, 13, 33, 63):
+    for width in (1, 8, 9, 13, 31, 33, 63):
+        strips = 8 * bitpack.word_dtype(width).itemsize
+        monkeypatch.setattr(bitpack, "_TILE_ROWS", strips * lanes)
+        for rows in (strips * lanes - 1, strips * lanes, 3 * strips * lanes + 17):
             array = spread(7, width, rows, pa.uint64())
             page = forced("bitpack", array)
             check(page, array)
