@@ -10,6 +10,7 @@ format_spec/decisions/0006-text-codecs.md.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from lance_like._lazy import need
 from lance_like.encodings.base import Encoded, Hints, int_param
 from lance_like.encodings.choice import ZSTD
 from lance_like.encodings.physical import buffer_bytes, is_variable, offsets_of
+from lance_like.encodings.pool import allocate
 from lance_like.encodings.stack import Reading, Runs, Stack, expand
 from lance_like.encodings.variable import encode_offsets, read_bounds, variable_array
 from lance_like.ranges import gather_from, lengths_to_offsets
@@ -43,6 +45,11 @@ _SAMPLE_NBYTES = 2048
 _MAX_PAGE = 2 << 30
 # Up to this many blocks or cells a call each is cheaper than a pass of kernels.
 _FEW = 16
+# From this many frames on, and for those that hold less than this on the average, one call for many is better: another
+# thread can work meanwhile.
+_MANY, _SMALL_NBYTES = 256, 1024
+# What one call decompresses.
+_GROUP_NBYTES = 256 * 1024
 # Bytes of the dictionary id and of the content size, by the bits of a frame's descriptor (RFC 8878, 3.1.1.1.1).
 _ID_NBYTES = (0, 1, 2, 4)
 _SIZE_NBYTES = (0, 2, 4, 8)
@@ -93,7 +100,7 @@ class Zstd:
         (packed,) = yield [(start + bounds.starts, start + bounds.ends, stack.slots[blocks.at])]
         sizes = _content_sizes(stack, packed, bounds.lengths)
         _limit(stack, sizes, blocks)
-        data = _decompress(stack, packed, int(sizes.sum()))
+        data = _decompress(stack, packed, bounds.lengths, sizes)
         if at_run is None:
             return variable_array(kind, sizes, data)
         return _cut(kind, _Decoded.of(stack, data, sizes, rows, stride), runs, at_run)
@@ -166,21 +173,60 @@ def _content_sizes_of_few(stack: Stack, packed: Bytes, lengths: Int64s) -> Int64
     return np.array(sizes, np.int64)
 
 
-def _decompress(stack: Stack, packed: Bytes, nbytes: int) -> Bytes:
+def _decompress(stack: Stack, packed: Bytes, lengths: Int64s, sizes: Int64s) -> Bytes:
+    """What frames hold, end to end. lengths: of the frames, which lie end to end. sizes: what each says it holds."""
+    try:
+        nbytes = int(sizes.sum())
+        if len(sizes) < _MANY or not 0 < nbytes <= len(sizes) * _SMALL_NBYTES:
+            return _decompress_one_by_one(stack, packed, nbytes)
+        return _decompress_at_once(stack, packed, lengths, sizes)
+    except need("zstandard").ZstdError as error:
+        raise stack.corrupt(f"its blocks cannot be decompressed: {error}") from error
+
+
+def _decompress_one_by_one(stack: Stack, packed: Bytes, nbytes: int) -> Bytes:
+    """One buffer, filled in one pass; the GIL is taken and let go for each frame."""
     data = np.empty(nbytes, np.uint8)
     filled = 0
-    zstandard = need("zstandard")
-    try:
-        reader = _decompressor(stack).stream_reader(memoryview(packed), read_across_frames=True)
-        while filled < nbytes:
-            count = reader.readinto(memoryview(data)[filled:])
-            if not count:
-                break
-            filled += count
-        stack.require(filled == nbytes and not reader.read(1), "its blocks do not hold what they say")
-    except zstandard.ZstdError as error:
-        raise stack.corrupt(f"its blocks cannot be decompressed: {error}") from error
+    reader = _decompressor(stack).stream_reader(memoryview(packed), read_across_frames=True)
+    while filled < nbytes:
+        count = reader.readinto(memoryview(data)[filled:])
+        if not count:
+            break
+        filled += count
+    stack.require(filled == nbytes and not reader.read(1), "its blocks do not hold what they say")
     return data
+
+
+def _decompress_at_once(stack: Stack, packed: Bytes, lengths: Int64s, sizes: Int64s) -> Bytes:
+    """Many frames in one call without the GIL, so that threads do it side by side."""
+    zstandard, decompressor = need("zstandard"), _decompressor(stack)
+    # It takes a size of 0 for one that is not known, and there is nothing to read.
+    filled = np.flatnonzero(sizes)
+    segments = np.stack((np.cumsum(lengths) - lengths, lengths), axis=1)[filled].astype("<u8")
+    places = lengths_to_offsets(sizes[filled])
+    stated = sizes[filled].astype("<u8")
+    out = allocate(int(places[-1]), np.uint8)
+    # It fills fresh memory: some at a time, which stays in the cache until it is copied.
+    cuts = np.flatnonzero(np.diff(places[:-1] // _GROUP_NBYTES, prepend=-1)).tolist()
+    for first, last in zip(cuts, [*cuts[1:], len(filled)], strict=True):
+        frames = zstandard.BufferWithSegments(packed, segments[first:last].tobytes())
+        found = decompressor.multi_decompress_to_buffer(frames, stated[first:last].tobytes(), threads=0)
+        _copy_blocks(found, places[first : last + 1], out)
+    return out
+
+
+def _copy_blocks(found: Any, places: Int64s, out: Bytes) -> None:
+    """Copy a collection of blocks, which lie end to end in one or more buffers, to their places."""
+    first, count = 0, len(places) - 1
+    while first < count:
+        base = places[first]
+        # As far as blocks go on where the ones before end, they are in one buffer: no block is empty.
+        last = bisect_left(range(first, count), True, key=lambda i: found[i].offset != places[i] - base) + first
+        address = np.frombuffer(found[first], np.uint8).ctypes.data
+        nbytes = int(places[last] - base)
+        out[base : base + nbytes] = np.frombuffer(pa.foreign_buffer(address, nbytes, found), np.uint8)
+        first = last
 
 
 def _decompressor(stack: Stack) -> Any:
@@ -326,7 +372,7 @@ def _compressor(dictionary: bytes, level: int | None) -> Any:
         # The fast strategy with a target length stores literals as they are: decoded 1.5 times as fast.
         strategy=zstandard.STRATEGY_FAST,
         target_length=1,
-        min_match=6,
+        min_match=7,
         write_content_size=True,
         write_dict_id=False,
     )

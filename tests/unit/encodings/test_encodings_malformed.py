@@ -203,8 +203,8 @@ def _frames(contents: list[bytes], rows: int, stride: int) -> Encoded:
     return Encoded("zstd", rows * len(contents), params, (data,), (_offsets(*ends),))
 
 
-# As many frames as are looked at one by one, and more.
-@pytest.mark.parametrize("count", [1, 100])
+# As many frames as are looked at one by one, more, and as many as are decompressed in one call.
+@pytest.mark.parametrize("count", [1, 100, 300])
 @pytest.mark.parametrize("claimed", [2**32, 2**40, 2**62, 2**63, 2**64 - 3])
 def test_a_block_that_claims_to_be_huge_is_refused_before_memory_is_taken(count: int, claimed: int) -> None:
     import zstandard
@@ -218,7 +218,7 @@ def test_a_block_that_claims_to_be_huge_is_refused_before_memory_is_taken(count:
         read(page, *whole(count))
 
 
-@pytest.mark.parametrize("count", [1, 100])
+@pytest.mark.parametrize("count", [1, 100, 300])
 @pytest.mark.parametrize("bad", [b"\2\1ab", b"\2\1abcd", b"\2", b"", b"\xff\xffabc"])
 def test_lengths_that_do_not_fit_their_block_are_refused(count: int, bad: bytes) -> None:
     page = page_of(_frames([b"\2\1abc"] * (count - 1) + [bad], 2, 1), pa.string())
@@ -228,11 +228,17 @@ def test_lengths_that_do_not_fit_their_block_are_refused(count: int, bad: bytes)
             read(page, starts, ends)
 
 
+@pytest.mark.parametrize("count", [1, 100, 300])
+def test_frames_without_content_are_empty_cells(count: int) -> None:
+    page = page_of(_frames([b""] * count, 1, 0), pa.string())
+    assert read(page, *whole(count))[0].to_pylist() == [""] * count
+
+
 def test_blocks_with_other_sizes_than_they_say_are_refused() -> None:
     import zstandard
 
     good = zstandard.ZstdCompressor().compress(b"hello")
-    for count in (1, 100):
+    for count in (1, 100, 300):
         for said in (3, 4, 6, 7):
             frame = good[:5] + bytes([said]) + good[6:]
             data = np.frombuffer(good * (count - 1) + frame, np.uint8)
