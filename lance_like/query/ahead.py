@@ -1,6 +1,7 @@
 """Jobs done ahead and in order: while a caller uses one result, threads make the next ones.
 
 The caller counts as a thread: when the result it waits for is not there, it does the next job that nobody has begun.
+The other threads stay for the next scan, since starting them takes as long as reading some megabytes.
 """
 
 from __future__ import annotations
@@ -8,15 +9,22 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from lance_like.locks import lock_over_forks
 
 T = TypeVar("T")
 
 _MOST_THREADS = 8
 # Jobs that wait for each thread: one in work and one to go on with.
 _JOBS_A_THREAD = 2
+
+_LOCK = lock_over_forks()
+_pools: dict[int, ThreadPoolExecutor] = {}
+# A forked process has the pools and not their threads.
+os.register_at_fork(after_in_child=_pools.clear)
 
 
 def default_threads() -> int:
@@ -40,10 +48,11 @@ def in_order(
     """The results of jobs, in order; what a job or the iterator raises comes in its place.
 
     threads: how many work side by side, the caller among them; with 1, none is started and nothing is done ahead.
+    Callers that ask for as many at the same time share them, each beside its own.
     budget_nbytes: of results made ahead, apart from the one that the caller gets next; the last one may exceed it.
     most_ahead: batches made ahead, if that is less.
     patient: do nothing ahead at first, then ever more, for a caller who may need few results.
-    Closing the iterator drops the jobs that have not begun, waits for the others and ends the threads.
+    Closing the iterator drops the jobs that have not begun and waits for the others.
     """
     if threads == 1 or most_ahead == 0:
         for job in jobs:
@@ -85,6 +94,15 @@ class _Begun(Generic[T]):
         assert self._future is not None
         return self._future.result()
 
+    def cancel(self) -> bool:
+        """See that it does not begin. False when it has."""
+        return self._future is None or self._future.cancel()
+
+    def wait(self) -> None:
+        """Until it has ended, whatever came of it."""
+        assert self._future is not None
+        wait([self._future])
+
 
 class _Work(Generic[T]):
     """The jobs that were begun or wait, oldest first."""
@@ -92,7 +110,6 @@ class _Work(Generic[T]):
     def __init__(self, jobs: Iterator[Job[T]], threads: int, budget_nbytes: int, most_ahead: int | None) -> None:
         self._jobs, self._threads = jobs, threads
         self._budget, self._most_ahead = budget_nbytes, most_ahead
-        self._pool: ThreadPoolExecutor | None = None
         self._queue: deque[_Begun[T]] = deque()
         self._nbytes_ahead = self._batches_ahead = 0
         self._over = False
@@ -108,8 +125,7 @@ class _Work(Generic[T]):
                 # The caller does it: no thread is started for a single job.
                 self._queue.append(_Begun(job, None))
             else:
-                self._pool = self._pool or ThreadPoolExecutor(self._threads - 1, "lance_like-scan")
-                self._queue.append(_Begun(job, self._pool))
+                self._queue.append(_Begun(job, _pool(self._threads - 1)))
                 self._nbytes_ahead += job.nbytes
                 self._batches_ahead += job.batches
         if not self._queue and self._error is not None:
@@ -130,9 +146,11 @@ class _Work(Generic[T]):
         return oldest.result()
 
     def close(self) -> None:
+        # All first, so that none begins while another is waited for.
+        running = [begun for begun in self._queue if not begun.cancel()]
         self._queue.clear()
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+        for begun in running:
+            begun.wait()
 
     def _has_room(self, most_jobs: int) -> bool:
         few = self._most_ahead is None or self._batches_ahead < self._most_ahead
@@ -145,6 +163,13 @@ class _Work(Generic[T]):
             # It comes after the results of the jobs before it.
             self._error = error
             return None
+
+
+def _pool(workers: int) -> ThreadPoolExecutor:
+    with _LOCK:
+        if workers not in _pools:
+            _pools[workers] = ThreadPoolExecutor(workers, "lance_like-scan")
+        return _pools[workers]
 
 
 __all__ = ["Job", "default_threads", "in_order"]
