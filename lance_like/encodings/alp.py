@@ -100,9 +100,7 @@ def _divided(numbers: Int64s, powers: np.ndarray, dtype: np.dtype) -> np.ndarray
     """Numbers as floats, divided in double precision. powers: float64[n], or [1] for all."""
     out = allocate(len(numbers), dtype)
     with np.errstate(over="ignore"):
-        for rows in batches(len(numbers)):
-            np.divide(numbers[rows], powers if len(powers) == 1 else powers[rows], out=out[rows], casting="same_kind")
-    return out
+        return np.divide(numbers, powers, out=out, casting="same_kind")
 
 
 def _put_exceptions(stack: Stack, kind: pa.DataType, runs: Runs, numbers: Int64s, values: np.ndarray) -> Reading[None]:
