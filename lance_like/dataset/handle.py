@@ -144,7 +144,7 @@ class LanceDataset(ArrowDataset):
         fragments: scan only these. hints: pyarrow's tuning options, accepted and not needed.
         use_threads: read and decode on as many threads as there are cores, 8 at most; False: on the caller's alone.
         batch_readahead: batches made ahead, at most; None: as many as 64 MiB hold; 0: none, and no threads.
-        Memory: what is made ahead, and 4 MiB or one batch a thread, by estimate.
+        Memory: what is made ahead, and 8 MiB or one batch a thread, by estimate.
         blob_handling: "blobs_descriptions" (when None) gives struct<position, size> for cells of blob columns (a filter
         says `video.size > 5`), "all_descriptions" for those of all binary columns, "all_binary" the bytes.
         Raises NotFound for an unknown column, InvalidInput for a filter that cannot be evaluated.
