@@ -154,6 +154,6 @@ def _integers(kind: pa.DataType, data: Bytes, stride: int, base: np.ndarray) -> 
     out = allocate(num_rows, unsigned_dtype(kind))
     # In one piece: with a part in the cache at a time, two threads wait longer for the GIL than memory takes.
     widen(data, stride, out)
-    if len(base) > 1 or base[0]:
+    if len(base) != 1 or base[0]:
         np.add(out, base.astype(out.dtype), out=out)
     return flat_array(kind, out.view(np.uint8), num_rows)
