@@ -304,13 +304,14 @@ def resolve(column: Column, array: pa.Array) -> Iterator[pa.Array | Source]:
         yield array.slice(done)
 
 
-def source_nbytes(batch: pa.RecordBatch) -> Int64s:
-    """int64[rows]: the bytes of each row that are read only when it is written."""
+def source_nbytes(batch: pa.RecordBatch) -> Int64s | None:
+    """int64[rows]: the bytes of each row that are read only when it is written; None when there cannot be any."""
+    if not _LIVE:
+        return None
     nbytes = np.zeros(len(batch), np.int64)
-    if _LIVE:
-        for column, array in zip(flatten(batch.schema), split(batch.columns), strict=True):
-            for row in _token_rows(array).tolist() if is_blob(column) else ():
-                nbytes[row] += _source_of_token(array[row].as_buffer().to_pybytes()).nbytes
+    for column, array in zip(flatten(batch.schema), split(batch.columns), strict=True):
+        for row in _token_rows(array).tolist() if is_blob(column) else ():
+            nbytes[row] += _source_of_token(array[row].as_buffer().to_pybytes()).nbytes
     return nbytes
 
 

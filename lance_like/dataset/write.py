@@ -24,13 +24,14 @@ from lance_like.table.commit import commit
 from lance_like.table.layout import new_data_key
 from lance_like.table.manifest import Manifest
 from lance_like.table.snapshot import latest_version, read_manifest
+from lance_like.typing_ import Int64s
 
 Mode = Literal["create", "append", "overwrite"]
 
 MAX_ROWS_PER_FILE = 1 << 24
 MAX_BYTES_PER_FILE = 16 << 30
 # Larger input batches are cut, so that the limits of a file and the pending rows of its writer hold.
-_PIECE_NBYTES = 32 << 20
+_PIECE_NBYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +149,21 @@ def write_file(store: Store, writer: FileWriter, batches: Iterator[pa.RecordBatc
 def _pieces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         check_nulls(batch)
-        rows = len(batch)
-        nbytes = np.cumsum(source_nbytes(batch) + batch.nbytes // max(1, rows))
-        start = passed = 0
-        while start < rows:
-            end = max(start + 1, int(np.searchsorted(nbytes, passed + _PIECE_NBYTES, "right")))
-            yield batch.slice(start, end - start)
-            start, passed = end, int(nbytes[min(end, rows) - 1])
+        apart = source_nbytes(batch)
+        if apart is not None:
+            yield from _cut(batch, np.cumsum(apart + batch.nbytes // max(1, len(batch))))
+        else:
+            step = max(1, len(batch) * _PIECE_NBYTES // max(_PIECE_NBYTES, batch.nbytes))
+            yield from (batch.slice(start, step) for start in range(0, len(batch), step))
+
+
+def _cut(batch: pa.RecordBatch, ends: Int64s) -> Iterator[pa.RecordBatch]:
+    """Cut a batch by bytes. ends: int64[rows], how many its rows up to each one have."""
+    rows, start, passed = len(batch), 0, 0
+    while start < rows:
+        end = max(start + 1, int(np.searchsorted(ends, passed + _PIECE_NBYTES, "right")))
+        yield batch.slice(start, end - start)
+        start, passed = end, int(ends[min(end, rows) - 1])
 
 
 class _Peekable:

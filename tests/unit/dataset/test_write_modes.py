@@ -225,6 +225,16 @@ def test_progress_only_grows_and_ends_with_all_rows_bytes_and_files(tmp_path):
     assert told[-1] == WriteProgress(rows=10, nbytes=stored, files=3)
 
 
+@pytest.mark.parametrize("values", [[True, False] * 4000, [1, 2] * 63, ["", "x" * 990, ""]], ids=["bit", "int", "text"])
+def test_a_large_batch_is_taken_in_pieces_of_about_equal_bytes(values, uri, monkeypatch):
+    monkeypatch.setattr("lance_like.dataset.write._PIECE_NBYTES", 500)
+    told: list[int] = []
+    table = pa.table({"a": values})
+    ds = lance_like.write_dataset(table, uri, progress=lambda now: told.append(now.rows))
+    assert len(set(told)) == max(2, len(values) * -(-table.nbytes // 500) // len(values))
+    assert_same(ds.to_table(), table)
+
+
 def test_progress_drives_a_bar(uri):
     with tqdm(total=10, file=io.StringIO()) as bar:
         lance_like.write_dataset(
