@@ -21,6 +21,7 @@ _INTEGER_LIKE = frozenset(
         *(pa.date32(), pa.date64(), pa.time32("s"), pa.time64("us"), pa.timestamp("us"), pa.duration("us")),
     )
 )
+_NUMBERS = _INTEGER_LIKE | {kind.id for kind in (pa.float16(), pa.float32(), pa.float64())}
 _UNSIGNED = {8 * nbytes: np.dtype(f"<u{nbytes}") for nbytes in (1, 2, 4, 8)}
 
 
@@ -66,6 +67,11 @@ def _least_nbytes(kind: pa.DataType) -> int:
 def is_integer_like(kind: pa.DataType) -> bool:
     """True for types whose values are stored as integers of 1 to 8 bytes: ints, dates, times, durations."""
     return kind.id in _INTEGER_LIKE
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """True for integer-like types and floats."""
+    return kind.id in _NUMBERS
 
 
 def is_variable(kind: pa.DataType) -> bool:

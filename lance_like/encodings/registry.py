@@ -13,6 +13,7 @@ from lance_like.encodings.physical import (
     bitmap_of,
     flat_width,
     is_integer_like,
+    is_number,
     is_variable,
     read_validity,
     storage_of,
@@ -45,6 +46,10 @@ ENCODINGS = Registry(
 # Values as Arrow has them, found without decoding.
 _AS_THEY_ARE = ("plain", "variable", "list", "fixed_size_list", "struct")
 _NODE_NBYTES = 64
+# A block of the page cache: a read of numbers that fill less takes as long whatever encoding they have.
+SMALL_NBYTES = 4096
+# What the range of the values decides: it is known from the statistics of the column.
+_BY_RANGE = ("constant", "narrow", "plain")
 
 
 def candidates(kind: pa.DataType, *, ranged: bool) -> tuple[str, ...]:
@@ -96,7 +101,7 @@ def encode_array(array: pa.Array, hints: Hints, *, ranged: bool = False) -> Enco
     if len(array) and array.null_count == len(array) and not keeps_more:
         names = ("constant",)
     else:
-        names = _chosen(names, hints.choice)
+        names = _chosen(names, hints.choice, small=is_small(array))
     inside = hints if nested else hints.inside
     trees = (ENCODINGS.get(name).encode(array, inside) for name in names)
     found = (tree for tree in trees if tree is not None)
@@ -106,8 +111,16 @@ def encode_array(array: pa.Array, hints: Hints, *, ranged: bool = False) -> Enco
     return tree if tree.is_null else dataclasses.replace(tree, validity=bitmap_of(array))
 
 
-def _chosen(names: tuple[str, ...], choice: Choice) -> tuple[str, ...]:
+def is_small(array: pa.Array) -> bool:
+    """True for numbers that fill less than a block, for which few encodings are tried."""
+    kind = array.type
+    return is_number(kind) and len(array) * kind.bit_width <= 8 * SMALL_NBYTES
+
+
+def _chosen(names: tuple[str, ...], choice: Choice, *, small: bool) -> tuple[str, ...]:
     """The candidates that a choice leaves, in the order in which they are tried."""
+    if choice.encoding is None and small:
+        return tuple(name for name in names if name in _BY_RANGE)
     if choice.encoding == PLAIN:
         return tuple(name for name in names if name in _AS_THEY_ARE) or names
     if choice.compression == NONE:

@@ -11,7 +11,7 @@ from arrow_values import FLAT, NESTED, VARIABLE, Shape, make_array
 
 from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.choice import NO_CHOICE, Choice, choice_of
-from lance_like.encodings.registry import candidates, encode_array, possible
+from lance_like.encodings.registry import SMALL_NBYTES, candidates, encode_array, possible
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carry
 from lance_like.file.choices import choices_of
@@ -95,6 +95,16 @@ def test_compression_is_left_out_or_insisted_on() -> None:
     lists = pa.ListArray.from_arrays(pa.array([0, 2000], pa.int32()), NUMBERED)
     assert "zstd" in names_in(encoded(lists))
     assert "zstd" not in names_in(encoded(lists, compression="none"))
+
+
+@pytest.mark.parametrize("kind", [pa.float32(), pa.int32(), pa.timestamp("s")], ids=str)
+def test_numbers_that_fill_less_than_a_block_are_encoded_by_their_range(kind: pa.DataType) -> None:
+    few = SMALL_NBYTES * 8 // kind.bit_width
+    runs = pa.array(np.repeat(np.arange(few) % 7 * 1000, 100)).cast(kind)
+    assert encoded(runs.slice(0, few + 1)).encoding == "run_length"
+    assert encoded(runs.slice(0, few)).encoding == ("plain" if pa.types.is_floating(kind) else "narrow")
+    assert encoded(runs.slice(0, few), encoding="run_length").encoding == "run_length"
+    assert encoded(runs.slice(0, 100)).encoding == "constant"
 
 
 def test_a_higher_level_makes_smaller_pages() -> None:
