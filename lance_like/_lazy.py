@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from functools import lru_cache, wraps
 from types import ModuleType
 from typing import Any, Generic, TypeVar, overload
+
+import pyarrow as pa
 
 from lance_like.errors import MissingDependency
 
@@ -30,6 +33,21 @@ def need(name: str) -> ModuleType:
 
 
 T = TypeVar("T")
+
+
+def per_type(make: Callable[[pa.DataType], T]) -> Callable[[pa.DataType], T]:
+    """Remember what a function makes of the types it was last asked for: thousands of columns have a few types.
+
+    Types are told apart as Arrow does, not by the metadata of the fields in them.
+    """
+    known = lru_cache(maxsize=1024)(make)
+
+    @wraps(make)
+    def find(kind: pa.DataType) -> T:
+        # An extension type of a user may not be hashable.
+        return make(kind) if isinstance(kind, pa.BaseExtensionType) else known(kind)
+
+    return find
 
 
 class cached(Generic[T]):

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from lance_like._lazy import per_type
 from lance_like.encodings.joining import concatenated
 from lance_like.encodings.physical import flat_width, is_large, is_variable, storage_of
 from lance_like.file.carry import carried_type, holds_runs
@@ -29,9 +30,8 @@ class PendingRows:
     """The rows of one column, as its type is carried, that do not fill a page yet. nbytes: what they take in memory."""
 
     def __init__(self, kind: pa.DataType) -> None:
-        carried = carried_type(kind)
-        self._measure = _Measure(carried, runs=holds_runs(kind))
-        self._has_dictionary = has_dictionary(carried)
+        self._measure = _measure(kind)
+        self._most = self._measure.most
         self._pieces: Pieces = []
         # How many of the pieces, from the first on, are copies of our own.
         self._owned = 0
@@ -43,7 +43,7 @@ class PendingRows:
         pages: list[Pieces] = []
         while len(array):
             nbytes = self._measure.nbytes(array)
-            if self._rows + len(array) < self._measure.most and self.nbytes + nbytes < PAGE_NBYTES:
+            if self._rows + len(array) < self._most and self.nbytes + nbytes < PAGE_NBYTES:
                 self._append(array, nbytes)
                 break
             count = self._fitting(array)
@@ -58,7 +58,7 @@ class PendingRows:
         """Take out all waiting rows: one page, or several when their dictionaries do not fit in one."""
         pieces, self._pieces = self._pieces, []
         self._rows = self._owned = self.nbytes = 0
-        if self._has_dictionary:
+        if self._measure.has_dictionary:
             return [[array] for array in _joined(pieces)]
         return [pieces] if pieces else []
 
@@ -76,7 +76,7 @@ class PendingRows:
 
     def _fitting(self, array: pa.Array) -> int:
         """How many rows of an array fit in the page; one that is larger than a page fits in an empty one."""
-        rows = min(len(array), self._measure.most - self._rows)
+        rows = min(len(array), self._most - self._rows)
         if self._measure.runs:
             # Its runs were cut short before (file/carry.py), and each half would have the values of all.
             return rows if self._rows == 0 else 0
@@ -101,20 +101,22 @@ def has_dictionary(kind: pa.DataType) -> bool:
 
 
 class _Measure:
-    """How arrays of a type are cut. most: rows of a page; of fixed width, whole zones where a page holds several.
+    """How arrays of a type are cut. runs: their dictionaries are the values of their own runs."""
 
-    runs: their dictionaries are the values of their own runs.
-    """
-
-    def __init__(self, kind: pa.DataType, *, runs: bool) -> None:
-        kind = storage_of(kind)
-        self.runs = runs
-        self.most = PAGE_ROWS
+    def __init__(self, kind: pa.DataType) -> None:
+        self.runs = holds_runs(kind)
+        kind = storage_of(carried_type(kind))
+        self.has_dictionary = has_dictionary(kind)
         self._width = 1 if pa.types.is_boolean(kind) or pa.types.is_null(kind) else flat_width(kind)
-        if self._width is not None:
-            rows = min(PAGE_ROWS, max(1, PAGE_NBYTES // max(1, self._width)))
-            self.most = rows - rows % ZONE_ROWS or rows
         self._offsets = (np.int64 if is_large(kind) else np.int32) if is_variable(kind) else None
+
+    @property
+    def most(self) -> int:
+        """Rows of a page at most; of fixed width, whole zones where a page holds several."""
+        if self._width is None:
+            return PAGE_ROWS
+        rows = min(PAGE_ROWS, max(1, PAGE_NBYTES // max(1, self._width)))
+        return rows - rows % ZONE_ROWS or rows
 
     def nbytes(self, array: pa.Array) -> int:
         """The bytes of an array that cutting it divides: a dictionary stays whole in every page."""
@@ -153,3 +155,6 @@ class _Measure:
             return np.zeros(len(array) + 1, self._offsets)
         size = self._offsets().itemsize
         return np.frombuffer(buffer, self._offsets, count=len(array) + 1, offset=array.offset * size)
+
+
+_measure = per_type(_Measure)

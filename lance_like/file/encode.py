@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from lance_like.encodings.base import Hints, lay_out
+from lance_like.encodings.base import Encoded, Hints, lay_out
 from lance_like.encodings.registry import encode_array
 from lance_like.file.cut import Pieces
 from lance_like.file.extents import Extent
@@ -41,14 +41,30 @@ class EncodedPage:
     extents: list[Extent]
 
 
-def encode_page(pieces: Pieces, *, hints: Hints, zones: ZoneBuilder, first_row: int) -> EncodedPage:
-    """Encode the rows of one page of a column. first_row: where it begins in the column."""
+@dataclass(slots=True)
+class CutPage:
+    """The rows of one page that is to be encoded. first_row: where it begins in its column, whose zones those are."""
+
+    pieces: Pieces
+    hints: Hints
+    zones: ZoneBuilder
+    first_row: int
+
+
+def encode_page(page: CutPage) -> EncodedPage:
+    """Encode a page, which no longer holds its rows then."""
+    pieces, page.pieces = page.pieces, []
     array = pieces[0] if len(pieces) == 1 else pa.concat_arrays(pieces)
-    extents = zones.extents(array, first_row)
-    description, chunks, nbytes = lay_out(encode_array(array, hints))
+    return laid_out(encode_array(array, page.hints), page.zones.extents(array, page.first_row))
+
+
+def laid_out(tree: Encoded, extents: list[Extent]) -> EncodedPage:
+    """An encoded array as a page. extents: of its rows."""
+    description, chunks, nbytes = lay_out(tree)
     log2 = LARGE_BLOCK_LOG2 if nbytes > _LARGE_PAGE_NBYTES else BLOCK_LOG2
-    sums = block_sums(chunks, log2)
-    return EncodedPage(len(array), compact_json(description), chunks, nbytes, log2, sums, extents)
+    return EncodedPage(
+        tree.num_rows, compact_json(description), chunks, nbytes, log2, block_sums(chunks, log2), extents
+    )
 
 
 def block_sums(chunks: Sequence[Bytes], block_log2: int) -> np.ndarray:
@@ -73,6 +89,10 @@ def block_sums(chunks: Sequence[Bytes], block_log2: int) -> np.ndarray:
     return np.array(sums, np.uint64).astype("<u4")
 
 
+# Made once: `json.dumps` makes one a call, which takes longer than a description of a page.
+_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
+
 def compact_json(value: Json) -> bytes:
     """A value as JSON without spaces, in UTF-8."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return _JSON.encode(value).encode()

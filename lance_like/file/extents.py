@@ -67,7 +67,7 @@ def extents_of(array: pa.Array, *, room: int, zone_rows: int, ordered: bool) -> 
         if not rows:
             continue
         if values is not None:
-            yield from _extents_of_numbers(array.slice(start, end - start), values[start:end].reshape(-1, rows))
+            yield from extents_of_numbers(array.slice(start, end - start), values[start:end].reshape(-1, rows))
         else:
             for first in range(start, end, rows):
                 yield _extent(array.slice(first, rows), ordered)
@@ -90,7 +90,7 @@ def numbers_of(array: pa.Array) -> np.ndarray | None:
     return data.view(f"<i{width}" if unscaled else integer_dtype(kind))
 
 
-def _extents_of_numbers(array: pa.Array, values: np.ndarray) -> Iterator[Extent]:
+def extents_of_numbers(array: pa.Array, values: np.ndarray) -> Iterator[Extent]:
     """The extents of an array whose values are cut into rows of a matrix, one an extent."""
     pieces, rows = values.shape
     nulls = np.zeros(pieces, np.int64)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,7 @@ ZONE_ROWS = 8192
 
 _HEAD = struct.Struct("<4sI56x")
 _TAIL = struct.Struct("<QQIIII16sII")
+_ENTRY = struct.Struct("<QQQIIIIIIIII")
 _COLUMN = struct.Struct("<QIIIIIIiIHHIII4x")
 
 # The same record, as far as a whole directory is looked at in one go.
@@ -285,13 +287,13 @@ def unpack_column(data: bytes, tail: Tail, column: int, where: str) -> ColumnRec
     return record
 
 
-def pack_entries(entries: np.ndarray) -> bytes:
-    """Page entries as bytes, each with its checksum."""
-    data = bytearray(entries.tobytes())
-    for end in range(RECORD_NBYTES, len(data) + 1, RECORD_NBYTES):
-        body = memoryview(data)[end - RECORD_NBYTES : end - 4]
-        data[end - 4 : end] = sum32(body).to_bytes(4, "little")
-    return bytes(data)
+def pack_entries(entries: Iterable[tuple[int, ...]]) -> bytes:
+    """Page entries as bytes, each with its checksum. entries: the fields of PAGE_ENTRY up to block_log2."""
+    packed: list[bytes] = []
+    for fields in entries:
+        body = _ENTRY.pack(*fields, 0)
+        packed += (body, sum32(body).to_bytes(4, "little"))
+    return b"".join(packed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,18 @@ minimum [width] | maximum [width] | u32 zero | u32 checksum. Minimum and maximum
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lance_like._lazy import per_type
 from lance_like.encodings.physical import flat_array, flat_width, is_variable, null_array, storage_of, with_validity
 from lance_like.errors import Corrupt
 from lance_like.file.carry import carried_type
-from lance_like.file.extents import Bound, Extent, extents_of
+from lance_like.file.extents import Bound, Extent, extents_of, extents_of_numbers, numbers_of
 from lance_like.file.layout import ZONE_ROWS, ColumnRecord, sum32
 from lance_like.typing_ import Bytes, Int64s
 
@@ -52,6 +53,7 @@ class ZoneEntry:
         return cls(nulls, nans, lowest, highest, flags)
 
 
+@per_type
 def zone_width(kind: pa.DataType) -> int:
     """Bytes kept of a minimum or maximum: 0 for types without an order here (lists, structs, intervals, …)."""
     kind = counted_type(kind)
@@ -65,9 +67,15 @@ def zone_width(kind: pa.DataType) -> int:
     return max(8, flat_width(kind) or 0)
 
 
+@per_type
 def counted_type(kind: pa.DataType) -> pa.DataType:
     """The type whose values are counted and compared: as they are carried, without an extension."""
     return storage_of(carried_type(kind))
+
+
+def in_one_zone(first_row: int, rows: int) -> bool:
+    """True when rows of a column that begin at first_row lie in one zone."""
+    return first_row % ZONE_ROWS + rows <= ZONE_ROWS
 
 
 class ZoneBuilder:
@@ -76,8 +84,7 @@ class ZoneBuilder:
     def __init__(self, kind: pa.DataType) -> None:
         self.kind = counted_type(kind)
         self.width = zone_width(kind)
-        self._value_width = flat_width(self.kind) or 1
-        self._signed = not pa.types.is_unsigned_integer(self.kind)
+        self._bytes_of_number = _bytes_of_number(self.kind)
         self._open = Extent(0, 0)
         self._total = Extent(0, 0)
         self._entries: list[ZoneEntry] = []
@@ -92,6 +99,12 @@ class ZoneBuilder:
         room = ZONE_ROWS - first_row % ZONE_ROWS
         return list(extents_of(array, room=room, zone_rows=ZONE_ROWS, ordered=self.width > 0))
 
+    def extents_alike(self, array: pa.Array, rows: int) -> list[Extent]:
+        """Sum up an array of numbers in stretches of `rows` rows, of which each lies in one zone of some column."""
+        values = numbers_of(array)
+        assert values is not None
+        return list(extents_of_numbers(array, values.reshape(-1, rows)))
+
     def add(self, extents: Sequence[Extent]) -> None:
         """Count the extents of the next rows of the column."""
         for extent in extents:
@@ -103,7 +116,7 @@ class ZoneBuilder:
         """The entries of all zones, and the one of the whole column."""
         if self._open.rows:
             self._close()
-        return self._entries, self._entry(self._total)
+        return self._entries, self._entries[0] if len(self._entries) == 1 else self._entry(self._total)
 
     def _close(self) -> None:
         self._entries.append(self._entry(self._open))
@@ -127,11 +140,15 @@ class ZoneBuilder:
             high = above
         return ZoneEntry(zone.null_count, zone.nan_count, low, high, flags)
 
-    def _bytes_of_number(self, value: Bound) -> bytes:
-        """A number as the type stores it."""
-        if isinstance(value, float):
-            return np.array(value, f"<f{self._value_width}").tobytes()
-        return int(value).to_bytes(self._value_width, "little", signed=self._signed)
+
+@per_type
+def _bytes_of_number(kind: pa.DataType) -> Callable[[Bound], bytes]:
+    """What turns a number into the bytes that a type stores."""
+    width = flat_width(kind) or 1
+    if pa.types.is_floating(kind):
+        return struct.Struct({2: "<e", 4: "<f", 8: "<d"}[width]).pack
+    signed = not pa.types.is_unsigned_integer(kind)
+    return lambda value: int(value).to_bytes(width, "little", signed=signed)
 
 
 def _cut(value: bytes, text: bool) -> bytes:

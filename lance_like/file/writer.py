@@ -12,6 +12,7 @@ stay until the end.
 
 from __future__ import annotations
 
+import struct
 import threading
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -25,13 +26,13 @@ import pyarrow as pa
 
 from lance_like.encodings.base import ALIGNMENT, Hints, Shared
 from lance_like.encodings.choice import Choice
+from lance_like.file.alike import encode_pages
 from lance_like.file.carry import short_runs
 from lance_like.file.choices import choices_of
 from lance_like.file.columns import Column, flatten, split
 from lance_like.file.cut import PAGE_NBYTES, PendingRows, Pieces
-from lance_like.file.encode import BLOCK_LOG2, EncodedPage, compact_json, encode_page
+from lance_like.file.encode import BLOCK_LOG2, CutPage, EncodedPage, compact_json
 from lance_like.file.layout import (
-    PAGE_ENTRY,
     TAIL_NBYTES,
     ZONE_ROWS,
     ColumnRecord,
@@ -97,9 +98,7 @@ class _ColumnWriter:
         """Note a page that begins at a byte of the file."""
         text = (self.descriptions_nbytes, len(page.description), sum32(page.description))
         blocks = (self.num_blocks, len(page.sums), sum32(page.sums))
-        self.entries.append(
-            (offset, page.nbytes, self.rows_written, *text, *blocks, page.num_rows, page.block_log2, 0, 0)
-        )
+        self.entries.append((offset, page.nbytes, self.rows_written, *text, *blocks, page.num_rows, page.block_log2))
         self.descriptions.append(page.description)
         self.descriptions_nbytes += len(page.description)
         self.sums.append(page.sums)
@@ -108,35 +107,22 @@ class _ColumnWriter:
         self.zones.add(page.extents)
 
 
-@dataclass(slots=True)
-class _CutPage:
-    """A page to encode: rows of a column from first_row on. number: of the page in the column."""
-
-    column: _ColumnWriter
-    number: int
-    first_row: int
-    pieces: Pieces
-
-    def encode(self) -> EncodedPage:
-        """Encode the page, which no longer holds its rows then."""
-        pieces, self.pieces = self.pieces, []
-        hints = Hints(self.column.shared, self.number, self.column.choice)
-        return encode_page(pieces, hints=hints, zones=self.column.zones, first_row=self.first_row)
-
-
+_Cut = list[tuple[_ColumnWriter, int, CutPage]]
+"""Columns, numbers of pages in them, and those pages."""
 _Encoded = list[tuple[_ColumnWriter, EncodedPage]]
 
 
-def _encode(pages: list[_CutPage]) -> _Encoded:
+def _encode(cut: _Cut) -> _Encoded:
     encoded: _Encoded = []
     try:
-        for page in pages:
-            encoded.append((page.column, page.encode()))
-            page.column.shared.finish(page.number)
+        pages = encode_pages([page for _, _, page in cut])
+        for (column, number, _), page in zip(cut, pages, strict=True):
+            encoded.append((column, page))
+            column.shared.finish(number)
     except BaseException:
         # Nobody may wait for a page that will never be.
-        for page in pages:
-            page.column.shared.finish(page.number)
+        for column, number, _ in cut:
+            column.shared.finish(number)
         raise
     return encoded
 
@@ -168,7 +154,7 @@ class FileWriter:
         self._cursor = 0
         self._rows = 0
         self._borrowed_nbytes = 0
-        self._group: list[_CutPage] = []
+        self._group: _Cut = []
         self._group_nbytes = 0
         self._work = OrderedWork[_Encoded](threads=threads, budget_nbytes=(threads + 2) * PAGE_NBYTES)
         self._tail: bytes | None = None
@@ -243,7 +229,9 @@ class FileWriter:
     def _queue(self, column: _ColumnWriter, pages: Iterable[Pieces]) -> Iterator[bytes | Bytes]:
         """Hand pages of a column to the threads; the chunks of those that are done come out meanwhile."""
         for pieces in pages:
-            self._group.append(_CutPage(column, column.pages_cut, column.rows_cut, pieces))
+            hints = Hints(column.shared, column.pages_cut, column.choice)
+            page = CutPage(pieces, hints, column.zones, column.rows_cut)
+            self._group.append((column, column.pages_cut, page))
             column.pages_cut += 1
             column.rows_cut += sum(map(len, pieces))
             self._group_nbytes += sum(piece.nbytes for piece in pieces)
@@ -287,10 +275,9 @@ class FileWriter:
         records = []
         for column, field in zip(self._columns, self._fields, strict=True):
             yield self._pad(ALIGNMENT)
-            record, parts = self._column_metadata(column, field)
+            record, packed = self._column_metadata(column, field)
             records.append(record.pack())
-            for part in parts:
-                yield self._counted(part)
+            yield self._counted(packed)
         yield self._pad(ALIGNMENT)
         directory_offset = self._cursor
         metadata = compact_json({"metadata": metadata_to_json(self.schema.metadata or {}), "writer": __version__})
@@ -299,15 +286,15 @@ class FileWriter:
         yield self._counted(b"".join([*records, metadata, self._tail]))
         assert self._cursor == tail.metadata_offset + len(metadata) + TAIL_NBYTES
 
-    def _column_metadata(self, column: _ColumnWriter, field: bytes) -> tuple[ColumnRecord, list[bytes]]:
-        entries = np.array(column.entries, PAGE_ENTRY)
-        fences = np.append(entries["first_row"], np.uint64(column.rows_written)).astype("<u8").tobytes()
+    def _column_metadata(self, column: _ColumnWriter, field: bytes) -> tuple[ColumnRecord, bytes]:
+        first_rows = [entry[2] for entry in column.entries]
+        fences = struct.pack(f"<{len(first_rows) + 1}Q", *first_rows, column.rows_written)
         shared = bytes(column.shared.blob)
         zones, total = column.zones.finish()
         self._stats.append(total)
         record = ColumnRecord(
             offset=self._cursor,
-            num_pages=len(entries),
+            num_pages=len(first_rows),
             descriptions_nbytes=column.descriptions_nbytes,
             num_blocks=column.num_blocks,
             shared_nbytes=len(shared),
@@ -322,7 +309,8 @@ class FileWriter:
         )
         packed = [zone.pack(column.zones.width) for zone in (*zones, total)]
         sums = [chunk.tobytes() for chunk in column.sums]
-        return record, [fences, pack_entries(entries), *column.descriptions, *sums, shared, *packed, field]
+        entries = pack_entries(column.entries)
+        return record, b"".join((fences, entries, *column.descriptions, *sums, shared, *packed, field))
 
     def _pad(self, alignment: int) -> bytes:
         return self._counted(bytes(-self._cursor % alignment))

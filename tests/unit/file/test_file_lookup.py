@@ -9,7 +9,7 @@ import pytest
 from file_cases import KEY, opened, write
 
 from lance_like.errors import Corrupt, InvalidInput, NotFound
-from lance_like.file import lookup
+from lance_like.file import encode, lookup
 from lance_like.file.anatomy import Anatomy
 from lance_like.file.columns import Column
 from lance_like.file.lookup import find_columns
@@ -34,10 +34,7 @@ def find(store: MemoryStore | CountingStore, names: list[str] | None) -> dict[in
 def store(request, monkeypatch) -> MemoryStore:
     """Names as they are, or every letter past ASCII as an escape, which another writer may choose."""
     if request.param == "escaped":
-        dumps = json.dumps
-        monkeypatch.setattr(
-            json, "dumps", lambda *values, **options: dumps(*values, **{**options, "ensure_ascii": True})
-        )
+        monkeypatch.setattr(encode, "_JSON", json.JSONEncoder(separators=(",", ":"), ensure_ascii=True))
     made, _ = write(table())
     monkeypatch.undo()
     assert isinstance(made, MemoryStore)

@@ -14,9 +14,9 @@ from file_cases import KEY, small_pages
 
 from lance_like.encodings import zstd
 from lance_like.encodings.base import Hints, Shared
-from lance_like.file import writer
+from lance_like.file import alike, writer
 from lance_like.file.cut import PendingRows
-from lance_like.file.encode import block_sums
+from lance_like.file.encode import CutPage, EncodedPage, block_sums, encode_page
 from lance_like.file.layout import sums_at
 from lance_like.file.ordered import OrderedWork
 from lance_like.file.writer import FileWriter
@@ -155,13 +155,12 @@ def test_the_error_of_a_page_ends_the_write(monkeypatch: pytest.MonkeyPatch, thr
     monkeypatch.setattr(zstd, "_TRAIN_FROM", 1 << 30)  # so that every page waits for the one before
     monkeypatch.setattr(writer, "PAGE_NBYTES", 1000)
 
-    def encode(*args: object, first_row: int, **options: object) -> object:
-        if first_row >= 60:
-            raise Broken(first_row)
-        return encode_page(*args, first_row=first_row, **options)
+    def encode(page: CutPage) -> EncodedPage:
+        if page.first_row >= 60:
+            raise Broken(page.first_row)
+        return encode_page(page)
 
-    encode_page = writer.encode_page
-    monkeypatch.setattr(writer, "encode_page", encode)
+    monkeypatch.setattr(alike, "encode_page", encode)
     store = MemoryStore()
     taken = 0
 

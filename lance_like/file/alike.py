@@ -1,0 +1,40 @@
+"""Pages one after the other, those of many columns that are small and alike in one go: the bytes are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain, groupby
+
+import pyarrow as pa
+
+from lance_like.encodings.alike import encode_alike, is_small
+from lance_like.file.encode import CutPage, EncodedPage, encode_page, laid_out
+from lance_like.file.stats import in_one_zone
+
+
+def encode_pages(pages: Sequence[CutPage]) -> Iterator[EncodedPage]:
+    """Encode pages, in order. A page holds its rows no longer once it is encoded."""
+    for alike, group in groupby(pages, _likeness):
+        if alike is None:
+            yield from map(encode_page, group)
+        else:
+            yield from _encode_alike(list(group), alike[1])
+
+
+def _likeness(page: CutPage) -> tuple[pa.DataType, int] | None:
+    """What pages of small numbers must share to be encoded in one go: type and rows; None for other pages."""
+    first = page.pieces[0]
+    if not is_small(first) or page.hints.choice.encoding is not None:
+        return None
+    whole = first if len(page.pieces) == 1 else pa.chunked_array(page.pieces)
+    rows = len(whole)
+    fits = is_small(whole) and whole.null_count == 0 and in_one_zone(page.first_row, rows)
+    return (first.type, rows) if fits else None
+
+
+def _encode_alike(pages: list[CutPage], rows: int) -> Iterator[EncodedPage]:
+    array = pa.concat_arrays(list(chain.from_iterable(page.pieces for page in pages)))
+    extents = pages[0].zones.extents_alike(array, rows)
+    for page, tree, extent in zip(pages, encode_alike(array, rows), extents, strict=True):
+        page.pieces = []
+        yield laid_out(tree, [extent])
