@@ -17,7 +17,7 @@ import struct
 import tempfile
 import uuid
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -275,14 +275,15 @@ def _keeping(data: pa.Array, sources: _Sources) -> pa.Array:
     return pa.Array.from_buffers(data.type, len(data), [validity, offsets, kept], data.null_count)
 
 
-def resolve(column: Column, array: pa.Array) -> Iterator[pa.Array | Source]:
+def resolve(column: Column, array: pa.Array) -> Iterable[pa.Array | Source]:
     """The cells of one column of a file in order: runs of rows, and contents too large to be held.
 
     Contents smaller than a page are read into arrays. Raises InvalidInput for a token whose source is gone.
     """
-    if not is_blob(column):
-        yield array
-        return
+    return _resolved(column, array) if is_blob(column) else (array,)
+
+
+def _resolved(column: Column, array: pa.Array) -> Iterator[pa.Array | Source]:
     rows = _token_rows(array)
     done = 0
     for row in rows.tolist():
@@ -335,6 +336,8 @@ def _source_of_token(cell: bytes) -> Source:
 
 def stored_field(field: pa.Field) -> pa.Field:
     """The field that a table keeps for one of `blob_array`, or of pylance's; any other field as it is."""
+    if not field.metadata and not isinstance(field.type, pa.BaseExtensionType):
+        return field
     kind, keys = field.type, dict(field.metadata or {})
     name = keys.get(_EXTENSION_KEYS[0], b"").decode("utf-8", "replace")
     if isinstance(kind, pa.BaseExtensionType):

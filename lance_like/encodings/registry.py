@@ -46,8 +46,8 @@ ENCODINGS = Registry(
 # Values as Arrow has them, found without decoding.
 _AS_THEY_ARE = ("plain", "variable", "list", "fixed_size_list", "struct")
 _NODE_NBYTES = 64
-# A block of the page cache: a read of numbers that fill less takes as long whatever encoding they have.
-SMALL_NBYTES = 4096
+# Two blocks of the page cache: a take of numbers that fill less reads as much whatever encoding they have.
+SMALL_NBYTES = 8192
 # What the range of the values decides: it is known from the statistics of the column.
 _BY_RANGE = ("constant", "narrow", "plain")
 
@@ -112,7 +112,7 @@ def encode_array(array: pa.Array, hints: Hints, *, ranged: bool = False) -> Enco
 
 
 def is_small(array: pa.Array) -> bool:
-    """True for numbers that fill less than a block, for which few encodings are tried."""
+    """True for numbers that fill at most two blocks, for which few encodings are tried."""
     kind = array.type
     return is_number(kind) and len(array) * kind.bit_width <= 8 * SMALL_NBYTES
 

@@ -8,8 +8,9 @@ from itertools import chain, groupby
 import pyarrow as pa
 
 from lance_like.encodings.alike import encode_alike, is_small
-from lance_like.file.encode import CutPage, EncodedPage, encode_page, laid_out
+from lance_like.file.encode import CutPage, EncodedPage, block_sums, encode_page, laid_out
 from lance_like.file.stats import in_one_zone
+from lance_like.typing_ import Json
 
 
 def encode_pages(pages: Sequence[CutPage]) -> Iterator[EncodedPage]:
@@ -35,6 +36,15 @@ def _likeness(page: CutPage) -> tuple[pa.DataType, int] | None:
 def _encode_alike(pages: list[CutPage], rows: int) -> Iterator[EncodedPage]:
     array = pa.concat_arrays(list(chain.from_iterable(page.pieces for page in pages)))
     extents = pages[0].zones.extents_alike(array, rows)
+    # By what they say besides rows and type; each has one buffer, or none, of a length that follows from that.
+    known: dict[tuple[Json, ...], EncodedPage] = {}
     for page, tree, extent in zip(pages, encode_alike(array, rows), extents, strict=True):
         page.pieces = []
-        yield laid_out(tree, [extent])
+        key = (tree.encoding, *tree.params.values())
+        like = known.get(key)
+        if like is None:
+            like = known[key] = laid_out(tree, [extent])
+            yield like
+        else:
+            chunks = list(tree.buffers)
+            yield like._replace(chunks=chunks, sums=block_sums(chunks, like.block_log2), extents=[extent])

@@ -6,7 +6,7 @@ A reader stops at the first fault of a column; here every part can be looked at 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -167,6 +167,6 @@ class Anatomy:
         start = record.zones_offset + record.zone_nbytes * zone
         data = self.read(start, start + record.zone_nbytes)
         rows = num_rows if zone == record.num_zones else min(record.zone_rows, num_rows - zone * record.zone_rows)
-        alone = replace(record, num_zones=1, zone_rows=max(1, rows))
+        alone = record._replace(num_zones=1, zone_rows=max(1, rows))
         unpack_zones(data, kind, alone, rows, "")
         return ZoneEntry.unpack(data.tobytes(), record.zone_width)

@@ -67,6 +67,10 @@ class PendingRows:
         self._pieces[self._owned :] = _joined(self._pieces[self._owned :])
         self._owned = len(self._pieces)
 
+    def nbytes_of(self, pieces: Pieces) -> int:
+        """About what a page that was cut takes in memory."""
+        return self._measure.held_nbytes(pieces)
+
     def _append(self, array: pa.Array, nbytes: int) -> None:
         self._pieces.append(array)
         self._rows += len(array)
@@ -128,6 +132,12 @@ class _Measure:
             offsets = self._offsets_of(array)
             return int(offsets[-1]) - int(offsets[0])
         return array.nbytes - array.slice(0, 0).nbytes
+
+    def held_nbytes(self, pieces: Pieces) -> int:
+        """About what arrays take in memory. (Arrow's own count takes microseconds an array.)"""
+        if self._width is not None:
+            return sum(map(len, pieces)) * self._width
+        return sum(piece.nbytes for piece in pieces)
 
     def within(self, array: pa.Array, rows: int, nbytes: int) -> int:
         """How many of the first rows of an array have at most some bytes together."""

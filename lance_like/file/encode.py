@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +25,7 @@ LARGE_BLOCK_LOG2 = 16
 _LARGE_PAGE_NBYTES = 32 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedPage:
+class EncodedPage(NamedTuple):
     """A page that is ready to be placed in a file.
 
     description: JSON. chunks: its bytes, nbytes in all. sums: uint32, one a block of 2^block_log2 bytes.
@@ -70,6 +70,9 @@ def laid_out(tree: Encoded, extents: list[Extent]) -> EncodedPage:
 def block_sums(chunks: Sequence[Bytes], block_log2: int) -> np.ndarray:
     """uint32 checksums of the blocks of bytes that lie in chunks, end to end; the last block may be short."""
     size, digest = 1 << block_log2, xxhash.xxh3_64_intdigest
+    if len(chunks) == 1:
+        view = memoryview(chunks[0])
+        return _as_sums([digest(view[start : start + size]) for start in range(0, len(view), size)])
     sums: list[int] = []
     begun = bytearray()
     for chunk in chunks:
@@ -86,7 +89,11 @@ def block_sums(chunks: Sequence[Bytes], block_log2: int) -> np.ndarray:
         begun = bytearray(view[whole:])
     if begun:
         sums.append(digest(begun))
-    return np.array(sums, np.uint64).astype("<u4")
+    return _as_sums(sums)
+
+
+def _as_sums(digests: list[int]) -> np.ndarray:
+    return np.array(digests, np.uint64).astype("<u4")
 
 
 # Made once: `json.dumps` makes one a call, which takes longer than a description of a page.

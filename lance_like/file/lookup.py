@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from difflib import get_close_matches
 
 import numpy as np
@@ -39,7 +38,7 @@ def find_columns(tail: Tail, where: str, names: Sequence[str] | None) -> Convers
     places = {number: place for place, number in enumerate(numbers)}
     found = {number: texts.column(number, parents[number]) for number in numbers}
     return {
-        number: replace(column, parent=places[column.parent]) if column.parent >= 0 else column
+        number: column._replace(parent=places[column.parent]) if column.parent >= 0 else column
         for number, column in found.items()
     }
 

@@ -25,9 +25,14 @@ class OrderedWork(Generic[T]):
         self._waiting: deque[tuple[Future[T], int]] = deque()
         self.nbytes = 0
 
+    @property
+    def started(self) -> bool:
+        """Whether there are threads."""
+        return self._pool is not None
+
     def submit(self, job: Callable[[], T], nbytes: int, *, inline: bool = False) -> None:
-        """Add a job that holds some bytes. inline: run it here and now, to save the threads for a short queue."""
-        if self._threads == 1 or (inline and self._pool is None):
+        """Add a job that holds some bytes. inline: run it here and now."""
+        if self._threads == 1 or inline:
             future: Future[T] = Future()
             future.set_result(job())
         else:

@@ -46,7 +46,7 @@ from lance_like.file.ordered import OrderedWork
 from lance_like.file.stats import ZoneBuilder, ZoneEntry
 from lance_like.file.streamed import Contents, StreamedPage
 from lance_like.file.types import metadata_to_json, type_to_json
-from lance_like.typing_ import Bytes
+from lance_like.typing_ import Bytes, Json
 from lance_like.version import __version__
 
 Chunk = TypeVar("Chunk", bytes, Bytes)
@@ -57,6 +57,8 @@ PENDING_NBYTES = 128 << 20
 _BORROWED_NBYTES = 64 << 20
 # Pages are handed to threads in groups of about this size: a thread costs as much as a page of some kilobytes.
 _GROUP_NBYTES = 1 << 20
+# Smaller pages are encoded where they are cut: most of their time is spent in Python, one thread at a time.
+_INLINE_NBYTES = 64 << 10
 _MOST_THREADS = 8
 # Pages at least this large begin on a block of the page cache.
 _ALIGN_TO_BLOCK_FROM = 16 * 1024
@@ -149,7 +151,7 @@ class FileWriter:
         self._resolve = resolve
         threads = threads or min(_MOST_THREADS, pa.cpu_count())
         columns = flatten(schema)
-        self._fields = [_field_json(column) for column in columns]
+        self._fields = list(_fields_json(columns))
         self._columns = list(map(_ColumnWriter, columns, choices_of(columns), repeat(threading.Condition())))
         self._cursor = 0
         self._rows = 0
@@ -193,7 +195,7 @@ class FileWriter:
                     yield from self._accept(part)
             for column in self._columns:
                 yield from self._queue(column, column.pending.rest())
-            self._submit(inline=True)
+            self._submit()
             yield from self._placed(self._work.rest())
         finally:
             self._work.close()
@@ -204,7 +206,8 @@ class FileWriter:
         for column, array in zip(self._columns, split(batch.columns), strict=True):
             for part in self._resolve(column.column, array):
                 if isinstance(part, pa.Array):
-                    yield from self._queue(column, column.pending.add(part))
+                    if pages := column.pending.add(part):
+                        yield from self._queue(column, pages)
                 else:
                     yield from self._streamed(column, part)
         yield from self._relieve()
@@ -234,13 +237,16 @@ class FileWriter:
             self._group.append((column, column.pages_cut, page))
             column.pages_cut += 1
             column.rows_cut += sum(map(len, pieces))
-            self._group_nbytes += sum(piece.nbytes for piece in pieces)
+            self._group_nbytes += column.pending.nbytes_of(pieces)
             if self._group_nbytes >= _GROUP_NBYTES:
                 self._submit()
                 yield from self._placed(self._work.ready())
 
-    def _submit(self, *, inline: bool = False) -> None:
+    def _submit(self) -> None:
         if self._group:
+            # Threads pay for many pages, and for large ones.
+            few = self._group_nbytes < _GROUP_NBYTES and not self._work.started
+            inline = few or self._group_nbytes < _INLINE_NBYTES * len(self._group)
             self._work.submit(partial(_encode, self._group), self._group_nbytes, inline=inline)
             self._group, self._group_nbytes = [], 0
 
@@ -250,7 +256,8 @@ class FileWriter:
                 yield from self._page(column, page)
 
     def _page(self, column: _ColumnWriter, page: EncodedPage) -> Iterator[bytes | Bytes]:
-        yield self._pad(1 << BLOCK_LOG2 if page.nbytes >= _ALIGN_TO_BLOCK_FROM else ALIGNMENT)
+        if pad := self._pad(1 << BLOCK_LOG2 if page.nbytes >= _ALIGN_TO_BLOCK_FROM else ALIGNMENT):
+            yield pad
         column.place(page, self._cursor)
         for chunk in page.chunks:
             yield self._counted(chunk)
@@ -258,7 +265,7 @@ class FileWriter:
     def _streamed(self, column: _ColumnWriter, contents: Contents) -> Iterator[bytes | Bytes]:
         """Write one cell as a page of its own while it is read, after all pages that were cut before it."""
         yield from self._queue(column, column.pending.rest())
-        self._submit(inline=True)
+        self._submit()
         yield from self._placed(self._work.rest())
         page = StreamedPage(contents, column.zones, column.rows_cut)
         yield self._pad(1 << BLOCK_LOG2)
@@ -307,7 +314,8 @@ class FileWriter:
             shared_sum=sum32(shared),
             field_sum=sum32(field),
         )
-        packed = [zone.pack(column.zones.width) for zone in (*zones, total)]
+        packed = [zone.pack(column.zones.width) for zone in zones]
+        packed.append(packed[0] if packed and total is zones[0] else total.pack(column.zones.width))
         sums = [chunk.tobytes() for chunk in column.sums]
         entries = pack_entries(column.entries)
         return record, b"".join((fences, entries, *column.descriptions, *sums, shared, *packed, field))
@@ -320,8 +328,24 @@ class FileWriter:
         return data
 
 
-def _field_json(column: Column) -> bytes:
-    body = {"name": column.name, "type": type_to_json(column.type), "nullable": column.nullable}
+def _fields_json(columns: Iterable[Column]) -> Iterator[bytes]:
+    """The JSON of each column's field."""
+    # Most types are plain names and most fields have no metadata: what follows the name is then often the same.
+    known: dict[tuple[str, bool], bytes] = {}
+    for column in columns:
+        kind = type_to_json(column.type)
+        key = (kind, column.nullable) if isinstance(kind, str) and not column.metadata else None
+        rest = None if key is None else known.get(key)
+        if rest is None:
+            rest = _rest_of_field(column, kind)
+            if key is not None:
+                known[key] = rest
+        yield b'{"name":' + compact_json(column.name) + rest
+
+
+def _rest_of_field(column: Column, kind: Json) -> bytes:
+    """The JSON of a field behind its name."""
+    body = {"type": kind, "nullable": column.nullable}
     if column.metadata:
         body["metadata"] = metadata_to_json(column.metadata)
-    return compact_json(body)
+    return b"," + compact_json(body)[1:]

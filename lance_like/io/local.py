@@ -222,18 +222,18 @@ class LocalStore:
 
 def _joined(chunks: Iterable[bytes | memoryview | Bytes]) -> Iterator[memoryview]:
     """Small chunks joined to a write buffer, large ones as they are."""
-    waiting: list[memoryview] = []
+    waiting: list[bytes | memoryview | Bytes] = []
     nbytes = 0
     for chunk in chunks:
-        view = memoryview(chunk).cast("B")
-        if nbytes + len(view) > _WRITE_BUFFER and waiting:
+        size = len(chunk)
+        if nbytes + size > _WRITE_BUFFER and waiting:
             yield memoryview(b"".join(waiting))
             waiting, nbytes = [], 0
-        if len(view) >= _WRITE_BUFFER:
-            yield view
+        if size >= _WRITE_BUFFER:
+            yield memoryview(chunk)
         else:
-            waiting.append(view)
-            nbytes += len(view)
+            waiting.append(chunk)
+            nbytes += size
     if waiting:
         yield memoryview(b"".join(waiting))
 

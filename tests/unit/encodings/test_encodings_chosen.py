@@ -98,7 +98,7 @@ def test_compression_is_left_out_or_insisted_on() -> None:
 
 
 @pytest.mark.parametrize("kind", [pa.float32(), pa.int32(), pa.timestamp("s")], ids=str)
-def test_numbers_that_fill_less_than_a_block_are_encoded_by_their_range(kind: pa.DataType) -> None:
+def test_numbers_that_fill_at_most_two_blocks_are_encoded_by_their_range(kind: pa.DataType) -> None:
     few = SMALL_NBYTES * 8 // kind.bit_width
     runs = pa.array(np.repeat(np.arange(few) % 7 * 1000, 100)).cast(kind)
     assert encoded(runs.slice(0, few + 1)).encoding == "run_length"

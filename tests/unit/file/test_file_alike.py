@@ -84,7 +84,7 @@ def test_what_is_not_alike_is_encoded_alone(monkeypatch: pytest.MonkeyPatch) -> 
         page_of(few, few.slice(2), pa.array([None], pa.int32())),
         page_of(few, encoding="plain"),
         page_of(pa.array(range(5000), pa.int32())),
-        page_of(few, pa.array(range(1020), pa.int32())),
+        page_of(few, pa.array(range(2040), pa.int32())),
         page_of(few, first_row=8190),
         page_of(pa.array(["a", "b"])),
         page_of(pa.array([True, False])),

@@ -33,6 +33,7 @@ def _no_threads_left() -> Iterator[None]:
 def tiny_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every page go to a thread of its own."""
     monkeypatch.setattr(writer, "_GROUP_NBYTES", 1)
+    monkeypatch.setattr(writer, "_INLINE_NBYTES", 0)
 
 
 def written(batches: list[pa.RecordBatch], threads: int) -> bytes:
@@ -140,6 +141,23 @@ def test_one_thread_is_no_thread() -> None:
     short = OrderedWork[int](threads=4, budget_nbytes=0)
     short.submit(threading.get_ident, 1, inline=True)
     assert list(short.rest()) == [here]
+
+
+@pytest.mark.parametrize(("columns", "rows", "started"), [(300, 1000, False), (1, 100_000, False), (3, 300_000, True)])
+def test_threads_are_for_several_large_pages(
+    columns: int, rows: int, started: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    ready = OrderedWork.ready
+
+    def watched(work: OrderedWork[object]) -> Iterator[object]:
+        seen.append(work.started)
+        return ready(work)
+
+    monkeypatch.setattr(OrderedWork, "ready", watched)
+    values = np.random.default_rng(0).random(rows)
+    written([pa.record_batch({f"c{i}": values for i in range(columns)})], threads=2)
+    assert any(seen) == started
 
 
 # -- failures ----------------------------------------------------------------------------------------------------
