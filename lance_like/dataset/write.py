@@ -21,7 +21,7 @@ from lance_like.io.store import Store
 from lance_like.io.uri import open_store
 from lance_like.table.actions import Append, Create, NewFile, NewFragment, Overwrite
 from lance_like.table.commit import commit
-from lance_like.table.layout import new_data_key
+from lance_like.table.layout import FOLDERS, new_data_key
 from lance_like.table.manifest import Manifest
 from lance_like.table.snapshot import latest_version, read_manifest
 from lance_like.typing_ import Int64s
@@ -76,7 +76,7 @@ def write_table(
     """Write data as one new version; see `lance_like.write_dataset`."""
     if mode not in ("create", "append", "overwrite"):
         raise InvalidInput(f"mode={mode!r}: expected 'create', 'append' or 'overwrite'")
-    store = open_store(uri, durability=durability)
+    store = open_store(uri, durability=durability, folders=FOLDERS)
     version = latest_version(store)
     if version is not None and mode == "create":
         raise AlreadyExists(

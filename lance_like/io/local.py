@@ -12,7 +12,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Literal
+from typing import Any, Literal
 
 from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, LanceLikeError, NotFound, StorageError
 from lance_like.io.mapped import LARGE_NBYTES, MappedFile, check_regular, identity_of
@@ -43,13 +43,16 @@ class LocalStore:
     root: the folder; made by the first write.
     durability: "full" syncs every file and folder before a write returns; "process" syncs nothing and
     survives the death of the process only, not a power cut.
+    folders: what the writer will need; the first write that makes a folder makes them too, and each that holds
+    several is synced once.
     """
 
-    def __init__(self, root: str, *, durability: Durability = "full") -> None:
+    def __init__(self, root: str, *, durability: Durability = "full", folders: Sequence[str] = ()) -> None:
         if durability not in ("full", "process"):
             raise InvalidInput(f"durability={durability!r}: expected 'full' or 'process'")
         self.uri = os.path.abspath(os.path.expanduser(root))
         self._sync = durability == "full"
+        self._folders = tuple(folders)
         self._maps: OrderedDict[str, MappedFile] = OrderedDict()
         self._large: OrderedDict[tuple[MappedFile, int], int] = OrderedDict()
         self._large_nbytes = 0
@@ -113,11 +116,12 @@ class LocalStore:
             with _reported(self.uri, key), suppress(FileNotFoundError):
                 os.unlink(self._path(key))
 
-    def __getstate__(self) -> dict[str, object]:
-        return {"uri": self.uri, "sync": self._sync}
+    def __getstate__(self) -> dict[str, Any]:
+        return {"uri": self.uri, "sync": self._sync, "folders": self._folders}
 
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__init__(str(state["uri"]), durability="full" if state["sync"] else "process")
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        durability: Durability = "full" if state["sync"] else "process"
+        self.__init__(state["uri"], durability=durability, folders=state["folders"])
 
     def _path(self, key: str) -> str:
         return os.path.join(self.uri, *check_key(key).split("/"))
@@ -203,12 +207,14 @@ class LocalStore:
     def _make_folder(self, folder: str) -> None:
         if os.path.isdir(folder):
             return
-        parent = os.path.dirname(folder)
-        if parent != folder:
-            self._make_folder(parent)
-        with suppress(FileExistsError):
-            os.mkdir(folder)
-        self._sync_folder(parent)
+        missing = _missing(folder)
+        for other in self._folders:
+            missing += [path for path in _missing(self._path(other)) if path not in missing]
+        for path in missing:
+            with suppress(FileExistsError):
+                os.mkdir(path)
+        for parent in dict.fromkeys(map(os.path.dirname, missing)):
+            self._sync_folder(parent)
 
     def _sync_folder(self, folder: str) -> None:
         if not self._sync:
@@ -218,6 +224,15 @@ class LocalStore:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _missing(folder: str) -> list[str]:
+    """The folders to make, from the top down, before there is one of this path."""
+    paths: list[str] = []
+    while not os.path.isdir(folder) and folder != os.path.dirname(folder):
+        paths.append(folder)
+        folder = os.path.dirname(folder)
+    return paths[::-1]
 
 
 def _joined(chunks: Iterable[bytes | memoryview | Bytes]) -> Iterator[memoryview]:

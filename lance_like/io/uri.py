@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -16,9 +17,10 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _MEMORIES: dict[str, MemoryStore] = {}
 
 
-def open_store(uri: str | os.PathLike[str], *, durability: Durability = "full") -> Store:
+def open_store(uri: str | os.PathLike[str], *, durability: Durability = "full", folders: Sequence[str] = ()) -> Store:
     """Open the place a URI names: a path (with ~), file://, or memory://name (this process only).
 
+    durability, folders: as `LocalStore` has them; memory has neither.
     Raises Unsupported for another scheme.
     """
     text = os.fspath(uri)
@@ -26,13 +28,13 @@ def open_store(uri: str | os.PathLike[str], *, durability: Durability = "full") 
         raise InvalidInput(f"{uri!r} is not a URI: expected a path or a URI as text")
     scheme, mark, rest = text.partition("://")
     if not mark or not _SCHEME.fullmatch(scheme):
-        return LocalStore(text, durability=durability)
+        return LocalStore(text, durability=durability, folders=folders)
     scheme = scheme.lower()
     if scheme == "file":
         host, slash, path = rest.partition("/")
         if host not in ("", "localhost") or not slash:
             raise InvalidInput(f"{text!r} names the host {host!r}: expected file:///path", kind="uri")
-        return LocalStore(unquote(slash + path), durability=durability)
+        return LocalStore(unquote(slash + path), durability=durability, folders=folders)
     if scheme == "memory":
         return _MEMORIES.setdefault(rest, MemoryStore(rest))
     raise Unsupported(

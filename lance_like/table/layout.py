@@ -17,6 +17,8 @@ from typing import Literal
 VERSIONS = "_versions"
 TAGS = "_refs/tags"
 VERSIONS_PER_BUCKET = 256
+# What the first version of a table needs.
+FOLDERS = ("data", "_meta", f"{VERSIONS}/{0:016x}")
 MAX_VERSION = 2**53 - 1
 
 PartKind = Literal["schema", "part", "txn"]

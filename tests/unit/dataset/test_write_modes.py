@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import os
 from decimal import Decimal
 
 import numpy as np
@@ -233,6 +234,23 @@ def test_a_large_batch_is_taken_in_pieces_of_about_equal_bytes(values, uri, monk
     ds = lance_like.write_dataset(table, uri, progress=lambda now: told.append(now.rows))
     assert len(set(told)) == max(2, len(values) * -(-table.nbytes // 500) // len(values))
     assert_same(ds.to_table(), table)
+
+
+def test_a_commit_syncs_each_file_and_each_folder_once(tmp_path, monkeypatch):
+    synced: list[int] = []
+    real = os.fsync
+
+    def sync(descriptor):
+        synced.append(descriptor)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    lance_like.write_dataset(people(3), tmp_path / "t")
+    # Three files; the folders that hold them; _versions, the table's own folder and what holds that.
+    assert len(synced) == 3 + 3 + 3
+    synced.clear()
+    lance_like.write_dataset(people(3), tmp_path / "t", mode="append")
+    assert len(synced) == 2 + 2
 
 
 def test_progress_drives_a_bar(uri):

@@ -135,11 +135,24 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_a_put_syncs_the_file_before_and_the_folder_after_it_is_visible(store: LocalStore, synced: list[str]) -> None:
     store.put("data/k", [b"x"])
-    made = ["mkdir table", f"fsync {Path(store.uri).parent.name}", "mkdir data", "fsync table"]
+    made = ["mkdir table", "mkdir data", f"fsync {Path(store.uri).parent.name}", "fsync table"]
     assert synced == [*made, "fsync temporary", "replace k", "fsync data"]
     synced.clear()
     store.put("data/k", [b"y"])
     assert synced == ["fsync temporary", "replace k", "fsync data"]
+
+
+def test_folders_that_are_needed_are_made_together_and_each_holder_synced_once(
+    tmp_path: Path, synced: list[str]
+) -> None:
+    store = LocalStore(str(tmp_path / "t"), folders=("a", "b", "c/d"))
+    store.put("b/k", [b"x"])
+    made = ["mkdir t", "mkdir b", "mkdir a", "mkdir c", "mkdir d"]
+    assert synced[:8] == [*made, f"fsync {tmp_path.name}", "fsync t", "fsync c"]
+    assert synced[8:] == ["fsync temporary", "replace k", "fsync b"]
+    synced.clear()
+    pickle.loads(pickle.dumps(store)).put("c/e/k", [b"x"])
+    assert synced == ["mkdir e", "fsync c", "fsync temporary", "replace k", "fsync e"]
 
 
 def test_a_publish_syncs_the_file_before_and_the_folder_after_the_link(store: LocalStore, synced: list[str]) -> None:
