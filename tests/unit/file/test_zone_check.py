@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -64,7 +63,7 @@ def test_the_bounds_of_other_rows_are_not_so(name):
     for zone in (zones[0], total):
         # What is below all is a right minimum but no maximum; and the other way round.
         assert zone.min is not None
-        low, high = replace(zone, max=zone.min, flags=HAS_MIN | HAS_MAX), replace(zone, min=zone.max, flags=HAS_MIN)
+        low, high = zone._replace(max=zone.min, flags=HAS_MIN | HAS_MAX), zone._replace(min=zone.max, flags=HAS_MIN)
         for wrong in (low, high) if zone.max is not None else (low,):
             found = problems(array, zones, wrong) if zone is total else problems(array, [wrong, zones[1]], total)
             assert [place for place, _ in found] == [2 if zone is total else 0]
@@ -74,10 +73,10 @@ def test_the_bounds_of_other_rows_are_not_so(name):
 def test_wrong_counts_and_bounds_of_nothing_are_not_so():
     array = pa.array([None, None, None, 5.0])
     zones, total = entries_of(array)
-    bounded = replace(zones[0], min=bytes(8), max=bytes(8), flags=HAS_MIN | HAS_MAX)
+    bounded = zones[0]._replace(min=bytes(8), max=bytes(8), flags=HAS_MIN | HAS_MAX)
     (found,) = problems(array, [bounded, zones[1]], total)
     assert found == (0, "it has bounds, the rows have nothing but nulls and NaN")
-    nulls, nans = replace(zones[0], null_count=2), replace(zones[1], nan_count=1)
+    nulls, nans = zones[0]._replace(null_count=2), zones[1]._replace(nan_count=1)
     assert problems(array, [nulls, nans], total) == [
         (0, "it counts 2 nulls, the rows have 3"),
         (1, "it counts 1 NaN, the rows have 0"),
@@ -87,8 +86,8 @@ def test_wrong_counts_and_bounds_of_nothing_are_not_so():
 def test_wider_and_missing_bounds_are_so():
     array = pa.array([3, 4, 5, 6], pa.int32())
     zones, total = entries_of(array)
-    wide = replace(total, min=(-9).to_bytes(4, "little", signed=True), max=(9).to_bytes(4, "little"))
-    unknown = replace(zones[0], min=None, max=None, flags=0)
+    wide = total._replace(min=(-9).to_bytes(4, "little", signed=True), max=(9).to_bytes(4, "little"))
+    unknown = zones[0]._replace(min=None, max=None, flags=0)
     assert problems(array, [unknown, zones[1]], wide) == []
 
 
