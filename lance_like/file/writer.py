@@ -1,7 +1,8 @@
 """From batches to one data file (format_spec/file.md). Pure: the file comes out as chunks, a store writes them.
 
 1. Rows wait until they fill a page of their column (`lance_like.file.cut`).
-2. Threads encode pages, several at a time (`lance_like.file.encode`); with one processor, none is started.
+2. Threads encode pages, several at a time (`lance_like.file.encode`); with one processor, or for small pages, none is
+   started.
 3. Pages get their place in the order in which they were cut, so the bytes do not depend on the threads.
 
 Memory: the rows that wait, PENDING_NBYTES of all columns together; what they hold of the caller's batches, half of
