@@ -1,7 +1,7 @@
 """Tables of many columns: `python -m benchmarks.wide --columns 1000,10000`.
 
-What it costs to open one, to take a row of one column, and to take rows of all columns, against `pylance`. Float32
-columns of 1,000 rows; peers in turns; the files are in the page cache.
+What it costs to write one until its bytes are synced, to open one, to take a row of one column, and to take rows of all
+columns, against `pylance`. Float32 columns of 1,000 rows; peers in turns; the files are in the page cache.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from benchmarks.peers import Peer, load_peer
 from benchmarks.tasks import Clock, paused_gc
-from benchmarks.tasks.pagecache import read_fully
+from benchmarks.tasks.pagecache import make_durable, read_fully
 
 __all__ = ["main", "measure"]
 
@@ -32,10 +32,14 @@ def measure(columns: int, folder: Path, *, repeat: int) -> Medians:
     table = pa.table({f"c{i}": rng.random(ROWS, np.float32) for i in range(columns)})
     peers = tuple(load_peer(name) for name in PEERS)
     clocks = {"write": Clock(peers)}
+    for turn in range(repeat):
+        for peer in peers if turn % 2 else peers[::-1]:
+            path = folder / peer.stored_as
+            shutil.rmtree(path, ignore_errors=True)
+            with paused_gc():
+                clocks["write"].run(peer, lambda p=peer, to=path: _write(p, to, table))
     for peer in peers:
-        path = folder / peer.stored_as
-        clocks["write"].run(peer, lambda p=peer, to=path: p.write(to, table.to_batches(), table.schema))
-        read_fully(path)
+        read_fully(folder / peer.stored_as)
     some = [f"c{columns // 2}"]
     tasks: dict[str, Callable[[Peer, Path], object]] = {
         "open": lambda peer, path: peer.open(path),
@@ -59,6 +63,12 @@ def measure(columns: int, folder: Path, *, repeat: int) -> Medians:
         for wall in clocks[name].wall.values():
             del wall[0]  # The first opens what the handle then keeps; it is in the rows above.
     return {name: {peer: float(np.median(wall)) for peer, wall in clock.wall.items()} for name, clock in clocks.items()}
+
+
+def _write(peer: Peer, path: Path, table: pa.Table) -> None:
+    """Write a table until its bytes are durable, for all peers alike."""
+    peer.write(path, table.to_batches(), table.schema)
+    make_durable(path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
