@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
+import numpy as np
+
 from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, LanceLikeError, NotFound, StorageError
 from lance_like.io.mapped import LARGE_NBYTES, MappedFile, check_regular, identity_of
 from lance_like.io.store import check_key
@@ -53,7 +55,7 @@ class LocalStore:
         self.uri = os.path.abspath(os.path.expanduser(root))
         self._sync = durability == "full"
         self._folders = tuple(folders)
-        self._maps: OrderedDict[str, MappedFile] = OrderedDict()
+        self._maps: dict[str, MappedFile] = {}
         self._large: OrderedDict[tuple[MappedFile, int], int] = OrderedDict()
         self._large_nbytes = 0
 
@@ -68,16 +70,17 @@ class LocalStore:
         data = mapped.data
         large: list[tuple[int, int]] = []
         for starts, ends in asks:
-            if len(ends) == 0:
+            n = len(ends)
+            if n == 0:
                 continue
-            last = int(ends[0] if len(ends) == 1 else ends.max())
+            last = int(ends[0] if n == 1 else np.maximum.reduce(ends))
             if last > len(data):
                 raise Corrupt(
                     f"a read reaches byte {last:,} of a file of {len(data):,}",
                     kind="truncated",
                     where=key,
                 )
-            if len(ends) == 1 and last - (first := int(starts[0])) >= LARGE_NBYTES:
+            if n == 1 and last - (first := int(starts[0])) >= LARGE_NBYTES:
                 large.append((first, last))
         mapped.prepare(asks)
         answers = [gather_from(data, starts, ends) for starts, ends in asks]
@@ -127,16 +130,14 @@ class LocalStore:
         return os.path.join(self.uri, *check_key(key).split("/"))
 
     def _mapped(self, key: str) -> MappedFile:
-        path = self._path(key)
+        known = self._maps.get(key)
+        path = self._path(key) if known is None else known.path
         try:
             # A tag may have been replaced by another process; and a file cut short under its map would kill
             # the process on the next read of the part that is gone.
-            now = identity_of(os.stat(path, follow_symlinks=False))
-            with _LOCK:
-                known = self._maps.get(key)
-                if known is not None and known.identity == now:
-                    self._maps.move_to_end(key)
-                    return known
+            if known is not None and known.identity == identity_of(os.stat(path, follow_symlinks=False)):
+                known.used = True
+                return known
             mapped = MappedFile(path)
         except OSError as error:
             raise _failure(error, self.uri, key) from error
@@ -145,8 +146,18 @@ class LocalStore:
                 self._forget(replaced)
             self._maps[key] = mapped
             while len(self._maps) > _MAPPED_FILES:
-                self._forget(self._maps.popitem(last=False)[1])
+                self._forget_one()
         return mapped
+
+    def _forget_one(self) -> None:
+        """Forget the file mapped longest ago that was not read since it was last spared. Call with the lock held."""
+        for key, mapped in list(self._maps.items()):
+            del self._maps[key]
+            if not mapped.used:
+                self._forget(mapped)
+                return
+            mapped.used = False
+            self._maps[key] = mapped
 
     def _forget(self, mapped: MappedFile) -> None:
         """Hold a file no longer: its descriptors close with the last view of it. Call with the lock held."""

@@ -14,6 +14,7 @@ import mmap
 import os
 import stat
 from collections.abc import Sequence
+from itertools import chain
 from typing import TypeAlias
 
 import numpy as np
@@ -50,11 +51,13 @@ class MappedFile:
     """A regular file, mapped whole. Raises OSError, or Corrupt when it is not a regular file.
 
     data: uint8[n], its bytes; views of them outlive this object. identity: what was there when it was mapped.
+    used: for who keeps many of them, to note that this one was asked for again.
     """
 
     def __init__(self, path: str) -> None:
         # O_NONBLOCK: opening a FIFO put in the place of a file must not hang.
         self._file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        self.path, self.used = path, False
         status = os.fstat(self._file)
         check_regular(status, path)
         self.identity = identity_of(status)
@@ -83,14 +86,16 @@ class MappedFile:
         """
         if not _CAN_ADVISE or not asks:
             return
-        starts, ends = asks[0] if len(asks) == 1 else _joined(asks)
-        n = len(starts)
+        n = len(asks[0][0]) if len(asks) == 1 else sum([len(ask[0]) for ask in asks])
+        if n == 1 and asks[0][0][0] // _PAGE == (asks[0][1][0] - 1) // _PAGE:
+            return
         if n > _FEW_RANGES:
+            starts = asks[0][0] if len(asks) == 1 else np.concatenate([ask[0] for ask in asks])
             places = starts[:: max(1, n // (_LOOKS + n // _RANGES_A_LOOK))].tolist()
         else:
-            places = _within(starts.tolist(), ends.tolist())
+            places = _within([ask[0].tolist() for ask in asks], [ask[1].tolist() for ask in asks])
         if len(places) > 1 and not self._in_memory(places):
-            self._advise(starts, ends)
+            self._advise(np.concatenate([ask[0] for ask in asks]), np.concatenate([ask[1] for ask in asks]))
 
     def release(self, start: int, end: int) -> None:
         """Take the pages of a range out of this process; they come back from the page cache when touched again."""
@@ -155,19 +160,20 @@ def check_regular(status: os.stat_result, where: str) -> None:
         raise Corrupt("this is not a regular file", kind="file-type", where=where)
 
 
-def _within(starts: list[int], ends: list[int]) -> list[int]:
-    """Where to look in ranges: at their first bytes, at steps, and at the last where that is in another page."""
+def _within(starts: list[list[int]], ends: list[list[int]]) -> list[int]:
+    """Where to look in ranges: at their first bytes, at steps, and at the last; not in one page twice in a row."""
     places: list[int] = []
-    for start, end in zip(starts, ends, strict=True):
+    page = -1
+    for start, end in zip(chain(*starts), chain(*ends), strict=True):
         if start < end:
-            places += range(start, end, _STEP_NBYTES)
-            if (end - 1) // _PAGE != places[-1] // _PAGE:
+            if start // _PAGE != page:
+                places.append(start)
+            if end - start > _STEP_NBYTES:
+                places += range(start + _STEP_NBYTES, end, _STEP_NBYTES)
+            page = (end - 1) // _PAGE
+            if page != places[-1] // _PAGE:
                 places.append(end - 1)
     return places
-
-
-def _joined(asks: Sequence[Ranges]) -> Ranges:
-    return np.concatenate([ask[0] for ask in asks]), np.concatenate([ask[1] for ask in asks])
 
 
 __all__ = ["LARGE_NBYTES", "Identity", "MappedFile", "check_regular", "identity_of"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lance_like.ranges import coalesce, gather_from, lengths_to_offsets
+from lance_like.ranges import coalesce, gather_from, has_negative, lengths_to_offsets
 from lance_like.typing_ import Ranges
 
 DATA = np.random.default_rng(0).integers(0, 256, 300, np.uint8)
@@ -74,15 +74,20 @@ def test_without_a_gap_nothing_more_is_covered(pairs: list[tuple[int, int]]) -> 
     assert int((ends - starts).sum()) == len({byte for start, end in pairs for byte in range(start, end)})
 
 
-@given(st.lists(st.integers(0, 2**40), max_size=30))
+@given(st.lists(st.integers(0, 2**40), max_size=100))
 def test_offsets_are_the_sums_of_lengths(lengths: list[int]) -> None:
     offsets = lengths_to_offsets(np.array(lengths, np.int64))
     assert offsets.dtype == np.int64
     assert offsets.tolist() == [sum(lengths[:i]) for i in range(len(lengths) + 1)]
 
 
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=100))
+def test_a_number_below_0_is_seen_among_any(numbers: list[int]) -> None:
+    assert has_negative(np.array(numbers, np.int64)) == any(number < 0 for number in numbers)
+
+
 # Few ranges and many, equal and not, narrow and wide: each has a way of its own.
-@pytest.mark.parametrize("count", [2, 32, 33, 200])
+@pytest.mark.parametrize("count", [2, 32, 33, 600])
 @pytest.mark.parametrize("width", [3, 5000])
 @pytest.mark.parametrize("spread", [0, 1, 3])
 def test_any_number_of_ranges_of_any_width_is_gathered_in_the_order_asked(count: int, width: int, spread: int) -> None:

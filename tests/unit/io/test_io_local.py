@@ -619,6 +619,19 @@ def test_mapped_files_are_kept_under_a_limit(tmp_path: Path, monkeypatch: pytest
     assert all(read_all(store, f"{number}") == b"%03d" % number for number in range(40))
 
 
+def test_a_mapped_file_in_use_outlives_those_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_MAPPED_FILES", 10)
+    store = LocalStore(str(tmp_path), durability="process")
+    mapped: list[str] = []
+    make = local.MappedFile
+    monkeypatch.setattr(local, "MappedFile", lambda path: mapped.append(os.path.basename(path)) or make(path))
+    for number in range(60):
+        store.put(f"{number}", [b"x"])
+        read_all(store, f"{number}")
+        read_all(store, "0")
+    assert mapped.count("0") == 1
+
+
 # -- processes -------------------------------------------------------------------------------------------------
 
 
