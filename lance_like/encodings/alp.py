@@ -10,12 +10,14 @@ exceptions, and outliers can be exceptions too, which keeps the numbers narrow.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints, Node
+from lance_like.encodings.narrow import alike, base_by_row
 from lance_like.encodings.physical import buffer_bytes, flat_array, flat_bytes, valid_of
 from lance_like.encodings.pool import allocate, batches
 from lance_like.encodings.registry import ENCODINGS, encode_array, read_node
@@ -78,12 +80,11 @@ class Alp:
         dtype = _DTYPES.get(kind)
         if dtype is None:
             raise stack.corrupt(f"it cannot hold the type {kind}")
-        powers = stack.once("powers", lambda: _POWERS[stack.ints("exponent", 0, MAX_EXPONENT)])
+        powers = stack.once("powers", lambda: alike(_POWERS[stack.ints("exponent", 0, MAX_EXPONENT)], np.float64))
         array = yield from read_node(stack.child(0, stack.num_rows), NUMBER_TYPE, runs)
         stack.require(array.null_count == 0, "its numbers have nulls")
         numbers = np.frombuffer(array.buffers()[1] or b"", np.int64, len(array), array.offset * 8)
-        same = len(runs.at) <= 1 or (powers == powers[0]).all()
-        values = _divided(numbers, powers[runs.at[:1]] if same else runs.by_row(powers), dtype)
+        values = _divided(numbers, base_by_row(powers, runs), dtype)
         if len(stack.children) > 1:
             yield from _put_exceptions(stack, kind, runs, numbers, values)
         return flat_array(kind, values.view(np.uint8), len(values))
@@ -99,19 +100,20 @@ def _encode_exceptions(kind: pa.DataType, values: np.ndarray, hints: Hints) -> E
 def _divided(numbers: Int64s, powers: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Numbers as floats, divided in double precision. powers: float64[n], or [1] for all."""
     out = allocate(len(numbers), dtype)
-    with np.errstate(over="ignore"):
+    # Only a float of 32 bits can be too small for a number.
+    with nullcontext() if out.itemsize == 8 else np.errstate(over="ignore"):
         return np.divide(numbers, powers, out=out, casting="same_kind")
 
 
 def _put_exceptions(stack: Stack, kind: pa.DataType, runs: Runs, numbers: Int64s, values: np.ndarray) -> Reading[None]:
     """Put the exceptions among numbers in their places. Costs a round when there are some among the rows."""
-    limits = stack.once("limits", lambda: np.array([_limit_of(node, stack) for node in stack.nodes], np.int64))
-    limit = limits[runs.at[:1]] if len(runs.at) <= 1 else runs.by_row(limits)
-    places = np.flatnonzero(numbers >= limit)
-    if not len(places):
+    limits = stack.once("limits", lambda: alike([_limit_of(node, stack) for node in stack.nodes], np.int64))
+    exceptional = numbers >= base_by_row(limits, runs)
+    if not np.count_nonzero(exceptional):
         return
+    places = np.flatnonzero(exceptional)
     at = np.repeat(runs.at, len(places)) if len(runs.at) == 1 else runs.rows()[0][places]
-    index = numbers[places] - limits[at]
+    index = numbers[places] - (limits if len(limits) == 1 else limits[at])
     child = stack.child(1)
     stack.require(bool((index < child.num_rows[at]).all()), "a number is past its last exception")
     found = yield from read_node(child, kind, _in_runs(at, index))

@@ -20,7 +20,7 @@ from lance_like.encodings.narrow import (
 )
 from lance_like.encodings.physical import flat_array, unsigned_dtype
 from lance_like.encodings.pool import allocate, batches
-from lance_like.encodings.stack import Reading, Runs, Stack
+from lance_like.encodings.stack import Reading, Runs, Stack, ask
 from lance_like.typing_ import Int64s
 
 # A tile has this many rows, whatever the word; the second word of a value lies 1 KiB on, mostly in the same block.
@@ -31,6 +31,8 @@ _WORTH = 0.85
 _FEWEST_ROWS = 64
 # Words of a strip unpacked at a time: a call of numpy does not show, and two scratches stay in the cache.
 _BATCH_NBYTES = 1 << 17
+# By the width of a difference.
+_WORDS = tuple(np.dtype(f"<u{next(n for n in (1, 2, 4, 8) if width <= 8 * n)}") for width in range(65))
 
 
 class Bitpack:
@@ -67,7 +69,7 @@ class Bitpack:
             values = _unpack(data.view(word).reshape(-1, width, lanes), base_by_row(bases, runs)[0], dtype)
             cut = values[int(runs.starts[0]) - first * tile_rows :][: runs.count]
             return flat_array(kind, cut.view(np.uint8), runs.count)
-        at, rows = runs.rows()
+        at, rows = runs.places if runs.single else runs.rows()
         bits = yield from _pick(start[at], stack.slots[at], rows, width, lanes)
         values = (bits + base_by_row(bases, runs)).astype(dtype, copy=False)
         return flat_array(kind, values.view(np.uint8), len(values))
@@ -83,7 +85,7 @@ class Bitpack:
 
 def word_dtype(width: int) -> np.dtype:
     """The words of differences of `width` bits: the narrowest unsigned integer that holds one."""
-    return np.dtype(f"<u{1 << max(0, (width - 1).bit_length() - 3)}")
+    return _WORDS[width]
 
 
 def _pack(values: np.ndarray, base: int, width: int, lanes: int, tiles: int) -> np.ndarray:
@@ -144,21 +146,23 @@ def _unpack_tiles(words: np.ndarray, base: np.generic, out: np.ndarray, scratch:
 
 
 def _pick(start: Int64s, slots: Int64s, rows: Int64s, width: int, lanes: int) -> Reading[np.ndarray]:
-    """The differences of single rows: one word each, and the next word for those that cross into it."""
+    """The differences of single rows: one word each, and the next word for those that cross into it.
+
+    start, slots, rows: vectors, or scalars for one row.
+    """
     word = word_dtype(width)
     nbytes, bits, mask = word.itemsize, 8 * word.itemsize, word.type((1 << width) - 1)
-    strip = rows // lanes
-    lane = rows - strip * lanes
-    first_bit = strip % bits * width
-    at = start + ((strip // bits * width + first_bit // bits) * lanes + lane) * nbytes
-    shift = first_bit % bits
-    crossing = np.flatnonzero(shift > bits - width)
-    shift = shift.astype(word)
-    if not len(crossing):
-        (low,) = yield [(at, at + nbytes, slots)]
+    log2 = bits.bit_length() - 1
+    strip, lane = divmod(rows, lanes)
+    first_bit = (strip & (bits - 1)) * width
+    at = start + (((strip >> log2) * width + (first_bit >> log2)) * lanes + lane) * nbytes
+    shift = first_bit & (bits - 1)
+    words, crosses, shift = ask(at, nbytes, slots), shift > bits - width, shift.reshape(-1).astype(word)
+    if not np.count_nonzero(crosses):
+        (low,) = yield [words]
         return low.view(word) >> shift & mask
-    after = at[crossing] + lanes * nbytes
-    low, high = yield [(at, at + nbytes, slots), (after, after + nbytes, slots[crossing])]
+    crossing = np.flatnonzero(crosses)
+    low, high = yield [words, ask(words[0][crossing] + lanes * nbytes, nbytes, words[2][crossing])]
     found = low.view(word) >> shift
     found[crossing] |= high.view(word) << (word.type(bits) - shift[crossing])
     return found & mask

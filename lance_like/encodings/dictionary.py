@@ -25,6 +25,7 @@ from lance_like.encodings.stack import Reading, Runs, Stack, together
 from lance_like.typing_ import Int64s
 
 CODE_TYPE = pa.uint32()
+_NONE = np.zeros(0, np.int64)
 _SAMPLE = 4096
 # Of large cells fewer are looked at: copying and hashing all of them took as long as writing them.
 _SAMPLE_NBYTES = 1 << 20
@@ -61,8 +62,8 @@ class Dictionary:
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
         as_dictionary = pa.types.is_dictionary(kind)
         value_type = kind.value_type if as_dictionary else kind
-        plain = as_dictionary or not (pa.types.is_nested(kind) or pa.types.is_null(kind))
-        stack.require(plain, f"it cannot hold the type {kind}")
+        if not as_dictionary and (pa.types.is_nested(kind) or pa.types.is_null(kind)):
+            raise stack.corrupt(f"it cannot hold the type {kind}")
         codes = read_node(stack.child(0, stack.num_rows), CODE_TYPE, runs)
         loaded, missing = _loaded(stack, value_type, runs)
         if len(missing):
@@ -73,9 +74,11 @@ class Dictionary:
         stack.require(as_dictionary or loaded.values.null_count == 0, "its values have nulls")
         if len(runs.at) == 1 and loaded.counts[runs.at[0]]:
             page = runs.at[0]
-            values = loaded.values.slice(loaded.first[page], loaded.counts[page])
-            highest = codes.to_numpy().max(initial=0)
-            stack.require(bool(highest < len(values)), "a code is past the last value")
+            values = loaded.values
+            if len(loaded.first) > 1:
+                values = values.slice(loaded.first[page], loaded.counts[page])
+            highest = int(np.maximum.reduce(codes.to_numpy(), initial=0))
+            stack.require(highest < len(values), "a code is past the last value")
             return _with_values(kind, codes, values)
         local = codes.to_numpy(zero_copy_only=False)
         at, _ = runs.rows()
@@ -109,25 +112,26 @@ class _Loaded:
     """The values of those pages of a stack that were read so far, end to end.
 
     first: int64[p], where the values of each page begin, -1 while they are not here; counts: int64[p], how many.
+    whole: the values of all pages are here.
     """
 
     values: pa.Array
     first: Int64s
     counts: Int64s
+    whole: bool
 
 
 def _loaded(stack: Stack, kind: pa.DataType, runs: Runs) -> tuple[_Loaded, Int64s]:
     """The values that are here, and the pages of runs whose values are not."""
     loaded = stack.once(
-        "values", lambda: _Loaded(pa.nulls(0, kind), np.full(len(stack.nodes), -1), stack.child(1).num_rows)
+        "values", lambda: _Loaded(pa.nulls(0, kind), np.full(len(stack.nodes), -1), stack.child(1).num_rows, False)
     )
+    if loaded.whole:
+        return loaded, _NONE
     # Not np.unique, which took longer than all else of a take of 10,000 rows.
-    missing = loaded.first < 0
-    if missing.any():
-        touched = np.zeros(len(missing), bool)
-        touched[runs.at] = True
-        missing &= touched
-    return loaded, np.flatnonzero(missing)
+    touched = np.zeros(len(loaded.first), bool)
+    touched[runs.at] = True
+    return loaded, np.flatnonzero(touched & (loaded.first < 0))
 
 
 def _load(stack: Stack, kind: pa.DataType, loaded: _Loaded, missing: Int64s) -> Reading[_Loaded]:
@@ -137,7 +141,7 @@ def _load(stack: Stack, kind: pa.DataType, loaded: _Loaded, missing: Int64s) -> 
     first = loaded.first.copy()
     first[missing] = len(loaded.values) + np.cumsum(ends) - ends
     values = concatenated([loaded.values, fresh]) if len(loaded.values) else fresh
-    return stack.replace("values", _Loaded(values, first, loaded.counts))
+    return stack.replace("values", _Loaded(values, first, loaded.counts, bool((first >= 0).all())))
 
 
 def _values_at(kind: pa.DataType, loaded: _Loaded, at: Int64s, local: np.ndarray) -> pa.Array:

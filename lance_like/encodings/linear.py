@@ -16,7 +16,7 @@ from lance_like.encodings.narrow import check_integer_like, store, widen
 from lance_like.encodings.physical import flat_array, flat_bytes, integer_dtype, valid_of
 from lance_like.encodings.pool import allocate
 from lance_like.encodings.sample import sampled_runs
-from lance_like.encodings.stack import Reading, Runs, Stack, expand
+from lance_like.encodings.stack import Reading, Runs, Stack, ask, expand
 from lance_like.typing_ import Bytes, Int64s
 
 BLOCK_ROWS = 256
@@ -70,16 +70,22 @@ class Linear:
             num_rows = min(last * BLOCK_ROWS, int(stack.num_rows[page])) - first * BLOCK_ROWS
             skip = int(runs.starts[0]) - first * BLOCK_ROWS
             return _integers(kind, _decode(data, stride, num_rows)[skip : skip + runs.count])
-        pieces = runs if runs.single else _within_blocks(runs)
-        within, lengths, slots = pieces.starts & 255, pieces.lengths, stack.slots[pieces.at]
-        block = start[pieces.at] + (pieces.starts >> 8) * block_nbytes
-        place = block + within * stride
-        line = np.minimum(block + BLOCK_ROWS * stride, end[pieces.at] - _LINE_NBYTES)
-        data, lines = yield [(place, place + lengths * stride, slots), (line, line + _LINE_NBYTES, slots)]
-        table = lines.view(_LINE_DTYPE).reshape(-1, 2)
-        if not pieces.single:
-            within, table = expand(within, within + lengths), np.repeat(table, lengths, axis=0)
-        values = table[:, 0] + (table[:, 1] * within >> _SLOPE_BITS)
+        pieces = _within_blocks(runs)
+        at, rows = pieces.places
+        within, each, slots = rows & (BLOCK_ROWS - 1), pieces.each, stack.slots[at]
+        block = start[at] + (rows >> 8) * block_nbytes
+        line = np.minimum(block + BLOCK_ROWS * stride, end[at] - _LINE_NBYTES)
+        data, lines = yield [
+            ask(block + within * stride, (each or pieces.lengths) * stride, slots),
+            ask(line, _LINE_NBYTES, slots),
+        ]
+        table, within = lines.view(_LINE_DTYPE).reshape(-1, 2), within.reshape(-1)
+        if each:
+            steps = within[:, None] + _STEPS[:each]
+        else:
+            lengths = pieces.lengths
+            steps, table = expand(within, within + lengths)[:, None], np.repeat(table, lengths, axis=0)
+        values = (table[:, :1] + (table[:, 1:] * steps >> _SLOPE_BITS)).reshape(-1)
         if stride:
             residuals = np.empty(len(values), np.int64)
             widen(data, stride, residuals.view(np.uint64))
@@ -97,6 +103,12 @@ class Linear:
 
 def _within_blocks(runs: Runs) -> Runs:
     """The same rows as runs that do not leave their block."""
+    if runs.single:
+        return runs
+    if runs.each:
+        _, rows = runs.places
+        if not np.count_nonzero((rows & (BLOCK_ROWS - 1)) > BLOCK_ROWS - runs.each):
+            return runs
     first, last = runs.starts >> 8, np.maximum(runs.ends - 1, runs.starts) >> 8
     if (first == last).all():
         return runs

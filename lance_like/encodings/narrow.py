@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 
@@ -19,6 +21,10 @@ from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.typing_ import Bytes, Int64s
 
 _MAX_UINT64 = (1 << 64) - 1
+# By stride: the next wider integer that numpy has.
+_WIDE = {stride: np.dtype("<u4" if stride < 4 else "<u8") for stride in (3, 5, 6, 7)}
+# Rows up to which copying their bytes takes less than setting up loads that overlap.
+_FEW_ROWS = 64
 
 
 class Narrow:
@@ -40,8 +46,7 @@ class Narrow:
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
         check_integer_like(stack, kind)
         stride, first = stack.once("opened", lambda: self._opened(stack))
-        start = first[runs.at]
-        (data,) = yield [(start + runs.starts * stride, start + runs.ends * stride, stack.slots[runs.at])]
+        (data,) = yield [stack.cells(first, runs, stride)]
         return _integers(kind, data, stride, base_by_row(bases_of(stack), runs))
 
     @staticmethod
@@ -103,16 +108,21 @@ def store(differences: np.ndarray, stride: int, out: Bytes, strides: tuple[int, 
 
 
 def bases_of(stack: Stack) -> np.ndarray:
-    """uint64[p]: the base of each page, modulo 2^64."""
-    return stack.once("base", lambda: np.array([_base_of(node) & _MAX_UINT64 for node in stack.nodes], np.uint64))
+    """uint64[p]: the base of each page, modulo 2^64; uint64[1] when it is the same for all."""
+    return stack.once("base", lambda: alike([_base_of(node) & _MAX_UINT64 for node in stack.nodes], np.uint64))
+
+
+def alike(values: Sequence[float] | np.ndarray, dtype: type) -> np.ndarray:
+    """A value a page: dtype[p], or dtype[1] when it is the same for all."""
+    array = np.array(values, dtype)
+    return array[:1] if (array == array[0]).all() else array
 
 
 def base_by_row(bases: np.ndarray, runs: Runs) -> np.ndarray:
-    """The bases of rows: uint64[count], or uint64[1] when it is the same for all."""
-    first = bases[:1] if len(bases) == 1 else bases[runs.at[:1]]
-    if len(runs.at) <= 1 or (bases == first).all():
-        return first
-    return runs.by_row(bases)
+    """The bases of rows: uint64[count], or uint64[1] when it is the same for all. bases: as `alike` gives them."""
+    if len(bases) == 1:
+        return bases
+    return bases[runs.at] if len(runs.at) == 1 else runs.by_row(bases)
 
 
 def _base_of(node: Node) -> int:
@@ -135,7 +145,7 @@ def widen(data: Bytes, stride: int, out: np.ndarray) -> None:
         return
     # Overlapping loads of a wider integer, masked; the last rows have no bytes behind them to load.
     size = 4 if stride == 3 and out.itemsize <= 4 else 8
-    loaded = max(0, (len(data) - size) // stride + 1)
+    loaded = (len(data) - size) // stride + 1 if len(out) > _FEW_ROWS else 0
     mask = np.dtype(f"<u{size}").type((1 << (8 * stride)) - 1)
     if loaded:
         cells = np.ndarray((loaded,), f"<u{size}", data, 0, (stride,))
@@ -155,5 +165,5 @@ def _integers(kind: pa.DataType, data: Bytes, stride: int, base: np.ndarray) -> 
     # In one piece: with a part in the cache at a time, two threads wait longer for the GIL than memory takes.
     widen(data, stride, out)
     if len(base) != 1 or base[0]:
-        np.add(out, base.astype(out.dtype), out=out)
+        np.add(out, base.astype(out.dtype, copy=False), out=out)
     return flat_array(kind, out.view(np.uint8), num_rows)

@@ -10,6 +10,7 @@ from lance_like.encodings.physical import entries_of, offsets_of
 from lance_like.encodings.registry import encode_array, read_node
 from lance_like.encodings.stack import Reading, Runs, Stack, together
 from lance_like.encodings.variable import encode_offsets, offsets_buffer, read_bounds
+from lance_like.ranges import has_negative
 
 
 class VariableList:
@@ -29,11 +30,13 @@ class VariableList:
         if pa.types.is_map(kind):
             item_type = pa.struct([kind.key_field, kind.item_field])
         else:
-            stack.require(pa.types.is_list(kind) or pa.types.is_large_list(kind), f"it is not a {kind}")
+            if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+                raise stack.corrupt(f"it is not a {kind}")
             item_type = kind.value_type
-        bounds = yield from read_bounds(stack.child(0, stack.num_rows + 1), runs)
+        offsets = stack.once("offsets", lambda: stack.child(0, stack.num_rows + 1))
+        bounds = yield from read_bounds(offsets, runs)
         child = stack.child(1)
-        stack.require(bool((bounds.ends <= child.num_rows[runs.at]).all()), "its offsets pass its items")
+        stack.require(not has_negative(child.num_rows[runs.at] - bounds.ends), "its offsets pass its items")
         items = yield from read_node(child, item_type, Runs(runs.at, bounds.starts, bounds.ends))
         if pa.types.is_map(kind):
             # Arrow ends the process when it meets one.
@@ -54,10 +57,11 @@ class FixedSizeList:
         return Encoded(self.name, len(array), children=(encode_array(items, hints, ranged=True),))
 
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
-        stack.require(pa.types.is_fixed_size_list(kind), f"it is not a {kind}")
+        if not pa.types.is_fixed_size_list(kind):
+            raise stack.corrupt(f"it is not a {kind}")
         size = kind.list_size
-        child = stack.child(0, stack.num_rows * size)
-        items = yield from read_node(child, kind.value_type, Runs(runs.at, runs.starts * size, runs.ends * size))
+        child = stack.once(("items", size), lambda: stack.child(0, stack.num_rows * size))
+        items = yield from read_node(child, kind.value_type, runs.times(size))
         return pa.Array.from_buffers(kind, runs.count, [None], null_count=0, children=[items])
 
 
@@ -72,8 +76,8 @@ class Struct:
         return Encoded(self.name, len(array), children=children)
 
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
-        stack.require(pa.types.is_struct(kind), f"it is not a {kind}")
-        stack.require(len(stack.children) == kind.num_fields, f"it has {len(stack.children)} children")
+        if not pa.types.is_struct(kind) or len(stack.children) != kind.num_fields:
+            raise stack.corrupt(f"it has {len(stack.children)} children and is not a {kind}")
         reads = [read_node(stack.child(i, stack.num_rows), kind.field(i).type, runs) for i in range(kind.num_fields)]
         children = yield from together(reads)
         return pa.Array.from_buffers(kind, runs.count, [None], null_count=0, children=children)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lance_like.encodings.base import Encoded, Hints
-from lance_like.encodings.physical import buffer_bytes, is_variable, offsets_of
+from lance_like.encodings.physical import buffer_bytes, check_variable, offsets_of
 from lance_like.encodings.places import locate_node
 from lance_like.encodings.registry import ENCODINGS, encode_array, read_node
 from lance_like.encodings.stack import Reading, Runs, Stack, together
@@ -82,7 +82,7 @@ class Outlined:
 
 
 def _children(stack: Stack, kind: pa.DataType) -> tuple[Stack, Stack]:
-    stack.require(is_variable(kind), f"it cannot hold the type {kind}")
+    check_variable(stack, kind)
     small, large = stack.child(0, stack.num_rows), stack.child(1)
     stack.require(small.validity is None and large.validity is None, "a child has nulls")
     return small, large
@@ -106,7 +106,7 @@ def _choose(stack: Stack, runs: Runs) -> _Chosen | None:
     if len(some) == 0:
         return None
     at, low, high = runs.at[some], low[some], high[some]
-    found = Runs(at, low - first[at], high - first[at], single=runs.single)
+    found = Runs(at, low - first[at], high - first[at], each=int(runs.single))
     if runs.single:
         return _Chosen(found, some)
     # Where each run begins in the answer, less its first row: adding a row gives the row's place.

@@ -6,11 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lance_like.encodings.stack import Reading, Runs, Stack
+from lance_like.encodings.stack import Reading, Runs, Stack, ask
 from lance_like.errors import Corrupt
 from lance_like.typing_ import Bytes, Int64s
 
 _NO_BYTES = np.empty(0, np.uint8)
+_BITS = 1 << np.arange(8, dtype=np.uint8)
 # Of a fixed-size type a null takes as much as a value, and a file may say that its lists have 2^31 items.
 _MAX_NULLS_NBYTES = 1 << 31
 # Looked up by number: a take of one row asks several times, and pyarrow's predicates take a third of a microsecond.
@@ -22,6 +23,8 @@ _INTEGER_LIKE = frozenset(
     )
 )
 _NUMBERS = _INTEGER_LIKE | {kind.id for kind in (pa.float16(), pa.float32(), pa.float64())}
+_VARIABLE = frozenset(kind.id for kind in (pa.string(), pa.binary(), pa.large_string(), pa.large_binary()))
+_LARGE = frozenset(kind.id for kind in (pa.large_string(), pa.large_binary(), pa.large_list(pa.null())))
 _UNSIGNED = {8 * nbytes: np.dtype(f"<u{nbytes}") for nbytes in (1, 2, 4, 8)}
 
 
@@ -32,6 +35,8 @@ def storage_of(kind: pa.DataType) -> pa.DataType:
 
 def flat_width(kind: pa.DataType) -> int | None:
     """Bytes of one value if every value has the same whole number of them and no null inside; else None."""
+    if kind.id in _VARIABLE:
+        return None
     kind = storage_of(kind)
     if pa.types.is_fixed_size_list(kind):
         width = flat_width(kind.value_type)
@@ -76,14 +81,18 @@ def is_number(kind: pa.DataType) -> bool:
 
 def is_variable(kind: pa.DataType) -> bool:
     """True for strings and binaries with an offsets buffer."""
-    t = pa.types
-    return t.is_string(kind) or t.is_binary(kind) or t.is_large_string(kind) or t.is_large_binary(kind)
+    return kind.id in _VARIABLE
+
+
+def check_variable(stack: Stack, kind: pa.DataType) -> None:
+    """Raise Corrupt unless a type is one of strings or binaries."""
+    if kind.id not in _VARIABLE:
+        raise stack.corrupt(f"it cannot hold the type {kind}")
 
 
 def is_large(kind: pa.DataType) -> bool:
     """True for types with 64-bit offsets."""
-    t = pa.types
-    return t.is_large_string(kind) or t.is_large_binary(kind) or t.is_large_list(kind)
+    return kind.id in _LARGE
 
 
 def integer_dtype(kind: pa.DataType) -> np.dtype:
@@ -123,6 +132,8 @@ def _nulls_only_below(array: pa.Array, items: pa.Array) -> bool:
 
 def flat_array(kind: pa.DataType, data: Bytes, num_rows: int) -> pa.Array:
     """A flat array over bytes, without a copy: the inverse of `flat_bytes`."""
+    if kind.id in _INTEGER_LIKE:
+        return pa.Array.from_buffers(kind, num_rows, [None, pa.py_buffer(data)], null_count=0)
     if isinstance(kind, pa.BaseExtensionType):
         return pa.ExtensionArray.from_storage(kind, flat_array(kind.storage_type, data, num_rows))
     if pa.types.is_fixed_size_list(kind):
@@ -183,10 +194,9 @@ def read_bits(first_bytes: Int64s, stack: Stack, runs: Runs) -> Reading[Bytes]:
         start_byte, first, last = first_bytes[runs.at], int(runs.starts[0]), int(runs.ends[0])
         (window,) = yield [(start_byte + first // 8, start_byte + (last + 7) // 8, stack.slots[runs.at])]
         return cut_bits(window, first % 8, last - first)
-    at, rows = runs.rows()
-    place = first_bytes[at] + (rows >> 3)
-    (window,) = yield [(place, place + 1, stack.slots[at])]
-    return np.packbits((window >> (rows & 7).astype(np.uint8)) & 1, bitorder="little")
+    at, rows = runs.places if runs.single else runs.rows()
+    (window,) = yield [ask(first_bytes[at] + (rows >> 3), 1, stack.slots[at])]
+    return np.packbits(window & _BITS[rows & 7], bitorder="little")
 
 
 def read_validity(stack: Stack, runs: Runs) -> Reading[Bytes]:
@@ -199,6 +209,8 @@ def with_validity(array: pa.Array, bitmap: Bytes) -> pa.Array:
     """The same values with nulls where the bitmap has a zero. The array starts at offset 0 and has no nulls."""
     validity = pa.py_buffer(bitmap)
     kind = array.type
+    if kind.id in _INTEGER_LIKE or kind.id in _VARIABLE:
+        return pa.Array.from_buffers(kind, len(array), [validity, *array.buffers()[1:]], offset=array.offset)
     if isinstance(array, pa.ExtensionArray):
         return pa.ExtensionArray.from_storage(kind, with_validity(array.storage, bitmap))
     if isinstance(array, pa.DictionaryArray):

@@ -46,8 +46,8 @@ class Plain:
         width = flat_width(kind)
         if width is None:
             raise stack.corrupt(f"it cannot hold the type {kind}")
-        start = stack.place(0, stack.num_rows * width)[runs.at]
-        (data,) = yield [(start + runs.starts * width, start + runs.ends * width, stack.slots[runs.at])]
+        first = stack.once(("cells", width), lambda: stack.place(0, stack.num_rows * width))
+        (data,) = yield [stack.cells(first, runs, width)]
         return flat_array(kind, data, runs.count)
 
 

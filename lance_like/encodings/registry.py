@@ -149,10 +149,16 @@ def read_node(stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
     Raises Unsupported for an unknown encoding, Corrupt when the nodes break its rules.
     """
     if isinstance(kind, pa.BaseExtensionType):
-        storage = yield from read_node(stack, storage_of(kind), runs)
-        return pa.ExtensionArray.from_storage(kind, storage)
+        return _read_extension(stack, kind, runs)
     values = ENCODINGS.get(stack.encoding).read(stack, kind, runs)
-    if stack.validity is None:
-        return (yield from values)
+    return values if stack.validity is None else _read_with_nulls(stack, values, runs)
+
+
+def _read_extension(stack: Stack, kind: pa.BaseExtensionType, runs: Runs) -> Reading[pa.Array]:
+    storage = yield from read_node(stack, storage_of(kind), runs)
+    return pa.ExtensionArray.from_storage(kind, storage)
+
+
+def _read_with_nulls(stack: Stack, values: Reading[pa.Array], runs: Runs) -> Reading[pa.Array]:
     array, bitmap = yield from together([values, read_validity(stack, runs)])
     return with_validity(array, bitmap)

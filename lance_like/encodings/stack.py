@@ -47,18 +47,25 @@ class Runs:
     """Half-open row ranges, each within one page of a stack, in any order, repeats allowed.
 
     at: int64[n], the page's position in the stack; starts, ends: int64[n], rows of that page, start <= end;
-    single: every range is one row.
+    each: the rows of every range, 0 when they may differ; single: every range is one row.
     """
 
-    __slots__ = ("at", "ends", "single", "starts")
+    __slots__ = ("_ends", "at", "each", "single", "starts")
 
-    def __init__(self, at: Int64s, starts: Int64s, ends: Int64s, *, single: bool = False) -> None:
-        self.at, self.starts, self.ends, self.single = at, starts, ends, single
+    def __init__(self, at: Int64s, starts: Int64s, ends: Int64s | None, *, each: int = 0) -> None:
+        self.at, self.starts, self._ends, self.each = at, starts, ends, each
+        self.single = each == 1
 
     @classmethod
     def of_rows(cls, at: Int64s, rows: Int64s) -> Runs:
         """Single rows."""
-        return cls(at, rows, rows + 1, single=True)
+        return cls(at, rows, None, each=1)
+
+    @property
+    def ends(self) -> Int64s:
+        if self._ends is None:
+            self._ends = self.starts + self.each
+        return self._ends
 
     @property
     def lengths(self) -> Int64s:
@@ -67,19 +74,36 @@ class Runs:
     @property
     def count(self) -> int:
         """Rows in all."""
-        return len(self.starts) if self.single else int((self.ends - self.starts).sum())
+        return len(self.starts) * self.each if self.each else int((self.ends - self.starts).sum())
+
+    @property
+    def places(self) -> tuple[Int64s, Int64s]:
+        """`at` and `starts` to compute byte ranges with: scalars when there is one run, since numpy computes with those
+        five times as fast as with vectors of one. What comes of them goes through `ask`."""
+        return (self.at[0], self.starts[0]) if len(self.at) == 1 else (self.at, self.starts)
+
+    def times(self, size: int) -> Runs:
+        """The same runs of something of which every row has `size`."""
+        if self.each and size:
+            return Runs(self.at, self.starts * size, None, each=self.each * size)
+        return Runs(self.at, self.starts * size, self.ends * size)
+
+    def and_next(self) -> Runs:
+        """Each run with the row behind it."""
+        return Runs(self.at, self.starts, None if self.each else self.ends + 1, each=self.each and self.each + 1)
 
     def rows(self) -> tuple[Int64s, Int64s]:
         """Every single row: int64[count] positions in the stack and int64[count] rows."""
         if self.single:
             return self.at, self.starts
-        lengths = self.lengths
-        return np.repeat(self.at, lengths), expand(self.starts, self.ends)
+        if self.each and len(self.at) > 1:
+            return np.repeat(self.at, self.each), (self.starts[:, None] + np.arange(self.each)).reshape(-1)
+        return np.repeat(self.at, self.lengths), expand(self.starts, self.ends)
 
     def by_row(self, values: np.ndarray) -> np.ndarray:
         """A value a page as a value a row: [p] -> [count]."""
         picked = values[self.at]
-        return picked if self.single else np.repeat(picked, self.lengths)
+        return picked if self.single else np.repeat(picked, self.each or self.lengths)
 
 
 class SharedBlob:
@@ -131,6 +155,11 @@ class Stack:
             raise self.corrupt(f"buffer {index} has {sizes.min()} bytes, needs {np.max(nbytes)}")
         return starts
 
+    def cells(self, first: Int64s, runs: Runs, width: int) -> Ask:
+        """The bytes of runs of rows of one width. first: int64[p], where the cells of each page begin in the file."""
+        at, rows = runs.places
+        return ask(first[at] + rows * width, (runs.each or runs.lengths) * width, self.slots[at])
+
     def sizes(self, index: int) -> Int64s:
         """int64[p]: the bytes of a buffer of each page. Raises Corrupt."""
         return self.once(("buffer", index), lambda: self._buffers(index))[1]
@@ -139,8 +168,11 @@ class Stack:
         """One child, after checking its row counts: int64[p]. Raises Corrupt."""
         self.require(index < len(self.children), f"child {index} is missing")
         child = self.children[index]
-        if num_rows is not None and child.num_rows is not num_rows and (child.num_rows != num_rows).any():
-            raise self.corrupt(f"child {index} has the wrong row count")
+        if num_rows is not None and child.num_rows is not num_rows:
+            if (child.num_rows != num_rows).any():
+                raise self.corrupt(f"child {index} has the wrong row count")
+            # The same numbers: the next read sees that at a glance.
+            child.num_rows = num_rows
         return child
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -159,7 +191,10 @@ class Stack:
         return self.once(name, lambda: np.array([int_param(node, name, low, high) for node in self.nodes], np.int64))
 
     def require(self, condition: bool, problem: str) -> None:
-        """Raise Corrupt, naming the encoding, unless the condition holds."""
+        """Raise Corrupt, naming the encoding, unless the condition holds.
+
+        problem: plain text; one with values in it would be made on every read that has no problem.
+        """
         if not condition:
             raise self.corrupt(problem)
 
@@ -190,20 +225,32 @@ def together(reads: Sequence[Generator[list[Any], list[Bytes], Any]]) -> Generat
     if len(reads) == 1:
         return [(yield from reads[0])]
     answers: list[Any] = [None] * len(reads)
-    sent: dict[int, list[Bytes] | None] = dict.fromkeys(range(len(reads)))
-    while sent:
-        asks: list[tuple[int, list[Any]]] = []
-        for index, answer in sent.items():
+    buffers: list[Bytes] | None = None
+    # Of each read that goes on: where its buffers begin and end among those of all.
+    waiting = [(index, 0, 0) for index in range(len(reads))]
+    while waiting:
+        asks: list[Any] = []
+        going_on = []
+        for index, start, end in waiting:
             try:
                 read = reads[index]
-                asks.append((index, next(read) if answer is None else read.send(answer)))
+                wanted = next(read) if buffers is None else read.send(buffers[start:end])
             except StopIteration as stop:
                 answers[index] = stop.value
-        if not asks:
-            break
-        buffers = iter((yield [ask for _, wanted in asks for ask in wanted]))
-        sent = {index: [next(buffers) for _ in wanted] for index, wanted in asks}
+            else:
+                going_on.append((index, len(asks), len(asks) + len(wanted)))
+                asks += wanted
+        waiting = going_on
+        if waiting:
+            buffers = yield asks
     return answers
+
+
+def ask(starts: Int64s, nbytes: Int64s | int, slots: Int64s) -> Ask:
+    """The ask for ranges of so many bytes, from vectors or scalars."""
+    if not starts.ndim:
+        starts, slots = np.array([starts]), np.array([slots])
+    return starts, starts + nbytes, slots
 
 
 def expand(starts: Int64s, ends: Int64s) -> Int64s:
@@ -218,4 +265,4 @@ def expand(starts: Int64s, ends: Int64s) -> Int64s:
     return np.arange(offsets[-1], dtype=np.int64) + np.repeat(starts - offsets[:-1], lengths)
 
 
-__all__ = ["Ask", "Encoding", "Reading", "Runs", "SharedBlob", "Stack", "expand", "shape_of", "together"]
+__all__ = ["Ask", "Encoding", "Reading", "Runs", "SharedBlob", "Stack", "ask", "expand", "shape_of", "together"]

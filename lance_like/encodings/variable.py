@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints
-from lance_like.encodings.physical import buffer_bytes, is_large, is_variable, offsets_of
+from lance_like.encodings.physical import buffer_bytes, check_variable, is_large, offsets_of
 from lance_like.encodings.registry import encode_array, read_node
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.errors import InvalidInput
+from lance_like.ranges import has_negative, lengths_to_offsets
 from lance_like.typing_ import Bytes, Int64s
 
 OFFSET_TYPE = pa.int64()
@@ -31,16 +32,15 @@ class Variable:
         return Encoded(self.name, len(array), buffers=(data,), children=(child,))
 
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
-        stack.require(is_variable(kind), f"it cannot hold the type {kind}")
-        bounds = yield from self._bounds(stack, runs)
-        start = stack.place(0, 0)[runs.at]
+        check_variable(stack, kind)
+        start, bounds = yield from self._bounds(stack, runs)
         (data,) = yield [(start + bounds.starts, start + bounds.ends, stack.slots[runs.at])]
         return variable_array(kind, bounds.lengths, data)
 
     def locate(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[tuple[Int64s, Int64s]]:
-        stack.require(is_variable(kind), f"it cannot hold the type {kind}")
-        bounds = yield from self._bounds(stack, runs)
-        start = stack.place(0, 0)[runs.at] + bounds.starts
+        check_variable(stack, kind)
+        start, bounds = yield from self._bounds(stack, runs)
+        start += bounds.starts
         if runs.single:
             return start, bounds.lengths
         # Where each cell begins among those asked for, less where its run does.
@@ -49,11 +49,18 @@ class Variable:
         start -= cells[np.cumsum(rows) - rows]
         return np.repeat(start, rows) + cells[:-1], bounds.lengths
 
-    def _bounds(self, stack: Stack, runs: Runs) -> Reading[Bounds]:
-        bounds = yield from read_bounds(stack.child(0, stack.num_rows + 1), runs)
-        stack.place(0, 0)
-        stack.require(bool((bounds.ends <= stack.sizes(0)[runs.at]).all()), "its offsets pass its cells")
-        return bounds
+    @staticmethod
+    def _bounds(stack: Stack, runs: Runs) -> Reading[tuple[Int64s, Bounds]]:
+        """Where the cells of the page of each run begin in the file, and the bounds of its own among them."""
+        offsets, first, nbytes = stack.once("opened", lambda: _opened(stack))
+        bounds = yield from read_bounds(offsets, runs)
+        stack.require(not has_negative(nbytes[runs.at] - bounds.ends), "its offsets pass its cells")
+        return first[runs.at], bounds
+
+
+def _opened(stack: Stack) -> tuple[Stack, Int64s, Int64s]:
+    """The offsets, and of each page where its cells begin in the file and their bytes."""
+    return stack.child(0, stack.num_rows + 1), stack.place(0, 0), stack.sizes(0)
 
 
 def encode_offsets(offsets: Int64s, hints: Hints) -> Encoded:
@@ -61,8 +68,7 @@ def encode_offsets(offsets: Int64s, hints: Hints) -> Encoded:
     return encode_array(pa.array(offsets - offsets[0], OFFSET_TYPE), hints.inside, ranged=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """Where the contents of runs of rows lie.
 
     starts, ends: int64[n], one span of contents a run; lengths: int64[rows], of each row.
@@ -75,11 +81,10 @@ class Bounds:
 
 def read_bounds(stack: Stack, runs: Runs) -> Reading[Bounds]:
     """Read the offsets of runs of rows. stack: of the offsets, one more than rows."""
-    array = yield from read_node(stack, OFFSET_TYPE, Runs(runs.at, runs.starts, runs.ends + 1))
+    array = yield from read_node(stack, OFFSET_TYPE, runs.and_next())
     offsets = np.frombuffer(array.buffers()[1] or b"", np.int64, count=len(array), offset=array.offset * 8)
     if runs.single:
-        pairs = offsets.reshape(-1, 2)
-        starts, ends = pairs[:, 0], pairs[:, 1]
+        starts, ends = offsets[::2], offsets[1::2]
         lengths = ends - starts
     else:
         first = np.zeros(len(runs.starts), np.int64)
@@ -92,9 +97,10 @@ def read_bounds(stack: Stack, runs: Runs) -> Reading[Bounds]:
             inside[first[1:] - 1] = False
             lengths = lengths[inside]
     # All of them, not only the first of a run: a difference may wrap around.
-    valid = array.null_count == 0 and (lengths >= 0).all() and (offsets >= 0).all()
-    valid = valid and not starts[runs.starts == 0].any()
-    stack.require(bool(valid), "its offsets do not ascend from 0")
+    valid = array.null_count == 0 and not has_negative(lengths) and not has_negative(offsets)
+    if np.count_nonzero(runs.starts) < len(runs.starts):
+        valid = valid and not starts[runs.starts == 0].any()
+    stack.require(valid, "its offsets do not ascend from 0")
     return Bounds(starts, ends, lengths)
 
 
@@ -103,16 +109,16 @@ def offsets_buffer(kind: pa.DataType, lengths: Int64s) -> pa.Buffer:
 
     Raises InvalidInput when a type with 32-bit offsets cannot hold them in one array.
     """
-    dtype = np.int64 if is_large(kind) else np.int32
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    if dtype is np.int32 and offsets[-1] > _INT32_LIMIT:
+    offsets = lengths_to_offsets(lengths)
+    if is_large(kind):
+        return pa.py_buffer(offsets)
+    if offsets[-1] > _INT32_LIMIT:
         raise InvalidInput(
             f"{len(lengths):,} cells of type {kind} hold {offsets[-1]:,} bytes; one array of it ends at 2 GiB",
             kind="too-large",
             hint=f"ask for fewer rows at once, or store the column as large_{kind}",
         )
-    return pa.py_buffer(offsets.astype(dtype, copy=False))
+    return pa.py_buffer(offsets.astype(np.int32))
 
 
 def variable_array(kind: pa.DataType, lengths: Int64s, data: Bytes) -> pa.Array:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,11 @@ import pyarrow.compute as pc
 from lance_like._lazy import need
 from lance_like.encodings.base import Encoded, Hints, int_param
 from lance_like.encodings.choice import ZSTD
-from lance_like.encodings.physical import buffer_bytes, is_variable, offsets_of
+from lance_like.encodings.physical import buffer_bytes, check_variable, offsets_of
 from lance_like.encodings.pool import allocate
 from lance_like.encodings.stack import Reading, Runs, Stack, expand
 from lance_like.encodings.variable import encode_offsets, read_bounds, variable_array
-from lance_like.ranges import gather_from, lengths_to_offsets
+from lance_like.ranges import gather_from, has_negative, lengths_to_offsets
 from lance_like.typing_ import Bytes, Int64s, Json
 
 _LEVEL = 3
@@ -50,6 +51,8 @@ _FEW = 16
 _MANY, _SMALL_NBYTES = 256, 1024
 # What one call decompresses.
 _GROUP_NBYTES = 256 * 1024
+# Up to this many rows it is seen in Python that no two share a block, and nothing needs sorting.
+_FEW_RUNS = 128
 # Bytes of the dictionary id and of the content size, by the bits of a frame's descriptor (RFC 8878, 3.1.1.1.1).
 _ID_NBYTES = (0, 1, 2, 4)
 _SIZE_NBYTES = (0, 2, 4, 8)
@@ -85,36 +88,68 @@ class Zstd:
         return Encoded(self.name, len(array), params, (compressed,), (encode_offsets(block_offsets, hints),))
 
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
-        stack.require(is_variable(kind), f"it cannot hold the type {kind}")
-        rows = int_param(stack.node, "rows", 1, _MOST_ROWS)
-        stride = int_param(stack.node, "stride", int(rows > 1), _MOST_STRIDE if rows > 1 else 0)
+        check_variable(stack, kind)
+        opened = stack.once("opened", lambda: _Opened.of(stack))
         if runs.count == 0:
             return variable_array(kind, np.zeros(0, np.int64), np.zeros(0, np.uint8))
-        counts = -(-stack.num_rows // rows)
-        # A frame has bytes: more blocks than those of the buffer would only fill the memory with their numbers.
-        places = stack.place(0, counts)
-        blocks, at_run = (runs, None) if rows == 1 else _blocks_of(stack, runs, rows)
-        bounds = yield from read_bounds(stack.child(0, counts + 1), blocks)
-        start = places[blocks.at]
-        stack.require(bool((bounds.ends <= stack.sizes(0)[blocks.at]).all()), "its blocks pass their buffer")
+        blocks, at_run = (runs, None) if opened.rows == 1 else _blocks_of(opened, runs)
+        bounds = yield from read_bounds(opened.offsets, blocks)
+        stack.require(not has_negative(opened.nbytes[blocks.at] - bounds.ends), "its blocks pass their buffer")
+        start = opened.start[blocks.at]
         (packed,) = yield [(start + bounds.starts, start + bounds.ends, stack.slots[blocks.at])]
         sizes = _content_sizes(stack, packed, bounds.lengths)
-        _limit(stack, sizes, blocks)
-        data = _decompress(stack, packed, bounds.lengths, sizes)
+        # As a float: the sum of what damaged frames say may not fit an integer.
+        nbytes = int(np.add.reduce(sizes, dtype=np.float64))
+        if nbytes > _MAX_PAGE:
+            _limit(stack, sizes, blocks)
+        if runs.single and len(sizes) <= _FEW and sizes.all():
+            contents = _decompress_each(stack, opened.dictionary, packed, bounds.lengths)
+            return _cells_array(kind, contents if at_run is None else _cells(stack, opened, contents, runs, at_run))
+        data = _decompress(stack, opened.dictionary, packed, bounds.lengths, sizes)
         if at_run is None:
             return variable_array(kind, sizes, data)
-        return _cut(kind, _Decoded.of(stack, data, sizes, rows, stride), runs, at_run)
+        return _cut(kind, _Decoded.of(stack, data, sizes, opened.rows, opened.stride), runs, at_run)
 
 
-def _blocks_of(stack: Stack, runs: Runs, rows: int) -> tuple[Runs, Int64s]:
-    """The distinct blocks that runs of rows lie in, ascending, and where among them each run begins."""
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What reads of a stack need of it, checked.
+
+    rows: a block; stride: bytes a length. offsets: of the blocks. start, nbytes: int64[p], where the blocks of each
+    page begin in the file, and their bytes. base: int64[p + 1], the blocks of the pages before each.
+    dictionary: its place in the shared blob, if it has one: start and length.
+    """
+
+    rows: int
+    stride: int
+    dictionary: tuple[int, int] | None
+    offsets: Stack
+    start: Int64s
+    nbytes: Int64s
+    base: Int64s
+
+    @classmethod
+    def of(cls, stack: Stack) -> _Opened:
+        rows = int_param(stack.node, "rows", 1, _MOST_ROWS)
+        stride = int_param(stack.node, "stride", int(rows > 1), _MOST_STRIDE if rows > 1 else 0)
+        counts = -(-stack.num_rows // rows)
+        # A frame has bytes: more blocks than those of the buffer would only fill the memory with their numbers.
+        start = stack.place(0, counts)
+        dictionary = _dictionary_place(stack)
+        offsets = stack.child(0, counts + 1)
+        return cls(rows, stride, dictionary, offsets, start, stack.sizes(0), lengths_to_offsets(counts))
+
+
+def _blocks_of(opened: _Opened, runs: Runs) -> tuple[Runs, Int64s]:
+    """The distinct blocks that runs of rows lie in, and where among them each run begins."""
+    rows, base = opened.rows, opened.base
     first = runs.starts // rows
     if len(first) == 1:
-        last = first + 1 if runs.single else np.maximum(-(-runs.ends // rows), first)
-        return Runs(runs.at, first, last, single=runs.single), np.zeros(1, np.int64)
-    counts = -(-stack.num_rows // rows)
-    base = stack.once("base", lambda: lengths_to_offsets(counts))
+        last = None if runs.single else np.maximum(-(-runs.ends // rows), first)
+        return Runs(runs.at, first, last, each=int(runs.single)), np.zeros(1, np.int64)
     first = first + base[runs.at]
+    if runs.single and len(first) <= _FEW_RUNS and len(set(first.tolist())) == len(first):
+        return Runs.of_rows(runs.at, first - base[runs.at]), np.arange(len(first))
     heads = None
     if not runs.single:
         last = np.where(runs.ends > runs.starts, base[runs.at] - (-runs.ends // rows), first)
@@ -127,10 +162,10 @@ def _blocks_of(stack: Stack, runs: Runs, rows: int) -> tuple[Runs, Int64s]:
 
 
 def _limit(stack: Stack, sizes: Int64s, blocks: Runs) -> None:
-    """Refuse blocks that claim more than a page can hold, before memory is taken for them."""
-    if float(sizes.sum(dtype=np.float64)) <= _MAX_PAGE:
-        return
-    # Many pages, or blocks asked for often: what each page claims, each of its blocks counted once.
+    """Refuse blocks that claim more than a page can hold, before memory is taken for them.
+
+    Blocks of many pages may, and blocks that are asked for often: each block of a page counts once.
+    """
     at, numbers = blocks.rows()
     _, chosen = np.unique(np.stack((at, numbers)), axis=1, return_index=True)
     claimed = np.bincount(at[chosen], sizes[chosen])
@@ -160,37 +195,41 @@ def _content_sizes(stack: Stack, packed: Bytes, lengths: Int64s) -> Int64s:
 
 
 def _content_sizes_of_few(stack: Stack, packed: Bytes, lengths: Int64s) -> Int64s:
-    content_size = need("zstandard").frame_content_size
+    zstandard = _library()
     view, sizes, end = memoryview(packed), [], 0
     try:
         for length in lengths.tolist():
             start, end = end, end + length
-            sizes.append(content_size(view[start:end]))
-    except need("zstandard").ZstdError as error:
+            sizes.append(zstandard.frame_content_size(view[start:end]))
+    except zstandard.ZstdError as error:
         raise stack.corrupt(f"a block is not a frame: {error}") from error
     stack.require(min(sizes) >= 0, "a block does not say how much it holds")
     stack.require(max(sizes) <= _MAX_PAGE, "a block is too large")
     return np.array(sizes, np.int64)
 
 
-def _decompress(stack: Stack, packed: Bytes, lengths: Int64s, sizes: Int64s) -> Bytes:
+def _decompress(
+    stack: Stack, dictionary: tuple[int, int] | None, packed: Bytes, lengths: Int64s, sizes: Int64s
+) -> Bytes:
     """What frames hold, end to end. lengths: of the frames, which lie end to end. sizes: what each says it holds."""
+    nbytes = int(sizes.sum())
     try:
-        nbytes = int(sizes.sum())
-        if len(sizes) < _MANY or not 0 < nbytes <= len(sizes) * _SMALL_NBYTES:
-            return _decompress_one_by_one(stack, packed, nbytes)
-        return _decompress_at_once(stack, packed, lengths, sizes)
-    except need("zstandard").ZstdError as error:
+        decompressor = _decompressor(stack, dictionary)
+        # At once none may be empty: that is how the library is told of a size that is not known.
+        if len(sizes) < _MANY or nbytes > len(sizes) * _SMALL_NBYTES or not sizes.all():
+            return _decompress_in_turn(stack, decompressor, packed, nbytes)
+        return _decompress_at_once(decompressor, packed, lengths, sizes)
+    except _library().ZstdError as error:
         raise stack.corrupt(f"its blocks cannot be decompressed: {error}") from error
 
 
-def _decompress_one_by_one(stack: Stack, packed: Bytes, nbytes: int) -> Bytes:
+def _decompress_in_turn(stack: Stack, decompressor: Any, packed: Bytes, nbytes: int) -> Bytes:
     """One buffer, filled in one pass; the GIL is taken and let go for each frame."""
-    data = np.empty(nbytes, np.uint8)
-    filled = 0
-    reader = _decompressor(stack).stream_reader(memoryview(packed), read_across_frames=True)
+    data = allocate(nbytes, np.uint8)
+    view, filled = memoryview(data), 0
+    reader = decompressor.stream_reader(memoryview(packed), read_across_frames=True)
     while filled < nbytes:
-        count = reader.readinto(memoryview(data)[filled:])
+        count = reader.readinto(view[filled:] if filled else view)
         if not count:
             break
         filled += count
@@ -198,19 +237,15 @@ def _decompress_one_by_one(stack: Stack, packed: Bytes, nbytes: int) -> Bytes:
     return data
 
 
-def _decompress_at_once(stack: Stack, packed: Bytes, lengths: Int64s, sizes: Int64s) -> Bytes:
+def _decompress_at_once(decompressor: Any, packed: Bytes, lengths: Int64s, sizes: Int64s) -> Bytes:
     """Many frames in one call without the GIL, so that threads do it side by side."""
-    zstandard, decompressor = need("zstandard"), _decompressor(stack)
-    # It takes a size of 0 for one that is not known, and there is nothing to read.
-    filled = np.flatnonzero(sizes)
-    segments = np.stack((np.cumsum(lengths) - lengths, lengths), axis=1)[filled].astype("<u8")
-    places = lengths_to_offsets(sizes[filled])
-    stated = sizes[filled].astype("<u8")
+    segments = np.stack((np.cumsum(lengths) - lengths, lengths), axis=1).astype("<u8")
+    places, stated = lengths_to_offsets(sizes), sizes.astype("<u8")
     out = allocate(int(places[-1]), np.uint8)
     # It fills fresh memory: some at a time, which stays in the cache until it is copied.
     cuts = np.flatnonzero(np.diff(places[:-1] // _GROUP_NBYTES, prepend=-1)).tolist()
-    for first, last in zip(cuts, [*cuts[1:], len(filled)], strict=True):
-        frames = zstandard.BufferWithSegments(packed, segments[first:last].tobytes())
+    for first, last in zip(cuts, [*cuts[1:], len(sizes)], strict=True):
+        frames = _library().BufferWithSegments(packed, segments[first:last].tobytes())
         found = decompressor.multi_decompress_to_buffer(frames, stated[first:last].tobytes(), threads=0)
         _copy_blocks(found, places[first : last + 1], out)
     return out
@@ -229,24 +264,69 @@ def _copy_blocks(found: Any, places: Int64s, out: Bytes) -> None:
         first = last
 
 
-def _decompressor(stack: Stack) -> Any:
-    """This thread's decompressor with the dictionary of a stack."""
-    place = stack.node.params.get("d")
-    known = stack.shared.threads.__dict__
-    key = str(place)
-    if key not in known:
-        zstandard = need("zstandard")
-        dictionary = None if place is None else zstandard.ZstdCompressionDict(_dictionary(stack, place))
-        known[key] = zstandard.ZstdDecompressor(dict_data=dictionary)
-    return known[key]
+def _decompress_each(stack: Stack, dictionary: tuple[int, int] | None, packed: Bytes, lengths: Int64s) -> list[bytes]:
+    """The contents of few frames, none of them empty. lengths: of the frames, which lie end to end."""
+    view, contents, end = memoryview(packed), [], 0
+    try:
+        decompress = _decompressor(stack, dictionary).decompress
+        for length in lengths.tolist():
+            start, end = end, end + length
+            contents.append(decompress(view[start:end], allow_extra_data=False))
+    except _library().ZstdError as error:
+        raise stack.corrupt(f"a block cannot be decompressed: {error}") from error
+    return contents
 
 
-def _dictionary(stack: Stack, place: Json) -> bytes:
+def _cells(stack: Stack, opened: _Opened, contents: list[bytes], runs: Runs, at_run: Int64s) -> list[bytes]:
+    """The cells of few single rows. contents: of the blocks; at_run: the block of each row."""
+    rows, stride = opened.rows, opened.stride
+    cells = []
+    for block, row in zip(at_run.tolist(), (runs.starts % rows).tolist(), strict=True):
+        content, start = contents[block], rows * stride
+        end, length = start, 0
+        for plane in range(stride):
+            lengths = content[plane * rows : (plane + 1) * rows]
+            stack.require(len(lengths) == rows, "a block is too short for its lengths")
+            start += sum(lengths[:row]) << 8 * plane
+            length += lengths[row] << 8 * plane
+            end += sum(lengths) << 8 * plane
+        stack.require(end == len(content), "the lengths of a block do not add up to its cells")
+        cells.append(content[start : start + length])
+    return cells
+
+
+def _cells_array(kind: pa.DataType, cells: list[bytes]) -> pa.Array:
+    data = cells[0] if len(cells) == 1 else b"".join(cells)
+    return variable_array(kind, np.array([len(cell) for cell in cells]), np.frombuffer(data, np.uint8))
+
+
+@lru_cache(maxsize=1)
+def _library() -> Any:
+    return need("zstandard")
+
+
+def _decompressor(stack: Stack, place: tuple[int, int] | None) -> Any:
+    """This thread's decompressor with the dictionary at a place of the shared blob."""
+    known = stack.shared.threads.__dict__.setdefault("zstd", {})
+    found = known.get(place)
+    if found is None:
+        zstandard, dictionary = _library(), None
+        if place is not None:
+            start, length = place
+            dictionary = zstandard.ZstdCompressionDict(stack.shared.data[start : start + length])
+        found = known[place] = zstandard.ZstdDecompressor(dict_data=dictionary)
+    return found
+
+
+def _dictionary_place(stack: Stack) -> tuple[int, int] | None:
+    """Where the dictionary lies in the shared blob: start and length; None without one. Raises Corrupt."""
+    place: Json = stack.node.params.get("d")
+    if place is None:
+        return None
     valid = isinstance(place, list) and len(place) == 2 and all(type(n) is int and n >= 0 for n in place)
-    stack.require(
-        valid and sum(place) <= len(stack.shared.data), f"its dictionary {place!r:.40} is not in the shared blob"
-    )
-    return stack.shared.data[place[0] : place[0] + place[1]]
+    if not valid or sum(place) > len(stack.shared.data):
+        raise stack.corrupt(f"its dictionary {place!r:.40} is not in the shared blob")
+    return place[0], place[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,15 +346,15 @@ class _Decoded:
     def of(cls, stack: Stack, data: Bytes, sizes: Int64s, rows: int, stride: int) -> _Decoded:
         """Raises Corrupt when the lengths of a block and its size disagree."""
         head = rows * stride
-        stack.require(bool((sizes >= head).all()), "a block is too short for its lengths")
-        starts = np.cumsum(sizes) - sizes
+        stack.require(not has_negative(sizes - head), "a block is too short for its lengths")
+        starts = np.add.accumulate(sizes) - sizes
         planes = gather_from(data, starts, starts + head).reshape(-1, stride, rows)
-        lengths = planes[:, 0] if stride == 1 else planes[:, 0].astype(np.int64)
+        lengths: np.ndarray = planes[:, 0] if stride == 1 else planes[:, 0].astype(np.int64)
         for plane in range(1, stride):
             lengths += planes[:, plane].astype(np.int64) << 8 * plane
-        offsets = np.zeros(len(sizes) * rows + 1, np.int64)
-        np.cumsum(lengths.reshape(-1), dtype=np.int64, out=offsets[1:])
-        agree = bool((np.diff(offsets[::rows]) == sizes - head).all())
+        offsets = lengths_to_offsets(lengths.reshape(-1))
+        edges = offsets[::rows]
+        agree = not np.count_nonzero(edges[1:] - edges[:-1] + head - sizes)
         stack.require(agree, "the lengths of a block do not add up to its cells")
         return cls(data, rows, head, offsets)
 

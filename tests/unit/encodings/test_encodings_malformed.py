@@ -239,13 +239,27 @@ def test_blocks_with_other_sizes_than_they_say_are_refused() -> None:
 
     good = zstandard.ZstdCompressor().compress(b"hello")
     for count in (1, 100, 300):
-        for said in (3, 4, 6, 7):
+        for said in (0, 3, 4, 6, 7):
             frame = good[:5] + bytes([said]) + good[6:]
             data = np.frombuffer(good * (count - 1) + frame, np.uint8)
             ends = _offsets(*range(0, len(data) + 1, len(frame)))
             page = page_of(Encoded("zstd", count, {"rows": 1, "stride": 0}, (data,), (ends,)), pa.string())
             with pytest.raises(Corrupt):
                 read(page, *whole(count))
+
+
+# As many as are decompressed one by one, and more.
+@pytest.mark.parametrize("count", [1, 16, 17])
+def test_bytes_behind_a_frame_are_refused(count: int) -> None:
+    import zstandard
+
+    frame = zstandard.ZstdCompressor().compress(b"hello")
+    data = np.frombuffer(frame * count + b"x", np.uint8)
+    ends = [*range(0, len(frame) * count, len(frame)), len(data)]
+    page = page_of(Encoded("zstd", count, {"rows": 1, "stride": 0}, (data,), (_offsets(*ends),)), pa.string())
+    rows = np.arange(count)
+    with pytest.raises(Corrupt):
+        read(page, rows, rows + 1)
 
 
 def test_counts_without_bytes_take_no_memory() -> None:
