@@ -13,10 +13,14 @@ from lance_like.encodings.stack import Ask, expand
 from lance_like.errors import Corrupt
 from lance_like.file.layout import sums_at
 from lance_like.locks import lock_over_forks
-from lance_like.ranges import gather_from
+from lance_like.ranges import gather_from, has_negative
 from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges
 
 _GROWTH = 1.5
+# Up to this many ranges a look at each takes less than a pass of kernels.
+_FEW_RANGES = 8
+# A tuple of three integers and its place in a dict.
+_PLACE_NBYTES = 250
 _SLOT = np.dtype(
     [
         ("offset", np.int64),  # of the page in the file
@@ -25,7 +29,6 @@ _SLOT = np.dtype(
         ("blocks", np.int64),  # how many
         ("first", np.int64),  # number of the first one, -1 while they have none
         ("loaded", np.int64),  # 1 once their checksums are here
-        ("pending", np.int64),  # blocks not verified yet
         ("sums", np.int64),  # where the checksums lie in the file
         ("sums_sum", np.int64),
     ]
@@ -35,7 +38,10 @@ _LOCK = lock_over_forks()
 
 
 class Blocks:
-    """The blocks of the open pages of one file. verify=False: ranges are passed on unchecked."""
+    """The blocks of the open pages of one file. verify=False: ranges are passed on unchecked.
+
+    pending: how many blocks are still to be verified; while it is 0, no range need be looked at.
+    """
 
     def __init__(self, where: str, *, verify: bool) -> None:
         self.where = where
@@ -46,11 +52,15 @@ class Blocks:
         self._verified = np.zeros(0, bool)
         self._slot_of = np.zeros(0, np.int32)
         self._numbered = 0
+        self.pending = 0
+        # Of slots whose blocks have numbers and that were asked for: offset, log2 and first, as Python's integers.
+        self._places: dict[int, tuple[int, int, int]] = {}
 
     @property
     def nbytes_cached(self) -> int:
         """Memory: the checksums of the pages that were touched, and which blocks were verified."""
-        return self._slots.nbytes + self._sums.nbytes + self._verified.nbytes + self._slot_of.nbytes
+        arrays = self._slots.nbytes + self._sums.nbytes + self._verified.nbytes + self._slot_of.nbytes
+        return arrays + _PLACE_NBYTES * len(self._places)
 
     def add(self, pages: np.ndarray, sums_offset: int | Int64s) -> Int64s:
         """Give slots to pages. pages: their entries; sums_offset: where the checksums of their column begin."""
@@ -59,24 +69,23 @@ class Blocks:
             self._slots = _room(self._slots, self._used)
             new = self._slots[first : self._used]
             new["offset"], new["nbytes"], new["log2"] = pages["offset"], pages["nbytes"], pages["block_log2"]
-            new["blocks"] = new["pending"] = pages["num_blocks"]
+            new["blocks"] = pages["num_blocks"]
             new["sums"], new["sums_sum"] = sums_offset + 4 * pages["first_block"].astype(np.int64), pages["blocks_sum"]
             new["first"] = -1
+            if self._verify:
+                self.pending += int(new["blocks"].sum())
             return np.arange(first, self._used)
 
     def checked(self, asks: list[Ask]) -> Conversation[list[Bytes]]:
         """Ask for ranges, each inside the page of its slot, and check every block that they touch first."""
-        table = self._slots
-        if not self._verify or not any(table["pending"][slots].any() for _, _, slots in asks):
+        if not self.pending or self._are_verified(asks):
             return (yield [(starts, ends) for starts, ends, _ in asks])
         touched = _distinct([slots for _, _, slots in asks], self._used)
-        missing = touched[table["loaded"][touched] == 0]
+        missing = touched[self._slots["loaded"][touched] == 0]
         self._number(missing)
         table = self._slots
         spans = [_block_span(table, ask) for ask in asks]
         wanted = [first if (first == last).all() else expand(first, last + 1) for first, last in spans]
-        if not len(missing) and all(self._verified[blocks].all() for blocks in wanted):
-            return (yield [(starts, ends) for starts, ends, _ in asks])
         blocks = np.unique(np.concatenate(wanted))
         starts, ends = self._ranges(blocks)
         runs = _merged(starts, ends)
@@ -89,6 +98,43 @@ class Blocks:
         places = np.cumsum(ends - starts) - (ends - starts)
         self._check(blocks, data, places, ends - starts)
         return [_cut(ask, span[0], blocks, starts, places, data) for ask, span in zip(asks, spans, strict=True)]
+
+    def _are_verified(self, asks: list[Ask]) -> bool:
+        """True when every block that ranges touch was verified."""
+        if sum([len(starts) for starts, _, _ in asks]) <= _FEW_RANGES:
+            return self._are_few_verified(asks)
+        for ask in asks:
+            if has_negative(self._slots["first"][ask[2]]):
+                return False
+            first, last = _block_span(self._slots, ask)
+            blocks = first if (first == last).all() else expand(first, last + 1)
+            if not self._verified[blocks].all():
+                return False
+        return True
+
+    def _are_few_verified(self, asks: list[Ask]) -> bool:
+        places = self._places
+        for starts, ends, slots in asks:
+            for start, end, slot in zip(starts.tolist(), ends.tolist(), slots.tolist(), strict=True):
+                if start == end:
+                    continue
+                offset, log2, base = places.get(slot) or self._place(slot)
+                if base < 0:
+                    return False
+                first, last = base + (start - offset >> log2), base + (end - 1 - offset >> log2)
+                # Looked up anew: another thread may just have made room for these blocks.
+                verified = self._verified
+                if not (verified[first] if first == last else verified[first : last + 1].all()):
+                    return False
+        return True
+
+    def _place(self, slot: int) -> tuple[int, int, int]:
+        """Where a page begins, the log2 of its blocks and the number of the first one, -1 while they have none."""
+        page = self._slots[slot]
+        place = int(page["offset"]), int(page["log2"]), int(page["first"])
+        if place[2] >= 0:
+            self._places[slot] = place
+        return place
 
     def load(self, slots: Int64s, sums: Bytes) -> None:
         """Take the block checksums of pages that came along with their column. sums: end to end. Raises Corrupt."""
@@ -150,7 +196,7 @@ class Blocks:
         with _LOCK:
             fresh = blocks[new][~self._verified[blocks[new]]]
             self._verified[fresh] = True
-            np.subtract.at(self._slots["pending"], self._slot_of[fresh], 1)
+            self.pending -= len(fresh)
 
 
 def _room(array: np.ndarray, count: int) -> np.ndarray:

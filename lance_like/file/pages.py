@@ -39,6 +39,8 @@ _FEW_ROWS = 64
 # Descriptions this short are parsed once for all pages that have the same text.
 _SHORT_TEXT = 512
 
+_FIRST = np.zeros(1, np.int64)
+
 _LOCK = lock_over_forks()
 
 
@@ -117,9 +119,7 @@ class ColumnPages:
 
     def page_of(self, rows: Int64s) -> Int64s:
         """The page of each row."""
-        if len(self._stack_of) == 1:
-            return np.zeros(len(rows), np.int64)
-        return self.fences.searchsorted(rows, "right") - 1
+        return self.fences[1:-1].searchsorted(rows, "right")
 
     def read_rows(self, rows: Int64s, kind: pa.DataType) -> Conversation[pa.Array]:
         """Some rows, in the order asked.
@@ -132,8 +132,8 @@ class ColumnPages:
         if self._unopened:
             yield from self._open_pages(np.unique(pages))
         local = rows - self.fences[pages]
-        stacks = self._stack_of[pages]
-        if len(self._stacks) == 1 or (stacks == stacks[0]).all():
+        stacks = self._stack_of[pages] if len(self._stacks) > 1 else _FIRST
+        if len(stacks) == 1 or (stacks == stacks[0]).all():
             runs = Runs.of_rows(self._place_in[pages], local)
             read = self._read_node(self._stacks[stacks[0]], kind, runs)
             return (yield from checked(read, self._blocks))
@@ -275,7 +275,10 @@ def checked(read: Reading[T], blocks: Blocks) -> Conversation[T]:
     try:
         asks = next(read)
         while True:
-            asks = read.send((yield from blocks.checked(asks)))
+            if blocks.pending:
+                asks = read.send((yield from blocks.checked(asks)))
+            else:
+                asks = read.send((yield [(starts, ends) for starts, ends, _ in asks]))
     except StopIteration as stop:
         return stop.value
 

@@ -86,6 +86,12 @@ class FileReader:
         rows: int64[n], 0 <= row < num_rows, any order, repeats allowed. kind: the column's type.
         Cost: 1 round once the pages touched are open, 2 for variable-width columns, 1 more a list level.
         """
+        pages = self._pages.get(column)
+        if pages is None or kind is not pages.stored:
+            return self._open_and_read(column, kind, rows)
+        return pages.read_rows(rows, kind)
+
+    def _open_and_read(self, column: int, kind: pa.DataType, rows: Int64s) -> Conversation[pa.Array]:
         pages = yield from self.pages(column, kind)
         return (yield from pages.read_rows(rows, kind))
 
@@ -96,6 +102,8 @@ class FileReader:
 
         kinds: their types. Cost: as `read_rows`, whatever the number of columns.
         """
+        if len(columns) == 1:
+            return [(yield from self.read_rows(columns[0], kinds[0], rows))]
         if len(columns) < _MANY_COLUMNS:
             return (yield from self._each(columns, kinds, rows))
         yield from self._open_many(columns, kinds)
