@@ -40,9 +40,8 @@ _INSERT_OPTIONS = frozenset(
 
 def check_hints(hints: Mapping[str, Any]) -> None:
     """Raise InvalidInput unless all are options that readers of pyarrow datasets pass along."""
-    unknown = sorted(set(hints) - _HINTS)
-    if unknown:
-        raise InvalidInput(f"{unknown[0]!r} is not an option of a read")
+    if not hints.keys() <= _HINTS:
+        raise InvalidInput(f"{min(hints.keys() - _HINTS)!r} is not an option of a read")
 
 
 def check_insert_options(options: Mapping[str, Any]) -> None:

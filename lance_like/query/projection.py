@@ -68,6 +68,15 @@ class Placement:
     missing: dict[int, pa.DataType]
 
 
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """A field of an output. struct: its type as it is carried, when it is put together from children; else None."""
+
+    field_id: int
+    struct: pa.DataType | None
+    children: tuple[_Tree, ...]
+
+
 @dataclass(frozen=True)
 class Projection:
     """Columns of an answer, in order.
@@ -129,7 +138,7 @@ class Projection:
 
     def place(self, fragment: Fragment) -> Placement:
         """Where a fragment holds the leaves; found once for all fragments whose files hold the same fields."""
-        runs = tuple(file.fields for file in fragment.files)
+        runs = tuple([file.fields for file in fragment.files])
         found = self._placements.get(runs)
         if found is None:
             if len(self._placements) >= _PLACEMENTS_KEPT:
@@ -156,19 +165,24 @@ class Projection:
         if self._plain is not None:
             return [leaves[field_id] for field_id in self._plain]
         arrays: list[pa.Array] = []
-        for output in self.outputs:
-            if output.field is None:
+        for output, tree in zip(self.outputs, self._trees, strict=True):
+            if tree is None:
                 assert offsets is not None
                 arrays.append(VIRTUAL[output.name](fragment, offsets))
             else:
-                arrays.append(self._assemble(output.field, leaves))
+                arrays.append(_joined_tree(tree, leaves))
         return arrays
 
-    def _assemble(self, field: Field, leaves: Mapping[int, pa.Array]) -> pa.Array:
+    @cached
+    def _trees(self) -> list[_Tree | None]:
+        """How each output is put together; None for one that no file holds."""
+        return [None if output.field is None else self._tree(output.field) for output in self.outputs]
+
+    def _tree(self, field: Field) -> _Tree:
         if not field.is_struct:
-            return leaves[field.id]
-        children = [self._assemble(child, leaves) for child in self.table.children(field.id)]
-        return join(carried_type(self.table.arrow_field(field.id).type), leaves[field.id], children)
+            return _Tree(field.id, None, ())
+        children = tuple(self._tree(child) for child in self.table.children(field.id))
+        return _Tree(field.id, carried_type(self.table.arrow_field(field.id).type), children)
 
     def settle(self, arrays: list[pa.Array]) -> list[pa.Array]:
         """What `assemble` gave, ready for Arrow's own take of a whole batch."""
@@ -181,6 +195,12 @@ class Projection:
         for i, kind in self._carried_otherwise:
             arrays[i] = present(arrays[i], kind)
         return arrays
+
+
+def _joined_tree(tree: _Tree, leaves: Mapping[int, pa.Array]) -> pa.Array:
+    if tree.struct is None:
+        return leaves[tree.field_id]
+    return join(tree.struct, leaves[tree.field_id], [_joined_tree(child, leaves) for child in tree.children])
 
 
 def place_leaves(leaves: Mapping[int, pa.DataType], files: Sequence[Runs]) -> Placement:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,27 +34,33 @@ class Session:
         self.store = store
         self.verify = verify
         self._cache_nbytes = cache_nbytes
-        self._readers: OrderedDict[str, FileReader] = OrderedDict()
-        self._uses = 0
+        self._readers: dict[str, FileReader] = {}
+        # When each was last asked for, by a clock that counts what is asked for.
+        self._last_used: dict[str, int] = {}
+        self._clock = self._uses = 0
 
     def open(self, files: Sequence[DataFile]) -> list[FileReader]:
         """The readers of files, in order. Cost: one round for those that are not open yet."""
-        with _LOCK:
-            found = {file.path: self._readers[file.path] for file in files if file.path in self._readers}
-            for path in found:
-                self._readers.move_to_end(path)
-        missing = {file.path: file for file in files if file.path not in found}
-        if missing:
-            conversations = [
-                (path, open_file(path, file.nbytes, tail=file.tail, verify=self.verify))
-                for path, file in missing.items()
-            ]
-            opened = dict(zip(missing, self.drive(conversations), strict=True))
-            for path, file in missing.items():
-                _check_shape(opened[path], file)
-            found |= opened
-        self._keep(found, len(missing))
-        return [found[file.path] for file in files]
+        known = self._readers
+        readers = [known.get(file.path) for file in files]
+        new = self._open_missing(files, readers) if None in readers else {}
+        for file in files:
+            self._clock += 1
+            self._last_used[file.path] = self._clock
+        self._uses += 1 + len(new)
+        if new or self._uses >= _USES_BETWEEN:
+            self._keep(files, new)
+        return [new[file.path] if reader is None else reader for file, reader in zip(files, readers, strict=True)]
+
+    def _open_missing(self, files: Sequence[DataFile], readers: Sequence[FileReader | None]) -> dict[str, FileReader]:
+        missing = {file.path: file for file, reader in zip(files, readers, strict=True) if reader is None}
+        conversations = [
+            (path, open_file(path, file.nbytes, tail=file.tail, verify=self.verify)) for path, file in missing.items()
+        ]
+        opened = dict(zip(missing, self.drive(conversations), strict=True))
+        for path, file in missing.items():
+            _check_shape(opened[path], file)
+        return opened
 
     @property
     def nbytes_cached(self) -> int:
@@ -76,21 +81,25 @@ class Session:
                 f"a data file that the manifest names is missing: {error.message}", kind="missing", where=error.where
             ) from error
 
-    def _keep(self, found: dict[str, FileReader], new: int) -> None:
-        self._uses += 1 + new
-        if new == 0 and self._uses < _USES_BETWEEN:
-            return
+    def _keep(self, files: Sequence[DataFile], new: dict[str, FileReader]) -> None:
+        """Keep the readers of files just opened, and those of the call at hand above all others."""
         with _LOCK:
-            for path, reader in found.items():
+            for path, reader in new.items():
                 self._readers.setdefault(path, reader)
         if self._uses < _USES_BETWEEN:
             return
         self._uses = 0
         over = self.nbytes_cached - self._cache_nbytes
+        now = {file.path for file in files}
         with _LOCK:
-            while over > 0 and len(self._readers) > len(found):
-                _, dropped = self._readers.popitem(last=False)
-                over -= dropped.nbytes_cached
+            last_used = {path: self._last_used.get(path, 0) for path in self._readers}
+            for path in sorted(last_used, key=last_used.__getitem__):
+                if over <= 0:
+                    break
+                if path not in now:
+                    over -= self._readers.pop(path).nbytes_cached
+                    del last_used[path]
+            self._last_used = last_used
 
 
 def _check_shape(reader: FileReader, file: DataFile) -> None:

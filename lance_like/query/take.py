@@ -32,7 +32,10 @@ def place_positions(manifest: Manifest, positions: Int64s) -> tuple[Int64s, Int6
 
 def _check_positions(manifest: Manifest, positions: Int64s) -> None:
     live = manifest.live_rows
-    if len(positions) and (positions.min() < 0 or positions.max() >= live):
+    if len(positions) == 0:
+        return
+    # Seen as unsigned, a position below 0 is past every other.
+    if not 0 <= int(positions[0] if len(positions) == 1 else np.maximum.reduce(positions.view(np.uint64))) < live:
         bad = int(positions[(positions < 0) | (positions >= live)][0])
         raise OutOfRange(f"position {bad:,} is asked for in a table of {live:,} rows", kind="position")
 
@@ -147,20 +150,19 @@ def read_rows(
 ) -> list[dict[int, pa.Array]]:
     """The leaves of a projection for rows of fragments: all columns of a file in one read, all files side by side."""
     found: list[dict[int, pa.Array]] = []
-    asked: list[tuple[int, Int64s, DataFile, FileColumns]] = []
-    for number, (fragment, rows) in enumerate(parts):
+    asked: list[tuple[dict[int, pa.Array], Int64s, FileColumns]] = []
+    files: list[DataFile] = []
+    for fragment, rows in parts:
         placement = projection.place(fragment)
-        found.append(
-            {field_id: pa.nulls(len(rows), carried_type(kind)) for field_id, kind in placement.missing.items()}
-        )
-        asked += [(number, rows, fragment.files[held.file], held) for held in placement.files]
-    readers = session.open([file for _, _, file, _ in asked])
-    answers = session.drive(
-        [
-            (file.path, reader.read_columns(held.columns, held.kinds, rows))
-            for reader, (_, rows, file, held) in zip(readers, asked, strict=True)
-        ]
-    )
-    for arrays, (number, _, _, held) in zip(answers, asked, strict=True):
-        found[number].update(zip(held.field_ids, arrays, strict=True))
+        leaves = {field_id: pa.nulls(len(rows), carried_type(kind)) for field_id, kind in placement.missing.items()}
+        found.append(leaves)
+        for held in placement.files:
+            asked.append((leaves, rows, held))
+            files.append(fragment.files[held.file])
+    reads = [
+        (file.path, reader.read_columns(held.columns, held.kinds, rows))
+        for file, reader, (_, rows, held) in zip(files, session.open(files), asked, strict=True)
+    ]
+    for arrays, (leaves, _, held) in zip(session.drive(reads), asked, strict=True):
+        leaves.update(zip(held.field_ids, arrays, strict=True))
     return found
