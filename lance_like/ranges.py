@@ -7,7 +7,7 @@ from itertools import accumulate
 import numpy as np
 import pyarrow as pa
 
-from lance_like.typing_ import Bytes, Int64s, Ranges
+from lance_like.typing_ import Bytes, Int64s, Ranges, Spanning
 
 # Up to so many numbers Python is faster than numpy.
 _FEW = 32
@@ -32,6 +32,12 @@ def has_negative(numbers: Int64s) -> bool:
     if len(numbers) <= _FEW:
         return min(numbers.tolist(), default=0) < 0
     return int(np.minimum.reduce(numbers)) < 0
+
+
+def answer_from(data: Bytes, ask: Ranges) -> Bytes:
+    """What a store that has an object at hand answers to one ask."""
+    starts, ends = ask
+    return data[starts[0] : ends[-1]] if isinstance(ask, Spanning) else gather_from(data, starts, ends)
 
 
 def gather_from(data: Bytes, starts: Int64s, ends: Int64s) -> Bytes:
@@ -78,10 +84,11 @@ def _gather_equal(data: Bytes, starts: Int64s, width: int) -> Bytes:
 
 def coalesce(starts: Int64s, ends: Int64s, *, gap: int) -> Ranges:
     """Merge ranges, in any order, that lie at most gap bytes apart. Returns ascending ranges."""
-    order = np.argsort(starts, kind="stable")
-    starts, ends = starts[order], np.maximum.accumulate(ends[order])
     if len(starts) == 0:
         return starts, ends
-    first = np.flatnonzero(np.concatenate(([True], starts[1:] > ends[:-1] + gap)))
-    last = np.concatenate((first[1:] - 1, [len(starts) - 1]))
-    return starts[first], ends[last]
+    if (starts[1:] < starts[:-1]).any():
+        order = np.argsort(starts, kind="stable")
+        starts, ends = starts[order], ends[order]
+    ends = np.maximum.accumulate(ends)
+    apart = (starts[1:] > ends[:-1] + gap).nonzero()[0]
+    return starts[np.concatenate(([0], apart + 1))], ends[np.concatenate((apart, [len(ends) - 1]))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,20 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 Ranges: TypeAlias = tuple[Int64s, Int64s]
 """Half-open byte ranges: int64[n] starts and int64[n] ends, in the order the answer is wanted."""
 
+
+class Spanning(NamedTuple):
+    """Ranges, ascending and at least one, that are answered by one view from the first start to the last end.
+
+    Only the ranges are read; what lies between them in the answer means nothing.
+    """
+
+    starts: Int64s
+    ends: Int64s
+
+
 Conversation: TypeAlias = Generator[list[Ranges], list[Bytes], T]
-"""A read: asks for lists of ranges, is sent one uint8 buffer for each, its ranges end to end, and returns its
-answer. Each exchange is one round."""
+"""A read: asks for lists of ranges, is sent one uint8 buffer for each, its ranges end to end (but see
+`Spanning`), and returns its answer. Each exchange is one round."""
 
 Json: TypeAlias = Any
 """What json.loads returns; every reader of one checks it before use."""

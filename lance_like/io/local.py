@@ -21,7 +21,7 @@ from lance_like.io.mapped import LARGE_NBYTES, MappedFile, check_regular, identi
 from lance_like.io.store import check_key
 from lance_like.io.writeback import begin_writeback
 from lance_like.locks import lock_over_forks
-from lance_like.ranges import gather_from
+from lance_like.ranges import answer_from
 from lance_like.typing_ import Bytes, Ranges
 
 Durability = Literal["full", "process"]
@@ -83,7 +83,7 @@ class LocalStore:
             if n == 1 and last - (first := int(starts[0])) >= LARGE_NBYTES:
                 large.append((first, last))
         mapped.prepare(asks)
-        answers = [gather_from(data, starts, ends) for starts, ends in asks]
+        answers = [answer_from(data, ask) for ask in asks]
         for first, last in large:
             self._note_large(mapped, first, last)
         return answers

@@ -120,23 +120,22 @@ class MappedFile:
     def _advise(self, starts: Int64s, ends: Int64s) -> None:
         """Ask for the pages of ranges; for those of large ones, also wait."""
         filled = ends > starts
-        firsts = starts[filled] & -_PAGE
-        lasts = (ends[filled] + (_PAGE - 1)) & -_PAGE
-        firsts, lasts = coalesce(firsts, lasts, gap=_GAP_NBYTES)
-        pieces = [
-            (start, min(start + _ADVICE_NBYTES, last))
-            for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True)
-            for start in range(first, last, _ADVICE_NBYTES)
-        ]
-        large = np.flatnonzero(lasts - firsts >= LARGE_NBYTES)
-        ahead = self._ahead_of(int(firsts[large[0]]), int(lasts[large[-1]])) if len(large) else []
+        if not filled.all():
+            starts, ends = starts[filled], ends[filled]
+        firsts, lasts = coalesce(starts & -_PAGE, (ends + (_PAGE - 1)) & -_PAGE, gap=_GAP_NBYTES)
+        pieces = list(zip(firsts.tolist(), lasts.tolist(), strict=True))
+        large = [(start, end) for start, end in pieces if end - start >= LARGE_NBYTES]
+        ahead: list[tuple[int, int]] = []
+        if large:
+            pieces = [piece for start, end in pieces for piece in _pieces(start, end)]
+            ahead = self._ahead_of(large[0][0], large[-1][1])
         advise, file, advice = os.posix_fadvise, self._file, os.POSIX_FADV_WILLNEED
         for start, end in (*pieces, *ahead):
             advise(file, start, end - start, advice)
-        if _CAN_LOOK and len(large):
+        if large:
             # Wait for the disk here, where other threads may go on, and not in a checksum, where they may not.
-            for start, _ in pieces:
-                os.preadv(file, [_seen], start, 0)
+            # Clipped: the last page may end behind the end of the file.
+            self.data.take([end - 1 for _, end in pieces], mode="clip")
 
     def _ahead_of(self, start: int, end: int) -> list[tuple[int, int]]:
         """What to ask for beyond a large range when large ranges follow each other: as much again, 8 MiB at most."""
@@ -146,7 +145,7 @@ class MappedFile:
         if self._followed < _FOLLOWED:
             return []
         last = min(end + min(end - start, _AHEAD_NBYTES), len(self.data))
-        return [(first, min(first + _ADVICE_NBYTES, last)) for first in range(end, last, _ADVICE_NBYTES)]
+        return _pieces(end, last)
 
 
 def identity_of(status: os.stat_result) -> Identity:
@@ -174,6 +173,11 @@ def _within(starts: list[list[int]], ends: list[list[int]]) -> list[int]:
             if page != places[-1] // _PAGE:
                 places.append(end - 1)
     return places
+
+
+def _pieces(start: int, end: int) -> list[tuple[int, int]]:
+    """A range cut into what the kernel reads for one call."""
+    return [(at, min(at + _ADVICE_NBYTES, end)) for at in range(start, end, _ADVICE_NBYTES)]
 
 
 __all__ = ["LARGE_NBYTES", "Identity", "MappedFile", "check_regular", "identity_of"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from lance_like.errors import AlreadyExists, Corrupt, NotFound
 from lance_like.io.store import check_key
-from lance_like.ranges import gather_from
+from lance_like.ranges import answer_from
 from lance_like.typing_ import Bytes, Ranges
 
 
@@ -33,7 +33,7 @@ class MemoryStore:
                     kind="truncated",
                     where=key,
                 )
-        return [gather_from(data, starts, ends) for starts, ends in asks]
+        return [answer_from(data, ask) for ask in asks]
 
     def put(self, key: str, chunks: Iterable[bytes | memoryview | Bytes]) -> int:
         data = b"".join(bytes(chunk) for chunk in chunks)

@@ -31,7 +31,8 @@ class Store(Protocol):
 
         asks: pairs of int64[n] starts and ends, all within the object.
         Returns one contiguous uint8 buffer an ask, its ranges end to end in the order asked; read-only,
-        and without a copy where the store can (one range of a mapped file).
+        and without a copy where the store can (one range of a mapped file). An ask that is `Spanning` is answered
+        by one buffer from its first start to its last end.
         Raises NotFound, or Corrupt when a range reaches past the end of the object.
         """
         ...

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lance_like.ranges import coalesce, gather_from, has_negative, lengths_to_offsets
-from lance_like.typing_ import Ranges
+from lance_like.ranges import answer_from, coalesce, gather_from, has_negative, lengths_to_offsets
+from lance_like.typing_ import Ranges, Spanning
 
 DATA = np.random.default_rng(0).integers(0, 256, 300, np.uint8)
 
@@ -42,6 +42,12 @@ def test_one_range_is_a_view(ends: tuple[int, int]) -> None:
     gathered = gather_from(DATA, *as_ranges([ends]))
     assert gathered.base is DATA
     assert len(gathered) == ends[1] - ends[0]
+
+
+def test_a_spanning_ask_is_answered_by_one_view() -> None:
+    answer = answer_from(DATA, Spanning(*as_ranges([(7, 9), (20, 31)])))
+    assert answer.base is DATA
+    assert answer.tobytes() == DATA[7:31].tobytes()
 
 
 def test_gathering_from_nothing() -> None:

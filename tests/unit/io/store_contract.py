@@ -10,7 +10,7 @@ import pytest
 
 from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, NotFound
 from lance_like.io.store import Store, read_all
-from lance_like.typing_ import Ranges
+from lance_like.typing_ import Ranges, Spanning
 
 NO_KEYS = ("", "/a", "a/", "a//b", ".", "..", "a/../b", "./a", "a\\b", "c:x", "a%2fb", "a\0b")
 
@@ -46,6 +46,12 @@ class StoreContract:
         chunks += [b"z" * (1 << 20), b"end"]
         assert store.put("k", iter(chunks)) == sum(map(len, chunks))
         assert read_all(store, "k") == b"".join(chunks)
+
+    def test_a_spanning_ask_is_answered_from_its_first_start_to_its_last_end(self, store: Store) -> None:
+        store.put("k", [bytes(range(100))])
+        spanned, joined = store.gather("k", [Spanning(*ranges((3, 5), (40, 44))), ranges((3, 5), (40, 44))])
+        assert len(spanned) == 41
+        assert spanned[0:2].tobytes() + spanned[37:41].tobytes() == joined.tobytes()
 
     def test_a_put_replaces_the_object(self, store: Store) -> None:
         store.put("k", [b"a long first object"])
