@@ -7,6 +7,9 @@ the first read that touches the page.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
 
 from lance_like.encodings.stack import Ask, expand
@@ -14,13 +17,15 @@ from lance_like.errors import Corrupt
 from lance_like.file.layout import sums_at
 from lance_like.locks import lock_over_forks
 from lance_like.ranges import gather_from, has_negative
-from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges
+from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges, Spanning
 
 _GROWTH = 1.5
 # Up to this many ranges a look at each takes less than a pass of kernels.
 _FEW_RANGES = 8
 # A tuple of three integers and its place in a dict.
 _PLACE_NBYTES = 250
+# Blocks that are waited for together.
+_AT_A_TIME = 64
 _SLOT = np.dtype(
     [
         ("offset", np.int64),  # of the page in the file
@@ -50,7 +55,6 @@ class Blocks:
         self._used = 0
         self._sums = np.zeros(0, np.uint32)
         self._verified = np.zeros(0, bool)
-        self._slot_of = np.zeros(0, np.int32)
         self._numbered = 0
         self.pending = 0
         # Of slots whose blocks have numbers and that were asked for: offset, log2 and first, as Python's integers.
@@ -59,7 +63,7 @@ class Blocks:
     @property
     def nbytes_cached(self) -> int:
         """Memory: the checksums of the pages that were touched, and which blocks were verified."""
-        arrays = self._slots.nbytes + self._sums.nbytes + self._verified.nbytes + self._slot_of.nbytes
+        arrays = self._slots.nbytes + self._sums.nbytes + self._verified.nbytes
         return arrays + _PLACE_NBYTES * len(self._places)
 
     def add(self, pages: np.ndarray, sums_offset: int | Int64s) -> Int64s:
@@ -80,24 +84,25 @@ class Blocks:
         """Ask for ranges, each inside the page of its slot, and check every block that they touch first."""
         if not self.pending or self._are_verified(asks):
             return (yield [(starts, ends) for starts, ends, _ in asks])
-        touched = _distinct([slots for _, _, slots in asks], self._used)
-        missing = touched[self._slots["loaded"][touched] == 0]
+        starts, ends, slots = asks[0] if len(asks) == 1 else _joined(asks)
+        filled = ends > starts
+        if not filled.all():
+            starts, ends, slots = starts[filled], ends[filled], slots[filled]
+        if len(slots) == 0:
+            return [np.empty(0, np.uint8) for _ in asks]
+        missing = _distinct(slots[self._slots["loaded"][slots] == 0], self._used)
         self._number(missing)
-        table = self._slots
-        spans = [_block_span(table, ask) for ask in asks]
-        wanted = [first if (first == last).all() else expand(first, last + 1) for first, last in spans]
-        blocks = np.unique(np.concatenate(wanted))
-        starts, ends = self._ranges(blocks)
-        runs = _merged(starts, ends)
+        touched = self._touched(starts, ends, slots).in_order()
+        wanted: list[Ranges] = [Spanning(*_merged(touched.starts, touched.ends))]
         if len(missing):
-            at = table["sums"][missing]
-            data, sums = yield [runs, (at, at + 4 * table["blocks"][missing])]
-            self._accept(missing, sums)
-        else:
-            (data,) = yield [runs]
-        places = np.cumsum(ends - starts) - (ends - starts)
-        self._check(blocks, data, places, ends - starts)
-        return [_cut(ask, span[0], blocks, starts, places, data) for ask, span in zip(asks, spans, strict=True)]
+            at = self._slots["sums"][missing]
+            wanted.append((at, at + 4 * self._slots["blocks"][missing]))
+        data, *sums = yield wanted
+        if sums:
+            self._accept(missing, sums[0])
+        base = int(touched.starts[0])
+        self._check(touched, data, base)
+        return [_cut(data, starts - base, ends - base) for starts, ends, _ in asks]
 
     def _are_verified(self, asks: list[Ask]) -> bool:
         """True when every block that ranges touch was verified."""
@@ -149,54 +154,98 @@ class Blocks:
         with _LOCK:
             slots = slots[self._slots["first"][slots] < 0]
             counts = self._slots["blocks"][slots]
-            total = int(counts.sum())
-            self._sums = _room(self._sums, self._numbered + total)
-            self._verified = _room(self._verified, self._numbered + total)
-            self._slot_of = _room(self._slot_of, self._numbered + total)
-            self._slot_of[self._numbered : self._numbered + total] = np.repeat(slots, counts)
-            self._slots["first"][slots] = self._numbered + np.cumsum(counts) - counts
-            self._numbered += total
+            ends = self._numbered + counts.cumsum()
+            total = int(ends[-1]) if len(ends) else self._numbered
+            self._sums = _room(self._sums, total)
+            self._verified = _room(self._verified, total)
+            self._slots["first"][slots] = ends - counts
+            self._numbered = total
 
     def _accept(self, slots: Int64s, data: Bytes) -> None:
         """Check the checksums of pages against the one in their entries, and keep them."""
         counts = self._slots["blocks"][slots]
-        wrong = np.flatnonzero(
-            sums_at(data, 4 * (np.cumsum(counts) - counts), 4 * counts) != self._slots["sums_sum"][slots]
-        )
-        if len(wrong):
+        ends = counts.cumsum()
+        right = sums_at(data, 4 * (ends - counts), 4 * counts) == self._slots["sums_sum"][slots]
+        if not right.all():
             raise Corrupt(
                 "the checksum of the block checksums of a page does not match",
                 kind="checksum",
-                where=f"{self.where}, byte {self._slots['sums'][slots[wrong[0]]]:,}",
+                where=f"{self.where}, byte {self._slots['sums'][slots[right.argmin()]]:,}",
             )
+        sums = data.view("<u4")
+        places = zip(self._slots["first"][slots].tolist(), counts.tolist(), ends.tolist(), strict=True)
         with _LOCK:
-            first = self._slots["first"][slots]
-            self._sums[expand(first, first + counts)] = data.view("<u4")
+            for first, count, end in places:
+                self._sums[first : first + count] = sums[end - count : end]
             self._slots["loaded"][slots] = 1
 
-    def _ranges(self, blocks: Int64s) -> Ranges:
-        """The byte ranges of blocks in the file."""
-        page = self._slots[self._slot_of[blocks]]
-        starts = page["offset"] + ((blocks - page["first"]) << page["log2"])
-        return starts, np.minimum(starts + (1 << page["log2"]), page["offset"] + page["nbytes"])
+    def _touched(self, starts: Int64s, ends: Int64s, slots: Int64s) -> _Touched:
+        """The blocks that ranges touch, in their order. No range is empty."""
+        page = self._slots[slots]
+        offset, log2 = page["offset"], page["log2"]
+        first = (starts - offset) >> log2
+        last = (ends - 1 - offset) >> log2
+        if (first != last).any():
+            counts = last - first + 1
+            first, slots = expand(first, last + 1), slots.repeat(counts)
+            page = self._slots[slots]
+            offset, log2 = page["offset"], page["log2"]
+        places = offset + (first << log2)
+        stops = np.minimum(places + (1 << log2), offset + page["nbytes"])
+        return _Touched(page["first"] + first, slots, places, stops)
 
-    def _check(self, blocks: Int64s, data: Bytes, places: Int64s, lengths: Int64s) -> None:
-        """Check those of the blocks that are new, and remember them. They lie at `places` of data."""
-        new = np.flatnonzero(~self._verified[blocks])
-        found = sums_at(data, places[new], lengths[new])
-        wrong = np.flatnonzero(found != self._sums[blocks[new]])
-        if len(wrong):
-            (at,), (end,) = self._ranges(blocks[new[wrong[:1]]])
+    def _check(self, touched: _Touched, data: Bytes, base: int) -> None:
+        """Check those blocks that are new, and remember them. base: where data begins in the file."""
+        known = self._verified[touched.numbers]
+        if known.any():
+            touched = touched.pick((~known).nonzero()[0])
+        if len(touched.numbers) == 0:
+            return  # another thread was faster
+        lengths = touched.ends - touched.starts
+        sums = list(_sums_as_they_come(data, touched.starts - base, lengths))
+        right = np.concatenate(sums) == self._sums[touched.numbers]
+        if not right.all():
+            wrong = right.argmin()
             raise Corrupt(
-                f"the checksum of the block of {end - at:,} bytes does not match",
+                f"the checksum of the block of {lengths[wrong]:,} bytes does not match",
                 kind="checksum",
-                where=f"{self.where}, byte {at:,}",
+                where=f"{self.where}, byte {touched.starts[wrong]:,}",
                 hint="the file is damaged; restore it from a copy",
             )
         with _LOCK:
-            fresh = blocks[new][~self._verified[blocks[new]]]
-            self._verified[fresh] = True
-            self.pending -= len(fresh)
+            # Another thread may have checked some of them since.
+            self.pending -= len(touched.numbers) - np.count_nonzero(self._verified[touched.numbers])
+            self._verified[touched.numbers] = True
+
+
+class _Touched(NamedTuple):
+    """Blocks, int64[n] of each: their numbers, the slots of their pages, and where they are in the file."""
+
+    numbers: Int64s
+    slots: Int64s
+    starts: Int64s
+    ends: Int64s
+
+    def in_order(self) -> _Touched:
+        """By their place, each once."""
+        if (self.starts[1:] > self.starts[:-1]).all():
+            return self
+        order = self.starts.argsort(kind="stable")
+        starts = self.starts[order]
+        return self.pick(order[np.concatenate(([True], starts[1:] > starts[:-1]))])
+
+    def pick(self, index: Int64s) -> _Touched:
+        """Some of them."""
+        return _Touched(*(part[index] for part in self))
+
+
+def _sums_as_they_come(data: Bytes, places: Int64s, lengths: Int64s) -> Iterator[np.ndarray]:
+    """The checksums of blocks that the disk may still be reading, in pieces: it goes on while those here are summed."""
+    for start in range(0, len(places), _AT_A_TIME):
+        some = places[start : start + _AT_A_TIME]
+        # To touch them waits for the disk; unlike a checksum, it lets other threads go on.
+        data.take(some)
+        yield sums_at(data, some, lengths[start : start + _AT_A_TIME])
 
 
 def _room(array: np.ndarray, count: int) -> np.ndarray:
@@ -208,13 +257,18 @@ def _room(array: np.ndarray, count: int) -> np.ndarray:
     return larger
 
 
-def _distinct(slots: list[Int64s], used: int) -> Int64s:
-    if len(slots) == 1 and len(slots[0]) == 1:
-        return slots[0]
+def _joined(asks: list[Ask]) -> Ask:
+    starts, ends, slots = zip(*asks, strict=True)
+    return np.concatenate(starts), np.concatenate(ends), np.concatenate(slots)
+
+
+def _distinct(slots: Int64s, used: int) -> Int64s:
+    """Slots, ascending and once each. used: more than any of them."""
+    if len(slots) < 2:
+        return slots
     mark = np.zeros(used, bool)
-    for some in slots:
-        mark[some] = True
-    return np.flatnonzero(mark)
+    mark[slots] = True
+    return mark.nonzero()[0]
 
 
 def _block_span(table: np.ndarray, ask: Ask) -> Ranges:
@@ -234,19 +288,19 @@ def _block_span(table: np.ndarray, ask: Ask) -> Ranges:
 
 def _merged(starts: Int64s, ends: Int64s) -> Ranges:
     """Ascending ranges with neighbours joined."""
-    if len(starts) == 0:
+    apart = ends[:-1] != starts[1:]
+    if apart.all():
         return starts, ends
-    breaks = np.flatnonzero(ends[:-1] != starts[1:])
+    breaks = apart.nonzero()[0]
     return starts[np.concatenate(([0], breaks + 1))], ends[np.concatenate((breaks, [len(ends) - 1]))]
 
 
-def _cut(ask: Ask, first: Int64s, blocks: Int64s, starts: Int64s, places: Int64s, data: Bytes) -> Bytes:
-    """The bytes of an ask out of the blocks that were read."""
-    if len(first) == 0:
-        return np.empty(0, np.uint8)
-    index = np.minimum(np.searchsorted(blocks, first), len(blocks) - 1)
-    local = np.where(ask[1] > ask[0], places[index] + ask[0] - starts[index], 0)
-    return gather_from(data, local, local + (ask[1] - ask[0]))
+def _cut(data: Bytes, starts: Int64s, ends: Int64s) -> Bytes:
+    """Ranges of data end to end; an empty one may lie outside."""
+    filled = ends > starts
+    if not filled.all():
+        starts, ends = np.where(filled, starts, 0), np.where(filled, ends, 0)
+    return gather_from(data, starts, ends)
 
 
 __all__ = ["Blocks"]
