@@ -34,6 +34,9 @@ READER_FEATURES = 0
 FIRST_READ_NBYTES = 4096
 MAX_COLUMNS = 1_000_000
 ZONE_ROWS = 8192
+_MAX_OFFSET = 1 << 53
+_LOW_32 = 0xFFFFFFFF
+_MIN_BLOCK_LOG2, _MAX_BLOCK_LOG2 = 6, 24
 
 _HEAD = struct.Struct("<4sI56x")
 _TAIL = struct.Struct("<QQIIII16sII")
@@ -74,7 +77,7 @@ PAGE_ENTRY = np.dtype(
 
 def sum32(data: bytes | memoryview | Bytes) -> int:
     """The low 32 bits of the XXH3-64 of some bytes."""
-    return xxhash.xxh3_64_intdigest(data) & 0xFFFFFFFF
+    return xxhash.xxh3_64_intdigest(data) & _LOW_32
 
 
 def sum64(data: bytes | memoryview | Bytes) -> int:
@@ -88,7 +91,7 @@ def parse_json(data: bytes, where: str) -> Json:
     Raises Corrupt, also for NaN, Infinity, and a member that stands twice in one object.
     """
     try:
-        return json.loads(data.decode(), parse_constant=_refuse_constant, object_pairs_hook=_members)
+        return _DECODER.decode(data.decode())
     except (ValueError, RecursionError) as error:
         raise Corrupt(f"metadata is not JSON: {error}", kind="json", where=where) from error
 
@@ -104,6 +107,9 @@ def _members(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 def _refuse_constant(name: str) -> Json:
     raise ValueError(f"{name} is not a number of JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_members)
 
 
 def pack_head() -> bytes:
@@ -173,7 +179,7 @@ def unpack_tail(data: bytes, nbytes: int, where: str) -> Tail:
         )
     tail = Tail(directory, rows, columns, metadata_nbytes, metadata_sum, uuid)
     fills = tail.metadata_offset + metadata_nbytes + TAIL_NBYTES == nbytes
-    if directory < HEAD_NBYTES or rows >= 1 << 53 or not fills:
+    if directory < HEAD_NBYTES or rows >= _MAX_OFFSET or not fills:
         raise Corrupt(
             f"{columns:,} columns from byte {directory:,} do not fill the file of {nbytes:,} bytes",
             kind="length",
@@ -312,26 +318,27 @@ class EntryLimits:
 def unpack_entries(data: Bytes, limits: EntryLimits, where: str) -> np.ndarray:
     """Check and read some page entries. Raises Corrupt."""
     entries = data.view(PAGE_ENTRY)
-    view = memoryview(data)
-    for index, expected in enumerate(entries["sum"].tolist()):
-        start = index * RECORD_NBYTES
-        if sum32(view[start : start + RECORD_NBYTES - 4]) != expected:
-            raise Corrupt("the checksum of a page entry does not match", kind="checksum", where=where)
-    wide = entries.astype([(name, "<u8") for name in PAGE_ENTRY.names or ()])
-    limit = 1 << 53
-    valid = (
-        (wide["offset"] >= HEAD_NBYTES)
-        & (wide["offset"] < limit)
-        & (wide["nbytes"] < limit)
-        & (wide["offset"] + wide["nbytes"] <= limits.offset)
-        & (wide["description_offset"] + wide["description_nbytes"] <= limits.descriptions_nbytes)
-        & (wide["first_block"] + wide["num_blocks"] <= limits.num_blocks)
-        & (wide["block_log2"] >= 6)
-        & (wide["block_log2"] <= 24)
-        & (wide["num_rows"] > 0)
+    view, digest = memoryview(data), xxhash.xxh3_64_intdigest
+    sums = [digest(view[start : start + RECORD_NBYTES - 4]) & _LOW_32 for start in range(0, len(data), RECORD_NBYTES)]
+    if sums != entries["sum"].tolist():
+        raise Corrupt("the checksum of a page entry does not match", kind="checksum", where=where)
+    offset, nbytes, _ = data.view("<u8").reshape(-1, 8).T[:3]
+    words = data.view("<u4").reshape(-1, 16).astype(np.uint64).T
+    description, description_nbytes, _, first_block, num_blocks, _, num_rows, log2 = words[6:14]
+    shift = np.minimum(log2, _MAX_BLOCK_LOG2)
+    wrong = (
+        ((offset | nbytes) >= _MAX_OFFSET)
+        | (offset < HEAD_NBYTES)
+        | (offset + nbytes > limits.offset)
+        | (description + description_nbytes > limits.descriptions_nbytes)
+        | (first_block + num_blocks > limits.num_blocks)
+        | (shift != log2)
+        | (log2 < _MIN_BLOCK_LOG2)
+        | (num_rows == 0)
+        | (num_blocks << shift < nbytes)
+        | ((num_blocks << shift) - nbytes >> shift != 0)
     )
-    blocks = -(-wide["nbytes"].astype(np.int64) // (1 << np.minimum(wide["block_log2"], 24).astype(np.int64)))
-    if not (valid & (blocks == wide["num_blocks"].astype(np.int64))).all():
+    if wrong.any():
         raise Corrupt("a page entry is impossible", kind="page", where=where)
     return entries
 
@@ -339,6 +346,6 @@ def unpack_entries(data: Bytes, limits: EntryLimits, where: str) -> np.ndarray:
 def sums_at(data: Bytes, starts: Int64s, lengths: Int64s) -> np.ndarray:
     """uint32 checksums of pieces of data."""
     view, digest = memoryview(data), xxhash.xxh3_64_intdigest
-    ends = starts + lengths
-    sums = [digest(view[start:end]) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+    ends = (starts + lengths).tolist()
+    sums = [digest(view[start:end]) for start, end in zip(starts.tolist(), ends, strict=True)]
     return np.array(sums, np.uint64).astype("<u4")

@@ -6,7 +6,7 @@ one shape that open together are one stack, so that rows of many pages are read 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -21,15 +21,13 @@ from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack, togethe
 from lance_like.errors import Corrupt
 from lance_like.file.blocks import Blocks
 from lance_like.file.carry import carried_type
-from lance_like.file.layout import PAGE_ENTRY, ColumnRecord, parse_json, sum32, unpack_entries
-from lance_like.file.types import is_stored_as, unpack_field
+from lance_like.file.layout import PAGE_ENTRY, parse_json, sum32, unpack_entries
+from lance_like.file.opening import Metadata, check_against_fences
+from lance_like.file.types import is_stored_as
 from lance_like.locks import lock_over_forks
 from lance_like.ranges import gather_from
 from lance_like.typing_ import Bytes, Conversation, Int64s, T
 
-# Fences, entries and descriptions up to this size come in one request, and block checksums up to this size too.
-_AT_ONCE = 256 * 1024
-_SUMS_AT_ONCE = 32 * 1024
 # Pages that open together when a column has more than are read at once.
 _WINDOW = 64
 # A run of at least this share of a page reads the page whole: one request, no copy.
@@ -45,57 +43,29 @@ _LOCK = lock_over_forks()
 
 
 class ColumnPages:
-    """What is known of a column's pages so far. Make it by running `open`."""
+    """What is known of a column's pages so far. metadata: of the column; kind: its type, or DESCRIPTION.
 
-    def __init__(self, where: str, record: ColumnRecord, num_rows: int, blocks: Blocks) -> None:
-        n = record.num_pages
-        self.where, self.record, self.num_rows = where, record, num_rows
+    unopened: how many of the pages are not open.
+    """
+
+    def __init__(self, metadata: Metadata, kind: pa.DataType, blocks: Blocks) -> None:
+        self.where, self.record, self.fences = metadata.where, metadata.record, metadata.fences
         # The type of the column, and the one its arrays are carried as.
-        self.stored = self.kind = pa.null()
-        self.fences = np.zeros(n + 1, np.int64)
+        self.stored = metadata.stored
+        self.check_kind(kind)
+        self.kind = carried_type(self.stored if kind is DESCRIPTION else kind)
         self._blocks = blocks
-        self._shared = SharedBlob()
-        self._entries = np.zeros(n, PAGE_ENTRY)
-        # The descriptions and the block checksums of all pages, while they are few.
-        self._descriptions: Bytes | None = None
-        self._sums: Bytes | None = None
+        self._shared = SharedBlob(metadata.shared)
+        n = self.record.num_pages
+        entries = metadata.entries
+        self._entries = np.zeros(n, PAGE_ENTRY) if entries is None else entries
+        # With the descriptions of all pages, and their block checksums, while they are few.
+        self._metadata = None if entries is None else metadata
         # By page: its stack, -1 while it is not open, and its place there.
         self._stack_of = np.full(n, -1, np.int64)
         self._place_in = np.zeros(n, np.int64)
         self._stacks: list[Stack] = []
-        self._unopened = n
-
-    @classmethod
-    def open(
-        cls, where: str, kind: pa.DataType, record: ColumnRecord, num_rows: int, blocks: Blocks
-    ) -> Conversation[ColumnPages]:
-        """Read the field, the fences and the shared blob, and page entries and descriptions too while they are small.
-
-        Cost: 1 round.
-        """
-        pages = cls(where, record, num_rows, blocks)
-        end = record.entries_offset
-        if record.sums_offset - record.offset <= _AT_ONCE:
-            end = record.shared_offset if 4 * record.num_blocks <= _SUMS_AT_ONCE else record.sums_offset
-        data, shared, field = yield [
-            (np.array([record.offset]), np.array([end])),
-            (np.array([record.shared_offset]), np.array([record.zones_offset])),
-            (np.array([record.field_offset]), np.array([record.end])),
-        ]
-        pages.stored = unpack_field(field, record, where).type
-        pages.check_kind(kind)
-        pages.kind = carried_type(pages.stored if kind is DESCRIPTION else kind)
-        pages._set_fences(data[: record.entries_offset - record.offset])
-        if sum32(shared) != record.shared_sum:
-            raise Corrupt("the checksum of the shared blob does not match", kind="checksum", where=where)
-        pages._shared = SharedBlob(shared.tobytes())
-        if end >= record.sums_offset:
-            entries = data[record.entries_offset - record.offset : record.descriptions_offset - record.offset]
-            pages._set_entries(np.arange(record.num_pages), entries)
-            pages._descriptions = data[record.descriptions_offset - record.offset :]
-        if end == record.shared_offset:
-            pages._sums = data[record.sums_offset - record.offset :]
-        return pages
+        self.unopened = n
 
     def check_kind(self, kind: pa.DataType) -> None:
         """Raise Corrupt unless a column of that type can be read as kind: its type, or the description of its cells."""
@@ -113,8 +83,8 @@ class ColumnPages:
     @property
     def nbytes_cached(self) -> int:
         """Memory, estimated: the page table, and what the open pages keep."""
-        parts = (self.fences, self._entries, self._stack_of, self._place_in, self._descriptions, self._sums)
-        tables = sum(part.nbytes for part in parts if part is not None)
+        parts = (self.fences, self._entries, self._stack_of, self._place_in)
+        tables = sum(part.nbytes for part in parts) + (len(self._metadata.rest) if self._metadata else 0)
         return tables + len(self._shared.data) + sum(stack.nbytes_cached for stack in list(self._stacks))
 
     def page_of(self, rows: Int64s) -> Int64s:
@@ -126,28 +96,30 @@ class ColumnPages:
 
         rows: int64[n], any order, repeats allowed, all within the column. kind: the column's type, or DESCRIPTION.
         """
+        if self.unopened:
+            yield from open_pages([self], rows)
+        return (yield from checked(self.rows_of_open_pages(rows, kind), self._blocks))
+
+    def rows_of_open_pages(self, rows: Int64s, kind: pa.DataType) -> Reading[pa.Array]:
+        """As `read_rows`, once all pages of the rows are open."""
+        if kind is not self.stored:
+            self.check_kind(kind)
         if len(rows) == 0:
             return pa.nulls(0, kind if kind is DESCRIPTION else self.kind)
         pages = self.page_of(rows)
-        if self._unopened:
-            yield from self._open_pages(np.unique(pages))
         local = rows - self.fences[pages]
         stacks = self._stack_of[pages] if len(self._stacks) > 1 else _FIRST
         if len(stacks) == 1 or (stacks == stacks[0]).all():
             runs = Runs.of_rows(self._place_in[pages], local)
-            read = self._read_node(self._stacks[stacks[0]], kind, runs)
-            return (yield from checked(read, self._blocks))
+            return (yield from self._read_node(self._stacks[stacks[0]], kind, runs))
         return (yield from self._read_stacks(stacks, self._place_in[pages], local, kind))
 
-    def _read_stacks(self, stacks: Int64s, places: Int64s, local: Int64s, kind: pa.DataType) -> Conversation[pa.Array]:
+    def _read_stacks(self, stacks: Int64s, places: Int64s, local: Int64s, kind: pa.DataType) -> Reading[pa.Array]:
         """Rows of several stacks, put back into the order asked."""
         order = np.argsort(stacks, kind="stable")
         cuts = np.flatnonzero(np.diff(stacks[order])) + 1
         reads = [
-            checked(
-                self._read_node(self._stacks[stacks[some[0]]], kind, Runs.of_rows(places[some], local[some])),
-                self._blocks,
-            )
+            self._read_node(self._stacks[stacks[some[0]]], kind, Runs.of_rows(places[some], local[some]))
             for some in np.split(order, cuts)
         ]
         arrays = yield from together(reads)
@@ -163,8 +135,8 @@ class ColumnPages:
 
         Raises Corrupt when they lie elsewhere.
         """
+        yield from open_pages([self], np.array([row]))
         page = self.page_of(np.array([row]))
-        yield from self._open_pages(page)
         entry = self._entries[page[0]]
         first = int(entry["offset"])
         if not first <= start <= end <= first + int(entry["nbytes"]):
@@ -180,7 +152,7 @@ class ColumnPages:
         first, last = (int(page) for page in self.page_of(np.array([start, end - 1])))
         if kind is DESCRIPTION and end - start < _FEW_ROWS * (last - first):
             return [(yield from self.read_rows(np.arange(start, end), kind))]
-        yield from self._open_pages(np.arange(first, last + 1))
+        yield from open_pages([self], self.fences[first : last + 1])
         reads = []
         for page in range(first, last + 1):
             low, high = int(self.fences[page]), int(self.fences[page + 1])
@@ -197,77 +169,84 @@ class ColumnPages:
         (data,) = yield from self._blocks.checked([(low, low + nbytes, stack.slots[place])])
         return _answer_from(data, int(low[0]), read)
 
-    def _open_pages(self, pages: Int64s) -> Conversation[None]:
-        """Read and check the entries and descriptions of pages that are not open yet, and of their neighbours."""
-        pages = pages[self._stack_of[pages] < 0]
-        if len(pages) == 0:
-            return
-        pages = self._with_neighbours(pages)
+    def _read_nodes(self, rows: Int64s) -> Conversation[tuple[Int64s, list[Node]]]:
+        """Read and check what is known of the pages of rows that are not open yet, and of their neighbours."""
+        pages = self._with_neighbours(rows)
         missing = pages[self._entries["num_rows"][pages] == 0]
         if len(missing):
             starts = self.record.entries_offset + missing * PAGE_ENTRY.itemsize
             (data,) = yield [(starts, starts + PAGE_ENTRY.itemsize)]
-            self._set_entries(missing, data)
+            found = unpack_entries(data, self.record.limits, self.where)
+            check_against_fences(found, self.fences[missing], self.fences[missing + 1], self.where)
+            self._entries[missing] = found
         entries = self._entries[pages]
         starts = entries["description_offset"].astype(np.int64)
         lengths = entries["description_nbytes"].astype(np.int64)
-        if self._descriptions is not None:
-            texts, places = self._descriptions, starts
-        else:
+        if self._metadata is not None:
+            texts, places = self._metadata.descriptions, starts
+        elif len(pages):
             at = starts + self.record.descriptions_offset
             (texts,) = yield [(at, at + lengths)]
-            places = np.cumsum(lengths) - lengths
+            places = lengths.cumsum() - lengths
+        else:
+            return pages, []
         stated = (entries[name].tolist() for name in ("description_sum", "nbytes", "num_rows"))
         spans = zip(pages.tolist(), places.tolist(), (places + lengths).tolist(), *stated, strict=True)
-        nodes = [
+        return pages, [
             parse_description(texts[start:end].tobytes(), digest, nbytes, rows, f"{self.where}, page {page}")
             for page, start, end, digest, nbytes, rows in spans
         ]
-        self._stack(pages, nodes)
 
-    def _with_neighbours(self, pages: Int64s) -> Int64s:
-        """Pages that open together: all while they are few, else whole windows."""
-        if self._descriptions is not None:
-            return np.flatnonzero(self._stack_of < 0)
-        windows = np.unique(pages // _WINDOW)
+    def _with_neighbours(self, rows: Int64s) -> Int64s:
+        """The pages to open for rows: all while they are few, else whole windows."""
+        if self._metadata is not None:
+            return (self._stack_of < 0).nonzero()[0]
+        pages = self.page_of(rows)
+        windows = np.unique(pages[self._stack_of[pages] < 0] // _WINDOW)
         near = (windows[:, None] * _WINDOW + np.arange(_WINDOW)).reshape(-1)
         near = near[near < len(self._stack_of)]
         return near[self._stack_of[near] < 0]
 
-    def _stack(self, pages: Int64s, nodes: list[Node]) -> None:
+    def _stack(self, pages: Int64s, nodes: list[Node], slots: Int64s) -> None:
         """Put pages that open together into stacks, one a shape."""
         groups: dict[Hashable, list[int]] = {}
         for position, node in enumerate(nodes):
             groups.setdefault(shape_of_node(node), []).append(position)
         for members in groups.values():
             chosen = pages[members]
-            entries = self._entries[chosen]
-            slots = self._blocks.add(entries, self.record.sums_offset)
-            if self._sums is not None:
-                first = 4 * entries["first_block"].astype(np.int64)
-                self._blocks.load(slots, gather_from(self._sums, first, first + 4 * entries["num_blocks"]))
-            stack = Stack([nodes[i] for i in members], entries["offset"].astype(np.int64), slots, self._shared)
+            offsets = self._entries["offset"][chosen].astype(np.int64)
+            stack = Stack([nodes[i] for i in members], offsets, slots[members], self._shared)
             with _LOCK:
                 self._place_in[chosen] = np.arange(len(chosen))
                 self._stacks.append(stack)
-                self._unopened -= int(np.count_nonzero(self._stack_of[chosen] < 0))
+                self.unopened -= int(np.count_nonzero(self._stack_of[chosen] < 0))
                 # Last: another thread that sees it finds all the rest in place.
                 self._stack_of[chosen] = len(self._stacks) - 1
 
-    def _set_fences(self, data: Bytes) -> None:
-        if sum32(data) != self.record.fences_sum:
-            raise Corrupt("the checksum of the fences does not match", kind="checksum", where=self.where)
-        fences = data.view("<u8").astype(np.int64)
-        if fences[0] != 0 or fences[-1] != self.num_rows or (np.diff(fences) <= 0).any():
-            raise Corrupt("the fences do not ascend to the row count", kind="fences", where=self.where)
-        self.fences = fences
 
-    def _set_entries(self, pages: Int64s, data: Bytes) -> None:
-        entries = unpack_entries(data, self.record.limits, self.where)
-        first, rows = entries["first_row"].astype(np.int64), entries["num_rows"].astype(np.int64)
-        if (first != self.fences[pages]).any() or (first + rows != self.fences[pages + 1]).any():
-            raise Corrupt("page entries and fences disagree", kind="page", where=self.where)
-        self._entries[pages] = entries
+def open_pages(columns: Sequence[ColumnPages], rows: Int64s) -> Conversation[None]:
+    """Open the pages of rows in columns of one file, where they are not open yet.
+
+    Cost: 2 rounds, whatever the number of columns; none while their page tables came along with them.
+    """
+    columns = [column for column in columns if column.unopened]
+    if not columns or len(rows) == 0:
+        return
+    found = yield from together([column._read_nodes(rows) for column in columns])
+    blocks = columns[0]._blocks
+    entries = [column._entries[pages] for column, (pages, _) in zip(columns, found, strict=True)]
+    counts = [len(some) for some in entries]
+    sums_offsets = np.array([column.record.sums_offset for column in columns], np.int64).repeat(counts)
+    slots = np.split(blocks.add(np.concatenate(entries), sums_offsets), np.cumsum(counts[:-1]))
+    known: list[tuple[Int64s, Bytes]] = []
+    for column, some, own in zip(columns, entries, slots, strict=True):
+        if column._metadata is not None and len(column._metadata.sums):
+            first = 4 * some["first_block"].astype(np.int64)
+            known.append((own, gather_from(column._metadata.sums, first, first + 4 * some["num_blocks"])))
+    if known:
+        blocks.load(np.concatenate([own for own, _ in known]), np.concatenate([sums for _, sums in known]))
+    for column, (pages, nodes), own in zip(columns, found, slots, strict=True):
+        column._stack(pages, nodes, own)
 
 
 def checked(read: Reading[T], blocks: Blocks) -> Conversation[T]:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.places import DESCRIPTION
-from lance_like.encodings.stack import together
+from lance_like.encodings.stack import Reading, together
 from lance_like.errors import Corrupt
 from lance_like.file.blocks import Blocks
 from lance_like.file.carry import present_parts
@@ -31,11 +31,13 @@ from lance_like.file.layout import (
     unpack_column,
     unpack_tail,
 )
-from lance_like.file.pages import ColumnPages, checked
+from lance_like.file.opening import plan_metadata, unpack_metadata
+from lance_like.file.pages import ColumnPages, checked, open_pages
 from lance_like.file.stats import Zones, unpack_zones
 from lance_like.file.types import metadata_from_json, unpack_field
 from lance_like.file.wide import ColumnGroup, is_small, open_groups
 from lance_like.locks import lock_over_forks
+from lance_like.ranges import gather_from
 from lance_like.typing_ import Bytes, Conversation, Int64s
 
 # From this many columns on, those that are alike are opened and read together.
@@ -87,13 +89,11 @@ class FileReader:
         Cost: 1 round once the pages touched are open, 2 for variable-width columns, 1 more a list level.
         """
         pages = self._pages.get(column)
-        if pages is None or kind is not pages.stored:
-            return self._open_and_read(column, kind, rows)
-        return pages.read_rows(rows, kind)
+        return self._open_and_read(column, kind, rows) if pages is None else pages.read_rows(rows, kind)
 
     def _open_and_read(self, column: int, kind: pa.DataType, rows: Int64s) -> Conversation[pa.Array]:
-        pages = yield from self.pages(column, kind)
-        return (yield from pages.read_rows(rows, kind))
+        yield from self._open([column], [kind])
+        return (yield from self._pages[column].read_rows(rows, kind))
 
     def read_columns(
         self, columns: Sequence[int], kinds: Sequence[pa.DataType], rows: Int64s
@@ -105,25 +105,49 @@ class FileReader:
         if len(columns) == 1:
             return [(yield from self.read_rows(columns[0], kinds[0], rows))]
         if len(columns) < _MANY_COLUMNS:
-            return (yield from self._each(columns, kinds, rows))
+            reads = yield from self._reads(columns, kinds, rows)
+            return (yield from checked(together(reads), self._blocks))
         yield from self._open_many(columns, kinds)
         by_group: dict[int, list[int]] = {}
         for position, (column, kind) in enumerate(zip(columns, kinds, strict=True)):
             group = _APART if kind is DESCRIPTION else self._group_of[column]
             by_group.setdefault(group, []).append(position)
         apart = by_group.pop(_APART, [])
-        reads = [self._each([columns[i] for i in apart], [kinds[i] for i in apart], rows)]
+        reads = yield from self._reads([columns[i] for i in apart], [kinds[i] for i in apart], rows)
+        reads = [together(reads)]
         for group, members in by_group.items():
-            reads.append(checked(self._groups[group].read_rows([columns[i] for i in members], rows), self._blocks))
-        answers = yield from together(reads)
+            reads.append(self._groups[group].read_rows([columns[i] for i in members], rows))
+        answers = yield from checked(together(reads), self._blocks)
         found: list[pa.Array] = [None] * len(columns)
         for members, arrays in zip([apart, *by_group.values()], answers, strict=True):
             for position, array in zip(members, arrays, strict=True):
                 found[position] = array
         return found
 
-    def _each(self, columns: Sequence[int], kinds: Sequence[pa.DataType], rows: Int64s) -> Conversation[list[pa.Array]]:
-        return together([self.read_rows(column, kind, rows) for column, kind in zip(columns, kinds, strict=True)])
+    def _reads(
+        self, columns: Sequence[int], kinds: Sequence[pa.DataType], rows: Int64s
+    ) -> Conversation[list[Reading[pa.Array]]]:
+        """Reads of some rows of columns, their pages open."""
+        known = self._pages
+        if any(column not in known for column in columns):
+            yield from self._open(columns, kinds)
+        opened = [known[column] for column in columns]
+        if any(pages.unopened for pages in opened):
+            yield from open_pages(opened, rows)
+        return [pages.rows_of_open_pages(rows, kind) for pages, kind in zip(opened, kinds, strict=True)]
+
+    def _open(self, columns: Sequence[int], kinds: Sequence[pa.DataType]) -> Conversation[None]:
+        """Open columns that are not open yet. Cost: 2 rounds, whatever their number."""
+        new = {column: kind for column, kind in zip(columns, kinds, strict=True) if column not in self._pages}
+        yield from self._read_records(list(new))
+        records = [self._records[column] for column in new]
+        places = [f"{self.where}, column {column}" for column in new]
+        data = yield from self._ranges(*plan_metadata(records))
+        found = unpack_metadata(places, records, self.num_rows, data)
+        made = [ColumnPages(metadata, kind, self._blocks) for metadata, kind in zip(found, new.values(), strict=True)]
+        with _LOCK:
+            for column, pages in zip(new, made, strict=True):
+                self._pages.setdefault(column, pages)
 
     def _open_many(self, columns: Sequence[int], kinds: Sequence[pa.DataType]) -> Conversation[None]:
         """Open columns that are in no group yet. Cost: 2 rounds, whatever their number."""
@@ -156,8 +180,7 @@ class FileReader:
         if min(missing) < 0 or max(missing) >= self.num_columns:
             raise Corrupt(f"a column past the {self.num_columns} is asked for", kind="directory", where=self.where)
         starts = self.tail.directory_offset + RECORD_NBYTES * np.array(missing, np.int64)
-        (data,) = yield [(starts, starts + RECORD_NBYTES)]
-        raw = data.tobytes()
+        raw = (yield from self._ranges(starts, starts + RECORD_NBYTES)).tobytes()
         for i, column in enumerate(missing):
             record = raw[RECORD_NBYTES * i : RECORD_NBYTES * (i + 1)]
             self._records[column] = unpack_column(record, self.tail, column, self.where)
@@ -172,15 +195,10 @@ class FileReader:
 
         Raises Corrupt when the file holds another type.
         """
-        found = self._pages.get(column)
-        if found is None:
-            record = yield from self._record(column)
-            place = f"{self.where}, column {column}"
-            opened = yield from ColumnPages.open(place, kind, record, self.num_rows, self._blocks)
-            with _LOCK:
-                found = self._pages.setdefault(column, opened)
-        else:
-            found.check_kind(kind)
+        if column not in self._pages:
+            yield from self._open([column], [kind])
+        found = self._pages[column]
+        found.check_kind(kind)
         return found
 
     def read_bytes(self, column: int, kind: pa.DataType, row: int, start: int, end: int) -> Conversation[Bytes]:
@@ -219,21 +237,19 @@ class FileReader:
         return metadata_from_json(body.get("metadata", []))
 
     def _record(self, column: int) -> Conversation[ColumnRecord]:
-        record = self._records.get(column)
-        if record is None:
-            if not 0 <= column < self.num_columns:
-                raise Corrupt(f"column {column} of {self.num_columns} is asked for", kind="directory", where=self.where)
-            start = self.tail.directory_offset + RECORD_NBYTES * column
-            data = yield from self._bytes(start, start + RECORD_NBYTES)
-            record = self._records[column] = unpack_column(data.tobytes(), self.tail, column, self.where)
-        return record
+        yield from self._read_records([column])
+        return self._records[column]
 
     def _bytes(self, start: int, end: int) -> Conversation[Bytes]:
-        """Bytes of the metadata, from the end of the file that is already here if it holds them."""
+        """Bytes of the metadata."""
+        return self._ranges(np.array([start]), np.array([end]))
+
+    def _ranges(self, starts: Int64s, ends: Int64s) -> Conversation[Bytes]:
+        """Ranges of the metadata end to end, from the end of the file that is already here if it holds them all."""
         here = self.nbytes - len(self._end)
-        if start >= here:
-            return self._end[start - here : end - here]
-        (data,) = yield [(np.array([start]), np.array([end]))]
+        if starts.min() >= here:
+            return gather_from(self._end, starts - here, ends - here)
+        (data,) = yield [(starts, ends)]
         return data
 
 

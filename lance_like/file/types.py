@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import ctypes
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +18,8 @@ from lance_like.file.layout import ColumnRecord, parse_json, sum32
 from lance_like.typing_ import Bytes, Json
 
 MAX_DEPTH = 64
+# How the text of a field begins that this package wrote.
+_NAME = b'{"name":"'
 
 _SIMPLE: dict[str, pa.DataType] = {
     str(t): t
@@ -247,6 +250,34 @@ def unpack_field(data: Bytes, record: ColumnRecord, where: str) -> pa.Field:
     if sum32(data) != record.field_sum:
         raise Corrupt("the checksum of a field does not match", kind="checksum", where=where)
     return field_from_json(parse_json(data.tobytes(), where))
+
+
+def unpack_type(text: bytes, digest: int, where: str) -> pa.DataType:
+    """Check the text of a field against its checksum and read its type. Raises Corrupt or Unsupported.
+
+    Fields that differ in a plain name alone are parsed once.
+    """
+    if sum32(text) != digest:
+        raise Corrupt("the checksum of a field does not match", kind="checksum", where=where)
+    end = text.find(b'"', len(_NAME))
+    name = text[len(_NAME) : end]
+    try:
+        # What an extension type reads as depends on which are registered.
+        if end < 0 or not text.startswith(_NAME) or not _is_plain(name) or b'"extension"' in text:
+            return field_from_json(parse_json(text, where)).type
+        return _type_behind(text[end:])
+    except Corrupt as error:
+        raise Corrupt(error.message, kind=error.kind, where=where) from error
+
+
+@lru_cache(maxsize=256)
+def _type_behind(rest: bytes) -> pa.DataType:
+    return field_from_json(parse_json(_NAME + rest, "")).type
+
+
+def _is_plain(name: bytes) -> bool:
+    """True for what JSON keeps as it is between quotes."""
+    return name.isascii() and b"\\" not in name and name.decode("ascii").isprintable()
 
 
 def is_stored_as(kind: pa.DataType, stored: pa.DataType) -> bool:

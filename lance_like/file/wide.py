@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -24,12 +23,12 @@ from lance_like.file.layout import (
     PAGE_ENTRY,
     ColumnRecord,
     EntryLimits,
-    parse_json,
     sum32,
     unpack_entries,
 )
+from lance_like.file.opening import check_against_fences, unpack_fences
 from lance_like.file.pages import parse_description, shape_of_node
-from lance_like.file.types import field_from_json, is_stored_as
+from lance_like.file.types import is_stored_as, unpack_type
 from lance_like.ranges import gather_from
 from lance_like.typing_ import Bytes, Conversation, Int64s
 
@@ -38,7 +37,6 @@ _SMALL_NBYTES = 16 * 1024
 # Rows of all columns that one pass reads.
 _PASS_ROWS = 1 << 20
 _SUM_OF_NOTHING = sum32(b"")
-_NAME = b'{"name":"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +123,9 @@ class _Opening:
         view = memoryview(self.data)
         for number, record, start, kind in zip(self.numbers, self.records, self.starts.tolist(), kinds, strict=True):
             low = start + record.field_offset - record.offset
-            text = view[low : low + record.field_nbytes]
+            text = view[low : low + record.field_nbytes].tobytes()
             place = f"{self.where}, column {number}"
-            if sum32(text) != record.field_sum:
-                raise Corrupt("the checksum of a field does not match", kind="checksum", where=place)
-            stored = _stored_type(text.tobytes(), place)
+            stored = unpack_type(text, record.field_sum, place)
             if not is_stored_as(kind, stored):
                 raise Corrupt(f"the file holds the type {stored}, the table says {kind}", kind="type", where=place)
 
@@ -140,16 +136,9 @@ class _Opening:
         for number, record, start in zip(self.numbers, self.records, self.starts.tolist(), strict=True):
             raw = self.data[start : start + 8 * (record.num_pages + 1)].tobytes()
             place = f"{self.where}, column {number}"
-            if sum32(raw) != record.fences_sum:
-                raise Corrupt("the checksum of the fences does not match", kind="checksum", where=place)
-            if raw not in known:
-                fences = np.frombuffer(raw, "<u8").astype(np.int64)
-                if fences[0] != 0 or fences[-1] != num_rows or (np.diff(fences) <= 0).any():
-                    raise Corrupt("the fences do not ascend to the row count", kind="fences", where=place)
-                known[raw] = fences
+            found.append(unpack_fences(raw, record, num_rows, known, place))
             if record.shared_sum != _SUM_OF_NOTHING:
                 raise Corrupt("the checksum of the shared blob does not match", kind="checksum", where=place)
-            found.append(known[raw])
         return found
 
     def entries(self, fences: list[Int64s]) -> np.ndarray:
@@ -163,11 +152,8 @@ class _Opening:
             np.repeat(np.array([record.num_blocks for record in self.records], np.uint64), pages),
         )
         entries = unpack_entries(raw, limits, self.where)
-        first = entries["first_row"].astype(np.int64)
-        if (first != np.concatenate([each[:-1] for each in fences])).any() or (
-            first + entries["num_rows"] != np.concatenate([each[1:] for each in fences])
-        ).any():
-            raise Corrupt("page entries and fences disagree", kind="page", where=self.where)
+        starts, ends = (np.concatenate([each[part] for each in fences]) for part in (slice(-1), slice(1, None)))
+        check_against_fences(entries, starts, ends, self.where)
         return entries
 
     def group(
@@ -222,22 +208,3 @@ class _Opening:
         stack = Stack(nodes, some["offset"].astype(np.int64), slots, SharedBlob())
         first = {self.numbers[member]: i * pages for i, member in enumerate(members)}
         return ColumnGroup(carried_type(kind), fences, stack, first)
-
-
-def _stored_type(text: bytes, where: str) -> pa.DataType:
-    """The type in the JSON of a field. Fields that differ in a plain name alone are parsed once."""
-    end = text.find(b'"', len(_NAME))
-    name = text[len(_NAME) : end]
-    try:
-        if end < 0 or not text.startswith(_NAME) or b"\\" in name or not name.decode().isprintable():
-            return field_from_json(parse_json(text, where)).type
-        return _type_behind(text[end:])
-    except UnicodeDecodeError as error:
-        raise Corrupt(f"a field is not UTF-8: {error}", kind="json", where=where) from error
-    except Corrupt as error:
-        raise Corrupt(error.message, kind=error.kind, where=where) from error
-
-
-@lru_cache(maxsize=256)
-def _type_behind(rest: bytes) -> pa.DataType:
-    return field_from_json(parse_json(_NAME + rest, "")).type

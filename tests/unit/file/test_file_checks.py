@@ -13,7 +13,7 @@ from arrow_values import Shape, make_array
 from file_cases import KEY, opened, small_pages, write
 
 from lance_like.errors import Corrupt
-from lance_like.file import encode, layout
+from lance_like.file import encode, layout, opening, pages
 from lance_like.file.reader import FileReader
 from lance_like.io.fetch import drive
 from lance_like.io.memory import MemoryStore
@@ -50,8 +50,8 @@ def take(store: CountingStore, reader: FileReader, rows: list[int]) -> pa.Array:
 def open_pages(store: CountingStore, sums: list[int], *, verify: bool = True) -> FileReader:
     """A reader whose page is open and of whose blocks none is checked."""
     reader = opened(store, verify=verify)
-    pages = drive(store, KEY, reader.pages(0, pa.float64()))
-    drive(store, KEY, pages._open_pages(np.arange(len(pages.fences) - 1)))
+    column = drive(store, KEY, reader.pages(0, pa.float64()))
+    drive(store, KEY, pages.open_pages([column], column.fences[:-1]))
     sums.clear()
     return reader
 
@@ -126,6 +126,44 @@ def test_neighbouring_blocks_are_one_range(store: CountingStore, sums: list[int]
     assert len(sums) == 4
 
 
+def test_pages_opened_in_any_order_are_checked(sums: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "_AT_ONCE", 0)
+    monkeypatch.setattr(pages, "_WINDOW", 1)
+    values = np.random.default_rng(0).random(10_000)
+    with small_pages(nbytes=2 * BLOCK, rows=1 << 20):
+        store = CountingStore(write(pa.table({"a": values}))[0])
+    reader = opened(store)
+    take(store, reader, [9_999])
+    sums.clear()
+    rows = [600, 9_000, 0, 9_998, 5_000]
+    assert take(store, reader, rows).to_pylist() == values[rows].tolist()
+    assert sums.count(BLOCK) == 4
+
+
+def test_columns_read_together_are_opened_and_checked_in_the_rounds_of_one(sums: list[int]) -> None:
+    rng = np.random.default_rng(0)
+    inner, _ = write(pa.table({f"c{i}": rng.random(ROWS) for i in range(5)}))
+    store = CountingStore(inner)
+    found = []
+    for columns in ([0], [0, 1, 2, 3, 4]):
+        reader = opened(store)
+        with counted(store) as counts:
+            sums.clear()
+            kinds = [pa.float64()] * len(columns)
+            drive(store, KEY, reader.read_columns(columns, kinds, np.array([5, ROWS - 1])))
+        assert sums.count(BLOCK) + sums.count(ROWS * 8 % BLOCK) == 2 * len(columns)
+        found.append(counts.rounds)
+    assert found == [1, 1]
+
+
+def test_metadata_at_the_end_of_the_file_came_along_when_it_was_opened() -> None:
+    store = CountingStore(write(pa.table({"a": np.arange(10.0)}))[0])
+    reader = opened(store)
+    with counted(store) as counts:
+        assert take(store, reader, [3]).to_pylist() == [3.0]
+    assert (counts.rounds, counts.bytes_read) == (1, 80)
+
+
 # -- damage ----------------------------------------------------------------------------------------------------
 
 
@@ -176,6 +214,15 @@ def test_metadata_is_checked_even_without_verify(store: CountingStore, verify: b
             read(reader)
         spoil(store, at)
         read(opened(store, verify=verify))
+
+
+@pytest.mark.parametrize("part", ["entries_offset", "descriptions_offset", "field_offset", "offset"])
+def test_damage_names_its_column_when_several_are_opened_together(part: str) -> None:
+    store = CountingStore(write(pa.table({f"c{i}": np.random.default_rng(i).random(9) for i in range(3)}))[0])
+    spoil(store, getattr(drive(store, KEY, opened(store).pages(1, pa.float64())).record, part) + 2)
+    with pytest.raises(Corrupt) as refused:
+        drive(store, KEY, opened(store).read_columns([0, 1, 2], [pa.float64()] * 3, np.array([0])))
+    assert f"{KEY}, column 1" in refused.value.where
 
 
 def test_another_file_of_the_same_size_is_noticed() -> None:

@@ -9,7 +9,7 @@ from arrow_values import Shape, make_array, same_table
 from file_cases import KEY, opened, picked, random_rows, rows_of, small_pages, span_of, write
 
 from lance_like.errors import Corrupt
-from lance_like.file import pages
+from lance_like.file import opening, pages
 from lance_like.file.layout import PAGE_ENTRY
 from lance_like.io.fetch import drive
 from lance_like.io.memory import MemoryStore
@@ -19,8 +19,8 @@ from lance_like.io.observe import CountingStore, counted
 @pytest.fixture(params=[1, 7, 64])
 def apart(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Page tables that are read in parts however small they are."""
-    monkeypatch.setattr(pages, "_AT_ONCE", 0)
-    monkeypatch.setattr(pages, "_SUMS_AT_ONCE", 0)
+    monkeypatch.setattr(opening, "_AT_ONCE", 0)
+    monkeypatch.setattr(opening, "_SUMS_AT_ONCE", 0)
     monkeypatch.setattr(pages, "_WINDOW", request.param)
 
 
@@ -45,7 +45,7 @@ def test_reads_equal_arrow(verify: bool) -> None:
 
 
 def test_a_take_reads_the_entries_and_descriptions_of_the_windows_of_its_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "_AT_ONCE", 0)
+    monkeypatch.setattr(opening, "_AT_ONCE", 0)
     monkeypatch.setattr(pages, "_WINDOW", 4)
     values = np.random.default_rng(0).random(20_000)
     with small_pages(rows=10, zone_rows=8192):

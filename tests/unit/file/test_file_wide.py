@@ -13,7 +13,8 @@ from lance_like.errors import Corrupt, InvalidInput, LanceLikeError
 from lance_like.file import wide as wide_columns
 from lance_like.file.carry import carried_type
 from lance_like.file.columns import flatten
-from lance_like.file.layout import FIRST_READ_NBYTES, RECORD_NBYTES
+from lance_like.file.layout import FIRST_READ_NBYTES, RECORD_NBYTES, sum32
+from lance_like.file.types import unpack_type
 from lance_like.io.fetch import drive
 from lance_like.io.memory import MemoryStore
 from lance_like.io.observe import CountingStore, counted
@@ -154,7 +155,7 @@ FIELDS = {
 
 @pytest.mark.parametrize("text", FIELDS)
 def test_the_type_of_a_field_does_not_depend_on_how_its_json_is_spelled(text: bytes) -> None:
-    assert wide_columns._stored_type(text, "here") == FIELDS[text]
+    assert unpack_type(text, sum32(text), "here") == FIELDS[text]
 
 
 @pytest.mark.parametrize(
@@ -171,8 +172,30 @@ def test_the_type_of_a_field_does_not_depend_on_how_its_json_is_spelled(text: by
 )
 def test_a_field_that_is_none_is_refused_with_its_place(text: bytes) -> None:
     with pytest.raises(Corrupt) as refused:
-        wide_columns._stored_type(text, "here")
+        unpack_type(text, sum32(text), "here")
     assert refused.value.where == "here"
+
+
+class Later(pa.ExtensionType):
+    def __init__(self) -> None:
+        super().__init__(pa.int8(), "test.later")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> Later:
+        return cls()
+
+
+def test_an_extension_type_that_is_registered_later_is_seen() -> None:
+    text = b'{"name":"a","type":{"t":"extension","name":"test.later","data":"","storage":"int8"},"nullable":true}'
+    assert unpack_type(text, sum32(text), "here") == pa.int8()
+    pa.register_extension_type(Later())
+    try:
+        assert unpack_type(text, sum32(text), "here") == Later()
+    finally:
+        pa.unregister_extension_type("test.later")
 
 
 def test_cells_that_do_not_fit_one_array_are_read_in_more(monkeypatch: pytest.MonkeyPatch) -> None:
