@@ -139,6 +139,8 @@ class FileReader:
     def _open(self, columns: Sequence[int], kinds: Sequence[pa.DataType]) -> Conversation[None]:
         """Open columns that are not open yet. Cost: 2 rounds, whatever their number."""
         new = {column: kind for column, kind in zip(columns, kinds, strict=True) if column not in self._pages}
+        if not new:
+            return  # another thread was faster
         yield from self._read_records(list(new))
         records = [self._records[column] for column in new]
         places = [f"{self.where}, column {column}" for column in new]
