@@ -115,7 +115,8 @@ class Anatomy:
 
     def entry(self, record: ColumnRecord, page: int) -> PageEntry:
         start = record.entries_offset + PAGE_ENTRY.itemsize * page
-        entry = unpack_entries(self.read(start, start + PAGE_ENTRY.itemsize), record.limits, "")[0]
+        data = self.read(start, start + PAGE_ENTRY.itemsize)
+        entry = unpack_entries(data, np.array([start]), record.limits, "")[0]
         return PageEntry(*(int(entry[name]) for name in PageEntry.__slots__))
 
     def node(self, record: ColumnRecord, entry: PageEntry) -> Node:
@@ -168,5 +169,5 @@ class Anatomy:
         data = self.read(start, start + record.zone_nbytes)
         rows = num_rows if zone == record.num_zones else min(record.zone_rows, num_rows - zone * record.zone_rows)
         alone = record._replace(num_zones=1, zone_rows=max(1, rows))
-        unpack_zones(data, kind, alone, rows, "")
+        unpack_zones(data, start, kind, alone, rows, "")
         return ZoneEntry.unpack(data.tobytes(), record.zone_width)

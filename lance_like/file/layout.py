@@ -35,23 +35,23 @@ FIRST_READ_NBYTES = 4096
 MAX_COLUMNS = 1_000_000
 ZONE_ROWS = 8192
 _MAX_OFFSET = 1 << 53
-_LOW_32 = 0xFFFFFFFF
+LOW_32 = 0xFFFFFFFF
 _MIN_BLOCK_LOG2, _MAX_BLOCK_LOG2 = 6, 24
 
 _HEAD = struct.Struct("<4sI56x")
 _TAIL = struct.Struct("<QQIIII16sII")
 _ENTRY = struct.Struct("<QQQIIIIIIIII")
-_COLUMN = struct.Struct("<QIIIIIIiIHHIII4x")
+_COLUMN = struct.Struct("<QIIIIIIiIHHIIII")
 
 # The same record, as far as a whole directory is looked at in one go.
 DIRECTORY = np.dtype(
     {
         "names": [
             *("offset", "num_pages", "descriptions_nbytes", "num_blocks", "shared_nbytes", "num_zones"),
-            *("field_nbytes", "parent", "zone_width", "field_sum", "sum"),
+            *("field_nbytes", "parent", "zone_width", "field_sum", "place", "sum"),
         ],
-        "formats": ["<u8", *["<u4"] * 6, "<i4", "<u2", "<u4", "<u4"],
-        "offsets": [0, 8, 12, 16, 20, 24, 28, 32, 40, 52, 60],
+        "formats": ["<u8", *["<u4"] * 6, "<i4", "<u2", *["<u4"] * 3],
+        "offsets": [0, 8, 12, 16, 20, 24, 28, 32, 40, 52, 56, 60],
         "itemsize": 64,
     }
 )
@@ -69,7 +69,7 @@ PAGE_ENTRY = np.dtype(
         ("blocks_sum", "<u4"),
         ("num_rows", "<u4"),
         ("block_log2", "<u4"),
-        ("reserved", "<u4"),
+        ("place", "<u4"),
         ("sum", "<u4"),
     ]
 )
@@ -77,7 +77,7 @@ PAGE_ENTRY = np.dtype(
 
 def sum32(data: bytes | memoryview | Bytes) -> int:
     """The low 32 bits of the XXH3-64 of some bytes."""
-    return xxhash.xxh3_64_intdigest(data) & _LOW_32
+    return xxhash.xxh3_64_intdigest(data) & LOW_32
 
 
 def sum64(data: bytes | memoryview | Bytes) -> int:
@@ -212,7 +212,8 @@ class ColumnRecord(NamedTuple):
     shared_sum: int
     field_sum: int
 
-    def pack(self) -> bytes:
+    def pack(self, at: int) -> bytes:
+        """The record that stands at byte `at` of its file."""
         body = _COLUMN.pack(
             self.offset,
             self.num_pages,
@@ -228,6 +229,7 @@ class ColumnRecord(NamedTuple):
             self.fences_sum,
             self.shared_sum,
             self.field_sum,
+            place_at(at),
         )
         return body + struct.pack("<I", sum32(body))
 
@@ -269,6 +271,11 @@ class ColumnRecord(NamedTuple):
         return self.field_offset + self.field_nbytes
 
 
+def place_at(offset: int) -> int:
+    """What a record states of its own place in the file: nothing that was written elsewhere is taken for it."""
+    return offset & LOW_32
+
+
 def unpack_column(data: bytes, tail: Tail, column: int, where: str) -> ColumnRecord:
     """Check and read one record of the directory. Raises Corrupt."""
     place = f"{where}, column {column}"
@@ -279,7 +286,9 @@ def unpack_column(data: bytes, tail: Tail, column: int, where: str) -> ColumnRec
             where=place,
         )
     fields = _COLUMN.unpack_from(data)
-    record = ColumnRecord(*fields[:10], *fields[11:])
+    if fields[-1] != place_at(tail.directory_offset + RECORD_NBYTES * column):
+        raise Corrupt("a directory record stands in the place of another", kind="place", where=place)
+    record = ColumnRecord(*fields[:10], *fields[11:-1])
     valid = (
         record.offset >= HEAD_NBYTES
         and record.end <= tail.directory_offset
@@ -294,11 +303,14 @@ def unpack_column(data: bytes, tail: Tail, column: int, where: str) -> ColumnRec
     return record
 
 
-def pack_entries(entries: Iterable[tuple[int, ...]]) -> bytes:
-    """Page entries as bytes, each with its checksum. entries: the fields of PAGE_ENTRY up to block_log2."""
+def pack_entries(entries: Iterable[tuple[int, ...]], at: int) -> bytes:
+    """Page entries as bytes, each with its checksum.
+
+    entries: the fields of PAGE_ENTRY up to block_log2. at: where in the file the first one stands.
+    """
     packed: list[bytes] = []
-    for fields in entries:
-        body = _ENTRY.pack(*fields, 0)
+    for index, fields in enumerate(entries):
+        body = _ENTRY.pack(*fields, place_at(at + RECORD_NBYTES * index))
         packed += (body, sum32(body).to_bytes(4, "little"))
     return b"".join(packed)
 
@@ -315,14 +327,16 @@ class EntryLimits:
     num_blocks: int | npt.NDArray[np.uint64]
 
 
-def unpack_entries(data: Bytes, limits: EntryLimits, where: str) -> np.ndarray:
-    """Check and read some page entries. Raises Corrupt."""
+def unpack_entries(data: Bytes, at: Int64s, limits: EntryLimits, where: str) -> np.ndarray:
+    """Check and read some page entries. at: int64[n], where in the file each one stands. Raises Corrupt."""
     entries = data.view(PAGE_ENTRY)
     view, digest = memoryview(data), xxhash.xxh3_64_intdigest
-    sums = [digest(view[start : start + RECORD_NBYTES - 4]) & _LOW_32 for start in range(0, len(data), RECORD_NBYTES)]
+    sums = [digest(view[start : start + RECORD_NBYTES - 4]) & LOW_32 for start in range(0, len(data), RECORD_NBYTES)]
     if sums != entries["sum"].tolist():
         raise Corrupt("the checksum of a page entry does not match", kind="checksum", where=where)
     offset, nbytes, _ = data.view("<u8").reshape(-1, 8).T[:3]
+    if (entries["place"] != at & LOW_32).any():
+        raise Corrupt("a page entry stands in the place of another", kind="place", where=where)
     words = data.view("<u4").reshape(-1, 16).astype(np.uint64).T
     description, description_nbytes, _, first_block, num_blocks, _, num_rows, log2 = words[6:14]
     shift = np.minimum(log2, _MAX_BLOCK_LOG2)

@@ -10,7 +10,7 @@ import numpy as np
 
 from lance_like.errors import Corrupt, InvalidInput, NotFound
 from lance_like.file.columns import Column
-from lance_like.file.layout import DIRECTORY, RECORD_NBYTES, Tail, parse_json, sums_at, unpack_column
+from lance_like.file.layout import DIRECTORY, LOW_32, RECORD_NBYTES, Tail, parse_json, sums_at, unpack_column
 from lance_like.file.types import field_from_json
 from lance_like.typing_ import Bytes, Conversation, Int64s
 
@@ -50,6 +50,7 @@ def _directory(tail: Tail, where: str) -> Conversation[np.ndarray]:
     records = data.view(DIRECTORY)
     starts = np.arange(len(records)) * RECORD_NBYTES
     wrong = sums_at(data, starts, np.full(len(records), RECORD_NBYTES - 4)) != records["sum"]
+    wrong |= records["place"] != (start + starts) & LOW_32
     parents = records["parent"].astype(np.int64)
     wrong |= (parents < -1) | (parents >= np.arange(len(records))) | (records["offset"] > start)
     wrong |= _field_ends(records) > start

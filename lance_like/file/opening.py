@@ -124,10 +124,11 @@ def _check_entries(columns: Sequence[Metadata]) -> None:
     records = [metadata.record for metadata in columns]
     limits = np.array([(r.offset, r.descriptions_nbytes, r.num_blocks) for r in records], np.uint64)
     limits = EntryLimits(*limits.repeat([record.num_pages for record in records], axis=0).T)
+    at = [r.entries_offset + PAGE_ENTRY.itemsize * np.arange(r.num_pages) for r in records]
     nbytes = [record.num_pages * PAGE_ENTRY.itemsize for record in records]
     try:
         raw = [metadata.rest[:n] for metadata, n in zip(columns, nbytes, strict=True)]
-        entries = unpack_entries(np.concatenate(raw), limits, columns[0].where)
+        entries = unpack_entries(np.concatenate(raw), np.concatenate(at), limits, columns[0].where)
         starts = np.concatenate([metadata.fences[:-1] for metadata in columns])
         ends = np.concatenate([metadata.fences[1:] for metadata in columns])
         check_against_fences(entries, starts, ends, columns[0].where)

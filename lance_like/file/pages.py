@@ -176,7 +176,7 @@ class ColumnPages:
         if len(missing):
             starts = self.record.entries_offset + missing * PAGE_ENTRY.itemsize
             (data,) = yield [(starts, starts + PAGE_ENTRY.itemsize)]
-            found = unpack_entries(data, self.record.limits, self.where)
+            found = unpack_entries(data, starts, self.record.limits, self.where)
             check_against_fences(found, self.fences[missing], self.fences[missing + 1], self.where)
             self._entries[missing] = found
         entries = self._entries[pages]

@@ -213,7 +213,7 @@ class FileReader:
         record = yield from self._record(column)
         end = record.zones_offset + record.zone_nbytes * record.num_zones
         data = yield from self._bytes(record.zones_offset, end)
-        return unpack_zones(data, kind, record, self.num_rows, f"{self.where}, column {column}")
+        return unpack_zones(data, record.zones_offset, kind, record, self.num_rows, f"{self.where}, column {column}")
 
     def field(self, column: int) -> Conversation[Column]:
         """The name, type, nullability and metadata of a column, as the file itself records them."""

@@ -1,7 +1,7 @@
 """Zone statistics: bounds and counts of every 8,192 rows of a column (format_spec/file.md, "Zones").
 
 A zone entry is u64 nulls | u64 NaNs | u16 minimum length | u16 maximum length | u8 flags | 3 zero |
-minimum [width] | maximum [width] | u32 zero | u32 checksum. Minimum and maximum ignore nulls and NaN.
+minimum [width] | maximum [width] | u32 place | u32 checksum. Minimum and maximum ignore nulls and NaN.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lance_like.encodings.physical import flat_array, flat_width, is_variable, n
 from lance_like.errors import Corrupt
 from lance_like.file.carry import carried_type
 from lance_like.file.extents import Bound, Extent, extents_of, extents_of_numbers, numbers_of
-from lance_like.file.layout import ZONE_ROWS, ColumnRecord, sum32
+from lance_like.file.layout import ZONE_ROWS, ColumnRecord, place_at, sum32
 from lance_like.typing_ import Bytes, Int64s
 
 HAS_MIN, HAS_MAX, MIN_TRUNCATED, MAX_TRUNCATED = 1, 2, 4, 8
@@ -38,10 +38,11 @@ class ZoneEntry(NamedTuple):
     max: bytes | None
     flags: int
 
-    def pack(self, width: int) -> bytes:
+    def pack(self, width: int, at: int) -> bytes:
+        """The entry with bounds of `width` bytes that stands at byte `at` of its file."""
         low, high = self.min or b"", self.max or b""
         body = _HEAD.pack(self.null_count, self.nan_count, len(low), len(high), self.flags)
-        body += low.ljust(width, b"\0") + high.ljust(width, b"\0") + bytes(4)
+        body += low.ljust(width, b"\0") + high.ljust(width, b"\0") + place_at(at).to_bytes(4, "little")
         return body + sum32(body).to_bytes(4, "little")
 
     @classmethod
@@ -193,8 +194,11 @@ class Zones:
     maxs: pa.Array
 
 
-def unpack_zones(data: Bytes, kind: pa.DataType, record: ColumnRecord, num_rows: int, where: str) -> Zones:
-    """Check and read all zone entries of a column of num_rows (without the one that sums it up). Raises Corrupt."""
+def unpack_zones(data: Bytes, at: int, kind: pa.DataType, record: ColumnRecord, num_rows: int, where: str) -> Zones:
+    """Check and read all zone entries of a column of num_rows (without the one that sums it up). Raises Corrupt.
+
+    at: where in the file the first one stands.
+    """
     kind = counted_type(kind)
     width = record.zone_width
     if width not in (0, zone_width(kind)):
@@ -210,7 +214,7 @@ def unpack_zones(data: Bytes, kind: pa.DataType, record: ColumnRecord, num_rows:
             ("pad", "V3"),
             ("min", "u1", (width,)),
             ("max", "u1", (width,)),
-            ("zero", "<u4"),
+            ("place", "<u4"),
             ("sum", "<u4"),
         ]
     )
@@ -218,6 +222,8 @@ def unpack_zones(data: Bytes, kind: pa.DataType, record: ColumnRecord, num_rows:
     for index, expected in enumerate(entries["sum"].tolist()):
         if sum32(view[index * size : (index + 1) * size - 4]) != expected:
             raise Corrupt("the checksum of a zone entry does not match", kind="checksum", where=where)
+    if entries["place"].tolist() != [place_at(at + index * size) for index in range(len(entries))]:
+        raise Corrupt("a zone entry stands in the place of another", kind="place", where=where)
     rows = np.full(len(entries), record.zone_rows, np.int64)
     if len(rows):
         rows[-1] = num_rows - record.zone_rows * (len(rows) - 1)

@@ -146,12 +146,15 @@ class _Opening:
         pages = np.array([record.num_pages for record in self.records], np.int64)
         low = self.starts + 8 * (pages + 1)
         raw = gather_from(self.data, low, low + PAGE_ENTRY.itemsize * pages)
+        offset = np.array([record.offset for record in self.records], np.int64)
+        at = expand(np.zeros(len(pages), np.int64), pages) * PAGE_ENTRY.itemsize
+        at += np.repeat(offset + 8 * (pages + 1), pages)
         limits = EntryLimits(
-            np.repeat(np.array([record.offset for record in self.records], np.uint64), pages),
+            np.repeat(offset.astype(np.uint64), pages),
             np.repeat(np.array([record.descriptions_nbytes for record in self.records], np.uint64), pages),
             np.repeat(np.array([record.num_blocks for record in self.records], np.uint64), pages),
         )
-        entries = unpack_entries(raw, limits, self.where)
+        entries = unpack_entries(raw, at, limits, self.where)
         starts, ends = (np.concatenate([each[part] for each in fences]) for part in (slice(-1), slice(1, None)))
         check_against_fences(entries, starts, ends, self.where)
         return entries

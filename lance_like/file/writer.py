@@ -34,6 +34,7 @@ from lance_like.file.columns import Column, flatten, split
 from lance_like.file.cut import PAGE_NBYTES, PendingRows, Pieces
 from lance_like.file.encode import BLOCK_LOG2, CutPage, EncodedPage, compact_json
 from lance_like.file.layout import (
+    RECORD_NBYTES,
     TAIL_NBYTES,
     ZONE_ROWS,
     ColumnRecord,
@@ -284,14 +285,15 @@ class FileWriter:
         for column, field in zip(self._columns, self._fields, strict=True):
             yield self._pad(ALIGNMENT)
             record, packed = self._column_metadata(column, field)
-            records.append(record.pack())
+            records.append(record)
             yield self._counted(packed)
         yield self._pad(ALIGNMENT)
         directory_offset = self._cursor
         metadata = compact_json({"metadata": metadata_to_json(self.schema.metadata or {}), "writer": __version__})
         tail = Tail(directory_offset, self._rows, len(records), len(metadata), sum32(metadata), uuid.uuid4().bytes)
         self._tail = tail.pack()
-        yield self._counted(b"".join([*records, metadata, self._tail]))
+        directory = [record.pack(directory_offset + RECORD_NBYTES * i) for i, record in enumerate(records)]
+        yield self._counted(b"".join([*directory, metadata, self._tail]))
         assert self._cursor == tail.metadata_offset + len(metadata) + TAIL_NBYTES
 
     def _column_metadata(self, column: _ColumnWriter, field: bytes) -> tuple[ColumnRecord, bytes]:
@@ -315,10 +317,10 @@ class FileWriter:
             shared_sum=sum32(shared),
             field_sum=sum32(field),
         )
-        packed = [zone.pack(column.zones.width) for zone in zones]
-        packed.append(packed[0] if packed and total is zones[0] else total.pack(column.zones.width))
+        width, nbytes, at = record.zone_width, record.zone_nbytes, record.zones_offset
+        packed = [zone.pack(width, at + i * nbytes) for i, zone in enumerate((*zones, total))]
         sums = [chunk.tobytes() for chunk in column.sums]
-        entries = pack_entries(column.entries)
+        entries = pack_entries(column.entries, record.entries_offset)
         return record, b"".join((fences, entries, *column.descriptions, *sums, shared, *packed, field))
 
     def _pad(self, alignment: int) -> bytes:

@@ -84,14 +84,19 @@ def make_file(
         out += bytes(-len(out) % alignment)
         body, record = _column(column, [offsets[c, p] for p in range(len(column.pages))], len(out), num_rows, change)
         out += body
-        records.append(record)
+        records.append((record, change.pop("record", None)))
         change = {key: edit for key, edit in change.items() if key == "tail"}
     out += bytes(-len(out) % alignment)
+    for i, (record, edit) in enumerate(records):
+        record += struct.pack("<I", len(out) + 64 * i)
+        if edit is not None:
+            edit(record)
     tail = bytearray(struct.pack("<QQII", len(out), num_rows, len(columns), len(metadata)) + sum32(metadata))
     uuid = hashlib.sha256(bytes(out) + metadata).digest()[:16]
     tail += struct.pack("<I16sII", 1, uuid, 0, 0)
     _apply(change, "tail", tail)
-    return bytes(out) + b"".join(records) + metadata + bytes(tail) + sum32(tail) + b"LNLK"
+    directory = b"".join(bytes(record) + sum32(record) for record, _ in records)
+    return bytes(out) + directory + metadata + bytes(tail) + sum32(tail) + b"LNLK"
 
 
 def _apply(change: dict[str, Edit], part: str, body: bytearray) -> None:
@@ -100,8 +105,10 @@ def _apply(change: dict[str, Edit], part: str, body: bytearray) -> None:
         edit(body)
 
 
-def _column(column: Column, offsets: list[int], at: int, num_rows: int, change: dict[str, Edit]) -> tuple[bytes, bytes]:
-    """The metadata of one column that begins at byte `at`, and its directory record."""
+def _column(
+    column: Column, offsets: list[int], at: int, num_rows: int, change: dict[str, Edit]
+) -> tuple[bytes, bytearray]:
+    """The metadata of one column that begins at byte `at`, and its directory record up to its place."""
     texts, sums, entries, firsts = b"", b"", b"", [0]
     for page, offset in zip(column.pages, offsets, strict=True):
         size = 1 << page.block_log2
@@ -111,7 +118,8 @@ def _column(column: Column, offsets: list[int], at: int, num_rows: int, change: 
         entry = bytearray(struct.pack("<QQQ", offset, len(page.data), firsts[-1]))
         entry += struct.pack("<II", len(texts), len(description)) + sum32(description)
         entry += struct.pack("<II", len(sums) // 4, len(blocks)) + sum32(own)
-        entry += struct.pack("<III", page.rows, page.block_log2, 0)
+        place = at + 8 * (len(offsets) + 1) + len(entries)
+        entry += struct.pack("<III", page.rows, page.block_log2, place)
         _apply(change, "entry", entry)
         entries += entry + sum32(entry)
         texts += description
@@ -125,19 +133,18 @@ def _column(column: Column, offsets: list[int], at: int, num_rows: int, change: 
         spans = [(zone * column.zone_rows, (zone + 1) * column.zone_rows) for zone in range(num_zones)]
         counts = [sum(low <= row < high for row in column.null_rows) for low, high in [*spans, (0, num_rows)]]
         zones = [struct.pack("<QQHHB3x", n, 0, 0, 0, 0) + bytes(2 * column.zone_width + 4) for n in counts]
-    packed = []
+    packed = b""
+    zones_at = at + len(fences) + len(entries) + len(texts) + len(sums) + len(column.shared)
     for zone in zones:
-        body = bytearray(zone)
+        body = bytearray(zone[:-4]) + struct.pack("<I", zones_at + len(packed))
         _apply(change, "zone", body)
-        packed.append(bytes(body) + sum32(body))
+        packed += bytes(body) + sum32(body)
     text = dump(column.field)
     record = bytearray(struct.pack("<QIIII", at, len(column.pages), len(texts), len(sums) // 4, len(column.shared)))
     record += struct.pack("<IIi", len(zones) - 1, len(text), column.parent)
     record += struct.pack("<IHH", column.zone_rows, column.zone_width, 0)
-    record += sum32(fences) + sum32(column.shared) + sum32(text) + bytes(4)
-    _apply(change, "record", record)
-    parts = [bytes(fences), entries, texts, sums, column.shared, *packed, text]
-    return b"".join(parts), bytes(record) + sum32(record)
+    record += sum32(fences) + sum32(column.shared) + sum32(text)
+    return bytes(fences) + entries + texts + sums + column.shared + packed + text, record
 
 
 def put(offset: int, layout: str, *values: Any) -> Edit:

@@ -188,9 +188,8 @@ def _handmade_encodings() -> Iterator[Case]:
         [Column({"name": "n", "type": "int8", "nullable": True}, [page])],
         num_rows=2,
         edits={
-            "record": put(56, "<I", 7),
-            "entry": put(56, "<I", 7),
-            "zone": put(24, "<I", 7),
+            "record": put(42, "<H", 7),
+            "zone": put(21, "<B", 7),
         },
     )
     yield Case(

@@ -138,6 +138,7 @@ def read_file(data: bytes, identity: int | None = None) -> DataFile:
 def read_column(data: bytes, number: int, record: bytes, tail: tuple[int, int], budget: list[int]) -> Column:
     directory, rows = tail
     need(sum32(record[:60]) == struct.unpack_from("<I", record, 60)[0], "checksum", f"directory record {number}")
+    need_place(record, directory + 64 * number, f"directory record {number}")
     offset, num_pages, texts_nbytes, num_blocks, shared_nbytes = struct.unpack_from("<QIIII", record)
     num_zones, field_nbytes, parent, zone_rows, zone_width = struct.unpack_from("<IIiIH", record, 24)
     fences_sum, shared_sum, field_sum = struct.unpack_from("<III", record, 44)
@@ -174,14 +175,24 @@ def read_column(data: bytes, number: int, record: bytes, tail: tuple[int, int], 
     texts, sums = cut(data, texts_at, texts_nbytes), cut(data, sums_at, 4 * num_blocks)
     for i in range(num_pages):
         entry = cut(data, entries_at + 64 * i, 64)
+        need(sum32(entry[:60]) == struct.unpack_from("<I", entry, 60)[0], "checksum", "page entry")
+        need_place(entry, entries_at + 64 * i, "page entry")
         page, node = read_page(data, entry, (texts, sums, offset), (fences[i], fences[i + 1]))
         column.values += PageDecoder(page, shared, budget).decode(node, kind)
         column.encodings |= set(encodings_of(node))
     for i in range(num_zones + 1):
-        entry = cut(data, zones_at + (32 + 2 * zone_width) * i, 32 + 2 * zone_width)
+        at = zones_at + (32 + 2 * zone_width) * i
+        entry = cut(data, at, 32 + 2 * zone_width)
+        need(sum32(entry[:-4]) == struct.unpack_from("<I", entry, len(entry) - 4)[0], "checksum", "zone entry")
+        need_place(entry, at, "zone entry")
         covered = rows if i == num_zones else min(zone_rows, rows - i * zone_rows)
         column.zones.append(read_zone(entry, zone_width, kind, covered))
     return column
+
+
+def need_place(body: bytes, at: int, what: str) -> None:
+    """What stands in front of its checksum is the place of the whole, modulo 2^32."""
+    need(struct.unpack_from("<I", body, len(body) - 8)[0] == at % 2**32, "place", what)
 
 
 def encodings_of(node: Node) -> list[str]:
@@ -196,7 +207,6 @@ def read_page(
     column: the descriptions and the block checksums of the column, and the offset of its metadata.
     """
     texts, sums, end = column
-    need(sum32(entry[:60]) == struct.unpack_from("<I", entry, 60)[0], "checksum", "page entry")
     offset, nbytes, first_row, text_offset, text_nbytes, text_sum = struct.unpack_from("<QQQIII", entry)
     first_block, num_blocks, sums_sum, num_rows, block_log2 = struct.unpack_from("<IIIII", entry, 36)
     need(max(offset, nbytes, first_row) < LIMIT, "page", "an offset or a count of 2^53 or more")
@@ -238,7 +248,6 @@ def is_bound(kind: Type, bound: bytes) -> bool:
 
 
 def read_zone(entry: bytes, width: int, kind: Type, rows: int) -> Zone:
-    need(sum32(entry[:-4]) == struct.unpack_from("<I", entry, len(entry) - 4)[0], "checksum", "zone entry")
     nulls, nans, low, high, flags = struct.unpack_from("<QQHHB", entry)
     need(low <= width and high <= width, "zones", f"bounds of {low} and {high} bytes, width {width}")
     need(nulls + nans <= rows, "zones", f"{nulls} nulls and {nans} NaN in {rows} rows")

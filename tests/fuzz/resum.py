@@ -49,10 +49,12 @@ def _column(out: bytearray, record: int) -> None:
             _page(out, entry, texts_at, sums_at)
     for zone in range(min(zones + 1, _ZONES)):
         end = zones_at + zone_nbytes * (zone + 1)
+        _place(out, end - 8, end - zone_nbytes)
         _put(out, end - 4, end - zone_nbytes, end - 4)
     _put(out, record + 44, offset, entries)
     _put(out, record + 48, shared_at, zones_at)
     _put(out, record + 52, field_at, field_at + field)
+    _place(out, record + 56, record)
     _put(out, record + 60, record, record + 60)
 
 
@@ -64,6 +66,7 @@ def _page(out: bytearray, entry: int, texts_at: int, sums_at: int) -> None:
             _put(out, own + 4 * number, start, end)
     _put(out, entry + 32, texts_at + text, texts_at + text + text_nbytes)
     _put(out, entry + 44, own, own + 4 * blocks)
+    _place(out, entry + 56, entry)
     _put(out, entry + 60, entry, entry + 60)
 
 
@@ -71,6 +74,12 @@ def _blocks(offset: int, nbytes: int, log2: int) -> Iterator[tuple[int, int]]:
     size = 1 << log2
     for start in range(0, min(nbytes, size * _BLOCKS), size):
         yield offset + start, offset + min(nbytes, start + size)
+
+
+def _place(out: bytearray, at: int, place: int) -> None:
+    """Write where something stands at a place, if that is inside."""
+    if 0 <= at <= len(out) - 4:
+        out[at : at + 4] = struct.pack("<I", place & 0xFFFFFFFF)
 
 
 def _put(out: bytearray, at: int, start: int, end: int) -> None:
