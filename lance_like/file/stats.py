@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lance_like._lazy import per_type
-from lance_like.encodings.physical import flat_array, flat_width, is_variable, null_array, storage_of, with_validity
+from lance_like.encodings.physical import flat_array, flat_width, is_variable, storage_of, with_validity
 from lance_like.errors import Corrupt
 from lance_like.file.carry import carried_type
 from lance_like.file.extents import Bound, Extent, extents_of, extents_of_numbers, numbers_of
@@ -183,8 +183,8 @@ def _above(prefix: bytes, text: bool) -> bytes | None:
 class Zones:
     """Statistics of consecutive zones of one column.
 
-    rows, nulls, nans: int64[n]. mins, maxs: arrays of the column's type, null where unknown; bounds, not
-    always values of the column.
+    rows, nulls, nans: int64[n]. mins, maxs: arrays of the column's type, null where unknown (binary for cells of fixed
+    size, null for types without an order); bounds, not always values of the column.
     """
 
     rows: Int64s
@@ -242,10 +242,18 @@ def unpack_zones(data: Bytes, at: int, kind: pa.DataType, record: ColumnRecord, 
     )
 
 
+def no_bounds(count: int, kind: pa.DataType) -> pa.Array:
+    """Unknown bounds of zones: nulls of the type of bounds. (Those of a column's own type may take 2 GiB each.)"""
+    kind = counted_type(kind)
+    if pa.types.is_fixed_size_binary(kind):
+        return pa.nulls(count, pa.binary())
+    return pa.nulls(count, kind if zone_width(kind) else pa.null())
+
+
 def _bound_array(kind: pa.DataType, values: np.ndarray, lengths: np.ndarray, known: np.ndarray, where: str) -> pa.Array:
     count, width = values.shape
     if width == 0 or count == 0:
-        return null_array(count, kind)
+        return no_bounds(count, kind)
     lengths = np.where(known, lengths, 0).astype(np.int64)
     if (lengths > width).any():
         raise Corrupt("a zone entry has an impossible length", kind="zones", where=where)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from lance_like.file.carry import carried_type
-from lance_like.file.stats import ZoneEntry, Zones, bounds_array
+from lance_like.file.stats import ZoneEntry, Zones, bounds_array, no_bounds
 from lance_like.query.expr import Expr, Path
 from lance_like.query.projection import VIRTUAL
 from lance_like.query.prune import ZoneColumn, judge_zones
@@ -106,7 +105,7 @@ def null_zones(rows: int, zone_rows: int, kind: pa.DataType) -> Zones:
     sizes = np.full(count, zone_rows, np.int64)
     if count:
         sizes[-1] = rows - zone_rows * (count - 1)
-    unknown = pa.nulls(count, carried_type(kind))
+    unknown = no_bounds(count, kind)
     return Zones(sizes, sizes, np.zeros(count, np.int64), unknown, unknown)
 
 
