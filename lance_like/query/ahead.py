@@ -7,6 +7,7 @@ The other threads stay for the next scan, since starting them takes as long as r
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -25,6 +26,8 @@ _LOCK = lock_over_forks()
 _pools: dict[int, ThreadPoolExecutor] = {}
 # A forked process has the pools and not their threads.
 os.register_at_fork(after_in_child=_pools.clear)
+# `is_worker` is there in threads of a pool.
+_here = threading.local()
 
 
 def default_threads() -> int:
@@ -149,8 +152,10 @@ class _Work(Generic[T]):
         # All first, so that none begins while another is waited for.
         running = [begun for begun in self._queue if not begun.cancel()]
         self._queue.clear()
-        for begun in running:
-            begun.wait()
+        # The garbage collector may close an abandoned scan in a thread that does a job of that very scan.
+        if not hasattr(_here, "is_worker"):
+            for begun in running:
+                begun.wait()
 
     def _has_room(self, most_jobs: int) -> bool:
         few = self._most_ahead is None or self._batches_ahead < self._most_ahead
@@ -165,10 +170,14 @@ class _Work(Generic[T]):
             return None
 
 
+def _mark_worker() -> None:
+    _here.is_worker = True
+
+
 def _pool(workers: int) -> ThreadPoolExecutor:
     with _LOCK:
         if workers not in _pools:
-            _pools[workers] = ThreadPoolExecutor(workers, "lance_like-scan")
+            _pools[workers] = ThreadPoolExecutor(workers, "lance_like-scan", _mark_worker)
         return _pools[workers]
 
 

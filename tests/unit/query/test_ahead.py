@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lance_like.query.ahead import Job, default_threads, in_order
+from lance_like.query.ahead import Job, _Work, default_threads, in_order
 
 LARGE = 1 << 40
 
@@ -107,6 +107,22 @@ def test_an_error_behind_what_was_read_is_dropped_with_it() -> None:
     next(results)
     assert begun.wait(10)
     results.close()
+
+
+def test_a_job_may_close_the_scan_that_it_belongs_to() -> None:
+    closed, go_on = threading.Event(), threading.Event()
+
+    def close() -> None:
+        go_on.wait(10)
+        work.close()
+        closed.set()
+
+    # As when the garbage collector finds an abandoned scan while a thread works for it.
+    work = _Work(jobs_of([lambda: None, close]), 2, LARGE, None)
+    assert work.fill(2)
+    work.take()
+    go_on.set()
+    assert closed.wait(10)
 
 
 def test_threads_are_used_again() -> None:
