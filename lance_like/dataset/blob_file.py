@@ -23,11 +23,10 @@ from lance_like.io.external import External
 from lance_like.io.uri import open_store
 from lance_like.query.projection import project
 from lance_like.query.session import Session
-from lance_like.query.take import take_placed
+from lance_like.query.take import Placed, take_placed
 from lance_like.table.fragment import DataFile
 from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Field, Schema, join_path
-from lance_like.typing_ import Int64s
 
 _MAX_READ = 1 << 62
 
@@ -190,17 +189,16 @@ class BlobFile(io.RawIOBase):
             raise ValueError("this blob file is closed")  # as every file of Python
 
 
-def open_blobs(session: Session, manifest: Manifest, column: str, index: Int64s, rows: Int64s) -> list[BlobFile | None]:
-    """The cells of a column as files, for rows by index of the fragment and row in it: int64[n], int64[n].
+def open_blobs(session: Session, manifest: Manifest, column: str, placed: Placed) -> list[BlobFile | None]:
+    """The cells of a column as files.
 
     Raises NotFound for an unknown column, InvalidInput for one that has no binary cells or texts.
     """
     schema = manifest.schema
     field = schema.find(column)
     data = _data_field(schema, field)
-    described = take_placed(
-        session, manifest, project(schema.describing(lambda field: field.id == data.id), [column]), index, rows
-    )
+    fragments, index, rows = placed.fragments, placed.index, placed.offsets
+    described = take_placed(session, project(schema.describing(lambda field: field.id == data.id), [column]), placed)
     cells = described.column(0).combine_chunks()
     place = cells if data is field else cells.field("data")
     positions, lengths = place.field("position"), place.field("size")
@@ -209,12 +207,12 @@ def open_blobs(session: Session, manifest: Manifest, column: str, index: Int64s,
     whole = np.flatnonzero(_is_valid(lengths) & ~_is_valid(positions))
     if len(whole):
         only_data = project(schema, [join_path(schema.path(data.id))])
-        taken = take_placed(session, manifest, only_data, index[whole], rows[whole]).column(0)
+        taken = take_placed(session, only_data, Placed(fragments, index[whole], rows[whole])).column(0)
         for row, cell in zip(whole.tolist(), taken, strict=True):
             files[row] = BlobFile(_Held(cell.as_buffer()))
     # 2. Cells that do: found again by their place in the file.
     starts, sizes = positions.fill_null(0).to_numpy(), lengths.fill_null(0).to_numpy()
-    located = {i: manifest.fragments[i].locate(data.id) for i in np.unique(index).tolist()}
+    located = {i: fragments[i].locate(data.id) for i in np.unique(index).tolist()}
     for row in np.flatnonzero(_is_valid(positions)).tolist():
         found = located[int(index[row])]
         assert found is not None  # a field in no file reads as null

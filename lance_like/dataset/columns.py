@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from lance_like.dataset.blob import resolve
@@ -12,15 +13,16 @@ from lance_like.dataset.inputs import Stream, as_stream, check_nulls
 from lance_like.dataset.write import write_file
 from lance_like.encodings.joining import joined
 from lance_like.errors import Conflict, InvalidInput
-from lance_like.file.carry import nulls
+from lance_like.file.carry import nulls, taken_rows
 from lance_like.file.writer import FileWriter
+from lance_like.io.store import Store
 from lance_like.query import engine_duckdb
 from lance_like.query.projection import Projection, project
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
 from lance_like.query.sql import columns_read, parse_expressions
 from lance_like.table.actions import Action, AddColumns, NewFile
-from lance_like.table.fragment import Fragment
+from lance_like.table.fragment import DataFile, Fragment
 from lance_like.table.manifest import Manifest
 
 Transform = Callable[[pa.RecordBatch], Any]
@@ -81,7 +83,7 @@ class _Computed:
         self._read_columns, self._batch_rows = read_columns, batch_size
         self._asked = self._schema = schema
         self._projection: Projection | None = None
-        self._written: dict[Fragment, NewFile] = {}
+        self._written: dict[tuple[int, tuple[DataFile, ...]], NewFile] = {}
 
     def __call__(self, manifest: Manifest | None) -> Action:
         assert manifest is not None
@@ -91,19 +93,20 @@ class _Computed:
         projection = self._projection
         if self._schema is None:
             self._schema = self._apply(_empty_batch(projection.schema)).schema
-        for index, fragment in enumerate(manifest.fragments):
-            if fragment not in self._written:
-                self._written[fragment] = self._write(manifest, projection, index, fragment)
-        files = {fragment.id: (self._written[fragment],) for fragment in manifest.fragments}
+        files: dict[int, tuple[NewFile, ...]] = {}
+        for fragment in manifest.fragments:
+            # What another writer deleted meanwhile changes nothing here: only files count.
+            key = fragment.id, fragment.files
+            if key not in self._written:
+                self._written[key] = self._write(manifest, projection, fragment)
+            files[fragment.id] = (self._written[key],)
         return AddColumns(self._schema, files, tuple(projection.leaves))
 
-    def _write(self, manifest: Manifest, projection: Projection, index: int, fragment: Fragment) -> NewFile:
+    def _write(self, manifest: Manifest, projection: Projection, fragment: Fragment) -> NewFile:
         assert self._schema is not None
-        scan = Scan(projection, batch_rows=self._batch_rows, fragments=[index])
+        scan = Scan(projection, batch_rows=self._batch_rows, fragments=[fragment])
         batches = (self._checked(batch) for batch in run_scan(self._session, manifest, scan))
-        file = write_file(self._session.store, FileWriter(self._schema, resolve=resolve), batches)
-        assert file.rows == fragment.rows
-        return file
+        return write_columns(self._session.store, self._schema, fragment, batches)
 
     def _checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         made = self._apply(batch)
@@ -125,6 +128,30 @@ class _Computed:
         if len(table) == 0:
             return _empty_batch(table.schema)
         return pa.RecordBatch.from_arrays([joined(column.chunks) for column in table.columns], schema=table.schema)
+
+
+def write_columns(store: Store, schema: pa.Schema, fragment: Fragment, batches: Iterator[pa.RecordBatch]) -> NewFile:
+    """Write columns of a fragment as a file of their own. batches: its live rows, in order."""
+    file = write_file(store, FileWriter(schema, resolve=resolve), _over_deleted(fragment, batches))
+    assert file.rows == fragment.rows
+    return file
+
+
+def _over_deleted(fragment: Fragment, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Live rows with the deleted ones between them, which repeat the live row before them, or the first one."""
+    if fragment.deletions is None:
+        yield from batches
+        return
+    live = start = 0
+    for batch in batches:
+        live += len(batch)
+        last = live == fragment.live_rows
+        end = fragment.rows if last else int(fragment.offsets_of_live(np.array([live - 1]))[0]) + 1
+        here = fragment.live_between(start, end)
+        offsets = np.arange(start, end) if here is None else here
+        nearest = np.maximum(np.searchsorted(offsets, np.arange(start, end), "right") - 1, 0)
+        yield taken_rows(batch, nearest)
+        start = end
 
 
 def _empty_batch(schema: pa.Schema) -> pa.RecordBatch:
@@ -150,10 +177,8 @@ class _FromStream:
         rows = _Rows(self._stream.batches)
         files: dict[int, tuple[NewFile, ...]] = {}
         for fragment in manifest.fragments:
-            batches = (check_nulls(batch) for batch in rows.take(fragment.rows))
-            files[fragment.id] = (
-                write_file(self._session.store, FileWriter(self._stream.schema, resolve=resolve), batches),
-            )
+            batches = (check_nulls(batch) for batch in rows.take(fragment.live_rows))
+            files[fragment.id] = (write_columns(self._session.store, self._stream.schema, fragment, batches),)
         if rows.more():
             raise InvalidInput(f"the stream has more rows than the table's {manifest.live_rows:,}")
         return AddColumns(self._stream.schema, files)
@@ -184,4 +209,4 @@ class _Rows:
             rows -= taken
 
 
-__all__ = ["plan_add_columns"]
+__all__ = ["plan_add_columns", "write_columns"]

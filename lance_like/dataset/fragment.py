@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lance_like.dataset.arguments import integers
 from lance_like.dataset.scanner import Filter, LanceScanner
 from lance_like.errors import OutOfRange
 from lance_like.query.projection import project
 from lance_like.query.session import Session
-from lance_like.query.take import take_positions
-from lance_like.table.fragment import DataFile
+from lance_like.query.take import Placed, take_placed
+from lance_like.table.fragment import DataFile, Fragment
 from lance_like.table.manifest import Manifest
 
 
 class LanceFragment:
     """Rows that were written together: the unit of files."""
 
-    def __init__(self, session: Session, manifest: Manifest, index: int) -> None:
-        self._session, self._manifest, self._index = session, manifest, index
-        self._fragment = manifest.fragments[index]
+    def __init__(self, session: Session, manifest: Manifest, fragment: Fragment) -> None:
+        self._session, self._manifest, self._fragment = session, manifest, fragment
 
     @property
     def fragment_id(self) -> int:
@@ -46,7 +46,7 @@ class LanceFragment:
     def scanner(self, columns: Sequence[str] | None = None, filter: Filter = None, **options: Any) -> LanceScanner:
         """A scan of this fragment; options as in `LanceDataset.scanner`."""
         return LanceScanner(
-            self._session, self._manifest, columns=columns, filter=filter, fragments=[self._index], **options
+            self._session, self._manifest, columns=columns, filter=filter, fragments=[self._fragment], **options
         )
 
     def to_table(self, columns: Sequence[str] | None = None, filter: Filter = None, **options: Any) -> pa.Table:
@@ -68,14 +68,13 @@ class LanceFragment:
         return self.scanner([], filter).count_rows()
 
     def take(self, indices: Any, columns: Sequence[str] | None = None) -> pa.Table:
-        """Rows by position in the fragment, in the order asked. Raises OutOfRange."""
-        positions = np.asarray(indices, np.int64).reshape(-1)
-        if len(positions) and (positions.min() < 0 or positions.max() >= self._fragment.rows):
-            raise OutOfRange(f"a position is outside the {self._fragment.rows:,} rows of fragment {self.fragment_id}")
-        start = int(self._manifest.row_starts[self._index])
-        return take_positions(
-            self._session, self._manifest, project(self._manifest.schema.described, columns), positions + start
-        )
+        """Rows by position among its live rows, in the order asked. Raises OutOfRange."""
+        positions, live = integers(indices), self._fragment.live_rows
+        if len(positions) and (positions.min() < 0 or positions.max() >= live):
+            raise OutOfRange(f"a position is outside the {live:,} rows of fragment {self.fragment_id}")
+        offsets = self._fragment.offsets_of_live(positions)
+        projection = project(self._manifest.schema.described, columns)
+        return take_placed(self._session, projection, Placed([self._fragment], np.zeros_like(offsets), offsets))
 
     def __repr__(self) -> str:
         paths = [file.path for file in self._fragment.files]

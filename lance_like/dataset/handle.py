@@ -31,7 +31,7 @@ from lance_like.dataset.write import (
     write_table,
     write_version,
 )
-from lance_like.errors import InvalidInput, NotFound
+from lance_like.errors import InvalidInput
 from lance_like.io.local import Durability
 from lance_like.io.store import Store
 from lance_like.io.uri import open_store
@@ -40,6 +40,7 @@ from lance_like.query.session import CACHE_NBYTES, Session
 from lance_like.query.take import place_addresses, place_ids, place_positions, take_ids, take_positions
 from lance_like.table.actions import DropColumns, RenameColumns, Restore
 from lance_like.table.commit import Change, commit
+from lance_like.table.fragment import Fragment
 from lance_like.table.history import resolve, versions
 from lance_like.table.manifest import Manifest
 from lance_like.table.snapshot import read_manifest
@@ -160,7 +161,7 @@ class LanceDataset(ArrowDataset):
             batch_size=batch_size,
             with_row_id=with_row_id,
             with_row_address=with_row_address,
-            fragments=None if fragments is None else self._positions_of(fragments),
+            fragments=None if fragments is None else self._fragments_of(fragments),
             batch_readahead=batch_readahead,
             use_threads=use_threads,
             blob_handling=blob_handling,
@@ -235,7 +236,7 @@ class LanceDataset(ArrowDataset):
         if len(chosen) != 1:
             raise InvalidInput("take_blobs takes one of ids, addresses and indices")
         [(place, rows)] = chosen
-        return open_blobs(self._session, self._manifest, blob_column, *place(self._manifest, integers(rows)))
+        return open_blobs(self._session, self._manifest, blob_column, place(self._manifest, integers(rows)))
 
     def _take_rows(self, row_ids: Any, columns: Sequence[str] | None = None) -> pa.Table:
         """Rows by stable row id, in the order asked. Raises NotFound for an id that is not in this version."""
@@ -245,11 +246,12 @@ class LanceDataset(ArrowDataset):
         """The fragments, in scan order."""
         if filter is not None:
             raise InvalidInput("get_fragments takes no filter", hint="pass the filter to scanner")
-        return [LanceFragment(self._session, self._manifest, i) for i in range(len(self._manifest.fragments))]
+        return [LanceFragment(self._session, self._manifest, fragment) for fragment in self._manifest.fragments]
 
     def get_fragment(self, fragment_id: int) -> LanceFragment | None:
         """The fragment of a number, or None."""
-        return next((f for f in self.get_fragments() if f.fragment_id == fragment_id), None)
+        found = self._manifest.tree.find(fragment_id)
+        return None if found is None else LanceFragment(self._session, self._manifest, found)
 
     # -- history --
 
@@ -394,14 +396,10 @@ class LanceDataset(ArrowDataset):
             found = self._projections[key] = project(as_read(self._manifest.schema, blob_handling), columns)
         return found
 
-    def _positions_of(self, fragments: Sequence[LanceFragment]) -> list[int]:
-        position = {fragment.id: index for index, fragment in enumerate(self._manifest.fragments)}
+    def _fragments_of(self, fragments: Sequence[LanceFragment]) -> list[Fragment]:
         if not all(isinstance(fragment, LanceFragment) for fragment in fragments):
             raise InvalidInput("fragments: expected a list of fragments, as get_fragments gives them")
-        missing = [f.fragment_id for f in fragments if f.fragment_id not in position]
-        if missing:
-            raise NotFound(f"version {self.version} has no fragment {missing[0]}", kind="fragment")
-        return [position[fragment.fragment_id] for fragment in fragments]
+        return [self._manifest.fragment(fragment.fragment_id) for fragment in fragments]
 
 
 def _open(store: Store, version: int, options: Mapping[str, Any]) -> LanceDataset:

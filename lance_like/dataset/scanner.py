@@ -17,6 +17,7 @@ from lance_like.query.projection import VIRTUAL, project
 from lance_like.query.scan import Scan, count_passing, run_scan
 from lance_like.query.session import Session
 from lance_like.table.fields import is_binary
+from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema
 
@@ -49,7 +50,7 @@ class LanceScanner:
         batch_size: int | None = None,
         with_row_id: bool = False,
         with_row_address: bool = False,
-        fragments: Sequence[int] | None = None,
+        fragments: Sequence[Fragment] | None = None,
         batch_readahead: int | None = None,
         use_threads: bool = True,
         blob_handling: BlobHandling | None = None,
@@ -114,7 +115,7 @@ class LanceScanner:
         elif scan.fragments is None:
             total = manifest.live_rows
         else:
-            total = sum(manifest.fragments[index].rows for index in scan.fragments)
+            total = sum(fragment.live_rows for fragment in scan.fragments)
         total = max(0, total - scan.offset)
         return total if scan.limit is None else min(total, scan.limit)
 

@@ -71,6 +71,13 @@ def carry(array: pa.Array) -> pa.Array:
     return array if carried is kind else _FORMS[kind.id].carry(array, carried)
 
 
+def taken_rows(batch: pa.RecordBatch, rows: Int64s) -> pa.RecordBatch:
+    """Rows of a batch by their numbers, whatever its types: int64[n]. Raises InvalidInput as `present`."""
+    order = pa.array(rows)
+    arrays = [present(taken(carry(array), order), array.type) for array in batch.columns]
+    return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
+
+
 def present(array: pa.Array, kind: pa.DataType) -> pa.Array:
     """An array of a type from its carried form.
 

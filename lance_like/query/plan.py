@@ -14,7 +14,6 @@ from lance_like.query.projection import VIRTUAL
 from lance_like.query.prune import ZoneColumn, judge_zones
 from lance_like.table.fields import Field
 from lance_like.table.fragment import Fragment
-from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema
 
 NONE, SOME, ALL = 0, 1, 2
@@ -34,12 +33,11 @@ def field_of(schema: Schema, path: Path) -> Field | None:
     return None if len(path) == 1 and path[0] in VIRTUAL else schema.holder(path)
 
 
-def judge_fragments(manifest: Manifest, condition: Expr, schema: Schema) -> np.ndarray:
+def judge_fragments(fragments: Sequence[Fragment], condition: Expr, schema: Schema) -> np.ndarray:
     """int8[fragments]: NONE, SOME or ALL of the rows of each pass, by the bounds that the manifest holds.
 
     schema: the manifest's as the condition is bound to it.
     """
-    fragments = manifest.fragments
     rows = np.array([fragment.rows for fragment in fragments], np.int64)
 
     def stats(path: Path) -> ZoneColumn | None:

@@ -17,6 +17,7 @@ from lance_like.file.carry import carried_field, carried_type, most_rows, presen
 from lance_like.file.columns import join
 from lance_like.table.fields import Field
 from lance_like.table.fragment import DEAD, Fragment, Runs
+from lance_like.table.lineage import values_at
 from lance_like.table.rowids import ids_at
 from lance_like.table.schema import Schema
 from lance_like.typing_ import Int64s
@@ -35,7 +36,20 @@ def _row_addresses(fragment: Fragment, offsets: Int64s) -> pa.Array:
     return pa.array((offsets + (fragment.id << 32)).astype(np.uint64))
 
 
-VIRTUAL: Mapping[str, Callable[[Fragment, Int64s], pa.Array]] = {ROW_ID: _row_ids, ROW_ADDRESS: _row_addresses}
+def _created_at(fragment: Fragment, offsets: Int64s) -> pa.Array:
+    return pa.array(values_at(fragment.runs.created, offsets).astype(np.uint64))
+
+
+def _updated_at(fragment: Fragment, offsets: Int64s) -> pa.Array:
+    return pa.array(values_at(fragment.runs.updated, offsets).astype(np.uint64))
+
+
+VIRTUAL: Mapping[str, Callable[[Fragment, Int64s], pa.Array]] = {
+    ROW_ID: _row_ids,
+    ROW_ADDRESS: _row_addresses,
+    "_row_created_at_version": _created_at,
+    "_row_last_updated_at_version": _updated_at,
+}
 """Columns that no file holds: name -> what makes uint64 values for rows of a fragment."""
 
 

@@ -7,11 +7,11 @@ decided by the manifest's bounds, then by the zones of the files, then by the co
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 import pyarrow as pa
@@ -45,13 +45,14 @@ _AHEAD_NBYTES = 64 << 20
 _DESCRIPTION_NBYTES = 16
 # Below this share of a window the rows that passed are taken one by one instead of reading their pages.
 _TAKE_BELOW = 1 / 16
+_JUDGED_TOGETHER = 256
 
 
 @dataclass(frozen=True)
 class Scan:
     """What to read. condition: bound to the table's schema with the virtual columns.
 
-    fragments: positions in the manifest, all when None. batch_rows: the most rows of a batch; None: by size.
+    fragments: of the manifest, all when None. batch_rows: the most rows of a batch; None: by size.
     threads: those that read and decode; None: `default_threads`. most_ahead: batches made ahead; None: by size alone.
     """
 
@@ -60,7 +61,7 @@ class Scan:
     limit: int | None = None
     offset: int = 0
     batch_rows: int | None = None
-    fragments: Sequence[int] | None = None
+    fragments: Sequence[Fragment] | None = None
     threads: int | None = None
     most_ahead: int | None = None
 
@@ -94,7 +95,7 @@ def count_passing(session: Session, manifest: Manifest, condition: Expr, scan: S
     def doubtful() -> Iterator[Job[int]]:
         nonlocal total
         for fragment, spans in _fragments(session, manifest, scan):
-            total += sum(span.end - span.start for span in spans if not span.check)
+            total += sum(fragment.live_count(span.start, span.end) for span in spans if not span.check)
             open_spans = [span for span in spans if span.check]
             if open_spans:
                 yield from _FragmentScan(session, manifest, fragment, scan, counting=True).counts(open_spans)
@@ -116,33 +117,48 @@ def _ahead(scan: Scan, jobs: Iterator[Job[T]]) -> Generator[T, None, None]:
 
 def _jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job[list[pa.RecordBatch]]]:
     """The windows to read."""
-    # Without a condition every row counts: skip and stop by arithmetic, before anything is read.
     skip, left = scan.offset, scan.limit
     for fragment, spans in _fragments(session, manifest, scan):
         if scan.condition is None:
-            spans, skip = _skip_rows(spans, skip)
-            spans = _first_rows(spans, left)
-            if left is not None:
-                left -= sum(span.end - span.start for span in spans)
+            # Every live row counts: skip and stop by arithmetic, before anything is read.
+            span, skip, left = _counted(fragment, skip, left)
+            spans = [span] if span else []
         if spans:
             yield from _FragmentScan(session, manifest, fragment, scan).batches(spans)
         if scan.condition is None and left == 0:
             return
 
 
+def _counted(fragment: Fragment, skip: int, left: int | None) -> tuple[Span | None, int, int | None]:
+    """The rows of a fragment after some live ones and at most some; then how many are still to skip and to give."""
+    live = fragment.live_rows
+    if skip >= live:
+        return None, skip - live, left
+    count = live - skip if left is None else min(left, live - skip)
+    first, last = fragment.offsets_of_live(np.array([skip, skip + count - 1]))
+    start, end = (0 if skip == 0 else int(first)), (fragment.rows if skip + count == live else int(last) + 1)
+    return Span(start, end, False), 0, None if left is None else left - count
+
+
 def _fragments(session: Session, manifest: Manifest, scan: Scan) -> Iterator[tuple[Fragment, list[Span]]]:
     """The fragments to read, each with its spans."""
-    chosen = range(len(manifest.fragments)) if scan.fragments is None else scan.fragments
     condition = scan.condition
-    verdicts = None if condition is None else judge_fragments(manifest, condition, scan.projection.table)
-    for index in chosen:
-        fragment = manifest.fragments[index]
-        if condition is None or verdicts is None or verdicts[index] == ALL:
-            yield fragment, [Span(0, fragment.rows, False)]
-        elif verdicts[index] != NONE:
-            spans = _spans(session, scan.projection.table, fragment, condition)
-            if spans:
-                yield fragment, spans
+    for group in _grouped(manifest.tree.iterate() if scan.fragments is None else scan.fragments):
+        verdicts = None if condition is None else judge_fragments(group, condition, scan.projection.table)
+        for index, fragment in enumerate(group):
+            if condition is None or verdicts is None or verdicts[index] == ALL:
+                yield fragment, [Span(0, fragment.rows, False)]
+            elif verdicts[index] != NONE:
+                spans = _spans(session, scan.projection.table, fragment, condition)
+                if spans:
+                    yield fragment, spans
+
+
+def _grouped(fragments: Iterable[Fragment]) -> Iterator[list[Fragment]]:
+    """Fragments in groups to judge in one go; no more of the manifest is read than the groups need."""
+    left = iter(fragments)
+    while group := list(islice(left, _JUDGED_TOGETHER)):
+        yield group
 
 
 def _spans(session: Session, schema: Schema, fragment: Fragment, condition: Expr) -> list[Span]:
@@ -169,27 +185,6 @@ def _spans(session: Session, schema: Schema, fragment: Fragment, condition: Expr
         usual = len(answer.rows) == -(-fragment.rows // ZONE_ROWS) and (answer.rows[:-1] == ZONE_ROWS).all()
         found[path] = answer if usual else None
     return judge_spans(condition, found.__getitem__, zone_rows=ZONE_ROWS, rows=fragment.rows)
-
-
-def _skip_rows(spans: list[Span], skip: int) -> tuple[list[Span], int]:
-    kept = []
-    for span in spans:
-        skipped = min(skip, span.end - span.start)
-        skip -= skipped
-        if span.start + skipped < span.end:
-            kept.append(Span(span.start + skipped, span.end, span.check))
-    return kept, skip
-
-
-def _first_rows(spans: list[Span], limit: int | None) -> list[Span]:
-    if limit is None:
-        return spans
-    kept = []
-    for span in spans:
-        if limit > 0:
-            kept.append(Span(span.start, min(span.end, span.start + limit), span.check))
-            limit -= span.end - span.start
-    return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +250,7 @@ class _FragmentScan:
 
     def _batches_of(self, start: int, end: int, check: bool) -> list[pa.RecordBatch]:
         """The rows of a window that pass."""
-        rows = self._select(start, end) if check else None
+        rows = self._select(start, end) if check else self._live(start, end)
         count = end - start if rows is None else len(rows)
         if count == 0:
             return []
@@ -297,12 +292,27 @@ class _FragmentScan:
             end = min(end, max(boundary, low))
         return end
 
+    def _live(self, start: int, end: int) -> Int64s | None:
+        """The rows of a window that are not deleted, from its start; None when all are."""
+        live = self._fragment.live_between(start, end)
+        return None if live is None else live - start
+
     def _select(self, start: int, end: int) -> Int64s:
+        """The live rows of a window that pass, from its start."""
         assert self._filter is not None and self._scan.condition is not None
+        live = self._live(start, end)
+        if live is not None and len(live) == 0:
+            return live
         leaves = self._read(self._filter.leaves, start, end)
         offsets = np.arange(start, end) if self._filter.is_virtual else None
+        if live is not None:
+            # The condition is not asked about deleted rows, on which it may fail.
+            leaves = {field_id: taken(array, pa.array(live)) for field_id, array in leaves.items()}
+            offsets = live + start if self._filter.is_virtual else None
         arrays = self._filter.assemble(leaves, self._fragment, offsets)
-        return select(self._scan.condition, as_batch(arrays, self._filter.carried_schema, end - start))
+        count = end - start if live is None else len(live)
+        chosen = select(self._scan.condition, as_batch(arrays, self._filter.carried_schema, count))
+        return chosen if live is None else live[chosen]
 
     def _read(self, leaves: dict[int, pa.DataType], start: int, end: int) -> dict[int, pa.Array]:
         """The leaves' arrays of rows start … end; one round for all columns, more where pages are not open."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -14,20 +15,67 @@ from lance_like.query.projection import FileColumns, Projection, as_batch
 from lance_like.query.session import Session
 from lance_like.table.fragment import DataFile, Fragment
 from lance_like.table.manifest import Manifest
+from lance_like.table.parts import Items
 from lance_like.typing_ import Int64s
 
 _OFFSET_BITS = 32
 
 
-def place_positions(manifest: Manifest, positions: Int64s) -> tuple[Int64s, Int64s]:
-    """Where rows are, by position among the live rows: int64[n] indices of fragments and rows in them.
+@dataclass(frozen=True, slots=True, eq=False)
+class Placed:
+    """Where rows are: int64[n] index of the fragment of each among `fragments`, and int64[n] its offset there."""
+
+    fragments: Sequence[Fragment]
+    index: Int64s
+    offsets: Int64s
+
+
+def place_positions(manifest: Manifest, positions: Int64s) -> Placed:
+    """Where rows are, by position among the live rows.
 
     Raises OutOfRange for a position below 0 or at or past the number of live rows.
+    Cost: the parts of the manifest and the deletions of the fragments that hold them, when new.
     """
     _check_positions(manifest, positions)
-    starts = manifest.row_starts
+    tree = manifest.tree
+    if not tree.parts:
+        return _offsets_of_live(tree.tail, *_within(tree, positions))
+    found: list[Fragment] = []
+    index, offsets = np.empty(len(positions), np.int64), np.empty(len(positions), np.int64)
+    _descend(tree, positions, np.arange(len(positions)), found, index, offsets)
+    return _offsets_of_live(found, index, offsets)
+
+
+def _within(items: Items, positions: Int64s) -> tuple[Int64s, Int64s]:
+    """The item of each position, and its position in it."""
+    starts = items.live_starts
     index = starts.searchsorted(positions, "right") - 1
     return index, positions - starts[index]
+
+
+def _descend(
+    items: Items, positions: Int64s, asked: Int64s, found: list[Fragment], index: Int64s, offsets: Int64s
+) -> None:
+    """Write the fragment and the position in it of each position below some items. asked: which of all they are."""
+    places, rest = _within(items, positions)
+    for place in np.unique(places).tolist():
+        here = places == place
+        item = items.items[place]
+        if isinstance(item, Fragment):
+            index[asked[here]] = len(found)
+            offsets[asked[here]] = rest[here]
+            found.append(item)
+        else:
+            _descend(item, rest[here], asked[here], found, index, offsets)
+
+
+def _offsets_of_live(fragments: Sequence[Fragment], index: Int64s, positions: Int64s) -> Placed:
+    """Positions among the live rows of each fragment as offsets."""
+    if any(fragment.deletions for fragment in fragments):
+        for place in np.unique(index).tolist():
+            here = index == place
+            positions[here] = fragments[place].offsets_of_live(positions[here])
+    return Placed(fragments, index, positions)
 
 
 def _check_positions(manifest: Manifest, positions: Int64s) -> None:
@@ -40,35 +88,53 @@ def _check_positions(manifest: Manifest, positions: Int64s) -> None:
         raise OutOfRange(f"position {bad:,} is asked for in a table of {live:,} rows", kind="position")
 
 
-def place_ids(manifest: Manifest, ids: Int64s) -> tuple[Int64s, Int64s]:
-    """Where rows are, by stable row id; as `place_positions`. Raises NotFound for an id that is not live."""
-    addresses = manifest.row_id_map.addresses(ids)
-    if len(ids) and addresses.min() < 0:
-        missing = ids[addresses < 0]
+def place_ids(manifest: Manifest, ids: Int64s) -> Placed:
+    """Where rows are, by stable row id. Raises NotFound for an id that is not live."""
+    found: list[Fragment] = []
+    index, offsets = np.full(len(ids), -1, np.int64), np.zeros(len(ids), np.int64)
+    _look_up(manifest.tree, ids, np.arange(len(ids)), found, index, offsets)
+    if len(ids) and index.min() < 0:
+        missing = ids[index < 0]
         raise NotFound(
             f"version {manifest.version} has no row with id {int(missing[0])}"
             + (f" (nor {len(missing) - 1:,} more)" if len(missing) > 1 else ""),
             kind="row",
             hint="rows of other versions are in those versions: checkout_version(n)",
         )
-    return place_addresses(manifest, addresses)
+    return Placed(found, index, offsets)
 
 
-def place_addresses(manifest: Manifest, addresses: Int64s) -> tuple[Int64s, Int64s]:
-    """Where rows are, by address (fragment << 32 | row); as `place_positions`. Raises OutOfRange for one of no row."""
-    if len(addresses) == 0:
-        return addresses, addresses
-    numbers = np.array([fragment.id for fragment in manifest.fragments], np.int64)
-    rows = np.array([fragment.rows for fragment in manifest.fragments], np.int64)
-    order = np.argsort(numbers)
-    fragment, row = addresses >> _OFFSET_BITS, addresses & ((1 << _OFFSET_BITS) - 1)
-    place = np.minimum(np.searchsorted(numbers, fragment, sorter=order), max(0, len(order) - 1))
-    index = order[place] if len(order) else np.zeros(len(addresses), np.int64)
-    known = (numbers[index] == fragment) & (row < rows[index]) if len(order) else np.zeros(len(addresses), bool)
-    if not known.all():
-        bad = int(addresses[~known][0])
-        raise OutOfRange(f"version {manifest.version} has no row at the address {bad}", kind="address")
-    return index, row
+def _look_up(items: Items, ids: Int64s, asked: Int64s, found: list[Fragment], index: Int64s, offsets: Int64s) -> None:
+    """Write the fragment and offset of each id that a live row below some items has."""
+    here, rows = items.row_id_map.find(ids)
+    fragments = [item for item in items.items if isinstance(item, Fragment)]
+    known = here >= 0
+    index[asked[known]] = here[known] + len(found)
+    offsets[asked[known]] = rows[known]
+    found += fragments
+    for item in items.items:
+        if isinstance(item, Fragment):
+            continue
+        low, high = item.row_ids
+        within = (index[asked] < 0) & (ids >= low) & (ids < high)
+        if within.any():
+            _look_up(item, ids[within], asked[within], found, index, offsets)
+
+
+def place_addresses(manifest: Manifest, addresses: Int64s) -> Placed:
+    """Where rows are, by address (fragment << 32 | row). Raises OutOfRange for one of no live row."""
+    numbers, index = np.unique(addresses >> _OFFSET_BITS, return_inverse=True)
+    offsets = addresses & ((1 << _OFFSET_BITS) - 1)
+    fragments: list[Fragment] = []
+    for place, number in enumerate(numbers.tolist()):
+        rows = offsets[index == place]
+        fragment = manifest.tree.find(number)
+        if fragment is None or rows.max() >= fragment.rows or fragment.is_deleted(rows).any():
+            first = addresses[index == place]
+            bad = first if fragment is None else first[(rows >= fragment.rows) | fragment.is_deleted(rows)]
+            raise OutOfRange(f"version {manifest.version} has no row at the address {int(bad[0])}", kind="address")
+        fragments.append(fragment)
+    return Placed(fragments, index.reshape(-1), offsets)
 
 
 def take_positions(session: Session, manifest: Manifest, projection: Projection, positions: Int64s) -> pa.Table:
@@ -77,22 +143,21 @@ def take_positions(session: Session, manifest: Manifest, projection: Projection,
     Raises OutOfRange for a position below 0 or at or past the number of live rows.
     Cost: one round a level of dependence (a data file, a column, a page, its bytes), whatever n; 1 or 2 when warm.
     """
-    fragments = manifest.fragments
-    if len(fragments) == 1:
+    tree = manifest.tree
+    if len(tree.tail) == 1 and not tree.parts:
         _check_positions(manifest, positions)
-        return _take(session, projection, [(fragments[0], positions)], None)
-    return take_placed(session, manifest, projection, *place_positions(manifest, positions))
+        return _take(session, projection, [(tree.tail[0], tree.tail[0].offsets_of_live(positions))], None)
+    return take_placed(session, projection, place_positions(manifest, positions))
 
 
 def take_ids(session: Session, manifest: Manifest, projection: Projection, ids: Int64s) -> pa.Table:
     """Rows by stable row id: int64[n], any order, repeats kept. Raises NotFound for an id that is not live."""
-    return take_placed(session, manifest, projection, *place_ids(manifest, ids))
+    return take_placed(session, projection, place_ids(manifest, ids))
 
 
-def take_placed(
-    session: Session, manifest: Manifest, projection: Projection, index: Int64s, offsets: Int64s
-) -> pa.Table:
-    """Rows by index of the fragment and row in it, in the order asked: int64[n], int64[n]."""
+def take_placed(session: Session, projection: Projection, placed: Placed) -> pa.Table:
+    """Rows in the order asked."""
+    fragments, index, offsets = placed.fragments, placed.index, placed.offsets
     if len(index) == 0:
         return pa.Table.from_batches([], projection.schema)
     in_order = bool((index[1:] >= index[:-1]).all())
@@ -100,7 +165,7 @@ def take_placed(
     sorted_index = index[order]
     cuts = np.flatnonzero(np.diff(sorted_index)) + 1
     parts = [
-        (manifest.fragments[int(first)], rows)
+        (fragments[int(first)], rows)
         for first, rows in zip(sorted_index[np.concatenate(([0], cuts))], np.split(offsets[order], cuts), strict=True)
     ]
     if in_order:

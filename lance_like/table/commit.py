@@ -31,11 +31,14 @@ from lance_like.errors import (
     NotFound,
 )
 from lance_like.io.store import Store
-from lance_like.table.actions import Action, Stamp, apply, bound
+from lance_like.table.actions import Action
+from lance_like.table.apply import Stamp, apply, bound
 from lance_like.table.conflicts import Verdict, judge
+from lance_like.table.deletions import encode_deletions
 from lance_like.table.envelope import MAX_BODY
-from lance_like.table.fragment import Ref
+from lance_like.table.fragment import Fragment
 from lance_like.table.layout import PartKind, new_part_key, version_key
+from lance_like.table.lineage import encode_lineage
 from lance_like.table.manifest import (
     Manifest,
     check_writable,
@@ -43,7 +46,8 @@ from lance_like.table.manifest import (
     encode_transaction,
     is_inline,
 )
-from lance_like.table.parts import Part, encode_part, with_children, with_ref
+from lance_like.table.parts import Part, Tree, encode_part
+from lance_like.table.reference import Ref
 from lance_like.table.schema_part import encode_schema
 from lance_like.table.snapshot import latest_version, read_manifest, read_transaction
 
@@ -160,7 +164,7 @@ class _Commit:
         except NotFound as error:
             raise self._conflict(f"a version after {base.version} was removed, so it cannot be judged") from error
         check_writable(latest)
-        verdicts = [judge(action, record, latest) for record in theirs]
+        verdicts = [judge(action, record, base=base, newest=latest) for record in theirs]
         if Verdict.STOP in verdicts:
             place = verdicts.index(Verdict.STOP)
             raise IncompatibleChange(
@@ -202,18 +206,32 @@ class _Commit:
         """Write every part that is new. Returns the manifest that names them, and its root."""
         if manifest.schema_ref is None:
             manifest = replace(manifest, schema_ref=self._put_part("schema", encode_schema(manifest.schema)))
-        parts = tuple(self._written(part) for part in manifest.tree.parts)
-        manifest = replace(manifest, tree=replace(manifest.tree, parts=parts))
+        tree = manifest.tree
+        parts = tuple(self._written(part) for part in tree.parts)
+        tail = tuple(self._settled(fragment) for fragment in tree.tail)
+        manifest = replace(manifest, tree=Tree(parts, tail))
         transaction: Ref | None = None
         if not is_inline(manifest.transaction):
             transaction = self._put_part("txn", encode_transaction(manifest.transaction))
         return manifest, _checked_size(encode_root(manifest, transaction))
 
     def _written(self, part: Part) -> Part:
-        if part.ref is not None:
+        if part.stored is not None:
             return part
-        part = with_children(part, tuple(self._written(child) for child in part.children))
-        return with_ref(part, self._put_part("part", encode_part(part)))
+        items = tuple(self._settled(item) if isinstance(item, Fragment) else self._written(item) for item in part.items)
+        return part.written(self._put_part("part", encode_part(part, items)), items)
+
+    def _settled(self, fragment: Fragment) -> Fragment:
+        """The fragment with what is too long to stand in it in parts of its own."""
+        line, deletions = fragment.lineage, fragment.deletions
+        if not line.is_inline and line.ref is None:
+            line = replace(line, ref=self._put_part("rows", encode_lineage(line.runs)))
+        if deletions is not None and deletions.ref is None and not deletions.is_inline:
+            assert deletions.data is not None
+            deletions = replace(deletions, ref=self._put_part("del", encode_deletions(deletions.data)))
+        if line is fragment.lineage and deletions is fragment.deletions:
+            return fragment
+        return replace(fragment, lineage=line, deletions=deletions)
 
     def _put_part(self, kind: PartKind, data: bytes) -> Ref:
         key = new_part_key(kind)

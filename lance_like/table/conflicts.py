@@ -5,11 +5,29 @@ Row = mine, which commits later; column = theirs, committed after the version I 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import Enum
 
-from lance_like.table.actions import Action, AddColumns, Append, DropColumns, RenameColumns, missing_required
+import numpy as np
+import pyarrow.compute as pc
+
+from lance_like.file.stats import bounds_array
+from lance_like.table.actions import (
+    Action,
+    AddColumns,
+    Append,
+    ChangeRows,
+    DropColumns,
+    KeyRange,
+    RenameColumns,
+    Rewrite,
+)
+from lance_like.table.apply import is_intact, missing_required
+from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest, Transaction
+from lance_like.table.schema import Schema
+from lance_like.typing_ import Int64s
 
 
 class Verdict(Enum):
@@ -22,42 +40,125 @@ class Verdict(Enum):
 
 C, R, X = Verdict.COMMIT, Verdict.RERUN, Verdict.STOP
 
-Rule = Callable[[Action, Transaction, Manifest], Verdict]
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """My change and one of theirs. base: the version that mine was made for. newest: the one it would follow."""
+
+    mine: Action
+    theirs: Transaction
+    base: Manifest
+    newest: Manifest
 
 
-def _schema_fits(mine: Action, theirs: Transaction, newest: Manifest) -> Verdict:
+Rule = Callable[[Meeting], Verdict]
+
+
+def _schema_fits(meeting: Meeting) -> Verdict:
     """Append: stop if a field it wrote has gone; rerun if a new field may not be null."""
+    mine, schema = meeting.mine, meeting.newest.schema
     assert isinstance(mine, Append) and mine.field_ids is not None
     written = set(mine.field_ids)
-    if newest.schema.missing(written):
+    if schema.missing(written):
         return X
-    return R if missing_required(newest.schema, written) else C
+    return R if missing_required(schema, written) else C
 
 
-def _same_fragments(mine: Action, theirs: Transaction, newest: Manifest) -> Verdict:
-    """Add columns: new rows have no values of them yet; columns that read as null need none."""
-    assert isinstance(mine, AddColumns)
-    return R if mine.files else C
+def _same_rows(meeting: Meeting) -> Verdict:
+    """Add columns: rows that came or changed have no values of them yet; columns that read as null need none."""
+    assert isinstance(meeting.mine, AddColumns)
+    return R if meeting.mine.files else C
 
 
-def _inputs_remain(mine: Action, theirs: Transaction, newest: Manifest) -> Verdict:
-    """Add columns: stop if a field it was computed from has gone."""
-    assert isinstance(mine, AddColumns)
-    return X if newest.schema.missing(mine.reads) else C
+def _inputs_remain(meeting: Meeting) -> Verdict:
+    """Stop if a field it was computed from, or that it writes to, has gone."""
+    mine = meeting.mine
+    assert isinstance(mine, AddColumns | ChangeRows)
+    needed = mine.reads if isinstance(mine, AddColumns) else (*mine.reads, *mine.changes)
+    if meeting.newest.schema.missing(needed):
+        return X
+    # Rows written anew hold the column that has gone.
+    return R if isinstance(mine, ChangeRows) and mine.fragments else C
 
 
-def _other_columns(mine: Action, theirs: Transaction, newest: Manifest) -> Verdict:
+def _other_columns(meeting: Meeting) -> Verdict:
     """Drop or rename: stop if they dropped or renamed the same field."""
+    mine, theirs = meeting.mine, meeting.theirs
     assert isinstance(mine, DropColumns | RenameColumns)
     ids = mine.field_ids if isinstance(mine, DropColumns) else mine.names
-    return X if newest.schema.missing(ids) or any(theirs.touches(field_id) for field_id in ids) else C
+    return X if meeting.newest.schema.missing(ids) or any(theirs.touches(field_id) for field_id in ids) else C
+
+
+def _other_rows(meeting: Meeting) -> Verdict:
+    """Commit if none of the rows that it changes was changed, nor a field that it was computed from."""
+    mine, theirs = meeting.mine, meeting.theirs
+    assert isinstance(mine, ChangeRows)
+    if any(theirs.touches(field_id) for field_id in mine.reads):
+        return R
+    for fragment_id in mine.touched:
+        old, new = meeting.base.tree.find(fragment_id), meeting.newest.tree.find(fragment_id)
+        if old is None or new is None or _overlap(mine, old, new):
+            return R
+    return C
+
+
+def _overlap(mine: ChangeRows, old: Fragment, new: Fragment) -> bool:
+    """Has a row of a fragment that my change touches been deleted or changed meanwhile?"""
+    copies = mine.kind != "delete"
+    if copies and old.files != new.files:
+        return True
+    gone = new.deleted[~old.is_deleted(new.deleted)] if old.deletions else new.deleted
+    columns = mine.columns.get(old.id)
+    touched = [mine.removed.get(old.id, _NO_ROWS), _NO_ROWS if columns is None else columns.offsets]
+    return any(np.isin(offsets, gone).any() for offsets in touched)
+
+
+_NO_ROWS: Int64s = np.empty(0, np.int64)
+
+
+def _no_key_meets(meeting: Meeting) -> Verdict:
+    """Merge: rerun if rows that came may have its keys."""
+    mine, newest = meeting.mine, meeting.newest
+    assert isinstance(mine, ChangeRows)
+    if newest.schema.missing(key.field_id for key in mine.keys):
+        return R
+    came = (newest.tree.find(fragment_id) for fragment_id in meeting.theirs.fragments_added)
+    return C if all(_apart(fragment, newest.schema, mine.keys) for fragment in came if fragment) else R
+
+
+def _apart(fragment: Fragment, schema: Schema, keys: Iterable[KeyRange]) -> bool:
+    """True when the bounds of some key say that no row of a fragment has the keys."""
+    for key in keys:
+        place = fragment.locate(key.field_id)
+        entry = dict(place[0].stats).get(key.field_id) if place else None
+        if entry is not None and entry.min is not None and entry.max is not None:
+            low, high = bounds_array(schema.field(key.field_id).type, [entry.min, entry.max])
+            if pc.less(key.high, low).as_py() or pc.greater(key.low, high).as_py():
+                return True
+    return False
+
+
+def _merge_with_merge(meeting: Meeting) -> Verdict:
+    """Merge: other rows, and other keys."""
+    return R if _no_key_meets(meeting) is R else _other_rows(meeting)
+
+
+def _some_group_left(meeting: Meeting) -> Verdict:
+    """Compact: what they changed is left as it is; with nothing left, it is planned anew."""
+    mine = meeting.mine
+    assert isinstance(mine, Rewrite)
+    return C if any(is_intact(meeting.newest, group.old) for group in mine.groups) else R
 
 
 _THEIRS = (
     "append",
+    "delete",
+    "update",
+    "merge_insert",
     "add_columns",
     "drop_columns",
     "rename_columns",
+    "compact",
     "update_metadata",
     "overwrite",
     "restore",
@@ -68,26 +169,33 @@ def _row(*cells: Verdict | Rule) -> dict[str, Verdict | Rule]:
     return dict(zip(_THEIRS, cells, strict=True))
 
 
+_fits, _same, _inputs, _columns = _schema_fits, _same_rows, _inputs_remain, _other_columns
+_rows, _keys, _both, _groups = _other_rows, _no_key_meets, _merge_with_merge, _some_group_left
+
 # Names that clash after a rebase (two writers add one name) are found by `apply`, which stops too.
 # fmt: off
 RULES: dict[str, dict[str, Verdict | Rule]] = {
-    # mine             theirs: append           add_columns   drop_columns     rename_columns  metadata over restore
-    "append":          _row(C,                  _schema_fits, _schema_fits,    C,              C,       X,   X),
-    "add_columns":     _row(_same_fragments,    C,            _inputs_remain,  C,              C,       X,   X),
-    "drop_columns":    _row(C,                  C,            _other_columns,  _other_columns, C,       X,   X),
-    "rename_columns":  _row(C,                  C,            _other_columns,  _other_columns, C,       X,   X),
-    "update_metadata": _row(C,                  C,            C,               C,              C,       C,   C),
-    "overwrite":       _row(C,                  C,            C,               C,              C,       C,   C),
-    "restore":         _row(C,                  C,            C,               C,              C,       C,   C),
+    # mine      theirs: append delete  update  merge   add      drop      rename    compact  metadata over restore
+    "append":          _row(C,     C,      C,      C,      _fits,   _fits,    C,        C,       C,   X,   X),
+    "delete":          _row(C,     C,      _rows,  _rows,  C,       _inputs,  C,        _rows,   C,   X,   X),
+    "update":          _row(C,     _rows,  _rows,  _rows,  R,       _inputs,  C,        _rows,   C,   X,   X),
+    "merge_insert":    _row(_keys, _rows,  _both,  _both,  R,       _inputs,  C,        _rows,   C,   X,   X),
+    "add_columns":     _row(_same, C,      _same,  _same,  C,       _inputs,  C,        _same,   C,   X,   X),
+    "drop_columns":    _row(C,     C,      C,      C,      C,       _columns, _columns, C,       C,   X,   X),
+    "rename_columns":  _row(C,     C,      C,      C,      C,       _columns, _columns, C,       C,   X,   X),
+    "compact":         _row(C,     _groups, _groups, _groups, R,    C,        C,        _groups, C,   X,   X),
+    "update_metadata": _row(C,     C,      C,      C,      C,       C,        C,        C,       C,   C,   C),
+    "overwrite":       _row(C,     C,      C,      C,      C,       C,        C,        C,       C,   C,   C),
+    "restore":         _row(C,     C,      C,      C,      C,       C,        C,        C,       C,   C,   C),
 }
 # fmt: on
 
 
-def judge(mine: Action, theirs: Transaction, newest: Manifest) -> Verdict:
+def judge(mine: Action, theirs: Transaction, *, base: Manifest, newest: Manifest) -> Verdict:
     """Say how my change can follow theirs.
 
-    mine: bound to the version it was made for. newest: the version it would follow, theirs included.
+    mine: bound to base, the version it was made for. newest: the version it would follow, theirs included.
     A kind of change that the table does not know asks for a rerun: that is right after any change.
     """
     rule = RULES[mine.kind].get(theirs.kind, R)
-    return rule if isinstance(rule, Verdict) else rule(mine, theirs, newest)
+    return rule if isinstance(rule, Verdict) else rule(Meeting(mine, theirs, base, newest))

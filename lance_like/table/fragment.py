@@ -5,15 +5,20 @@ Values and their JSON; pure.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
+import numpy as np
+
+from lance_like._lazy import cached
 from lance_like.errors import Corrupt, Unsupported
 from lance_like.file.stats import ZoneEntry
-from lance_like.table import shape
-from lance_like.table.layout import PartKind, is_part_key
-from lance_like.typing_ import Json
+from lance_like.table import lineage, shape
+from lance_like.table.deletions import Deletions, check_offsets, deletions_from_json
+from lance_like.table.lineage import Lineage, check_lineage
+from lance_like.table.reference import Ref, ref_from_json
+from lance_like.typing_ import Int64s, Json
 
 Runs = tuple[tuple[int, int], ...]
 """Pairs: half-open intervals of ids, or runs of (value, count); each use says which."""
@@ -22,31 +27,7 @@ DEAD = -1
 MAX_FIELD_ID = 2**31 - 1
 MAX_FRAGMENT_ID = 2**31 - 1
 MAX_ROWS = 2**32
-MAX_PART_BYTES = 1 << 30
 MAX_COLUMNS = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Ref:
-    """The name of an immutable part: its key, its size, and the XXH3-64 of all its bytes."""
-
-    path: str
-    nbytes: int
-    digest: int
-
-    def to_json(self) -> Json:
-        return [self.path, self.nbytes, f"{self.digest:016x}"]
-
-
-def ref_from_json(value: Json, where: str, *, kind: PartKind) -> Ref:
-    """The inverse of `Ref.to_json`. Raises Corrupt, also for the key of another kind of part."""
-    if type(value) is not list or len(value) != 3:
-        shape.refuse(value, "a reference [path, nbytes, digest]", where)
-    path = shape.path(value[0], where)
-    if not is_part_key(path, kind):
-        shape.refuse(path, f"the key of a {kind} part", where)
-    nbytes = shape.integer({"nbytes": value[1]}, "nbytes", where, low=1, high=MAX_PART_BYTES)
-    return Ref(path, nbytes, shape.hexadecimal(value[2], where))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +74,80 @@ class DataFile:
         }
 
 
-@dataclass(frozen=True, slots=True)
+ReadPart = Callable[[Ref], bytes]
+"""Brings the bytes of a part, checked against its reference."""
+
+
+def unread(ref: Ref) -> bytes:
+    """For fragments that come without their parts."""
+    raise Corrupt("the part of a fragment is asked for, and there is no store to read it from", where=ref.path)
+
+
+@dataclass(frozen=True)
 class Fragment:
     """Some rows of the table.
 
-    row_ids: half-open intervals of stable row ids, in row order.
+    rows: physical ones. lineage: the stable ids of its rows and the versions that made and changed them.
     files: data files with disjoint live field ids; a field in none of them reads as null here.
-    created, updated: runs (version, count) in row order: when the row was born and last changed.
+    deletions: which rows are deleted; None: none.
     """
 
     id: int
     rows: int
-    row_ids: Runs
     files: tuple[DataFile, ...]
-    created: Runs
-    updated: Runs
+    lineage: Lineage
+    deletions: Deletions | None = None
+
+    @property
+    def live_rows(self) -> int:
+        """The rows that are not deleted."""
+        return self.rows - self.deletions.rows if self.deletions else self.rows
+
+    @cached
+    def runs(self) -> lineage.Runs:
+        """Row ids and versions of all physical rows, read when first asked for. Raises Corrupt."""
+        return check_lineage(self.lineage.runs, self.rows, f"fragment {self.id}")
+
+    @cached
+    def deleted(self) -> Int64s:
+        """int64[n] offsets of the deleted rows, ascending; read when first asked for. Raises Corrupt."""
+        if self.deletions is None:
+            return _NONE
+        return check_offsets(self.deletions, self.rows, f"fragment {self.id}")
+
+    @cached
+    def _deleted_ranks(self) -> Int64s:
+        """How many live rows stand before each deleted row."""
+        return self.deleted - np.arange(len(self.deleted))
+
+    def offsets_of_live(self, positions: Int64s) -> Int64s:
+        """int64[n] positions among the live rows -> int64[n] offsets among all rows. Cost: O(n log deleted)."""
+        if self.deletions is None:
+            return positions
+        return positions + self._deleted_ranks.searchsorted(positions, "right")
+
+    def live_between(self, start: int, end: int) -> Int64s | None:
+        """int64[n] offsets of the live rows among rows start … end; None when all are."""
+        if self.deletions is None:
+            return None
+        low, high = self.deleted.searchsorted((start, end))
+        if low == high:
+            return None
+        live = np.ones(end - start, bool)
+        live[self.deleted[low:high] - start] = False
+        return np.flatnonzero(live) + start
+
+    def live_count(self, start: int, end: int) -> int:
+        """How many of the rows start … end are live."""
+        low, high = self.deleted.searchsorted((start, end))
+        return end - start - int(high - low)
+
+    def is_deleted(self, offsets: Int64s) -> np.ndarray:
+        """bool[n]: which rows are deleted."""
+        if self.deletions is None:
+            return np.zeros(len(offsets), bool)
+        place = np.minimum(self.deleted.searchsorted(offsets), len(self.deleted) - 1)
+        return self.deleted[place] == offsets
 
     def locate(self, field_id: int) -> tuple[DataFile, int] | None:
         """The file and column that hold a field; None where it reads as null."""
@@ -118,15 +158,20 @@ class Fragment:
         return None
 
     def to_json(self) -> Json:
+        line = self.lineage
         return {
             "id": self.id,
             "rows": self.rows,
-            "row_ids": self.row_ids,
+            "row_ids": [] if line.ref else line.runs.row_ids.tolist(),
             "files": [file.to_json() for file in self.files],
-            "deletions": None,
-            "created": self.created,
-            "updated": self.updated,
+            "deletions": self.deletions.to_json() if self.deletions else None,
+            "created": [] if line.ref else line.runs.created.tolist(),
+            "updated": [] if line.ref else line.runs.updated.tolist(),
+            "lineage": {"ref": line.ref.to_json(), "row_ids": line.bounds} if line.ref else None,
         }
+
+
+_NONE = np.empty(0, np.int64)
 
 
 def runs_of(values: list[int]) -> Runs:
@@ -140,16 +185,14 @@ def runs_of(values: list[int]) -> Runs:
     return tuple((first, count) for first, count in runs)
 
 
-def fragment_from_json(value: Json, where: str) -> Fragment:
-    """The inverse of `Fragment.to_json`. Raises Corrupt, or Unsupported for deletions and base paths."""
+def fragment_from_json(value: Json, where: str, *, read: ReadPart = unread) -> Fragment:
+    """The inverse of `Fragment.to_json`. read: for its parts, when they are asked for.
+
+    Raises Corrupt, or Unsupported for base paths.
+    """
     holder = shape.mapping(value, where)
     fragment_id = shape.integer(holder, "id", where, high=MAX_FRAGMENT_ID)
     rows = shape.integer(holder, "rows", where, low=1, high=MAX_ROWS)
-    if shape.member(holder, "deletions", where) is not None:
-        _refuse_feature("deleted rows", where)
-    row_ids = shape.intervals(holder, "row_ids", where, high=shape.MAX_INTEGER)
-    if sum(end - start for start, end in row_ids) != rows:
-        shape.refuse(row_ids, f"as many row ids as rows ({rows:,})", where)
     files = shape.each(holder, "files", where, _file_from_json)
     if not files:
         shape.refuse([], "at least one file", where)
@@ -157,15 +200,21 @@ def fragment_from_json(value: Json, where: str) -> Fragment:
         if file.rows != rows:
             shape.refuse(file.rows, f"a file of {rows:,} rows", where)
     _check_disjoint(files, where)
-    created, updated = (_version_runs(holder, name, rows, where) for name in ("created", "updated"))
-    return Fragment(fragment_id, rows, row_ids, files, created, updated)
+    deletions = deletions_from_json(shape.member(holder, "deletions", where), where, rows, read)
+    return Fragment(fragment_id, rows, files, _lineage_from_json(holder, where, rows, read), deletions)
 
 
-def _version_runs(holder: dict[str, Any], name: str, rows: int, where: str) -> Runs:
-    runs = shape.pairs(holder, name, where, low=1)
-    if sum(count for _, count in runs) != rows or any(count == 0 for _, count in runs):
-        shape.refuse(runs, f"runs of versions over {rows:,} rows in {name!r}", where)
-    return runs
+def _lineage_from_json(holder: dict[str, Json], where: str, rows: int, read: ReadPart) -> Lineage:
+    ids, created, updated = (shape.pairs(holder, name, where) for name in ("row_ids", "created", "updated"))
+    apart = shape.member(holder, "lineage", where)
+    if apart is None:
+        runs = lineage.Runs(*(np.array(found, np.int64).reshape(-1, 2) for found in (ids, created, updated)))
+        return Lineage.of(check_lineage(runs, rows, where))
+    if ids or created or updated:
+        shape.refuse(holder["row_ids"], "no runs beside 'lineage'", where)
+    apart = shape.mapping(apart, where)
+    bounds = shape.interval(apart, "row_ids", where, high=shape.MAX_INTEGER)
+    return Lineage(bounds, ref_from_json(shape.member(apart, "ref", where), where, kind="rows"), read=read)
 
 
 def _file_from_json(value: Json, where: str) -> DataFile:

@@ -2,7 +2,7 @@
 
     data/<uuid>.lnl                                        data files
     _versions/<bucket, 16 hex>/<version, 20 digits>.manifest   one root manifest a version, 256 a bucket
-    _meta/<uuid>.schema | .part | .txn                     immutable parts that manifests name
+    _meta/<uuid>.schema | .part | .txn | .rows | .del      immutable parts that manifests name
     _refs/tags/<name>.tag                                  tags
 
 Pure: names only.
@@ -21,11 +21,11 @@ VERSIONS_PER_BUCKET = 256
 FOLDERS = ("data", "_meta", f"{VERSIONS}/{0:016x}")
 MAX_VERSION = 2**53 - 1
 
-PartKind = Literal["schema", "part", "txn"]
+PartKind = Literal["schema", "part", "txn", "rows", "del"]
 
 _BUCKET = re.compile(r"[0-9a-f]{16}/")
 _MANIFEST = re.compile(r"([0-9]{20})\.manifest")
-_PART = re.compile(r"_meta/[0-9a-f]{32}\.(schema|part|txn)")
+_PART = re.compile(r"_meta/[0-9a-f]{32}\.(schema|part|txn|rows|del)")
 _TAG_FILE = re.compile(r"([A-Za-z0-9._-]{1,128})\.tag")
 
 

@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from lance_like._lazy import cached
 from lance_like.errors import Corrupt, NotFound, Unsupported
 from lance_like.file.layout import parse_json
 from lance_like.table import shape
@@ -17,15 +14,15 @@ from lance_like.table.fragment import (
     MAX_FIELD_ID,
     MAX_FRAGMENT_ID,
     Fragment,
-    Ref,
+    ReadPart,
     Runs,
     fragment_from_json,
-    ref_from_json,
+    unread,
 )
 from lance_like.table.parts import MAX_FRAGMENTS, PartEntry, Tree, entry_from_json
-from lance_like.table.rowids import RowIdMap
+from lance_like.table.reference import Ref, ref_from_json
 from lance_like.table.schema import Schema
-from lance_like.typing_ import Int64s, Json
+from lance_like.typing_ import Json
 from lance_like.version import __version__
 
 MAGIC = b"LLMF"
@@ -56,7 +53,6 @@ class Transaction:
     row_ids: Runs = ()
     fields: Runs = ()
     files_added: tuple[str, ...] = ()
-    files_removed: tuple[str, ...] = ()
     fragments_added: tuple[int, ...] = ()
     source_version: int | None = None
 
@@ -74,7 +70,6 @@ class Transaction:
             "row_ids": self.row_ids,
             "fields": self.fields,
             "files_added": self.files_added,
-            "files_removed": self.files_removed,
             "fragments_added": self.fragments_added,
             "source_version": self.source_version,
         }
@@ -95,7 +90,6 @@ class Root:
     schema_ref: Ref
     parts: tuple[PartEntry, ...]
     tail: tuple[Fragment, ...]
-    rows: int
     metadata: dict[str, str]
     indices: tuple[Json, ...]
     transaction: Transaction | Ref
@@ -128,7 +122,7 @@ class Manifest:
 
     @property
     def fragments(self) -> tuple[Fragment, ...]:
-        """All fragments, in scan order."""
+        """All fragments, in scan order. Cost: every part is read; `tree` finds some of them for less."""
         return self.tree.fragments
 
     @property
@@ -138,31 +132,15 @@ class Manifest:
 
     @property
     def live_rows(self) -> int:
-        """Rows that a scan gives; all of them in this draft."""
-        return self.tree.rows
-
-    @cached
-    def row_starts(self) -> Int64s:
-        """int64[fragments + 1]: the live rows before each fragment in scan order, and all at the end."""
-        starts = np.zeros(len(self.fragments) + 1, np.int64)
-        np.cumsum([fragment.rows for fragment in self.fragments], out=starts[1:])
-        return starts
-
-    @cached
-    def row_id_map(self) -> RowIdMap:
-        """From row ids to addresses, made from ranges only. Raises Corrupt if an id is used twice."""
-        return RowIdMap.of(self.fragments, where=f"version {self.version}")
-
-    @cached
-    def _fragment_by_id(self) -> dict[int, Fragment]:
-        return {fragment.id: fragment for fragment in self.fragments}
+        """Rows that a scan gives."""
+        return self.tree.live_rows
 
     def fragment(self, fragment_id: int) -> Fragment:
         """The fragment with an id. Raises NotFound."""
-        try:
-            return self._fragment_by_id[fragment_id]
-        except KeyError:
-            raise NotFound(f"version {self.version} has no fragment {fragment_id}", kind="fragment") from None
+        found = self.tree.find(fragment_id)
+        if found is None:
+            raise NotFound(f"version {self.version} has no fragment {fragment_id}", kind="fragment")
+        return found
 
 
 def encode_root(manifest: Manifest, transaction: Ref | None) -> bytes:
@@ -196,10 +174,10 @@ def encode_root(manifest: Manifest, transaction: Ref | None) -> bytes:
     return pack_envelope(MAGIC, shape.dump(body))
 
 
-def decode_root(data: bytes, where: str, *, version: int) -> Root:
+def decode_root(data: bytes, where: str, *, version: int, read: ReadPart = unread) -> Root:
     """The inverse of `encode_root`.
 
-    version: what the name of the object says.
+    version: what the name of the object says. read: for the parts of fragments, when they are asked for.
     Raises Corrupt; Unsupported for a reader feature that this package does not know.
     """
     body = _checked_body(data, where, version)
@@ -213,12 +191,12 @@ def decode_root(data: bytes, where: str, *, version: int) -> Root:
     )
     fragments = shape.mapping(shape.member(body, "fragments", where), where)
     parts = shape.each(fragments, "parts", where, entry_from_json)
-    tail = shape.each(fragments, "tail", where, fragment_from_json)
+    tail = shape.each(fragments, "tail", where, lambda item, place: fragment_from_json(item, place, read=read))
     if sum(part.fragments for part in parts) + len(tail) > MAX_FRAGMENTS:
         raise Corrupt(f"over the limit of {MAX_FRAGMENTS:,} fragments", kind="limit", where=where)
-    rows = sum(part.rows for part in parts) + sum(fragment.rows for fragment in tail)
-    for name in ("rows", "live_rows"):
-        shape.integer(body, name, where, low=rows, high=rows)
+    rows, live_rows = (sum(item.rows for item in (*parts, *tail)), sum(item.live_rows for item in (*parts, *tail)))
+    shape.integer(body, "rows", where, low=rows, high=rows)
+    shape.integer(body, "live_rows", where, low=live_rows, high=live_rows)
     if shape.mapping(shape.member(body, "bases", where), where):
         raise Unsupported("this table has files below other base paths", kind="feature", where=where)
     return Root(
@@ -233,7 +211,6 @@ def decode_root(data: bytes, where: str, *, version: int) -> Root:
         schema_ref=ref_from_json(shape.member(body, "schema", where), where, kind="schema"),
         parts=parts,
         tail=tail,
-        rows=rows,
         metadata=shape.texts(body, "metadata", where),
         indices=tuple(shape.each(body, "indices", where, shape.mapping)),
         transaction=_transaction_or_ref(body, where, version),
@@ -302,7 +279,6 @@ def transaction_from_json(value: Json, where: str, version: int) -> Transaction:
         row_ids=shape.intervals(holder, "row_ids", where, high=shape.MAX_INTEGER),
         fields=shape.intervals(holder, "fields", where, high=MAX_FIELD_ID + 1),
         files_added=shape.each(holder, "files_added", where, shape.path),
-        files_removed=shape.each(holder, "files_removed", where, shape.path),
         fragments_added=_integers(holder, "fragments_added", where, MAX_FRAGMENT_ID),
         source_version=None if source is None else shape.integer(holder, "source_version", where, low=1),
     )

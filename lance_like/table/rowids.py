@@ -1,6 +1,6 @@
-"""From stable row ids to addresses and back, with ranges only (format_spec/table.md, "Row ids and addresses").
+"""From stable row ids to rows, with ranges only (format_spec/table.md, "Row ids and addresses").
 
-An address is `fragment id << 32 | offset in the fragment`. Pure.
+An address is `fragment id << 32 | offset in the fragment`.
 """
 
 from __future__ import annotations
@@ -19,46 +19,62 @@ OFFSET_BITS = 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowIdMap:
-    """Ranges of row ids, ascending: int64[n] starts and ends, and the address of the first row of each."""
+    """Ranges of ids of live rows, ascending: int64[n] starts, ends, index of the fragment and offset of the first."""
 
     starts: Int64s
     ends: Int64s
-    first_addresses: Int64s
+    fragments: Int64s
+    offsets: Int64s
 
     @staticmethod
-    def of(fragments: Sequence[Fragment], *, where: str = "") -> RowIdMap:
-        """The map of some fragments. Raises Corrupt if two rows have one id. Cost: O(ranges), not rows."""
-        counts = np.array([len(fragment.row_ids) for fragment in fragments], np.int64)
-        ranges = [span for fragment in fragments for span in fragment.row_ids]
-        spans = np.array(ranges, np.int64).reshape(-1, 2)
-        lengths = spans[:, 1] - spans[:, 0]
-        # Offset of each range in its fragment: the rows before it, less the rows before its fragment.
-        before = np.cumsum(lengths) - lengths
-        first_range = np.cumsum(counts) - counts
-        offsets = before - np.repeat(before[first_range] if len(before) else before, counts)
-        addresses = np.repeat(np.array([f.id for f in fragments], np.int64), counts) << OFFSET_BITS | offsets
-        order = np.argsort(spans[:, 0], kind="stable")
-        starts, ends = spans[order, 0], spans[order, 1]
+    def of(fragments: Sequence[Fragment]) -> RowIdMap:
+        """The map of some fragments. Raises Corrupt if two live rows have one id. Cost: O(ranges and deleted rows)."""
+        pieces = [_live_ranges(index, fragment) for index, fragment in enumerate(fragments)]
+        ranges = np.concatenate(pieces) if pieces else np.empty((0, 4), np.int64)
+        starts, ends, index, offsets = ranges[np.argsort(ranges[:, 0], kind="stable")].T
         if (ends[:-1] > starts[1:]).any():
             place = int(np.flatnonzero(ends[:-1] > starts[1:])[0])
+            where = f"fragments {fragments[int(index[place])].id} and {fragments[int(index[place + 1])].id}"
             raise Corrupt(f"the row id {starts[place + 1]} is used twice", kind="row-ids", where=where)
-        return RowIdMap(starts, ends, addresses[order])
+        return RowIdMap(starts, ends, index, offsets)
 
-    def addresses(self, row_ids: Int64s) -> Int64s:
-        """int64[n] row ids -> int64[n] addresses; -1 where no row has the id. Cost: O(n log ranges)."""
+    def find(self, row_ids: Int64s) -> tuple[Int64s, Int64s]:
+        """int64[n] row ids -> int64[n] indices of fragments, -1 where no live row has the id, and offsets in them.
+
+        Cost: O(n log ranges).
+        """
         if len(self.starts) == 0:
-            return np.full(len(row_ids), -1, np.int64)
+            return np.full(len(row_ids), -1, np.int64), np.zeros(len(row_ids), np.int64)
         place = np.maximum(np.searchsorted(self.starts, row_ids, side="right") - 1, 0)
         within = row_ids - self.starts[place]
         found = (within >= 0) & (row_ids < self.ends[place])
-        return np.where(found, self.first_addresses[place] + within, -1)
+        return np.where(found, self.fragments[place], -1), self.offsets[place] + within
+
+
+def _live_ranges(index: int, fragment: Fragment) -> Int64s:
+    """int64[n, 4]: start and end of each range of ids of live rows, the index given, the offset of its first row."""
+    spans = fragment.runs.row_ids
+    lengths = spans[:, 1] - spans[:, 0]
+    firsts = np.cumsum(lengths) - lengths
+    deleted = fragment.deleted
+    if len(deleted) == 0:
+        return np.stack((spans[:, 0], spans[:, 1], np.full(len(spans), index), firsts), axis=1)
+    # Cut the rows where a range begins, and before and after each deleted row; what begins with one is left out.
+    cuts = np.unique(np.concatenate((firsts, deleted, deleted + 1)))
+    cuts = cuts[cuts < fragment.rows]
+    cuts_end = np.append(cuts[1:], fragment.rows)
+    live = ~np.isin(cuts, deleted, assume_unique=True)
+    offsets, stops = cuts[live], cuts_end[live]
+    place = np.searchsorted(firsts, offsets, side="right") - 1
+    starts = spans[place, 0] + offsets - firsts[place]
+    return np.stack((starts, starts + stops - offsets, np.full(len(starts), index), offsets), axis=1)
 
 
 def ids_at(fragment: Fragment, offsets: Int64s) -> Int64s:
     """int64[n] offsets of rows in a fragment -> int64[n] their stable ids. All offsets lie in the fragment."""
-    if len(fragment.row_ids) == 1:
-        return offsets + fragment.row_ids[0][0]
-    spans = np.array(fragment.row_ids, np.int64)
+    spans = fragment.runs.row_ids
+    if len(spans) == 1:
+        return offsets + spans[0, 0]
     ends = np.cumsum(spans[:, 1] - spans[:, 0])
     place = np.searchsorted(ends, offsets, side="right")
     return spans[place, 1] - (ends[place] - offsets)

@@ -5,14 +5,15 @@ Never falls back: a bad newest version raises, it is not skipped.
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+
 import xxhash
 
 from lance_like.errors import Corrupt, NotFound
 from lance_like.io.store import Store, whole
 from lance_like.table import shape
 from lance_like.table.envelope import MAX_BODY, OVERHEAD
-from lance_like.table.fragment import DEAD, Fragment, Ref
+from lance_like.table.fragment import DEAD, Fragment
 from lance_like.table.layout import VERSIONS, bucket_number, version_key, version_number
 from lance_like.table.manifest import (
     Manifest,
@@ -23,6 +24,7 @@ from lance_like.table.manifest import (
     decode_transaction,
 )
 from lance_like.table.parts import Part, PartEntry, Tree, decode_part
+from lance_like.table.reference import Ref
 from lance_like.table.schema import Schema
 from lance_like.table.schema_part import decode_schema
 
@@ -59,17 +61,21 @@ def read_root_bytes(store: Store, version: int) -> bytes:
 
 
 def read_manifest(store: Store, version: int, *, known: Manifest | None = None) -> Manifest:
-    """One version with its schema and all its fragments.
+    """One version with its schema; the parts of its tree of fragments are read when something asks for them.
 
     known: another version of the table; what both share is taken from it, not read.
-    Raises NotFound, Corrupt, Unsupported. Cost: the root, the schema, and one read a part.
+    Raises NotFound, Corrupt, Unsupported. Cost: the root and the schema.
     """
     key = version_key(version)
-    root = decode_root(read_root_bytes(store, version), key, version=version)
+    reader = _PartReader(store)
+    root = decode_root(read_root_bytes(store, version), key, version=version, read=reader.read)
+    reader.bound(root)
     schema = _read_schema(store, root, known)
-    shared = {part.ref: part for part in _all_parts(known.tree.parts)} if known else {}
-    parts = tuple(_read_part(store, entry, shared) for entry in root.parts)
-    manifest = Manifest(
+    reader.check(root.tail, key)
+    shared = {part.stored: part for part in known.tree.parts} if known else {}
+    parts = tuple(shared.get(entry) or reader.part(entry) for entry in root.parts)
+    reader.check(parts, key)
+    return Manifest(
         version=root.version,
         timestamp_us=root.timestamp_us,
         writer=root.writer,
@@ -85,8 +91,6 @@ def read_manifest(store: Store, version: int, *, known: Manifest | None = None) 
         indices=root.indices,
         transaction=_resolved(store, root.transaction, version),
     )
-    _check_ids(manifest, key)
-    return manifest
 
 
 def read_history_entry(store: Store, version: int) -> tuple[int, Transaction]:
@@ -140,42 +144,54 @@ def _read_schema(store: Store, root: Root, known: Manifest | None) -> Schema:
     return schema
 
 
-def _all_parts(parts: tuple[Part, ...]) -> list[Part]:
-    return [found for part in parts for found in (part, *_all_parts(part.children))]
+class _PartReader:
+    """Reads the parts of one version when they are asked for, and holds them against its counters."""
 
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._limits = (0, 0, 0)
 
-def _read_part(store: Store, entry: PartEntry, shared: dict[Ref | None, Part]) -> Part:
-    """A part and all below it. Depth is bounded: levels fall on the way down."""
-    part = shared.get(entry.ref)
-    if part is None:
-        found = decode_part(read_ref(store, entry.ref), entry.ref.path, level=entry.level)
-        fragments = tuple(item for item in found if isinstance(item, Fragment))
-        children = tuple(_read_part(store, item, shared) for item in found if isinstance(item, PartEntry))
-        below = fragments or tuple(fragment for child in children for fragment in child.fragments)
-        part = Part(entry.level, below, children, entry.ref)
-    if part.entry != entry:
-        shape.refuse(entry.to_json(), "what the part itself holds", entry.ref.path)
-    return part
+    def bound(self, root: Root) -> None:
+        """What the ids in the parts must be below."""
+        self._limits = (root.next_fragment_id, root.next_row_id, root.next_field_id)
+
+    def read(self, ref: Ref) -> bytes:
+        """The bytes of a part. Raises Corrupt."""
+        return read_ref(self._store, ref)
+
+    def part(self, entry: PartEntry) -> Part:
+        """A part that is not read yet."""
+        return Part(entry.level, stored=entry, load=self._load)
+
+    def _load(self, entry: PartEntry) -> tuple[Fragment | Part, ...]:
+        path = entry.ref.path
+        found = decode_part(self.read(entry.ref), path, level=entry.level, read=self.read)
+        items = tuple(item if isinstance(item, Fragment) else self.part(item) for item in found)
+        self.check(items, path)
+        return items
+
+    def check(self, items: Sequence[Fragment | Part], where: str) -> None:
+        """Raise Corrupt unless ids stand once and below the counters."""
+        fragment_ids, row_ids, field_ids = self._limits
+        seen: set[int | Ref] = set()
+        for item in items:
+            single = isinstance(item, Fragment)
+            name, last = (item.id, item.id + 1) if single else (item.entry.ref, item.fragment_ids[1])
+            if name in seen or last > fragment_ids:
+                shape.refuse(name, f"fragments that stand once, with ids below {fragment_ids:,}", where)
+            seen.add(name)
+            if (item.lineage.bounds if single else item.row_ids)[1] > row_ids:
+                shape.refuse(row_ids, "row ids below 'next_row_id'", where)
+        # A set, as most files have the same runs.
+        runs = {run for item in items if isinstance(item, Fragment) for file in item.files for run in file.fields}
+        if any(first + count > field_ids for first, count in runs if first != DEAD):
+            shape.refuse(field_ids, "field ids of files below 'next_field_id'", where)
 
 
 def _resolved(store: Store, transaction: Transaction | Ref, version: int) -> Transaction:
     if isinstance(transaction, Transaction):
         return transaction
     return decode_transaction(read_ref(store, transaction), transaction.path, version=version)
-
-
-def _check_ids(manifest: Manifest, where: str) -> None:
-    ids = np.array([fragment.id for fragment in manifest.fragments], np.int64)
-    if len(ids) and (len(np.unique(ids)) != len(ids) or ids.max() >= manifest.next_fragment_id):
-        shape.refuse("other ids", "fragment ids of their own below 'next_fragment_id'", where)
-    # The map is needed by most who open a version, and making it finds an id that stands twice.
-    ends = manifest.row_id_map.ends
-    if len(ends) and ends[-1] > manifest.next_row_id:
-        shape.refuse(manifest.next_row_id, "row ids below 'next_row_id'", where)
-    # A set, as most files have the same runs.
-    runs = {run for fragment in manifest.fragments for file in fragment.files for run in file.fields}
-    if any(first + count > manifest.next_field_id for first, count in runs if first != DEAD):
-        shape.refuse(manifest.next_field_id, "field ids of files below 'next_field_id'", where)
 
 
 __all__ = [

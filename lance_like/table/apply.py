@@ -1,0 +1,419 @@
+"""`apply`: a version and a change make the next version (format_spec/commit.md, "Actions"). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.errors import InvalidInput
+from lance_like.table.actions import (
+    Action,
+    AddColumns,
+    Append,
+    ChangeRows,
+    Create,
+    DropColumns,
+    NewColumns,
+    NewFile,
+    NewFragment,
+    Overwrite,
+    RenameColumns,
+    Restore,
+    Rewrite,
+    UpdateMetadata,
+)
+from lance_like.table.deletions import Deletions
+from lance_like.table.fields import ROOT, Field, number_fields
+from lance_like.table.fragment import (
+    DEAD,
+    MAX_FIELD_ID,
+    MAX_FRAGMENT_ID,
+    MAX_ROWS,
+    DataFile,
+    Fragment,
+    Runs,
+    runs_of,
+)
+from lance_like.table.lineage import Lineage, fresh, values_of, version_runs
+from lance_like.table.manifest import READER_FEATURES, WRITER, WRITER_FEATURES, Manifest, Transaction
+from lance_like.table.parts import Tree, extend, mapped, replaced
+from lance_like.table.schema import Schema, join_path
+from lance_like.table.shape import MAX_INTEGER
+
+# Statistics of the first columns stand in the manifest too; a table of 10,000 columns must not swell every commit.
+STATS_COLUMNS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a commit adds to an action: who, when, from which version, why."""
+
+    uuid: str
+    timestamp_us: int
+    read_version: int
+    message: str | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+def bound(base: Manifest | None, action: Action) -> Action:
+    """The action with names turned into field ids of the version it was made for.
+
+    Raises InvalidInput or NotFound if the action does not fit that version.
+    """
+    if isinstance(action, Append) and action.field_ids is None:
+        return replace(action, field_ids=_match_fields(_existing(base, action), action.schema))
+    return action
+
+
+def apply(base: Manifest | None, action: Action, stamp: Stamp) -> Manifest:
+    """Make the next version. base: None for `Create` only.
+
+    Raises InvalidInput or NotFound if the action does not fit the version. Cost: no I/O; what does not change is
+    shared.
+    """
+    if isinstance(action, Create):
+        if base is not None:
+            raise InvalidInput("the table exists already", kind="base", hint="use Overwrite")
+        return _first(action, stamp)
+    base = _existing(base, action)
+    match action:
+        case Append():
+            return _append(base, action, stamp)
+        case Overwrite():
+            return _overwrite(base, action, stamp)
+        case AddColumns():
+            return _add_columns(base, action, stamp)
+        case DropColumns():
+            touched = tuple(i for field_id in action.field_ids for i in base.schema.subtree(field_id))
+            return _next(base, action, stamp, schema=base.schema.without(action.field_ids), fields=touched)
+        case RenameColumns():
+            schema = base.schema.renamed(action.names)
+            return _next(base, action, stamp, schema=schema, fields=tuple(action.names))
+        case Restore():
+            return _restore(base, action, stamp)
+        case UpdateMetadata():
+            changed = {**base.metadata, **action.updates}
+            kept = {key: text for key, text in changed.items() if text is not None}
+            return replace(_next(base, action, stamp), metadata=kept)
+        case ChangeRows():
+            return _change_rows(base, action, stamp)
+        case Rewrite():
+            return _rewrite(base, action, stamp)
+
+
+def _existing(base: Manifest | None, action: Action) -> Manifest:
+    if base is None:
+        raise InvalidInput(f"{action.kind} needs a table", kind="base", hint="use Create")
+    return base
+
+
+def _first(action: Create, stamp: Stamp) -> Manifest:
+    schema, next_field_id = Schema.from_arrow(action.schema, 0)
+    empty = Manifest(
+        version=0,
+        timestamp_us=0,
+        writer=WRITER,
+        reader_features=READER_FEATURES,
+        writer_features=WRITER_FEATURES,
+        next_row_id=0,
+        next_field_id=next_field_id,
+        next_fragment_id=0,
+        schema=schema,
+        schema_ref=None,
+        tree=Tree(),
+        metadata=dict(action.metadata),
+        indices=(),
+        transaction=Transaction(stamp.uuid, action.kind, 0),
+    )
+    field_ids = [field.id for field in schema.fields]
+    added = _number_rows(empty, action.fragments, field_ids)
+    return _next(empty, action, stamp, tree=extend(Tree(), added), added=added, fields=tuple(field_ids))
+
+
+def _append(base: Manifest, action: Append, stamp: Stamp) -> Manifest:
+    field_ids = action.field_ids or _match_fields(base, action.schema)
+    check_fields_fit(base, field_ids)
+    added = _number_rows(base, action.fragments, field_ids)
+    tree = extend(base.tree, added)
+    return _next(base, action, stamp, tree=tree, added=added, fields=tuple(field_ids))
+
+
+def _overwrite(base: Manifest, action: Overwrite, stamp: Stamp) -> Manifest:
+    schema, next_field_id = Schema.from_arrow(action.schema, base.next_field_id)
+    field_ids = [field.id for field in schema.fields]
+    added = _number_rows(base, action.fragments, field_ids)
+    made = _next(
+        base,
+        action,
+        stamp,
+        schema=schema,
+        tree=extend(Tree(), added),
+        added=added,
+        fields=tuple(field_ids),
+    )
+    return replace(made, next_field_id=_checked_field_id(next_field_id), indices=())
+
+
+def _add_columns(base: Manifest, action: AddColumns, stamp: Stamp) -> Manifest:
+    schema, next_field_id = base.schema.extended(action.schema, base.next_field_id)
+    field_ids = [field.id for field in schema.fields[len(base.schema.fields) :]]
+    if action.files or not base.tree.items:
+        tree = mapped(base.tree, lambda fragment: _with_files(fragment, action, field_ids))
+    else:
+        refused = [f.name for f in action.schema if not f.nullable]
+        if refused:
+            raise InvalidInput(f"the column {refused[0]!r} is not nullable and has no values", kind="nullability")
+        tree = base.tree
+    paths = tuple(file.path for files in action.files.values() for file in files)
+    made = _next(base, action, stamp, schema=schema, tree=tree, fields=tuple(field_ids), files_added=paths)
+    return replace(made, next_field_id=_checked_field_id(next_field_id))
+
+
+def _with_files(fragment: Fragment, action: AddColumns, field_ids: Sequence[int]) -> Fragment:
+    files = action.files.get(fragment.id)
+    if files is None:
+        raise InvalidInput(f"new columns need files for each fragment, also for {fragment.id}", kind="fragments")
+    return replace(fragment, files=fragment.files + _data_files(files, field_ids, fragment.rows))
+
+
+def _change_rows(base: Manifest, action: ChangeRows, stamp: Stamp) -> Manifest:
+    if action.fragments:
+        check_fields_fit(base, action.field_ids)
+    version = base.version + 1
+    changes = {fragment_id: _changed(base.fragment(fragment_id), action, version) for fragment_id in action.touched}
+    added = _number_rows(base, action.fragments, action.field_ids)
+    tree = extend(replaced(base.tree, changes), added)
+    rewritten = tuple(file.path for columns in action.columns.values() for file in columns.files)
+    paths = (*rewritten, *_paths(added))
+    return _next(base, action, stamp, tree=tree, added=added, fields=action.changes, files_added=paths)
+
+
+def _changed(fragment: Fragment, action: ChangeRows, version: int) -> tuple[Fragment, ...]:
+    """The fragment with its part of a change; () when no row is left."""
+    columns = action.columns.get(fragment.id)
+    if columns is not None:
+        fragment = _with_columns(fragment, columns, version)
+    removed = action.removed.get(fragment.id)
+    if removed is None or len(removed) == 0:
+        return (fragment,)
+    deleted = np.union1d(fragment.deleted, removed)
+    if deleted[-1] >= fragment.rows:
+        raise InvalidInput(f"row {deleted[-1]} of fragment {fragment.id} with {fragment.rows:,} rows", kind="rows")
+    return (replace(fragment, deletions=Deletions.of(deleted)),) if len(deleted) < fragment.rows else ()
+
+
+def _with_columns(fragment: Fragment, columns: NewColumns, version: int) -> Fragment:
+    """The fragment with columns in new files; those that held their fields before are dead."""
+    gone = set(columns.field_ids)
+    files = [_without_fields(file, gone) for file in fragment.files]
+    files = [file for file in files if any(first != DEAD for first, _ in file.fields)]
+    updated = values_of(fragment.runs.updated)
+    updated[columns.offsets] = version
+    lineage = Lineage.of(replace(fragment.runs, updated=version_runs(updated)))
+    made = _data_files(columns.files, columns.field_ids, fragment.rows)
+    return replace(fragment, files=(*files, *made), lineage=lineage)
+
+
+def _without_fields(file: DataFile, gone: set[int]) -> DataFile:
+    if not any(field_id in gone for field_id in file.field_ids):
+        return file
+    kept = [DEAD if field_id in gone else field_id for field_id in file.field_ids]
+    stats = tuple((field_id, entry) for field_id, entry in file.stats if field_id not in gone)
+    return replace(file, fields=runs_of(kept), stats=stats)
+
+
+def _rewrite(base: Manifest, action: Rewrite, stamp: Stamp) -> Manifest:
+    """Groups that are as they were read are replaced; the first of their fragments says where the new ones stand."""
+    check_fields_fit(base, action.field_ids)
+    intact = [group for group in action.groups if is_intact(base, group.old)]
+    changes: dict[int, tuple[Fragment, ...]] = {}
+    added: list[Fragment] = []
+    for group in intact:
+        made = _number_rows(base, group.new, action.field_ids, made_before=len(added))
+        added += made
+        changes |= {fragment.id: () for fragment in group.old}
+        changes[group.old[0].id] = made
+    return _next(base, action, stamp, tree=replaced(base.tree, changes), added=tuple(added), fresh_rows=False)
+
+
+def is_intact(base: Manifest, fragments: Iterable[Fragment]) -> bool:
+    """Are these fragments in a version as they are here?"""
+    return all(base.tree.find(fragment.id) == fragment for fragment in fragments)
+
+
+def _restore(base: Manifest, action: Restore, stamp: Stamp) -> Manifest:
+    source = action.source
+    made = _next(
+        base,
+        action,
+        stamp,
+        schema=source.schema,
+        tree=source.tree,
+    )
+    return replace(
+        made,
+        schema_ref=source.schema_ref,
+        metadata=dict(source.metadata),
+        indices=source.indices,
+        next_row_id=max(base.next_row_id, source.next_row_id),
+        next_field_id=max(base.next_field_id, source.next_field_id),
+        next_fragment_id=max(base.next_fragment_id, source.next_fragment_id),
+        transaction=replace(made.transaction, source_version=source.version),
+    )
+
+
+def _next(
+    base: Manifest,
+    action: Action,
+    stamp: Stamp,
+    *,
+    schema: Schema | None = None,
+    tree: Tree | None = None,
+    added: tuple[Fragment, ...] = (),
+    fresh_rows: bool = True,
+    fields: tuple[int, ...] = (),
+    files_added: tuple[str, ...] = (),
+) -> Manifest:
+    """The version after base with what differs, and the record of it. fresh_rows: some rows of `added` are new."""
+    # Fragments of new rows have ids that nothing had before; those of rows written anew have old ids only.
+    bounds = (fragment.lineage.bounds for fragment in added if fresh_rows)
+    row_ids = _merged((low, high) for low, high in bounds if low >= base.next_row_id)
+    transaction = Transaction(
+        uuid=stamp.uuid,
+        kind=action.kind,
+        read_version=stamp.read_version,
+        message=stamp.message,
+        properties=dict(stamp.properties),
+        row_ids=row_ids,
+        fields=_merged((field_id, field_id + 1) for field_id in sorted(set(fields))),
+        files_added=files_added or _paths(added),
+        fragments_added=tuple(fragment.id for fragment in added),
+    )
+    return replace(
+        base,
+        version=base.version + 1,
+        timestamp_us=max(stamp.timestamp_us, base.timestamp_us + 1),
+        writer=WRITER,
+        next_row_id=max(base.next_row_id, *(end for _, end in row_ids), 0),
+        next_fragment_id=base.next_fragment_id + len(added),
+        schema=schema or base.schema,
+        schema_ref=base.schema_ref if schema is None else None,
+        tree=base.tree if tree is None else tree,
+        transaction=transaction,
+    )
+
+
+def _match_fields(base: Manifest, schema: pa.Schema) -> tuple[int, ...]:
+    """The table's field for each field written, by name below the same parent. Raises InvalidInput or NotFound."""
+    written = Schema.of(number_fields(schema, 0), {})
+    found: list[int] = []
+    for mine in written.fields:
+        path = written.path(mine.id)
+        theirs = base.schema.find(path)
+        if mine.type != theirs.type or (mine.nullable and not theirs.nullable):
+            raise InvalidInput(
+                f"column {join_path(path)!r}: {_described(mine)} was written, the table has {_described(theirs)}",
+                kind="type",
+                hint="cast before writing",
+            )
+        found.append(theirs.id)
+    if len(set(found)) != len(found):
+        raise InvalidInput("a column was written twice", kind="duplicate-name")
+    return tuple(found)
+
+
+def check_fields_fit(base: Manifest, field_ids: Iterable[int]) -> None:
+    """Raise InvalidInput if a written field has gone, or a field that may not be null was not written."""
+    written = set(field_ids)
+    gone = base.schema.missing(written)
+    if gone:
+        raise InvalidInput(f"the field {min(gone)} that was written is no longer in the table", kind="schema")
+    for missing in missing_required(base.schema, written):
+        raise InvalidInput(
+            f"column {join_path(base.schema.path(missing.id))!r} is not nullable and was not written",
+            kind="nullability",
+        )
+
+
+def missing_required(schema: Schema, written: set[int]) -> list[Field]:
+    """The fields that may not be null and were not written, though what holds them was (or is the table)."""
+    return [
+        f
+        for f in schema.fields
+        if f.id not in written and not f.nullable and (f.parent_id == ROOT or f.parent_id in written)
+    ]
+
+
+def _number_rows(
+    base: Manifest, fragments: Iterable[NewFragment], field_ids: Sequence[int], *, made_before: int = 0
+) -> tuple[Fragment, ...]:
+    """Give new fragments their ids, new rows their row ids, and both the version that makes them.
+
+    made_before: how many fragments the same change has numbered.
+    """
+    made: list[Fragment] = []
+    row_id, fragment_id, version = base.next_row_id, base.next_fragment_id + made_before, base.version + 1
+    for new in fragments:
+        rows = new.files[0].rows if new.files else 0
+        files = _data_files(new.files, field_ids, rows)
+        if new.lineage is None:
+            runs = fresh(row_id, rows, version)
+            row_id += rows
+        else:
+            updated = np.where(new.lineage.updated == [[0, 0]], [[version, 0]], new.lineage.updated)
+            runs = replace(new.lineage, updated=updated)
+        made.append(Fragment(fragment_id, rows, files, Lineage.of(runs)))
+        fragment_id += 1
+    if row_id > MAX_INTEGER or fragment_id > MAX_FRAGMENT_ID + 1:
+        raise InvalidInput("the row ids or fragment ids of this table are used up", kind="limit")
+    return tuple(made)
+
+
+def _data_files(files: Sequence[NewFile], field_ids: Sequence[int], rows: int) -> tuple[DataFile, ...]:
+    if not 1 <= rows <= MAX_ROWS or any(file.rows != rows for file in files):
+        raise InvalidInput(
+            f"files of {[file.rows for file in files]} rows for a fragment of {rows:,}",
+            kind="rows",
+            hint=f"all files of a fragment have the same rows, from 1 to {MAX_ROWS:,}",
+        )
+    if sum(file.columns for file in files) != len(field_ids) or any(file.columns == 0 for file in files):
+        raise InvalidInput(
+            f"files of {[file.columns for file in files]} columns for {len(field_ids)} fields", kind="columns"
+        )
+    made: list[DataFile] = []
+    first = 0
+    for file in files:
+        ids = field_ids[first : first + file.columns]
+        stats = sorted(zip(ids, file.stats[:STATS_COLUMNS], strict=False), key=lambda pair: pair[0])
+        runs = runs_of(list(ids))
+        made.append(DataFile(file.path, file.nbytes, file.tail, rows, runs, tuple(stats)))
+        first += file.columns
+    return tuple(made)
+
+
+def _checked_field_id(next_field_id: int) -> int:
+    if next_field_id > MAX_FIELD_ID + 1:
+        raise InvalidInput("the field ids of this table are used up", kind="limit")
+    return next_field_id
+
+
+def _paths(fragments: Iterable[Fragment]) -> tuple[str, ...]:
+    return tuple(file.path for fragment in fragments for file in fragment.files)
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> Runs:
+    """Neighbouring intervals as one."""
+    merged: list[tuple[int, int]] = []
+    for start, end in spans:
+        if merged and merged[-1][1] == start:
+            merged[-1] = (merged[-1][0], end)
+        else:
+            merged.append((start, end))
+    return tuple(merged)
+
+
+def _described(field: Field) -> str:
+    return f"{field.type}{'' if field.nullable else ' not null'}"

@@ -1,0 +1,256 @@
+"""Where the rows of a fragment come from: their stable ids and the versions that made and last changed them
+(format_spec/table.md, "Lineage"). Values and their bytes; pure but for a read that the value was given.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lance_like._lazy import cached
+from lance_like.errors import Corrupt
+from lance_like.table import shape
+from lance_like.table.envelope import MAX_BODY, pack_envelope, unpack_envelope
+from lance_like.table.reference import Ref
+from lance_like.typing_ import Int64s
+
+MAGIC = b"LLLN"
+# Above so many runs a lineage is a part of its own: the manifest that names the fragment stays small.
+INLINE_RUNS = 48
+_LENGTH = struct.Struct("<I")
+_HEAD = struct.Struct("<IBB")
+_WIDTHS = {1: "<u1", 2: "<u2", 4: "<u4", 8: "<u8"}
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """The runs of a lineage, in row order, each int64[n, 2].
+
+    row_ids: half-open intervals of stable ids. created, updated: (version, count of rows).
+    """
+
+    row_ids: Int64s
+    created: Int64s
+    updated: Int64s
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Runs) and all(
+            np.array_equal(mine, theirs) for mine, theirs in zip(self._all, other._all, strict=True)
+        )
+
+    def __hash__(self) -> int:
+        return hash(tuple(array.tobytes() for array in self._all))
+
+    @property
+    def _all(self) -> tuple[Int64s, Int64s, Int64s]:
+        return self.row_ids, self.created, self.updated
+
+    @property
+    def count(self) -> int:
+        """How many runs there are of all three kinds."""
+        return sum(len(array) for array in self._all)
+
+    @property
+    def rows(self) -> int:
+        """The rows that have an id here."""
+        return int((self.row_ids[:, 1] - self.row_ids[:, 0]).sum())
+
+
+def fresh(first_id: int, rows: int, version: int) -> Runs:
+    """The lineage of new rows: ids from first_id on, made by a version."""
+    made = np.array([[version, rows]], np.int64)
+    return Runs(np.array([[first_id, first_id + rows]], np.int64), made, made)
+
+
+def of_rows(row_ids: Int64s, created: Int64s, updated: Int64s) -> Runs:
+    """The lineage of rows one by one: int64[rows] each."""
+    starts = np.flatnonzero(np.concatenate(([True], np.diff(row_ids) != 1)))[: len(row_ids)]
+    ends = np.append(starts[1:], len(row_ids))
+    spans = np.stack((row_ids[starts], row_ids[starts] + (ends - starts)), axis=1)
+    return Runs(spans, version_runs(created), version_runs(updated))
+
+
+def version_runs(versions: Int64s) -> Int64s:
+    """int64[rows] versions as runs: int64[n, 2]."""
+    starts = np.flatnonzero(np.concatenate(([True], np.diff(versions) != 0)))[: len(versions)]
+    counts = np.diff(np.append(starts, len(versions)))
+    return np.stack((versions[starts], counts), axis=1)
+
+
+def values_of(runs: Int64s) -> Int64s:
+    """Runs (value, count) as int64[rows] values."""
+    return np.repeat(runs[:, 0], runs[:, 1])
+
+
+def values_at(runs: Int64s, offsets: Int64s) -> Int64s:
+    """The values of runs (value, count) at some rows: int64[n] -> int64[n]."""
+    if len(runs) == 1:
+        return np.full(len(offsets), runs[0, 0])
+    return runs[np.searchsorted(np.cumsum(runs[:, 1]), offsets, side="right"), 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Lineage:
+    """The lineage of a fragment, in memory or still in its part.
+
+    bounds: the least row id, and the greatest plus 1. ref: the part, None until it is written or when it is inline.
+    held: the runs; None while they lie in the part, which `read` brings.
+    """
+
+    bounds: tuple[int, int]
+    ref: Ref | None = None
+    held: Runs | None = None
+    read: Callable[[Ref], bytes] | None = field(default=None, repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Lineage) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> Ref | Runs | None:
+        return self.ref or self.held
+
+    @staticmethod
+    def of(runs: Runs) -> Lineage:
+        """The lineage of runs in memory."""
+        return Lineage((int(runs.row_ids[:, 0].min()), int(runs.row_ids[:, 1].max())), held=runs)
+
+    @cached
+    def runs(self) -> Runs:
+        """The runs, read when they are first asked for. Raises Corrupt."""
+        if self.held is not None:
+            return self.held
+        assert self.ref is not None and self.read is not None
+        runs = decode_lineage(self.read(self.ref), self.ref.path)
+        found = (int(runs.row_ids[:, 0].min()), int(runs.row_ids[:, 1].max()))
+        if found != self.bounds:
+            shape.refuse(found, f"row ids within {self.bounds}", self.ref.path)
+        return runs
+
+    @property
+    def is_inline(self) -> bool:
+        """Does it stand in the manifest itself?"""
+        return self.ref is None and self.runs.count <= INLINE_RUNS
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"bounds": self.bounds, "ref": self.ref, "held": self.held, "read": self.read}
+
+
+def encode_lineage(runs: Runs) -> bytes:
+    """Runs as a part: an envelope around u32 length and a zlib stream of that many bytes, the three arrays."""
+    ids = runs.row_ids
+    # From the end of an interval to the start of the next: mostly small, and below 0 where ids go back.
+    steps = ids[:, 0] - np.concatenate(([0], ids[:-1, 1]))
+    raw = b"".join(
+        (
+            _pack(_zigzag(steps), ids[:, 1] - ids[:, 0]),
+            _pack(runs.created[:, 0], runs.created[:, 1]),
+            _pack(runs.updated[:, 0], runs.updated[:, 1]),
+        )
+    )
+    return pack_envelope(MAGIC, _LENGTH.pack(len(raw)) + zlib.compress(raw, 3))
+
+
+def decode_lineage(data: bytes, where: str) -> Runs:
+    """The inverse of `encode_lineage`. Raises Corrupt."""
+    body = unpack_envelope(MAGIC, data, where)
+    nbytes = _LENGTH.unpack_from(body)[0] if len(body) >= _LENGTH.size else MAX_BODY + 1
+    if nbytes > MAX_BODY:
+        raise Corrupt(f"a lineage of {nbytes:,} bytes is over the limit", kind="limit", where=where)
+    stream = zlib.decompressobj()
+    try:
+        raw = stream.decompress(body[_LENGTH.size :], nbytes + 1)
+    except zlib.error as error:
+        raise Corrupt(f"the lineage cannot be decompressed: {error}", kind="compression", where=where) from error
+    if len(raw) != nbytes or not stream.eof or stream.unused_data:
+        raise Corrupt(f"{len(raw):,} bytes of lineage, {nbytes:,} announced", kind="length", where=where)
+    (steps, lengths), at = _unpack(raw, 0, where)
+    (created, made), at = _unpack(raw, at, where)
+    (updated, changed), at = _unpack(raw, at, where)
+    if at != len(raw):
+        shape.refuse(len(raw) - at, "no bytes after the three arrays", where)
+    ends = np.cumsum(_unzigzag(steps) + lengths)
+    return Runs(
+        np.stack((ends - lengths, ends), axis=1),
+        np.stack((created, made), axis=1),
+        np.stack((updated, changed), axis=1),
+    )
+
+
+def check_lineage(runs: Runs, rows: int, where: str) -> Runs:
+    """The runs themselves. Raises Corrupt unless they describe so many rows with values in range."""
+    ids = runs.row_ids
+    if len(ids) == 0 or ids.min() < 0 or ids.max() > shape.MAX_INTEGER or (ids[:, 0] >= ids[:, 1]).any():
+        shape.refuse(ids[:1].tolist(), "intervals of row ids, 0 <= start < end", where)
+    if _total(ids[:, 1] - ids[:, 0]) != rows:
+        shape.refuse(_total(ids[:, 1] - ids[:, 0]), f"as many row ids as rows ({rows:,})", where)
+    for name, found in (("created", runs.created), ("updated", runs.updated)):
+        good = len(found) and found.min() >= 1 and found.max() <= shape.MAX_INTEGER
+        if not good or _total(found[:, 1]) != rows:
+            shape.refuse(found[:1].tolist(), f"runs of versions over {rows:,} rows in {name!r}", where)
+    return runs
+
+
+def _total(counts: Int64s) -> int:
+    # Exact, also for lengths made to overflow: none is above 2**53, and there are less than 2**30 of them.
+    return sum(counts.tolist()) if counts.max() > 1 << 32 else int(counts.sum())
+
+
+def _zigzag(values: Int64s) -> Int64s:
+    return (values << 1) ^ (values >> 63)
+
+
+def _unzigzag(values: Int64s) -> Int64s:
+    return (values >> 1) ^ -(values & 1)
+
+
+def _pack(first: Int64s, second: Int64s) -> bytes:
+    """Two arrays of one length: u32 length, the width of each in bytes, then their values."""
+    widths = [_width(values) for values in (first, second)]
+    packed = [values.astype(_WIDTHS[width]).tobytes() for values, width in zip((first, second), widths, strict=True)]
+    return _HEAD.pack(len(first), *widths) + packed[0] + packed[1]
+
+
+def _width(values: Int64s) -> int:
+    greatest = int(values.max()) if len(values) else 0
+    return next(width for width in _WIDTHS if greatest < 1 << 8 * width)
+
+
+def _unpack(raw: bytes, at: int, where: str) -> tuple[tuple[Int64s, Int64s], int]:
+    if at + _HEAD.size > len(raw):
+        raise Corrupt("the lineage ends within an array", kind="truncated", where=where)
+    count, *widths = _HEAD.unpack_from(raw, at)
+    at += _HEAD.size
+    if not set(widths) <= set(_WIDTHS):
+        shape.refuse(widths, "widths of 1, 2, 4 or 8 bytes", where)
+    if at + count * sum(widths) > len(raw):
+        raise Corrupt("the lineage ends within an array", kind="truncated", where=where)
+    found: list[Int64s] = []
+    for width in widths:
+        values = np.frombuffer(raw, _WIDTHS[width], count, at)
+        if width == 8 and count and values.max() > shape.MAX_INTEGER * 2:
+            shape.refuse(int(values.max()), "integers below 2^54", where)
+        found.append(values.astype(np.int64))
+        at += count * width
+    return (found[0], found[1]), at
+
+
+__all__ = [
+    "INLINE_RUNS",
+    "Lineage",
+    "Runs",
+    "check_lineage",
+    "decode_lineage",
+    "encode_lineage",
+    "fresh",
+    "of_rows",
+    "values_at",
+    "values_of",
+    "version_runs",
+]
