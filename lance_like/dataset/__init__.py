@@ -12,7 +12,8 @@ from typing import Any
 from lance_like.dataset.blob import Blob, blob_array, blob_field
 from lance_like.dataset.blob_file import BlobFile
 from lance_like.dataset.fragment import LanceFragment
-from lance_like.dataset.handle import LanceDataset, dataset, write_dataset
+from lance_like.dataset.handle import LanceDataset
+from lance_like.dataset.opening import dataset, write_dataset
 from lance_like.dataset.scanner import LanceScanner
 from lance_like.dataset.write import WriteProgress
 

@@ -1,34 +1,31 @@
 """The handle on one version of a dataset: thin, every method a few lines over the layers below.
 
 It is a `pyarrow.dataset.Dataset`, because that is what DuckDB and Polars accept with projection and filter
-pushed down; every public attribute of that class is overridden, since an inherited one would work on a
-C++ object that is not there.
+pushed down; every public attribute of that class is overridden, here or in `PythonDataset`.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Literal, NoReturn
+from datetime import timedelta
+from typing import Any, Literal
 
 import pyarrow as pa
-from pyarrow.dataset import Dataset as ArrowDataset  # DuckDB knows a dataset only once this module is loaded
 
-from lance_like.dataset.arguments import check_hints, check_insert_options, integers, not_here
+from lance_like.dataset.arguments import check_hints, check_insert_options, integers
+from lance_like.dataset.arrow import PythonDataset
 from lance_like.dataset.blob_file import BlobFile, open_blobs
+from lance_like.dataset.change import Delete, Isolation, Update, check_isolation
 from lance_like.dataset.columns import plan_add_columns
 from lance_like.dataset.fragment import LanceFragment
-from lance_like.dataset.inputs import Data, as_stream
+from lance_like.dataset.inputs import Data, Stream, as_stream, conform_some
+from lance_like.dataset.merge import MergeInsertBuilder, MergeStats, Rules, run_merge
 from lance_like.dataset.scanner import BlobHandling, Filter, LanceScanner, as_read
 from lance_like.dataset.tags import DatasetTags
 from lance_like.dataset.write import (
     MAX_BYTES_PER_FILE,
     MAX_ROWS_PER_FILE,
     FileLimits,
-    Mode,
-    Progress,
-    write_table,
     write_version,
 )
 from lance_like.errors import InvalidInput
@@ -47,9 +44,12 @@ from lance_like.table.snapshot import read_manifest
 
 Verify = Literal["full", "off"]
 _PROJECTIONS_KEPT = 64
+# How often and how long a change of rows is made again when other writers are first.
+RETRIES = 10
+RETRY_TIMEOUT = timedelta(seconds=30)
 
 
-class LanceDataset(ArrowDataset):
+class LanceDataset(PythonDataset):
     """One version of a dataset. Made by `lance_like.dataset` and `lance_like.write_dataset`.
 
     The handle moves only by its own writes, `checkout_latest` and `restore`, never by others' commits.
@@ -261,7 +261,7 @@ class LanceDataset(ArrowDataset):
 
     def checkout_version(self, version: int | str) -> LanceDataset:
         """A new handle on another version, by number or tag. Raises NotFound."""
-        return _open(self._store, resolve(self._store, version), self._options)
+        return open_version(self._store, resolve(self._store, version), self._options)
 
     def checkout_latest(self) -> None:
         """Move this handle to the newest version."""
@@ -299,6 +299,56 @@ class LanceDataset(ArrowDataset):
             properties=options.get("transaction_properties"),
         )
         self._move(manifest)
+
+    def delete(
+        self,
+        predicate: Filter,
+        *,
+        conflict_retries: int = RETRIES,
+        retry_timeout: timedelta = RETRY_TIMEOUT,
+        isolation: Isolation = "write_serializable",
+    ) -> dict[str, int]:
+        """Delete the rows that pass a filter and move this handle to the new version. No data file changes.
+
+        predicate: as the filter of `scanner`. isolation: what it sees of rows appended by others since this version:
+        nothing, or all ("serializable"). conflict_retries, retry_timeout: how often and how long it is made again
+        when others change the same rows first.
+        Returns {"num_deleted_rows"}. Raises Conflict, IncompatibleChange, InvalidInput.
+        """
+        change = Delete(self._session, predicate, serializable=check_isolation(isolation))
+        self._commit(change, conflict_retries, retry_timeout)
+        return {"num_deleted_rows": change.rows}
+
+    def update(
+        self,
+        updates: Mapping[str, str],
+        where: Filter = None,
+        *,
+        conflict_retries: int = RETRIES,
+        retry_timeout: timedelta = RETRY_TIMEOUT,
+        isolation: Isolation = "write_serializable",
+    ) -> dict[str, int]:
+        """Compute columns of the rows that pass a filter anew and move this handle to the new version.
+
+        updates: column, or dotted path into a struct -> SQL expression over the row as it is. where: None: every row.
+        The values must fit the column's type unchanged. The other options: as in `delete`.
+        Written are the changed rows, or the changed columns of their fragments, by the fewer bytes; ids of rows stay.
+        Returns {"num_rows_updated"}. Raises Conflict, IncompatibleChange, InvalidInput, NotFound.
+        """
+        change = Update(self._session, updates, where, serializable=check_isolation(isolation))
+        self._commit(change, conflict_retries, retry_timeout)
+        return {"num_rows_updated": change.rows}
+
+    def merge_insert(self, on: str | Sequence[str]) -> MergeInsertBuilder:
+        """Bring rows into the table by their keys (upsert and its relatives): say what to do, then `execute(data)`.
+
+        on: the key columns. Two writers that add one new key leave it once.
+        """
+        return MergeInsertBuilder(self._merge, [on] if isinstance(on, str) else list(on))
+
+    def truncate_table(self) -> None:
+        """Delete every row; the schema stays, and older versions keep the rows."""
+        self.delete("true")
 
     def add_columns(
         self,
@@ -342,46 +392,21 @@ class LanceDataset(ArrowDataset):
             names[self._manifest.schema.find(alteration["path"]).id] = alteration["name"]
         self._commit(RenameColumns(names))
 
-    # -- pyarrow.dataset.Dataset: what has no meaning here --
-
-    @property
-    def partition_expression(self) -> NoReturn:
-        """Not a notion of this format."""
-        raise not_here("partition_expression", "statistics prune every column")
-
-    def filter(self, expression: Any) -> NoReturn:
-        """Not supported: pass the filter to a read."""
-        raise not_here("filter", "pass filter= to scanner, to_table or to_batches")
-
-    def replace_schema(self, schema: pa.Schema) -> NoReturn:
-        """Not supported: change the columns."""
-        raise not_here("replace_schema", "use add_columns, alter_columns and drop_columns")
-
-    def join(self, *args: Any, **options: Any) -> NoReturn:
-        """Not supported: join in DuckDB."""
-        raise not_here("join", "join in DuckDB: duckdb.sql('select … from ds join other …')")
-
-    def join_asof(self, *args: Any, **options: Any) -> NoReturn:
-        """Not supported: join in DuckDB."""
-        raise not_here("join_asof", "join in DuckDB: duckdb.sql('select … from ds asof join other …')")
-
-    def sort_by(self, *args: Any, **options: Any) -> NoReturn:
-        """Not supported: sort the answer."""
-        raise not_here("sort_by", "sort the answer: to_table().sort_by(…), or in DuckDB")
-
-    def _get_fragments(self, filter: Any) -> NoReturn:
-        raise not_here("_get_fragments", "use get_fragments")
-
-    def _scanner(self, **options: Any) -> LanceScanner:
-        return self.scanner(**options)
-
-    def _scanner_options(self, options: Mapping[str, Any]) -> NoReturn:
-        raise not_here("_scanner_options", "use scanner")
-
     # -- inside --
 
-    def _commit(self, change: Change) -> None:
-        self._move(commit(self._store, self._manifest, change))
+    def _commit(self, change: Change, retries: int = RETRIES, timeout: timedelta = RETRY_TIMEOUT) -> None:
+        limits = {"retries": retries, "timeout_s": timeout.total_seconds()}
+        self._move(commit(self._store, self._manifest, change, **limits))
+
+    def _merge(self, rules: Rules, stream: Stream, retries: int, timeout_s: float) -> MergeStats:
+        newest = read_manifest(self._store, resolve(self._store), known=self._manifest)
+        stream = conform_some(stream, newest.schema.to_arrow())
+        limits = {"retries": retries, "timeout_s": timeout_s}
+        manifest, stats = run_merge(
+            self._session, rules, stream, lambda merge: commit(self._store, newest, merge, **limits)
+        )
+        self._move(manifest)
+        return stats
 
     def _move(self, manifest: Manifest) -> None:
         self._manifest = manifest
@@ -402,77 +427,13 @@ class LanceDataset(ArrowDataset):
         return [self._manifest.fragment(fragment.fragment_id) for fragment in fragments]
 
 
-def _open(store: Store, version: int, options: Mapping[str, Any]) -> LanceDataset:
+def open_version(store: Store, version: int, options: Mapping[str, Any]) -> LanceDataset:
+    """A handle on a version. options: as in `lance_like.dataset`."""
     return LanceDataset(store, read_manifest(store, version), **options)
 
 
 def _reopen(uri: str, version: int, options: Mapping[str, Any]) -> LanceDataset:
-    return _open(open_store(uri, durability=options["durability"]), version, options)
+    return open_version(open_store(uri, durability=options["durability"]), version, options)
 
 
-def dataset(
-    uri: str | os.PathLike[str],
-    version: int | str | None = None,
-    asof: datetime | str | None = None,
-    *,
-    verify: Verify = "full",
-    durability: Durability = "full",
-    metadata_cache_size_bytes: int = CACHE_NBYTES,
-) -> LanceDataset:
-    """Open a dataset.
-
-    uri: a path (~ works), file://…, or memory://name. version: a number or a tag; None: the newest.
-    asof: the newest version that was there at that time (UTC unless it says otherwise).
-    verify: "off" skips the checksums of page bytes; metadata is always checked.
-    durability: of later writes through the handle (`write_dataset`).
-    metadata_cache_size_bytes: what the handle may keep of its files' metadata, by estimate; 256 MiB by default.
-    Raises NotFound when there is no such dataset, version or tag; Corrupt when its metadata is damaged.
-    """
-    store = open_store(uri, durability=durability)
-    options = {"verify": verify, "durability": durability, "metadata_cache_size_bytes": metadata_cache_size_bytes}
-    return _open(store, resolve(store, version, asof=asof), options)
-
-
-def write_dataset(
-    data: Data,
-    uri: str | os.PathLike[str],
-    schema: pa.Schema | None = None,
-    mode: Mode = "create",
-    *,
-    max_rows_per_file: int = MAX_ROWS_PER_FILE,
-    max_rows_per_group: int | None = None,
-    max_bytes_per_file: int = MAX_BYTES_PER_FILE,
-    progress: Progress | None = None,
-    durability: Durability = "full",
-    commit_message: str | None = None,
-    transaction_properties: Mapping[str, str] | None = None,
-) -> LanceDataset:
-    """Write rows as one new version and return a handle on it.
-
-    data: a table, batch, reader or dataset of pyarrow; pandas or Polars; anything with `__arrow_c_stream__`; an
-    iterable of batches; a dict of columns; a list of dicts. Streams are written in bounded memory.
-    schema: cast the data to it. mode: "create" (fails if there is a dataset), "append" or "overwrite" (both create
-    one that is missing).
-    max_rows_per_file, max_bytes_per_file: when to begin the next file. max_rows_per_group: accepted and ignored;
-    there are no row groups. progress: called with a `WriteProgress` after each batch, at least every 32 MiB.
-    durability: "full" returns when all is on the disk; "process" survives the death of the process only.
-    commit_message, transaction_properties: kept in the version.
-    Field metadata says how a column is encoded: "lance_like:encoding" and others (format_spec/encodings/README.md,
-    "How a writer chooses").
-    Raises AlreadyExists, InvalidInput (data that does not fit), Unsupported (a type that cannot be stored), Conflict.
-    """
-    store, manifest = write_table(
-        data,
-        uri,
-        schema=schema,
-        mode=mode,
-        limits=FileLimits(max_rows_per_file, max_bytes_per_file),
-        progress=progress,
-        durability=durability,
-        message=commit_message,
-        properties=transaction_properties,
-    )
-    return LanceDataset(store, manifest, durability=durability)
-
-
-__all__ = ["LanceDataset", "dataset", "write_dataset"]
+__all__ = ["LanceDataset", "Verify", "open_version"]

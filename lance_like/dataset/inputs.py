@@ -49,7 +49,7 @@ def as_stream(data: Data, schema: pa.Schema | None = None) -> Stream:
     if schema is None:
         return stream
     conformed = conform(stream, schema)
-    return Stream(schema, (_filled(batch, schema) for batch in conformed.batches))
+    return Stream(schema, (filled(batch, schema) for batch in conformed.batches))
 
 
 def _stored_schema(schema: pa.Schema) -> pa.Schema:
@@ -99,6 +99,12 @@ def conform(stream: Stream, schema: pa.Schema) -> Stream:
         raise InvalidInput(f"the data lacks {', '.join(map(repr, lacking))}, which may not be null in the table")
     kept = pa.schema([f for f in schema if stream.schema.get_field_index(f.name) >= 0], schema.metadata)
     return Stream(kept, (_cast(batch, kept) for batch in stream.batches))
+
+
+def conform_some(stream: Stream, schema: pa.Schema) -> Stream:
+    """As `conform`, for rows that are brought into rows that are there: any columns of the schema may be missing."""
+    held = set(stream.schema.names)
+    return conform(stream, pa.schema([field for field in schema if field.name in held], schema.metadata))
 
 
 def check_nulls(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -220,7 +226,7 @@ def _built(build: Any, values: Any, schema: pa.Schema | None) -> pa.Table:
         raise InvalidInput(f"the data does not make a table: {error}") from error
 
 
-def _filled(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+def filled(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """The batch with nulls for the columns it lacks."""
     if len(batch.schema) == len(schema):
         return batch

@@ -156,7 +156,8 @@ class ChangeRows:
     columns: fragment id -> columns written anew. fragments: rows written anew (with a lineage) and new rows.
     field_ids: what the columns of `fragments` hold. reads: the fields it was computed from, keys among them.
     changes: the fields whose values changed.
-    keys: of a merge that adds rows or looks for keys, the ranges of its keys; () when they are not known.
+    keys: of a merge, the ranges of its keys; () when they are not known.
+    serializable: rows that come meanwhile are to be seen too.
     """
 
     kind: Literal["delete", "update", "merge_insert"]
@@ -167,6 +168,7 @@ class ChangeRows:
     reads: tuple[int, ...] = ()
     changes: tuple[int, ...] = ()
     keys: tuple[KeyRange, ...] = ()
+    serializable: bool = False
 
     @property
     def touched(self) -> set[int]:

@@ -1,0 +1,186 @@
+"""Deleting and updating rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.dataset.inputs import Stream, conform
+from lance_like.dataset.patch import Patch, Patched, rows_of, steps, write_patches
+from lance_like.dataset.scanner import Filter, bind_filter
+from lance_like.errors import InvalidInput
+from lance_like.query import engine_duckdb
+from lance_like.query.expr import Expr, paths
+from lance_like.query.plan import field_of
+from lance_like.query.projection import ROW_ADDRESS, project
+from lance_like.query.scan import Scan, run_scan
+from lance_like.query.session import Session
+from lance_like.query.sql import Computed, columns_read, parse_expressions
+from lance_like.table.actions import ChangeRows
+from lance_like.table.fragment import Fragment
+from lance_like.table.manifest import Manifest
+from lance_like.table.rowids import OFFSET_BITS
+from lance_like.table.schema import Schema
+from lance_like.typing_ import Int64s
+
+Isolation = Literal["write_serializable", "serializable"]
+"""What a change sees of rows that other writers append meanwhile: nothing, or all (it is then made again)."""
+
+
+def check_isolation(isolation: str) -> bool:
+    """True for "serializable". Raises InvalidInput for what is no isolation."""
+    if isolation not in ("write_serializable", "serializable"):
+        raise InvalidInput(f"isolation={isolation!r}: expected 'write_serializable' or 'serializable'")
+    return isolation == "serializable"
+
+
+def matching(session: Session, manifest: Manifest, condition: Expr | None) -> dict[int, Int64s]:
+    """Fragment id -> int64[n] offsets, ascending, of the live rows that pass; fragments in scan order.
+
+    Memory: 8 bytes a row that passes.
+    """
+    projection = project(manifest.schema, [ROW_ADDRESS])
+    found: dict[int, list[Int64s]] = {}
+    for batch in run_scan(session, manifest, Scan(projection, condition)):
+        addresses = batch.column(0).to_numpy().astype(np.int64)
+        for fragment_id, offsets in by_fragment(addresses):
+            found.setdefault(fragment_id, []).append(offsets)
+    return {fragment_id: np.concatenate(pieces) for fragment_id, pieces in found.items()}
+
+
+def by_fragment(addresses: Int64s) -> Iterator[tuple[int, Int64s]]:
+    """Addresses of rows, those of a fragment side by side: int64[n] -> its id and their offsets."""
+    ids = addresses >> OFFSET_BITS
+    cuts = np.flatnonzero(np.diff(ids)) + 1
+    for part in np.split(addresses, cuts):
+        if len(part):
+            yield int(part[0] >> OFFSET_BITS), part & ((1 << OFFSET_BITS) - 1)
+
+
+def fields_read(schema: Schema, condition: Expr | None) -> tuple[int, ...]:
+    """The ids of the fields that a condition reads."""
+    named = [] if condition is None else [field_of(schema, path) for path in sorted(paths(condition))]
+    return tuple(field.id for field in named if field is not None)
+
+
+class Delete:
+    """The change that deletes the rows that pass; made again when another writer's change asks for it."""
+
+    def __init__(self, session: Session, predicate: Filter, *, serializable: bool = False) -> None:
+        if predicate is None:
+            raise InvalidInput("delete needs a predicate", hint="delete('true') deletes every row")
+        self._session, self._predicate, self._serializable = session, predicate, serializable
+        self.rows = 0
+
+    def __call__(self, manifest: Manifest | None) -> ChangeRows:
+        assert manifest is not None
+        condition = bind_filter(manifest.schema, self._predicate)
+        removed = matching(self._session, manifest, condition)
+        self.rows = sum(map(len, removed.values()))
+        reads = fields_read(manifest.schema, condition)
+        return ChangeRows("delete", removed=removed, reads=reads, serializable=self._serializable)
+
+
+class Update:
+    """The change that computes columns of the rows that pass anew."""
+
+    def __init__(
+        self, session: Session, updates: Mapping[str, Any], where: Filter, *, serializable: bool = False
+    ) -> None:
+        if not isinstance(updates, Mapping) or not updates:
+            raise InvalidInput(f"updates={updates!r:.80}: expected column names with SQL expressions")
+        odd = next((text for text in updates.values() if not isinstance(text, str)), None)
+        if odd is not None:
+            raise InvalidInput(f"an update of {odd!r} is no text", hint="write SQL: {'n': 'n + 1', 's': \"'text'\"}")
+        self._session, self._where, self._serializable = session, where, serializable
+        self._expressions = parse_expressions(dict(updates))
+        self.rows = 0
+
+    def __call__(self, manifest: Manifest | None) -> ChangeRows:
+        assert manifest is not None
+        schema = manifest.schema
+        condition = bind_filter(schema, self._where)
+        computed = _ComputedColumns(self._session, schema, self._expressions)
+        found = matching(self._session, manifest, condition)
+        self.rows = sum(map(len, found.values()))
+        patches = [computed.patch(manifest.fragment(fragment_id), offsets) for fragment_id, offsets in found.items()]
+        written = write_patches(self._session, manifest, patches, computed.names)
+        return ChangeRows(
+            "update",
+            removed=written.removed,
+            columns=written.columns,
+            fragments=written.fragments,
+            field_ids=tuple(field.id for field in schema.fields),
+            reads=(*fields_read(schema, condition), *computed.reads),
+            changes=computed.changes,
+            serializable=self._serializable,
+        )
+
+
+class _ComputedColumns:
+    """New values of columns, from expressions over the rows as they are.
+
+    names: the top-level columns that change. reads, changes: field ids.
+    """
+
+    def __init__(self, session: Session, schema: Schema, expressions: Mapping[str, Computed]) -> None:
+        self._session, self._schema = session, schema
+        self._targets = {path: schema.find(path) for path in expressions}
+        tops = {path: schema.path(field.id) for path, field in self._targets.items()}
+        self.names = list(dict.fromkeys(top[0] for top in tops.values()))
+        self._texts = {path: column.sql for path, column in expressions.items()}
+        needed = columns_read(expressions.values(), schema.to_arrow())
+        self.reads = tuple(i for name in needed for i in schema.subtree(schema.find((name,)).id))
+        self.changes = tuple(i for field in self._targets.values() for i in schema.subtree(field.id))
+        nested = [top[0] for top in tops.values() if len(top) > 1]
+        self._read_names = list(dict.fromkeys([*needed, *nested]))
+        self._paths = tops
+
+    def patch(self, fragment: Fragment, offsets: Int64s) -> Patch:
+        """The change of some rows of a fragment: int64[n], ascending."""
+
+        def values(start: int, end: int) -> pa.RecordBatch:
+            pieces = [self._values(fragment, offsets[start + i : start + j]) for i, j in steps(fragment, end - start)]
+            table = pa.Table.from_batches(pieces)
+            [batch] = table.combine_chunks().to_batches()
+            return batch
+
+        return Patch(fragment, offsets, values)
+
+    def _values(self, fragment: Fragment, offsets: Int64s) -> pa.RecordBatch:
+        old = rows_of(self._session, self._schema, fragment, offsets, self._read_names)
+        made = engine_duckdb.evaluate(self._texts, old)
+        columns = {name: old.column(name) for name in self.names if name in old.schema.names}
+        for path, array in zip(self._texts, made.columns, strict=True):
+            names = self._paths[path]
+            kind = self._schema.arrow_field(self._targets[path].id)
+            fitting = _fitted(array, kind.with_name(path))
+            columns[names[0]] = fitting if len(names) == 1 else _with_child(columns[names[0]], names[1:], fitting)
+        fields = [self._schema.arrow_field(self._schema.find((name,)).id) for name in self.names]
+        return pa.RecordBatch.from_arrays([columns[name] for name in self.names], schema=pa.schema(fields))
+
+
+def _fitted(array: pa.Array, field: pa.Field) -> pa.Array:
+    """Values in the type of a column. Raises InvalidInput where one would change."""
+    if array.type.equals(field.type):
+        return array
+    wanted = pa.schema([field])
+    batch = pa.RecordBatch.from_arrays([array], names=[field.name])
+    [made] = conform(Stream(batch.schema, iter([batch])), wanted).batches
+    return made.column(0)
+
+
+def _with_child(struct: pa.StructArray, names: tuple[str, ...], child: pa.Array) -> pa.StructArray:
+    """A struct with other values of one field, which may lie deeper; null structs stay null."""
+    fields = list(struct.type)
+    arrays = [struct.field(i) for i in range(len(fields))]
+    at = struct.type.get_field_index(names[0])
+    arrays[at] = child if len(names) == 1 else _with_child(arrays[at], names[1:], child)
+    mask = struct.is_null() if struct.null_count else None
+    return pa.StructArray.from_arrays(arrays, fields=fields, mask=mask)
+
+
+__all__ = ["Delete", "Isolation", "Patched", "Update", "by_fragment", "check_isolation", "fields_read", "matching"]

@@ -1,0 +1,101 @@
+"""Rows found by their keys: those of a source held in memory, those of a table streamed past them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lance_like.errors import InvalidInput
+from lance_like.file.carry import carried_type, carry
+from lance_like.typing_ import Int64s
+
+# Products of the numbers of distinct values stay below this, so that a row's key is one integer.
+_MOST_CODES = 1 << 62
+
+
+class KeyIndex:
+    """The keys of the rows of a source, each once. A key with a null equals nothing, as in SQL.
+
+    columns: one array a key column, of the table's types. distinct: the values of each, once. ranges: their bounds.
+    Raises InvalidInput for a type that has no equality here and for a key that stands twice, naming it.
+    """
+
+    def __init__(self, names: Sequence[str], columns: Sequence[pa.Array]) -> None:
+        self._names = names
+        values = [_comparable(column, name) for name, column in zip(names, columns, strict=True)]
+        self.distinct = [pc.unique(column.drop_null()) for column in values]
+        codes, known = self._codes(values)
+        rows = np.flatnonzero(known)
+        order = np.argsort(codes[rows], kind="stable")
+        self._rows, self._sorted = rows[order], codes[rows][order]
+        twice = np.flatnonzero(self._sorted[1:] == self._sorted[:-1])
+        if len(twice):
+            row = int(self._rows[twice[0]])
+            shown = ", ".join(f"{name}={column[row].as_py()!r}" for name, column in zip(names, columns, strict=True))
+            raise InvalidInput(
+                f"the key {shown} stands twice in the data", kind="duplicate-key", hint="give each key one row"
+            )
+        self.ranges = [_range(distinct) for distinct in self.distinct]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def find(self, columns: Sequence[pa.Array]) -> Int64s:
+        """For each row of a table the row of the source with its key: int64[n], -1 where there is none."""
+        values = [_comparable(column, name) for name, column in zip(self._names, columns, strict=True)]
+        codes, known = self._codes(values)
+        found = np.full(len(codes), -1, np.int64)
+        if len(self._sorted) == 0 or not known.any():
+            return found
+        asked = codes[known]
+        place = np.minimum(np.searchsorted(self._sorted, asked), len(self._sorted) - 1)
+        found[known] = np.where(self._sorted[place] == asked, self._rows[place], -1)
+        return found
+
+    def _codes(self, values: Sequence[pa.Array]) -> tuple[Int64s, np.ndarray]:
+        """One integer a row for its key, and which rows have one that is among the source's values."""
+        codes: Int64s = np.zeros(len(values[0]), np.int64)
+        known = np.ones(len(codes), bool)
+        most = 1
+        for column, distinct in zip(values, self.distinct, strict=True):
+            place = pc.index_in(column, value_set=distinct)
+            known &= place.is_valid().to_numpy(zero_copy_only=False)
+            most *= len(distinct) + 1
+            if most >= _MOST_CODES:
+                raise InvalidInput("the keys have too many combinations of values", kind="limit")
+            codes = codes * (len(distinct) + 1) + place.fill_null(0).to_numpy().astype(np.int64)
+        return codes, known
+
+
+def _comparable(array: pa.Array, name: str) -> pa.Array:
+    """Key values of a type that has equality, with one zero."""
+    t = pa.types
+    array = carry(array)
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    if t.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if t.is_nested(array.type) or t.is_float16(array.type) or t.is_interval(array.type):
+        raise InvalidInput(
+            f"the column {name!r} of type {array.type} cannot be a key", kind="type", hint="choose other keys in on="
+        )
+    # -0.0 and 0.0 are one key.
+    return pc.add(array, pa.scalar(0.0, array.type)) if t.is_floating(array.type) else array
+
+
+def _range(distinct: pa.Array) -> tuple[pa.Scalar, pa.Scalar] | None:
+    """The least and the greatest value; None where that is not known."""
+    kind = distinct.type
+    if len(distinct) == 0 or pa.types.is_floating(kind) or carried_type(kind) is not kind:
+        return None
+    try:
+        found = pc.min_max(distinct)
+    except pa.ArrowNotImplementedError:
+        return None
+    return found["min"], found["max"]
+
+
+__all__ = ["KeyIndex"]

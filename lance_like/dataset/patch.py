@@ -1,0 +1,188 @@
+"""Rows that change: written anew with all their columns, or their columns written anew with all rows of a fragment,
+whichever takes fewer bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.dataset.columns import write_columns
+from lance_like.dataset.inputs import Stream, check_nulls
+from lance_like.dataset.write import FileLimits, write_fragments
+from lance_like.encodings.joining import joined, taken
+from lance_like.file.carry import carry, present
+from lance_like.query.projection import ROW_ADDRESS, as_batch, project
+from lance_like.query.scan import Scan, run_scan
+from lance_like.query.session import Session
+from lance_like.query.take import Placed, take_placed
+from lance_like.table.actions import NewColumns, NewFragment
+from lance_like.table.fragment import Fragment
+from lance_like.table.lineage import of_rows, values_at
+from lance_like.table.manifest import Manifest
+from lance_like.table.rowids import OFFSET_BITS, ids_at
+from lance_like.table.schema import Schema
+from lance_like.typing_ import Int64s
+
+_OFFSET_MASK = (1 << OFFSET_BITS) - 1
+# Rows that are read, changed and written in one step, by their estimated bytes.
+_STEP_NBYTES = 16 << 20
+_STEP_ROWS = 1 << 16
+# What deletion vectors and lineages take for a row that moves: written anew, it must pay for them.
+_MOVED_NBYTES = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """Rows of a fragment that change.
+
+    offsets: int64[n], ascending. values(start, end): the new values of the changed columns for offsets[start:end],
+    with the names and types of the table.
+    """
+
+    fragment: Fragment
+    offsets: Int64s
+    values: Callable[[int, int], pa.RecordBatch]
+
+
+@dataclass(frozen=True, slots=True)
+class Patched:
+    """What was written. columns: fragment id -> columns written anew; removed: offsets of rows written anew.
+
+    fragments: those rows.
+    """
+
+    columns: dict[int, NewColumns]
+    removed: dict[int, Int64s]
+    fragments: tuple[NewFragment, ...]
+
+
+def write_patches(session: Session, manifest: Manifest, patches: Sequence[Patch], names: Sequence[str]) -> Patched:
+    """Write what changes. names: the changed columns of the table.
+
+    Memory: some steps of rows. Cost: for each fragment the fewer bytes, by estimate, of its changed rows whole or its
+    changed columns whole.
+    """
+    columns: dict[int, NewColumns] = {}
+    moved: list[Patch] = []
+    for patch in patches:
+        if _rows_are_cheaper(session, manifest.schema, patch, names):
+            moved.append(patch)
+        else:
+            columns[patch.fragment.id] = _write_columns(session, manifest, patch, names)
+    removed = {patch.fragment.id: patch.offsets for patch in moved}
+    return Patched(columns, removed, _write_rows(session, manifest, moved))
+
+
+def _rows_are_cheaper(session: Session, schema: Schema, patch: Patch, names: Sequence[str]) -> bool:
+    fragment = patch.fragment
+    row_nbytes = sum(file.nbytes for file in fragment.files) / fragment.rows + _MOVED_NBYTES
+    rows_nbytes = len(patch.offsets) * row_nbytes
+    return rows_nbytes < _columns_nbytes(session, schema, fragment, names)
+
+
+def _columns_nbytes(session: Session, schema: Schema, fragment: Fragment, names: Sequence[str]) -> int:
+    """The stored bytes of some columns of a fragment."""
+    ids = [below for name in names for below in schema.subtree(schema.find((name,)).id)]
+    places = [(schema.field(i).type, *place) for i in ids if (place := fragment.locate(i)) is not None]
+    readers = session.open([file for _, file, _ in places])
+    pages = session.drive(
+        [(file.path, reader.pages(column, kind)) for reader, (kind, file, column) in zip(readers, places, strict=True)]
+    )
+    return sum(found.stored_nbytes for found in pages)
+
+
+def _write_columns(session: Session, manifest: Manifest, patch: Patch, names: Sequence[str]) -> NewColumns:
+    projection = project(manifest.schema, names)
+    batches = _patched(session, manifest, patch, names)
+    file = write_columns(session.store, projection.schema, patch.fragment, batches)
+    ids = tuple(below for output in projection.outputs if output.field for below in _subtree(manifest, output.field.id))
+    return NewColumns((file,), ids, patch.offsets)
+
+
+def _subtree(manifest: Manifest, field_id: int) -> tuple[int, ...]:
+    return manifest.schema.subtree(field_id)
+
+
+def _patched(session: Session, manifest: Manifest, patch: Patch, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns of all live rows of a fragment, with the new values."""
+    projection = project(manifest.schema, [*names, ROW_ADDRESS])
+    for batch in run_scan(session, manifest, Scan(projection, fragments=[patch.fragment])):
+        offsets = batch.column(len(names)).to_numpy().astype(np.int64) & _OFFSET_MASK
+        start, end = patch.offsets.searchsorted((offsets[0], offsets[-1] + 1)).tolist()
+        kept = batch.select(list(names))
+        if start < end:
+            places = offsets.searchsorted(patch.offsets[start:end])
+            kept = _merged(kept, check_nulls(patch.values(start, end)), places)
+        yield kept
+
+
+def _merged(old: pa.RecordBatch, new: pa.RecordBatch, places: Int64s) -> pa.RecordBatch:
+    """The old rows with new ones in some places: int64[len(new)]."""
+    rows = np.arange(len(old))
+    rows[places] = len(old) + np.arange(len(new))
+    order = pa.array(rows)
+    arrays = [
+        present(taken(joined([carry(mine), carry(theirs)]), order), mine.type)
+        for mine, theirs in zip(old.columns, new.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=old.schema)
+
+
+def _write_rows(session: Session, manifest: Manifest, patches: Sequence[Patch]) -> tuple[NewFragment, ...]:
+    """Write rows whole, in the order of the patches, with the ids they have."""
+    if not patches:
+        return ()
+    stream = Stream(manifest.schema.to_arrow(), _whole_rows(session, manifest, patches))
+    written = write_fragments(session.store, stream, limits=FileLimits())
+    ids = np.concatenate([ids_at(patch.fragment, patch.offsets) for patch in patches])
+    created = np.concatenate([values_at(patch.fragment.runs.created, patch.offsets) for patch in patches])
+    return with_lineage(written, ids, created)
+
+
+def with_lineage(written: Sequence[NewFragment], ids: Int64s, created: Int64s) -> tuple[NewFragment, ...]:
+    """Fragments of rows that were in the table before. ids, created: int64 of all their rows; all change now."""
+    ends = list(accumulate(fragment.files[0].rows for fragment in written))
+    return tuple(
+        NewFragment(fragment.files, of_rows(ids[start:end], created[start:end], np.zeros(end - start, np.int64)))
+        for fragment, start, end in zip(written, [0, *ends], ends, strict=False)
+    )
+
+
+def _whole_rows(session: Session, manifest: Manifest, patches: Sequence[Patch]) -> Iterator[pa.RecordBatch]:
+    schema = manifest.schema.to_arrow()
+    for patch in patches:
+        for start, end in steps(patch.fragment, len(patch.offsets)):
+            new = patch.values(start, end)
+            left = [name for name in schema.names if name not in new.schema.names]
+            old = rows_of(session, manifest.schema, patch.fragment, patch.offsets[start:end], left)
+            found = {
+                **dict(zip(left, old.columns, strict=True)),
+                **dict(zip(new.schema.names, new.columns, strict=True)),
+            }
+            yield pa.RecordBatch.from_arrays([found[name] for name in schema.names], schema=schema)
+
+
+def steps(fragment: Fragment, rows: int) -> Iterator[tuple[int, int]]:
+    """So many rows of a fragment cut into steps that are small in memory: start and end of each."""
+    row_nbytes = sum(file.nbytes for file in fragment.files) / fragment.rows
+    step = int(min(_STEP_ROWS, max(1, _STEP_NBYTES // max(1, row_nbytes))))
+    for start in range(0, rows, step):
+        yield start, min(rows, start + step)
+
+
+def rows_of(
+    session: Session, schema: Schema, fragment: Fragment, offsets: Int64s, names: Sequence[str]
+) -> pa.RecordBatch:
+    """Some columns of rows of a fragment, in one batch, blobs as bytes."""
+    projection = project(schema, names)
+    placed = Placed([fragment], np.zeros(len(offsets), np.int64), offsets)
+    table = take_placed(session, projection, placed)
+    return as_batch([joined(column.chunks) for column in table.columns], projection.schema, len(offsets))
+
+
+__all__ = ["Patch", "Patched", "rows_of", "steps", "with_lineage", "write_patches"]
