@@ -83,10 +83,11 @@ def same(found: pa.Table, expected: pa.Table) -> bool:
 
 
 class Model:
-    """One version as it should be: the user's columns, and the id of each row."""
+    """One version as it should be: the user's columns, and of each row its id and the versions that made and last
+    changed it."""
 
-    def __init__(self, table: pa.Table, ids: list[int]) -> None:
-        self.table, self.ids = table, ids
+    def __init__(self, table: pa.Table, ids: list[int], created: dict[int, int], updated: dict[int, int]) -> None:
+        self.table, self.ids, self.created, self.updated = table, ids, created, updated
 
 
 class TableMachine(RuleBasedStateMachine):
@@ -110,24 +111,46 @@ class TableMachine(RuleBasedStateMachine):
     def names(self) -> list[str]:
         return self.now.table.schema.names
 
-    def committed(self, table: pa.Table, *, kept: Sequence[int] | None = None) -> None:
-        """Record the new version and compare it. kept: ids of the rows that were there before, None: all as before."""
+    def committed(
+        self,
+        table: pa.Table,
+        *,
+        kept: Sequence[int] | None = None,
+        changed: Sequence[int] = (),
+        source: Model | None = None,
+    ) -> None:
+        """Record the new version and compare it.
+
+        table: the rows that were there before, then the new ones; kept: the ids of the former, None: all as before.
+        changed: ids of rows that got new values; they may stand elsewhere now. source: the model that a restore took.
+        """
         ids = self.ds.to_table(["_rowid"])["_rowid"].to_pylist()
-        old = self.now.ids if kept is None and self.history else list(kept or [])
-        fresh = ids[len(old) :]
-        assert ids[: len(old)] == old, "a row changed its id"
-        assert not self.used & set(fresh), "an id was used twice"
+        old = list(self.now.ids if kept is None and self.history else kept or [])
+        fresh = sorted(set(ids) - set(old))
+        unchanged = [row for row in old if row not in set(changed)]
+        assert [row for row in ids if row in set(unchanged)] == unchanged, "a row changed its id or its place"
         assert len(set(ids)) == len(ids) == table.num_rows
+        assert set(old) <= set(ids), "a row was lost"
+        assert not self.used & set(fresh), "an id was used twice"
         self.used |= set(fresh)
-        self.history[max(self.history, default=0) + 1] = Model(table, ids)
-        assert self.ds.version == max(self.history)
+        number = max(self.history, default=0) + 1
+        before = source or (self.now if self.history else Model(table, [], {}, {}))
+        created = {row: before.created.get(row, number) for row in ids}
+        updated = {row: number if row in changed else before.updated.get(row, number) for row in ids}
+        place = {row: i for i, row in enumerate([*old, *fresh])}
+        ordered = table.take(pa.array([place[row] for row in ids], pa.int64()))
+        self.history[number] = Model(ordered, ids, created, updated)
+        assert self.ds.version == number
         self.compare(self.ds, self.now)
 
     def compare(self, ds: LanceDataset, model: Model) -> None:
         assert ds.schema == model.table.schema
         assert len(ds) == ds.count_rows() == model.table.num_rows
         assert same(ds.to_table(), model.table)
-        assert ds.to_table(["_rowid"])["_rowid"].to_pylist() == model.ids
+        rows = ds.to_table(["_rowid", "_row_created_at_version", "_row_last_updated_at_version"])
+        assert rows["_rowid"].to_pylist() == model.ids
+        assert rows["_row_created_at_version"].to_pylist() == [model.created[row] for row in model.ids]
+        assert rows["_row_last_updated_at_version"].to_pylist() == [model.updated[row] for row in model.ids]
 
     # -- beginnings --
 
@@ -178,6 +201,95 @@ class TableMachine(RuleBasedStateMachine):
         table = rows_of(pa.schema([(name, KINDS[kind]) for name, kind in fields.items()]), rows, seed)
         self.ds.insert(table, mode="overwrite", max_rows_per_file=limit)
         self.committed(table, kept=[])
+
+    @rule(data=st.data(), number=st.integers(0, 9))
+    def delete(self, data, number):
+        condition, passes = self.condition(data, number)
+        model = self.now
+        assert self.ds.delete(condition) == {"num_deleted_rows": sum(passes)}
+        left = pa.array([not passed for passed in passes], pa.bool_())
+        self.committed(
+            model.table.filter(left), kept=[row for row, passed in zip(model.ids, passes, strict=True) if not passed]
+        )
+
+    @rule(data=st.data(), number=st.integers(0, 9), how=st.sampled_from(["null", "copy", "constant"]))
+    def update(self, data, number, how):
+        condition, passes = self.condition(data, number)
+        model = self.now
+        name = data.draw(st.sampled_from(self.names), "changed column")
+        kind, quoted = model.table.schema.field(name).type, '"' + name + '"'
+        values = model.table[name].to_pylist()
+        if how == "constant" and pa.types.is_integer(kind):
+            text, new = f"{quoted} * 0 + 5", [None if value is None else 5 for value in values]
+        elif how == "null":
+            text, new = "NULL", [None] * len(values)
+        else:
+            text, new = quoted, values
+        assert self.ds.update({f"`{name}`": text}, where=condition) == {"num_rows_updated": sum(passes)}
+        cells = [n if passed else v for n, v, passed in zip(new, values, passes, strict=True)]
+        place = model.table.schema.get_field_index(name)
+        table = model.table.set_column(place, model.table.schema.field(name), pa.array(cells, kind))
+        self.committed(table, changed=[row for row, passed in zip(model.ids, passes, strict=True) if passed])
+
+    @precondition(lambda self: self.keyed())
+    @rule(data=st.data(), seed=seeds, insert=st.booleans(), matched=st.sampled_from(["update", "delete", None]))
+    def merge(self, data, seed, insert, matched):
+        """Upserts and their relatives, with some or all columns, by a key that the table may hold twice or as null."""
+        model = self.now
+        schema = model.table.schema
+        key = data.draw(st.sampled_from(self.keyed()), "key")
+        others = data.draw(st.sets(st.sampled_from(schema.names), min_size=0 if insert else 1), "columns")
+        numbers = data.draw(st.lists(st.integers(0, 12), unique=True, max_size=8), "keys")
+        kind = schema.field(key).type
+        keys = numbers if pa.types.is_integer(kind) else [f"w{n}" for n in numbers]
+        part = pa.schema([field for field in schema if field.name in others or field.name == key])
+        rows = rows_of(part, len(keys), seed)
+        rows = rows.set_column(part.get_field_index(key), part.field(key), pa.array(keys, kind))
+        by_source = data.draw(st.booleans(), "by source")
+        builder = self.ds.merge_insert(f"{key}")
+        builder = {"update": builder.when_matched_update_all, "delete": builder.when_matched_delete}.get(
+            matched, lambda: builder
+        )()
+        builder = builder.when_not_matched_insert_all() if insert else builder
+        builder = builder.when_not_matched_by_source_delete() if by_source else builder
+        if not (insert or matched or by_source):
+            with pytest.raises(InvalidInput):
+                builder.execute(rows)
+            return
+        stats = builder.execute(rows.to_reader(max_chunksize=3))
+        old = model.table[key].to_pylist()
+        found = {value: i for i, value in enumerate(keys)}
+        hit = [value in found for value in old]
+        names = [name for name in part.names if name != key]
+        columns = {}
+        for name in schema.names:
+            cells = model.table[name].to_pylist()
+            if matched == "update" and name in names:
+                new = rows[name].to_pylist()
+                cells = [new[found[value]] if value in found else cell for value, cell in zip(old, cells, strict=True)]
+            columns[name] = cells
+        left = [not (yes and matched == "delete") and (yes or not by_source) for yes in hit]
+        kept = {
+            name: [cell for cell, stays in zip(cells, left, strict=True) if stays] for name, cells in columns.items()
+        }
+        added = [i for i, value in enumerate(keys) if value not in set(old)] if insert else []
+        for name in schema.names:
+            new = rows[name].to_pylist() if name in part.names else [None] * len(keys)
+            kept[name] += [new[i] for i in added]
+        changed = [row for row, yes in zip(model.ids, hit, strict=True) if yes] if matched == "update" and names else []
+        assert stats == {
+            "num_inserted_rows": len(added),
+            "num_updated_rows": sum(hit) if matched == "update" else 0,
+            "num_deleted_rows": left.count(False),
+        }
+        table = pa.table([pa.array(kept[field.name], field.type) for field in schema], schema=schema)
+        self.committed(table, kept=[row for row, stays in zip(model.ids, left, strict=True) if stays], changed=changed)
+
+    def keyed(self) -> list[str]:
+        """The columns that may be keys."""
+        t = pa.types
+        kinds = (t.is_integer, t.is_string, t.is_dictionary)
+        return [field.name for field in self.now.table.schema if any(is_kind(field.type) for is_kind in kinds)]
 
     # -- columns --
 
@@ -251,7 +363,7 @@ class TableMachine(RuleBasedStateMachine):
         old = self.ds.checkout_version(version)
         old.restore()
         self.ds = old
-        self.committed(self.history[version].table, kept=self.history[version].ids)
+        self.committed(self.history[version].table, kept=self.history[version].ids, source=self.history[version])
 
     @rule(data=st.data())
     def checkout(self, data):
@@ -314,21 +426,28 @@ class TableMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), number=st.integers(0, 9))
     def filter(self, data, number):
+        condition, passes = self.condition(data, number)
+        expected = self.now.table.filter(pa.array(passes, pa.bool_()))
+        assert same(self.ds.to_table(filter=condition), expected)
+        assert self.ds.count_rows(condition) == len(expected)
+        assert same(self.ds.to_table(filter=condition, limit=3, offset=1), expected.slice(1, 3))
+
+    @rule(limit=counts, offset=counts)
+    def limit(self, limit, offset):
+        assert same(self.ds.to_table(limit=limit, offset=offset), self.now.table.slice(offset, limit))
+
+    def condition(self, data, number) -> tuple[str, list[bool]]:
+        """A filter, and which rows of the newest version pass it."""
         model = self.now
         name = data.draw(st.sampled_from(self.names), "column")
         quoted = '"' + name + '"'
         values = model.table[name].to_pylist()
         kind = model.table.schema.field(name).type
         if pa.types.is_integer(kind):
-            condition, passes = f"{quoted} >= {number}", [v is not None and v >= number for v in values]
-        elif pa.types.is_string(kind) or pa.types.is_dictionary(kind):
-            condition, passes = f"{quoted} in ('w{number}', 'w1')", [v in (f"w{number}", "w1") for v in values]
-        else:
-            condition, passes = f"{quoted} is null", [v is None for v in values]
-        expected = model.table.filter(pa.array(passes, pa.bool_()))
-        assert same(self.ds.to_table(filter=condition), expected)
-        assert self.ds.count_rows(condition) == len(expected)
-        assert same(self.ds.to_table(filter=condition, limit=3, offset=1), expected.slice(1, 3))
+            return f"{quoted} >= {number}", [v is not None and v >= number for v in values]
+        if pa.types.is_string(kind) or pa.types.is_dictionary(kind):
+            return f"{quoted} in ('w{number}', 'w1')", [v in (f"w{number}", "w1") for v in values]
+        return f"{quoted} is null", [v is None for v in values]
 
     @invariant()
     def the_newest_version_is_the_last_one_written(self):
