@@ -45,7 +45,7 @@ def matching(session: Session, manifest: Manifest, condition: Expr | None) -> di
     projection = project(manifest.schema, [ROW_ADDRESS])
     found: dict[int, list[Int64s]] = {}
     for batch in run_scan(session, manifest, Scan(projection, condition)):
-        addresses = batch.column(0).to_numpy().astype(np.int64)
+        addresses = batch.column(0).to_numpy().view(np.int64)
         for fragment_id, offsets in by_fragment(addresses):
             found.setdefault(fragment_id, []).append(offsets)
     return {fragment_id: np.concatenate(pieces) for fragment_id, pieces in found.items()}

@@ -211,7 +211,7 @@ class Merge:
                 rows = self.index.find(batch.columns[:-1])
                 known = rows >= 0
                 source.append(rows[known])
-                addresses.append(batch.column(len(self.rules.on)).to_numpy().astype(np.int64)[known])
+                addresses.append(batch.column(len(self.rules.on)).to_numpy().view(np.int64)[known])
         return _Matches(np.concatenate(source), np.concatenate(addresses))
 
     def _within_ranges(self, manifest: Manifest) -> Expr | None:

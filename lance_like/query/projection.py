@@ -29,11 +29,11 @@ _PLACEMENTS_KEPT = 64
 
 
 def _row_ids(fragment: Fragment, offsets: Int64s) -> pa.Array:
-    return pa.array(ids_at(fragment, offsets).astype(np.uint64))
+    return pa.array(ids_at(fragment, offsets).view(np.uint64))
 
 
 def _row_addresses(fragment: Fragment, offsets: Int64s) -> pa.Array:
-    return pa.array((offsets + (fragment.id << 32)).astype(np.uint64))
+    return pa.array((offsets + (fragment.id << 32)).view(np.uint64))
 
 
 def _created_at(fragment: Fragment, offsets: Int64s) -> pa.Array:
