@@ -14,7 +14,7 @@ import numpy as np
 from pyroaring import BitMap
 
 from lance_like._lazy import cached
-from lance_like.errors import Corrupt
+from lance_like.errors import Corrupt, InvalidInput
 from lance_like.table import shape
 from lance_like.table.envelope import pack_envelope, unpack_envelope
 from lance_like.table.reference import Ref, ref_from_json
@@ -23,6 +23,8 @@ from lance_like.typing_ import Int64s, Json
 MAGIC = b"LLDV"
 # A bitmap up to so many bytes stands in the manifest: it saves a read, a write and a sync.
 INLINE_NBYTES = 512
+# 2 GiB of offsets in memory.
+MAX_DELETED = 1 << 28
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,13 @@ class Deletions:
 
     @staticmethod
     def of(offsets: Int64s) -> Deletions:
-        """The deletion of some rows: int64[n] offsets, ascending, each once."""
+        """The deletion of some rows: int64[n] offsets, ascending, each once. Raises InvalidInput over the limit."""
+        if len(offsets) > MAX_DELETED:
+            raise InvalidInput(
+                f"{len(offsets):,} deleted rows of one fragment, the limit is {MAX_DELETED:,}",
+                kind="limit",
+                hint="compact the table first",
+            )
         bitmap = BitMap(array("I", offsets.astype(np.uint32).tobytes()))
         bitmap.run_optimize()
         return Deletions(len(offsets), data=bitmap.serialize())
@@ -62,10 +70,7 @@ class Deletions:
             assert self.ref is not None and self.read is not None
             where = self.ref.path
             data = unpack_envelope(MAGIC, self.read(self.ref), where)
-        try:
-            bitmap = BitMap.deserialize(data)
-        except ValueError as error:
-            raise Corrupt(f"the bitmap of deleted rows is not valid: {error}", kind="structure", where=where) from error
+        bitmap = _decode(data, where)
         if len(bitmap) != self.rows:
             shape.refuse(len(bitmap), f"{self.rows:,} deleted rows", where)
         return np.frombuffer(bitmap.to_array(), np.uint32).astype(np.int64)
@@ -85,6 +90,17 @@ class Deletions:
         return {"rows": self.rows, "ref": self.ref, "data": self.data, "read": self.read}
 
 
+def _decode(data: bytes, where: str) -> BitMap:
+    try:
+        bitmap = BitMap.deserialize(data)
+    except (ValueError, IndexError) as error:  # IndexError: no bytes at all
+        raise Corrupt(f"the bitmap of deleted rows is not valid: {error}", kind="structure", where=where) from error
+    # A set of containers has one form: this finds places, counts and bytes at the end that nothing else looks at.
+    if bitmap.serialize() != data:
+        raise Corrupt("the bitmap of deleted rows is not in its portable form", kind="structure", where=where)
+    return bitmap
+
+
 def deletions_from_json(value: Json, where: str, rows: int, read: Callable[[Ref], bytes]) -> Deletions | None:
     """The inverse of `Deletions.to_json`. rows: of the fragment. Raises Corrupt."""
     if value is None:
@@ -92,6 +108,8 @@ def deletions_from_json(value: Json, where: str, rows: int, read: Callable[[Ref]
     holder = shape.mapping(value, where)
     # A fragment of which no row is left is not kept.
     count = shape.integer(holder, "rows", where, low=1, high=rows - 1)
+    if count > MAX_DELETED:
+        raise Corrupt(f"{count:,} deleted rows of one fragment are over the limit", kind="limit", where=where)
     if "ref" in holder:
         return Deletions(count, ref_from_json(holder["ref"], where, kind="del"), read=read)
     text = shape.text(holder, "data", where)

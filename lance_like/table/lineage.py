@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lance_like._lazy import cached
-from lance_like.errors import Corrupt
+from lance_like.errors import Corrupt, InvalidInput
 from lance_like.table import shape
 from lance_like.table.envelope import MAX_BODY, pack_envelope, unpack_envelope
 from lance_like.table.reference import Ref
@@ -21,6 +21,8 @@ from lance_like.typing_ import Int64s
 MAGIC = b"LLLN"
 # Above so many runs a lineage is a part of its own: the manifest that names the fragment stays small.
 INLINE_RUNS = 48
+# Of each of the three kinds: 1 GiB in memory.
+MAX_RUNS = 1 << 26
 _LENGTH = struct.Struct("<I")
 _HEAD = struct.Struct("<IBB")
 _WIDTHS = {1: "<u1", 2: "<u2", 4: "<u4", 8: "<u8"}
@@ -39,20 +41,21 @@ class Runs:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Runs) and all(
-            np.array_equal(mine, theirs) for mine, theirs in zip(self._all, other._all, strict=True)
+            np.array_equal(mine, theirs) for mine, theirs in zip(self.arrays, other.arrays, strict=True)
         )
 
     def __hash__(self) -> int:
-        return hash(tuple(array.tobytes() for array in self._all))
+        return hash(tuple(array.tobytes() for array in self.arrays))
 
     @property
-    def _all(self) -> tuple[Int64s, Int64s, Int64s]:
+    def arrays(self) -> tuple[Int64s, Int64s, Int64s]:
+        """Row ids, created, updated."""
         return self.row_ids, self.created, self.updated
 
     @property
     def count(self) -> int:
         """How many runs there are of all three kinds."""
-        return sum(len(array) for array in self._all)
+        return sum(len(array) for array in self.arrays)
 
     @property
     def rows(self) -> int:
@@ -119,7 +122,7 @@ class Lineage:
     @staticmethod
     def of(runs: Runs) -> Lineage:
         """The lineage of runs in memory."""
-        return Lineage((int(runs.row_ids[:, 0].min()), int(runs.row_ids[:, 1].max())), held=runs)
+        return Lineage(_bounds(runs), held=runs)
 
     @cached
     def runs(self) -> Runs:
@@ -128,7 +131,7 @@ class Lineage:
             return self.held
         assert self.ref is not None and self.read is not None
         runs = decode_lineage(self.read(self.ref), self.ref.path)
-        found = (int(runs.row_ids[:, 0].min()), int(runs.row_ids[:, 1].max()))
+        found = _bounds(runs)
         if found != self.bounds:
             shape.refuse(found, f"row ids within {self.bounds}", self.ref.path)
         return runs
@@ -142,8 +145,17 @@ class Lineage:
         return {"bounds": self.bounds, "ref": self.ref, "held": self.held, "read": self.read}
 
 
+def _bounds(runs: Runs) -> tuple[int, int]:
+    return int(runs.row_ids[:, 0].min()), int(runs.row_ids[:, 1].max())
+
+
 def encode_lineage(runs: Runs) -> bytes:
-    """Runs as a part: an envelope around u32 length and a zlib stream of that many bytes, the three arrays."""
+    """Runs as a part: an envelope around u32 length and a zlib stream of that many bytes, the three arrays.
+
+    Raises InvalidInput for more runs of a kind than a reader takes.
+    """
+    if max(map(len, runs.arrays)) > MAX_RUNS:
+        raise InvalidInput(f"a fragment whose rows come from over {MAX_RUNS:,} places", kind="limit")
     ids = runs.row_ids
     # From the end of an interval to the start of the next: mostly small, and below 0 where ids go back.
     steps = ids[:, 0] - np.concatenate(([0], ids[:-1, 1]))
@@ -188,18 +200,18 @@ def check_lineage(runs: Runs, rows: int, where: str) -> Runs:
     ids = runs.row_ids
     if len(ids) == 0 or ids.min() < 0 or ids.max() > shape.MAX_INTEGER or (ids[:, 0] >= ids[:, 1]).any():
         shape.refuse(ids[:1].tolist(), "intervals of row ids, 0 <= start < end", where)
-    if _total(ids[:, 1] - ids[:, 0]) != rows:
-        shape.refuse(_total(ids[:, 1] - ids[:, 0]), f"as many row ids as rows ({rows:,})", where)
+    if not _adds_up(ids[:, 1] - ids[:, 0], rows):
+        shape.refuse(ids[:1].tolist(), f"as many row ids as rows ({rows:,})", where)
     for name, found in (("created", runs.created), ("updated", runs.updated)):
         good = len(found) and found.min() >= 1 and found.max() <= shape.MAX_INTEGER
-        if not good or _total(found[:, 1]) != rows:
+        if not good or not _adds_up(found[:, 1], rows):
             shape.refuse(found[:1].tolist(), f"runs of versions over {rows:,} rows in {name!r}", where)
     return runs
 
 
-def _total(counts: Int64s) -> int:
-    # Exact, also for lengths made to overflow: none is above 2**53, and there are less than 2**30 of them.
-    return sum(counts.tolist()) if counts.max() > 1 << 32 else int(counts.sum())
+def _adds_up(counts: Int64s, rows: int) -> bool:
+    # Lengths made to overflow the sum are each more than the rows.
+    return int(counts.max()) <= rows and int(counts.sum()) == rows
 
 
 def _zigzag(values: Int64s) -> Int64s:
@@ -229,12 +241,16 @@ def _unpack(raw: bytes, at: int, where: str) -> tuple[tuple[Int64s, Int64s], int
     at += _HEAD.size
     if not set(widths) <= set(_WIDTHS):
         shape.refuse(widths, "widths of 1, 2, 4 or 8 bytes", where)
+    if count == 0:
+        shape.refuse(0, "runs", where)
+    if count > MAX_RUNS:
+        raise Corrupt(f"{count:,} runs are over the limit of {MAX_RUNS:,}", kind="limit", where=where)
     if at + count * sum(widths) > len(raw):
         raise Corrupt("the lineage ends within an array", kind="truncated", where=where)
     found: list[Int64s] = []
     for width in widths:
         values = np.frombuffer(raw, _WIDTHS[width], count, at)
-        if width == 8 and count and values.max() > shape.MAX_INTEGER * 2:
+        if width == 8 and values.max() > shape.MAX_INTEGER * 2:
             shape.refuse(int(values.max()), "integers below 2^54", where)
         found.append(values.astype(np.int64))
         at += count * width
