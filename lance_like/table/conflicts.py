@@ -122,8 +122,9 @@ def _no_key_meets(meeting: Meeting) -> Verdict:
     assert isinstance(mine, ChangeRows)
     if newest.schema.missing(key.field_id for key in mine.keys):
         return R
-    came = (newest.tree.find(fragment_id) for fragment_id in meeting.theirs.fragments_added)
-    return C if all(_apart(fragment, newest.schema, mine.keys) for fragment in came if fragment) else R
+    came = [newest.tree.find(fragment_id) for fragment_id in meeting.theirs.fragments_added]
+    # A fragment that is gone again may have been compacted: its rows are elsewhere.
+    return C if all(fragment and _apart(fragment, newest.schema, mine.keys) for fragment in came) else R
 
 
 def _apart(fragment: Fragment, schema: Schema, keys: Iterable[KeyRange]) -> bool:
