@@ -227,8 +227,8 @@ def _without_fields(file: DataFile, gone: set[int]) -> DataFile:
 
 def _rewrite(base: Manifest, action: Rewrite, stamp: Stamp) -> Manifest:
     """Groups that are as they were read are replaced; the first of their fragments says where the new ones stand."""
-    check_fields_fit(base, action.field_ids)
     intact = [group for group in action.groups if is_intact(base, group.old)]
+    _check_holds_all(base, action.field_ids, [fragment for group in intact for fragment in group.old])
     changes: dict[int, tuple[Fragment, ...]] = {}
     added: list[Fragment] = []
     for group in intact:
@@ -237,6 +237,16 @@ def _rewrite(base: Manifest, action: Rewrite, stamp: Stamp) -> Manifest:
         changes |= {fragment.id: () for fragment in group.old}
         changes[group.old[0].id] = made
     return _next(base, action, stamp, tree=replaced(base.tree, changes), added=tuple(added), fresh_rows=False)
+
+
+def _check_holds_all(base: Manifest, field_ids: Iterable[int], fragments: Iterable[Fragment]) -> None:
+    """Raise InvalidInput if fragments hold a field of the schema that is not among these; gone fields may be."""
+    # By runs, as most files have the same ones.
+    files = {file.fields: file for fragment in fragments for file in fragment.files}.values()
+    held = {field_id for file in files for field_id in file.field_ids}
+    lost = held & {field.id for field in base.schema.fields} - set(field_ids)
+    if lost:
+        raise InvalidInput(f"the rewritten fragments hold the field {min(lost)}, the new files do not", kind="schema")
 
 
 def is_intact(base: Manifest, fragments: Iterable[Fragment]) -> bool:
