@@ -200,8 +200,9 @@ def _changed(fragment: Fragment, action: ChangeRows, version: int) -> tuple[Frag
     if removed is None or len(removed) == 0:
         return (fragment,)
     deleted = np.union1d(fragment.deleted, removed)
-    if deleted[-1] >= fragment.rows:
-        raise InvalidInput(f"row {deleted[-1]} of fragment {fragment.id} with {fragment.rows:,} rows", kind="rows")
+    if deleted[0] < 0 or deleted[-1] >= fragment.rows:
+        bad = deleted[0] if deleted[0] < 0 else deleted[-1]
+        raise InvalidInput(f"row {bad} of fragment {fragment.id} with {fragment.rows:,} rows", kind="rows")
     return (replace(fragment, deletions=Deletions.of(deleted)),) if len(deleted) < fragment.rows else ()
 
 
@@ -239,8 +240,10 @@ def _rewrite(base: Manifest, action: Rewrite, stamp: Stamp) -> Manifest:
     return _next(base, action, stamp, tree=replaced(base.tree, changes), added=tuple(added), fresh_rows=False)
 
 
-def _check_holds_all(base: Manifest, field_ids: Iterable[int], fragments: Iterable[Fragment]) -> None:
+def _check_holds_all(base: Manifest, field_ids: Sequence[int], fragments: Iterable[Fragment]) -> None:
     """Raise InvalidInput if fragments hold a field of the schema that is not among these; gone fields may be."""
+    if max(field_ids, default=0) >= base.next_field_id:
+        raise InvalidInput(f"the field {max(field_ids)} was never in the table", kind="schema")
     # By runs, as most files have the same ones.
     files = {file.fields: file for fragment in fragments for file in fragment.files}.values()
     held = {field_id for file in files for field_id in file.field_ids}
