@@ -109,7 +109,7 @@ class Items:
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part(Items):
     """A part. held: what it holds, when it was made here. entry: what its parent says, when it is stored.
 
@@ -119,7 +119,17 @@ class Part(Items):
     level: int
     held: tuple[Fragment | Part, ...] | None = None
     stored: PartEntry | None = None
-    load: Callable[[PartEntry], tuple[Fragment | Part, ...]] | None = field(default=None, compare=False, repr=False)
+    load: Callable[[PartEntry], tuple[Fragment | Part, ...]] | None = field(default=None, repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Part) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> object:
+        return self.stored or (self.level, self.held)
 
     @cached
     def items(self) -> tuple[Fragment | Part, ...]:
