@@ -19,9 +19,9 @@ from lance_like.dataset.arguments import check_hints, check_insert_options, inte
 from lance_like.dataset.blob_file import BlobFile, open_blobs
 from lance_like.dataset.columns import plan_add_columns
 from lance_like.dataset.fragment import LanceFragment
+from lance_like.dataset.history import DatasetHistory
 from lance_like.dataset.inputs import Data, as_stream
 from lance_like.dataset.scanner import BlobHandling, Filter, LanceScanner, as_read
-from lance_like.dataset.tags import DatasetTags
 from lance_like.dataset.write import (
     MAX_BYTES_PER_FILE,
     MAX_ROWS_PER_FILE,
@@ -38,9 +38,9 @@ from lance_like.io.uri import open_store
 from lance_like.query.projection import Projection, project
 from lance_like.query.session import CACHE_NBYTES, Session
 from lance_like.query.take import place_addresses, place_ids, place_positions, take_ids, take_positions
-from lance_like.table.actions import DropColumns, RenameColumns, Restore
+from lance_like.table.actions import DropColumns, RenameColumns
 from lance_like.table.commit import Change, commit
-from lance_like.table.history import resolve, versions
+from lance_like.table.history import resolve
 from lance_like.table.manifest import Manifest
 from lance_like.table.snapshot import read_manifest
 
@@ -48,7 +48,7 @@ Verify = Literal["full", "off"]
 _PROJECTIONS_KEPT = 64
 
 
-class LanceDataset(ArrowDataset):
+class LanceDataset(DatasetHistory, ArrowDataset):
     """One version of a dataset. Made by `lance_like.dataset` and `lance_like.write_dataset`.
 
     The handle moves only by its own writes, `checkout_latest` and `restore`, never by others' commits.
@@ -83,16 +83,6 @@ class LanceDataset(ArrowDataset):
         return self._store.uri
 
     @property
-    def version(self) -> int:
-        """The number of this version."""
-        return self._manifest.version
-
-    @property
-    def latest_version(self) -> int:
-        """The number of the newest version of all. Cost: two listings."""
-        return resolve(self._store)
-
-    @property
     def schema(self) -> pa.Schema:
         """The columns of this version, as a read gives them: a blob column as descriptions of its cells."""
         return self._manifest.schema.described.to_arrow()
@@ -101,11 +91,6 @@ class LanceDataset(ArrowDataset):
     def metadata(self) -> dict[str, str]:
         """The table's own texts."""
         return dict(self._manifest.metadata)
-
-    @property
-    def tags(self) -> DatasetTags:
-        """Names of versions: `create`, `update`, `delete`, `list`, `get_version`."""
-        return DatasetTags(self._store, lambda: self.version)
 
     def __len__(self) -> int:
         return self._manifest.live_rows
@@ -251,27 +236,6 @@ class LanceDataset(ArrowDataset):
         """The fragment of a number, or None."""
         return next((f for f in self.get_fragments() if f.fragment_id == fragment_id), None)
 
-    # -- history --
-
-    def versions(self) -> list[dict[str, Any]]:
-        """Every version: {"version", "timestamp" (UTC), "metadata"}, oldest first. Cost: reads each manifest."""
-        return versions(self._store)
-
-    def checkout_version(self, version: int | str) -> LanceDataset:
-        """A new handle on another version, by number or tag. Raises NotFound."""
-        return _open(self._store, resolve(self._store, version), self._options)
-
-    def checkout_latest(self) -> None:
-        """Move this handle to the newest version."""
-        version = resolve(self._store)
-        if version != self.version:
-            self._move(read_manifest(self._store, version, known=self._manifest))
-
-    def restore(self) -> None:
-        """Make the rows and schema of this version the newest version again; nothing is copied or lost."""
-        newest = read_manifest(self._store, resolve(self._store), known=self._manifest)
-        self._move(commit(self._store, newest, Restore(self._manifest)))
-
     # -- changing --
 
     def insert(self, data: Data, *, mode: Literal["append", "overwrite"] = "append", **options: Any) -> None:
@@ -380,6 +344,9 @@ class LanceDataset(ArrowDataset):
 
     def _commit(self, change: Change) -> None:
         self._move(commit(self._store, self._manifest, change))
+
+    def _at(self, store: Store, version: int) -> LanceDataset:
+        return _open(store, version, self._options)
 
     def _move(self, manifest: Manifest) -> None:
         self._manifest = manifest
