@@ -17,8 +17,8 @@ from typing import Any, Literal
 import numpy as np
 
 from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, LanceLikeError, NotFound, StorageError
-from lance_like.io.mapped import LARGE_NBYTES, MappedFile, check_regular, identity_of
-from lance_like.io.store import check_key
+from lance_like.io.mapped import LARGE_NBYTES, READ_FLAGS, MappedFile, check_regular, identity_of
+from lance_like.io.store import check_key, check_limit
 from lance_like.io.writeback import begin_writeback
 from lance_like.locks import lock_over_forks
 from lance_like.ranges import answer_from
@@ -58,6 +58,9 @@ class LocalStore:
         self._maps: dict[str, MappedFile] = {}
         self._large: OrderedDict[tuple[MappedFile, int], int] = OrderedDict()
         self._large_nbytes = 0
+
+    def read(self, keys: Sequence[str], *, limit: int) -> list[bytes | None]:
+        return [self._read(key, limit) for key in keys]
 
     def size(self, key: str) -> int:
         with _reported(self.uri, key):
@@ -125,6 +128,14 @@ class LocalStore:
     def __setstate__(self, state: dict[str, Any]) -> None:
         durability: Durability = "full" if state["sync"] else "process"
         self.__init__(state["uri"], durability=durability, folders=state["folders"])
+
+    def _read(self, key: str, limit: int) -> bytes | None:
+        """A small file whole, without the map and the descriptors that `gather` keeps."""
+        try:
+            with _reported(self.uri, key):
+                return _read_small(self._path(key), key, limit)
+        except NotFound:
+            return None
 
     def _path(self, key: str) -> str:
         return os.path.join(self.uri, *check_key(key).split("/"))
@@ -267,6 +278,21 @@ def _joined(chunks: Iterable[bytes | memoryview | Bytes]) -> Iterator[memoryview
 def _write_fully(descriptor: int, data: memoryview) -> None:
     while len(data):
         data = data[os.write(descriptor, data) :]
+
+
+def _read_small(path: str, key: str, limit: int) -> bytes:
+    file = os.open(path, READ_FLAGS)
+    try:
+        status = os.fstat(file)
+        check_regular(status, key)
+        check_limit(status.st_size, limit, key)
+        data = os.read(file, status.st_size)
+        # A call gives at most 2 GiB; a file that was cut meanwhile gives less.
+        while len(data) < status.st_size and (more := os.read(file, status.st_size - len(data))):
+            data += more
+        return data
+    finally:
+        os.close(file)
 
 
 @contextmanager

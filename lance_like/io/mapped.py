@@ -29,6 +29,9 @@ Identity: TypeAlias = tuple[int, int, int, int]
 LARGE_NBYTES = 128 * 1024
 """A range from here on is handed out as it is mapped, and counts as one that a scan leaves behind."""
 
+READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""How any file of a table is opened. O_NONBLOCK: opening a FIFO put in the place of a file must not hang."""
+
 _PAGE = mmap.PAGESIZE
 # The kernel reads at most the read-ahead of the device for one call, and 128 KiB is the usual one.
 _ADVICE_NBYTES = 128 * 1024
@@ -55,8 +58,7 @@ class MappedFile:
     """
 
     def __init__(self, path: str) -> None:
-        # O_NONBLOCK: opening a FIFO put in the place of a file must not hang.
-        self._file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._file = os.open(path, READ_FLAGS)
         self.path, self.used = path, False
         status = os.fstat(self._file)
         check_regular(status, path)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from lance_like.errors import AlreadyExists, Corrupt, NotFound
-from lance_like.io.store import check_key
+from lance_like.io.store import check_key, check_limit
 from lance_like.ranges import answer_from
 from lance_like.typing_ import Bytes, Ranges
 
@@ -20,6 +20,12 @@ class MemoryStore:
         self.uri = f"memory://{name}"
         self._objects: dict[str, bytes] = {}
         self._lock = threading.Lock()
+
+    def read(self, keys: Sequence[str], *, limit: int) -> list[bytes | None]:
+        found = [self._objects.get(check_key(key)) for key in keys]
+        for key, data in zip(keys, found, strict=True):
+            check_limit(len(data or b""), limit, key)
+        return found
 
     def size(self, key: str) -> int:
         return len(self._object(key))

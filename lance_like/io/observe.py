@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from lance_like.io.store import Store
+from lance_like.io.store import Store, whole
 from lance_like.typing_ import Bytes, Ranges
 
 
@@ -14,7 +14,8 @@ from lance_like.typing_ import Bytes, Ranges
 class Counts:
     """What went through a store.
 
-    rounds: `gather` calls; ranges: byte ranges in them; bytes_read and bytes_written: their bytes.
+    rounds: `gather` and `read` calls; ranges: byte ranges and whole objects in them; bytes_read and bytes_written:
+    their bytes.
     log: (verb, key, starts, ends) of every read, in order.
     """
 
@@ -36,6 +37,15 @@ class CountingStore:
     @property
     def uri(self) -> str:
         return self.inner.uri
+
+    def read(self, keys: Sequence[str], *, limit: int) -> list[bytes | None]:
+        found = self.inner.read(keys, limit=limit)
+        self.counts.rounds += bool(keys)
+        self.counts.ranges += len(keys)
+        for key, data in zip(keys, found, strict=True):
+            self.counts.bytes_read += len(data or b"")
+            self.counts.log.append((key, whole(len(data or b""))))
+        return found
 
     def size(self, key: str) -> int:
         return self.inner.size(key)

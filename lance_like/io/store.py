@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from lance_like.errors import InvalidInput
+from lance_like.errors import Corrupt, InvalidInput, NotFound
 from lance_like.typing_ import Bytes, Ranges
 
 
@@ -20,6 +20,13 @@ class Store(Protocol):
     @property
     def uri(self) -> str:
         """Where this is, in the words of the user; opening it again gives the same store."""
+        ...
+
+    def read(self, keys: Sequence[str], *, limit: int) -> list[bytes | None]:
+        """Small objects whole, in one round; None for one that is not there.
+
+        limit: bytes; an object of more is Corrupt (kind limit), and is not read.
+        """
         ...
 
     def size(self, key: str) -> int:
@@ -73,7 +80,15 @@ def whole(nbytes: int) -> Ranges:
     return np.zeros(1, np.int64), np.full(1, nbytes, np.int64)
 
 
-def read_all(store: Store, key: str) -> bytes:
-    """Read one object whole. Raises NotFound. Cost: 2 requests (its size, its bytes)."""
-    nbytes = store.size(key)
-    return store.gather(key, [whole(nbytes)])[0].tobytes() if nbytes else b""
+def read_object(store: Store, key: str, *, limit: int) -> bytes:
+    """One small object whole; `Store.read` of one. Raises NotFound too."""
+    [data] = store.read([key], limit=limit)
+    if data is None:
+        raise NotFound(f"{key!r} does not exist", kind="object", where=store.uri)
+    return data
+
+
+def check_limit(nbytes: int, limit: int, key: str) -> None:
+    """Raise Corrupt for an object that is too large to be read whole."""
+    if nbytes > limit:
+        raise Corrupt(f"an object of {nbytes:,} bytes, over the limit of {limit:,}", kind="limit", where=key)

@@ -43,7 +43,8 @@ DATASET = {
         "get_fragments",
         "get_fragment",
     ),
-    *("versions", "checkout_version", "checkout_latest", "restore"),
+    *("versions", "version_refs", "get_version", "read_transaction", "get_transactions"),
+    *("checkout_version", "checkout_latest", "restore"),
     *("insert", "add_columns", "drop_columns", "alter_columns"),
 }
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}

@@ -27,17 +27,20 @@ class BreakingStore:
     def uri(self) -> str:
         return self.inner.uri
 
-    def _call(self, verb: str, *arguments):
+    def _call(self, verb: str, *arguments, **options):
         number, self.calls = self.calls, self.calls + 1
         self.log.append(verb)
         if number != self.fail_at and not (self.how == "down" and number > self.fail_at):
-            return getattr(self.inner, verb)(*arguments)
+            return getattr(self.inner, verb)(*arguments, **options)
         if self.how == "lost":
-            getattr(self.inner, verb)(*arguments)
+            getattr(self.inner, verb)(*arguments, **options)
             raise _failure(errno.ETIMEDOUT)
         if self.how == "torn" and verb == "put":
             self.inner.put(arguments[0], _torn(arguments[1]))
         raise _failure(errno.EIO)
+
+    def read(self, keys: Sequence[str], *, limit: int):
+        return self._call("read", keys, limit=limit)
 
     def size(self, key: str):
         return self._call("size", key)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, NotFound
-from lance_like.io.store import Store, read_all
+from lance_like.io.store import Store, read_object, whole
 from lance_like.typing_ import Ranges, Spanning
 
 NO_KEYS = ("", "/a", "a/", "a//b", ".", "..", "a/../b", "./a", "a\\b", "c:x", "a%2fb", "a\0b")
@@ -19,6 +19,12 @@ def ranges(*pairs: tuple[int, int]) -> Ranges:
     """Byte ranges from pairs of start and end."""
     table = np.array(pairs, np.int64).reshape(-1, 2)
     return table[:, 0].copy(), table[:, 1].copy()
+
+
+def read_all(store: Store, key: str) -> bytes:
+    """One object whole, by its size and one range."""
+    nbytes = store.size(key)
+    return store.gather(key, [whole(nbytes)])[0].tobytes() if nbytes else b""
 
 
 class StoreContract:
@@ -36,6 +42,22 @@ class StoreContract:
         assert read_all(store, "empty") == read_all(store, "empty too") == b""
         assert store.list("") == ["empty", "empty too"]
         assert store.gather("empty", [ranges((0, 0))])[0].tobytes() == b""
+
+    def test_small_objects_are_read_whole_in_the_order_asked(self, store: Store) -> None:
+        store.put("a/k", [b"one"])
+        store.put_if_absent("b", b"")
+        assert store.read(["b", "a/k", "no", "a/no", "a/k"], limit=3) == [b"", b"one", None, None, b"one"]
+        assert store.read([], limit=0) == []
+        store.put("a/k", [b"another"])
+        assert read_object(store, "a/k", limit=7) == b"another"
+        with pytest.raises(NotFound, match="a/no"):
+            read_object(store, "a/no", limit=7)
+
+    def test_an_object_over_the_limit_is_not_read_whole(self, store: Store) -> None:
+        store.put("k", [b"0123456789"])
+        with pytest.raises(Corrupt, match="over the limit of 9") as caught:
+            store.read(["k"], limit=9)
+        assert (caught.value.kind, caught.value.where) == ("limit", "k")
 
     def test_empty_chunks_are_nothing(self, store: Store) -> None:
         assert store.put("k", [b"", np.empty(0, np.uint8), b"x", memoryview(b"")]) == 1

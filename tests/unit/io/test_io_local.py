@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from store_contract import StoreContract, ranges
+from store_contract import StoreContract, ranges, read_all
 
 from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, LanceLikeError, NotFound, StorageError
 from lance_like.io import local
 from lance_like.io.local import LocalStore
-from lance_like.io.store import read_all
 from lance_like.io.writeback import begin_writeback
 
 
@@ -359,6 +358,7 @@ def test_what_is_not_a_file_is_refused_without_a_hang(store: LocalStore, kind: s
         lambda: store.gather("data/k", [ranges((0, 1))]),
         lambda: store.size("data/k"),
         lambda: read_all(store, "data/k"),
+        lambda: store.read(["data/k"], limit=10),
     ):
         with pytest.raises(Corrupt) as caught:
             read()

@@ -70,6 +70,14 @@ class HookedStore:
         self.after(verb, key)
         return answer
 
+    def read(self, keys: Sequence[str], *, limit: int):
+        for key in keys:
+            self.before("read", key)
+        answer = self.inner.read(keys, limit=limit)
+        for key in keys:
+            self.after("read", key)
+        return answer
+
     def size(self, key: str) -> int:
         return self._call("size", key, key)
 
