@@ -18,7 +18,7 @@ import numpy as np
 
 from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, LanceLikeError, NotFound, StorageError
 from lance_like.io.mapped import LARGE_NBYTES, MappedFile, check_regular, identity_of
-from lance_like.io.store import check_key
+from lance_like.io.store import TEMPORARY, check_key
 from lance_like.io.writeback import begin_writeback
 from lance_like.locks import lock_over_forks
 from lance_like.ranges import answer_from
@@ -26,7 +26,6 @@ from lance_like.typing_ import Bytes, Ranges
 
 Durability = Literal["full", "process"]
 
-TEMPORARY = ".tmp-"
 # Files kept mapped, at two descriptors each: far below the usual limit of 1,024, above the fragments of most takes.
 _MAPPED_FILES = 256
 # Bytes of large ranges, such as a scan reads, that stay mapped into this process; those read longest ago are let go.
@@ -65,6 +64,12 @@ class LocalStore:
         check_regular(status, key)
         return status.st_size
 
+    def modified_us(self, key: str) -> int:
+        with _reported(self.uri, key):
+            status = os.stat(self._path(key), follow_symlinks=False)
+        check_regular(status, key)
+        return status.st_mtime_ns // 1000
+
     def gather(self, key: str, asks: Sequence[Ranges]) -> list[Bytes]:
         mapped = self._mapped(key)
         data = mapped.data
@@ -88,23 +93,24 @@ class LocalStore:
             self._note_large(mapped, first, last)
         return answers
 
-    def put(self, key: str, chunks: Iterable[bytes | memoryview | Bytes]) -> int:
+    def put(self, key: str, chunks: Iterable[bytes | memoryview | Bytes], *, durable: bool = True) -> int:
         with self._temporary(key) as (path, temporary):
-            nbytes = self._write(temporary, chunks)
+            nbytes = self._write(temporary, chunks, sync=self._sync and durable)
             with _reported(self.uri, key):
                 os.replace(temporary, path)
-                self._sync_folder(os.path.dirname(path))
+                if durable:
+                    self._sync_folder(os.path.dirname(path))
         return nbytes
 
     def put_if_absent(self, key: str, data: bytes) -> None:
         with self._temporary(key) as (path, temporary):
-            self._write(temporary, [data])
+            self._write(temporary, [data], sync=self._sync)
             with _reported(self.uri, key):
                 os.link(temporary, path)
                 os.unlink(temporary)
                 self._sync_folder(os.path.dirname(path))
 
-    def list(self, prefix: str) -> list[str]:
+    def list(self, prefix: str, *, temporary: bool = False) -> list[str]:
         folder = self._path(prefix.rstrip("/")) if prefix.strip("/") else self.uri
         with _reported(self.uri, prefix):
             try:
@@ -112,12 +118,19 @@ class LocalStore:
                     names = [e.name + "/" if e.is_dir(follow_symlinks=False) else e.name for e in entries]
             except FileNotFoundError:
                 return []
-        return sorted(name for name in names if not name.startswith(TEMPORARY))
+        return sorted(name for name in names if name.startswith(TEMPORARY) == temporary)
 
-    def delete(self, keys: Iterable[str]) -> None:
+    def delete(self, keys: Iterable[str], *, durable: bool = True) -> None:
+        folders: dict[str, None] = {}
         for key in keys:
+            path = self._path(key)
             with _reported(self.uri, key), suppress(FileNotFoundError):
-                os.unlink(self._path(key))
+                os.unlink(path)
+                folders[os.path.dirname(path)] = None
+        if durable:
+            for folder in folders:
+                with _reported(self.uri, folder):
+                    self._sync_folder(folder)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"uri": self.uri, "sync": self._sync, "folders": self._folders}
@@ -192,7 +205,7 @@ class LocalStore:
                 os.unlink(temporary)
             raise
 
-    def _write(self, path: str, chunks: Iterable[bytes | memoryview | Bytes]) -> int:
+    def _write(self, path: str, chunks: Iterable[bytes | memoryview | Bytes], *, sync: bool) -> int:
         nbytes = begun = 0
         with _reported(self.uri, path):
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
@@ -201,10 +214,10 @@ class LocalStore:
                 with _reported(self.uri, path):
                     _write_fully(file, chunk)
                 nbytes += len(chunk)
-                if self._sync and nbytes - begun >= _WRITEBACK_NBYTES:
+                if sync and nbytes - begun >= _WRITEBACK_NBYTES:
                     begin_writeback(file, begun, nbytes)
                     begun = nbytes
-            if self._sync:
+            if sync:
                 with _reported(self.uri, path):
                     os.fsync(file)
         except BaseException:

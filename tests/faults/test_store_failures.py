@@ -110,10 +110,10 @@ def test_an_unknown_commit_can_be_found_by_its_transaction(content):
     publish = counting.log.index("put_if_absent")
 
     class LostThenDown(BreakingStore):
-        def _call(self, verb, *arguments):
+        def _call(self, verb, *arguments, **options):
             if self.calls > publish:
                 self.how = "down"
-            return super()._call(verb, *arguments)
+            return super()._call(verb, *arguments, **options)
 
     store = LostThenDown(store_of(content), fail_at=publish, how="lost")
     with pytest.raises(CommitUnknown) as caught:

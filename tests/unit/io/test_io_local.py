@@ -22,7 +22,7 @@ from store_contract import StoreContract, ranges
 from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, LanceLikeError, NotFound, StorageError
 from lance_like.io import local
 from lance_like.io.local import LocalStore
-from lance_like.io.store import read_all
+from lance_like.io.store import TEMPORARY, read_all
 from lance_like.io.writeback import begin_writeback
 
 
@@ -113,7 +113,7 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def name(path: str) -> str:
         base = os.path.basename(path)
-        return "temporary" if base.startswith(local.TEMPORARY) else base
+        return "temporary" if base.startswith(TEMPORARY) else base
 
     def watch(verb: str, label: Callable[..., str]) -> None:
         real = getattr(os, verb)
@@ -140,6 +140,22 @@ def test_a_put_syncs_the_file_before_and_the_folder_after_it_is_visible(store: L
     synced.clear()
     store.put("data/k", [b"y"])
     assert synced == ["fsync temporary", "replace k", "fsync data"]
+
+
+def test_what_need_not_be_durable_is_not_synced(store: LocalStore, synced: list[str]) -> None:
+    store.put("data/k", [b"x"])
+    synced.clear()
+    store.put("data/lease", [b"y"], durable=False)
+    store.delete(["data/lease"], durable=False)
+    assert synced == ["replace lease"]
+
+
+def test_a_delete_syncs_each_folder_that_lost_a_name(store: LocalStore, synced: list[str]) -> None:
+    for key in ("a/1", "a/2", "b/1", "c/1"):
+        store.put(key, [b"x"])
+    synced.clear()
+    store.delete(["a/1", "b/1", "a/2", "c/no"])
+    assert synced == ["fsync a", "fsync b"]
 
 
 def test_folders_that_are_needed_are_made_together_and_each_holder_synced_once(
@@ -398,7 +414,7 @@ def test_a_listing_does_not_follow_links_to_folders(store: LocalStore) -> None:
 
 def test_temporary_files_are_not_listed(store: LocalStore) -> None:
     store.put("a/k", [b"x"])
-    (Path(store.uri) / "a" / f"{local.TEMPORARY}1").write_bytes(b"")
+    (Path(store.uri) / "a" / f"{TEMPORARY}1").write_bytes(b"")
     assert store.list("a") == ["k"]
 
 
@@ -686,4 +702,4 @@ def test_one_of_many_processes_gets_a_key(store: LocalStore, folder_exists: bool
     assert [worker.exitcode for worker in workers] == [0] * 4
     assert won.empty()
     assert {turn: int(read_all(store, f"v/{turn}")) for turn in range(15)} == winners
-    assert [name for name in files_of(store) if local.TEMPORARY in name] == []
+    assert [name for name in files_of(store) if TEMPORARY in name] == []
