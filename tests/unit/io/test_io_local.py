@@ -21,6 +21,7 @@ from store_contract import StoreContract, ranges
 
 from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, LanceLikeError, NotFound, StorageError
 from lance_like.io import local
+from lance_like.io.folders import opened_folder, settle
 from lance_like.io.local import LocalStore
 from lance_like.io.store import TEMPORARY, read_all
 from lance_like.io.writeback import begin_writeback
@@ -107,8 +108,10 @@ def test_an_unknown_durability_is_refused() -> None:
 
 
 @pytest.fixture
-def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every call that makes something durable or visible, in order."""
+def synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every call that makes something durable or visible below tmp_path, in order."""
+    with opened_folder(str(tmp_path), []) as folder:
+        settle(str(tmp_path), [[]], folder)
     steps: list[str] = []
 
     def name(path: str) -> str:
@@ -297,7 +300,7 @@ def test_a_disk_that_fills_up_in_the_middle_leaves_nothing(store: LocalStore, mo
 
 
 @pytest.mark.parametrize(
-    ("verb", "number"), [("link", errno.EPERM), ("link", errno.EIO), ("replace", errno.EIO), ("mkdir", errno.EROFS)]
+    ("verb", "number"), [("link", errno.EACCES), ("link", errno.EIO), ("replace", errno.EIO), ("mkdir", errno.EROFS)]
 )
 def test_what_cannot_be_made_visible_leaves_nothing(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, verb: str, number: int
@@ -640,7 +643,9 @@ def test_a_mapped_file_in_use_outlives_those_read_once(tmp_path: Path, monkeypat
     store = LocalStore(str(tmp_path), durability="process")
     mapped: list[str] = []
     make = local.MappedFile
-    monkeypatch.setattr(local, "MappedFile", lambda path: mapped.append(os.path.basename(path)) or make(path))
+    monkeypatch.setattr(
+        local, "MappedFile", lambda file, path: mapped.append(os.path.basename(path)) or make(file, path)
+    )
     for number in range(60):
         store.put(f"{number}", [b"x"])
         read_all(store, f"{number}")
