@@ -29,9 +29,6 @@ Identity: TypeAlias = tuple[int, int, int, int]
 LARGE_NBYTES = 128 * 1024
 """A range from here on is handed out as it is mapped, and counts as one that a scan leaves behind."""
 
-READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-"""How any file of a table is opened. O_NONBLOCK: opening a FIFO put in the place of a file must not hang."""
-
 _PAGE = mmap.PAGESIZE
 # The kernel reads at most the read-ahead of the device for one call, and 128 KiB is the usual one.
 _ADVICE_NBYTES = 128 * 1024
@@ -53,12 +50,13 @@ _seen = bytearray(1)
 class MappedFile:
     """A regular file, mapped whole. Raises OSError, or Corrupt when it is not a regular file.
 
+    file: its open descriptor, from now on of this object. path: where it was opened.
     data: uint8[n], its bytes; views of them outlive this object. identity: what was there when it was mapped.
     used: for who keeps many of them, to note that this one was asked for again.
     """
 
-    def __init__(self, path: str) -> None:
-        self._file = os.open(path, READ_FLAGS)
+    def __init__(self, file: int, path: str) -> None:
+        self._file = file
         self.path, self.used = path, False
         status = os.fstat(self._file)
         check_regular(status, path)
@@ -76,9 +74,7 @@ class MappedFile:
             os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_RANDOM)
 
     def __del__(self) -> None:
-        # Missing when opening failed.
-        if (file := getattr(self, "_file", None)) is not None:
-            os.close(file)
+        os.close(self._file)
 
     def prepare(self, asks: Sequence[Ranges]) -> None:
         """Have the pages of ranges read side by side, if they do not seem to be in memory.

@@ -50,6 +50,9 @@ class CountingStore:
     def size(self, key: str) -> int:
         return self.inner.size(key)
 
+    def modified_us(self, key: str) -> int:
+        return self.inner.modified_us(key)
+
     def gather(self, key: str, asks: Sequence[Ranges]) -> list[Bytes]:
         self.counts.rounds += 1
         for starts, ends in asks:
@@ -58,8 +61,8 @@ class CountingStore:
             self.counts.log.append((key, (starts, ends)))
         return self.inner.gather(key, asks)
 
-    def put(self, key: str, chunks: Iterable[bytes | memoryview | Bytes]) -> int:
-        nbytes = self.inner.put(key, chunks)
+    def put(self, key: str, chunks: Iterable[bytes | memoryview | Bytes], *, durable: bool = True) -> int:
+        nbytes = self.inner.put(key, chunks, durable=durable)
         self.counts.bytes_written += nbytes
         return nbytes
 
@@ -67,12 +70,12 @@ class CountingStore:
         self.inner.put_if_absent(key, data)
         self.counts.bytes_written += len(data)
 
-    def list(self, prefix: str) -> list[str]:
+    def list(self, prefix: str, *, temporary: bool = False) -> list[str]:
         self.counts.lists += 1
-        return self.inner.list(prefix)
+        return self.inner.list(prefix, temporary=temporary)
 
-    def delete(self, keys: Iterable[str]) -> None:
-        self.inner.delete(keys)
+    def delete(self, keys: Iterable[str], *, durable: bool = True) -> None:
+        self.inner.delete(keys, durable=durable)
 
 
 @contextmanager

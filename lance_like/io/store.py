@@ -15,7 +15,7 @@ from lance_like.typing_ import Bytes, Ranges
 
 
 class Store(Protocol):
-    """Six verbs; every one raises StorageError when the place itself fails."""
+    """Seven verbs; every one raises StorageError when the place itself fails."""
 
     @property
     def uri(self) -> str:
@@ -33,6 +33,10 @@ class Store(Protocol):
         """The bytes of one object. Raises NotFound."""
         ...
 
+    def modified_us(self, key: str) -> int:
+        """When an object was written, in microseconds since 1970 by the clock of the store. Raises NotFound."""
+        ...
+
     def gather(self, key: str, asks: Sequence[Ranges]) -> list[Bytes]:
         """Read ranges of one object in one round.
 
@@ -44,9 +48,10 @@ class Store(Protocol):
         """
         ...
 
-    def put(self, key: str, chunks: Iterable[bytes | memoryview | Bytes]) -> int:
+    def put(self, key: str, chunks: Iterable[bytes | memoryview | Bytes], *, durable: bool = True) -> int:
         """Write one object whole, replacing what was there; nothing is visible until all is durable.
 
+        durable: False for what need not outlive a power cut, such as a lease: visible at once, not synced.
         Returns its size in bytes. An exception from chunks leaves the old object, or none.
         """
         ...
@@ -55,13 +60,20 @@ class Store(Protocol):
         """Write one object unless the key is taken. Atomic among all writers. Raises AlreadyExists."""
         ...
 
-    def list(self, prefix: str) -> list[str]:
-        """The names directly below a folder, sorted, folders with a '/' at the end; [] if there is none."""
+    def list(self, prefix: str, *, temporary: bool = False) -> list[str]:
+        """The names directly below a folder, sorted, folders with a '/' at the end; [] if there is none.
+
+        temporary: True for the names of unfinished writes alone, which no other call shows; `delete` removes them.
+        """
         ...
 
-    def delete(self, keys: Iterable[str]) -> None:
-        """Remove objects; a missing one is no error."""
+    def delete(self, keys: Iterable[str], *, durable: bool = True) -> None:
+        """Remove objects; a missing one is no error. durable: as in `put`; then no power cut brings them back."""
         ...
+
+
+TEMPORARY = ".tmp-"
+"""How the names of unfinished writes begin. They are no objects: a listing leaves them out unless asked for them."""
 
 
 def check_key(key: str) -> str:

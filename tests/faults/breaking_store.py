@@ -45,20 +45,23 @@ class BreakingStore:
     def size(self, key: str):
         return self._call("size", key)
 
+    def modified_us(self, key: str):
+        return self._call("modified_us", key)
+
     def gather(self, key: str, asks: Sequence):
         return self._call("gather", key, asks)
 
-    def put(self, key: str, chunks: Iterable):
-        return self._call("put", key, chunks)
+    def put(self, key: str, chunks: Iterable, *, durable: bool = True):
+        return self._call("put", key, chunks, durable=durable)
 
     def put_if_absent(self, key: str, data: bytes):
         return self._call("put_if_absent", key, data)
 
-    def list(self, prefix: str):
-        return self._call("list", prefix)
+    def list(self, prefix: str, *, temporary: bool = False):
+        return self._call("list", prefix, temporary=temporary)
 
-    def delete(self, keys: Iterable[str]):
-        return self._call("delete", list(keys))
+    def delete(self, keys: Iterable[str], *, durable: bool = True):
+        return self._call("delete", list(keys), durable=durable)
 
 
 def _torn(chunks: Iterable) -> Iterator:

@@ -64,9 +64,9 @@ class HookedStore:
         self.after = after
         self.uri = inner.uri
 
-    def _call(self, verb: str, key: str, *arguments):
+    def _call(self, verb: str, key: str, *arguments, **options):
         self.before(verb, key)
-        answer = getattr(self.inner, verb)(*arguments)
+        answer = getattr(self.inner, verb)(*arguments, **options)
         self.after(verb, key)
         return answer
 
@@ -81,20 +81,23 @@ class HookedStore:
     def size(self, key: str) -> int:
         return self._call("size", key, key)
 
+    def modified_us(self, key: str) -> int:
+        return self._call("modified_us", key, key)
+
     def gather(self, key: str, asks: Sequence):
         return self._call("gather", key, key, asks)
 
-    def put(self, key: str, chunks: Iterable) -> int:
-        return self._call("put", key, key, chunks)
+    def put(self, key: str, chunks: Iterable, *, durable: bool = True) -> int:
+        return self._call("put", key, key, chunks, durable=durable)
 
     def put_if_absent(self, key: str, data: bytes) -> None:
         self._call("put_if_absent", key, key, data)
 
-    def list(self, prefix: str):
-        return self._call("list", prefix, prefix)
+    def list(self, prefix: str, *, temporary: bool = False):
+        return self._call("list", prefix, prefix, temporary=temporary)
 
-    def delete(self, keys: Iterable[str]) -> None:
-        self._call("delete", "", keys)
+    def delete(self, keys: Iterable[str], *, durable: bool = True) -> None:
+        self._call("delete", "", keys, durable=durable)
 
 
 def objects(store: MemoryStore) -> dict[str, bytes]:
