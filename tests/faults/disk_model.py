@@ -116,10 +116,14 @@ class Disk:
         folder, name = self._above(path)
         folder.change({name: None})
 
-    def replace(self, old: str, new: str) -> None:
-        (folder, was), (other, name) = self._above(old), self._above(new)
-        assert folder is other, "a rename from one folder to another needs two changes in the model"
-        folder.change({was: None, name: self.find(old)})
+    def rename(self, old: str, new: str) -> None:
+        (source, was), (target, name), node = self._above(old), self._above(new), self.find(old)
+        if source is target:
+            source.change({was: None, name: node})
+        else:
+            # Two folders: the one may be kept as it was before, the other as after.
+            target.change({name: node})
+            source.change({was: None})
 
     def sync(self, node: int) -> None:
         found = self.nodes[node]
@@ -136,6 +140,13 @@ class Disk:
         for part in filter(None, path.split("/")):
             node = self._folder(node).names[part]
         return node
+
+    def has(self, path: str) -> bool:
+        try:
+            self.find(path)
+        except KeyError:
+            return False
+        return True
 
     def tree(self) -> Tree:
         """What a process sees; so it is after a kill."""
@@ -228,79 +239,99 @@ class RecordingOs:
     # fmt: off
     _REFUSED = frozenset({
         "copy_file_range", "fdatasync", "ftruncate", "makedirs", "posix_fallocate", "pwrite", "pwritev", "remove",
-        "removedirs", "rename", "renames", "rmdir", "sendfile", "symlink", "truncate", "utime", "writev",
+        "removedirs", "renames", "sendfile", "symlink", "truncate", "utime", "writev",
     })
     # fmt: on
 
     def __init__(self, root: Path, disk: Disk) -> None:
         self.effects: list[Effect] = []
         self._root, self._disk = str(root), disk
-        self._nodes: dict[int, int] = {}
+        self._opened: dict[int, str] = {}
         self._lock = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
         assert name not in self._REFUSED, f"the model of a disk does not know os.{name}"
         return getattr(os, name)
 
-    def open(self, path: str, flags: int, mode: int = 0o777) -> int:
-        if not self._is_ours(path):
-            return os.open(path, flags, mode)
+    def open(self, path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         with self._lock:
-            fresh = bool(flags & os.O_CREAT) and not os.path.lexists(path)
-            descriptor = os.open(path, flags, mode)
-            if fresh:
-                self._note("make", self._relative(path))
+            where = self._relative(path, dir_fd)
+            if where is None:
+                return os.open(path, flags, mode, dir_fd=dir_fd)
             assert not flags & os.O_TRUNC, "the model of a disk does not know O_TRUNC"
-            self._nodes[descriptor] = self._disk.find(self._relative(path))
+            descriptor = os.open(path, flags, mode, dir_fd=dir_fd)
+            if flags & os.O_CREAT and not self._disk.has(where):
+                self._note("make", where)
+            self._opened[descriptor] = where
         return descriptor
 
     def close(self, descriptor: int) -> None:
         with self._lock:
-            self._nodes.pop(descriptor, None)
+            self._opened.pop(descriptor, None)
             os.close(descriptor)
 
     def write(self, descriptor: int, data: Any) -> int:
         with self._lock:
             written = os.write(descriptor, data)
-            if descriptor in self._nodes:
+            if descriptor in self._opened:
                 # In two halves: a cut between them leaves a torn write.
-                node, done = self._nodes[descriptor], bytes(data[:written])
+                node, done = self._disk.find(self._opened[descriptor]), bytes(data[:written])
                 self._note("write", node, done[: len(done) // 2])
                 self._note("write", node, done[len(done) // 2 :])
         return written
 
     def fsync(self, descriptor: int) -> None:
         with self._lock:
-            if descriptor in self._nodes:
-                self._note("sync", self._nodes[descriptor])
+            if descriptor in self._opened:
+                self._note("sync", self._disk.find(self._opened[descriptor]))
 
-    def mkdir(self, path: str, mode: int = 0o777) -> None:
-        self._named("mkdir", path, mode=mode)
-
-    def unlink(self, path: str) -> None:
-        self._named("unlink", path)
-
-    def replace(self, old: str, new: str) -> None:
-        self._named("replace", old, new)
-
-    def link(self, old: str, new: str) -> None:
-        self._named("link", old, new)
-
-    def _named(self, verb: str, *paths: str, **options: Any) -> None:
+    def mkdir(self, path: str, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
         with self._lock:
-            getattr(os, verb)(*paths, **options)
-            self._note(verb, *map(self._relative, paths))
+            os.mkdir(path, mode, dir_fd=dir_fd)
+            self._note("mkdir", self._ours(path, dir_fd))
+
+    def unlink(self, path: str, *, dir_fd: int | None = None) -> None:
+        with self._lock:
+            os.unlink(path, dir_fd=dir_fd)
+            self._note("unlink", self._ours(path, dir_fd))
+
+    def rmdir(self, path: str, *, dir_fd: int | None = None) -> None:
+        with self._lock:
+            os.rmdir(path, dir_fd=dir_fd)
+            self._note("unlink", self._ours(path, dir_fd))
+
+    def link(self, old: str, new: str, **folders: int | None) -> None:
+        self._two("link", old, new, folders)
+
+    def rename(self, old: str, new: str, **folders: int | None) -> None:
+        self._two("rename", old, new, folders)
+
+    replace = rename
+
+    def _two(self, verb: str, old: str, new: str, folders: dict[str, int | None]) -> None:
+        with self._lock:
+            getattr(os, verb)(old, new, **folders)
+            source, target = folders.get("src_dir_fd"), folders.get("dst_dir_fd")
+            self._note(verb, self._ours(old, source), self._ours(new, target))
 
     def _note(self, verb: str, *arguments: Any) -> None:
         self.effects.append((verb, *arguments))
         getattr(self._disk, verb)(*arguments)
 
-    def _is_ours(self, path: str) -> bool:
-        return path == self._root or path.startswith(self._root + os.sep)
+    def _ours(self, path: str, folder: int | None) -> str:
+        where = self._relative(path, folder)
+        assert where is not None, f"{path} was changed, outside of {self._root}"
+        return where
 
-    def _relative(self, path: str) -> str:
-        assert self._is_ours(path), f"{path} was changed, outside of {self._root}"
-        return path[len(self._root) + 1 :]
+    def _relative(self, path: str, folder: int | None) -> str | None:
+        """A path from the folder above all; None if it is outside."""
+        if not isinstance(path, str):
+            return None
+        if folder is not None:
+            where = self._opened.get(folder)
+            return None if where is None else f"{where}/{path}".lstrip("/")
+        inside = path == self._root or path.startswith(self._root + os.sep)
+        return path[len(self._root) + 1 :] if inside else None
 
 
 @contextmanager

@@ -6,7 +6,7 @@ after any failure the table is as before or as after that run, and after an ackn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from small_dataset import open_store
 
 from lance_like.dataset.inputs import as_stream
 from lance_like.dataset.write import FileLimits, write_version
+from lance_like.errors import NotFound
 from lance_like.io.store import Store
 from lance_like.table import layout, parts
 from lance_like.table.actions import UpdateMetadata
@@ -55,9 +56,20 @@ def _append(store: Store, number: int, **options: Any) -> None:
     ds.insert(rows(number, names=ds.schema.names[:2]), **options)
 
 
+def _one_of(names: Iterable[str], number: int) -> str:
+    known = sorted(names)
+    if not known:
+        raise NotFound("there is none")
+    return known[number % len(known)]
+
+
+def _a_tag(store: Store, number: int) -> str:
+    return _one_of(Tags(store).list(), number)
+
+
 def _drop(store: Store, number: int) -> None:
     ds = open_store(store)
-    ds.drop_columns([[name for name in ds.schema.names if name.startswith("more")][number % 2 - 1]])
+    ds.drop_columns([_one_of((name for name in ds.schema.names if name.startswith("more")), number)])
 
 
 def _rename(store: Store, number: int) -> None:
@@ -98,8 +110,8 @@ OPERATIONS: dict[str, Operation] = {
         ("update metadata", BASE, _update_metadata),
         ("tag", BASE, lambda store, number: open_store(store).tags.create(f"t{number}")),
         ("first tag", ("create",), lambda store, number: open_store(store).tags.create(f"t{number}")),
-        ("move tag", BASE, lambda store, number: open_store(store).tags.update(min(Tags(store).list()), None)),
-        ("delete tag", BASE, lambda store, number: open_store(store).tags.delete(min(Tags(store).list()))),
+        ("move tag", BASE, lambda store, number: open_store(store).tags.update(_a_tag(store, number), None)),
+        ("delete tag", BASE, lambda store, number: open_store(store).tags.delete(_a_tag(store, number))),
     )
 }
 # fmt: on

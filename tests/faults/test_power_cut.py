@@ -136,5 +136,5 @@ def test_a_file_that_replaces_another_leaves_the_one_or_the_other(disk):
     disk.make("f/b")
     disk.write(disk.find("f/b"), b"new")
     disk.sync(disk.find("f/b"))
-    disk.replace("f/b", "f/a")
+    disk.rename("f/b", "f/a")
     assert {tree["f/a"] for tree in cuts(disk)} == {b"old", b"new"}
