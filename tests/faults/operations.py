@@ -43,6 +43,10 @@ class Operation:
 BASE = ("create", "tag", "add by SQL", "append in several files")
 
 
+NUMBER = 50
+"""The number of an operation that is looked at; those that made its table have smaller ones."""
+
+
 def rows(number: int, count: int = 4, *, names: Sequence[str] = ("n", "text")) -> dict[str, Any]:
     """Rows for the first two columns of the table, whatever they are called by now."""
     n = [100 * number + i for i in range(count)]

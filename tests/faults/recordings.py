@@ -10,13 +10,10 @@ from functools import cached_property
 from pathlib import Path
 
 from disk_model import Disk, Effect, Tree, read_tree, recorded, write_tree
-from operations import OPERATIONS, Facts, assert_before_or_after, assert_goes_on, facts, prepare
+from operations import NUMBER, OPERATIONS, Facts, assert_before_or_after, assert_goes_on, facts, prepare
 
 from lance_like.io.local import Durability, LocalStore
 from lance_like.table.layout import FOLDERS
-
-NUMBER = 50
-"""The number of an operation that is looked at; those after it have the next ones."""
 
 
 @dataclass(frozen=True)

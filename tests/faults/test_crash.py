@@ -7,8 +7,8 @@ the kernel holds then, temporary files and all. In other stores, around each cal
 from __future__ import annotations
 
 import pytest
-from operations import OPERATIONS, assert_before_or_after, assert_goes_on, facts, prepare
-from recordings import NUMBER, Recorder, check
+from operations import NUMBER, OPERATIONS, assert_before_or_after, assert_goes_on, facts, prepare
+from recordings import Recorder, check
 from small_dataset import objects, store_of
 
 from lance_like.io.memory import MemoryStore
