@@ -9,7 +9,8 @@ from typing import Any
 
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.io.store import Store
-from lance_like.table.layout import MAX_VERSION, VERSIONS, version_key
+from lance_like.table.foreign import no_dataset
+from lance_like.table.layout import MAX_VERSION, version_key
 from lance_like.table.manifest import Transaction
 from lance_like.table.refs import Tags
 from lance_like.table.snapshot import (
@@ -79,7 +80,7 @@ def transactions(store: Store, version: int, count: int) -> list[Transaction]:
 def _newest(store: Store) -> int:
     newest = latest_version(store)
     if newest is None:
-        raise _no_dataset(store)
+        raise no_dataset(store)
     return newest
 
 
@@ -124,7 +125,7 @@ def _as_of(store: Store, moment_us: int) -> int:
 def _too_early(store: Store) -> NotFound:
     known = list_versions(store)
     if not known:
-        return _no_dataset(store)
+        return no_dataset(store)
     oldest = _moment(read_timestamp(store, known[0]))
     return NotFound(
         "there was no version yet at that moment",
@@ -154,37 +155,6 @@ def _microseconds(moment: AsOf) -> int:
         raise InvalidInput(f"asof={moment!r}: expected a datetime, ISO text or nanoseconds", kind="arguments")
     # Not timestamp(): a float holds no microseconds of this century exactly.
     return (moment.astimezone(timezone.utc) - _EPOCH) // timedelta(microseconds=1)
-
-
-def _no_dataset(store: Store) -> NotFound:
-    top = store.list("")
-    foreign = _foreign_format(store, top)
-    if foreign is not None:
-        return NotFound(
-            f"this is a {foreign} table, not a lance_like dataset",
-            kind="foreign-format",
-            where=store.uri,
-            hint="read it with its own library and pass it to write_dataset",
-        )
-    what = "no version was ever committed here" if top else "nothing is here"
-    return NotFound(f"there is no dataset: {what}", kind="dataset", where=store.uri, hint="write_dataset makes one")
-
-
-def _foreign_format(store: Store, top: list[str]) -> str | None:
-    if "_delta_log/" in top:
-        return "Delta Lake"
-    if "_latest.manifest" in top or _ends(store.list(f"{VERSIONS}/"), ".manifest"):
-        return "Lance"
-    if "metadata/" in top and _ends(store.list("metadata/"), ".metadata.json"):
-        return "Iceberg"
-    for name, suffix in (("Parquet", ".parquet"), ("Lance", ".lance"), ("Vortex", ".vortex")):
-        if _ends(top, suffix):
-            return name
-    return None
-
-
-def _ends(names: list[str], suffix: str) -> bool:
-    return any(name.endswith(suffix) for name in names)
 
 
 __all__ = ["AsOf", "described", "resolve", "transactions", "versions"]

@@ -21,6 +21,7 @@ NAMES = {
     "LanceScanner",
     "WriteProgress",
     "__version__",
+    "convert",
     "dataset",
     "errors",
     "file",
