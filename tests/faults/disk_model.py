@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from lance_like.io import folders
+
 Tree = dict[str, bytes | None]
 """Path -> bytes of a file, None for a folder."""
 
@@ -336,9 +338,10 @@ class RecordingOs:
 
 @contextmanager
 def recorded(root: Path, disk: Disk) -> Iterator[list[Effect]]:
-    """Record what the package does below a folder that holds what the disk holds."""
+    """Record what a process that has just begun does below a folder that holds what the disk holds."""
     seam = RecordingOs(root, disk)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folders, "_DURABLE", set())
         for name, module in list(sys.modules.items()):
             if name.startswith("lance_like.") and getattr(module, "os", None) is os:
                 patch.setattr(module, "os", seam)

@@ -72,17 +72,17 @@ class Recording:
         """The places of the syncs."""
         return [place for place, effect in enumerate(self.effects) if effect[0] == "sync"]
 
-    def is_made_good(self, place: int) -> bool:
-        """Is a sync of a folder followed by another of the same one, before anything is published?
+    def is_needed_alone(self, place: int) -> bool:
+        """Does a sync keep something here that no later one keeps?
 
-        So it is for each file but the last that an operation writes to one folder.
+        Not if its folder holds nothing new, which only a writer that was killed before can have left; nor if the same
+        folder is synced again before anything is published, as for each file of several that go to it but the last.
         """
-        for effect in self.effects[place + 1 :]:
-            if effect == self.effects[place]:
-                return True
-            if effect[0] == "link":
-                return False
-        return False
+        sync = self.effects[place]
+        if not self.at(place).nodes[sync[1]].dirty:
+            return False
+        until = next((at for at in range(place, len(self.effects)) if self.effects[at][0] == "link"), None)
+        return sync not in self.effects[place + 1 : until]
 
     def synced_folder(self, place: int) -> str | None:
         """The folder that a sync was of; None if it was of a file."""
