@@ -135,15 +135,16 @@ def _apart(fragment: Fragment, schema: Schema, keys: Iterable[KeyRange]) -> bool
         entry = dict(place[0].stats).get(key.field_id) if place else None
         if entry is not None and entry.min is not None and entry.max is not None:
             low, high = bounds_array(schema.field(key.field_id).type, [entry.min, entry.max])
-            if _is_less(key.high, low) or _is_less(high, key.low):
+            if _outside(key, low, high):
                 return True
     return False
 
 
-def _is_less(low: pa.Scalar, high: pa.Scalar) -> bool:
+def _outside(key: KeyRange, low: pa.Scalar, high: pa.Scalar) -> bool:
     try:
         # Bounds of views are texts of another type.
-        return pc.less(low.cast(high.type), high).as_py() is True
+        first, last = key.low.cast(low.type), key.high.cast(low.type)
+        return pc.less(last, low).as_py() is True or pc.less(high, first).as_py() is True
     except pa.ArrowNotImplementedError:
         return False
 
@@ -207,7 +208,7 @@ def judge(mine: Action, theirs: Transaction, *, base: Manifest, newest: Manifest
     mine: bound to base, the version it was made for. newest: the version it would follow, theirs included.
     A kind of change that the table does not know asks for a rerun: that is right after any change.
     """
-    if isinstance(mine, ChangeRows) and mine.serializable and theirs.row_ids:
-        return R
     rule = RULES[mine.kind].get(theirs.kind, R)
-    return rule if isinstance(rule, Verdict) else rule(Meeting(mine, theirs, base, newest))
+    verdict = rule if isinstance(rule, Verdict) else rule(Meeting(mine, theirs, base, newest))
+    must_see = isinstance(mine, ChangeRows) and mine.serializable and theirs.row_ids
+    return R if must_see and verdict is C else verdict
