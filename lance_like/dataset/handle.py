@@ -39,8 +39,9 @@ from lance_like.query.projection import Projection, project
 from lance_like.query.session import CACHE_NBYTES, Session
 from lance_like.query.take import place_addresses, place_ids, place_positions, take_ids, take_positions
 from lance_like.table.actions import DropColumns, RenameColumns
+from lance_like.table.branches import Branches
 from lance_like.table.commit import Change, commit
-from lance_like.table.history import resolve
+from lance_like.table.history import Reference, locate, resolve
 from lance_like.table.manifest import Manifest
 from lance_like.table.snapshot import read_manifest
 
@@ -52,7 +53,7 @@ class LanceDataset(DatasetHistory, ArrowDataset):
     """One version of a dataset. Made by `lance_like.dataset` and `lance_like.write_dataset`.
 
     The handle moves only by its own writes, `checkout_latest` and `restore`, never by others' commits.
-    Pickles as (uri, version, options): the copy opens the same version where it is unpickled.
+    Pickles as (uri, branch, version, options): the copy opens the same version where it is unpickled.
     """
 
     def __init__(
@@ -96,10 +97,11 @@ class LanceDataset(DatasetHistory, ArrowDataset):
         return self._manifest.live_rows
 
     def __repr__(self) -> str:
-        return f"LanceDataset({self.uri!r}, version={self.version}, rows={len(self):,})"
+        version = self.version if self.branch is None else (self.branch, self.version)
+        return f"LanceDataset({self.uri!r}, version={version!r}, rows={len(self):,})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.uri, self.version, self._options)
+        return _reopen, (self.uri, self.branch, self.version, self._options)
 
     # -- reading --
 
@@ -345,8 +347,8 @@ class LanceDataset(DatasetHistory, ArrowDataset):
     def _commit(self, change: Change) -> None:
         self._move(commit(self._store, self._manifest, change))
 
-    def _at(self, store: Store, version: int) -> LanceDataset:
-        return _open(store, version, self._options)
+    def _at(self, line: Store, manifest: Manifest) -> LanceDataset:
+        return LanceDataset(line, manifest, **self._options)
 
     def _move(self, manifest: Manifest) -> None:
         self._manifest = manifest
@@ -375,13 +377,13 @@ def _open(store: Store, version: int, options: Mapping[str, Any]) -> LanceDatase
     return LanceDataset(store, read_manifest(store, version), **options)
 
 
-def _reopen(uri: str, version: int, options: Mapping[str, Any]) -> LanceDataset:
-    return _open(open_store(uri, durability=options["durability"]), version, options)
+def _reopen(uri: str, branch: str | None, version: int, options: Mapping[str, Any]) -> LanceDataset:
+    return _open(Branches(open_store(uri, durability=options["durability"])).open(branch), version, options)
 
 
 def dataset(
     uri: str | os.PathLike[str],
-    version: int | str | None = None,
+    version: Reference | None = None,
     asof: datetime | str | None = None,
     *,
     verify: Verify = "full",
@@ -390,7 +392,8 @@ def dataset(
 ) -> LanceDataset:
     """Open a dataset.
 
-    uri: a path (~ works), file://…, or memory://name. version: a number or a tag; None: the newest.
+    uri: a path (~ works), file://…, or memory://name. version: a number, a tag, or a pair of a branch and a
+    number (None: its newest); None: the newest.
     asof: the newest version that was there at that time (UTC unless it says otherwise).
     verify: "off" skips the checksums of page bytes; metadata is always checked.
     durability: of later writes through the handle (`write_dataset`).
@@ -399,7 +402,7 @@ def dataset(
     """
     store = open_store(uri, durability=durability)
     options = {"verify": verify, "durability": durability, "metadata_cache_size_bytes": metadata_cache_size_bytes}
-    return _open(store, resolve(store, version, asof=asof), options)
+    return _open(*locate(store, version, asof=asof), options)
 
 
 def write_dataset(

@@ -43,7 +43,16 @@ DATASET = {
         "get_fragments",
         "get_fragment",
     ),
-    *("versions", "version_refs", "get_version", "read_transaction", "get_transactions"),
+    *(
+        "branch",
+        "branches",
+        "create_branch",
+        "versions",
+        "version_refs",
+        "get_version",
+        "read_transaction",
+        "get_transactions",
+    ),
     *("checkout_version", "checkout_latest", "restore"),
     *("insert", "add_columns", "drop_columns", "alter_columns"),
 }

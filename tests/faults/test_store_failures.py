@@ -26,13 +26,14 @@ from lance_like.table.snapshot import list_versions
 
 @pytest.fixture(scope="module")
 def content() -> dict[str, bytes]:
-    """Four versions, two fragments, a tag."""
+    """Four versions, two fragments, a tag, a branch of two versions."""
     store = MemoryStore("small")
     ds = LanceDataset(store, write_version(store, None, as_stream(rows(4)), mode="create"))
     ds.tags.create("first")
     ds.add_columns({"twice": "n * 2"})
     ds.insert(rows(2, 4))
     ds.alter_columns({"path": "twice", "name": "double"})
+    ds.create_branch("old", 3).insert(rows(1))
     return objects(store)
 
 
@@ -41,8 +42,10 @@ def state(store: Store) -> str:
     if not list_versions(store):
         return "none"
     ds = open_store(store)
-    tags = {name: tag["version"] for name, tag in ds.tags.list().items()}
-    return repr((ds.version, ds.schema, ds.to_table(with_row_id=True).to_pylist(), tags))
+    tags = {name: (tag["branch"], tag["version"], tag["metadata"]) for name, tag in ds.tags.list().items()}
+    lines = {name: ds.checkout_version((name, None)) for name in (None, *ds.branches.list())}
+    rows = {name: (line.version, line.schema, line.to_table(with_row_id=True)) for name, line in lines.items()}
+    return repr((tags, [(*told[:2], told[2].to_pylist()) for told in rows.values()], list(rows)))
 
 
 WRITES: dict[str, Callable[[Store], object]] = {
@@ -59,8 +62,19 @@ WRITES: dict[str, Callable[[Store], object]] = {
     "tag": lambda store: open_store(store).tags.create("new"),
     "move tag": lambda store: open_store(store).tags.update("first", 3),
     "delete tag": lambda store: open_store(store).tags.delete("first"),
+    "describe tag": lambda store: open_store(store).tags.replace_metadata("first", {"a": "b"}),
+    "tag a branch": lambda store: open_store(store).tags.create("new", ("old", 4)),
+    "branch": lambda store: open_store(store, 2).create_branch("new"),
+    "branch a branch": lambda store: open_store(store).create_branch("new/er", ("old", None)),
+    "append to a branch": lambda store: open_store(store, ("old", None)).insert(rows(2)),
+    "delete branch": lambda store: open_store(store).branches.delete("old"),
 }
-TAG_WRITES = ("tag", "move tag", "delete tag")
+# What needs more than one call to be done, or has an answer that nobody looks up.
+NAME_WRITES = {"tag", "move tag", "delete tag", "describe tag", "tag a branch"} | {
+    "branch",
+    "branch a branch",
+    "delete branch",
+}
 
 
 def base_of(name: str, content: dict[str, bytes]) -> dict[str, bytes]:
@@ -87,13 +101,13 @@ def test_a_write_is_done_or_not_whichever_call_fails(name, how, content):
             possible = {before, after}
         except StorageError as error:
             assert "made to fail" in str(error), call
-            # Only a tag's answer may be lost: versions are looked up.
-            possible = {before, after} if name in TAG_WRITES and how == "lost" else {before}
+            # The answer about a name may be lost: versions are looked up. And what is to be undone needs a store.
+            possible = {before, after} if name in NAME_WRITES and how in ("lost", "down") else {before}
         assert state(store.inner) in possible, f"{call}: the dataset is neither as before nor as after"
 
 
 def test_a_commit_whose_answer_was_lost_is_looked_up_and_acknowledged(content):
-    for name in set(WRITES) - set(TAG_WRITES):
+    for name in set(WRITES) - NAME_WRITES:
         base = base_of(name, content)
         counting = BreakingStore(store_of(base), fail_at=NEVER, how="lost")
         WRITES[name](counting)
