@@ -21,6 +21,7 @@ from lance_like.dataset.columns import plan_add_columns
 from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.history import DatasetHistory
 from lance_like.dataset.inputs import Data, as_stream
+from lance_like.dataset.metadata import DatasetMetadata
 from lance_like.dataset.scanner import BlobHandling, Filter, LanceScanner, as_read
 from lance_like.dataset.write import (
     MAX_BYTES_PER_FILE,
@@ -49,7 +50,7 @@ Verify = Literal["full", "off"]
 _PROJECTIONS_KEPT = 64
 
 
-class LanceDataset(DatasetHistory, ArrowDataset):
+class LanceDataset(DatasetHistory, DatasetMetadata, ArrowDataset):
     """One version of a dataset. Made by `lance_like.dataset` and `lance_like.write_dataset`.
 
     The handle moves only by its own writes, `checkout_latest` and `restore`, never by others' commits.
@@ -87,11 +88,6 @@ class LanceDataset(DatasetHistory, ArrowDataset):
     def schema(self) -> pa.Schema:
         """The columns of this version, as a read gives them: a blob column as descriptions of its cells."""
         return self._manifest.schema.described.to_arrow()
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """The table's own texts."""
-        return dict(self._manifest.metadata)
 
     def __len__(self) -> int:
         return self._manifest.live_rows

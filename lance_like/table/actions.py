@@ -129,11 +129,25 @@ class Restore:
 
 
 @dataclass(frozen=True, slots=True)
+class Replacement:
+    """All texts that there shall be."""
+
+    texts: Mapping[str, str]
+
+
+TextChange = Mapping[str, str | None] | Replacement
+"""A change of texts: key -> new text, or None to remove the key; or other texts in the place of all."""
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateMetadata:
-    """Texts of the table: key -> new text, or None to remove the key."""
+    """Texts of the table, its configuration, the metadata of its schema and of fields by id; None: as they are."""
 
     kind: ClassVar[str] = "update_metadata"
-    updates: Mapping[str, str | None]
+    metadata: TextChange | None = None
+    config: TextChange | None = None
+    schema: TextChange | None = None
+    fields: Mapping[int, TextChange] = field(default_factory=dict)
 
 
 Action = Create | Append | Overwrite | AddColumns | DropColumns | RenameColumns | Restore | UpdateMetadata
@@ -187,9 +201,7 @@ def apply(base: Manifest | None, action: Action, stamp: Stamp) -> Manifest:
         case Restore():
             return _restore(base, action, stamp)
         case UpdateMetadata():
-            changed = {**base.metadata, **action.updates}
-            kept = {key: text for key, text in changed.items() if text is not None}
-            return replace(_next(base, action, stamp), metadata=kept)
+            return _update_metadata(base, action, stamp)
 
 
 def _existing(base: Manifest | None, action: Action) -> Manifest:
@@ -213,6 +225,7 @@ def _first(action: Create, stamp: Stamp) -> Manifest:
         schema_ref=None,
         tree=Tree(),
         metadata=dict(action.metadata),
+        config={},
         indices=(),
         transaction=Transaction(stamp.uuid, action.kind, 0),
     )
@@ -296,6 +309,32 @@ def _restore(base: Manifest, action: Restore, stamp: Stamp) -> Manifest:
         next_fragment_id=max(base.next_fragment_id, source.next_fragment_id),
         transaction=replace(made.transaction, source_version=source.version),
     )
+
+
+def _update_metadata(base: Manifest, action: UpdateMetadata, stamp: Stamp) -> Manifest:
+    schema = None
+    if action.schema is not None or action.fields:
+        changed = {i: _changed_bytes(base.schema.field(i).metadata, change) for i, change in action.fields.items()}
+        schema = base.schema.annotated(_changed_bytes(base.schema.metadata, action.schema), changed)
+    made = _next(base, action, stamp, schema=schema)
+    return replace(made, metadata=_changed(base.metadata, action.metadata), config=_changed(base.config, action.config))
+
+
+def _changed(texts: Mapping[str, str], change: TextChange | None) -> Mapping[str, str]:
+    if isinstance(change, Replacement):
+        return dict(change.texts)
+    return {key: text for key, text in {**texts, **(change or {})}.items() if text is not None}
+
+
+def _changed_bytes(texts: Mapping[bytes, bytes], change: TextChange | None) -> dict[bytes, bytes]:
+    """The same of Arrow's metadata, which is bytes of any kind."""
+    kept = {} if isinstance(change, Replacement) else dict(texts)
+    for key, text in (change.texts if isinstance(change, Replacement) else change or {}).items():
+        if text is None:
+            kept.pop(key.encode(), None)
+        else:
+            kept[key.encode()] = text.encode()
+    return kept
 
 
 def _next(

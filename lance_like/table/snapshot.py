@@ -91,6 +91,7 @@ def read_manifest(store: Store, version: int, *, known: Manifest | None = None) 
         schema_ref=root.schema_ref,
         tree=Tree(parts, root.tail),
         metadata=root.metadata,
+        config=root.config,
         indices=root.indices,
         transaction=_resolved(store, root.transaction, version),
     )

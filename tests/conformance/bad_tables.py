@@ -121,6 +121,7 @@ def _roots() -> Iterator[BadTable]:
     edits = {
         "root_version": ("version 3 under the name of 2", lambda r: r.update(version=3)),
         "root_no_rows": ("no member rows", lambda r: r.pop("rows")),
+        "root_config": ("a number in the configuration", lambda r: r.update(config={"a": 1})),
         "root_rows": ("one row too many", lambda r: r.update(rows=4, live_rows=4)),
         "root_live_rows": ("fewer live rows than rows", lambda r: r.update(live_rows=2)),
         "field_past_counter": (

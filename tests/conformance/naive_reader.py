@@ -455,6 +455,7 @@ def check_root(folder: str, root: dict, version: int) -> dict:
     get(root, "indices", is_list(is_object))
     need(not get(root, "bases", is_object), "feature", "bases", "Unsupported")
     get(root, "metadata", is_texts)
+    get(root, "config", is_texts)
 
     record = get(root, "transaction", is_object)
     if "ref" in record:

@@ -97,6 +97,10 @@ def _history() -> TableCase:
         ds.add_columns([pa.field("note", pa.int64())])
         ds.checkout_version(3).restore()
         lance_like.write_dataset(pa.table({"other": [b"x"]}), folder, mode="overwrite", durability="process")
+        ds = lance_like.dataset(folder, durability="process")
+        ds.update_config({"a": "1"})
+        ds.update_schema_metadata({"k": "v"})
+        ds.update_field_metadata({"other": {"f": "é"}})
 
     wider = PEOPLE.schema.append(pa.field("note", pa.string())).append(
         pa.field("pos", pa.struct([("lat", pa.bool_())]))
@@ -112,13 +116,16 @@ def _history() -> TableCase:
     without_note = without_at.drop_columns(["note"])
     new_note = without_note.append_column("note", pa.nulls(5, pa.int64()))
     old, five = [0, 1, 2], [0, 1, 2, 3, 4]
+    other = pa.table({"other": [b"x"]})
+    described = pa.schema([pa.field("other", pa.binary(), metadata={"f": "é"})], metadata={"k": "v"})
+    described = other.cast(described)
     versions = [
         Version(PEOPLE, old),
         Version(pa.Table.from_pylist(first, schema=wider), old),
         *(Version(table, five) for table in (appended, twice, renamed, without_at, without_note, new_note, appended)),
-        Version(pa.table({"other": [b"x"]}), [5]),
+        *(Version(table, [5]) for table in (other, other, other.replace_schema_metadata({"k": "v"}), described)),
     ]
-    covers = "create, add and compute columns, append, rename, drop, an old name anew, restore, overwrite"
+    covers = "create, add and compute columns, append, rename, drop, an old name anew, restore, overwrite, metadata"
     return TableCase("history", covers, "commit.md, Actions", build, versions)
 
 

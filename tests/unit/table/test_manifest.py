@@ -76,6 +76,7 @@ TRANSACTIONS = st.builds(
     st.lists(PARTS, max_size=2).map(tuple),
     st.lists(fragments(), max_size=2).map(tuple),
     st.dictionaries(TEXTS, TEXTS, max_size=2),
+    st.dictionaries(TEXTS, TEXTS, max_size=2),
     TRANSACTIONS,
     st.integers(1, MAX_INTEGER),
 )
@@ -83,6 +84,7 @@ def test_a_root_comes_back_from_its_bytes(
     parts: tuple[Part, ...],
     tail: tuple[Fragment, ...],
     metadata: dict[str, str],
+    config: dict[str, str],
     transaction: Transaction,
     timestamp_us: int,
 ) -> None:
@@ -101,13 +103,15 @@ def test_a_root_comes_back_from_its_bytes(
         schema_ref,
         Tree(parts, tail),
         metadata,
+        config,
         indices,
         transaction,
     )
     root = decode_root(encode_root(version, None), "here", version=3)
     entries: tuple[PartEntry, ...] = tuple(part.entry for part in parts)
     assert (root.parts, root.tail, root.rows) == (entries, tail, version.rows)
-    assert (root.metadata, root.indices, root.transaction) == (metadata, indices, transaction)
+    assert (root.metadata, root.config) == (metadata, config)
+    assert (root.indices, root.transaction) == (indices, transaction)
     assert (root.timestamp_us, root.schema_ref, root.writer) == (timestamp_us, schema_ref, ("w", "1"))
     assert (root.next_row_id, root.next_field_id, root.next_fragment_id) == (9, 8, 7)
     ref = Ref(f"_meta/{'c' * 32}.txn", 5, 7)
