@@ -344,6 +344,7 @@ def _next(
         schema_ref=base.schema_ref if schema is None else None,
         tree=base.tree if tree is None else tree,
         transaction=transaction,
+        digest=None,
     )
 
 

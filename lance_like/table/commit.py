@@ -213,7 +213,8 @@ class _Commit:
         transaction: Ref | None = None
         if not is_inline(manifest.transaction):
             transaction = self._put_part("txn", encode_transaction(manifest.transaction))
-        return manifest, _checked_size(encode_root(manifest, transaction))
+        root = _checked_size(encode_root(manifest, transaction))
+        return replace(manifest, digest=xxhash.xxh3_64_intdigest(root)), root
 
     def _written(self, part: Part) -> Part:
         if part.stored is not None:
