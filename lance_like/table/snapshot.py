@@ -71,7 +71,7 @@ def read_root_bytes(store: Store, version: int) -> bytes:
 def read_manifest(store: Store, version: int, *, known: Manifest | None = None) -> Manifest:
     """One version with its schema; the parts of its tree of fragments are read when something asks for them.
 
-    known: another version of the table; what both share is taken from it, not read.
+    known: a version of the table: what both share is taken from it, not read; the same one is given back.
     Raises NotFound, Corrupt, Unsupported. Cost: the root and the schema.
     """
     key = place_of(store, version_key(version))

@@ -80,7 +80,7 @@ def test_the_root_of_the_spec_is_what_is_written() -> None:
 
 def test_the_table_of_the_spec_opens() -> None:
     store = example_store()
-    assert read_manifest(store, 1) == example_version()[0]
+    assert replace(read_manifest(store, 1), digest=None) == example_version()[0]
     assert Tags(store).get_version("v1") == 1
 
 
