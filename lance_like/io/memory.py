@@ -59,6 +59,9 @@ class MemoryStore:
                 raise AlreadyExists(f"{key!r} exists", kind="taken", where=self.uri)
             self._keep(key, data)
 
+    def settle(self, key: str) -> None:
+        self._object(key)
+
     def list(self, prefix: str, *, temporary: bool = False) -> list[str]:
         folder = check_key(prefix.rstrip("/")) + "/" if prefix.strip("/") else ""
         below = [key[len(folder) :] for key in list(self._objects) if key.startswith(folder)]

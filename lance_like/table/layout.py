@@ -42,6 +42,11 @@ def version_key(version: int) -> str:
     return f"{VERSIONS}/{version // VERSIONS_PER_BUCKET:016x}/{version:020d}.manifest"
 
 
+def begins_bucket(version: int) -> bool:
+    """Is the root of this version the first in its folder?"""
+    return version % VERSIONS_PER_BUCKET == 0
+
+
 def bucket_number(name: str) -> int | None:
     """The number of a bucket from its name in a listing; None for any other name."""
     return int(name[:-1], 16) if _BUCKET.fullmatch(name) else None

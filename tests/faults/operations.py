@@ -170,6 +170,18 @@ def assert_before_or_after(found: Facts, before: Facts, after: Facts, *, acknowl
     assert found.versions.items() <= {**before.versions, **after.versions}.items()
 
 
+def assert_outlived(found: Facts, acknowledged: Facts, before: Facts, after: Facts) -> None:
+    """A power cut after an acknowledged operation, which came after another that was killed.
+
+    acknowledged: what was, before the one that was killed; before and after: what was seen around the last one.
+    """
+    assert found.newest == after.newest, "what was acknowledged is not there"
+    assert acknowledged.versions.items() <= found.versions.items() <= after.versions.items()
+    assert sorted(found.versions) == list(range(1, max(found.versions) + 1)), "a version is missing between others"
+    assert after.tags.items() - before.tags.items() <= found.tags.items(), "a tag that was acknowledged is not there"
+    assert set(found.tags.values()) <= found.versions.keys(), "a tag outlived its version"
+
+
 def assert_goes_on(store: Store, found: Facts) -> None:
     """The next write works."""
     OPERATIONS["append" if found.versions else "create"].run(store, 99)
