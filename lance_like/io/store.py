@@ -15,7 +15,7 @@ from lance_like.typing_ import Bytes, Ranges
 
 
 class Store(Protocol):
-    """Seven verbs; every one raises StorageError when the place itself fails."""
+    """Eight verbs; every one raises StorageError when the place itself fails."""
 
     @property
     def uri(self) -> str:
