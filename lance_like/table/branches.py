@@ -68,7 +68,7 @@ class Branches:
         root = read_root_bytes(source, version)
         branch = self._beginning(name, source, version, root)
         line = self._line(branch)
-        line.put_if_absent(version_key(version), root)
+        line.put(version_key(version), [root])
         self._publish(branch)
         # A cleanup that could not see the name yet may have removed the version, and then its files.
         with undoing(lambda: self.hide(branch)):
@@ -87,7 +87,7 @@ class Branches:
         """Remove the versions of a branch without a name; what cannot be removed is left to a cleanup."""
         line = self._line(branch)
         with suppress(LanceLikeError, OSError):
-            line.delete([version_key(version) for version in list_versions(line)])
+            line.delete([version_key(version) for version in list_versions(line)], durable=False)
 
     def list(self) -> dict[str, Branch]:
         """All branches by name, sorted. Raises Corrupt if one is bad. Cost: a listing, and a read each."""
