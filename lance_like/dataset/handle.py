@@ -21,6 +21,7 @@ from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.history import DatasetHistory
 from lance_like.dataset.inputs import Data, Stream, as_stream, conform_some
 from lance_like.dataset.merge import MergeInsertBuilder, MergeStats, Rules, run_merge
+from lance_like.dataset.optimize import DatasetOptimizer
 from lance_like.dataset.scanner import BlobHandling, Filter, LanceScanner, as_read
 from lance_like.dataset.write import (
     MAX_BYTES_PER_FILE,
@@ -92,6 +93,11 @@ class LanceDataset(DatasetHistory, PythonDataset):
     def metadata(self) -> dict[str, str]:
         """The table's own texts."""
         return dict(self._manifest.metadata)
+
+    @property
+    def optimize(self) -> DatasetOptimizer:
+        """Fewer, fuller files: `compact_files`."""
+        return DatasetOptimizer(self)
 
     def __len__(self) -> int:
         return self._manifest.live_rows
