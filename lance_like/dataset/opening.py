@@ -21,12 +21,12 @@ from lance_like.dataset.write import (
 from lance_like.io.local import Durability
 from lance_like.io.uri import open_store
 from lance_like.query.session import CACHE_NBYTES
-from lance_like.table.history import resolve
+from lance_like.table.history import Reference, locate
 
 
 def dataset(
     uri: str | os.PathLike[str],
-    version: int | str | None = None,
+    version: Reference | None = None,
     asof: datetime | str | None = None,
     *,
     verify: Verify = "full",
@@ -35,7 +35,8 @@ def dataset(
 ) -> LanceDataset:
     """Open a dataset.
 
-    uri: a path (~ works), file://…, or memory://name. version: a number or a tag; None: the newest.
+    uri: a path (~ works), file://…, or memory://name. version: a number, a tag, or a pair of a branch and a
+    number (None: its newest); None: the newest.
     asof: the newest version that was there at that time (UTC unless it says otherwise).
     verify: "off" skips the checksums of page bytes; metadata is always checked.
     durability: of later writes through the handle (`write_dataset`).
@@ -44,7 +45,7 @@ def dataset(
     """
     store = open_store(uri, durability=durability)
     options = {"verify": verify, "durability": durability, "metadata_cache_size_bytes": metadata_cache_size_bytes}
-    return open_version(store, resolve(store, version, asof=asof), options)
+    return open_version(*locate(store, version, asof=asof), options)
 
 
 def write_dataset(

@@ -202,6 +202,11 @@ class Schema:
         made.check_names()
         return made
 
+    def annotated(self, metadata: dict[bytes, bytes], of_fields: Mapping[int, dict[bytes, bytes]]) -> Schema:
+        """The schema with other metadata, of the whole and of some fields by id."""
+        fields = tuple(f._replace(metadata=of_fields[f.id]) if f.id in of_fields else f for f in self.fields)
+        return Schema.of(fields, metadata)
+
     def extended(self, schema: pa.Schema, next_field_id: int) -> tuple[Schema, int]:
         """The schema with new fields at its end, and the next free id. Raises InvalidInput for a name taken."""
         added = number_fields(schema, next_field_id)

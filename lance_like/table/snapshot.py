@@ -16,6 +16,7 @@ from lance_like.table import shape
 from lance_like.table.envelope import MAX_OBJECT
 from lance_like.table.fragment import DEAD, Fragment
 from lance_like.table.layout import VERSIONS, bucket_number, version_key, version_number
+from lance_like.table.lines import place_of
 from lance_like.table.manifest import (
     Manifest,
     Root,
@@ -72,7 +73,7 @@ def read_manifest(store: Store, version: int, *, known: Manifest | None = None) 
     known: another version of the table; what both share is taken from it, not read.
     Raises NotFound, Corrupt, Unsupported. Cost: the root and the schema.
     """
-    key = version_key(version)
+    key = place_of(store, version_key(version))
     reader = _PartReader(store)
     root = decode_root(read_root_bytes(store, version), key, version=version, read=reader.read)
     reader.bound(root)
@@ -94,6 +95,7 @@ def read_manifest(store: Store, version: int, *, known: Manifest | None = None) 
         schema_ref=root.schema_ref,
         tree=Tree(parts, root.tail),
         metadata=root.metadata,
+        config=root.config,
         indices=root.indices,
         transaction=_resolved(store, root.transaction, version),
     )
@@ -112,7 +114,7 @@ def read_heads(store: Store, versions: Sequence[int]) -> Iterator[Head]:
 
 def read_timestamp(store: Store, version: int) -> int:
     """When a version was made, in microseconds since 1970 UTC. Cost: its root only."""
-    return decode_head(read_root_bytes(store, version), version_key(version), version=version)[0]
+    return decode_head(read_root_bytes(store, version), place_of(store, version_key(version)), version=version)[0]
 
 
 def read_transaction(store: Store, version: int) -> Transaction:
@@ -207,7 +209,7 @@ class _PartReader:
 
 
 def _head(store: Store, data: bytes, version: int) -> Head:
-    timestamp_us, transaction = decode_head(data, version_key(version), version=version)
+    timestamp_us, transaction = decode_head(data, place_of(store, version_key(version)), version=version)
     return Head(version, timestamp_us, _resolved(store, transaction, version))
 
 

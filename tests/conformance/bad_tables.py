@@ -17,7 +17,7 @@ Edit = Callable[[Forge], None]
 
 @dataclass(frozen=True)
 class BadTable:
-    """A table that a reader must refuse. edit: makes the fault in `sound`; tag: what to open, None: the newest."""
+    """A table that a reader must refuse. edit: makes the fault in `sound`; tag, branch: what to open, or the newest."""
 
     name: str
     covers: str
@@ -26,6 +26,7 @@ class BadTable:
     kind: str
     edit: Edit
     tag: str | None = None
+    branch: str | None = None
 
 
 def bad_tables() -> Iterator[BadTable]:
@@ -120,6 +121,7 @@ def _roots() -> Iterator[BadTable]:
     edits = {
         "root_version": ("version 3 under the name of 2", lambda r: r.update(version=3)),
         "root_no_rows": ("no member rows", lambda r: r.pop("rows")),
+        "root_config": ("a number in the configuration", lambda r: r.update(config={"a": 1})),
         "root_rows": ("one row too many", lambda r: r.update(rows=4, live_rows=4)),
         "root_live_rows": ("fewer live rows than rows", lambda r: r.update(live_rows=2)),
         "field_past_counter": (
@@ -281,6 +283,38 @@ def _names() -> Iterator[BadTable]:
     )
     yield BadTable("tag_version", "a tag of a version that is not there", spec, "NotFound", "version", unknown, "t")
     yield BadTable("tag_none", "a tag that is not there", spec, "NotFound", "tag", lambda f: None, "u")
+    yield from _branches()
     spec = "commit.md, Finding the newest version"
     yield BadTable("bucket_file", "a file with the name of a bucket", spec, "Corrupt", "file-type", bucket)
     yield BadTable("no_versions", "no version", spec, "NotFound", "dataset", no_versions)
+
+
+def _branches() -> Iterator[BadTable]:
+    def begun(**members: object) -> Callable[[Forge], None]:
+        return lambda forge: forge.branch("dev", **members)
+
+    def without_versions(forge: Forge) -> None:
+        forge.branch("dev", line=f"{6:032x}")
+
+    spec = "table.md, Branches"
+    faults = {
+        "name": ("another name in a branch than its own", {"name": "deu"}),
+        "line": ("a line that is a path", {"line": "../" + "0" * 29}),
+        "parent": ("a parent that no branch can have", {"parent": "main"}),
+        "ancestors": ("an ancestor without a line", {"ancestors": [[1]]}),
+        "metadata": ("a number in the metadata", {"metadata": {"a": 1}}),
+    }
+    for name, (covers, members) in faults.items():
+        yield BadTable(f"branch_{name}", covers, spec, "Corrupt", "structure", begun(**members), branch="dev")
+    flipped = _object(lambda _: "_refs/branches/dev.branch", _flip)
+
+    def flip(forge: Forge) -> None:
+        forge.branch("dev")
+        flipped(forge)
+
+    covers = "a branch without versions"
+    yield BadTable("branch_bit", "a flipped bit in a branch", spec, "Corrupt", "checksum", flip, branch="dev")
+    yield BadTable("branch_empty", covers, spec, "NotFound", "branch", without_versions, branch="dev")
+    yield BadTable("branch_none", "a branch that is not there", spec, "NotFound", "branch", begun(), branch="x")
+    covers = "a tag on a branch that is not there"
+    yield BadTable("tag_branch", covers, spec, "NotFound", "branch", lambda f: f.tag("t", branch="dev"), "t")

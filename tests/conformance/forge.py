@@ -45,9 +45,20 @@ class Forge:
 
     def tag(self, name: str, /, **members: object) -> None:
         """Set a tag to the newest version. members: instead of the right ones."""
-        digest = sum64((self.folder / self.key).read_bytes())
-        body = {"name": name, "version": self.root["version"], "created_us": 1, "manifest": f"{digest:016x}"}
-        self.put(f"_refs/tags/{name}.tag", seal(b"LLTG", text(body | members)))
+        about = {"name": name, "branch": None, "version": self.root["version"], "created_us": 1, "updated_us": 1}
+        self.put(f"_refs/tags/{name}.tag", seal(b"LLTG", text(about | self._manifest() | members)))
+
+    def branch(self, name: str, /, **members: object) -> None:
+        """Begin a branch at the newest version. members: instead of the right ones."""
+        line = f"{5:032x}"
+        self.put(manifest_key(self.root["version"], f"_branches/{line}/"), (self.folder / self.key).read_bytes())
+        about = {"name": name, "line": line, "parent": None, "version": self.root["version"], "ancestors": []}
+        body = about | {"created_us": 1} | self._manifest() | members
+        self.put(f"_refs/branches/{name.replace('/', '+')}.branch", seal(b"LLBR", text(body)))
+
+    def _manifest(self) -> dict:
+        data = (self.folder / self.key).read_bytes()
+        return {"manifest": f"{sum64(data):016x}", "manifest_nbytes": len(data), "metadata": {}}
 
 
 def tail(root: dict) -> dict:

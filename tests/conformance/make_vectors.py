@@ -149,6 +149,11 @@ def write_good_table(case: TableCase) -> dict[str, Any]:
         case.build(folder / "table")
     expected: dict[str, Any] = {"tags": case.tags, "newest": len(case.versions)}
     expected["versions"] = [{"version": number, **version_json(v)} for number, v in enumerate(case.versions, 1)]
+    if case.branches:
+        expected["branches"] = {
+            name: [{"version": number, **version_json(v)} for number, v in versions.items()]
+            for name, versions in case.branches.items()
+        }
     save_texts(folder, {"case.json": {"covers": case.covers, "spec": case.spec}, "expected.json": expected})
     return {"spec": case.spec, **digest_of(folder / "table")}
 
@@ -167,7 +172,9 @@ def write_bad_table(case: BadTable) -> dict[str, Any]:
                 shutil.copyfile(made / key, folder / "table" / key)
         removed = sorted(set(objects_of(sound)) - set(objects_of(made)))
     error = {"class": case.error, "kind": case.kind}
-    about = {"covers": case.covers, "spec": case.spec, "tag": case.tag, "removed": removed, "error": error}
+    about = {"covers": case.covers, "spec": case.spec, "tag": case.tag}
+    about |= {"branch": case.branch} if case.branch else {}
+    about |= {"removed": removed, "error": error}
     save_texts(folder, {"case.json": about})
     return {"spec": case.spec, **digest_of(folder / "table"), "error": error}
 

@@ -34,7 +34,16 @@ from naive_types import (
     sum64,
 )
 
-__all__ = ["DataFile", "NaiveError", "Table", "list_tags", "list_versions", "read_file", "read_table"]
+__all__ = [
+    "DataFile",
+    "NaiveError",
+    "Table",
+    "list_branches",
+    "list_tags",
+    "list_versions",
+    "read_file",
+    "read_table",
+]
 
 UUID = "[0-9a-f]{32}"
 MAX_BODY = 1 << 30
@@ -316,8 +325,9 @@ def read_fragments(
 # ---------------------------------------------------------------------------------------------- table.md, versions
 
 
-def manifest_key(version: int) -> str:
-    return f"_versions/{version // 256:016x}/{version:020d}.manifest"
+def manifest_key(version: int, above: str = "") -> str:
+    """Give the key of a root. above: where the versions of a branch lie."""
+    return f"{above}_versions/{version // 256:016x}/{version:020d}.manifest"
 
 
 def list_folder(folder: str, key: str) -> list[str]:
@@ -325,13 +335,14 @@ def list_folder(folder: str, key: str) -> list[str]:
     return sorted(os.listdir(path)) if os.path.isdir(path) else []
 
 
-def list_versions(folder: str) -> list[int]:
-    """Give all versions of a table, ascending; the last one is the newest (commit.md)."""
+def list_versions(folder: str, branch: str | None = None) -> list[int]:
+    """Give all versions of a table or of a branch, ascending; the last one is the newest (commit.md)."""
     versions = []
-    for bucket in list_folder(folder, "_versions"):
+    above = above_of(folder, branch)
+    for bucket in list_folder(folder, f"{above}_versions"):
         if not re.fullmatch("[0-9a-f]{16}", bucket):
             continue
-        path = os.path.join(folder, "_versions", bucket)
+        path = os.path.join(folder, above, "_versions", bucket)
         need(os.path.isdir(path) and not os.path.islink(path), "file-type", f"bucket {bucket} is no folder")
         for name in os.listdir(path):
             found = re.fullmatch(r"([0-9]{20})\.manifest", name)
@@ -350,10 +361,50 @@ def read_tag(folder: str, name: str) -> dict:
     need(is_tag_name(name), "tag", f"{name!r} cannot be a tag", "NotFound")
     body = open_json(read_object(folder, f"_refs/tags/{name}.tag", ("tag", "NotFound")), b"LLTG")
     check(get(body, "name", is_text) == name, f"a tag called {body['name']!r} at {name!r}")
+    get(body, "branch", lambda value: value is None or (is_text(value) and is_branch_name(value)))
     get(body, "version", is_int(1))
+    for name in ("created_us", "updated_us"):
+        get(body, name)
+    get(body, "manifest", is_digest)
+    get(body, "manifest_nbytes", is_int(1))
+    get(body, "metadata", is_texts)
+    return body
+
+
+def is_branch_name(name: str) -> bool:
+    plain = len(name) <= 128 and name != "main" and ".." not in name
+    return plain and all(is_tag_name(part) for part in name.split("/"))
+
+
+def read_branch(folder: str, name: str) -> dict:
+    need(is_branch_name(name), "branch", f"{name!r} cannot be a branch", "NotFound")
+    key = f"_refs/branches/{name.replace('/', '+')}.branch"
+    body = open_json(read_object(folder, key, ("branch", "NotFound")), b"LLBR")
+    check(get(body, "name", is_text) == name, f"a branch called {body['name']!r} at {name!r}")
+    get(body, "line", is_line)
+    get(body, "parent", lambda value: value is None or (is_text(value) and is_branch_name(value)))
+    get(body, "version", is_int(1))
+    get(body, "ancestors", is_list(is_pair(is_int(1), is_line)))
     get(body, "created_us")
     get(body, "manifest", is_digest)
+    get(body, "manifest_nbytes", is_int(1))
+    get(body, "metadata", is_texts)
     return body
+
+
+def is_line(value: object) -> bool:
+    return is_text(value) and re.fullmatch(UUID, value) is not None
+
+
+def above_of(folder: str, branch: str | None) -> str:
+    return "" if branch is None else f"_branches/{read_branch(folder, branch)['line']}/"
+
+
+def list_branches(folder: str) -> dict[str, dict]:
+    """Give all branches with their objects."""
+    files = [n for n in list_folder(folder, "_refs/branches") if re.fullmatch(r"[A-Za-z0-9._+-]{1,128}\.branch", n)]
+    names = [file.removesuffix(".branch").replace("+", "/") for file in files]
+    return {name: read_branch(folder, name) for name in names if is_branch_name(name)}
 
 
 def list_tags(folder: str) -> dict[str, int]:
@@ -362,16 +413,17 @@ def list_tags(folder: str) -> dict[str, int]:
     return {name: read_tag(folder, name)["version"] for name in names if is_tag_name(name)}
 
 
-def read_table(folder: str, version: int | None = None, tag: str | None = None) -> Table:
-    """Read one version of a table whole: the newest one, a numbered one, or the one that a tag names."""
+def read_table(folder: str, version: int | None = None, tag: str | None = None, branch: str | None = None) -> Table:
+    """Read one version of a table or of a branch whole: the newest one, a numbered one, or the one that a tag names."""
     if tag is not None:
         named = read_tag(folder, tag)
-        version = named["version"]
+        version, branch = named["version"], named["branch"]
+    above = above_of(folder, branch)
     if version is None:
-        versions = list_versions(folder)
-        need(bool(versions), "dataset", f"no version in {folder}", "NotFound")
+        versions = list_versions(folder, branch)
+        need(bool(versions), "branch" if above else "dataset", f"no version in {folder}/{above}", "NotFound")
         version = versions[-1]
-    data = read_object(folder, manifest_key(version), ("version", "NotFound"))
+    data = read_object(folder, manifest_key(version, above), ("version", "NotFound"))
     root = open_json(data, b"LLMF")
     need(tag is None or sum64(data) == int(named["manifest"], 16), "tag", f"tag {tag!r} names another root")
     transaction = check_root(folder, root, version)
@@ -403,6 +455,7 @@ def check_root(folder: str, root: dict, version: int) -> dict:
     get(root, "indices", is_list(is_object))
     need(not get(root, "bases", is_object), "feature", "bases", "Unsupported")
     get(root, "metadata", is_texts)
+    get(root, "config", is_texts)
 
     record = get(root, "transaction", is_object)
     if "ref" in record:

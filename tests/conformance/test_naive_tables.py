@@ -543,6 +543,11 @@ def test_no_table_no_version_and_no_tag_are_not_found(forge, tmp_path):
 TAGS = {
     "another name": (lambda tag: tag.update(name="u"), ("Corrupt", "structure")),
     "version 0": (lambda tag: tag.update(version=0), ("Corrupt", "structure")),
+    "no branch": (lambda tag: tag.pop("branch"), ("Corrupt", "structure")),
+    "branch main": (lambda tag: tag.update(branch="main"), ("Corrupt", "structure")),
+    "a branch that is not there": (lambda tag: tag.update(branch="a/b"), ("NotFound", "branch")),
+    "a size of 0": (lambda tag: tag.update(manifest_nbytes=0), ("Corrupt", "structure")),
+    "a number as metadata": (lambda tag: tag.update(metadata={"a": 1}), ("Corrupt", "structure")),
     "no created_us": (lambda tag: tag.pop("created_us"), ("Corrupt", "structure")),
     "another root": (lambda tag: tag.update(manifest="0" * 16), ("Corrupt", "tag")),
 }
@@ -551,8 +556,9 @@ TAGS = {
 @pytest.mark.parametrize("name", TAGS)
 def test_a_tag_that_breaks_a_rule_is_refused_by_both(forge, name):
     edit, error = TAGS[name]
-    tag = {"name": "t", "version": 1, "created_us": 1, "manifest": ""}
-    tag["manifest"] = f"{sum64((forge.folder / manifest_key(1)).read_bytes()):016x}"
+    root = (forge.folder / manifest_key(1)).read_bytes()
+    tag = {"name": "t", "branch": None, "version": 1, "created_us": 1, "updated_us": 1, "metadata": {}}
+    tag |= {"manifest": f"{sum64(root):016x}", "manifest_nbytes": len(root)}
     forge.put("_refs/tags/t.tag", seal(b"LLTG", text(tag)))
     assert len(read_table(forge.folder, tag="t").rows) == len(ROWS)
     edit(tag)

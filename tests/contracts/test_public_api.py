@@ -45,8 +45,19 @@ DATASET = {
         "get_fragments",
         "get_fragment",
     ),
-    *("versions", "version_refs", "get_version", "read_transaction", "get_transactions"),
+    *(
+        "branch",
+        "branches",
+        "create_branch",
+        "versions",
+        "version_refs",
+        "get_version",
+        "read_transaction",
+        "get_transactions",
+    ),
     *("checkout_version", "checkout_latest", "restore"),
+    *("schema_metadata", "config", "update_metadata", "update_config", "delete_config_keys"),
+    *("update_schema_metadata", "replace_schema_metadata", "update_field_metadata", "replace_field_metadata"),
     *("insert", "add_columns", "drop_columns", "alter_columns"),
 }
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}

@@ -25,13 +25,14 @@ from lance_like.io.store import Store
 
 @pytest.fixture(scope="module")
 def content() -> dict[str, bytes]:
-    """Four versions, two fragments, a tag."""
+    """Four versions, two fragments, a tag, a branch of two versions."""
     store = MemoryStore("small")
     ds = LanceDataset(store, write_version(store, None, as_stream(rows(4)), mode="create"))
     ds.tags.create("first")
     ds.add_columns({"twice": "n * 2"})
     ds.insert(rows(2, 4))
     ds.alter_columns({"path": "twice", "name": "double"})
+    ds.create_branch("old", 3).insert(rows(1))
     return objects(store)
 
 
