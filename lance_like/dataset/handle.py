@@ -20,6 +20,7 @@ from lance_like.dataset.columns import plan_add_columns
 from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.history import DatasetHistory
 from lance_like.dataset.inputs import Data, Stream, as_stream, conform_some
+from lance_like.dataset.maintenance import DatasetMaintenance
 from lance_like.dataset.merge import MergeInsertBuilder, MergeStats, Rules, run_merge
 from lance_like.dataset.metadata import DatasetMetadata
 from lance_like.dataset.scanner import BlobHandling, Filter, LanceScanner, as_read
@@ -51,7 +52,7 @@ RETRIES = 10
 RETRY_TIMEOUT = timedelta(seconds=30)
 
 
-class LanceDataset(DatasetHistory, DatasetMetadata, PythonDataset):
+class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDataset):
     """One version of a dataset. Made by `lance_like.dataset` and `lance_like.write_dataset`.
 
     The handle moves only by its own writes, `checkout_latest` and `restore`, never by others' commits.

@@ -48,7 +48,7 @@ class BranchStore:
         return self.main.list(self.place(prefix), temporary=temporary)
 
     def delete(self, keys: Iterable[str], *, durable: bool = True) -> None:
-        self.main.delete((self.place(key) for key in keys), durable=durable)
+        self.main.delete([self.place(key) for key in keys], durable=durable)
 
     def place(self, key: str) -> str:
         """Where an object lies in the store of the table."""

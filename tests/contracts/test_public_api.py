@@ -25,13 +25,14 @@ NAMES = {
     "dataset",
     "errors",
     "file",
+    "optimize",
     "torch",
     "write_dataset",
 }
 
 # Of LanceDataset, without what pyarrow.dataset.Dataset has and this format has not.
 DATASET = {
-    *("uri", "version", "latest_version", "schema", "metadata", "tags"),
+    *("uri", "version", "latest_version", "schema", "metadata", "tags", "optimize"),
     *(
         "scanner",
         "to_table",
