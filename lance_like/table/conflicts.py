@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from lance_like.file.stats import bounds_array
@@ -134,9 +135,18 @@ def _apart(fragment: Fragment, schema: Schema, keys: Iterable[KeyRange]) -> bool
         entry = dict(place[0].stats).get(key.field_id) if place else None
         if entry is not None and entry.min is not None and entry.max is not None:
             low, high = bounds_array(schema.field(key.field_id).type, [entry.min, entry.max])
-            if pc.less(key.high, low).as_py() or pc.greater(key.low, high).as_py():
+            if _outside(key, low, high):
                 return True
     return False
+
+
+def _outside(key: KeyRange, low: pa.Scalar, high: pa.Scalar) -> bool:
+    try:
+        # Bounds of views are texts of another type.
+        first, last = key.low.cast(low.type), key.high.cast(low.type)
+        return pc.less(last, low).as_py() is True or pc.less(high, first).as_py() is True
+    except pa.ArrowNotImplementedError:
+        return False
 
 
 def _merge_with_merge(meeting: Meeting) -> Verdict:
