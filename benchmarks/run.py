@@ -6,10 +6,8 @@ README.md explains the words; peers/ states each peer's settings; tasks/ holds w
 """
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -22,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.datasets import KINDS, SIZES, Data, make_data
+from benchmarks.machine import describe_machine, installed_versions
 from benchmarks.peers import FORMS, PEERS, Peer, load_peer
 from benchmarks.tasks import Case, Row
 from benchmarks.tasks.check import check_answers
@@ -48,7 +47,6 @@ TASKS: dict[str, Callable[[Case], list[Row]]] = {
     "bytes": run_bytes,
 }
 ALL_KINDS = (*KINDS, "mixed")
-PACKAGES = ("lance-like", "pylance", "vortex-data", "pyarrow", "numpy")
 # below this ratio a difference is noise on a shared machine
 NOISE = 1.2
 
@@ -87,7 +85,7 @@ def bench(options: Options, *, say: Callable[[str], None] = print) -> dict[str, 
     peers, skipped = _load_peers(options.peers)
     for name, why in skipped.items():
         say(f"skipped {name}: {why}")
-    machine = _machine(options.folder)
+    machine = describe_machine(options.folder)
     rows: list[Row] = []
     corpora: dict[str, str | None] = {}
     for kind in options.kinds:
@@ -114,7 +112,7 @@ def bench(options: Options, *, say: Callable[[str], None] = print) -> dict[str, 
     return {
         "options": {**asdict(options), "folder": str(options.folder)},
         "machine": {**machine, "load_after": os.getloadavg()},
-        "versions": _versions(),
+        "versions": installed_versions(),
         "corpus": corpora,
         "settings": {peer.name: peer.settings for peer in peers},
         "skipped": skipped,
@@ -278,33 +276,6 @@ def _ratio(line: dict[str, Any], baseline: str, peer: str) -> str:
 
 def _figure(value: float) -> str:
     return f"{value:.0f}" if value >= 1_000 else f"{value:.3g}"
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _machine(folder: Path) -> dict[str, Any]:
-    """Describe where the figures come from; on Linux with the processor's name and the disk's read-ahead."""
-    folder.mkdir(parents=True, exist_ok=True)
-    info = Path("/proc/cpuinfo")
-    models = [line for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
-    device = os.stat(folder).st_dev
-    ahead = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/queue/read_ahead_kb")
-    return {
-        "cpu": models[0].split(":")[1].strip() if models else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
-        "system": platform.platform(),
-        "disk_read_ahead_kb": int(ahead.read_text()) if ahead.exists() else None,
-        "load_before": os.getloadavg(),
-    }
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""The targets of the file layer against measured results: `python -m benchmarks.targets results/*.json`.
+"""The targets of files and tables against measured results: `python -m benchmarks.targets results/*.json`.
 
-Reads what `benchmarks.run --json` and `benchmarks.wide --json` wrote, and prints one line a target: what was asked,
-what was measured, whether it holds. A target without figures is said to be unmeasured.
+Reads what `--json` of `benchmarks.run`, `wide`, `appends` and `changes` wrote, and prints one line a target: what was
+asked, what was measured, whether it holds. A target without figures is said to be unmeasured.
 """
 
 import argparse
 import json
 import math
+import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ __all__ = ["Verdict", "judge", "main"]
 FIXED = ("int64", "ids", "small", "nullable", "timestamp", "float64", "price", "bool", "embedding")
 DECODED = ("int64", "ids", "small", "nullable", "timestamp", "price", "category", "tokens")
 APART = ("embedding", "blob")
+OURS = "lance_like_nosync"
+TABLES = ("narrow", "wide")
 Key = tuple[str, str, str, str]
 
 
@@ -84,6 +87,46 @@ def judge(results: Sequence[dict[str, Any]]) -> Iterator[Verdict]:
     yield Verdict("size, geometric mean, / parquet", 1.1, _mean(medians, "parquet"))
     for task, limit in (("open", 1 / 3), ("open, take of 1 column", 1 / 3), ("take of all columns", 1 / 5)):
         yield Verdict(f"10,000 columns, {task}, / pylance", limit, (wide[task], "") if task in wide else None)
+    yield from _judge_tables(results)
+
+
+def _judge_tables(results: Sequence[dict[str, Any]]) -> Iterator[Verdict]:
+    """The targets of tables, at equal fsync: none on either side."""
+    rows: dict[str, dict[str, float]] = {}
+    for result in results:
+        for name in ("appends", "changes"):
+            for row, found in result.get(name, {}).get("samples", {}).items():
+                rows[row] = {peer: statistics.median(samples) for peer, samples in found.items()}
+
+    def worst(unit: str, peer: str, chosen: Callable[[str], bool]) -> tuple[float, str] | None:
+        found = [
+            (medians[OURS] / medians[peer], row.removesuffix(f", {unit}"))
+            for row, medians in rows.items()
+            if row.endswith(unit) and chosen(row) and OURS in medians and medians.get(peer)
+        ]
+        return max(found, default=None)
+
+    def history(row: str) -> bool:
+        return not row.startswith(tuple(TABLES))
+
+    grown = [
+        (rows[last][OURS] / medians[OURS], row)
+        for row, medians in rows.items()
+        if row.startswith("append, first") and (last := row.replace("first", "last")) in rows and OURS in medians
+    ]
+    yield Verdict("history, an append of the last 100 / of the first", 1.5, max(grown, default=None))
+    yield Verdict("history, time, / pylance", 1, worst("ms", "pylance", history))
+    yield Verdict("history, metadata bytes, last 100, / pylance", 1, worst("bytes", "pylance", _is_last))
+    yield Verdict("history, time, / deltalake", 1, worst("ms", "deltalake", history))
+    yield Verdict("changes, time, / pylance", 1, worst("ms", "pylance", lambda row: not history(row)))
+    yield Verdict("changes, bytes, / pylance", 1, worst("bytes", "pylance", lambda row: not history(row)))
+    yield Verdict("changes, time, / deltalake", 1, worst("ms", "deltalake", lambda row: not history(row)))
+    update = worst("bytes", "pylance", lambda row: row.startswith("wide, update,"))
+    yield Verdict("update of 1 % beside 60 KB cells, bytes, / pylance", 1 / 20, update)
+
+
+def _is_last(row: str) -> bool:
+    return row.startswith("metadata a commit, last")
 
 
 def _disk(notes: dict[Key, dict[str, float]]) -> tuple[float, str] | None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         write_dataset,
     )
     from lance_like.integrations import torch
+    from lance_like.integrations.convert import convert
 
 _HOME = {
     "Blob": "lance_like.dataset:Blob",
@@ -35,6 +36,7 @@ _HOME = {
     "WriteProgress": "lance_like.dataset:WriteProgress",
     "blob_array": "lance_like.dataset:blob_array",
     "blob_field": "lance_like.dataset:blob_field",
+    "convert": "lance_like.integrations.convert:convert",
     "dataset": "lance_like.dataset:",
     "errors": "lance_like.errors:",
     "file": "lance_like.file:",
@@ -52,6 +54,7 @@ __all__ = [
     "__version__",
     "blob_array",
     "blob_field",
+    "convert",
     "dataset",
     "errors",
     "file",

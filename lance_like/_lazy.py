@@ -12,7 +12,14 @@ import pyarrow as pa
 
 from lance_like.errors import MissingDependency
 
-_EXTRA = {"torch": "torch", "polars": "polars", "pandas": "pandas", "tqdm": "progress"}
+_EXTRA = {
+    "torch": "torch",
+    "polars": "polars",
+    "pandas": "pandas",
+    "tqdm": "progress",
+    "lance": "lance",
+    "deltalake": "delta",
+}
 
 
 def need(name: str) -> ModuleType:

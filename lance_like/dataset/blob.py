@@ -44,7 +44,7 @@ REFERENCE = pa.struct(
 """What a blob column is stored as when it may refer to bytes elsewhere."""
 
 _EXTENSION = "lance_like.blob"
-_OF_PYLANCE = "lance.blob.v2"
+OF_PYLANCE = "lance.blob.v2"
 _EXTENSION_KEYS = (b"ARROW:extension:name", b"ARROW:extension:metadata")
 # 32 random bytes: a cell that begins like this is a token.
 _TOKEN = bytes.fromhex("6e1f93b05c2d4aa7bb7c3de0915f28c84d0ae7f2361b4795a9d80c7be2f4631d")
@@ -342,7 +342,7 @@ def stored_field(field: pa.Field) -> pa.Field:
     name = keys.get(_EXTENSION_KEYS[0], b"").decode("utf-8", "replace")
     if isinstance(kind, pa.BaseExtensionType):
         name, kind = kind.extension_name, kind.storage_type
-    if name not in (_EXTENSION, _OF_PYLANCE):
+    if name not in (_EXTENSION, OF_PYLANCE):
         return field
     for key in _EXTENSION_KEYS:
         keys.pop(key, None)
@@ -356,7 +356,7 @@ def stored_array(array: pa.Array, kind: pa.DataType) -> pa.Array:
     if array.type.equals(kind):
         return array
     bare = array
-    if isinstance(array, pa.ExtensionArray) and array.type.extension_name in (_EXTENSION, _OF_PYLANCE):
+    if isinstance(array, pa.ExtensionArray) and array.type.extension_name in (_EXTENSION, OF_PYLANCE):
         bare = array.storage
     if bare.type.equals(kind):
         return bare
@@ -391,6 +391,7 @@ def described_field(field: pa.Field) -> pa.Field:
 
 
 __all__ = [
+    "OF_PYLANCE",
     "REFERENCE",
     "Blob",
     "BlobType",

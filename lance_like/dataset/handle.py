@@ -18,10 +18,10 @@ from lance_like.dataset.blob_file import BlobFile, open_blobs
 from lance_like.dataset.change import Delete, Isolation, Update, check_isolation
 from lance_like.dataset.columns import plan_add_columns
 from lance_like.dataset.fragment import LanceFragment
+from lance_like.dataset.history import DatasetHistory
 from lance_like.dataset.inputs import Data, Stream, as_stream, conform_some
 from lance_like.dataset.merge import MergeInsertBuilder, MergeStats, Rules, run_merge
 from lance_like.dataset.scanner import BlobHandling, Filter, LanceScanner, as_read
-from lance_like.dataset.tags import DatasetTags
 from lance_like.dataset.write import (
     MAX_BYTES_PER_FILE,
     MAX_ROWS_PER_FILE,
@@ -35,10 +35,10 @@ from lance_like.io.uri import open_store
 from lance_like.query.projection import Projection, project
 from lance_like.query.session import CACHE_NBYTES, Session
 from lance_like.query.take import place_addresses, place_ids, place_positions, take_ids, take_positions
-from lance_like.table.actions import DropColumns, RenameColumns, Restore
+from lance_like.table.actions import DropColumns, RenameColumns
 from lance_like.table.commit import Change, commit
 from lance_like.table.fragment import Fragment
-from lance_like.table.history import resolve, versions
+from lance_like.table.history import resolve
 from lance_like.table.manifest import Manifest
 from lance_like.table.snapshot import read_manifest
 
@@ -49,7 +49,7 @@ RETRIES = 10
 RETRY_TIMEOUT = timedelta(seconds=30)
 
 
-class LanceDataset(PythonDataset):
+class LanceDataset(DatasetHistory, PythonDataset):
     """One version of a dataset. Made by `lance_like.dataset` and `lance_like.write_dataset`.
 
     The handle moves only by its own writes, `checkout_latest` and `restore`, never by others' commits.
@@ -84,16 +84,6 @@ class LanceDataset(PythonDataset):
         return self._store.uri
 
     @property
-    def version(self) -> int:
-        """The number of this version."""
-        return self._manifest.version
-
-    @property
-    def latest_version(self) -> int:
-        """The number of the newest version of all. Cost: two listings."""
-        return resolve(self._store)
-
-    @property
     def schema(self) -> pa.Schema:
         """The columns of this version, as a read gives them: a blob column as descriptions of its cells."""
         return self._manifest.schema.described.to_arrow()
@@ -102,11 +92,6 @@ class LanceDataset(PythonDataset):
     def metadata(self) -> dict[str, str]:
         """The table's own texts."""
         return dict(self._manifest.metadata)
-
-    @property
-    def tags(self) -> DatasetTags:
-        """Names of versions: `create`, `update`, `delete`, `list`, `get_version`."""
-        return DatasetTags(self._store, lambda: self.version)
 
     def __len__(self) -> int:
         return self._manifest.live_rows
@@ -253,27 +238,6 @@ class LanceDataset(PythonDataset):
         found = self._manifest.tree.find(fragment_id)
         return None if found is None else LanceFragment(self._session, self._manifest, found)
 
-    # -- history --
-
-    def versions(self) -> list[dict[str, Any]]:
-        """Every version: {"version", "timestamp" (UTC), "metadata"}, oldest first. Cost: reads each manifest."""
-        return versions(self._store)
-
-    def checkout_version(self, version: int | str) -> LanceDataset:
-        """A new handle on another version, by number or tag. Raises NotFound."""
-        return open_version(self._store, resolve(self._store, version), self._options)
-
-    def checkout_latest(self) -> None:
-        """Move this handle to the newest version."""
-        version = resolve(self._store)
-        if version != self.version:
-            self._move(read_manifest(self._store, version, known=self._manifest))
-
-    def restore(self) -> None:
-        """Make the rows and schema of this version the newest version again; nothing is copied or lost."""
-        newest = read_manifest(self._store, resolve(self._store), known=self._manifest)
-        self._move(commit(self._store, newest, Restore(self._manifest)))
-
     # -- changing --
 
     def insert(self, data: Data, *, mode: Literal["append", "overwrite"] = "append", **options: Any) -> None:
@@ -407,6 +371,9 @@ class LanceDataset(PythonDataset):
         )
         self._move(manifest)
         return stats
+
+    def _at(self, store: Store, version: int) -> LanceDataset:
+        return open_version(store, version, self._options)
 
     def _move(self, manifest: Manifest) -> None:
         self._manifest = manifest

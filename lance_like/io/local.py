@@ -1,7 +1,8 @@
-"""A store on the local disk: mapped reads, durable writes, publish by hard link.
+"""A store on the local disk: mapped reads, durable writes, publish by hard link or claim.
 
 Reads map each file once (`io.mapped`). Writes go to a temporary name beside the final one and are synced, file
-and folder, before and after they get it (format_spec/commit.md, "Durability").
+and folder, before and after they get it; what must not replace gets it by hard link, or by claim where there are none
+(format_spec/commit.md, "Durability").
 """
 
 from __future__ import annotations
@@ -12,13 +13,24 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
 
 from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, LanceLikeError, NotFound, StorageError
+from lance_like.io.claim import publish_by_claim, remove_claim
+from lance_like.io.folders import (
+    make_folders,
+    open_file,
+    open_folder,
+    opened_folder,
+    settle,
+    status_of,
+    walked_folder,
+)
 from lance_like.io.mapped import LARGE_NBYTES, MappedFile, check_regular, identity_of
-from lance_like.io.store import check_key
+from lance_like.io.store import TEMPORARY, check_key, check_limit
 from lance_like.io.writeback import begin_writeback
 from lance_like.locks import lock_over_forks
 from lance_like.ranges import answer_from
@@ -26,13 +38,16 @@ from lance_like.typing_ import Bytes, Ranges
 
 Durability = Literal["full", "process"]
 
-TEMPORARY = ".tmp-"
 # Files kept mapped, at two descriptors each: far below the usual limit of 1,024, above the fragments of most takes.
 _MAPPED_FILES = 256
 # Bytes of large ranges, such as a scan reads, that stay mapped into this process; those read longest ago are let go.
 _LARGE_MAPPED_NBYTES = 512 << 20
 
 _LOCK = lock_over_forks()
+# What a disk without hard links says: FAT, and others through FUSE or a network.
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
+# Tries to publish there: one is lost when the writer stands still in the middle of it for seconds.
+_CLAIMS = 5
 # What one write call is given: the kernel copies it in one go and errors surface early.
 _WRITE_BUFFER = 1 << 20
 # Bytes after which the disk is set to work: 500 MB took 0.24 s instead of 0.42 s to write and sync.
@@ -59,11 +74,17 @@ class LocalStore:
         self._large: OrderedDict[tuple[MappedFile, int], int] = OrderedDict()
         self._large_nbytes = 0
 
+    def read(self, keys: Sequence[str], *, limit: int) -> list[bytes | None]:
+        found: list[bytes | None] = []
+        for folder, group in groupby(keys, lambda key: check_key(key).rpartition("/")[0]):
+            found += self._read(folder, list(group), limit)
+        return found
+
     def size(self, key: str) -> int:
-        with _reported(self.uri, key):
-            status = os.stat(self._path(key), follow_symlinks=False)
-        check_regular(status, key)
-        return status.st_size
+        return self._status(key).st_size
+
+    def modified_us(self, key: str) -> int:
+        return self._status(key).st_mtime_ns // 1000
 
     def gather(self, key: str, asks: Sequence[Ranges]) -> list[Bytes]:
         mapped = self._mapped(key)
@@ -88,36 +109,58 @@ class LocalStore:
             self._note_large(mapped, first, last)
         return answers
 
-    def put(self, key: str, chunks: Iterable[bytes | memoryview | Bytes]) -> int:
-        with self._temporary(key) as (path, temporary):
-            nbytes = self._write(temporary, chunks)
+    def put(self, key: str, chunks: Iterable[bytes | memoryview | Bytes], *, durable: bool = True) -> int:
+        sync = self._sync and durable
+        with self._temporary(key, sync=sync) as (folder, name, temporary):
+            nbytes = self._write(folder, temporary, chunks, key=key, sync=sync)
             with _reported(self.uri, key):
-                os.replace(temporary, path)
-                self._sync_folder(os.path.dirname(path))
+                os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+                if sync:
+                    os.fsync(folder)
         return nbytes
 
     def put_if_absent(self, key: str, data: bytes) -> None:
-        with self._temporary(key) as (path, temporary):
-            self._write(temporary, [data])
-            with _reported(self.uri, key):
-                os.link(temporary, path)
-                os.unlink(temporary)
-                self._sync_folder(os.path.dirname(path))
+        for _ in range(_CLAIMS):
+            with self._temporary(key, sync=self._sync) as (folder, name, temporary):
+                self._write(folder, temporary, [data], key=key, sync=self._sync)
+                with _reported(self.uri, key):
+                    if _publish(folder, temporary, name):
+                        if self._sync:
+                            os.fsync(folder)
+                        return
+        failure = StorageError(
+            f"other writers took the claim of {key!r} {_CLAIMS} times", kind="storage", where=self.uri
+        )
+        failure.errno = errno.EBUSY
+        raise failure
 
-    def list(self, prefix: str) -> list[str]:
-        folder = self._path(prefix.rstrip("/")) if prefix.strip("/") else self.uri
+    def list(self, prefix: str, *, temporary: bool = False) -> list[str]:
+        parts = check_key(prefix.rstrip("/")).split("/") if prefix.strip("/") else []
         with _reported(self.uri, prefix):
             try:
-                with os.scandir(folder) as entries:
+                with opened_folder(self.uri, parts) as folder, os.scandir(folder) as entries:
+                    if temporary:
+                        return sorted(entry.name for entry in entries if entry.name.startswith(TEMPORARY))
                     names = [e.name + "/" if e.is_dir(follow_symlinks=False) else e.name for e in entries]
             except FileNotFoundError:
                 return []
         return sorted(name for name in names if not name.startswith(TEMPORARY))
 
-    def delete(self, keys: Iterable[str]) -> None:
+    def delete(self, keys: Iterable[str], *, durable: bool = True) -> None:
+        names: dict[str, list[str]] = {}
         for key in keys:
-            with _reported(self.uri, key), suppress(FileNotFoundError):
-                os.unlink(self._path(key))
+            parent, _, name = check_key(key).rpartition("/")
+            names.setdefault(parent, []).append(name)
+        for parent, below in names.items():
+            with (
+                _reported(self.uri, parent),
+                suppress(FileNotFoundError),
+                opened_folder(self.uri, parent.split("/") if parent else []) as folder,
+            ):
+                # A list, so that each name is tried.
+                gone = [_remove(folder, name) for name in below]
+                if any(gone) and self._sync and durable:
+                    os.fsync(folder)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"uri": self.uri, "sync": self._sync, "folders": self._folders}
@@ -126,19 +169,36 @@ class LocalStore:
         durability: Durability = "full" if state["sync"] else "process"
         self.__init__(state["uri"], durability=durability, folders=state["folders"])
 
-    def _path(self, key: str) -> str:
-        return os.path.join(self.uri, *check_key(key).split("/"))
+    def _read(self, folder: str, keys: Sequence[str], limit: int) -> list[bytes | None]:
+        """Small files of one folder whole, without the maps and the descriptors that `gather` keeps."""
+        try:
+            with _reported(self.uri, folder), walked_folder(self.uri, folder.split("/") if folder else []) as above:
+                return [self._read_one(above, key, limit) for key in keys]
+        except NotFound:
+            return [None] * len(keys)
+
+    def _read_one(self, folder: int, key: str, limit: int) -> bytes | None:
+        with _reported(self.uri, key):
+            return _read_small(folder, key, limit)
+
+    def _status(self, key: str) -> os.stat_result:
+        with _reported(self.uri, check_key(key)):
+            status = status_of(self.uri, key)
+        check_regular(status, key)
+        return status
 
     def _mapped(self, key: str) -> MappedFile:
         known = self._maps.get(key)
-        path = self._path(key) if known is None else known.path
         try:
             # A tag may have been replaced by another process; and a file cut short under its map would kill
-            # the process on the next read of the part that is gone.
-            if known is not None and known.identity == identity_of(os.stat(path, follow_symlinks=False)):
+            # the process on the next read of the part that is gone. That this look follows links to folders leads
+            # to no other file: it is the same one, or it is opened anew.
+            if known is not None and known.identity == identity_of(os.stat(known.path, follow_symlinks=False)):
                 known.used = True
                 return known
-            mapped = MappedFile(path)
+            # O_NONBLOCK: opening a FIFO put in the place of a file must not hang.
+            file = open_file(self.uri, check_key(key), os.O_RDONLY | os.O_NONBLOCK)
+            mapped = MappedFile(file, os.path.join(self.uri, key))
         except OSError as error:
             raise _failure(error, self.uri, key) from error
         with _LOCK:
@@ -179,71 +239,90 @@ class LocalStore:
             old.release(first, last)
 
     @contextmanager
-    def _temporary(self, key: str) -> Iterator[tuple[str, str]]:
-        path = self._path(key)
-        folder = os.path.dirname(path)
-        temporary = os.path.join(folder, TEMPORARY + uuid.uuid4().hex)
+    def _temporary(self, key: str, *, sync: bool) -> Iterator[tuple[int, str, str]]:
+        """A descriptor of the folder of a key, its name there, and that of a temporary file, removed at an error."""
+        *parts, name = check_key(key).split("/")
+        temporary = TEMPORARY + uuid.uuid4().hex
         with _reported(self.uri, key):
-            self._make_folder(folder)
+            folder = self._made_folder(parts, sync=sync)
         try:
-            yield path, temporary
+            yield folder, name, temporary
         except BaseException:
             with suppress(OSError):
-                os.unlink(temporary)
+                os.unlink(temporary, dir_fd=folder)
             raise
+        finally:
+            with _reported(self.uri, key):
+                os.close(folder)
 
-    def _write(self, path: str, chunks: Iterable[bytes | memoryview | Bytes]) -> int:
+    def _made_folder(self, parts: Sequence[str], *, sync: bool) -> int:
+        """A descriptor of a folder, which is made if it is missing, and with sync outlives a power cut."""
+        folders = [parts]
+        try:
+            folder = open_folder(self.uri, parts)
+        except FileNotFoundError:
+            folders += [other.split("/") for other in self._folders]
+            make_folders(self.uri, folders)
+            folder = open_folder(self.uri, parts)
+        try:
+            if sync:
+                settle(self.uri, folders, folder)
+        except BaseException:
+            os.close(folder)
+            raise
+        return folder
+
+    def _write(
+        self, folder: int, name: str, chunks: Iterable[bytes | memoryview | Bytes], *, key: str, sync: bool
+    ) -> int:
         nbytes = begun = 0
-        with _reported(self.uri, path):
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        with _reported(self.uri, key):
+            file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
         try:
             for chunk in _joined(chunks):
-                with _reported(self.uri, path):
+                with _reported(self.uri, key):
                     _write_fully(file, chunk)
                 nbytes += len(chunk)
-                if self._sync and nbytes - begun >= _WRITEBACK_NBYTES:
+                if sync and nbytes - begun >= _WRITEBACK_NBYTES:
                     begin_writeback(file, begun, nbytes)
                     begun = nbytes
-            if self._sync:
-                with _reported(self.uri, path):
+            if sync:
+                with _reported(self.uri, key):
                     os.fsync(file)
         except BaseException:
             with suppress(OSError):
                 os.close(file)
             raise
-        with _reported(self.uri, path):
+        with _reported(self.uri, key):
             os.close(file)
         return nbytes
 
-    def _make_folder(self, folder: str) -> None:
-        if os.path.isdir(folder):
-            return
-        missing = _missing(folder)
-        for other in self._folders:
-            missing += [path for path in _missing(self._path(other)) if path not in missing]
-        for path in missing:
-            with suppress(FileExistsError):
-                os.mkdir(path)
-        for parent in dict.fromkeys(map(os.path.dirname, missing)):
-            self._sync_folder(parent)
 
-    def _sync_folder(self, folder: str) -> None:
-        if not self._sync:
-            return
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _publish(folder: int, temporary: str, name: str) -> bool:
+    """Give a file its name unless that is taken. Returns False if it must be written again (`io.claim`)."""
+    try:
+        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return publish_by_claim(folder, temporary, name)
+    # It has its name; that it keeps the other one too is garbage, and no reason to fail.
+    with suppress(OSError):
+        os.unlink(temporary, dir_fd=folder)
+    return True
 
 
-def _missing(folder: str) -> list[str]:
-    """The folders to make, from the top down, before there is one of this path."""
-    paths: list[str] = []
-    while not os.path.isdir(folder) and folder != os.path.dirname(folder):
-        paths.append(folder)
-        folder = os.path.dirname(folder)
-    return paths[::-1]
+def _remove(folder: int, name: str) -> bool:
+    """Remove a file, or an unfinished write of whatever kind. Returns whether there was one."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return False
+    except (IsADirectoryError, PermissionError):
+        if not name.startswith(TEMPORARY):
+            raise
+        remove_claim(folder, name)
+    return True
 
 
 def _joined(chunks: Iterable[bytes | memoryview | Bytes]) -> Iterator[memoryview]:
@@ -267,6 +346,27 @@ def _joined(chunks: Iterable[bytes | memoryview | Bytes]) -> Iterator[memoryview
 def _write_fully(descriptor: int, data: memoryview) -> None:
     while len(data):
         data = data[os.write(descriptor, data) :]
+
+
+def _read_small(folder: int, key: str, limit: int) -> bytes | None:
+    """A small file of an open folder; None when it is missing."""
+    name = key.rpartition("/")[2]
+    try:
+        # O_NONBLOCK: opening a FIFO put in the place of a file must not hang.
+        file = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+    try:
+        status = os.fstat(file)
+        check_regular(status, key)
+        check_limit(status.st_size, limit, key)
+        data = os.read(file, status.st_size)
+        # A call gives at most 2 GiB; a file that was cut meanwhile gives less.
+        while len(data) < status.st_size and (more := os.read(file, status.st_size - len(data))):
+            data += more
+        return data
+    finally:
+        os.close(file)
 
 
 @contextmanager

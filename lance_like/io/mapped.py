@@ -50,13 +50,13 @@ _seen = bytearray(1)
 class MappedFile:
     """A regular file, mapped whole. Raises OSError, or Corrupt when it is not a regular file.
 
+    file: its open descriptor, from now on of this object. path: where it was opened.
     data: uint8[n], its bytes; views of them outlive this object. identity: what was there when it was mapped.
     used: for who keeps many of them, to note that this one was asked for again.
     """
 
-    def __init__(self, path: str) -> None:
-        # O_NONBLOCK: opening a FIFO put in the place of a file must not hang.
-        self._file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    def __init__(self, file: int, path: str) -> None:
+        self._file = file
         self.path, self.used = path, False
         status = os.fstat(self._file)
         check_regular(status, path)
@@ -74,9 +74,7 @@ class MappedFile:
             os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_RANDOM)
 
     def __del__(self) -> None:
-        # Missing when opening failed.
-        if (file := getattr(self, "_file", None)) is not None:
-            os.close(file)
+        os.close(self._file)
 
     def prepare(self, asks: Sequence[Ranges]) -> None:
         """Have the pages of ranges read side by side, if they do not seem to be in memory.

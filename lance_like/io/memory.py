@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from lance_like.errors import AlreadyExists, Corrupt, NotFound
-from lance_like.io.store import check_key
+from lance_like.io.store import TEMPORARY, check_key, check_limit
 from lance_like.ranges import answer_from
 from lance_like.typing_ import Bytes, Ranges
 
@@ -19,10 +20,21 @@ class MemoryStore:
     def __init__(self, name: str = "") -> None:
         self.uri = f"memory://{name}"
         self._objects: dict[str, bytes] = {}
+        self._written_us: dict[str, int] = {}
         self._lock = threading.Lock()
+
+    def read(self, keys: Sequence[str], *, limit: int) -> list[bytes | None]:
+        found = [self._objects.get(check_key(key)) for key in keys]
+        for key, data in zip(keys, found, strict=True):
+            check_limit(len(data or b""), limit, key)
+        return found
 
     def size(self, key: str) -> int:
         return len(self._object(key))
+
+    def modified_us(self, key: str) -> int:
+        self._object(key)
+        return self._written_us[key]
 
     def gather(self, key: str, asks: Sequence[Ranges]) -> list[Bytes]:
         data = np.frombuffer(self._object(key), np.uint8)
@@ -35,27 +47,33 @@ class MemoryStore:
                 )
         return [answer_from(data, ask) for ask in asks]
 
-    def put(self, key: str, chunks: Iterable[bytes | memoryview | Bytes]) -> int:
+    def put(self, key: str, chunks: Iterable[bytes | memoryview | Bytes], *, durable: bool = True) -> int:
         data = b"".join(bytes(chunk) for chunk in chunks)
         with self._lock:
-            self._objects[check_key(key)] = data
+            self._keep(check_key(key), data)
         return len(data)
 
     def put_if_absent(self, key: str, data: bytes) -> None:
         with self._lock:
             if check_key(key) in self._objects:
                 raise AlreadyExists(f"{key!r} exists", kind="taken", where=self.uri)
-            self._objects[key] = data
+            self._keep(key, data)
 
-    def list(self, prefix: str) -> list[str]:
+    def list(self, prefix: str, *, temporary: bool = False) -> list[str]:
         folder = check_key(prefix.rstrip("/")) + "/" if prefix.strip("/") else ""
         below = [key[len(folder) :] for key in list(self._objects) if key.startswith(folder)]
-        return sorted({head + slash for head, slash, _ in (key.partition("/") for key in below)})
+        names = {head + slash for head, slash, _ in (key.partition("/") for key in below)}
+        return sorted(name for name in names if name.startswith(TEMPORARY) == temporary)
 
-    def delete(self, keys: Iterable[str]) -> None:
+    def delete(self, keys: Iterable[str], *, durable: bool = True) -> None:
         with self._lock:
             for key in keys:
                 self._objects.pop(check_key(key), None)
+                self._written_us.pop(key, None)
+
+    def _keep(self, key: str, data: bytes) -> None:
+        self._objects[key] = data
+        self._written_us[key] = time.time_ns() // 1000
 
     def _object(self, key: str) -> bytes:
         try:

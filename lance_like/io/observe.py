@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from lance_like.io.store import Store
+from lance_like.io.store import Store, whole
 from lance_like.typing_ import Bytes, Ranges
 
 
@@ -14,7 +14,8 @@ from lance_like.typing_ import Bytes, Ranges
 class Counts:
     """What went through a store.
 
-    rounds: `gather` calls; ranges: byte ranges in them; bytes_read and bytes_written: their bytes.
+    rounds: `gather` and `read` calls; ranges: byte ranges and whole objects in them; bytes_read and bytes_written:
+    their bytes.
     log: (verb, key, starts, ends) of every read, in order.
     """
 
@@ -37,8 +38,20 @@ class CountingStore:
     def uri(self) -> str:
         return self.inner.uri
 
+    def read(self, keys: Sequence[str], *, limit: int) -> list[bytes | None]:
+        found = self.inner.read(keys, limit=limit)
+        self.counts.rounds += bool(keys)
+        self.counts.ranges += len(keys)
+        for key, data in zip(keys, found, strict=True):
+            self.counts.bytes_read += len(data or b"")
+            self.counts.log.append((key, whole(len(data or b""))))
+        return found
+
     def size(self, key: str) -> int:
         return self.inner.size(key)
+
+    def modified_us(self, key: str) -> int:
+        return self.inner.modified_us(key)
 
     def gather(self, key: str, asks: Sequence[Ranges]) -> list[Bytes]:
         self.counts.rounds += 1
@@ -48,8 +61,8 @@ class CountingStore:
             self.counts.log.append((key, (starts, ends)))
         return self.inner.gather(key, asks)
 
-    def put(self, key: str, chunks: Iterable[bytes | memoryview | Bytes]) -> int:
-        nbytes = self.inner.put(key, chunks)
+    def put(self, key: str, chunks: Iterable[bytes | memoryview | Bytes], *, durable: bool = True) -> int:
+        nbytes = self.inner.put(key, chunks, durable=durable)
         self.counts.bytes_written += nbytes
         return nbytes
 
@@ -57,12 +70,12 @@ class CountingStore:
         self.inner.put_if_absent(key, data)
         self.counts.bytes_written += len(data)
 
-    def list(self, prefix: str) -> list[str]:
+    def list(self, prefix: str, *, temporary: bool = False) -> list[str]:
         self.counts.lists += 1
-        return self.inner.list(prefix)
+        return self.inner.list(prefix, temporary=temporary)
 
-    def delete(self, keys: Iterable[str]) -> None:
-        self.inner.delete(keys)
+    def delete(self, keys: Iterable[str], *, durable: bool = True) -> None:
+        self.inner.delete(keys, durable=durable)
 
 
 @contextmanager

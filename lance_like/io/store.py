@@ -10,20 +10,31 @@ from typing import Protocol
 
 import numpy as np
 
-from lance_like.errors import InvalidInput
+from lance_like.errors import Corrupt, InvalidInput, NotFound
 from lance_like.typing_ import Bytes, Ranges
 
 
 class Store(Protocol):
-    """Six verbs; every one raises StorageError when the place itself fails."""
+    """Seven verbs; every one raises StorageError when the place itself fails."""
 
     @property
     def uri(self) -> str:
         """Where this is, in the words of the user; opening it again gives the same store."""
         ...
 
+    def read(self, keys: Sequence[str], *, limit: int) -> list[bytes | None]:
+        """Small objects whole, in one round; None for one that is not there.
+
+        limit: bytes; an object of more is Corrupt (kind limit), and is not read.
+        """
+        ...
+
     def size(self, key: str) -> int:
         """The bytes of one object. Raises NotFound."""
+        ...
+
+    def modified_us(self, key: str) -> int:
+        """When an object was written, in microseconds since 1970 by the clock of the store. Raises NotFound."""
         ...
 
     def gather(self, key: str, asks: Sequence[Ranges]) -> list[Bytes]:
@@ -37,9 +48,10 @@ class Store(Protocol):
         """
         ...
 
-    def put(self, key: str, chunks: Iterable[bytes | memoryview | Bytes]) -> int:
+    def put(self, key: str, chunks: Iterable[bytes | memoryview | Bytes], *, durable: bool = True) -> int:
         """Write one object whole, replacing what was there; nothing is visible until all is durable.
 
+        durable: False for what need not outlive a power cut, such as a lease: visible at once, not synced.
         Returns its size in bytes. An exception from chunks leaves the old object, or none.
         """
         ...
@@ -48,13 +60,20 @@ class Store(Protocol):
         """Write one object unless the key is taken. Atomic among all writers. Raises AlreadyExists."""
         ...
 
-    def list(self, prefix: str) -> list[str]:
-        """The names directly below a folder, sorted, folders with a '/' at the end; [] if there is none."""
+    def list(self, prefix: str, *, temporary: bool = False) -> list[str]:
+        """The names directly below a folder, sorted, folders with a '/' at the end; [] if there is none.
+
+        temporary: True for the names of unfinished writes alone, which no other call shows; `delete` removes them.
+        """
         ...
 
-    def delete(self, keys: Iterable[str]) -> None:
-        """Remove objects; a missing one is no error."""
+    def delete(self, keys: Iterable[str], *, durable: bool = True) -> None:
+        """Remove objects; a missing one is no error. durable: as in `put`; then no power cut brings them back."""
         ...
+
+
+TEMPORARY = ".tmp-"
+"""How the names of unfinished writes begin. They are no objects: a listing leaves them out unless asked for them."""
 
 
 def check_key(key: str) -> str:
@@ -73,7 +92,15 @@ def whole(nbytes: int) -> Ranges:
     return np.zeros(1, np.int64), np.full(1, nbytes, np.int64)
 
 
-def read_all(store: Store, key: str) -> bytes:
-    """Read one object whole. Raises NotFound. Cost: 2 requests (its size, its bytes)."""
-    nbytes = store.size(key)
-    return store.gather(key, [whole(nbytes)])[0].tobytes() if nbytes else b""
+def read_object(store: Store, key: str, *, limit: int) -> bytes:
+    """One small object whole; `Store.read` of one. Raises NotFound too."""
+    [data] = store.read([key], limit=limit)
+    if data is None:
+        raise NotFound(f"{key!r} does not exist", kind="object", where=store.uri)
+    return data
+
+
+def check_limit(nbytes: int, limit: int, key: str) -> None:
+    """Raise Corrupt for an object that is too large to be read whole."""
+    if nbytes > limit:
+        raise Corrupt(f"an object of {nbytes:,} bytes, over the limit of {limit:,}", kind="limit", where=key)

@@ -16,7 +16,8 @@ from lance_like.typing_ import Conversation
 CACHE_NBYTES = 256 << 20
 """Default of what a handle keeps of the metadata of its files: some tens of KiB for a file of few columns."""
 
-# What is kept grows as files are read: it is summed up again after so many uses of a session.
+# What is kept grows as files are read: it is summed up again after so many uses of a session, or a quarter as many as
+# it has files, so that summing up is never most of the work.
 _USES_BETWEEN = 64
 
 _LOCK = lock_over_forks()
@@ -86,7 +87,7 @@ class Session:
         with _LOCK:
             for path, reader in new.items():
                 self._readers.setdefault(path, reader)
-        if self._uses < _USES_BETWEEN:
+        if self._uses < max(_USES_BETWEEN, len(self._readers) // 4):
             return
         self._uses = 0
         over = self.nbytes_cached - self._cache_nbytes

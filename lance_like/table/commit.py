@@ -274,7 +274,7 @@ class _Commit:
     def _discard(self) -> None:
         """Remove the parts of a try that was lost; what cannot be removed is garbage, not damage."""
         with suppress(LanceLikeError, OSError):
-            self.store.delete(self.written)
+            self.store.delete(self.written, durable=False)
         self.written.clear()
 
     def _pause(self, tries: int) -> None:

@@ -208,7 +208,7 @@ def judge(mine: Action, theirs: Transaction, *, base: Manifest, newest: Manifest
     mine: bound to base, the version it was made for. newest: the version it would follow, theirs included.
     A kind of change that the table does not know asks for a rerun: that is right after any change.
     """
-    if isinstance(mine, ChangeRows) and mine.serializable and theirs.row_ids:
-        return R
     rule = RULES[mine.kind].get(theirs.kind, R)
-    return rule if isinstance(rule, Verdict) else rule(Meeting(mine, theirs, base, newest))
+    verdict = rule if isinstance(rule, Verdict) else rule(Meeting(mine, theirs, base, newest))
+    must_see = isinstance(mine, ChangeRows) and mine.serializable and theirs.row_ids
+    return R if must_see and verdict is C else verdict

@@ -18,6 +18,7 @@ _HEAD = struct.Struct("<4sIQ")
 _SUM = struct.Struct("<Q")
 OVERHEAD = _HEAD.size + _SUM.size
 MAX_BODY = 1 << 30
+MAX_OBJECT = MAX_BODY + OVERHEAD
 
 
 def pack_envelope(magic: bytes, body: bytes) -> bytes:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.io.store import Store
-from lance_like.table.layout import VERSIONS
+from lance_like.table.foreign import no_dataset
+from lance_like.table.layout import MAX_VERSION, version_key
+from lance_like.table.manifest import Transaction
 from lance_like.table.refs import Tags
-from lance_like.table.snapshot import latest_version, list_versions, read_history_entry
+from lance_like.table.snapshot import (
+    buckets,
+    latest_version,
+    list_versions,
+    read_heads,
+    read_timestamp,
+    versions_in,
+)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -22,69 +33,110 @@ def resolve(store: Store, version: int | str | None = None, *, asof: AsOf | None
 
     version: a number, the name of a tag, or None for the newest. asof: the newest version at that moment.
     Raises NotFound: no dataset here (naming the format of a foreign one), no such version or tag, none so old.
-    Cost: 2 listings; asof: all listings and O(log versions) roots.
+    Cost: None: 2 listings; a number: 1 request; asof: O(log versions) listings and roots.
     """
     if version is not None and asof is not None:
         raise InvalidInput("version and asof were both given", kind="arguments", hint="give one of them")
-    newest = latest_version(store)
-    if newest is None:
-        raise _no_dataset(store)
     if asof is not None:
         return _as_of(store, _microseconds(asof))
-    if version is None:
-        return newest
     if isinstance(version, str):
         return Tags(store).get_version(version)
+    if version is None:
+        return _newest(store)
     if isinstance(version, bool) or not isinstance(version, int):
         raise InvalidInput(f"version={version!r}: expected a number or the name of a tag", kind="arguments")
-    if version == newest:
-        return newest
-    known = list_versions(store)
-    if version not in known:
-        raise NotFound(
-            f"version {version} does not exist",
-            kind="version",
-            where=store.uri,
-            hint=f"there are {len(known):,} versions, from {known[0]} to {known[-1]}",
-        )
-    return version
+    return _existing(store, version)
 
 
 def versions(store: Store) -> list[dict[str, Any]]:
-    """All versions, oldest first: {"version", "timestamp" (UTC), "metadata" (texts about the commit)}.
+    """All versions, oldest first, each as `described`. Cost: every root is read, 256 a round."""
+    return [
+        described(head.version, head.timestamp_us, head.transaction)
+        for bucket in buckets(store)
+        for head in read_heads(store, versions_in(store, bucket))
+    ]
 
-    Cost: every root is read.
-    """
-    found: list[dict[str, Any]] = []
-    for version in list_versions(store):
-        timestamp_us, record = read_history_entry(store, version)
-        about = {"kind": record.kind, "uuid": record.uuid, "read_version": str(record.read_version)}
-        if record.message is not None:
-            about["message"] = record.message
-        moment = _EPOCH + timedelta(microseconds=timestamp_us)
-        found.append({"version": version, "timestamp": moment, "metadata": {**record.properties, **about}})
+
+def described(version: int, timestamp_us: int, record: Transaction) -> dict[str, Any]:
+    """One version: {"version", "timestamp" (UTC), "metadata" (texts about the commit)}."""
+    about = {"kind": record.kind, "uuid": record.uuid, "read_version": str(record.read_version)}
+    if record.message is not None:
+        about["message"] = record.message
+    return {"version": version, "timestamp": _moment(timestamp_us), "metadata": {**record.properties, **about}}
+
+
+def transactions(store: Store, version: int, count: int) -> list[Transaction]:
+    """The records of a version and of those before it, newest first, at most count. Cost: their roots, 256 a round."""
+    found: list[Transaction] = []
+    for bucket in reversed(buckets(store)):
+        if len(found) >= count:
+            break
+        below = [number for number in versions_in(store, bucket) if number <= version]
+        heads = read_heads(store, below[len(below) - min(len(below), count - len(found)) :])
+        found += [head.transaction for head in reversed(list(heads))]
     return found
 
 
-def _as_of(store: Store, moment_us: int) -> int:
-    """The newest version not after a moment. Timestamps strictly increase, so a binary search finds it."""
+def _newest(store: Store) -> int:
+    newest = latest_version(store)
+    if newest is None:
+        raise no_dataset(store)
+    return newest
+
+
+def _existing(store: Store, version: int) -> int:
+    """The version itself, if it is there."""
+    if 1 <= version <= MAX_VERSION:
+        with suppress(NotFound):
+            store.size(version_key(version))
+            return version
+    newest = _newest(store)
     known = list_versions(store)
-    low, high = 0, len(known)
-    while low < high:
-        middle = (low + high) // 2
-        if read_history_entry(store, known[middle])[0] <= moment_us:
-            low = middle + 1
+    raise NotFound(
+        f"version {version} does not exist",
+        kind="version",
+        where=store.uri,
+        hint=f"there are {len(known):,} versions, from {known[0]} to {newest}",
+    )
+
+
+def _as_of(store: Store, moment_us: int) -> int:
+    """The newest version not after a moment. Timestamps strictly increase, so binary searches find it.
+
+    First the bucket, by its oldest version; a cleanup leaves buckets without any. Then the version, among those there.
+    """
+    candidates = buckets(store)
+    while len(candidates) > 1:
+        middle = len(candidates) // 2
+        numbers = versions_in(store, candidates[middle])
+        if not numbers:
+            del candidates[middle]
+        elif read_timestamp(store, numbers[0]) > moment_us:
+            candidates = candidates[:middle]
         else:
-            high = middle
-    if low == 0:
-        first = _EPOCH + timedelta(microseconds=read_history_entry(store, known[0])[0])
-        raise NotFound(
-            "there was no version yet at that moment",
-            kind="version",
-            where=store.uri,
-            hint=f"the oldest, {known[0]}, is of {first.isoformat()}",
-        )
-    return known[low - 1]
+            candidates = candidates[middle:]
+    numbers = versions_in(store, candidates[0]) if candidates else []
+    after = bisect_right(numbers, moment_us, key=lambda number: read_timestamp(store, number))
+    if after == 0:
+        raise _too_early(store)
+    return numbers[after - 1]
+
+
+def _too_early(store: Store) -> NotFound:
+    known = list_versions(store)
+    if not known:
+        return no_dataset(store)
+    oldest = _moment(read_timestamp(store, known[0]))
+    return NotFound(
+        "there was no version yet at that moment",
+        kind="version",
+        where=store.uri,
+        hint=f"the oldest, {known[0]}, is of {oldest.isoformat()}",
+    )
+
+
+def _moment(timestamp_us: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=timestamp_us)
 
 
 def _microseconds(moment: AsOf) -> int:
@@ -105,35 +157,4 @@ def _microseconds(moment: AsOf) -> int:
     return (moment.astimezone(timezone.utc) - _EPOCH) // timedelta(microseconds=1)
 
 
-def _no_dataset(store: Store) -> NotFound:
-    top = store.list("")
-    foreign = _foreign_format(store, top)
-    if foreign is not None:
-        return NotFound(
-            f"this is a {foreign} table, not a lance_like dataset",
-            kind="foreign-format",
-            where=store.uri,
-            hint="read it with its own library and pass it to write_dataset",
-        )
-    what = "no version was ever committed here" if top else "nothing is here"
-    return NotFound(f"there is no dataset: {what}", kind="dataset", where=store.uri, hint="write_dataset makes one")
-
-
-def _foreign_format(store: Store, top: list[str]) -> str | None:
-    if "_delta_log/" in top:
-        return "Delta Lake"
-    if "_latest.manifest" in top or _ends(store.list(f"{VERSIONS}/"), ".manifest"):
-        return "Lance"
-    if "metadata/" in top and _ends(store.list("metadata/"), ".metadata.json"):
-        return "Iceberg"
-    for name, suffix in (("Parquet", ".parquet"), ("Lance", ".lance"), ("Vortex", ".vortex")):
-        if _ends(top, suffix):
-            return name
-    return None
-
-
-def _ends(names: list[str], suffix: str) -> bool:
-    return any(name.endswith(suffix) for name in names)
-
-
-__all__ = ["AsOf", "resolve", "versions"]
+__all__ = ["AsOf", "described", "resolve", "transactions", "versions"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +34,7 @@ READER_FEATURES = 0
 WRITER_FEATURES = 0
 # A transaction record longer than this is a part of its own: the root stays small.
 INLINE_TRANSACTION_BYTES = 16 * 1024
+_HEAD_MEMBERS = {"version", "timestamp_us", "writer", "reader_features", "transaction"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ def decode_root(data: bytes, where: str, *, version: int, read: ReadPart = unrea
     version: what the name of the object says. read: for the parts of fragments, when they are asked for.
     Raises Corrupt; Unsupported for a reader feature that this package does not know.
     """
-    body = _checked_body(data, where, version)
+    body = _checked(parse_json(unpack_envelope(MAGIC, data, where), where), where, version)
     next_row_id, next_field_id, next_fragment_id = (
         shape.integer(body, name, where, high=high)
         for name, high in (
@@ -218,13 +220,28 @@ def decode_root(data: bytes, where: str, *, version: int, read: ReadPart = unrea
 
 
 def decode_head(data: bytes, where: str, *, version: int) -> tuple[int, Transaction | Ref]:
-    """Only the timestamp and the transaction of a root. Raises as `decode_root`. Cost: no fragment is read."""
-    body = _checked_body(data, where, version)
+    """Only the timestamp and the transaction of a root. Raises as `decode_root`. Cost: no fragment is parsed."""
+    body = _checked(_ends(unpack_envelope(MAGIC, data, where), where), where, version)
     return shape.integer(body, "timestamp_us", where, low=1), _transaction_or_ref(body, where, version)
 
 
-def _checked_body(data: bytes, where: str, version: int) -> dict[str, Json]:
-    body = shape.mapping(parse_json(unpack_envelope(MAGIC, data, where), where), where)
+def _ends(body: bytes, where: str) -> Json:
+    """The members of a root before `fragments` and from `transaction` on; all, if those lack one that a head needs.
+
+    A quote after a comma begins a text, since one within a text is escaped. So each mark is the name of a member; and
+    of the root itself, if without what is between them this is an object with a member `transaction`.
+    """
+    end, start = body.find(b',"fragments":'), body.rfind(b',"transaction":')
+    if 0 < end < start:
+        with suppress(Corrupt):
+            found = shape.mapping(parse_json(body[:end] + body[start:], where), where)
+            if found.keys() >= _HEAD_MEMBERS:
+                return found
+    return parse_json(body, where)
+
+
+def _checked(value: Json, where: str, version: int) -> dict[str, Json]:
+    body = shape.mapping(value, where)
     shape.integer(body, "version", where, low=version, high=version)
     unknown = shape.integer(body, "reader_features", where) & ~READER_FEATURES
     if unknown:

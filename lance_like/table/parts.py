@@ -23,8 +23,8 @@ from lance_like.table.rowids import RowIdMap
 from lance_like.typing_ import Int64s, Json
 
 MAGIC = b"LLPT"
-# What a writer puts side by side; a reader takes any number.
-FANOUT = 64
+# What a writer puts side by side; a reader takes any number (format_spec/decisions/0010).
+FANOUT = 16
 MAX_LEVEL = 16
 MAX_FRAGMENTS = 10_000_000
 

@@ -9,9 +9,9 @@ import xxhash
 
 from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, NotFound
 from lance_like.file.layout import parse_json
-from lance_like.io.store import Store, read_all
+from lance_like.io.store import Store, read_object
 from lance_like.table import shape
-from lance_like.table.envelope import pack_envelope, unpack_envelope
+from lance_like.table.envelope import MAX_OBJECT, pack_envelope, unpack_envelope
 from lance_like.table.layout import MAX_VERSION, TAGS, is_tag_name, tag_key, tag_name
 from lance_like.table.snapshot import read_root_bytes
 
@@ -84,7 +84,7 @@ class Tags:
         """One tag as it stands. Raises NotFound, Corrupt."""
         key = tag_key(_checked(name))
         try:
-            data = read_all(self._store, key)
+            data = read_object(self._store, key, limit=MAX_OBJECT)
         except NotFound as error:
             raise self._missing(name) from error
         body = shape.mapping(parse_json(unpack_envelope(MAGIC, data, key), key), key)

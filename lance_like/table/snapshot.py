@@ -5,14 +5,15 @@ Never falls back: a bad newest version raises, it is not skipped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import xxhash
 
 from lance_like.errors import Corrupt, NotFound
 from lance_like.io.store import Store, whole
 from lance_like.table import shape
-from lance_like.table.envelope import MAX_BODY, OVERHEAD
+from lance_like.table.envelope import MAX_OBJECT
 from lance_like.table.fragment import DEAD, Fragment
 from lance_like.table.layout import VERSIONS, bucket_number, version_key, version_number
 from lance_like.table.manifest import (
@@ -29,10 +30,19 @@ from lance_like.table.schema import Schema
 from lance_like.table.schema_part import decode_schema
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the history says of a version. timestamp_us: microseconds since 1970 UTC."""
+
+    version: int
+    timestamp_us: int
+    transaction: Transaction
+
+
 def latest_version(store: Store) -> int | None:
     """The number of the newest version; None if there is none. Cost: 2 listings, each bounded by the bucket size."""
-    for bucket in reversed(_buckets(store)):
-        versions = _versions_in(store, bucket)
+    for bucket in reversed(buckets(store)):
+        versions = versions_in(store, bucket)
         if versions:
             return versions[-1]
     return None
@@ -40,24 +50,20 @@ def latest_version(store: Store) -> int | None:
 
 def list_versions(store: Store) -> list[int]:
     """The numbers of all versions, ascending. Cost: one listing a bucket of 256 versions."""
-    return [version for bucket in _buckets(store) for version in _versions_in(store, bucket)]
+    return [version for bucket in buckets(store) for version in versions_in(store, bucket)]
 
 
 def read_root_bytes(store: Store, version: int) -> bytes:
     """The bytes of a root manifest, unchecked. Raises NotFound, or Corrupt over the size limit."""
-    key = version_key(version)
-    try:
-        nbytes = store.size(key)
-        if nbytes > MAX_BODY + OVERHEAD:
-            raise Corrupt(f"a manifest of {nbytes:,} bytes is over the limit", kind="limit", where=key)
-        return _read(store, key, nbytes)
-    except NotFound as error:
+    [data] = store.read([version_key(version)], limit=MAX_OBJECT)
+    if data is None:
         raise NotFound(
             f"version {version} does not exist",
             kind="version",
             where=store.uri,
             hint="versions() lists those that do",
-        ) from error
+        )
+    return data
 
 
 def read_manifest(store: Store, version: int, *, known: Manifest | None = None) -> Manifest:
@@ -93,15 +99,25 @@ def read_manifest(store: Store, version: int, *, known: Manifest | None = None) 
     )
 
 
-def read_history_entry(store: Store, version: int) -> tuple[int, Transaction]:
-    """The timestamp, in microseconds since 1970 UTC, and the transaction of a version. Cost: its root only."""
-    timestamp_us, transaction = decode_head(read_root_bytes(store, version), version_key(version), version=version)
-    return timestamp_us, _resolved(store, transaction, version)
+def read_heads(store: Store, versions: Sequence[int]) -> Iterator[Head]:
+    """What the history says of versions; those that a cleanup removed meanwhile are left out.
+
+    Cost: their roots, in one round, of which the fragments are checked and not read, and their transaction parts.
+    """
+    roots = store.read([version_key(version) for version in versions], limit=MAX_OBJECT)
+    for version, data in zip(versions, roots, strict=True):
+        if data is not None:
+            yield _head(store, data, version)
+
+
+def read_timestamp(store: Store, version: int) -> int:
+    """When a version was made, in microseconds since 1970 UTC. Cost: its root only."""
+    return decode_head(read_root_bytes(store, version), version_key(version), version=version)[0]
 
 
 def read_transaction(store: Store, version: int) -> Transaction:
     """The record of the commit that made a version. Raises as `read_manifest`. Cost: its root only."""
-    return read_history_entry(store, version)[1]
+    return _head(store, read_root_bytes(store, version), version).transaction
 
 
 def read_ref(store: Store, ref: Ref) -> bytes:
@@ -119,7 +135,8 @@ def _read(store: Store, key: str, nbytes: int) -> bytes:
     return store.gather(key, [whole(nbytes)])[0].tobytes() if nbytes else b""
 
 
-def _buckets(store: Store) -> list[int]:
+def buckets(store: Store) -> list[int]:
+    """The numbers of the buckets of versions, ascending; some may be empty. Cost: one listing."""
     names = store.list(f"{VERSIONS}/")
     for name in names:
         # A link in the place of a bucket would hide the newest versions, and the next commit would fork the history.
@@ -129,7 +146,8 @@ def _buckets(store: Store) -> list[int]:
     return sorted(number for number in numbers if number is not None)
 
 
-def _versions_in(store: Store, bucket: int) -> list[int]:
+def versions_in(store: Store, bucket: int) -> list[int]:
+    """The numbers of the versions in a bucket, ascending. Cost: one listing."""
     names = store.list(f"{VERSIONS}/{bucket:016x}/")
     numbers = (version_number(name, bucket) for name in names)
     return sorted(number for number in numbers if number is not None)
@@ -188,6 +206,11 @@ class _PartReader:
             shape.refuse(field_ids, "field ids of files below 'next_field_id'", where)
 
 
+def _head(store: Store, data: bytes, version: int) -> Head:
+    timestamp_us, transaction = decode_head(data, version_key(version), version=version)
+    return Head(version, timestamp_us, _resolved(store, transaction, version))
+
+
 def _resolved(store: Store, transaction: Transaction | Ref, version: int) -> Transaction:
     if isinstance(transaction, Transaction):
         return transaction
@@ -195,11 +218,15 @@ def _resolved(store: Store, transaction: Transaction | Ref, version: int) -> Tra
 
 
 __all__ = [
+    "Head",
+    "buckets",
     "latest_version",
     "list_versions",
-    "read_history_entry",
+    "read_heads",
     "read_manifest",
     "read_ref",
     "read_root_bytes",
+    "read_timestamp",
     "read_transaction",
+    "versions_in",
 ]

@@ -21,6 +21,7 @@ NAMES = {
     "LanceScanner",
     "WriteProgress",
     "__version__",
+    "convert",
     "dataset",
     "errors",
     "file",
@@ -43,7 +44,8 @@ DATASET = {
         "get_fragments",
         "get_fragment",
     ),
-    *("versions", "checkout_version", "checkout_latest", "restore"),
+    *("versions", "version_refs", "get_version", "read_transaction", "get_transactions"),
+    *("checkout_version", "checkout_latest", "restore"),
     *("insert", "add_columns", "drop_columns", "alter_columns"),
 }
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}

@@ -27,35 +27,41 @@ class BreakingStore:
     def uri(self) -> str:
         return self.inner.uri
 
-    def _call(self, verb: str, *arguments):
+    def _call(self, verb: str, *arguments, **options):
         number, self.calls = self.calls, self.calls + 1
         self.log.append(verb)
         if number != self.fail_at and not (self.how == "down" and number > self.fail_at):
-            return getattr(self.inner, verb)(*arguments)
+            return getattr(self.inner, verb)(*arguments, **options)
         if self.how == "lost":
-            getattr(self.inner, verb)(*arguments)
+            getattr(self.inner, verb)(*arguments, **options)
             raise _failure(errno.ETIMEDOUT)
         if self.how == "torn" and verb == "put":
             self.inner.put(arguments[0], _torn(arguments[1]))
         raise _failure(errno.EIO)
 
+    def read(self, keys: Sequence[str], *, limit: int):
+        return self._call("read", keys, limit=limit)
+
     def size(self, key: str):
         return self._call("size", key)
+
+    def modified_us(self, key: str):
+        return self._call("modified_us", key)
 
     def gather(self, key: str, asks: Sequence):
         return self._call("gather", key, asks)
 
-    def put(self, key: str, chunks: Iterable):
-        return self._call("put", key, chunks)
+    def put(self, key: str, chunks: Iterable, *, durable: bool = True):
+        return self._call("put", key, chunks, durable=durable)
 
     def put_if_absent(self, key: str, data: bytes):
         return self._call("put_if_absent", key, data)
 
-    def list(self, prefix: str):
-        return self._call("list", prefix)
+    def list(self, prefix: str, *, temporary: bool = False):
+        return self._call("list", prefix, temporary=temporary)
 
-    def delete(self, keys: Iterable[str]):
-        return self._call("delete", list(keys))
+    def delete(self, keys: Iterable[str], *, durable: bool = True):
+        return self._call("delete", list(keys), durable=durable)
 
 
 def _torn(chunks: Iterable) -> Iterator:

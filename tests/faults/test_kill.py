@@ -1,8 +1,7 @@
-"""kill -9 of a writer at a random moment: nothing acknowledged is lost, nothing is half there."""
+"""kill -9 of a process at a random moment: nothing acknowledged is lost, nothing is half there."""
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -13,77 +12,82 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from killed_writer import facts
+from killed_writer import REFUSED, write_until_killed
+from operations import BASE, OPERATIONS, assert_before_or_after, assert_goes_on, facts, prepare
+from small_dataset import objects, store_of
+from writer_processes import CONTEXT
 
 import lance_like
 from lance_like.errors import NotFound
+from lance_like.io.local import LocalStore
+from lance_like.io.memory import MemoryStore
+from lance_like.io.store import Store
 
-WRITER = Path(__file__).with_name("killed_writer.py")
+Told = list[Any]
+"""By turns (name, number) of an operation that begins, and whether the table was one for it."""
 
 
-def kill_after(uri: Path, seed: int, seconds: float) -> list[dict[str, Any]]:
-    """Run a writer, kill it so long after its first commit, and return what it acknowledged."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, str(WRITER), str(uri), str(seed)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as writer:
-        assert writer.stdout is not None
-        first = writer.stdout.readline()
-        assert first, "the writer ended by itself"
+def kill_after(folder: Path, seed: int, seconds: float) -> Told:
+    """Run a writer, kill it so long after its first change, and return what it told."""
+    listening, telling = CONTEXT.Pipe(duplex=False)
+    writer = CONTEXT.Process(target=write_until_killed, args=(folder, seed, telling))
+    writer.start()
+    telling.close()
+    told: Told = []
+    try:
+        while True not in told:
+            told.append(listening.recv())
         time.sleep(seconds)
-        writer.send_signal(signal.SIGKILL)
-        rest = writer.stdout.read().splitlines()
-    assert writer.returncode == -signal.SIGKILL
-    # The last line may be cut: it was not told to anybody whole.
-    lines = [line for line in [first, *rest] if line.endswith(("}", "}\n"))]
-    return [json.loads(line) for line in lines]
-
-
-def check(uri: Path, acknowledged: dict[int, dict[str, Any]], *, since: int) -> int:
-    """Every version after `since` opens whole, and the acknowledged ones say what they said. Returns the newest."""
-    newest = lance_like.dataset(uri)
-    assert newest.version >= max(acknowledged)
-    for version in range(since + 1, newest.version + 1):
-        ds = lance_like.dataset(uri, version=version)
-        table = ds.to_table()
-        assert table.num_rows == len(ds)
-        assert len(ds) % 50 == 0, "a write of 50 rows is there in part"
-        for name in ds.schema.names:
-            if name.startswith("c") and table[name].null_count == 0:
-                assert table[name].to_pylist() == [2 * i for i in table["id"].to_pylist()]
-        if version in acknowledged:
-            assert facts(ds).items() <= acknowledged[version].items()
-    tags = newest.tags.list()
-    assert {name for fact in acknowledged.values() for name in fact["tags"]} <= set(tags)
-    for tag in tags.values():
-        assert tag["version"] <= newest.version
-    return newest.version
+    finally:
+        writer.kill()
+    writer.join()
+    assert writer.exitcode == -signal.SIGKILL
+    with pytest.raises((EOFError, OSError)):
+        while True:
+            told.append(listening.recv())
+    return told
 
 
 def kill_and_check(folder: Path, *, times: int, seed: int) -> None:
-    random_moment = random.Random(seed)
-    uri = folder / "ds"
-    lance_like.write_dataset({"id": [0] * 50, "text": ["first"] * 50}, uri)
-    acknowledged: dict[int, dict[str, Any]] = {1: {**facts(lance_like.dataset(uri)), "tags": []}}
-    newest = 0
+    """Kill writers of one table. What it must be is followed in memory, from what they told."""
+    moment = random.Random(seed)
+    model, disk = MemoryStore("small"), LocalStore(str(folder))
+    for store in (model, disk):
+        prepare(store, BASE)
+    found = facts(model)
     for number in range(times):
-        for fact in kill_after(uri, seed + number, random_moment.uniform(0.0, 0.15)):
-            acknowledged[fact["version"]] = fact
-        newest = check(uri, acknowledged, since=newest)
-    check(uri, acknowledged, since=0)
-    # And the next write works.
-    ds = lance_like.dataset(uri)
-    ds.insert({"id": [1] * 50, "text": ["last"] * 50})
-    assert ds.version > max(acknowledged)
+        told = kill_after(folder, seed + number, moment.uniform(0.0, 0.15))
+        for operation, acknowledged in zip(told[::2], told[1::2], strict=False):
+            assert repeat(model, operation) == acknowledged
+        done = store_of(objects(model))
+        unfinished = len(told) % 2 == 1 and repeat(done, told[-1])
+        known = found.versions
+        found, before, after = (facts(store, known=known) for store in (disk, model, done))
+        assert_before_or_after(found, before, after, acknowledged=not unfinished)
+        if found == after:
+            model = done
+    assert facts(disk) == found, "a version changed after it was made"
+    assert_goes_on(disk, found)
+
+
+def repeat(model: Store, operation: tuple[str, int]) -> bool:
+    """Do what a writer did; False if the table is not one for it."""
+    name, number = operation
+    try:
+        OPERATIONS[name].run(model, number)
+    except REFUSED:
+        return False
+    return True
 
 
 def test_a_writer_killed_at_a_random_moment_loses_nothing(tmp_path):
-    kill_and_check(tmp_path, times=5, seed=11)
+    kill_and_check(tmp_path / "t", times=6, seed=11)
 
 
 @pytest.mark.slow
-def test_a_writer_killed_fifty_times_loses_nothing(tmp_path):
-    for round_ in range(5):
-        kill_and_check(tmp_path / str(round_), times=10, seed=100 * round_)
+def test_a_writer_killed_two_hundred_times_loses_nothing(tmp_path):
+    for round_ in range(10):
+        kill_and_check(tmp_path / str(round_), times=20, seed=100 * round_)
 
 
 CREATOR = """

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from breaking_store import NEVER, BreakingStore
+from operations import NUMBER, OPERATIONS, facts, prepare
 from small_dataset import objects, open_store, rows, store_of
 
 import lance_like
@@ -21,7 +21,6 @@ from lance_like.dataset.write import write_version
 from lance_like.errors import AlreadyExists, CommitUnknown, LanceLikeError, NotFound, StorageError
 from lance_like.io.memory import MemoryStore
 from lance_like.io.store import Store
-from lance_like.table.snapshot import list_versions
 
 
 @pytest.fixture(scope="module")
@@ -36,88 +35,74 @@ def content() -> dict[str, bytes]:
     return objects(store)
 
 
-def state(store: Store) -> str:
-    """All that can be seen of a dataset."""
-    if not list_versions(store):
-        return "none"
-    ds = open_store(store)
-    tags = {name: tag["version"] for name, tag in ds.tags.list().items()}
-    return repr((ds.version, ds.schema, ds.to_table(with_row_id=True).to_pylist(), tags))
-
-
-WRITES: dict[str, Callable[[Store], object]] = {
-    "create": lambda store: write_version(store, None, as_stream(rows(2)), mode="create"),
-    "append": lambda store: open_store(store).insert(rows(2), max_rows_per_file=1),
-    "overwrite": lambda store: open_store(store).insert({"q": [1]}, mode="overwrite"),
-    "add by SQL": lambda store: open_store(store).add_columns({"more": "n + 1"}),
-    "add by stream": lambda store: open_store(store).add_columns({"more": list(range(6))}),
-    "add as null": lambda store: open_store(store).add_columns(pa.field("more", pa.int8())),
-    "drop": lambda store: open_store(store).drop_columns(["n"]),
-    "rename": lambda store: open_store(store).alter_columns({"path": "n", "name": "m"}),
-    "restore": lambda store: open_store(store, 1).restore(),
-    "long message": lambda store: open_store(store).insert(rows(1), commit_message="m" * 20_000),
-    "tag": lambda store: open_store(store).tags.create("new"),
-    "move tag": lambda store: open_store(store).tags.update("first", 3),
-    "delete tag": lambda store: open_store(store).tags.delete("first"),
-}
-TAG_WRITES = ("tag", "move tag", "delete tag")
-
-
-def base_of(name: str, content: dict[str, bytes]) -> dict[str, bytes]:
-    return {} if name == "create" else content
+def base_of(name: str) -> dict[str, bytes]:
+    store = MemoryStore("small")
+    prepare(store, OPERATIONS[name].after)
+    return objects(store)
 
 
 @pytest.mark.parametrize("how", ["refused", "lost", "torn", "down"])
-@pytest.mark.parametrize("name", WRITES)
-def test_a_write_is_done_or_not_whichever_call_fails(name, how, content):
-    write, base = WRITES[name], base_of(name, content)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_is_done_or_not_whichever_call_fails(name, how, small_tables):
+    run, base = OPERATIONS[name].run, base_of(name)
     counting = BreakingStore(store_of(base), fail_at=NEVER, how=how)
-    before = state(store_of(base))
-    write(counting)
-    after = state(counting.inner)
+    before = facts(counting.inner)
+    run(counting, NUMBER)
+    after = facts(counting.inner)
     assert before != after
     for number in range(counting.calls):
         store = BreakingStore(store_of(base), fail_at=number, how=how)
         call = f"call {number} ({counting.log[number]}) {how}"
         try:
-            write(store)
-            possible = {after}
+            run(store, NUMBER)
+            possible = [after]
         except CommitUnknown:
             assert counting.log[number] == "put_if_absent", call
-            possible = {before, after}
+            possible = [before, after]
         except StorageError as error:
             assert "made to fail" in str(error), call
             # Only a tag's answer may be lost: versions are looked up.
-            possible = {before, after} if name in TAG_WRITES and how == "lost" else {before}
-        assert state(store.inner) in possible, f"{call}: the dataset is neither as before nor as after"
+            possible = [before, after] if after.versions == before.versions and how == "lost" else [before]
+        assert facts(store.inner, known=before.versions) in possible, f"{call}: neither as before nor as after"
 
 
-def test_a_commit_whose_answer_was_lost_is_looked_up_and_acknowledged(content):
-    for name in set(WRITES) - set(TAG_WRITES):
-        base = base_of(name, content)
-        counting = BreakingStore(store_of(base), fail_at=NEVER, how="lost")
-        WRITES[name](counting)
-        store = BreakingStore(store_of(base), fail_at=counting.log.index("put_if_absent"), how="lost")
-        WRITES[name](store)
-        assert state(store.inner) == state(counting.inner)
+def test_a_commit_whose_answer_was_lost_is_looked_up_and_acknowledged():
+    for name, operation in OPERATIONS.items():
+        counting = BreakingStore(store_of(base_of(name)), fail_at=NEVER, how="lost")
+        before = facts(counting.inner)
+        operation.run(counting, NUMBER)
+        after = facts(counting.inner)
+        if after.versions == before.versions:
+            continue
+        store = BreakingStore(store_of(base_of(name)), fail_at=counting.log.index("put_if_absent"), how="lost")
+        operation.run(store, NUMBER)
+        assert facts(store.inner) == after
         assert store.log.count("put_if_absent") == 1, "a lost answer was answered by writing again"
+
+
+def append(store: Store) -> None:
+    open_store(store).insert(rows(2), max_rows_per_file=1)
+
+
+def add(store: Store) -> None:
+    open_store(store).add_columns({"more": "n + 1"})
 
 
 def test_an_unknown_commit_can_be_found_by_its_transaction(content):
     """The answer is lost and the store is down afterwards: the caller can look for the transaction later."""
     counting = BreakingStore(store_of(content), fail_at=NEVER, how="lost")
-    WRITES["append"](counting)
+    append(counting)
     publish = counting.log.index("put_if_absent")
 
     class LostThenDown(BreakingStore):
-        def _call(self, verb, *arguments):
+        def _call(self, verb, *arguments, **options):
             if self.calls > publish:
                 self.how = "down"
-            return super()._call(verb, *arguments)
+            return super()._call(verb, *arguments, **options)
 
     store = LostThenDown(store_of(content), fail_at=publish, how="lost")
     with pytest.raises(CommitUnknown) as caught:
-        WRITES["append"](store)
+        append(store)
     found = [
         version
         for version in open_store(store.inner).versions()
@@ -181,11 +166,11 @@ def test_opening_fails_clearly_whichever_call_fails(content):
 
 def test_the_next_write_after_any_failure_works(content):
     counting = BreakingStore(store_of(content), fail_at=NEVER, how="down")
-    WRITES["add by SQL"](counting)
+    add(counting)
     for number in range(counting.calls):
         store = BreakingStore(store_of(content), fail_at=number, how="down")
         with pytest.raises((StorageError, CommitUnknown)):
-            WRITES["add by SQL"](store)
+            add(store)
         ds = open_store(store.inner)
         ds.add_columns({"more": "n + 1"})
         ds.insert(rows(1))

@@ -12,8 +12,8 @@ import lance_like
 from lance_like.errors import Conflict
 
 # A process forked from a clean server starts in milliseconds and inherits no thread of the test.
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["lance_like.dataset", "duckdb"])
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["lance_like.dataset", "duckdb"])
 
 Job = tuple[Callable[..., Any], tuple[Any, ...]]
 _barrier: Any = None
@@ -32,8 +32,8 @@ def _run(job: Job) -> Any:
 
 def race(jobs: Sequence[Job]) -> list[Any]:
     """Run jobs, each in a process of its own, all from the same moment on. Returns their answers."""
-    barrier = _CONTEXT.Barrier(len(jobs))
-    with ProcessPoolExecutor(len(jobs), mp_context=_CONTEXT, initializer=_begin, initargs=(barrier,)) as pool:
+    barrier = CONTEXT.Barrier(len(jobs))
+    with ProcessPoolExecutor(len(jobs), mp_context=CONTEXT, initializer=_begin, initargs=(barrier,)) as pool:
         return list(pool.map(_run, jobs, timeout=120))
 
 

@@ -100,6 +100,22 @@ def test_targets_are_judged_by_the_worst_ratio() -> None:
     assert all(verdict.worst is None for verdict in rest)
 
 
+def test_targets_of_tables_are_judged_without_fsync() -> None:
+    def row(ours: float, theirs: float) -> dict[str, list[float]]:
+        return {"lance_like": [99.0], "lance_like_nosync": [ours], "pylance": [theirs]}
+
+    appends = {"append, first 100, ms": row(2, 4), "append, last 100, ms": row(4, 8), "versions, ms": row(3, 4)}
+    changes = {"wide, update, bytes": row(1, 30), "wide, delete, bytes": row(2, 1), "wide, delete, ms": row(1, 1)}
+    results = [{"appends": {"samples": appends}}, {"changes": {"samples": changes}}]
+    found = {verdict.target: verdict for verdict in judge(results)}
+    assert found["history, an append of the last 100 / of the first"].worst == (2, "append, first 100, ms")
+    assert found["history, time, / pylance"].worst == (0.75, "versions")
+    assert found["changes, bytes, / pylance"].worst == (2, "wide, delete")
+    assert found["changes, time, / pylance"].holds
+    assert found["update of 1 % beside 60 KB cells, bytes, / pylance"].holds
+    assert found["changes, time, / deltalake"].worst is None
+
+
 @pytest.mark.slow
 def test_tables_of_many_columns_are_measured(tmp_path: Path) -> None:
     found = measure(20, tmp_path, repeat=2)

@@ -50,6 +50,22 @@ def test_versions_tell_what_when_and_why_oldest_first(ds):
     assert times[0].tzinfo is not None
 
 
+def test_the_versions_of_a_handle_and_all_numbers_are_told(ds):
+    assert ds.checkout_version(2).get_version() == ds.versions()[1]
+    assert ds.checkout_version(2).version_refs() == [{"version": 1}, {"version": 2}, {"version": 3}]
+
+
+def test_transactions_are_read_one_by_one_or_back_from_the_handle(ds):
+    first = ds.read_transaction(1)
+    assert (first.read_version, first.operation) == (0, "create")
+    assert first.transaction_properties == {"__lance_commit_message": "first"}
+    assert first.uuid == ds.versions()[0]["metadata"]["uuid"]
+    assert [one.operation for one in ds.get_transactions()] == ["overwrite", "append", "create"]
+    assert ds.checkout_version(2).get_transactions(1) == [ds.read_transaction(2)]
+    with pytest.raises(NotFound, match="from 1 to 3"):
+        ds.read_transaction(4)
+
+
 def test_a_moment_gives_the_newest_version_not_after_it(ds, uri):
     times = [version["timestamp"] for version in ds.versions()]
     tick = dt.timedelta(microseconds=1)

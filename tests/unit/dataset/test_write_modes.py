@@ -244,6 +244,8 @@ def test_a_commit_syncs_each_file_and_each_folder_once(tmp_path, monkeypatch):
         synced.append(descriptor)
         real(descriptor)
 
+    # Now the folders above are known to be durable.
+    lance_like.write_dataset(people(3), tmp_path / "other")
     monkeypatch.setattr(os, "fsync", sync)
     lance_like.write_dataset(people(3), tmp_path / "t")
     # Three files; the folders that hold them; _versions, the table's own folder and what holds that.

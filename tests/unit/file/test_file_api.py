@@ -236,7 +236,7 @@ class _Full(MemoryStore):
         super().__init__()
         self.late = late
 
-    def put(self, key, chunks):
+    def put(self, key, chunks, *, durable=True):
         if self.late:
             list(chunks)
         raise StorageError("no space left on device")
@@ -258,9 +258,9 @@ def test_the_data_waiting_for_the_writing_thread_is_one_batch(monkeypatch):
     taken: list[int] = []
 
     class Slow(MemoryStore):
-        def put(self, key, chunks):
+        def put(self, key, chunks, *, durable=True):
             gate.wait(10)
-            return super().put(key, chunks)
+            return super().put(key, chunks, durable=durable)
 
     writer = LanceFileWriter.in_store(Slow(), "t", TABLE.schema)
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, NotFound
-from lance_like.io.store import Store, read_all
+from lance_like.io.store import Store, read_object, whole
 from lance_like.typing_ import Ranges, Spanning
+
+# A disk takes its times from a clock that steps every few milliseconds; an object store gives whole seconds.
+CLOCK_STEP_US = 1_000_000
 
 NO_KEYS = ("", "/a", "a/", "a//b", ".", "..", "a/../b", "./a", "a\\b", "c:x", "a%2fb", "a\0b")
 
@@ -19,6 +23,12 @@ def ranges(*pairs: tuple[int, int]) -> Ranges:
     """Byte ranges from pairs of start and end."""
     table = np.array(pairs, np.int64).reshape(-1, 2)
     return table[:, 0].copy(), table[:, 1].copy()
+
+
+def read_all(store: Store, key: str) -> bytes:
+    """One object whole, by its size and one range."""
+    nbytes = store.size(key)
+    return store.gather(key, [whole(nbytes)])[0].tobytes() if nbytes else b""
 
 
 class StoreContract:
@@ -36,6 +46,22 @@ class StoreContract:
         assert read_all(store, "empty") == read_all(store, "empty too") == b""
         assert store.list("") == ["empty", "empty too"]
         assert store.gather("empty", [ranges((0, 0))])[0].tobytes() == b""
+
+    def test_small_objects_are_read_whole_in_the_order_asked(self, store: Store) -> None:
+        store.put("a/k", [b"one"])
+        store.put_if_absent("b", b"")
+        assert store.read(["b", "a/k", "no", "a/no", "a/k"], limit=3) == [b"", b"one", None, None, b"one"]
+        assert store.read([], limit=0) == []
+        store.put("a/k", [b"another"])
+        assert read_object(store, "a/k", limit=7) == b"another"
+        with pytest.raises(NotFound, match="a/no"):
+            read_object(store, "a/no", limit=7)
+
+    def test_an_object_over_the_limit_is_not_read_whole(self, store: Store) -> None:
+        store.put("k", [b"0123456789"])
+        with pytest.raises(Corrupt, match="over the limit of 9") as caught:
+            store.read(["k"], limit=9)
+        assert (caught.value.kind, caught.value.where) == ("limit", "k")
 
     def test_empty_chunks_are_nothing(self, store: Store) -> None:
         assert store.put("k", [b"", np.empty(0, np.uint8), b"x", memoryview(b"")]) == 1
@@ -206,10 +232,36 @@ class StoreContract:
             store.size("b/c")
         store.delete([])
 
+    def test_unfinished_writes_are_listed_apart_and_can_be_removed(self, store: Store) -> None:
+        for key in ("a", "b/c", "b/.tmp-1", ".tmp-2"):
+            store.put(key, [b"x"])
+        assert store.list("") == ["a", "b/"]
+        assert store.list("b") == ["c"]
+        assert store.list("b", temporary=True) == [".tmp-1"]
+        assert store.list("", temporary=True) == [".tmp-2"]
+        assert store.list("no", temporary=True) == []
+        store.delete([".tmp-2", "b/.tmp-1"])
+        assert store.list("b", temporary=True) == store.list("", temporary=True) == []
+        assert store.list("") == ["a", "b/"]
+
+    def test_an_object_has_the_time_of_its_last_write(self, store: Store) -> None:
+        before = time.time_ns() // 1000
+        store.put("a/k", [b"x"])
+        first = store.modified_us("a/k")
+        assert before - CLOCK_STEP_US <= first <= time.time_ns() // 1000 + CLOCK_STEP_US
+        store.put("a/k", [b"y"], durable=False)
+        assert store.modified_us("a/k") >= first
+        assert read_all(store, "a/k") == b"y"
+        store.delete(["a/k"], durable=False)
+        with pytest.raises(NotFound):
+            store.modified_us("a/k")
+
     @pytest.mark.parametrize("key", NO_KEYS)
     def test_what_is_no_key_is_refused_by_every_verb(self, store: Store, key: str) -> None:
         with pytest.raises(InvalidInput):
             store.size(key)
+        with pytest.raises(InvalidInput):
+            store.modified_us(key)
         with pytest.raises(InvalidInput):
             store.gather(key, [ranges((0, 1))])
         with pytest.raises(InvalidInput):

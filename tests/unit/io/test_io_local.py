@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from store_contract import StoreContract, ranges
+from store_contract import StoreContract, ranges, read_all
 
 from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, LanceLikeError, NotFound, StorageError
 from lance_like.io import local
+from lance_like.io.folders import opened_folder, settle
 from lance_like.io.local import LocalStore
-from lance_like.io.store import read_all
+from lance_like.io.store import TEMPORARY
 from lance_like.io.writeback import begin_writeback
 
 
@@ -107,13 +108,15 @@ def test_an_unknown_durability_is_refused() -> None:
 
 
 @pytest.fixture
-def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every call that makes something durable or visible, in order."""
+def synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every call that makes something durable or visible below tmp_path, in order."""
+    with opened_folder(str(tmp_path), []) as folder:
+        settle(str(tmp_path), [[]], folder)
     steps: list[str] = []
 
     def name(path: str) -> str:
         base = os.path.basename(path)
-        return "temporary" if base.startswith(local.TEMPORARY) else base
+        return "temporary" if base.startswith(TEMPORARY) else base
 
     def watch(verb: str, label: Callable[..., str]) -> None:
         real = getattr(os, verb)
@@ -140,6 +143,22 @@ def test_a_put_syncs_the_file_before_and_the_folder_after_it_is_visible(store: L
     synced.clear()
     store.put("data/k", [b"y"])
     assert synced == ["fsync temporary", "replace k", "fsync data"]
+
+
+def test_what_need_not_be_durable_is_not_synced(store: LocalStore, synced: list[str]) -> None:
+    store.put("data/k", [b"x"])
+    synced.clear()
+    store.put("data/lease", [b"y"], durable=False)
+    store.delete(["data/lease"], durable=False)
+    assert synced == ["replace lease"]
+
+
+def test_a_delete_syncs_each_folder_that_lost_a_name(store: LocalStore, synced: list[str]) -> None:
+    for key in ("a/1", "a/2", "b/1", "c/1"):
+        store.put(key, [b"x"])
+    synced.clear()
+    store.delete(["a/1", "b/1", "a/2", "c/no"])
+    assert synced == ["fsync a", "fsync b"]
 
 
 def test_folders_that_are_needed_are_made_together_and_each_holder_synced_once(
@@ -281,7 +300,7 @@ def test_a_disk_that_fills_up_in_the_middle_leaves_nothing(store: LocalStore, mo
 
 
 @pytest.mark.parametrize(
-    ("verb", "number"), [("link", errno.EPERM), ("link", errno.EIO), ("replace", errno.EIO), ("mkdir", errno.EROFS)]
+    ("verb", "number"), [("link", errno.EACCES), ("link", errno.EIO), ("replace", errno.EIO), ("mkdir", errno.EROFS)]
 )
 def test_what_cannot_be_made_visible_leaves_nothing(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, verb: str, number: int
@@ -359,6 +378,7 @@ def test_what_is_not_a_file_is_refused_without_a_hang(store: LocalStore, kind: s
         lambda: store.gather("data/k", [ranges((0, 1))]),
         lambda: store.size("data/k"),
         lambda: read_all(store, "data/k"),
+        lambda: store.read(["data/k"], limit=10),
     ):
         with pytest.raises(Corrupt) as caught:
             read()
@@ -398,7 +418,7 @@ def test_a_listing_does_not_follow_links_to_folders(store: LocalStore) -> None:
 
 def test_temporary_files_are_not_listed(store: LocalStore) -> None:
     store.put("a/k", [b"x"])
-    (Path(store.uri) / "a" / f"{local.TEMPORARY}1").write_bytes(b"")
+    (Path(store.uri) / "a" / f"{TEMPORARY}1").write_bytes(b"")
     assert store.list("a") == ["k"]
 
 
@@ -624,7 +644,9 @@ def test_a_mapped_file_in_use_outlives_those_read_once(tmp_path: Path, monkeypat
     store = LocalStore(str(tmp_path), durability="process")
     mapped: list[str] = []
     make = local.MappedFile
-    monkeypatch.setattr(local, "MappedFile", lambda path: mapped.append(os.path.basename(path)) or make(path))
+    monkeypatch.setattr(
+        local, "MappedFile", lambda file, path: mapped.append(os.path.basename(path)) or make(file, path)
+    )
     for number in range(60):
         store.put(f"{number}", [b"x"])
         read_all(store, f"{number}")
@@ -686,4 +708,4 @@ def test_one_of_many_processes_gets_a_key(store: LocalStore, folder_exists: bool
     assert [worker.exitcode for worker in workers] == [0] * 4
     assert won.empty()
     assert {turn: int(read_all(store, f"v/{turn}")) for turn in range(15)} == winners
-    assert [name for name in files_of(store) if local.TEMPORARY in name] == []
+    assert [name for name in files_of(store) if TEMPORARY in name] == []

@@ -60,6 +60,7 @@ def test_what_is_no_place_is_refused(uri: str) -> None:
 
 def test_durability_is_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
+    open_store(tmp_path).put("k", [b"x"])
     monkeypatch.setattr(os, "fsync", synced.append)
     open_store(tmp_path, durability="process").put("k", [b"x"])
     assert synced == []

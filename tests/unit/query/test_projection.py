@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from lance_like.errors import InvalidInput
 from lance_like.query.projection import place_leaves, project
 from lance_like.table.fragment import DEAD, DataFile, Fragment, runs_of
+from lance_like.table.lineage import Lineage, fresh
 from lance_like.table.schema import Schema
 
 TABLE = pa.schema(
@@ -32,7 +33,7 @@ def files_of_fields(draw: st.DrawFn) -> list[list[int]]:
 @given(files_of_fields(), st.sets(st.integers(0, 30)))
 def test_every_leaf_is_placed_where_its_fragment_holds_it(files: list[list[int]], wanted: set[int]) -> None:
     held = tuple(DataFile("data/x.lnl", 1, 0, 3, runs_of(ids)) for ids in files)
-    fragment = Fragment(0, 3, ((0, 3),), held, ((1, 3),), ((1, 3),))
+    fragment = Fragment(0, 3, held, Lineage.of(fresh(0, 3, 1)))
     placement = place_leaves({field_id: pa.int8() for field_id in wanted}, [file.fields for file in held])
     placed = {
         field_id: (file.file, column)

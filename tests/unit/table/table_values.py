@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 
 from lance_like.file.stats import ZoneEntry
 from lance_like.io.memory import MemoryStore
-from lance_like.table.actions import AddColumns, Append, Create, NewFile, NewFragment, Overwrite
+from lance_like.table.actions import (
+    AddColumns,
+    Append,
+    ChangeRows,
+    Create,
+    KeyRange,
+    NewColumns,
+    NewFile,
+    NewFragment,
+    Overwrite,
+    Rewrite,
+    RewrittenGroup,
+)
 from lance_like.table.commit import commit
+from lance_like.table.fragment import Fragment
 from lance_like.table.layout import new_data_key
+from lance_like.table.lineage import of_rows, values_at
 from lance_like.table.manifest import Manifest
+from lance_like.table.rowids import ids_at
 
 SCHEMA = pa.schema([("a", pa.int64()), ("s", pa.struct([("x", pa.string()), ("y", pa.int8())]))])
 COLUMNS = 4
@@ -49,6 +66,82 @@ def small_table() -> tuple[MemoryStore, Manifest]:
     return store, commit(store, None, create(3, 2))
 
 
+def leaf_ids(base: Manifest) -> tuple[int, ...]:
+    return tuple(field.id for field in base.schema.fields)
+
+
+def delete(rows: Mapping[int, Sequence[int]], reads: tuple[int, ...] = ()) -> ChangeRows:
+    """rows: fragment id -> offsets."""
+    return ChangeRows("delete", {key: np.array(offsets) for key, offsets in rows.items()}, reads=reads)
+
+
+def rewritten(base: Manifest, rows: Mapping[int, Sequence[int]], *, updated: bool) -> NewFragment:
+    """Rows of a version in a new file, with where they come from. updated: by the version being made."""
+    held = [(base.fragment(key), np.array(offsets)) for key, offsets in rows.items()]
+    ids, created, changed = (
+        np.concatenate(columns)
+        for columns in zip(
+            *((ids_at(one, at), values_at(one.runs.created, at), values_at(one.runs.updated, at)) for one, at in held),
+            strict=True,
+        )
+    )
+    lineage = of_rows(ids, created, changed * (not updated))
+    return NewFragment((new_file(len(ids), len(base.schema.fields)),), lineage)
+
+
+def update(
+    base: Manifest,
+    rows: Mapping[int, Sequence[int]],
+    *,
+    kind: Literal["update", "merge_insert"] = "update",
+    changes: tuple[int, ...] = (0,),
+    inserted: tuple[NewFragment, ...] = (),
+    reads: tuple[int, ...] = (),
+    keys: tuple[KeyRange, ...] = (),
+) -> ChangeRows:
+    """An update that writes whole rows anew."""
+    moved = (rewritten(base, rows, updated=True),) if rows else ()
+    return ChangeRows(
+        kind,
+        {key: np.array(offsets) for key, offsets in rows.items()},
+        fragments=(*moved, *inserted),
+        field_ids=leaf_ids(base),
+        changes=changes,
+        reads=reads,
+        keys=keys,
+    )
+
+
+def update_column(base: Manifest, fragment_id: int, offsets: Sequence[int], field_id: int = 0) -> ChangeRows:
+    """An update that writes one column of a fragment anew."""
+    file = new_file(base.fragment(fragment_id).rows, 1)
+    columns = NewColumns((file,), (field_id,), np.array(offsets, np.int64))
+    return ChangeRows("update", columns={fragment_id: columns}, changes=(field_id,))
+
+
+def live_offsets(fragment: Fragment) -> list[int]:
+    return fragment.offsets_of_live(np.arange(fragment.live_rows)).tolist()
+
+
+def compact(base: Manifest, *groups: Sequence[int]) -> Rewrite:
+    """groups: ids of fragments that become one each."""
+    made = []
+    for group in groups:
+        old = tuple(base.fragment(fragment_id) for fragment_id in group)
+        made.append(RewrittenGroup(old, (rewritten(base, {one.id: live_offsets(one) for one in old}, updated=False),)))
+    return Rewrite(tuple(made), leaf_ids(base))
+
+
+def live_lineage(version: Manifest) -> list[tuple[int, int, int]]:
+    """The row id, created and updated of each live row, in scan order."""
+    found: list[tuple[int, int, int]] = []
+    for one in version.fragments:
+        at = np.array(live_offsets(one))
+        columns = ids_at(one, at), values_at(one.runs.created, at), values_at(one.runs.updated, at)
+        found += zip(*(column.tolist() for column in columns), strict=True)
+    return found
+
+
 class HookedStore:
     """A store that calls `before(verb, key)` and `after(verb, key)` around each call; either may raise."""
 
@@ -64,29 +157,40 @@ class HookedStore:
         self.after = after
         self.uri = inner.uri
 
-    def _call(self, verb: str, key: str, *arguments):
+    def _call(self, verb: str, key: str, *arguments, **options):
         self.before(verb, key)
-        answer = getattr(self.inner, verb)(*arguments)
+        answer = getattr(self.inner, verb)(*arguments, **options)
         self.after(verb, key)
+        return answer
+
+    def read(self, keys: Sequence[str], *, limit: int):
+        for key in keys:
+            self.before("read", key)
+        answer = self.inner.read(keys, limit=limit)
+        for key in keys:
+            self.after("read", key)
         return answer
 
     def size(self, key: str) -> int:
         return self._call("size", key, key)
 
+    def modified_us(self, key: str) -> int:
+        return self._call("modified_us", key, key)
+
     def gather(self, key: str, asks: Sequence):
         return self._call("gather", key, key, asks)
 
-    def put(self, key: str, chunks: Iterable) -> int:
-        return self._call("put", key, key, chunks)
+    def put(self, key: str, chunks: Iterable, *, durable: bool = True) -> int:
+        return self._call("put", key, key, chunks, durable=durable)
 
     def put_if_absent(self, key: str, data: bytes) -> None:
         self._call("put_if_absent", key, key, data)
 
-    def list(self, prefix: str):
-        return self._call("list", prefix, prefix)
+    def list(self, prefix: str, *, temporary: bool = False):
+        return self._call("list", prefix, prefix, temporary=temporary)
 
-    def delete(self, keys: Iterable[str]) -> None:
-        self._call("delete", "", keys)
+    def delete(self, keys: Iterable[str], *, durable: bool = True) -> None:
+        self._call("delete", "", keys, durable=durable)
 
 
 def objects(store: MemoryStore) -> dict[str, bytes]:

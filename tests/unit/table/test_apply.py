@@ -4,22 +4,39 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from table_values import COLUMNS, SCHEMA, add_column, append, create, new_file, new_fragment, overwrite
+from table_values import (
+    COLUMNS,
+    SCHEMA,
+    add_column,
+    append,
+    compact,
+    create,
+    delete,
+    live_lineage,
+    new_file,
+    new_fragment,
+    overwrite,
+    rewritten,
+    update,
+    update_column,
+)
 
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.table.actions import (
     AddColumns,
     Append,
+    ChangeRows,
     Create,
     DropColumns,
     NewFragment,
     RenameColumns,
     Restore,
-    Stamp,
+    Rewrite,
+    RewrittenGroup,
     UpdateMetadata,
-    apply,
-    bound,
 )
+from lance_like.table.apply import Stamp, apply, bound
+from lance_like.table.lineage import fresh
 from lance_like.table.manifest import Manifest
 
 STAMP = Stamp("0" * 32, 1_000_000, 0)
@@ -42,20 +59,19 @@ def test_create_numbers_everything_from_zero() -> None:
     assert version.version == 1
     assert counters(version) == (5, 4, 2)
     first, second = version.fragments
-    assert (second.id, second.row_ids, second.created, second.updated) == (1, ((3, 5),), ((1, 2),), ((1, 2),))
+    assert (second.id, second.runs, second.live_rows) == (1, fresh(3, 2, 1), 2)
     assert first.files[0].fields == ((0, 4),)
     assert [field_id for field_id, _ in first.files[0].stats] == [0, 1, 2, 3]
     record = version.transaction
     assert (record.kind, record.row_ids, record.fields) == ("create", ((0, 5),), ((0, 4),))
     assert record.files_added == tuple(f.files[0].path for f in version.fragments)
-    assert version.row_starts.tolist() == [0, 3, 5]
+    assert version.tree.live_starts.tolist() == [0, 3, 5]
 
 
 def test_append_goes_on_counting() -> None:
     version = made(create(3), append(2, 4))
     assert counters(version) == (9, 4, 3)
-    assert [f.row_ids for f in version.fragments] == [((0, 3),), ((3, 5),), ((5, 9),)]
-    assert version.fragments[2].created == ((2, 4),)
+    assert [f.runs for f in version.fragments] == [fresh(0, 3, 1), fresh(3, 2, 2), fresh(5, 4, 2)]
     assert version.transaction.row_ids == ((3, 9),)
     assert version.transaction.fragments_added == (1, 2)
 
@@ -104,14 +120,12 @@ def test_overwrite_and_restore_never_turn_a_counter_back() -> None:
     second = apply(first, overwrite(2), STAMP)
     assert counters(second) == (5, 8, 2)
     assert second.fragments[0].files[0].fields == ((4, 4),)
-    assert second.transaction.files_removed == first.transaction.files_added
     third = apply(second, Restore(first), STAMP)
     assert counters(third) == counters(second)
     assert (third.fragments, third.schema, third.version) == (first.fragments, first.schema, 3)
     assert third.transaction.source_version == 1
-    assert third.transaction.files_added == first.transaction.files_added
     fourth = apply(third, append(1), STAMP)
-    assert fourth.fragments[-1].row_ids == ((5, 6),)
+    assert fourth.fragments[-1].runs == fresh(5, 1, 4)
     assert fourth.fragments[-1].id == 2
 
 
@@ -121,7 +135,7 @@ def test_add_columns_adds_a_file_to_each_fragment() -> None:
     assert after.schema.find("n").id == 4
     assert [f.files[1].fields for f in after.fragments] == [((4, 1),)] * 2
     assert [f.files[0] for f in after.fragments] == [f.files[0] for f in base.fragments]
-    assert [f.updated for f in after.fragments] == [f.updated for f in base.fragments]
+    assert [f.lineage for f in after.fragments] == [f.lineage for f in base.fragments]
     assert after.transaction.fields == ((4, 5),)
     assert len(after.transaction.files_added) == 2
 
@@ -137,7 +151,7 @@ def test_add_columns_without_files_reads_as_null() -> None:
 def test_add_columns_is_refused_when_it_misses_a_fragment_or_a_name_is_taken() -> None:
     base = made(create(3, 2))
     some = {0: (new_file(3, 1),)}
-    with pytest.raises(InvalidInput, match="fragment 1"):
+    with pytest.raises(InvalidInput, match="also for 1"):
         apply(base, AddColumns(pa.schema([("n", pa.int8())]), some), STAMP)
     with pytest.raises(InvalidInput, match="two columns 'a'"):
         apply(base, add_column(base, "a"), STAMP)
@@ -190,3 +204,149 @@ def test_create_and_the_others_need_what_they_stand_on() -> None:
         bound(None, append(1))
     with pytest.raises(InvalidInput):
         apply(made(create(1)), create(1), STAMP)
+
+
+# -- changes of rows
+
+
+def test_a_delete_marks_rows_and_writes_no_file() -> None:
+    base = made(create(3, 2))
+    after = made(create(3, 2), delete({0: [1]}), delete({0: [0], 1: [1]}))
+    assert [one.deleted.tolist() for one in after.fragments] == [[0, 1], [1]]
+    assert (after.rows, after.live_rows) == (5, 2)
+    assert counters(after) == counters(base)
+    assert [row_id for row_id, _, _ in live_lineage(after)] == [2, 3]
+    record = after.transaction
+    assert (record.kind, record.row_ids, record.fields, record.files_added) == ("delete", (), (), ())
+    assert record.fragments_added == ()
+
+
+def test_rows_are_deleted_once_however_often_they_are_named() -> None:
+    after = made(create(3), delete({0: [1]}), delete({0: [1, 2]}))
+    assert after.fragments[0].deleted.tolist() == [1, 2]
+    assert after.live_rows == 1
+
+
+def test_a_fragment_without_a_live_row_is_not_kept() -> None:
+    after = made(create(3, 2), delete({0: [0, 2]}), delete({0: [1]}))
+    assert [one.id for one in after.fragments] == [1]
+    assert counters(after) == (5, 4, 2)
+    emptied = apply(after, delete({1: [0, 1]}), STAMP)
+    assert (emptied.fragments, emptied.rows, emptied.live_rows) == ((), 0, 0)
+    assert apply(emptied, append(1), STAMP).fragments[0].runs == fresh(5, 1, 5)
+
+
+def test_rows_and_fragments_that_are_not_there_are_not_deleted() -> None:
+    with pytest.raises(InvalidInput, match="row 3 of fragment 0 with 3 rows"):
+        made(create(3), delete({0: [1, 3]}))
+    with pytest.raises(InvalidInput, match="row -1 of fragment 0"):
+        made(create(3), delete({0: [-1, 1]}))
+    with pytest.raises(NotFound):
+        made(create(3), delete({1: [0]}))
+
+
+def test_rows_written_anew_keep_their_ids_and_the_version_that_made_them() -> None:
+    base = made(create(3), append(2))
+    after = apply(base, update(base, {0: [0, 2], 1: [1]}), STAMP)
+    assert live_lineage(after) == [(1, 1, 1), (3, 2, 2), (0, 1, 3), (2, 1, 3), (4, 2, 3)]
+    assert counters(after) == (5, 4, 3)
+    record = after.transaction
+    assert (record.kind, record.row_ids, record.fields, record.fragments_added) == ("update", (), ((0, 1),), (2,))
+    assert record.files_added == (after.fragments[2].files[0].path,)
+
+
+def test_a_merge_brings_rows_with_fresh_ids_beside_those_written_anew() -> None:
+    base = made(create(3))
+    merge = update(base, {0: [2]}, kind="merge_insert", inserted=(new_fragment(2), new_fragment(1)))
+    after = apply(base, merge, STAMP)
+    assert live_lineage(after) == [(0, 1, 1), (1, 1, 1), (2, 1, 2), (3, 2, 2), (4, 2, 2), (5, 2, 2)]
+    assert (after.transaction.kind, after.transaction.row_ids) == ("merge_insert", ((3, 6),))
+    assert counters(after) == (6, 4, 4)
+
+
+def test_rows_are_written_anew_with_the_fields_of_the_table() -> None:
+    base = made(create(3), DropColumns((2,)))
+    gone = replace(update(base, {0: [1]}), field_ids=(0, 1, 2, 3))
+    with pytest.raises(InvalidInput, match="no longer in the table"):
+        apply(base, gone, STAMP)
+
+
+def test_a_column_written_anew_takes_the_place_of_the_old_one() -> None:
+    base = made(create(3), delete({0: [1]}))
+    after = apply(base, update_column(base, 0, [2], field_id=2), STAMP)
+    (one,) = after.fragments
+    old, new = one.files
+    assert (old.fields, new.fields) == (((0, 2), (-1, 1), (3, 1)), ((2, 1),))
+    assert [field_id for field_id, _ in old.stats] == [0, 1, 3]
+    assert one.locate(2) == (new, 0)
+    assert live_lineage(after) == [(0, 1, 1), (2, 1, 3)]
+    assert one.deleted.tolist() == [1]
+    record = after.transaction
+    assert (record.fields, record.files_added, record.fragments_added) == (((2, 3),), (new.path,), ())
+
+
+def test_a_file_of_which_no_column_is_left_is_not_named() -> None:
+    base = made(create(3))
+    wider = apply(base, add_column(base), STAMP)
+    after = apply(wider, update_column(wider, 0, [0], field_id=4), STAMP)
+    assert [file.fields for file in after.fragments[0].files] == [((0, 4),), ((4, 1),)]
+    assert after.fragments[0].files[0] == base.fragments[0].files[0]
+    assert after.fragments[0].files[1].path == after.transaction.files_added[0]
+
+
+def test_a_column_of_other_rows_than_the_fragment_is_refused() -> None:
+    base = made(create(3))
+    columns = replace(update_column(base, 0, [0]).columns[0], files=(new_file(2, 1),))
+    with pytest.raises(InvalidInput, match="rows"):
+        apply(base, ChangeRows("update", columns={0: columns}, changes=(0,)), STAMP)
+
+
+def test_compacted_rows_stand_where_the_first_of_them_stood() -> None:
+    base = made(create(3, 2, 1), append(4), delete({0: [0], 1: [1]}))
+    after = apply(base, compact(base, [0, 1]), STAMP)
+    assert live_lineage(after) == live_lineage(base)
+    assert [one.id for one in after.fragments] == [4, 2, 3]
+    assert after.fragments[0].deletions is None
+    assert (after.rows, after.live_rows) == (8, 8)
+    record = after.transaction
+    assert (record.kind, record.row_ids, record.fields, record.fragments_added) == ("compact", (), (), (4,))
+    assert counters(after) == (10, 4, 5)
+
+
+def test_each_group_of_a_compaction_gets_fragments_of_its_own() -> None:
+    base = made(create(1, 1, 1, 1))
+    after = apply(base, compact(base, [0, 1], [2, 3]), STAMP)
+    assert [one.id for one in after.fragments] == [4, 5]
+    assert live_lineage(after) == live_lineage(base)
+
+
+def test_a_group_that_changed_is_left_as_it_is() -> None:
+    base = made(create(1, 2, 1, 1))
+    plan = compact(base, [0, 1], [2, 3])
+    for change in (delete({1: [0]}), update_column(base, 1, [0]), delete({0: [0]})):
+        newer = apply(base, change, STAMP)
+        after = apply(newer, plan, STAMP)
+        assert live_lineage(after) == live_lineage(newer)
+        assert after.fragments[:-1] == newer.fragments[:-2]
+        assert after.transaction.fragments_added == (4,)
+
+
+def test_a_compaction_may_hold_dropped_fields_and_lacks_none_of_the_table() -> None:
+    base = made(create(3))
+    plan = compact(base, [0])
+    dropped = apply(base, DropColumns((1,)), STAMP)
+    assert apply(dropped, plan, STAMP).fragments[0].files[0].field_ids == (0, 1, 2, 3)
+    group = RewrittenGroup(base.fragments, (rewritten(base, {0: [0, 1, 2]}, updated=False),))
+    short = Rewrite((replace(group, new=(replace(group.new[0], files=(new_file(3, 2),)),)),), (0, 3))
+    with pytest.raises(InvalidInput, match="hold the field 1"):
+        apply(base, short, STAMP)
+    assert apply(dropped, short, STAMP).fragments[0].files[0].field_ids == (0, 3)
+    with pytest.raises(InvalidInput, match="never"):
+        apply(dropped, replace(short, field_ids=(0, 4)), STAMP)
+
+
+def test_changes_of_rows_need_a_table() -> None:
+    base = made(create(3))
+    for change in (delete({0: [0]}), update(base, {0: [0]}), compact(base, [0])):
+        with pytest.raises(InvalidInput):
+            apply(None, change, STAMP)

@@ -32,6 +32,7 @@ from lance_like.table.commit import commit
 from lance_like.table.layout import VERSIONS, version_key
 from lance_like.table.manifest import Manifest
 from lance_like.table.parts import FANOUT
+from lance_like.table.rowids import RowIdMap
 from lance_like.table.snapshot import latest_version, list_versions, read_manifest, read_transaction
 
 
@@ -221,7 +222,7 @@ def _check_all_there(store: LocalStore | MemoryStore, commits: int) -> None:
     newest = read_manifest(store, commits + 1)
     assert list_versions(store) == list(range(1, commits + 2))
     assert newest.rows == 5 + 2 * commits
-    assert newest.row_id_map.starts[0] == 0  # raises if an id is used twice
+    assert RowIdMap.of(newest.fragments).starts[0] == 0  # raises if an id is used twice
     uuids = {read_transaction(store, version).uuid for version in list_versions(store)}
     assert len(uuids) == commits + 1
 

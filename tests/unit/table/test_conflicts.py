@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from typing import get_args
+
+import numpy as np
 import pyarrow as pa
 import pytest
-from table_values import SCHEMA, add_column, append, new_fragment, overwrite, small_table
+from table_values import (
+    SCHEMA,
+    add_column,
+    append,
+    compact,
+    create,
+    delete,
+    live_lineage,
+    new_file,
+    new_fragment,
+    overwrite,
+    small_table,
+    update,
+    update_column,
+)
 
+from lance_like.dataset.inputs import as_stream
+from lance_like.dataset.write import FileLimits, write_version
 from lance_like.errors import AlreadyExists, Conflict, IncompatibleChange
+from lance_like.file.stats import ZoneEntry
+from lance_like.io.memory import MemoryStore
 from lance_like.table.actions import (
+    Action,
     AddColumns,
     Append,
+    ChangeRows,
     Create,
     DropColumns,
+    KeyRange,
+    NewFragment,
     RenameColumns,
     Restore,
     UpdateMetadata,
 )
+from lance_like.table.apply import Stamp, apply, bound
 from lance_like.table.commit import commit
 from lance_like.table.conflicts import RULES, Verdict, judge
 from lance_like.table.manifest import Manifest, Transaction
@@ -24,26 +53,47 @@ from lance_like.table.snapshot import read_manifest
 NULL_COLUMN = AddColumns(pa.schema([("null", pa.int8())]), {})
 
 
-def simple(kind: str, base: Manifest, mine: bool):
-    """An action of each kind; mine and theirs touch different columns and keys."""
+def simple(kind: str, base: Manifest, mine: bool) -> Action:
+    """An action of each kind; mine and theirs touch different columns, rows and keys of the metadata."""
     name = "mine" if mine else "theirs"
+    fragment_id, width = 0 if mine else 1, len(base.schema.fields)
     return {
         "append": lambda: append(1),
+        "delete": lambda: delete({fragment_id: [1]}),
+        "update": lambda: update(base, {fragment_id: [0]}, changes=(2,)),
+        "merge_insert": lambda: update(
+            base, {fragment_id: [0]}, kind="merge_insert", changes=(2,), inserted=(new_fragment(2, width),)
+        ),
         "add_columns": lambda: add_column(base, name),
         "drop_columns": lambda: DropColumns((2 if mine else 0,)),
         "rename_columns": lambda: RenameColumns({2 if mine else 0: name}),
+        "compact": lambda: compact(base, [fragment_id]),
         "update_metadata": lambda: UpdateMetadata({name: "1"}),
         "overwrite": lambda: overwrite(4),
         "restore": lambda: Restore(base),
     }[kind]()
 
 
+ROW_CHANGES = ("delete", "update", "merge_insert")
 STOPPED = {
     (mine, theirs)
-    for mine in ("append", "add_columns", "drop_columns", "rename_columns")
+    for mine in ("append", *ROW_CHANGES, "add_columns", "drop_columns", "rename_columns", "compact")
     for theirs in ("overwrite", "restore")
 } | {("append", "drop_columns")}
-RERUN = {("add_columns", "append")}
+RERUN = {
+    *(("add_columns", theirs) for theirs in ("append", "update", "merge_insert", "compact")),
+    *((mine, "add_columns") for mine in ("update", "merge_insert", "compact")),
+    # Rows written anew hold the column that has gone.
+    *((mine, "drop_columns") for mine in ("update", "merge_insert")),
+    # Nothing is known about the keys.
+    *(("merge_insert", theirs) for theirs in ("append", "update", "merge_insert")),
+}
+
+
+def test_the_table_has_a_cell_for_each_pair_of_kinds() -> None:
+    kinds = {action.kind for action in get_args(Action) if action is not Create and action is not ChangeRows}
+    assert set(RULES) == kinds | set(ROW_CHANGES)
+    assert all(list(row) == list(RULES) for row in RULES.values())
 
 
 @pytest.mark.parametrize("theirs", sorted(RULES))
@@ -65,6 +115,268 @@ def test_each_pair_of_kinds_meets_its_cell(mine: str, theirs: str) -> None:
         after = commit(store, base, action)
         assert (after.version, after.transaction.read_version) == (3, 1)
         assert read_manifest(store, 3) == after
+
+
+# -- the cells with a condition: each of their verdicts
+
+
+def ranged(low: int, high: int, rows: int = 2) -> NewFragment:
+    """New rows whose field 0 has values from low to high."""
+    entry = ZoneEntry(0, 0, low.to_bytes(8, "little"), high.to_bytes(8, "little"), 3)
+    return NewFragment((replace(new_file(rows), stats=(entry,) * 4),))
+
+
+def merge(
+    base: Manifest, rows: Mapping[int, Sequence[int]] | None = None, *, keys: tuple[int, int] = (10, 20), low: int = 12
+) -> Action:
+    """A merge of keys from 10 to 20 that reads the key, and brings a row of the key 12."""
+    ranges = (KeyRange(0, pa.scalar(keys[0]), pa.scalar(keys[1])),)
+    new = (ranged(low, low, 1),)
+    return update(base, rows or {}, kind="merge_insert", changes=(2, 3), inserted=new, reads=(0,), keys=ranges)
+
+
+Made = Callable[[Manifest], Action]
+C, R, X = Verdict.COMMIT, Verdict.RERUN, Verdict.STOP
+
+
+def _strict(base: Manifest) -> Action:
+    return AddColumns(pa.schema([pa.field("n", pa.int32(), False)]), add_column(base).files)
+
+
+def _only_a(_: Manifest) -> Action:
+    return Append(pa.schema([("a", pa.int64())]), (new_fragment(1, 1),))
+
+
+def _without_rows(base: Manifest) -> Action:
+    return update_column(base, 0, [0], field_id=3)
+
+
+# Rows of fragment 0: they change row 2 of it, or all of it.
+_BY_ROWS: dict[str, list[tuple[Made, Verdict]]] = {
+    "delete": [
+        (lambda _: delete({0: [2]}), C),
+        (lambda _: delete({0: [0, 2]}), R),
+        (lambda _: delete({0: [0, 1, 2]}), R),
+    ],
+    "update": [(lambda base: update(base, {1: [0]}, changes=(3,)), C), (lambda base: update(base, {0: [0]}), R)],
+    "merge_insert": [
+        (lambda base: update(base, {1: [0]}, kind="merge_insert", changes=(3,)), C),
+        (lambda base: update(base, {0: [0]}, kind="merge_insert", changes=(3,)), R),
+    ],
+    "compact": [(lambda base: compact(base, [1]), C), (lambda base: compact(base, [0, 1]), R)],
+}
+_MINE: dict[str, Made] = {
+    "delete": lambda _: delete({0: [0]}, reads=(2,)),
+    "update": lambda base: update(base, {0: [0]}, reads=(2,)),
+}
+CASES: list[tuple[str, str, Made, Made, Verdict]] = [
+    ("append", "add_columns", lambda _: append(1), add_column, C),
+    ("append", "add_columns", lambda _: append(1), _strict, R),
+    ("append", "drop_columns", _only_a, lambda _: DropColumns((1,)), C),
+    ("append", "drop_columns", lambda _: append(1), lambda _: DropColumns((1,)), X),
+    *(
+        (mine, theirs, _MINE[mine], other, verdict)
+        for mine in ("delete", "update")
+        for theirs, others in _BY_ROWS.items()
+        if (mine, theirs) != ("delete", "delete")
+        for other, verdict in others
+    ),
+    # They change what mine was computed from, wherever.
+    ("delete", "update", _MINE["delete"], lambda base: update(base, {1: [0]}, changes=(2,)), R),
+    (
+        "delete",
+        "merge_insert",
+        _MINE["delete"],
+        lambda base: update(base, {1: [0]}, kind="merge_insert", changes=(2,)),
+        R,
+    ),
+    ("update", "update", _MINE["update"], lambda base: update_column(base, 1, [0], field_id=2), R),
+    # A column of the fragment: nothing to a delete, but rows written anew hold the old values.
+    ("delete", "update", _MINE["delete"], lambda base: update_column(base, 0, [0], field_id=3), C),
+    ("update", "update", _MINE["update"], lambda base: update_column(base, 0, [2], field_id=3), R),
+    ("update", "delete", _without_rows, lambda _: delete({0: [1, 2]}), C),
+    ("update", "delete", _without_rows, lambda _: delete({0: [0]}), R),
+    *(
+        (mine, "drop_columns", made, dropped, verdict)
+        for mine, made, dropped, verdict in (
+            ("delete", _MINE["delete"], lambda _: DropColumns((0,)), C),
+            ("delete", _MINE["delete"], lambda _: DropColumns((1,)), X),
+            ("update", _without_rows, lambda _: DropColumns((0,)), C),
+            ("update", _without_rows, lambda _: DropColumns((3,)), X),
+            ("update", _MINE["update"], lambda _: DropColumns((0,)), X),
+            ("update", _MINE["update"], lambda _: DropColumns((3,)), R),
+            ("merge_insert", lambda base: replace(merge(base), fragments=()), lambda _: DropColumns((2,)), X),
+            (
+                "merge_insert",
+                lambda base: replace(merge(base), fragments=(), changes=()),
+                lambda _: DropColumns((2,)),
+                C,
+            ),
+            ("merge_insert", merge, lambda _: DropColumns((0,)), X),
+            ("merge_insert", lambda base: replace(merge(base), changes=()), lambda _: DropColumns((2,)), R),
+        )
+    ),
+    *(
+        (
+            "merge_insert",
+            "append",
+            lambda base: merge(base),
+            lambda _, span=span: Append(SCHEMA, (ranged(*span),)),
+            verdict,
+        )
+        for span, verdict in (((0, 9), C), ((21, 30), C), ((0, 10), R), ((20, 21), R), ((0, 99), R), ((13, 14), R))
+    ),
+    (
+        "merge_insert",
+        "append",
+        lambda base: replace(merge(base), keys=()),
+        lambda _: Append(SCHEMA, (ranged(0, 1),)),
+        R,
+    ),
+    ("merge_insert", "append", merge, lambda _: append(1), R),
+    ("merge_insert", "append", merge, _only_a, R),
+    *(
+        ("merge_insert", theirs, lambda base: merge(base, {0: [0]}), other, verdict)
+        for theirs in ("delete", "compact")
+        for other, verdict in _BY_ROWS[theirs]
+    ),
+    ("merge_insert", "update", lambda base: merge(base, {0: [0]}), lambda base: update_column(base, 1, [0], 3), C),
+    ("merge_insert", "update", lambda base: merge(base, {0: [0]}), lambda base: update_column(base, 1, [0], 0), R),
+    (
+        "merge_insert",
+        "update",
+        lambda base: merge(base, {0: [0]}),
+        lambda base: update(base, {1: [0]}, changes=(3,)),
+        R,
+    ),
+    ("merge_insert", "merge_insert", merge, lambda base: merge(base, low=30), C),
+    ("merge_insert", "merge_insert", merge, merge, R),
+    (
+        "merge_insert",
+        "merge_insert",
+        lambda base: merge(base, {0: [0]}),
+        lambda base: replace(merge(base, low=30), removed={0: np.array([0])}),
+        R,
+    ),
+    *(
+        ("add_columns", theirs, made, lambda base, theirs=theirs: simple(theirs, base, mine=False), verdict)
+        for theirs in ("append", "update", "merge_insert", "compact")
+        for made, verdict in ((add_column, R), (lambda _: NULL_COLUMN, C))
+    ),
+    ("add_columns", "drop_columns", lambda base: add_column(base, reads=(0,)), lambda _: DropColumns((1,)), C),
+    ("add_columns", "drop_columns", lambda base: add_column(base, reads=(2,)), lambda _: DropColumns((1,)), X),
+    *(
+        (mine, theirs, made, other, verdict)
+        for mine, made in (
+            ("drop_columns", lambda _: DropColumns((0,))),
+            ("rename_columns", lambda _: RenameColumns({0: "z"})),
+        )
+        for theirs, same, different in (
+            ("drop_columns", lambda _: DropColumns((0,)), lambda _: DropColumns((1,))),
+            ("rename_columns", lambda _: RenameColumns({0: "y"}), lambda _: RenameColumns({1: "y"})),
+        )
+        for other, verdict in ((same, X), (different, C))
+    ),
+    *(
+        ("compact", theirs, made, other, verdict)
+        for theirs, other in (
+            ("delete", lambda _: delete({0: [0]})),
+            ("update", lambda base: update_column(base, 0, [0])),
+            ("update", lambda base: update(base, {0: [0]})),
+            ("merge_insert", lambda base: merge(base, {0: [0]})),
+            ("compact", lambda base: compact(base, [0])),
+        )
+        for made, verdict in ((lambda base: compact(base, [0], [1]), C), (lambda base: compact(base, [0, 1]), R))
+    ),
+]
+
+
+def meet(base: Manifest, mine: Action, theirs: Action) -> Verdict:
+    newest = apply(base, bound(base, theirs), Stamp("1" * 32, 1, base.version))
+    return judge(bound(base, mine), newest.transaction, base=base, newest=newest)
+
+
+@pytest.mark.parametrize(("mine", "theirs", "made", "other", "verdict"), CASES)
+def test_a_condition_is_judged(mine: str, theirs: str, made: Made, other: Made, verdict: Verdict) -> None:
+    base = apply(None, create(3, 2), Stamp("0" * 32, 1, 0))
+    action, before = made(base), other(base)
+    assert (action.kind, before.kind) == (mine, theirs)
+    assert meet(base, action, before) is verdict
+
+
+def test_each_condition_has_a_case_for_each_of_its_verdicts() -> None:
+    conditional = {(mine, theirs) for mine, row in RULES.items() for theirs, rule in row.items() if callable(rule)}
+    found = {pair: {verdict for *kinds, _, _, verdict in CASES if tuple(kinds) == pair} for pair in conditional}
+    assert {(mine, theirs) for mine, theirs, *_ in CASES} == conditional
+    assert all(C in verdicts and len(verdicts) > 1 for verdicts in found.values()), found
+
+
+def test_rows_that_came_and_were_compacted_since_may_have_the_keys() -> None:
+    base = apply(None, create(3, 2), Stamp("0" * 32, 1, 0))
+    appended = apply(base, bound(base, Append(SCHEMA, (ranged(13, 14),))), Stamp("1" * 32, 1, 1))
+    newest = apply(appended, compact(appended, [2]), Stamp("2" * 32, 1, 2))
+    verdicts = [judge(merge(base), v.transaction, base=base, newest=newest) for v in (appended, newest)]
+    assert verdicts == [R, C]
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "high"),
+    [
+        (pa.string(), "b", "d"),
+        (pa.string_view(), "b", "d"),
+        (pa.binary(2), b"bb", b"dd"),
+        (pa.float64(), 1.5, 2.5),
+        (pa.date32(), date(2020, 1, 1), date(2021, 1, 1)),
+        (pa.float16(), np.float16(1), np.float16(2)),
+    ],
+)
+def test_keys_of_any_type_are_held_against_bounds(kind: pa.DataType, low: object, high: object) -> None:
+    schema = pa.schema([("k", kind)])
+    store = MemoryStore()
+    first = pa.table([pa.array([low], kind)], schema=schema)
+    base = write_version(store, None, as_stream(first), mode="create", limits=FileLimits())
+    theirs = write_version(store, base, as_stream(first), mode="append", limits=FileLimits())
+    for value, verdict in ((low, R), (high, C)):
+        key = KeyRange(0, pa.scalar(value, kind), pa.scalar(value, kind))
+        mine = ChangeRows("merge_insert", keys=(key,))
+        expected = R if kind == pa.float16() else verdict
+        assert judge(mine, theirs.transaction, base=base, newest=theirs) is expected
+
+
+def test_a_change_that_must_see_new_rows_is_made_again_after_them() -> None:
+    store, base = small_table()
+    mine = replace(delete({0: [0]}), serializable=True)
+    assert meet(base, mine, append(1)) is R
+    assert meet(base, mine, simple("merge_insert", base, mine=False)) is R
+    assert meet(base, mine, delete({1: [0]})) is C
+    assert meet(base, mine, add_column(base)) is C
+    with pytest.raises(IncompatibleChange):
+        commit(store, commit(store, base, overwrite(1)) and base, mine)
+
+
+# -- what a change does when it follows
+
+
+def test_deletes_of_one_fragment_add_up() -> None:
+    store, base = small_table()
+    commit(store, base, delete({0: [0]}))
+    after = commit(store, base, delete({0: [0, 2], 1: [1]}))
+    assert [one.deleted.tolist() for one in after.fragments] == [[0, 2], [1]]
+
+
+def test_an_update_follows_a_delete_of_other_rows() -> None:
+    store, base = small_table()
+    commit(store, base, delete({0: [0]}))
+    after = commit(store, base, update(base, {0: [2]}))
+    assert live_lineage(after) == [(1, 1, 1), (3, 1, 1), (4, 1, 1), (2, 1, 3)]
+
+
+def test_a_compaction_leaves_what_changed_meanwhile() -> None:
+    store, base = small_table()
+    newer = commit(store, base, delete({1: [0]}))
+    after = commit(store, base, compact(base, [0], [1]))
+    assert [one.id for one in after.fragments] == [2, 1]
+    assert live_lineage(after) == live_lineage(newer)
 
 
 def test_an_append_follows_a_rename_by_id() -> None:
@@ -147,7 +459,7 @@ def test_every_version_since_is_judged_not_only_the_newest() -> None:
 
 def test_an_unknown_kind_of_change_asks_for_a_rerun() -> None:
     _, base = small_table()
-    assert judge(append(1), Transaction("0" * 32, "teleport", 1), base) is Verdict.RERUN
+    assert judge(append(1), Transaction("0" * 32, "teleport", 1), base=base, newest=base) is Verdict.RERUN
 
 
 def test_a_table_is_created_once() -> None:

@@ -6,35 +6,45 @@ import json
 import random
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from table_values import append, create, objects, small_table
+from table_values import append, create, objects, small_table, update
 
 from lance_like.errors import Corrupt, LanceLikeError, Unsupported
 from lance_like.io.memory import MemoryStore
-from lance_like.table import manifest, parts, shape
+from lance_like.table import deletions, lineage, manifest, parts, shape
 from lance_like.table.commit import commit
+from lance_like.table.deletions import Deletions
 from lance_like.table.envelope import pack_envelope, unpack_envelope
-from lance_like.table.layout import version_key
-from lance_like.table.manifest import MAGIC, Manifest, decode_root, encode_root
+from lance_like.table.layout import new_part_key, version_key
+from lance_like.table.manifest import MAGIC, Manifest, decode_root
 from lance_like.table.parts import FANOUT
 from lance_like.table.refs import Tags
-from lance_like.table.snapshot import latest_version, read_manifest
+from lance_like.table.snapshot import list_versions, read_manifest
 
 
 def full_table() -> tuple[MemoryStore, Manifest]:
     """A table with every kind of metadata object, kept small."""
     store, base = small_table()
-    version = commit(store, base, append(*[1] * FANOUT), properties={"long": "x" * 17_000})
+    version = commit(store, base, append(900, *[1] * FANOUT), properties={"long": "x" * 17_000})
+    # Every third row stands elsewhere: a long bitmap here and a long lineage there.
+    version = commit(store, version, update(version, {2: range(0, 900, 3)}))
     Tags(store).create("t", 2)
     return store, version
 
 
+def read_whole(store: MemoryStore, version: int) -> list[list]:
+    """A version with what its parts hold."""
+    return [
+        [one.id, one.rows, one.files, one.runs, one.deleted.tolist()] for one in read_manifest(store, version).fragments
+    ]
+
+
 def read_all_metadata(store: MemoryStore) -> tuple:
-    newest = latest_version(store)
-    assert newest is not None
-    return newest, read_manifest(store, 1), read_manifest(store, newest), Tags(store).get_version("t")
+    return [read_whole(store, version) for version in list_versions(store)], Tags(store).get_version("t")
 
 
 def _flip_all(store: MemoryStore, key: str, places: Iterator[int]) -> None:
@@ -48,7 +58,7 @@ def _flip_all(store: MemoryStore, key: str, places: Iterator[int]) -> None:
     store.put(key, [right])
 
 
-@pytest.mark.parametrize("suffix", [".manifest", ".schema", ".part", ".txn", ".tag"])
+@pytest.mark.parametrize("suffix", [".manifest", ".schema", ".part", ".txn", ".rows", ".del", ".tag"])
 def test_a_flipped_bit_is_noticed(suffix: str) -> None:
     store, _ = full_table()
     key = next(key for key in sorted(objects(store)) if key.endswith(suffix))
@@ -60,17 +70,20 @@ def test_a_flipped_bit_is_noticed(suffix: str) -> None:
 def test_every_flipped_bit_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "FANOUT", 2)
     monkeypatch.setattr(manifest, "INLINE_TRANSACTION_BYTES", 100)
+    monkeypatch.setattr(lineage, "INLINE_RUNS", 3)
+    monkeypatch.setattr(deletions, "INLINE_NBYTES", 0)
     store = MemoryStore()
-    commit(store, None, create(*[1] * 5))
-    commit(store, read_manifest(store, 1), append(1))
+    commit(store, None, create(2, *[1] * 5))
+    commit(store, read_manifest(store, 1), append(3))
+    commit(store, base := read_manifest(store, 2), update(base, {0: [0], 6: [1]}))
     Tags(store).create("t", 2)
     kinds = {key.rpartition(".")[2] for key in objects(store)}
-    assert kinds == {"manifest", "schema", "part", "txn", "tag"}
+    assert kinds == {"manifest", "schema", "part", "txn", "rows", "del", "tag"}
     for key in objects(store):
         _flip_all(store, key, iter(range(8 * len(objects(store)[key]))))
 
 
-@pytest.mark.parametrize("suffix", [".manifest", ".schema", ".part", ".txn", ".tag"])
+@pytest.mark.parametrize("suffix", [".manifest", ".schema", ".part", ".txn", ".rows", ".del", ".tag"])
 def test_a_cut_or_lengthened_object_is_noticed(suffix: str) -> None:
     store, _ = full_table()
     key = next(key for key in sorted(objects(store)) if key.endswith(suffix))
@@ -174,13 +187,16 @@ def test_room_for_later_is_refused_where_it_changes_answers() -> None:
     store, _ = small_table()
     for change in (
         lambda body: body.update(bases={"1": "elsewhere"}),
-        lambda body: body["fragments"]["tail"][0].update(deletions={"rows": 1}),
         lambda body: body["fragments"]["tail"][0]["files"][0].update(base=1),
     ):
         body = _body(store, MAGIC, version_key(1))
         change(body)
         with pytest.raises(Unsupported):
             decode_root(pack_envelope(MAGIC, json.dumps(body).encode()), "here", version=1)
+
+
+DELETED = Deletions.of(np.array([1])).to_json()
+_REF = [f"_meta/{'a' * 32}.rows", 9, "0" * 16]
 
 
 @pytest.mark.parametrize(
@@ -194,6 +210,11 @@ def test_room_for_later_is_refused_where_it_changes_answers() -> None:
         lambda body: body["fragments"]["tail"].pop(),
         lambda body: body["fragments"]["tail"][0].update(row_ids=[[0, 2]]),
         lambda body: body["fragments"]["tail"][0].update(created=[[1, 2]]),
+        lambda body: body["fragments"]["tail"][0].update(updated=[[1, 3], [1, 0]]),
+        lambda body: body["fragments"]["tail"][0].update(deletions=DELETED),
+        lambda body: body.update(live_rows=4),
+        lambda body: (body["fragments"]["tail"][0].update(deletions={**DELETED, "rows": 3}), body.update(live_rows=2)),
+        lambda body: body["fragments"]["tail"][0].update(lineage={"ref": _REF, "row_ids": [0, 3]}),
         lambda body: body["fragments"]["tail"][0]["files"].append(body["fragments"]["tail"][0]["files"][0]),
         lambda body: body["fragments"]["tail"][0].update(files=[]),
         lambda body: body["fragments"]["tail"][0]["files"][0].update(fields=[[-1, 2**31 - 1]]),
@@ -209,13 +230,47 @@ def test_numbers_that_contradict_each_other_are_refused(change) -> None:
 
 
 def test_a_part_whose_entry_says_otherwise_is_refused() -> None:
-    store, version = full_table()
-    root = _body(store, MAGIC, version_key(2))
-    assert encode_root(version, None)
+    store, _ = full_table()
+    root = _body(store, MAGIC, version_key(3))
     entry = root["fragments"]["parts"][0]
-    for name, value in (("fragments", 63), ("fragment_ids", [0, 70]), ("row_ids", [0, 70]), ("level", 1)):
-        wrong = {**entry, name: value}
-        body = {**root, "fragments": {**root["fragments"], "parts": [wrong]}}
-        store.put(version_key(2), [pack_envelope(MAGIC, json.dumps(body).encode())])
+    assert (entry["rows"], entry["live_rows"]) == (966, 666)
+    for name, value in (
+        ("fragments", 63),
+        ("rows", 967),
+        ("live_rows", 665),
+        ("fragment_ids", [0, 65]),
+        ("row_ids", [0, 967]),
+        ("level", 1),
+    ):
+        body = {**root, "fragments": {**root["fragments"], "parts": [{**entry, name: value}]}}
+        if name.endswith("rows"):
+            body[name] += value - entry[name]
+        store.put(version_key(3), [pack_envelope(MAGIC, json.dumps(body).encode())])
+        opened = read_manifest(store, 3)
         with pytest.raises(Corrupt):
-            read_manifest(store, 2)
+            _ = opened.fragments
+
+
+def test_what_is_wrong_in_a_part_is_noticed_when_it_is_read() -> None:
+    store, version = full_table()
+    part = version.tree.parts[0]
+    for damage in (
+        lambda body: body["fragments"][1].update(id=0),
+        lambda body: body["fragments"][0].update(row_ids=[[0, 2]]),
+        lambda body: body["fragments"].append(body["fragments"][0]),
+        lambda body: body["fragments"][0]["files"][0].update(fields=[[0, 5]]),
+    ):
+        body = _body(store, b"LLPT", part.entry.ref.path)
+        damage(body)
+        data = pack_envelope(b"LLPT", json.dumps(body).encode())
+        key = new_part_key("part")
+        store.put(key, [data])
+        ref = [key, len(data), f"{xxhash.xxh3_64_intdigest(data):016x}"]
+        root = _body(store, MAGIC, version_key(3))
+        root["fragments"]["parts"][0]["ref"] = ref
+        store.put(version_key(4), [pack_envelope(MAGIC, json.dumps({**root, "version": 4}).encode())])
+        opened = read_manifest(store, 4)
+        assert opened.live_rows == version.live_rows
+        with pytest.raises(Corrupt) as caught:
+            _ = opened.fragments
+        assert key in caught.value.where

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from table_values import append, create, objects, small_table
+from table_values import HookedStore, append, create, objects, small_table
 
 from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, NotFound
 from lance_like.io.local import LocalStore
 from lance_like.io.memory import MemoryStore
 from lance_like.io.observe import CountingStore, counted
+from lance_like.table import layout
 from lance_like.table.commit import commit
-from lance_like.table.history import resolve, versions
+from lance_like.table.envelope import pack_envelope, unpack_envelope
+from lance_like.table.history import resolve, transactions, versions
 from lance_like.table.layout import VERSIONS, tag_key, version_key
+from lance_like.table.manifest import MAGIC
 from lance_like.table.refs import Tags
-from lance_like.table.snapshot import latest_version, list_versions
+from lance_like.table.snapshot import latest_version, list_versions, read_manifest
 
 
 def long_table(count: int) -> MemoryStore:
@@ -62,6 +66,114 @@ def test_asof_reads_a_logarithmic_number_of_roots() -> None:
     with counted(store) as counts:
         assert resolve(store, asof=moment) == 42
     assert counts.rounds <= 7
+
+
+@pytest.fixture
+def small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four versions a bucket."""
+    monkeypatch.setattr(layout, "VERSIONS_PER_BUCKET", 4)
+
+
+@pytest.mark.usefixtures("small_buckets")
+def test_asof_looks_into_a_logarithmic_number_of_buckets() -> None:
+    inner = long_table(100)
+    store = CountingStore(inner)
+    for number, one in enumerate(versions(inner), start=1):
+        with counted(store) as counts:
+            assert resolve(store, asof=one["timestamp"]) == number
+        # 25 buckets: 1 + 5 + 1 listings, and the roots of 5 buckets and of 3 versions.
+        assert counts.lists <= 7
+        assert counts.rounds <= 8
+
+
+@pytest.mark.usefixtures("small_buckets")
+def test_asof_finds_its_way_around_versions_that_were_removed() -> None:
+    store = long_table(40)
+    times = {one["version"]: one["timestamp"] for one in versions(store)}
+    left = {1, 14, 15, 29, 38, 40}
+    store.delete(version_key(number) for number in times if number not in left)
+    for number, moment in times.items():
+        assert resolve(store, asof=moment) == max(one for one in left if one <= number)
+    assert [one["version"] for one in versions(store)] == sorted(left)
+    store.delete([version_key(1)])
+    with pytest.raises(NotFound, match="the oldest, 14"):
+        resolve(store, asof=times[13])
+
+
+def test_asof_finds_its_way_around_empty_folders(tmp_path: Path, small_buckets: None) -> None:
+    store = LocalStore(str(tmp_path), durability="process")
+    version = commit(store, None, create(1))
+    for _ in range(19):
+        version = commit(store, version, append(1))
+    times = {one["version"]: one["timestamp"] for one in versions(store)}
+    store.delete(version_key(number) for number in range(1, 14))
+    assert [resolve(store, asof=times[number]) for number in range(14, 21)] == list(range(14, 21))
+    with pytest.raises(NotFound, match="the oldest, 14"):
+        resolve(store, asof=times[13])
+
+
+@pytest.mark.usefixtures("small_buckets")
+def test_versions_reads_each_root_once_and_a_bucket_in_a_round() -> None:
+    store = CountingStore(long_table(17))
+    with counted(store) as counts:
+        assert len(versions(store)) == 17
+    assert (counts.ranges, counts.rounds, counts.lists) == (17, 5, 6)
+
+
+def test_versions_leaves_out_what_a_cleanup_removes_meanwhile() -> None:
+    inner = long_table(5)
+    store = HookedStore(inner, before=lambda verb, key: inner.delete([version_key(2)]) if verb == "read" else None)
+    assert [one["version"] for one in versions(store)] == [1, 3, 4, 5]
+
+
+def test_the_history_is_read_without_the_fragments() -> None:
+    """Parsing those of 64 roots of 64 fragments would take most of the time."""
+    store = long_table(3)
+    body = unpack_envelope(MAGIC, objects(store)[version_key(3)], "")
+    broken = body.replace(b'"deletions":', b'"deletion":', 1)
+    assert broken != body
+    store.put(version_key(3), [pack_envelope(MAGIC, broken)])
+    assert versions(store)[2]["metadata"]["message"] == "after 2"
+    with pytest.raises(Corrupt):
+        read_manifest(store, 3)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"transaction": "x"}, {"fragments": '","transaction":{"'}])
+def test_the_history_is_read_whatever_the_order_of_members(metadata: dict[str, str]) -> None:
+    store = long_table(1)
+    expected = versions(store)
+    body = json.loads(unpack_envelope(MAGIC, objects(store)[version_key(1)], ""))
+    body["metadata"] = metadata
+    for names in (sorted(body), sorted(body, reverse=True), [*sorted(body.keys() - {"metadata"}), "metadata"]):
+        data = json.dumps({name: body[name] for name in names}, separators=(",", ":")).encode()
+        store.put(version_key(1), [pack_envelope(MAGIC, data)])
+        assert versions(store) == expected
+
+
+def test_a_version_is_found_by_its_number_in_one_request() -> None:
+    asked: list[str] = []
+    store = HookedStore(long_table(3), before=lambda verb, key: asked.append(verb))
+    assert resolve(store, 2) == 2
+    assert asked == ["size"]
+
+
+def test_transactions_go_back_from_a_version() -> None:
+    store = CountingStore(long_table(7))
+    assert [one.message for one in transactions(store, 6, 3)] == ["after 5", "after 4", "after 3"]
+    assert [one.kind for one in transactions(store, 2, 10)] == ["append", "create"]
+    with counted(store) as counts:
+        assert len(transactions(store, 7, 2)) == 2
+    assert counts.ranges == 2
+    assert transactions(store, 7, 0) == []
+
+
+@pytest.mark.usefixtures("small_buckets")
+def test_transactions_go_back_over_buckets_as_far_as_asked() -> None:
+    store = CountingStore(long_table(20))
+    with counted(store) as counts:
+        found = transactions(store, 18, 6)
+    assert [one.message for one in found] == [f"after {number}" for number in range(17, 11, -1)]
+    assert (counts.ranges, counts.rounds) == (6, 2)
 
 
 @pytest.mark.parametrize("asof", ["yesterday", 1.5, True, "2026-13-01"])

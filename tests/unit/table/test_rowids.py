@@ -1,50 +1,75 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lance_like.errors import Corrupt
+from lance_like.table.deletions import Deletions
 from lance_like.table.fragment import DataFile, Fragment
+from lance_like.table.lineage import Lineage, Runs
 from lance_like.table.rowids import RowIdMap, ids_at
 
 
-def fragment(fragment_id: int, spans: list[tuple[int, int]]) -> Fragment:
+def fragment(fragment_id: int, spans: list[tuple[int, int]], deleted: Sequence[int] = ()) -> Fragment:
     rows = sum(end - start for start, end in spans)
+    made = np.array([[1, rows]])
     file = DataFile("data/a.lnl", 64, 0, rows, ((0, 1),))
-    return Fragment(fragment_id, rows, tuple(spans), (file,), ((1, rows),), ((1, rows),))
+    deletions = Deletions.of(np.array(deleted)) if deleted else None
+    return Fragment(fragment_id, rows, (file,), Lineage.of(Runs(np.array(spans), made, made)), deletions)
 
 
-@given(
-    st.lists(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 3)), min_size=1, max_size=4), max_size=5),
-    st.randoms(),
-)
-def test_ids_and_addresses_agree_with_a_list_of_all_rows(shapes: list, random) -> None:
+@st.composite
+def tables(draw: st.DrawFn) -> list[Fragment]:
+    """Fragments whose ranges of ids are in any order, and of which some rows are deleted; some of those moved."""
+    shapes = draw(st.lists(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 3)), min_size=1, max_size=4)))
     spans, start = [], 0
-    for shape in shapes:
-        for rows, hole in shape:
-            spans.append((start, start + rows))
-            start += rows + hole
-    random.shuffle(spans)
-    fragments, used = [], 0
+    for rows, hole in (span for shape in shapes for span in shape):
+        spans.append((start, start + rows))
+        start += rows + hole
+    spans = draw(st.permutations(spans))
+    fragments, moved, used = [], [], 0
     for number, shape in enumerate(shapes):
-        fragments.append(fragment(10 * number, spans[used : used + len(shape)]))
+        held = spans[used : used + len(shape)]
         used += len(shape)
-    row_ids = RowIdMap.of(fragments)
-    expected = {}
-    for one in fragments:
-        ids = [row_id for first, end in one.row_ids for row_id in range(first, end)]
+        ids = [row_id for first, end in held for row_id in range(first, end)]
+        deleted = sorted(draw(st.sets(st.integers(0, len(ids) - 1), max_size=len(ids) - 1)) if len(ids) > 1 else [])
+        fragments.append(fragment(10 * number, held, deleted))
+        moved += [ids[offset] for offset in deleted if draw(st.booleans())]
+    if moved:
+        fragments.append(fragment(7, [(row_id, row_id + 1) for row_id in draw(st.permutations(moved))]))
+    return fragments
+
+
+@given(tables())
+def test_ids_and_places_agree_with_a_list_of_all_live_rows(fragments: list[Fragment]) -> None:
+    expected: dict[int, tuple[int, int]] = {}
+    for index, one in enumerate(fragments):
+        ids = [row_id for first, end in one.runs.row_ids.tolist() for row_id in range(first, end)]
         assert ids_at(one, np.arange(one.rows)).tolist() == ids
-        expected |= {row_id: one.id << 32 | offset for offset, row_id in enumerate(ids)}
-    asked = np.arange(-2, start + 3)
-    assert row_ids.addresses(asked).tolist() == [expected.get(row_id, -1) for row_id in asked.tolist()]
+        gone = set(one.deleted.tolist())
+        expected |= {row_id: (index, offset) for offset, row_id in enumerate(ids) if offset not in gone}
+    asked = np.arange(-2, max(expected, default=0) + 5)
+    index, offsets = RowIdMap.of(fragments).find(asked)
+    found = {row_id: (i, o) for row_id, i, o in zip(asked.tolist(), index.tolist(), offsets.tolist(), strict=True)}
+    assert {row_id: place for row_id, place in found.items() if place[0] >= 0} == expected
 
 
 def test_an_id_used_twice_is_corrupt() -> None:
-    with pytest.raises(Corrupt, match="row id 4 is used twice"):
+    with pytest.raises(Corrupt, match="row id 4 is used twice") as caught:
         RowIdMap.of([fragment(0, [(0, 5)]), fragment(1, [(4, 6)])])
+    assert caught.value.kind == "row-ids"
+    with pytest.raises(Corrupt, match="row id 1 is used twice"):
+        RowIdMap.of([fragment(0, [(0, 2), (1, 3)])])
+
+
+def test_an_id_may_stand_twice_where_one_of_the_rows_is_deleted() -> None:
+    moved = [fragment(0, [(0, 5)], [4]), fragment(1, [(4, 6)])]
+    assert [found.tolist() for found in RowIdMap.of(moved).find(np.array([4, 3]))] == [[1, 0], [0, 3]]
 
 
 def test_no_fragments_have_no_rows() -> None:
-    assert RowIdMap.of([]).addresses(np.array([0, 5])).tolist() == [-1, -1]
+    assert RowIdMap.of([]).find(np.array([0, 5]))[0].tolist() == [-1, -1]

@@ -11,11 +11,12 @@ import xxhash
 
 from lance_like.file.stats import ZoneEntry
 from lance_like.io.memory import MemoryStore
-from lance_like.table.actions import Create, NewFile, NewFragment, Stamp, apply
+from lance_like.table.actions import Create, NewFile, NewFragment
+from lance_like.table.apply import Stamp, apply
 from lance_like.table.conflicts import RULES
-from lance_like.table.fragment import Ref
 from lance_like.table.layout import tag_key, version_key
 from lance_like.table.manifest import Manifest, encode_root
+from lance_like.table.reference import Ref
 from lance_like.table.refs import Tags
 from lance_like.table.schema_part import encode_schema
 from lance_like.table.snapshot import read_manifest

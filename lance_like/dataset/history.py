@@ -1,0 +1,85 @@
+"""What a handle knows of other versions: the part of `LanceDataset` that looks back, and goes there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lance_like.dataset.tags import DatasetTags
+from lance_like.dataset.transaction import Transaction
+from lance_like.io.store import Store
+from lance_like.table.actions import Restore
+from lance_like.table.commit import commit
+from lance_like.table.history import described, resolve, transactions, versions
+from lance_like.table.manifest import Manifest
+from lance_like.table.snapshot import list_versions, read_manifest, read_transaction
+
+if TYPE_CHECKING:
+    from lance_like.dataset.handle import LanceDataset
+
+
+class DatasetHistory:
+    """The methods of `LanceDataset` about versions, tags and the commits that made them."""
+
+    _store: Store
+    _manifest: Manifest
+
+    def _at(self, store: Store, version: int) -> LanceDataset:
+        """A new handle on another version, with the options of this one."""
+        raise NotImplementedError
+
+    def _move(self, manifest: Manifest) -> None:
+        """Move this handle to another version."""
+        raise NotImplementedError
+
+    @property
+    def version(self) -> int:
+        """The number of this version."""
+        return self._manifest.version
+
+    @property
+    def latest_version(self) -> int:
+        """The number of the newest version of all. Cost: two listings."""
+        return resolve(self._store)
+
+    @property
+    def tags(self) -> DatasetTags:
+        """Names of versions: `create`, `update`, `delete`, `list`, `get_version`."""
+        return DatasetTags(self._store, lambda: self.version)
+
+    def versions(self) -> list[dict[str, Any]]:
+        """Every version: {"version", "timestamp" (UTC), "metadata"}, oldest first. Cost: each manifest, 256 a round."""
+        return versions(self._store)
+
+    def version_refs(self) -> list[dict[str, int]]:
+        """The number of every version: {"version"}, oldest first. Cost: listings, no manifest is read."""
+        return [{"version": version} for version in list_versions(self._store)]
+
+    def get_version(self) -> dict[str, Any]:
+        """This version, as `versions` tells of it. Cost: no I/O."""
+        return described(self.version, self._manifest.timestamp_us, self._manifest.transaction)
+
+    def read_transaction(self, version: int) -> Transaction:
+        """The commit that made a version. Raises NotFound. Cost: one manifest."""
+        return Transaction.of(read_transaction(self._store, resolve(self._store, version)))
+
+    def get_transactions(self, recent_transactions: int = 10) -> list[Transaction]:
+        """The commits that made this version and those before it, newest first. Cost: as many manifests."""
+        return [Transaction.of(one) for one in transactions(self._store, self.version, recent_transactions)]
+
+    def checkout_version(self, version: int | str) -> LanceDataset:
+        """A new handle on another version, by number or tag. Raises NotFound."""
+        return self._at(self._store, resolve(self._store, version))
+
+    def checkout_latest(self) -> None:
+        """Move this handle to the newest version."""
+        version = resolve(self._store)
+        if version != self.version:
+            self._move(read_manifest(self._store, version, known=self._manifest))
+
+    def restore(self) -> None:
+        """Make the rows and schema of this version the newest version again; nothing is copied or lost."""
+        newest = read_manifest(self._store, resolve(self._store), known=self._manifest)
+        self._move(commit(self._store, newest, Restore(self._manifest)))
+
+
+__all__ = ["DatasetHistory"]

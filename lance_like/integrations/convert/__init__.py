@@ -1,0 +1,123 @@
+"""Copies of tables of other formats: `lance_like.convert(source, uri)`.
+
+Here: what is where, and the writes. Each format has a module that reads it as a list of `ForeignVersion`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Literal
+
+from lance_like.dataset.handle import LanceDataset
+from lance_like.dataset.inputs import as_stream
+from lance_like.dataset.write import Progress, write_version
+from lance_like.errors import AlreadyExists, InvalidInput
+from lance_like.integrations.convert.delta import read_delta
+from lance_like.integrations.convert.lance import read_lance
+from lance_like.integrations.convert.parquet import is_parquet_file, read_parquet
+from lance_like.integrations.convert.version import ForeignVersion
+from lance_like.io.local import Durability
+from lance_like.io.store import Store
+from lance_like.io.uri import open_store
+from lance_like.table.foreign import foreign_format
+from lance_like.table.layout import FOLDERS
+from lance_like.table.manifest import Manifest
+from lance_like.table.refs import Tags
+from lance_like.table.snapshot import latest_version
+
+Format = Literal["delta", "lance", "parquet"]
+
+_READERS: dict[str, Callable[[str, bool], list[ForeignVersion]]] = {
+    "delta": read_delta,
+    "lance": read_lance,
+    "parquet": read_parquet,
+}
+_NAMES = {"Delta Lake": "delta", "Lance": "lance", "Parquet": "parquet"}
+
+
+def convert(
+    source: str | os.PathLike[str],
+    uri: str | os.PathLike[str],
+    *,
+    format: Format | None = None,
+    tagged: bool = True,
+    progress: Progress | None = None,
+    durability: Durability = "full",
+) -> LanceDataset:
+    """Copy a Lance, Parquet or Delta table into a new dataset, a batch at a time.
+
+    source: a folder, or a Parquet file; hive partitions become columns. With format, any URI that the library of
+    that format opens. uri: a place without a dataset. format: None: told by the files that are there.
+    tagged: of a Lance table, first every tagged version in ascending order, each with its tags, then the newest.
+    A version that only appends to the one before is written as its new rows, any other as a whole. Other versions
+    and branches are left behind, as are indexes; so is all of the history of a Delta table but its newest version.
+    progress: as in `write_dataset`, once a version. durability: as in `write_dataset`.
+    Kept: types, nullability, the metadata of schema and fields; blob columns of Lance are blob columns, and hold the
+    bytes of cells that referred to files elsewhere. Each version names its source in its properties.
+    Returns a handle on the newest version.
+    Raises AlreadyExists, InvalidInput (a source that cannot be read), Unsupported (a type that cannot be stored),
+    MissingDependency. What was committed before an error stays: remove it before trying again.
+    """
+    store = open_store(uri, durability=durability, folders=FOLDERS)
+    _check_free(store)
+    place, name = _located(source, format)
+    versions = _READERS[name](place, tagged)
+    manifest: Manifest | None = None
+    for version in versions:
+        properties = {"source": place, "source_format": name} | (
+            {} if version.number is None else {"source_version": str(version.number)}
+        )
+        manifest = write_version(
+            store,
+            manifest,
+            as_stream(version.batches(), version.schema),
+            mode="append" if version.extends else "overwrite",
+            progress=progress,
+            properties=properties,
+        )
+        for tag in version.tags:
+            Tags(store).create(tag, manifest.version)
+    assert manifest is not None, "a reader gives one version or more"
+    return LanceDataset(store, manifest, durability=durability)
+
+
+def _check_free(store: Store) -> None:
+    found = "dataset" if latest_version(store) is not None else foreign_format(store)
+    if found is not None:
+        raise AlreadyExists(f"a {found} is at {store.uri} already", kind="dataset", hint="choose another place")
+
+
+def _located(source: str | os.PathLike[str], format: str | None) -> tuple[str, str]:
+    """Where the source is, as its library takes it, and the word of its format."""
+    if format is not None and format not in _READERS:
+        raise InvalidInput(f"format={format!r}: expected {', '.join(map(repr, _READERS))} or None")
+    text = os.fspath(source)
+    if format is not None and "://" in text and not text.startswith("file://"):
+        return text, format
+    store = open_store(text)
+    if format is not None:
+        return store.uri, format
+    if os.path.isfile(store.uri):
+        found = "Parquet" if is_parquet_file(store.uri) else None
+    elif latest_version(store) is not None:
+        raise InvalidInput(
+            "this is a lance_like dataset already",
+            kind="source",
+            where=store.uri,
+            hint="write_dataset(dataset(source), uri) copies one",
+        )
+    else:
+        found = foreign_format(store)
+    if found not in _NAMES:
+        raise InvalidInput(
+            "there is no Lance, Parquet or Delta table here"
+            + (f": the table of another format here is {found}" if found else ""),
+            kind="source",
+            where=store.uri,
+            hint="pass format= if it is one; what another library reads, write_dataset takes as Arrow batches",
+        )
+    return store.uri, _NAMES[found]
+
+
+__all__ = ["convert"]

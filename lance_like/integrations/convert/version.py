@@ -1,0 +1,58 @@
+"""What the readers of other formats give: versions to write, and errors of our tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from lance_like.errors import InvalidInput, LanceLikeError
+
+BATCH_NBYTES = 16 << 20
+"""What a batch that is read should hold at most, by estimate."""
+
+# An estimate errs where rows suddenly become longer: this many times their bytes are in memory then.
+BATCH_ROWS = 8_192
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignVersion:
+    """One version of a table of another format.
+
+    schema: of the rows here; what `batches` gives is cast to it. batches: begins to read.
+    number: what the version is called there. tags: its names.
+    extends: the rows are those that follow the rows of the version before, which has the same schema.
+    """
+
+    schema: pa.Schema
+    batches: Callable[[], Iterator[pa.RecordBatch]]
+    number: int | None = None
+    tags: tuple[str, ...] = ()
+    extends: bool = False
+
+
+@contextmanager
+def reading(what: str, place: str) -> Iterator[None]:
+    """Turn the errors of another library into InvalidInput, with the place."""
+    try:
+        yield
+    except (LanceLikeError, MemoryError):
+        raise
+    except Exception as error:  # Each library has a tree of its own, with Exception as the only common root.
+        raise InvalidInput(f"the {what} cannot be read: {error}", kind="source", where=place) from error
+
+
+def each(batches: Iterable[pa.RecordBatch], what: str, place: str) -> Iterator[pa.RecordBatch]:
+    """The batches of another library, with its errors turned into ours."""
+    iterator = iter(batches)
+    while True:
+        with reading(what, place):
+            batch = next(iterator, None)
+        if batch is None:
+            return
+        yield batch
+
+
+__all__ = ["BATCH_NBYTES", "BATCH_ROWS", "ForeignVersion", "each", "reading"]

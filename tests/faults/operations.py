@@ -1,0 +1,179 @@
+"""Every call that changes a table, once: what the fault suites break, kill, race and cut the power of.
+
+A new operation is one entry of OPERATIONS; every suite then has it. What it must do is said by an undisturbed run:
+after any failure the table is as before or as after that run, and after an acknowledged one as after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+from small_dataset import open_store
+
+from lance_like.dataset.inputs import as_stream
+from lance_like.dataset.write import FileLimits, write_version
+from lance_like.errors import NotFound
+from lance_like.io.store import Store
+from lance_like.table import layout, parts
+from lance_like.table.actions import UpdateMetadata
+from lance_like.table.commit import commit
+from lance_like.table.refs import Tags
+from lance_like.table.snapshot import list_versions
+
+Run = Callable[[Store, int], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One way to change a table.
+
+    run: does it to the table of a store. Its number makes the names and rows that it writes its own, so that it can
+    be run again; what it does follows from the number and the table alone. It raises InvalidInput or NotFound where
+    the table is not one for it.
+    after: the operations that make the table it begins from, numbered 0, 1, ….
+    """
+
+    run: Run
+    after: tuple[str, ...]
+
+
+BASE = ("create", "tag", "add by SQL", "append in several files")
+
+
+NUMBER = 50
+"""The number of an operation that is looked at; those that made its table have smaller ones."""
+
+
+def rows(number: int, count: int = 4, *, names: Sequence[str] = ("n", "text")) -> dict[str, Any]:
+    """Rows for the first two columns of the table, whatever they are called by now."""
+    n = [100 * number + i for i in range(count)]
+    return dict(
+        zip(names, (n, [None if i % 3 == 1 else f"row {i} of {number} " * 3 for i in range(count)]), strict=True)
+    )
+
+
+def _append(store: Store, number: int, **options: Any) -> None:
+    ds = open_store(store)
+    ds.insert(rows(number, names=ds.schema.names[:2]), **options)
+
+
+def _one_of(names: Iterable[str], number: int) -> str:
+    known = sorted(names)
+    if not known:
+        raise NotFound("there is none")
+    return known[number % len(known)]
+
+
+def _a_tag(store: Store, number: int) -> str:
+    return _one_of(Tags(store).list(), number)
+
+
+def _drop(store: Store, number: int) -> None:
+    ds = open_store(store)
+    ds.drop_columns([_one_of((name for name in ds.schema.names if name.startswith("more")), number)])
+
+
+def _rename(store: Store, number: int) -> None:
+    ds = open_store(store)
+    ds.alter_columns({"path": ds.schema.names[1], "name": f"renamed{number}"})
+
+
+def _restore(store: Store, number: int) -> None:
+    newest = open_store(store).version
+    open_store(store, newest - 1 - number % min(3, newest - 1)).restore()
+
+
+def _update_metadata(store: Store, number: int) -> None:
+    newest = open_store(store)._manifest
+    commit(store, newest, UpdateMetadata({"owner": f"nobody {number}", f"key {number}": "value"}))
+
+
+# fmt: off
+OPERATIONS: dict[str, Operation] = {
+    name: Operation(run, after)
+    for name, after, run in (
+        ("create", (), lambda store, number:
+            write_version(store, None, as_stream(rows(number, 6)), mode="create", limits=FileLimits(rows=3))),
+        ("append", BASE, _append),
+        ("append in several files", BASE, lambda store, number: _append(store, number, max_rows_per_file=1)),
+        ("append with a long message", BASE, lambda store, number:
+            _append(store, number, commit_message="m" * 20_000)),
+        ("append into a new bucket", (*BASE, "append"), _append),
+        ("overwrite", BASE, lambda store, number: open_store(store).insert(rows(number), mode="overwrite")),
+        ("add by SQL", BASE, lambda store, number: open_store(store).add_columns({f"more{number}": "n * 2"})),
+        ("add by stream", BASE, lambda store, number:
+            open_store(store).add_columns({f"more{number}": list(range(len(open_store(store))))})),
+        ("add as null", BASE, lambda store, number:
+            open_store(store).add_columns(pa.field(f"more{number}", pa.int8()))),
+        ("drop", BASE, _drop),
+        ("rename", BASE, _rename),
+        ("restore", BASE, _restore),
+        ("update metadata", BASE, _update_metadata),
+        ("tag", BASE, lambda store, number: open_store(store).tags.create(f"t{number}")),
+        ("first tag", ("create",), lambda store, number: open_store(store).tags.create(f"t{number}")),
+        ("move tag", BASE, lambda store, number: open_store(store).tags.update(_a_tag(store, number), None)),
+        ("delete tag", BASE, lambda store, number: open_store(store).tags.delete(_a_tag(store, number))),
+    )
+}
+# fmt: on
+
+
+def prepare(store: Store, after: tuple[str, ...]) -> None:
+    """Make the table that an operation begins from."""
+    for number, name in enumerate(after):
+        OPERATIONS[name].run(store, number)
+
+
+def small_limits(monkeypatch) -> None:
+    """Have a small table use what takes thousands of fragments and versions otherwise."""
+    monkeypatch.setattr(parts, "FANOUT", 2)
+    monkeypatch.setattr(layout, "VERSIONS_PER_BUCKET", 5)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that can be seen of a table, but for times and random names. versions: what each one says of itself."""
+
+    versions: Mapping[int, str] = field(default_factory=dict)
+    tags: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def newest(self) -> str | None:
+        return self.versions[max(self.versions)] if self.versions else None
+
+
+def facts(store: Store, *, known: Mapping[int, str] | None = None) -> Facts:
+    """What a table says. known: versions that need not be read again. Raises whatever reading it raises."""
+    known = known or {}
+    versions = {number: known[number] if number in known else said(store, number) for number in list_versions(store)}
+    return Facts(versions, {name: tag.version for name, tag in Tags(store).list().items()})
+
+
+def said(store: Store, version: int) -> str:
+    """The columns, rows and texts of one version."""
+    ds = open_store(store, version)
+    table = ds.to_table(with_row_id=True)
+    return f"{table.schema.to_string()}\n{ds.metadata}\n{table.to_pydict()}"
+
+
+def assert_before_or_after(found: Facts, before: Facts, after: Facts, *, acknowledged: bool) -> None:
+    """The operation was done or it was not; every version that is there is whole."""
+    if acknowledged:
+        assert found == after, "what was acknowledged is not there"
+        return
+    assert (found.newest, found.tags) in ((before.newest, before.tags), (after.newest, after.tags))
+    # A cleanup that was stopped removed some of what it was to remove.
+    assert before.versions.keys() & after.versions.keys() <= found.versions.keys()
+    assert found.versions.items() <= {**before.versions, **after.versions}.items()
+
+
+def assert_goes_on(store: Store, found: Facts) -> None:
+    """The next write works."""
+    OPERATIONS["append" if found.versions else "create"].run(store, 99)
+    again = facts(store, known=found.versions)
+    assert len(again.versions) == len(found.versions) + 1
+    assert again.newest is not None
+    assert "row 0 of 99" in again.newest

@@ -1,0 +1,140 @@
+"""A power cut anywhere: every acknowledged commit is there, and the table opens.
+
+The disk is a model that keeps only what was synced (`disk_model.py`); what the package does to it is recorded.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from disk_model import Disk
+from operations import OPERATIONS
+from recordings import Recorder, Recording, check, noticed
+
+pytestmark = pytest.mark.usefixtures("small_tables")
+
+# The operations that make folders: a writer that is killed there leaves folders that the next one must sync.
+MAKERS = {"create": "append", "append into a new bucket": "append", "first tag": "tag"}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_power_cut_leaves_the_table_as_before_or_as_after(name, recorder: Recorder, tmp_path):
+    """A sample, and every cut after the operation was acknowledged."""
+    states = recorder[name].cuts
+    chosen = random.Random(name).sample(range(len(states)), min(8, len(states)))
+    for number, state in enumerate(states):
+        if number in chosen or state.acknowledged:
+            check(tmp_path / "cut", recorder[name], state)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_power_cut_after_any_effect_leaves_the_table_as_before_or_as_after(name, recorder: Recorder, tmp_path):
+    for state in recorder[name].cuts:
+        check(tmp_path / "cut", recorder[name], state)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_no_sync_can_be_left_out(name, recorder: Recorder, tmp_path):
+    """But for those of a folder that is synced again before anything is published."""
+    recording = recorder[name]
+    needed = [place for place in recording.syncs() if not recording.is_made_good(place)]
+    assert needed
+    for place in needed:
+        assert noticed(tmp_path / "cut", recording, place), f"{name}: sync {place} of {recording.effects} is not needed"
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_what_is_acknowledged_after_another_was_killed_outlives_a_power_cut(name, recorder: Recorder, tmp_path):
+    """The writer that was killed left folders that it did not sync; no sync of them can be left out."""
+    synced, needed = set(), set()
+    for place, disk in recorder[name].replayed():
+        if not disk.has_unsynced_folders:
+            continue
+        recording = recorder.resumed(name, place, MAKERS[name])
+        check_acknowledged(tmp_path / "cut", recording)
+        for sync in recording.syncs():
+            folder = recording.synced_folder(sync)
+            synced.add(folder)
+            if folder not in needed and noticed(tmp_path / "cut", recording, sync, only_acknowledged=True):
+                needed.add(folder)
+    assert synced == needed != set()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("then", ["append", "tag"])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_what_any_writer_acknowledges_after_any_was_killed_outlives_a_power_cut(name, then, recorder, tmp_path):
+    for place in range(len(recorder[name].effects)):
+        check_acknowledged(tmp_path / "cut", recorder.resumed(name, place, then))
+
+
+def check_acknowledged(root: Path, recording: Recording) -> None:
+    for state in recording.cuts:
+        if state.acknowledged:
+            check(root, recording, state)
+
+
+# The model
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk({"f": None, "f/a": b"old"})
+
+
+def cuts(disk: Disk) -> list[dict[str, bytes | None]]:
+    found: list[dict[str, bytes | None]] = []
+    return [tree for tree in disk.after_cut() if tree not in found and not found.append(tree)]
+
+
+def test_what_is_synced_is_kept(disk):
+    disk.make("f/b")
+    disk.write(disk.find("f/b"), b"new")
+    disk.sync(disk.find("f/b"))
+    disk.sync(disk.find("f"))
+    assert cuts(disk) == [{"f": None, "f/a": b"old", "f/b": b"new"}]
+
+
+def test_a_name_may_be_kept_without_its_bytes(disk):
+    disk.make("f/b")
+    disk.write(disk.find("f/b"), b"new")
+    disk.sync(disk.find("f"))
+    assert [tree["f/b"] for tree in cuts(disk)] == [b"", b"new", bytes(3)]
+
+
+def test_bytes_are_lost_without_a_name(disk):
+    disk.make("f/b")
+    disk.write(disk.find("f/b"), b"new")
+    disk.sync(disk.find("f/b"))
+    assert {"f": None, "f/a": b"old"} in cuts(disk)
+
+
+def test_what_is_below_a_folder_is_lost_with_its_name(disk):
+    disk.mkdir("g")
+    disk.make("g/b")
+    disk.sync(disk.find("g/b"))
+    disk.sync(disk.find("g"))
+    assert {"f": None, "f/a": b"old"} in cuts(disk)
+
+
+def test_a_name_that_was_removed_may_come_back(disk):
+    disk.unlink("f/a")
+    assert cuts(disk) == [{"f": None, "f/a": b"old"}, {"f": None}]
+
+
+def test_a_name_may_be_removed_before_another_is_made(disk):
+    disk.link("f/a", "f/b")
+    disk.unlink("f/a")
+    assert {"f": None} in cuts(disk)
+    assert {"f": None, "f/a": b"old", "f/b": b"old"} in cuts(disk)
+
+
+def test_a_file_that_replaces_another_leaves_the_one_or_the_other(disk):
+    disk.make("f/b")
+    disk.write(disk.find("f/b"), b"new")
+    disk.sync(disk.find("f/b"))
+    disk.rename("f/b", "f/a")
+    assert {tree["f/a"] for tree in cuts(disk)} == {b"old", b"new"}
