@@ -45,7 +45,7 @@ def plan_add_columns(
     """The change that adds columns; see `LanceDataset.add_columns`. Files are written when it is built."""
     fields = _null_fields(transforms)
     if fields is not None:
-        return AddColumns(fields, {})
+        return AddColumns(fields, None)
     if isinstance(transforms, Mapping) and all(isinstance(text, str) for text in transforms.values()):
         transform, read_columns = _from_sql(transforms, manifest)
         return _Computed(session, transform, read_columns, batch_size or _rows_at_once(manifest, read_columns))

@@ -37,9 +37,10 @@ from lance_like.io.uri import open_store
 from lance_like.query.projection import Projection, project
 from lance_like.query.session import CACHE_NBYTES, Session
 from lance_like.query.take import place_addresses, place_ids, place_positions, take_ids, take_positions
-from lance_like.table.actions import DropColumns, RenameColumns
+from lance_like.table.actions import AlterColumns, DropColumns
 from lance_like.table.branches import Branches
 from lance_like.table.commit import Change, commit
+from lance_like.table.fields import Alteration
 from lance_like.table.fragment import Fragment
 from lance_like.table.history import resolve
 from lance_like.table.manifest import Manifest
@@ -353,7 +354,7 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
             if not isinstance(alteration["name"], str):
                 raise InvalidInput(f"the new name {alteration['name']!r} is not text")
             names[self._manifest.schema.find(alteration["path"]).id] = alteration["name"]
-        self._commit(RenameColumns(names))
+        self._commit(AlterColumns({field_id: Alteration(name) for field_id, name in names.items()}))
 
     # -- inside --
 
