@@ -215,8 +215,12 @@ def assert_outlived(found: Facts, acknowledged: Facts, before: Facts, after: Fac
     assert found.newest == after.newest, "what was acknowledged is not there"
     assert acknowledged.versions.items() <= found.versions.items() <= after.versions.items()
     assert sorted(found.versions) == list(range(1, max(found.versions) + 1)), "a version is missing between others"
-    assert after.tags.items() - before.tags.items() <= found.tags.items(), "a tag that was acknowledged is not there"
-    assert set(found.tags.values()) <= found.versions.keys(), "a tag outlived its version"
+    named = {name: said for name, said in after.names.items() if before.names.get(name) != said}
+    assert all(found.names.get(name) == said for name, said in named.items()), (
+        "a name that was acknowledged is not there"
+    )
+    tagged = {said[1] for said in found.names.values() if isinstance(said, tuple) and said[0] is None}
+    assert tagged <= found.versions.keys(), "a tag outlived its version"
 
 
 def assert_goes_on(store: Store, found: Facts) -> None:
