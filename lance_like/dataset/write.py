@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Literal
@@ -22,6 +22,7 @@ from lance_like.io.uri import open_store
 from lance_like.table.actions import Append, Create, NewFile, NewFragment, Overwrite
 from lance_like.table.commit import commit
 from lance_like.table.layout import FOLDERS, new_data_key
+from lance_like.table.lease import hold
 from lance_like.table.manifest import Manifest
 from lance_like.table.snapshot import latest_version, read_manifest
 from lance_like.typing_ import Int64s
@@ -106,9 +107,11 @@ def write_version(
     """Write a stream as the next version of a table. base: what it follows, None for a new table."""
     if base is not None and mode == "append":
         stream = conform(stream, base.schema.to_arrow())
-    fragments = write_fragments(store, stream, limits=limits, progress=progress)
     make = Create if base is None else Append if mode == "append" else Overwrite
-    return commit(store, base, make(stream.schema, fragments), message=message, properties=properties)
+    with nullcontext() if base is None else hold(store, base.version) as lease:
+        fragments = write_fragments(store, stream, limits=limits, progress=progress)
+        change = make(stream.schema, fragments)
+        return commit(store, base, change, message=message, properties=properties, lease=lease)
 
 
 def write_fragments(

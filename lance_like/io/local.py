@@ -269,7 +269,8 @@ class LocalStore:
         try:
             folder = open_folder(self.uri, parts)
         except FileNotFoundError:
-            folders += [other.split("/") for other in self._folders]
+            # A lease needs its own folder only.
+            folders += [other.split("/") for other in self._folders if sync]
             make_folders(self.uri, folders)
             folder = open_folder(self.uri, parts)
         try:

@@ -5,6 +5,7 @@
     _meta/<uuid>.schema | .part | .txn | .rows | .del      immutable parts that manifests name
     _refs/tags/<name>.tag                                  tags
     _refs/branches/<name, '+' for '/'>.branch              branches
+    _leases/<uuid>.lease | .cleanup                        who uses versions now, and who removes some
     _branches/<line>/_versions/…                           the root manifests of a branch, as those of the table
 
 Pure: names only.
@@ -20,6 +21,7 @@ VERSIONS = "_versions"
 TAGS = "_refs/tags"
 BRANCH_REFS = "_refs/branches"
 LINES = "_branches"
+LEASES = "_leases"
 MAIN = "main"
 """What a caller may name the versions of no branch; no branch has this name."""
 VERSIONS_PER_BUCKET = 256
@@ -28,12 +30,14 @@ FOLDERS = ("data", "_meta", f"{VERSIONS}/{0:016x}")
 MAX_VERSION = 2**53 - 1
 
 PartKind = Literal["schema", "part", "txn", "rows", "del"]
+LeaseKind = Literal["lease", "cleanup"]
 
 _BUCKET = re.compile(r"[0-9a-f]{16}/")
 _MANIFEST = re.compile(r"([0-9]{20})\.manifest")
 _PART = re.compile(r"_meta/[0-9a-f]{32}\.(schema|part|txn|rows|del)")
 _LINE = re.compile(r"[0-9a-f]{32}")
 _BRANCH_FILE = re.compile(r"([A-Za-z0-9._+-]{1,128})\.branch")
+_LEASE = re.compile(r"[0-9a-f]{32}\.(lease|cleanup)")
 _TAG_FILE = re.compile(r"([A-Za-z0-9._-]{1,128})\.tag")
 
 
@@ -73,6 +77,17 @@ def is_part_key(key: str, kind: PartKind) -> bool:
     """Is this the key of a metadata part of that kind?"""
     found = _PART.fullmatch(key)
     return found is not None and found[1] == kind
+
+
+def new_lease_key(kind: LeaseKind) -> str:
+    """A key for a new lease that nobody else has."""
+    return f"{LEASES}/{uuid.uuid4().hex}.{kind}"
+
+
+def lease_kind(file: str) -> LeaseKind | None:
+    """The kind of a lease from its name in a listing; None for any other name."""
+    found = _LEASE.fullmatch(file)
+    return None if found is None else "lease" if found[1] == "lease" else "cleanup"
 
 
 def tag_key(name: str) -> str:

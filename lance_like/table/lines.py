@@ -65,9 +65,14 @@ def branch_of(store: Store) -> str | None:
     return store.branch if isinstance(store, BranchStore) else None
 
 
+def line_of(store: Store) -> str | None:
+    """Where the roots of this branch are; None for the table itself."""
+    return store.line if isinstance(store, BranchStore) else None
+
+
 def place_of(store: Store, key: str) -> str:
     """Where an object lies, in the words of the table."""
     return store.place(key) if isinstance(store, BranchStore) else key
 
 
-__all__ = ["BranchStore", "branch_of", "main_line", "place_of"]
+__all__ = ["BranchStore", "branch_of", "line_of", "main_line", "place_of"]

@@ -168,7 +168,8 @@ def test_opening_fails_clearly_whichever_call_fails(content):
 def test_the_next_write_after_any_failure_works(content):
     counting = BreakingStore(store_of(content), fail_at=NEVER, how="down")
     add(counting)
-    for number in range(counting.calls):
+    # The last call ends the lease of a change that is committed: that it fails is no failure.
+    for number in range(counting.calls - 1):
         store = BreakingStore(store_of(content), fail_at=number, how="down")
         with pytest.raises((StorageError, CommitUnknown)):
             add(store)

@@ -82,7 +82,8 @@ def test_an_append_writes_only_its_root() -> None:
     with counted(store) as counts:
         commit(store, base, append(1))
     assert objects(inner).keys() - before == {version_key(2)}
-    assert (counts.rounds, counts.lists) == (0, 2)
+    # Two for the newest version, one for cleanups.
+    assert (counts.rounds, counts.lists) == (0, 3)
 
 
 def test_drop_and_restore_write_no_more_for_more_rows() -> None:
@@ -155,7 +156,7 @@ def test_a_table_that_was_replaced_is_a_conflict() -> None:
     store, base = small_table()
     second = commit(store, base, append(1))
     store.delete([version_key(2)])
-    with pytest.raises(Conflict, match="replaced"):
+    with pytest.raises(Conflict, match="version 2"):
         commit(store, second, append(1))
 
 
