@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from lance_like.dataset.alter import plan_alter_columns
 from lance_like.dataset.arguments import check_hints, check_insert_options, integers
 from lance_like.dataset.arrow import PythonDataset
 from lance_like.dataset.blob_file import BlobFile, open_blobs
 from lance_like.dataset.change import Delete, Isolation, Update, check_isolation
-from lance_like.dataset.columns import plan_add_columns
+from lance_like.dataset.columns import add_columns
 from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.history import DatasetHistory
 from lance_like.dataset.inputs import Data, Stream, as_stream, conform_some
@@ -37,10 +38,9 @@ from lance_like.io.uri import open_store
 from lance_like.query.projection import Projection, project
 from lance_like.query.session import CACHE_NBYTES, Session
 from lance_like.query.take import place_addresses, place_ids, place_positions, take_ids, take_positions
-from lance_like.table.actions import AlterColumns, DropColumns
+from lance_like.table.actions import DropColumns
 from lance_like.table.branches import Branches
 from lance_like.table.commit import Change, commit
-from lance_like.table.fields import Alteration
 from lance_like.table.fragment import Fragment
 from lance_like.table.history import resolve
 from lance_like.table.manifest import Manifest
@@ -51,6 +51,8 @@ _PROJECTIONS_KEPT = 64
 # How often and how long a change of rows is made again when other writers are first.
 RETRIES = 10
 RETRY_TIMEOUT = timedelta(seconds=30)
+COLUMN_RETRIES = 1000
+COLUMN_TIMEOUT = timedelta(days=7)
 
 
 class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDataset):
@@ -324,20 +326,22 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
         """Add columns without rewriting the others: only files with the new columns are written.
 
         transforms: {name: SQL expression}; a function from a batch to a batch (or anything `write_dataset`
-        accepts) of as many rows; a stream of rows in scan order; or fields that start as null.
+        accepts) of as many rows, perhaps made by `batch_udf`; a stream of rows in scan order; or fields that start as
+        null. A dotted path whose last part is new, and a struct of new fields, go into the struct that is there.
         read_columns: what the function gets; None: all. batch_size: rows of a batch it gets.
         reader_schema: what the stream or the function gives is cast to it.
-        Raises InvalidInput when a name is taken or the row counts differ.
+        Raises InvalidInput when a name is taken or the row counts differ. Beside other writers, it computes only what
+        they add or change.
         """
-        change = plan_add_columns(
+        add_columns(
             self._session,
             self._manifest,
             transforms,
+            self._commit_columns,
             read_columns=read_columns,
             reader_schema=reader_schema,
             batch_size=batch_size,
         )
-        self._commit(change)
 
     def drop_columns(self, columns: Sequence[str]) -> None:
         """Take columns out of the schema, by name or dotted path. No file changes; old versions keep them."""
@@ -345,22 +349,24 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
             raise InvalidInput(f"columns={columns!r} is one text: expected a list of column names")
         self._commit(DropColumns(tuple(self._manifest.schema.find(path).id for path in columns)))
 
-    def alter_columns(self, *alterations: Mapping[str, str]) -> None:
-        """Rename columns: {"path": "old", "name": "new"}. No file changes."""
-        names: dict[int, str] = {}
-        for alteration in alterations:
-            if not isinstance(alteration, Mapping) or set(alteration) != {"path", "name"}:
-                raise InvalidInput(f"{alteration!r}: expected the keys 'path' and 'name', to rename a column")
-            if not isinstance(alteration["name"], str):
-                raise InvalidInput(f"the new name {alteration['name']!r} is not text")
-            names[self._manifest.schema.find(alteration["path"]).id] = alteration["name"]
-        self._commit(AlterColumns({field_id: Alteration(name) for field_id, name in names.items()}))
+    def alter_columns(self, *alterations: Mapping[str, Any]) -> None:
+        """Give columns other names, nullabilities or types.
+
+        alterations: {"path", and any of "name", "nullable" (bool) and "data_type" (of pyarrow)}, one a column.
+        Another type writes only its columns. Values stay as they are, but that floats may become narrower floats.
+        Raises InvalidInput for a value that does not fit, a null in a column that is to have none, a name taken.
+        """
+        self._commit_columns(plan_alter_columns(self._session, self._manifest, alterations))
 
     # -- inside --
 
     def _commit(self, change: Change, retries: int = RETRIES, timeout: timedelta = RETRY_TIMEOUT) -> None:
         limits = {"retries": retries, "timeout_s": timeout.total_seconds()}
         self._move(commit(self._store, self._manifest, change, **limits))
+
+    def _commit_columns(self, change: Change) -> None:
+        # What was computed from many rows is not given up for a while of other writers' commits.
+        self._commit(change, COLUMN_RETRIES, COLUMN_TIMEOUT)
 
     def _merge(self, rules: Rules, stream: Stream, retries: int, timeout_s: float) -> MergeStats:
         newest = read_manifest(self._store, resolve(self._store), known=self._manifest)

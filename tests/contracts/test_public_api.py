@@ -12,8 +12,10 @@ import lance_like
 from lance_like import errors
 
 NAMES = {
+    "BatchUDF",
     "Blob",
     "BlobFile",
+    "batch_udf",
     "blob_array",
     "blob_field",
     "LanceDataset",
