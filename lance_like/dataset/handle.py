@@ -34,12 +34,10 @@ from lance_like.dataset.write import (
 from lance_like.errors import InvalidInput
 from lance_like.io.local import Durability
 from lance_like.io.store import Store
-from lance_like.io.uri import open_store
 from lance_like.query.projection import Projection, project
 from lance_like.query.session import CACHE_NBYTES, Session
 from lance_like.query.take import place_addresses, place_ids, place_positions, take_ids, take_positions
 from lance_like.table.actions import DropColumns
-from lance_like.table.branches import Branches
 from lance_like.table.commit import Change, commit
 from lance_like.table.fragment import Fragment
 from lance_like.table.history import resolve
@@ -59,7 +57,7 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
     """One version of a dataset. Made by `lance_like.dataset` and `lance_like.write_dataset`.
 
     The handle moves only by its own writes, `checkout_latest` and `restore`, never by others' commits.
-    Pickles as (uri, branch, version, options): the copy opens the same version where it is unpickled.
+    Pickles as its store, version and options: the copy opens the same version where it is unpickled.
     """
 
     def __init__(
@@ -102,7 +100,7 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
         return f"LanceDataset({self.uri!r}, version={version!r}, rows={len(self):,})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.uri, self.branch, self.version, self._options)
+        return open_version, (self._store, self.version, self._options)
 
     # -- reading --
 
@@ -403,10 +401,6 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
 def open_version(store: Store, version: int, options: Mapping[str, Any]) -> LanceDataset:
     """A handle on a version. options: as in `lance_like.dataset`."""
     return LanceDataset(store, read_manifest(store, version), **options)
-
-
-def _reopen(uri: str, branch: str | None, version: int, options: Mapping[str, Any]) -> LanceDataset:
-    return open_version(Branches(open_store(uri, durability=options["durability"])).open(branch), version, options)
 
 
 __all__ = ["LanceDataset", "Verify", "open_version"]

@@ -63,6 +63,12 @@ def version_number(name: str, bucket: int) -> int | None:
     return version if 1 <= version <= MAX_VERSION and version // VERSIONS_PER_BUCKET == bucket else None
 
 
+def version_of(key: str) -> int | None:
+    """The version whose root manifest has this key; None for any other key."""
+    found = _MANIFEST.fullmatch(key.rpartition("/")[2])
+    return int(found[1]) if found and key == version_key(int(found[1])) else None
+
+
 def new_data_key() -> str:
     """A key for a new data file that nobody else has."""
     return f"data/{uuid.uuid4().hex}.lnl"

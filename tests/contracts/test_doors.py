@@ -19,7 +19,7 @@ OWNERS = {
     "deltalake": "integrations/convert/delta.py",
     "duckdb": "query/engine_duckdb.py",
     "faiss": None,
-    "fsspec": "io/external.py",
+    "fsspec": "io/remote.py",
     "lance": "integrations/convert/lance.py",
     "pandas": None,
     "polars": None,
