@@ -13,12 +13,14 @@ from lance_like.version import __version__
 if TYPE_CHECKING:
     from lance_like import errors, file, optimize
     from lance_like.dataset import (
+        BatchUDF,
         Blob,
         BlobFile,
         LanceDataset,
         LanceFragment,
         LanceScanner,
         WriteProgress,
+        batch_udf,
         blob_array,
         blob_field,
         dataset,
@@ -28,12 +30,14 @@ if TYPE_CHECKING:
     from lance_like.integrations.convert import convert
 
 _HOME = {
+    "BatchUDF": "lance_like.dataset:BatchUDF",
     "Blob": "lance_like.dataset:Blob",
     "BlobFile": "lance_like.dataset:BlobFile",
     "LanceDataset": "lance_like.dataset:LanceDataset",
     "LanceFragment": "lance_like.dataset:LanceFragment",
     "LanceScanner": "lance_like.dataset:LanceScanner",
     "WriteProgress": "lance_like.dataset:WriteProgress",
+    "batch_udf": "lance_like.dataset:batch_udf",
     "blob_array": "lance_like.dataset:blob_array",
     "blob_field": "lance_like.dataset:blob_field",
     "convert": "lance_like.integrations.convert:convert",
@@ -46,6 +50,7 @@ _HOME = {
 }
 
 __all__ = [
+    "BatchUDF",
     "Blob",
     "BlobFile",
     "LanceDataset",
@@ -53,6 +58,7 @@ __all__ = [
     "LanceScanner",
     "WriteProgress",
     "__version__",
+    "batch_udf",
     "blob_array",
     "blob_field",
     "convert",

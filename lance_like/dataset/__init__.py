@@ -15,6 +15,7 @@ from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.handle import LanceDataset
 from lance_like.dataset.opening import dataset, write_dataset
 from lance_like.dataset.scanner import LanceScanner
+from lance_like.dataset.udf import BatchUDF, batch_udf
 from lance_like.dataset.write import WriteProgress
 
 
@@ -26,12 +27,14 @@ class _Callable(ModuleType):
 sys.modules[__name__].__class__ = _Callable
 
 __all__ = [
+    "BatchUDF",
     "Blob",
     "BlobFile",
     "LanceDataset",
     "LanceFragment",
     "LanceScanner",
     "WriteProgress",
+    "batch_udf",
     "blob_array",
     "blob_field",
     "dataset",

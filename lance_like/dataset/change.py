@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from lance_like.dataset.inputs import Stream, conform
+from lance_like.dataset.inputs import cast_array
 from lance_like.dataset.patch import Patch, Patched, rows_of, steps, write_patches
 from lance_like.dataset.scanner import Filter, bind_filter
 from lance_like.errors import InvalidInput
@@ -157,20 +157,10 @@ class _ComputedColumns:
         for path, array in zip(self._texts, made.columns, strict=True):
             names = self._paths[path]
             kind = self._schema.arrow_field(self._targets[path].id)
-            fitting = _fitted(array, kind.with_name(path))
+            fitting = cast_array(array, kind.with_name(path))
             columns[names[0]] = fitting if len(names) == 1 else _with_child(columns[names[0]], names[1:], fitting)
         fields = [self._schema.arrow_field(self._schema.find((name,)).id) for name in self.names]
         return pa.RecordBatch.from_arrays([columns[name] for name in self.names], schema=pa.schema(fields))
-
-
-def _fitted(array: pa.Array, field: pa.Field) -> pa.Array:
-    """Values in the type of a column. Raises InvalidInput where one would change."""
-    if array.type.equals(field.type):
-        return array
-    wanted = pa.schema([field])
-    batch = pa.RecordBatch.from_arrays([array], names=[field.name])
-    [made] = conform(Stream(batch.schema, iter([batch])), wanted).batches
-    return made.column(0)
 
 
 def _with_child(struct: pa.StructArray, names: tuple[str, ...], child: pa.Array) -> pa.StructArray:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import xxhash
 
 from lance_like.dataset.blob import resolve
-from lance_like.dataset.inputs import Stream, as_stream, check_nulls
+from lance_like.dataset.inputs import Stream, as_stream
+from lance_like.dataset.placing import Placing, place_columns
+from lance_like.dataset.udf import BatchUDF, Checkpoint
 from lance_like.dataset.write import write_file
 from lance_like.encodings.joining import joined
-from lance_like.encodings.physical import flat_width
-from lance_like.errors import Conflict, InvalidInput
+from lance_like.errors import Conflict, InvalidInput, NotFound
 from lance_like.file.carry import nulls, taken_rows
 from lance_like.file.writer import FileWriter
 from lance_like.io.store import Store
@@ -22,36 +26,43 @@ from lance_like.query.projection import Projection, project
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
 from lance_like.query.sql import columns_read, parse_expressions
-from lance_like.table.actions import Action, AddColumns, NewFile
-from lance_like.table.fragment import DataFile, Fragment
+from lance_like.table.actions import AddColumns, NewFile
+from lance_like.table.commit import Change
+from lance_like.table.fields import ROOT
+from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
 
 Transform = Callable[[pa.RecordBatch], Any]
-# Bytes of numbers that SQL is asked about in one go.
-_ASKED_NBYTES = 16 << 20
-
-_Build = Callable[[Manifest | None], Action]
 
 
-def plan_add_columns(
+def add_columns(
     session: Session,
     manifest: Manifest,
     transforms: Any,
+    commit: Callable[[Change], None],
     *,
     read_columns: Sequence[str] | None = None,
     reader_schema: pa.Schema | None = None,
     batch_size: int | None = None,
-) -> Action | _Build:
-    """The change that adds columns; see `LanceDataset.add_columns`. Files are written when it is built."""
+) -> None:
+    """Add columns; see `LanceDataset.add_columns`. commit: makes a change the next version."""
     fields = _null_fields(transforms)
     if fields is not None:
-        return AddColumns(fields, {})
-    if isinstance(transforms, Mapping) and all(isinstance(text, str) for text in transforms.values()):
-        transform, read_columns = _from_sql(transforms, manifest)
-        return _Computed(session, transform, read_columns, batch_size or _rows_at_once(manifest, read_columns))
-    if callable(transforms):
-        return _Computed(session, transforms, read_columns, batch_size, reader_schema)
-    return _FromStream(session, as_stream(transforms, reader_schema))
+        placing = place_columns(manifest.schema, fields)
+        commit(AddColumns(placing.schema, None, parents=placing.parents))
+    elif isinstance(transforms, Mapping) and all(isinstance(text, str) for text in transforms.values()):
+        transform, known, read_columns = _from_sql(transforms, manifest)
+        commit(Computed(session, transform, read_columns, batch_size, known=known))
+    elif isinstance(transforms, BatchUDF):
+        asked, path = transforms.output_schema or reader_schema, transforms.checkpoint_file
+        kept = None if path is None else Checkpoint(path)
+        commit(Computed(session, transforms, read_columns, batch_size, asked=asked, kept=kept))
+        if kept is not None:
+            kept.remove()
+    elif callable(transforms):
+        commit(Computed(session, transforms, read_columns, batch_size, asked=reader_schema))
+    else:
+        commit(_FromStream(session, as_stream(transforms, reader_schema)))
 
 
 def _null_fields(transforms: Any) -> pa.Schema | None:
@@ -64,81 +75,198 @@ def _null_fields(transforms: Any) -> pa.Schema | None:
     return None
 
 
-def _from_sql(expressions: Mapping[str, str], manifest: Manifest) -> tuple[Transform, list[str]]:
+def _from_sql(expressions: Mapping[str, str], manifest: Manifest) -> tuple[Transform, pa.Schema, list[str]]:
+    """The function that expressions stand for, what it gives and what it reads."""
     computed = parse_expressions(dict(expressions))
     needed = columns_read(computed.values(), manifest.schema.to_arrow())
     texts = {name: column.sql for name, column in computed.items()}
-    return lambda batch: engine_duckdb.evaluate(texts, batch), needed
+    empty = engine_duckdb.evaluate(texts, _empty_batch(project(manifest.schema, needed).schema))
+    return lambda batch: engine_duckdb.evaluate(texts, batch), empty.schema, needed
 
 
-def _rows_at_once(manifest: Manifest, names: Sequence[str]) -> int | None:
-    """Rows of a batch that SQL is asked about, as a question costs a millisecond however few. None: as in a scan."""
-    widths = [flat_width(manifest.schema.find((name,)).type) for name in names]
-    known = [width for width in widths if width is not None]
-    return _ASKED_NBYTES // max(1, sum(known)) if known and len(known) == len(widths) else None
+class _Written:
+    """Files of new columns that were written, by what they were made from, and where the columns go."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._placing: Placing | None = None
+        self._files: dict[str, NewFile] = {}
+
+    def placing(self, manifest: Manifest, schema: pa.Schema) -> Placing:
+        """Where the columns go; kept for a rerun: structs are found by their ids, whatever they are called by now."""
+        if self._placing is None:
+            self._placing = place_columns(manifest.schema, schema)
+        return self._placing
+
+    def part(self, fragment: Fragment, reads: Iterable[int] | None) -> str:
+        """Where the fields that the columns of a fragment were made from lie: those read, and the structs above."""
+        above = () if self._placing is None else {*self._placing.parents} - {ROOT}
+        return _lie(fragment, None if reads is None else (*reads, *above))
+
+    def find(self, part: str) -> NewFile | None:
+        """The file that was written for a part."""
+        return self._files.get(part)
+
+    def keep(self, part: str, file: NewFile) -> None:
+        """Note the file of a part."""
+        self._files[part] = file
+
+    def write(
+        self, manifest: Manifest, fragment: Fragment, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
+    ) -> NewFile:
+        """Write the columns of a fragment. batches: of its live rows, as they were given."""
+        placing = self.placing(manifest, schema)
+        placed = placing.batches(self.session, manifest, fragment, batches)
+        return write_columns(self.session.store, placing.file_schema, fragment, placed)
+
+    def action(self, files: Mapping[int, NewFile], reads: Iterable[int] = ()) -> AddColumns:
+        """The change. files: by fragment."""
+        placing = self._placing
+        assert placing is not None
+        written = {fragment_id: (file,) for fragment_id, file in files.items()}
+        return AddColumns(placing.schema, written, tuple(reads), placing.parents)
 
 
-class _Computed:
-    """Columns computed from others, a batch at a time. Called again on a newer version, it computes only what that
-    version changed."""
+def _lie(fragment: Fragment, field_ids: Iterable[int] | None) -> str:
+    """Where fields of a fragment lie, as a text: another one when their values may have changed. None: all of them."""
+    if field_ids is None:
+        lie = [(file.path, -1) for file in fragment.files]
+    else:
+        places = (fragment.locate(field_id) for field_id in field_ids)
+        lie = sorted({(file.path, column) for file, column in filter(None, places)})
+    return json.dumps([fragment.id, fragment.rows, lie])
+
+
+class Computed:
+    """The change that adds columns computed from others, a batch at a time.
+
+    Called again on a newer version, it computes only what that version changed.
+    asked: what the answers of the transform are cast to. known: what they are; None: as the first.
+    kept: where results outlive a crash.
+    """
 
     def __init__(
         self,
         session: Session,
         transform: Transform,
         read_columns: Sequence[str] | None,
-        batch_size: int | None,
-        schema: pa.Schema | None = None,
+        batch_rows: int | None = None,
+        *,
+        asked: pa.Schema | None = None,
+        known: pa.Schema | None = None,
+        kept: Checkpoint | None = None,
     ) -> None:
         self._session, self._transform = session, transform
-        self._read_columns, self._batch_rows = read_columns, batch_size
-        self._asked = self._schema = schema
+        self._read_columns, self._batch_rows = read_columns, batch_rows
+        self._asked, self._kept = asked, kept
+        self._schema = _settled(asked, known, kept)
+        self._written = _Written(session)
         self._projection: Projection | None = None
-        self._written: dict[tuple[int, tuple[DataFile, ...]], NewFile] = {}
 
-    def __call__(self, manifest: Manifest | None) -> Action:
+    def __call__(self, manifest: Manifest | None) -> AddColumns:
         assert manifest is not None
         if self._projection is None:
             # Kept for a rerun: it finds fields by their ids, whatever another writer calls them by now.
             self._projection = project(manifest.schema, self._read_columns)
-        projection = self._projection
-        if self._schema is None:
-            self._schema = self._apply(_empty_batch(projection.schema)).schema
-        files: dict[int, tuple[NewFile, ...]] = {}
-        for fragment in manifest.fragments:
-            # What another writer deleted meanwhile changes nothing here: only files count.
-            key = fragment.id, fragment.files
-            if key not in self._written:
-                self._written[key] = self._write(manifest, projection, fragment)
-            files[fragment.id] = (self._written[key],)
-        return AddColumns(self._schema, files, tuple(projection.leaves))
+        if self._schema is None and not manifest.live_rows:
+            self._schema = self._answer(_empty_batch(self._projection.schema)).schema
+        if self._schema is not None:
+            # A name that is taken shows before anything is computed.
+            self._written.placing(manifest, self._schema)
+        files = {fragment.id: self._file(manifest, fragment) for fragment in manifest.fragments}
+        return self._written.action(files, self._projection.leaves)
 
-    def _write(self, manifest: Manifest, projection: Projection, fragment: Fragment) -> NewFile:
-        assert self._schema is not None
-        scan = Scan(projection, batch_rows=self._batch_rows, fragments=[fragment])
-        batches = (self._checked(batch) for batch in run_scan(self._session, manifest, scan))
-        return write_columns(self._session.store, self._schema, fragment, batches)
+    def _file(self, manifest: Manifest, fragment: Fragment) -> NewFile:
+        reads = self._reads
+        # What another writer deleted meanwhile changes nothing here: only files count.
+        part = self._written.part(fragment, reads)
+        found = self._written.find(part) or self._kept_file(fragment, part)
+        if found is None:
+            pieces = f"{_lie(fragment, reads)} {xxhash.xxh3_128_hexdigest(fragment.deleted.tobytes())}"
+            batches = self._batches(manifest, fragment, pieces)
+            first = next(batches)
+            found = self._written.write(manifest, fragment, first.schema, chain([first], batches))
+            # The first batch may have told which structs the columns go into.
+            part = self._written.part(fragment, reads)
+            if self._kept is not None:
+                self._kept.keep_file(part, found, pieces)
+        self._written.keep(part, found)
+        return found
+
+    @property
+    def _reads(self) -> Iterable[int] | None:
+        """The fields that the columns are made from; None for any, where row numbers are read or nothing is."""
+        assert self._projection is not None
+        leaves = self._projection.leaves
+        return None if self._projection.is_virtual or not leaves else leaves
+
+    def _kept_file(self, fragment: Fragment, part: str) -> NewFile | None:
+        """The file that an earlier run finished, if it is still there and not in use."""
+        found = None if self._kept is None else self._kept.file(part)
+        if found is None or any(file.path == found.path for file in fragment.files):
+            return None
+        try:
+            return found if self._session.store.size(found.path) == found.nbytes else None
+        except NotFound:
+            return None
+
+    def _batches(self, manifest: Manifest, fragment: Fragment, pieces: str) -> Iterator[pa.RecordBatch]:
+        assert self._projection is not None
+        scan = Scan(self._projection, batch_rows=self._batch_rows, fragments=[fragment])
+        start = 0
+        for batch in run_scan(self._session, manifest, scan):
+            made = None if self._kept is None else self._kept.batch(pieces, start, len(batch))
+            if made is None:
+                made = self._checked(batch)
+                if self._kept is not None:
+                    self._kept.keep_batch(pieces, start, made)
+            start += len(batch)
+            yield made
 
     def _checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        made = self._apply(batch)
+        made = self._answer(batch)
         if len(made) != len(batch):
             raise InvalidInput(f"the function gave {len(made):,} rows for a batch of {len(batch):,}")
-        if not made.schema.equals(self._schema):
-            try:
-                [made] = as_stream(made, self._schema).batches
-            except InvalidInput as error:
-                raise InvalidInput(
-                    f"the function gave columns {made.schema}, and {self._schema} for an empty batch: {error.message}",
-                    hint="give the same columns and types for every batch, or pass reader_schema=",
-                ) from error
-        return check_nulls(made)
+        if self._schema is None:
+            self._schema = made.schema
+            if self._kept is not None:
+                self._kept.keep_schema(made.schema)
+        if made.schema.equals(self._schema):
+            return made
+        try:
+            return _one_batch(as_stream(made, self._schema))
+        except InvalidInput as error:
+            raise InvalidInput(
+                f"the function gave columns {made.schema}, before it gave {self._schema}: {error.message}",
+                hint="give the same columns and types for every batch, or pass reader_schema=",
+            ) from error
 
-    def _apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        made = as_stream(self._transform(batch), self._asked)
-        table = pa.Table.from_batches(list(made.batches), made.schema)
-        if len(table) == 0:
-            return _empty_batch(table.schema)
-        return pa.RecordBatch.from_arrays([joined(column.chunks) for column in table.columns], schema=table.schema)
+    def _answer(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        return _one_batch(as_stream(self._transform(batch), self._asked))
+
+
+def _settled(asked: pa.Schema | None, known: pa.Schema | None, kept: Checkpoint | None) -> pa.Schema | None:
+    """What a transform gives, as far as it is known before it is called; noted in a checkpoint."""
+    if asked is not None:
+        known = as_stream((), asked).schema.remove_metadata()
+    before = None if kept is None else kept.schema()
+    if before is not None and known is not None and not before.equals(known):
+        raise InvalidInput(
+            f"the checkpoint is of columns {before}, these are {known}",
+            kind="checkpoint",
+            hint="choose another checkpoint_file, or remove it",
+        )
+    if kept is not None and known is not None:
+        kept.keep_schema(known)
+    return known or before
+
+
+def _one_batch(stream: Stream) -> pa.RecordBatch:
+    table = pa.Table.from_batches(list(stream.batches), stream.schema)
+    schema = table.schema.remove_metadata()
+    if len(table) == 0:
+        return _empty_batch(schema)
+    return pa.RecordBatch.from_arrays([joined(column.chunks) for column in table.columns], schema=schema)
 
 
 def write_columns(store: Store, schema: pa.Schema, fragment: Fragment, batches: Iterator[pa.RecordBatch]) -> NewFile:
@@ -173,26 +301,36 @@ class _FromStream:
     """Columns that come as a stream, row for row in scan order. A stream can be read once only."""
 
     def __init__(self, session: Session, stream: Stream) -> None:
-        self._session, self._stream = session, stream
+        self._stream = stream
+        self._written = _Written(session)
         self._used = False
 
-    def __call__(self, manifest: Manifest | None) -> Action:
+    def __call__(self, manifest: Manifest | None) -> AddColumns:
         assert manifest is not None
-        if self._used:
-            raise Conflict(
-                "another writer changed the rows while a stream was written as their new columns",
-                kind="rerun",
-                hint="open the newest version and pass the stream again",
-            )
-        self._used = True
-        rows = _Rows(self._stream.batches)
-        files: dict[int, tuple[NewFile, ...]] = {}
+        self._written.placing(manifest, self._stream.schema)
+        if not self._used:
+            self._used = True
+            self._consume(manifest)
+        files: dict[int, NewFile] = {}
         for fragment in manifest.fragments:
-            batches = (check_nulls(batch) for batch in rows.take(fragment.live_rows))
-            files[fragment.id] = (write_columns(self._session.store, self._stream.schema, fragment, batches),)
+            found = self._written.find(self._written.part(fragment, ()))
+            if found is None:
+                raise Conflict(
+                    "another writer changed the rows while a stream was written as their new columns",
+                    kind="rerun",
+                    hint="open the newest version and pass the stream again",
+                )
+            files[fragment.id] = found
+        return self._written.action(files)
+
+    def _consume(self, manifest: Manifest) -> None:
+        rows = _Rows(self._stream.batches)
+        for fragment in manifest.fragments:
+            batches = rows.take(fragment.live_rows)
+            file = self._written.write(manifest, fragment, self._stream.schema, batches)
+            self._written.keep(self._written.part(fragment, ()), file)
         if rows.more():
             raise InvalidInput(f"the stream has more rows than the table's {manifest.live_rows:,}")
-        return AddColumns(self._stream.schema, files)
 
 
 class _Rows:
@@ -220,4 +358,4 @@ class _Rows:
             rows -= taken
 
 
-__all__ = ["plan_add_columns", "write_columns"]
+__all__ = ["Computed", "add_columns", "write_columns"]

@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from lance_like.dataset.alter import plan_alter_columns
 from lance_like.dataset.arguments import check_hints, check_insert_options, integers
 from lance_like.dataset.arrow import PythonDataset
 from lance_like.dataset.blob_file import BlobFile, open_blobs
 from lance_like.dataset.change import Delete, Isolation, Update, check_isolation
-from lance_like.dataset.columns import plan_add_columns
+from lance_like.dataset.columns import add_columns
 from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.history import DatasetHistory
 from lance_like.dataset.inputs import Data, Stream, as_stream, conform_some
@@ -33,12 +34,10 @@ from lance_like.dataset.write import (
 from lance_like.errors import InvalidInput
 from lance_like.io.local import Durability
 from lance_like.io.store import Store
-from lance_like.io.uri import open_store
 from lance_like.query.projection import Projection, project
 from lance_like.query.session import CACHE_NBYTES, Session
 from lance_like.query.take import place_addresses, place_ids, place_positions, take_ids, take_positions
-from lance_like.table.actions import DropColumns, RenameColumns
-from lance_like.table.branches import Branches
+from lance_like.table.actions import DropColumns
 from lance_like.table.commit import Change, commit
 from lance_like.table.fragment import Fragment
 from lance_like.table.history import newest_held
@@ -50,13 +49,15 @@ _PROJECTIONS_KEPT = 64
 # How often and how long a change of rows is made again when other writers are first.
 RETRIES = 10
 RETRY_TIMEOUT = timedelta(seconds=30)
+COLUMN_RETRIES = 1000
+COLUMN_TIMEOUT = timedelta(days=7)
 
 
 class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDataset):
     """One version of a dataset. Made by `lance_like.dataset` and `lance_like.write_dataset`.
 
     The handle moves only by its own writes, `checkout_latest` and `restore`, never by others' commits.
-    Pickles as (uri, branch, version, options): the copy opens the same version where it is unpickled.
+    Pickles as its store, version and options: the copy opens the same version where it is unpickled.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
         return f"LanceDataset({self.uri!r}, version={version!r}, rows={len(self):,})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.uri, self.branch, self.version, self._options)
+        return open_version, (self._store, self.version, self._options)
 
     # -- reading --
 
@@ -324,20 +325,22 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
         """Add columns without rewriting the others: only files with the new columns are written.
 
         transforms: {name: SQL expression}; a function from a batch to a batch (or anything `write_dataset`
-        accepts) of as many rows; a stream of rows in scan order; or fields that start as null.
+        accepts) of as many rows, perhaps made by `batch_udf`; a stream of rows in scan order; or fields that start as
+        null. A dotted path whose last part is new, and a struct of new fields, go into the struct that is there.
         read_columns: what the function gets; None: all. batch_size: rows of a batch it gets.
         reader_schema: what the stream or the function gives is cast to it.
-        Raises InvalidInput when a name is taken or the row counts differ.
+        Raises InvalidInput when a name is taken or the row counts differ. Beside other writers, it computes only what
+        they add or change.
         """
-        change = plan_add_columns(
+        add_columns(
             self._session,
             self._manifest,
             transforms,
+            self._commit_columns,
             read_columns=read_columns,
             reader_schema=reader_schema,
             batch_size=batch_size,
         )
-        self._commit(change)
 
     def drop_columns(self, columns: Sequence[str]) -> None:
         """Take columns out of the schema, by name or dotted path. No file changes; old versions keep them."""
@@ -345,22 +348,24 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
             raise InvalidInput(f"columns={columns!r} is one text: expected a list of column names")
         self._commit(DropColumns(tuple(self._manifest.schema.find(path).id for path in columns)))
 
-    def alter_columns(self, *alterations: Mapping[str, str]) -> None:
-        """Rename columns: {"path": "old", "name": "new"}. No file changes."""
-        names: dict[int, str] = {}
-        for alteration in alterations:
-            if not isinstance(alteration, Mapping) or set(alteration) != {"path", "name"}:
-                raise InvalidInput(f"{alteration!r}: expected the keys 'path' and 'name', to rename a column")
-            if not isinstance(alteration["name"], str):
-                raise InvalidInput(f"the new name {alteration['name']!r} is not text")
-            names[self._manifest.schema.find(alteration["path"]).id] = alteration["name"]
-        self._commit(RenameColumns(names))
+    def alter_columns(self, *alterations: Mapping[str, Any]) -> None:
+        """Give columns other names, nullabilities or types.
+
+        alterations: {"path", and any of "name", "nullable" (bool) and "data_type" (of pyarrow)}, one a column.
+        Another type writes only its columns. Values stay as they are, but that floats may become narrower floats.
+        Raises InvalidInput for a value that does not fit, a null in a column that is to have none, a name taken.
+        """
+        self._commit_columns(plan_alter_columns(self._session, self._manifest, alterations))
 
     # -- inside --
 
     def _commit(self, change: Change, retries: int = RETRIES, timeout: timedelta = RETRY_TIMEOUT) -> None:
         limits = {"retries": retries, "timeout_s": timeout.total_seconds()}
         self._move(commit(self._store, self._manifest, change, **limits))
+
+    def _commit_columns(self, change: Change) -> None:
+        # What was computed from many rows is not given up for a while of other writers' commits.
+        self._commit(change, COLUMN_RETRIES, COLUMN_TIMEOUT)
 
     def _merge(self, rules: Rules, stream: Stream, retries: int, timeout_s: float) -> MergeStats:
         with newest_held(self._store, known=self._manifest) as (newest, lease):
@@ -397,10 +402,6 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
 def open_version(store: Store, version: int, options: Mapping[str, Any]) -> LanceDataset:
     """A handle on a version. options: as in `lance_like.dataset`."""
     return LanceDataset(store, read_manifest(store, version), **options)
-
-
-def _reopen(uri: str, branch: str | None, version: int, options: Mapping[str, Any]) -> LanceDataset:
-    return open_version(Branches(open_store(uri, durability=options["durability"])).open(branch), version, options)
 
 
 __all__ = ["LanceDataset", "Verify", "open_version"]

@@ -236,41 +236,46 @@ def filled(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    arrays = []
-    for field in schema:
-        array = batch.column(field.name)
-        if not array.type.equals(field.type):
-            try:
-                array = stored_array(array, field.type)
-                _check_kept(array.type, field.type)
-                made = array.cast(field.type)
-                _check_finite(array, made)
-            except (pa.ArrowException, ValueError) as error:
-                raise InvalidInput(
-                    f"the column {field.name!r} of type {array.type} does not fit the type {field.type}: {error}",
-                    kind="type",
-                    hint="cast it before writing",
-                ) from error
-            array = made
-        arrays.append(array)
-    if not arrays:
+    if not len(schema):
         return batch.select([])
+    arrays = [cast_array(batch.column(field.name), field) for field in schema]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _check_kept(mine: pa.DataType, theirs: pa.DataType) -> None:
+def cast_array(array: pa.Array, field: pa.Field) -> pa.Array:
+    """Values in the type of a field.
+
+    Raises InvalidInput when one would change, but for the rounding of floats, or does not fit.
+    """
+    if array.type.equals(field.type):
+        return array
+    try:
+        array = stored_array(array, field.type)
+        check_kept(array.type, field.type)
+        made = array.cast(field.type)
+        check_finite(array, made)
+    except (pa.ArrowException, ValueError) as error:
+        raise InvalidInput(
+            f"the column {field.name!r} of type {array.type} does not fit the type {field.type}: {error}",
+            kind="type",
+            hint="cast it before writing",
+        ) from error
+    return made
+
+
+def check_kept(mine: pa.DataType, theirs: pa.DataType) -> None:
     """Raise ValueError for a cast that Arrow makes without a word although it changes values."""
     t = pa.types
     if t.is_struct(mine) and t.is_struct(theirs):
         for field in mine:
             if theirs.get_field_index(field.name) < 0:
                 raise ValueError(f"it has no field {field.name!r}")
-            _check_kept(field.type, theirs.field(field.name).type)
+            check_kept(field.type, theirs.field(field.name).type)
     elif t.is_map(mine) and t.is_map(theirs):
-        _check_kept(mine.key_type, theirs.key_type)
-        _check_kept(mine.item_type, theirs.item_type)
+        check_kept(mine.key_type, theirs.key_type)
+        check_kept(mine.item_type, theirs.item_type)
     elif _is_list(mine) and _is_list(theirs):
-        _check_kept(mine.value_type, theirs.value_type)
+        check_kept(mine.value_type, theirs.value_type)
     elif t.is_timestamp(mine) and t.is_timestamp(theirs) and (mine.tz is None) != (theirs.tz is None):
         raise ValueError("one has a time zone, the other has none")
     elif t.is_timestamp(mine) and (t.is_date(theirs) or t.is_time(theirs)):
@@ -281,7 +286,7 @@ def _check_kept(mine: pa.DataType, theirs: pa.DataType) -> None:
         raise ValueError("numbers are not true or false")
 
 
-def _check_finite(mine: pa.Array, made: pa.Array) -> None:
+def check_finite(mine: pa.Array, made: pa.Array) -> None:
     """Raise ValueError when floats became infinite in a narrower type."""
     t = pa.types
     if t.is_floating(mine.type) and t.is_floating(made.type):
@@ -289,9 +294,9 @@ def _check_finite(mine: pa.Array, made: pa.Array) -> None:
             raise ValueError("a value is out of its range")
     elif t.is_struct(mine.type) and t.is_struct(made.type):
         for field in mine.type:
-            _check_finite(mine.field(field.name), made.field(field.name))
+            check_finite(mine.field(field.name), made.field(field.name))
     elif _is_list(mine.type) and _is_list(made.type):
-        _check_finite(mine.flatten(), made.flatten())
+        check_finite(mine.flatten(), made.flatten())
 
 
 def _infinite(array: pa.Array) -> int:

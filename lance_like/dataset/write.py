@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -16,13 +15,11 @@ from lance_like.dataset.blob import resolve, source_nbytes
 from lance_like.dataset.inputs import Data, Stream, as_stream, check_nulls, conform
 from lance_like.errors import AlreadyExists, InvalidInput
 from lance_like.file.writer import FileWriter
-from lance_like.io.local import Durability
 from lance_like.io.store import Store
-from lance_like.io.uri import open_store
 from lance_like.table.actions import Append, Create, NewFile, NewFragment, Overwrite
 from lance_like.table.commit import commit
 from lance_like.table.history import newest_held
-from lance_like.table.layout import FOLDERS, new_data_key
+from lance_like.table.layout import new_data_key
 from lance_like.table.lease import Lease, hold
 from lance_like.table.manifest import Manifest
 from lance_like.table.snapshot import latest_version
@@ -65,20 +62,18 @@ class FileLimits:
 
 def write_table(
     data: Data,
-    uri: str | os.PathLike[str],
+    store: Store,
     *,
     schema: pa.Schema | None,
     mode: Mode,
     limits: FileLimits,
     progress: Progress | None,
-    durability: Durability,
     message: str | None,
     properties: Mapping[str, str] | None,
-) -> tuple[Store, Manifest]:
+) -> Manifest:
     """Write data as one new version; see `lance_like.write_dataset`."""
     if mode not in ("create", "append", "overwrite"):
         raise InvalidInput(f"mode={mode!r}: expected 'create', 'append' or 'overwrite'")
-    store = open_store(uri, durability=durability, folders=FOLDERS)
     version = latest_version(store)
     if version is not None and mode == "create":
         raise AlreadyExists(
@@ -87,8 +82,8 @@ def write_table(
             hint="choose mode='append' or mode='overwrite', or another place",
         )
     stream = as_stream(data, schema)
-    with nullcontext((None, None)) if version is None else newest_held(store) as (base, lease):
-        manifest = write_version(
+    with nullcontext((None, None)) if version is None else newest_held(store, version) as (base, lease):
+        return write_version(
             store,
             base,
             stream,
@@ -99,7 +94,6 @@ def write_table(
             properties=properties,
             lease=lease,
         )
-    return store, manifest
 
 
 def write_version(

@@ -134,6 +134,14 @@ class LocalStore:
         failure.errno = errno.EBUSY
         raise failure
 
+    def settle(self, key: str) -> None:
+        self._status(key)
+        if self._sync:
+            *parts, _ = key.split("/")
+            with _reported(self.uri, key), opened_folder(self.uri, parts) as folder:
+                settle(self.uri, [parts], folder)
+                os.fsync(folder)
+
     def list(self, prefix: str, *, temporary: bool = False) -> list[str]:
         parts = check_key(prefix.rstrip("/")).split("/") if prefix.strip("/") else []
         with _reported(self.uri, prefix):

@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 import pyarrow as pa
 
 from lance_like.file.stats import ZoneEntry
+from lance_like.table.fields import Alteration
 from lance_like.table.fragment import Fragment
 from lance_like.table.lineage import Runs
 from lance_like.table.manifest import Manifest
@@ -83,16 +84,19 @@ class Overwrite:
 
 @dataclass(frozen=True, slots=True)
 class AddColumns:
-    """New fields at the end of the schema.
+    """New fields, each after the last of its struct or of the table.
 
-    files: fragment id -> its new files, for every fragment of the table; or {} when the fields read as null.
-    reads: ids of the fields they were computed from.
+    schema: the new fields; the columns of the new files are these, depth first.
+    files: fragment id -> its new files, for every fragment of the table; None: the fields read as null.
+    reads: ids of the fields they were computed from. parents: the struct that each one goes into, -1 for none; () when
+    all are at the top.
     """
 
     kind: ClassVar[str] = "add_columns"
     schema: pa.Schema
-    files: Mapping[int, tuple[NewFile, ...]]
+    files: Mapping[int, tuple[NewFile, ...]] | None
     reads: tuple[int, ...] = ()
+    parents: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +108,39 @@ class DropColumns:
 
 
 @dataclass(frozen=True, slots=True)
-class RenameColumns:
-    """Field id -> new name."""
+class AlterColumns:
+    """Other names, nullabilities and types of fields.
 
-    kind: ClassVar[str] = "rename_columns"
-    names: Mapping[int, str]
+    changes: field id -> what it becomes. A field of another type gets a fresh id in its place.
+    files: fragment id -> files with the columns of other types, in the order of `changes`; () for a fragment that
+    holds none of them. None when no type changes.
+    """
+
+    kind: ClassVar[str] = "alter_columns"
+    changes: Mapping[int, Alteration]
+    files: Mapping[int, tuple[NewFile, ...]] | None = None
+
+    @property
+    def recast(self) -> tuple[int, ...]:
+        """The fields whose type changes."""
+        return tuple(field_id for field_id, change in self.changes.items() if change.type is not None)
+
+    @property
+    def saw_rows(self) -> bool:
+        """Does it stand on the rows that there were: on their values, or on that none is null?"""
+        return any(change.type is not None or change.nullable is False for change in self.changes.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceColumns:
+    """Other values of fields in all rows of some fragments.
+
+    files: fragment id -> files whose columns hold `field_ids`, one file after the other.
+    """
+
+    kind: ClassVar[str] = "replace_columns"
+    files: Mapping[int, tuple[NewFile, ...]]
+    field_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +248,8 @@ Action = (
     | Overwrite
     | AddColumns
     | DropColumns
-    | RenameColumns
+    | AlterColumns
+    | ReplaceColumns
     | Restore
     | UpdateMetadata
     | ChangeRows

@@ -12,15 +12,15 @@ from lance_like.errors import InvalidInput
 from lance_like.table.actions import (
     Action,
     AddColumns,
+    AlterColumns,
     Append,
     ChangeRows,
     Create,
     DropColumns,
-    NewColumns,
     NewFile,
     NewFragment,
     Overwrite,
-    RenameColumns,
+    ReplaceColumns,
     Replacement,
     Restore,
     Rewrite,
@@ -29,24 +29,18 @@ from lance_like.table.actions import (
 )
 from lance_like.table.deletions import Deletions
 from lance_like.table.fields import ROOT, Field, number_fields
+from lance_like.table.files import data_files, updated_at, with_files
 from lance_like.table.fragment import (
-    DEAD,
     MAX_FIELD_ID,
     MAX_FRAGMENT_ID,
-    MAX_ROWS,
-    DataFile,
     Fragment,
     Runs,
-    runs_of,
 )
-from lance_like.table.lineage import Lineage, fresh, values_of, version_runs
+from lance_like.table.lineage import Lineage, fresh
 from lance_like.table.manifest import READER_FEATURES, WRITER, WRITER_FEATURES, Manifest, Transaction
 from lance_like.table.parts import Tree, extend, mapped, replaced
 from lance_like.table.schema import Schema, join_path
 from lance_like.table.shape import MAX_INTEGER
-
-# Statistics of the first columns stand in the manifest too; a table of 10,000 columns must not swell every commit.
-STATS_COLUMNS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +85,10 @@ def apply(base: Manifest | None, action: Action, stamp: Stamp) -> Manifest:
         case DropColumns():
             touched = tuple(i for field_id in action.field_ids for i in base.schema.subtree(field_id))
             return _next(base, action, stamp, schema=base.schema.without(action.field_ids), fields=touched)
-        case RenameColumns():
-            schema = base.schema.renamed(action.names)
-            return _next(base, action, stamp, schema=schema, fields=tuple(action.names))
+        case AlterColumns():
+            return _alter_columns(base, action, stamp)
+        case ReplaceColumns():
+            return _replace_columns(base, action, stamp)
         case Restore():
             return _restore(base, action, stamp)
         case UpdateMetadata():
@@ -159,25 +154,57 @@ def _overwrite(base: Manifest, action: Overwrite, stamp: Stamp) -> Manifest:
 
 
 def _add_columns(base: Manifest, action: AddColumns, stamp: Stamp) -> Manifest:
-    schema, next_field_id = base.schema.extended(action.schema, base.next_field_id)
-    field_ids = [field.id for field in schema.fields[len(base.schema.fields) :]]
-    if action.files or not base.tree.items:
-        tree = mapped(base.tree, lambda fragment: _with_files(fragment, action, field_ids))
-    else:
-        refused = [f.name for f in action.schema if not f.nullable]
-        if refused:
-            raise InvalidInput(f"the column {refused[0]!r} is not nullable and has no values", kind="nullability")
+    schema, field_ids = base.schema.extended(action.schema, base.next_field_id, action.parents)
+    if action.files is None:
+        if base.tree.items:
+            _check_may_read_as_null(schema, field_ids)
         tree = base.tree
-    paths = tuple(file.path for files in action.files.values() for file in files)
-    made = _next(base, action, stamp, schema=schema, tree=tree, fields=tuple(field_ids), files_added=paths)
-    return replace(made, next_field_id=_checked_field_id(next_field_id))
+    else:
+        files = action.files
+        tree = mapped(base.tree, lambda fragment: with_files(fragment, files.get(fragment.id), field_ids))
+    paths = _new_paths((action.files or {}).values())
+    made = _next(base, action, stamp, schema=schema, tree=tree, fields=field_ids, files_added=paths)
+    return replace(made, next_field_id=_checked_field_id(base.next_field_id + len(field_ids)))
 
 
-def _with_files(fragment: Fragment, action: AddColumns, field_ids: Sequence[int]) -> Fragment:
-    files = action.files.get(fragment.id)
-    if files is None:
-        raise InvalidInput(f"new columns need files for each fragment, also for {fragment.id}", kind="fragments")
-    return replace(fragment, files=fragment.files + _data_files(files, field_ids, fragment.rows))
+def _check_may_read_as_null(schema: Schema, field_ids: Sequence[int]) -> None:
+    added = set(field_ids)
+    for field_id in field_ids:
+        field = schema.field(field_id)
+        if not field.nullable and field.parent_id not in added:
+            path = join_path(schema.path(field_id))
+            raise InvalidInput(f"the column {path!r} is not nullable and has no values", kind="nullability")
+
+
+def _alter_columns(base: Manifest, action: AlterColumns, stamp: Stamp) -> Manifest:
+    recast = action.recast
+    field_ids = range(base.next_field_id, base.next_field_id + len(recast))
+    schema = base.schema.altered(action.changes, dict(zip(recast, field_ids, strict=True)))
+    tree, files = base.tree, action.files
+    if recast and files is not None:
+        tree = mapped(tree, lambda fragment: with_files(fragment, files.get(fragment.id), field_ids, recast))
+    elif recast and tree.items:
+        raise InvalidInput("columns of another type need files", kind="fragments")
+    fields = (*action.changes, *field_ids)
+    paths = _new_paths((files or {}).values())
+    made = _next(base, action, stamp, schema=schema, tree=tree, fields=fields, files_added=paths)
+    return replace(made, next_field_id=_checked_field_id(base.next_field_id + len(field_ids)))
+
+
+def _replace_columns(base: Manifest, action: ReplaceColumns, stamp: Stamp) -> Manifest:
+    """Fragments of which another writer deleted all rows are gone, and their new files with them."""
+    gone = base.schema.missing(action.field_ids)
+    if gone:
+        raise InvalidInput(f"the field {gone[0]} is not in the table", kind="schema")
+    changes: dict[int, tuple[Fragment, ...]] = {}
+    for fragment_id, files in action.files.items():
+        fragment = base.tree.find(fragment_id)
+        if fragment is not None:
+            made = with_files(fragment, files, action.field_ids, action.field_ids)
+            changes[fragment_id] = (updated_at(made, base.version + 1),)
+    tree = replaced(base.tree, changes)
+    paths = _new_paths(action.files[fragment_id] for fragment_id in changes)
+    return _next(base, action, stamp, tree=tree, fields=action.field_ids, files_added=paths)
 
 
 def _change_rows(base: Manifest, action: ChangeRows, stamp: Stamp) -> Manifest:
@@ -187,7 +214,7 @@ def _change_rows(base: Manifest, action: ChangeRows, stamp: Stamp) -> Manifest:
     changes = {fragment_id: _changed(base.fragment(fragment_id), action, version) for fragment_id in action.touched}
     added = _number_rows(base, action.fragments, action.field_ids)
     tree = extend(replaced(base.tree, changes), added)
-    rewritten = tuple(file.path for columns in action.columns.values() for file in columns.files)
+    rewritten = _new_paths(columns.files for columns in action.columns.values())
     paths = (*rewritten, *_paths(added))
     return _next(base, action, stamp, tree=tree, added=added, fields=action.changes, files_added=paths)
 
@@ -196,7 +223,8 @@ def _changed(fragment: Fragment, action: ChangeRows, version: int) -> tuple[Frag
     """The fragment with its part of a change; () when no row is left."""
     columns = action.columns.get(fragment.id)
     if columns is not None:
-        fragment = _with_columns(fragment, columns, version)
+        made = with_files(fragment, columns.files, columns.field_ids, columns.field_ids)
+        fragment = updated_at(made, version, columns.offsets)
     removed = action.removed.get(fragment.id)
     if removed is None or len(removed) == 0:
         return (fragment,)
@@ -205,26 +233,6 @@ def _changed(fragment: Fragment, action: ChangeRows, version: int) -> tuple[Frag
         bad = deleted[0] if deleted[0] < 0 else deleted[-1]
         raise InvalidInput(f"row {bad} of fragment {fragment.id} with {fragment.rows:,} rows", kind="rows")
     return (replace(fragment, deletions=Deletions.of(deleted)),) if len(deleted) < fragment.rows else ()
-
-
-def _with_columns(fragment: Fragment, columns: NewColumns, version: int) -> Fragment:
-    """The fragment with columns in new files; those that held their fields before are dead."""
-    gone = set(columns.field_ids)
-    files = [_without_fields(file, gone) for file in fragment.files]
-    files = [file for file in files if any(first != DEAD for first, _ in file.fields)]
-    updated = values_of(fragment.runs.updated)
-    updated[columns.offsets] = version
-    lineage = Lineage.of(replace(fragment.runs, updated=version_runs(updated)))
-    made = _data_files(columns.files, columns.field_ids, fragment.rows)
-    return replace(fragment, files=(*files, *made), lineage=lineage)
-
-
-def _without_fields(file: DataFile, gone: set[int]) -> DataFile:
-    if not any(field_id in gone for field_id in file.field_ids):
-        return file
-    kept = [DEAD if field_id in gone else field_id for field_id in file.field_ids]
-    stats = tuple((field_id, entry) for field_id, entry in file.stats if field_id not in gone)
-    return replace(file, fields=runs_of(kept), stats=stats)
 
 
 def _rewrite(base: Manifest, action: Rewrite, stamp: Stamp) -> Manifest:
@@ -315,7 +323,7 @@ def _next(
     tree: Tree | None = None,
     added: tuple[Fragment, ...] = (),
     fresh_rows: bool = True,
-    fields: tuple[int, ...] = (),
+    fields: Iterable[int] = (),
     files_added: tuple[str, ...] = (),
 ) -> Manifest:
     """The version after base with what differs, and the record of it. fresh_rows: some rows of `added` are new."""
@@ -344,6 +352,7 @@ def _next(
         schema_ref=base.schema_ref if schema is None else None,
         tree=base.tree if tree is None else tree,
         transaction=transaction,
+        digest=None,
     )
 
 
@@ -399,7 +408,7 @@ def _number_rows(
     row_id, fragment_id, version = base.next_row_id, base.next_fragment_id + made_before, base.version + 1
     for new in fragments:
         rows = new.files[0].rows if new.files else 0
-        files = _data_files(new.files, field_ids, rows)
+        files = data_files(new.files, field_ids, rows)
         if new.lineage is None:
             runs = fresh(row_id, rows, version)
             row_id += rows
@@ -413,32 +422,14 @@ def _number_rows(
     return tuple(made)
 
 
-def _data_files(files: Sequence[NewFile], field_ids: Sequence[int], rows: int) -> tuple[DataFile, ...]:
-    if not 1 <= rows <= MAX_ROWS or any(file.rows != rows for file in files):
-        raise InvalidInput(
-            f"files of {[file.rows for file in files]} rows for a fragment of {rows:,}",
-            kind="rows",
-            hint=f"all files of a fragment have the same rows, from 1 to {MAX_ROWS:,}",
-        )
-    if sum(file.columns for file in files) != len(field_ids) or any(file.columns == 0 for file in files):
-        raise InvalidInput(
-            f"files of {[file.columns for file in files]} columns for {len(field_ids)} fields", kind="columns"
-        )
-    made: list[DataFile] = []
-    first = 0
-    for file in files:
-        ids = field_ids[first : first + file.columns]
-        stats = sorted(zip(ids, file.stats[:STATS_COLUMNS], strict=False), key=lambda pair: pair[0])
-        runs = runs_of(list(ids))
-        made.append(DataFile(file.path, file.nbytes, file.tail, rows, runs, tuple(stats)))
-        first += file.columns
-    return tuple(made)
-
-
 def _checked_field_id(next_field_id: int) -> int:
     if next_field_id > MAX_FIELD_ID + 1:
         raise InvalidInput("the field ids of this table are used up", kind="limit")
     return next_field_id
+
+
+def _new_paths(files: Iterable[Iterable[NewFile]]) -> tuple[str, ...]:
+    return tuple(file.path for some in files for file in some)
 
 
 def _paths(fragments: Iterable[Fragment]) -> tuple[str, ...]:

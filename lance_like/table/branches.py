@@ -71,7 +71,7 @@ class Branches:
         line = self._line(branch)
         # Until the branch has its name, a cleanup does not know that it uses the version.
         with hold(source, version):
-            line.put_if_absent(version_key(version), root)
+            line.put(version_key(version), [root])
             self._publish(branch)
         return line
 
@@ -87,7 +87,7 @@ class Branches:
         """Remove the versions of a branch without a name; what cannot be removed is left to a cleanup."""
         line = self._line(branch)
         with suppress(LanceLikeError, OSError):
-            line.delete([version_key(version) for version in list_versions(line)])
+            line.delete([version_key(version) for version in list_versions(line)], durable=False)
 
     def list(self) -> dict[str, Branch]:
         """All branches by name, sorted. Raises Corrupt if one is bad. Cost: a listing, and a read each."""

@@ -37,7 +37,7 @@ from lance_like.table.conflicts import Verdict, judge
 from lance_like.table.deletions import encode_deletions
 from lance_like.table.envelope import MAX_BODY
 from lance_like.table.fragment import Fragment
-from lance_like.table.layout import PartKind, new_part_key, version_key
+from lance_like.table.layout import PartKind, begins_bucket, new_part_key, version_key
 from lance_like.table.lease import Lease, hold
 from lance_like.table.lineage import encode_lineage
 from lance_like.table.manifest import (
@@ -141,6 +141,11 @@ class _Commit:
                 base, action = self._follow(base, newest, action)
             try:
                 manifest, root = self._write_parts(self._apply(base, action))
+                if base is not None and begins_bucket(manifest.version):
+                    # Who committed the base may not have synced its name yet, and this one goes to another folder.
+                    # Gone: others have committed since, and publishing finds that out.
+                    with suppress(NotFound):
+                        self.store.settle(version_key(base.version))
                 if self.lease is not None:
                     self.lease.check()
             except Exception:
@@ -226,7 +231,8 @@ class _Commit:
         transaction: Ref | None = None
         if not is_inline(manifest.transaction):
             transaction = self._put_part("txn", encode_transaction(manifest.transaction))
-        return manifest, _checked_size(encode_root(manifest, transaction))
+        root = _checked_size(encode_root(manifest, transaction))
+        return replace(manifest, digest=xxhash.xxh3_64_intdigest(root)), root
 
     def _written(self, part: Part) -> Part:
         if part.stored is not None:

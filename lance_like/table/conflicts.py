@@ -17,14 +17,16 @@ from lance_like.file.stats import bounds_array
 from lance_like.table.actions import (
     Action,
     AddColumns,
+    AlterColumns,
     Append,
     ChangeRows,
     DropColumns,
     KeyRange,
-    RenameColumns,
+    ReplaceColumns,
     Rewrite,
 )
 from lance_like.table.apply import is_intact, missing_required
+from lance_like.table.fields import ROOT, number_fields
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest, Transaction
 from lance_like.table.schema import Schema
@@ -56,38 +58,73 @@ Rule = Callable[[Meeting], Verdict]
 
 
 def _schema_fits(meeting: Meeting) -> Verdict:
-    """Append: stop if a field it wrote has gone; rerun if a new field may not be null."""
+    """Append: stop if a field it wrote has gone or may no longer be null; rerun if a new field may not be null."""
     mine, schema = meeting.mine, meeting.newest.schema
     assert isinstance(mine, Append) and mine.field_ids is not None
-    written = set(mine.field_ids)
-    if schema.missing(written):
+    written = dict(zip(mine.field_ids, number_fields(mine.schema, 0), strict=True))
+    if schema.missing(written) or any(f.nullable and not schema.field(i).nullable for i, f in written.items()):
         return X
-    return R if missing_required(schema, written) else C
+    return R if missing_required(schema, set(written)) else C
 
 
 def _same_rows(meeting: Meeting) -> Verdict:
-    """Add columns: rows that came or changed have no values of them yet; columns that read as null need none."""
-    assert isinstance(meeting.mine, AddColumns)
-    return R if meeting.mine.files else C
+    """Add or alter columns: rows that came or changed are not in its files yet, or were not looked at."""
+    mine = meeting.mine
+    assert isinstance(mine, AddColumns | AlterColumns)
+    saw_rows = mine.files is not None if isinstance(mine, AddColumns) else mine.saw_rows
+    return R if saw_rows else C
+
+
+def _same_files(meeting: Meeting) -> Verdict:
+    """Alter columns: fragments in other files; that no row is null stays so."""
+    assert isinstance(meeting.mine, AlterColumns)
+    return C if meeting.mine.files is None else R
 
 
 def _inputs_remain(meeting: Meeting) -> Verdict:
-    """Stop if a field it was computed from, or that it writes to, has gone."""
+    """Stop if a field it was computed from, or that it writes to or into, has gone."""
     mine = meeting.mine
     assert isinstance(mine, AddColumns | ChangeRows)
-    needed = mine.reads if isinstance(mine, AddColumns) else (*mine.reads, *mine.changes)
-    if meeting.newest.schema.missing(needed):
+    into = mine.parents if isinstance(mine, AddColumns) else mine.changes
+    if meeting.newest.schema.missing(field_id for field_id in (*mine.reads, *into) if field_id != ROOT):
         return X
     # Rows written anew hold the column that has gone.
     return R if isinstance(mine, ChangeRows) and mine.fragments else C
 
 
-def _other_columns(meeting: Meeting) -> Verdict:
-    """Drop or rename: stop if they dropped or renamed the same field."""
+def _inputs_unaltered(meeting: Meeting) -> Verdict:
+    """Change rows: stop if a field it stands on has gone; rerun if one that it wrote was altered."""
     mine, theirs = meeting.mine, meeting.theirs
-    assert isinstance(mine, DropColumns | RenameColumns)
-    ids = mine.field_ids if isinstance(mine, DropColumns) else mine.names
+    assert isinstance(mine, ChangeRows)
+    if meeting.newest.schema.missing((*mine.reads, *mine.changes)):
+        return X
+    wrote = (*mine.changes, *(mine.field_ids if mine.fragments else ()))
+    return R if any(theirs.touches(field_id) for field_id in wrote) else C
+
+
+def _other_columns(meeting: Meeting) -> Verdict:
+    """Drop or alter: stop if they dropped or altered the same field."""
+    mine, theirs = meeting.mine, meeting.theirs
+    assert isinstance(mine, DropColumns | AlterColumns)
+    ids = mine.field_ids if isinstance(mine, DropColumns) else mine.changes
     return X if meeting.newest.schema.missing(ids) or any(theirs.touches(field_id) for field_id in ids) else C
+
+
+def _fields_remain(meeting: Meeting) -> Verdict:
+    """Replace columns: stop if a field has gone; rerun if one was altered."""
+    mine, theirs = meeting.mine, meeting.theirs
+    assert isinstance(mine, ReplaceColumns)
+    if meeting.newest.schema.missing(mine.field_ids):
+        return X
+    altered = theirs.kind == "alter_columns" and any(theirs.touches(field_id) for field_id in mine.field_ids)
+    return R if altered else C
+
+
+def _same_fragments(meeting: Meeting) -> Verdict:
+    """Replace columns: rerun if rows of its fragments were changed, or are in other fragments now."""
+    mine, base, newest = meeting.mine, meeting.base, meeting.newest
+    assert isinstance(mine, ReplaceColumns)
+    return C if is_intact(newest, [base.fragment(fragment_id) for fragment_id in mine.files]) else R
 
 
 def _other_rows(meeting: Meeting) -> Verdict:
@@ -168,7 +205,8 @@ _THEIRS = (
     "merge_insert",
     "add_columns",
     "drop_columns",
-    "rename_columns",
+    "alter_columns",
+    "replace_columns",
     "compact",
     "update_metadata",
     "overwrite",
@@ -182,22 +220,24 @@ def _row(*cells: Verdict | Rule) -> dict[str, Verdict | Rule]:
 
 _fits, _same, _inputs, _columns = _schema_fits, _same_rows, _inputs_remain, _other_columns
 _rows, _keys, _both, _groups = _other_rows, _no_key_meets, _merge_with_merge, _some_group_left
+_alike, _files, _fields, _parts = _inputs_unaltered, _same_files, _fields_remain, _same_fragments
 
 # Names that clash after a rebase (two writers add one name) are found by `apply`, which stops too.
 # fmt: off
 RULES: dict[str, dict[str, Verdict | Rule]] = {
-    # mine      theirs: append delete  update  merge   add      drop      rename    compact  metadata over restore
-    "append":          _row(C,     C,      C,      C,      _fits,   _fits,    C,        C,       C,   X,   X),
-    "delete":          _row(C,     C,      _rows,  _rows,  C,       _inputs,  C,        _rows,   C,   X,   X),
-    "update":          _row(C,     _rows,  _rows,  _rows,  R,       _inputs,  C,        _rows,   C,   X,   X),
-    "merge_insert":    _row(_keys, _rows,  _both,  _both,  R,       _inputs,  C,        _rows,   C,   X,   X),
-    "add_columns":     _row(_same, C,      _same,  _same,  C,       _inputs,  C,        _same,   C,   X,   X),
-    "drop_columns":    _row(C,     C,      C,      C,      C,       _columns, _columns, C,       C,   X,   X),
-    "rename_columns":  _row(C,     C,      C,      C,      C,       _columns, _columns, C,       C,   X,   X),
-    "compact":         _row(C,     _groups, _groups, _groups, R,    C,        C,        _groups, C,   X,   X),
-    "update_metadata": _row(C,     C,      C,      C,      C,       C,        C,        C,       C,   C,   C),
-    "overwrite":       _row(C,     C,      C,      C,      C,       C,        C,        C,       C,   C,   C),
-    "restore":         _row(C,     C,      C,      C,      C,       C,        C,        C,       C,   C,   C),
+    # mine      theirs: append  delete   update   merge   add    drop      alter     replace  compact  meta over restore
+    "append":          _row(C,     C,       C,       C,       _fits, _fits,  _fits,    C,       C,       C,    X,   X),
+    "delete":          _row(C,     C,       _rows,   _rows,   C,   _inputs,  _alike,   _rows,   _rows,   C,    X,   X),
+    "update":          _row(C,     _rows,   _rows,   _rows,   R,   _inputs,  _alike,   _rows,   _rows,   C,    X,   X),
+    "merge_insert":    _row(_keys, _rows,   _both,   _both,   R,   _inputs,  _alike,   _rows,   _rows,   C,    X,   X),
+    "add_columns":     _row(_same, C,       _same,   _same,   C,   _inputs,  _inputs,  _same,   _same,   C,    X,   X),
+    "drop_columns":    _row(C,     C,       C,       C,       C,   _columns, _columns, C,       C,       C,    X,   X),
+    "alter_columns":   _row(_same, C,       _same,   _same,   C,   _columns, _columns, _same,   _files,  C,    X,   X),
+    "replace_columns": _row(C,     C,       _parts,  _parts,  C,   _fields,  _fields,  _parts,  _parts,  C,    X,   X),
+    "compact":         _row(C,     _groups, _groups, _groups, R,   C,        _groups,  _groups, _groups, C,    X,   X),
+    "update_metadata": _row(C,     C,       C,       C,       C,   C,        C,        C,       C,       C,    C,   C),
+    "overwrite":       _row(C,     C,       C,       C,       C,   C,        C,        C,       C,       C,    C,   C),
+    "restore":         _row(C,     C,       C,       C,       C,   C,        C,        C,       C,       C,    C,   C),
 }
 # fmt: on
 

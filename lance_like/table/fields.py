@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
@@ -31,6 +32,15 @@ class Field(NamedTuple):
     def is_struct(self) -> bool:
         """True for a struct with fields of its own in the schema; the description of a blob is none."""
         return self.type.equals(BARE_STRUCT)
+
+
+@dataclass(frozen=True, slots=True)
+class Alteration:
+    """What a field becomes; None: as it is."""
+
+    name: str | None = None
+    nullable: bool | None = None
+    type: pa.DataType | None = None
 
 
 class Fields(Protocol):

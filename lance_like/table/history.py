@@ -78,18 +78,21 @@ def resolve(store: Store, version: int | None = None, *, asof: AsOf | None = Non
 
 
 @contextmanager
-def newest_held(store: Store, *, known: Manifest | None = None) -> Iterator[tuple[Manifest, Lease]]:
-    """The newest version, kept from every cleanup while the block runs. known: as `read_manifest` takes it.
+def newest_held(
+    store: Store, version: int | None = None, *, known: Manifest | None = None
+) -> Iterator[tuple[Manifest, Lease]]:
+    """The newest version, kept from every cleanup while the block runs.
 
-    Raises NotFound, as `resolve`.
+    version: its number, if it was just looked up. known: as `read_manifest` takes it. Raises NotFound, as `resolve`.
     """
     with ExitStack() as stack:
         while True:
-            version = resolve(store)
+            version = version or resolve(store)
             try:
                 lease = stack.enter_context(hold(store, version))
             except Conflict:
                 # No cleanup removes the newest version: there is a newer one by now.
+                version = None
                 continue
             yield read_manifest(store, version, known=known), lease
             return

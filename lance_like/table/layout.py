@@ -46,6 +46,11 @@ def version_key(version: int) -> str:
     return f"{VERSIONS}/{version // VERSIONS_PER_BUCKET:016x}/{version:020d}.manifest"
 
 
+def begins_bucket(version: int) -> bool:
+    """Is the root of this version the first in its folder?"""
+    return version % VERSIONS_PER_BUCKET == 0
+
+
 def bucket_number(name: str) -> int | None:
     """The number of a bucket from its name in a listing; None for any other name."""
     return int(name[:-1], 16) if _BUCKET.fullmatch(name) else None
@@ -56,6 +61,12 @@ def version_number(name: str, bucket: int) -> int | None:
     found = _MANIFEST.fullmatch(name)
     version = int(found[1]) if found else 0
     return version if 1 <= version <= MAX_VERSION and version // VERSIONS_PER_BUCKET == bucket else None
+
+
+def version_of(key: str) -> int | None:
+    """The version whose root manifest has this key; None for any other key."""
+    found = _MANIFEST.fullmatch(key.rpartition("/")[2])
+    return int(found[1]) if found and key == version_key(int(found[1])) else None
 
 
 def new_data_key() -> str:

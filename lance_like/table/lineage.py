@@ -190,14 +190,16 @@ def encode_lineage(runs: Runs) -> bytes:
 def decode_lineage(data: bytes, where: str) -> Runs:
     """The inverse of `encode_lineage`. Raises Corrupt."""
     body = unpack_envelope(MAGIC, data, where)
-    nbytes = _LENGTH.unpack_from(body)[0] if len(body) >= _LENGTH.size else MAX_BODY + 1
+    if len(body) < _LENGTH.size:
+        shape.refuse(len(body), "a lineage of 4 bytes or more", where)
+    nbytes = _LENGTH.unpack_from(body)[0]
     if nbytes > MAX_BODY:
         raise Corrupt(f"a lineage of {nbytes:,} bytes is over the limit", kind="limit", where=where)
     stream = zlib.decompressobj()
     try:
         raw = stream.decompress(body[_LENGTH.size :], nbytes + 1)
     except zlib.error as error:
-        raise Corrupt(f"the lineage cannot be decompressed: {error}", kind="compression", where=where) from error
+        raise Corrupt(f"the lineage cannot be decompressed: {error}", kind="structure", where=where) from error
     if len(raw) != nbytes or not stream.eof or stream.unused_data:
         raise Corrupt(f"{len(raw):,} bytes of lineage, {nbytes:,} announced", kind="length", where=where)
     (steps, lengths), at = _unpack(raw, 0, where)
@@ -254,7 +256,7 @@ def _width(values: Int64s) -> int:
 
 def _unpack(raw: bytes, at: int, where: str) -> tuple[tuple[Int64s, Int64s], int]:
     if at + _HEAD.size > len(raw):
-        raise Corrupt("the lineage ends within an array", kind="truncated", where=where)
+        raise Corrupt("the lineage ends within an array", kind="structure", where=where)
     count, *widths = _HEAD.unpack_from(raw, at)
     at += _HEAD.size
     if not set(widths) <= set(_WIDTHS):
@@ -264,7 +266,7 @@ def _unpack(raw: bytes, at: int, where: str) -> tuple[tuple[Int64s, Int64s], int
     if count > MAX_RUNS:
         raise Corrupt(f"{count:,} runs are over the limit of {MAX_RUNS:,}", kind="limit", where=where)
     if at + count * sum(widths) > len(raw):
-        raise Corrupt("the lineage ends within an array", kind="truncated", where=where)
+        raise Corrupt("the lineage ends within an array", kind="structure", where=where)
     found: list[Int64s] = []
     for width in widths:
         values = np.frombuffer(raw, _WIDTHS[width], count, at)

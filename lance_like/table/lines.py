@@ -41,6 +41,9 @@ class BranchStore:
     def put_if_absent(self, key: str, data: bytes) -> None:
         self.main.put_if_absent(self.place(key), data)
 
+    def settle(self, key: str) -> None:
+        self.main.settle(self.place(key))
+
     def list(self, prefix: str, *, temporary: bool = False) -> list[str]:
         return self.main.list(self.place(prefix), temporary=temporary)
 

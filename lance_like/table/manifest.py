@@ -105,6 +105,7 @@ class Manifest:
     timestamp_us: microseconds since 1970 UTC, strictly greater than that of the version before.
     next_row_id, next_field_id, next_fragment_id: never used yet; they only grow, through restore and overwrite too.
     schema_ref: None until the schema part is written. tree: all fragments.
+    digest: XXH3-64 of the root's bytes; None until it is written.
     metadata: texts of the table. config: texts about how it is to be kept. indices: carried along, read by the index
     layer.
     """
@@ -124,6 +125,7 @@ class Manifest:
     config: Mapping[str, str]
     indices: tuple[Json, ...]
     transaction: Transaction
+    digest: int | None = None
 
     @property
     def fragments(self) -> tuple[Fragment, ...]:

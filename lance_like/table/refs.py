@@ -161,6 +161,8 @@ def _refuse_if_tagged(store: Store, branch: str) -> None:
 def _placed(tag: Tag, line: Store, version: int) -> Tag:
     """The tag on a version."""
     root = read_root_bytes(line, version)
+    # Who committed it may not have synced it yet: a tag must not outlive its version.
+    line.settle(version_key(version))
     digest = xxhash.xxh3_64_intdigest(root)
     return replace(tag, branch=branch_of(line), version=version, manifest=digest, nbytes=len(root))
 

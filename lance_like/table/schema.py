@@ -16,8 +16,10 @@ import pyarrow as pa
 from lance_like._lazy import cached
 from lance_like.encodings.places import DESCRIPTION
 from lance_like.errors import InvalidInput, NotFound
+from lance_like.file.columns import MAX_DEPTH
 from lance_like.table.fields import (
     ROOT,
+    Alteration,
     DescribedFields,
     Field,
     Fields,
@@ -193,11 +195,15 @@ class Schema:
                 )
         return Schema.of(left, self.metadata)
 
-    def renamed(self, names: Mapping[int, str]) -> Schema:
-        """The schema with other names. Raises NotFound for an unknown id, InvalidInput for a name taken or reserved."""
-        for field_id in names:
-            self.field(field_id)
-        fields = tuple(f._replace(name=names[f.id]) if f.id in names else f for f in self.fields)
+    def altered(self, changes: Mapping[int, Alteration], fresh: Mapping[int, int]) -> Schema:
+        """The schema with other names, nullabilities and types. fresh: the new ids of fields of other types.
+
+        Raises NotFound for an unknown id, InvalidInput for a name taken or reserved, or a type for a struct.
+        """
+        for field_id in changes:
+            if self.field(field_id).is_struct and field_id in fresh:
+                raise InvalidInput(f"{self._name(field_id)} is a struct, its type is that of its fields", kind="type")
+        fields = tuple(_altered(f, changes[f.id], fresh) if f.id in changes else f for f in self.fields)
         made = Schema.of(fields, self.metadata)
         made.check_names()
         return made
@@ -207,12 +213,27 @@ class Schema:
         fields = tuple(f._replace(metadata=of_fields[f.id]) if f.id in of_fields else f for f in self.fields)
         return Schema.of(fields, metadata)
 
-    def extended(self, schema: pa.Schema, next_field_id: int) -> tuple[Schema, int]:
-        """The schema with new fields at its end, and the next free id. Raises InvalidInput for a name taken."""
+    def extended(
+        self, schema: pa.Schema, next_field_id: int, parents: Sequence[int] = ()
+    ) -> tuple[Schema, tuple[int, ...]]:
+        """The schema with new fields, each after the last of its parent, and the ids of these, depth first.
+
+        parents: of each field of the Arrow schema; () when all go to the top.
+        Raises InvalidInput for a name taken or a parent that is no struct, NotFound for one that is not there.
+        """
+        holders = parents or [ROOT] * len(schema)
         added = number_fields(schema, next_field_id)
-        made = Schema.of(self.fields + added, self.metadata)
+        tops = iter(holders)
+        added = tuple(f._replace(parent_id=next(tops)) if f.parent_id == ROOT else f for f in added)
+        for parent in set(holders) - {ROOT}:
+            if not self.field(parent).is_struct:
+                raise InvalidInput(f"{self._name(parent)} is no struct, it cannot have fields", kind="type")
+        fields = self.fields + added
+        made = Schema.of(fields if set(holders) <= {ROOT} else _depth_first(fields), self.metadata)
         made.check_names()
-        return made, next_field_id + len(added)
+        if holders and max(len(made.path(field.id)) for field in added) > MAX_DEPTH:
+            raise InvalidInput(f"structs nested deeper than {MAX_DEPTH} cannot be stored", kind="limit")
+        return made, tuple(field.id for field in added)
 
     def check_names(self) -> None:
         """Raise InvalidInput for siblings of the same name and for reserved names at the top."""
@@ -240,6 +261,29 @@ class Schema:
         known = ", ".join(repr(known) for known in near)
         hint = f"the nearest names are {known}" if near else f"nothing is called {name!r} there"
         return NotFound(f"there is no column {shown!r}", kind="column", hint=hint)
+
+
+def _altered(field: Field, change: Alteration, fresh: Mapping[int, int]) -> Field:
+    return field._replace(
+        id=fresh.get(field.id, field.id),
+        name=field.name if change.name is None else change.name,
+        nullable=field.nullable if change.nullable is None else change.nullable,
+        type=field.type if change.type is None else change.type,
+    )
+
+
+def _depth_first(fields: Sequence[Field]) -> tuple[Field, ...]:
+    """Fields in the order of a schema: each struct before its own, siblings as they come."""
+    below: dict[int, list[Field]] = {}
+    for field in fields:
+        below.setdefault(field.parent_id, []).append(field)
+    ordered: list[Field] = []
+    waiting = below.get(ROOT, [])[::-1]
+    while waiting:
+        field = waiting.pop()
+        ordered.append(field)
+        waiting += below.get(field.id, [])[::-1]
+    return tuple(ordered)
 
 
 _SEGMENT = re.compile(r"`((?:[^`]|``)*)`|([^.`]*)")

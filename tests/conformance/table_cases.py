@@ -6,39 +6,15 @@ The answers are made here from Arrow data, never from reading a table back.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 from forge import Forge, entry_of, text, tree
+from row_cases import row_cases
+from vector_cases import TableCase, Version, write
 
 import lance_like
-
-
-@dataclass(frozen=True)
-class Version:
-    """What a version holds: its rows, and their ids in scan order."""
-
-    table: pa.Table
-    row_ids: list[int]
-
-
-@dataclass(frozen=True)
-class TableCase:
-    """A table that a reader must read. build: writes it to a folder; versions: from 1 on; branches: by number."""
-
-    name: str
-    covers: str
-    spec: str
-    build: Callable[[Path], None]
-    versions: list[Version]
-    tags: dict[str, int] = field(default_factory=dict)
-    branches: dict[str, dict[int, Version]] = field(default_factory=dict)
-
-
-def write(data: pa.Table, folder: Path, **options: object) -> lance_like.LanceDataset:
-    return lance_like.write_dataset(data, folder, durability="process", **options)
 
 
 def table_cases() -> Iterator[TableCase]:
@@ -49,6 +25,7 @@ def table_cases() -> Iterator[TableCase]:
     yield _many_fragments()
     yield _parts_by_hand()
     yield _transaction_part()
+    yield from row_cases()
 
 
 WHO = pa.struct([("name", pa.string()), ("at", pa.struct([("x", pa.int8())]))])
@@ -68,11 +45,11 @@ MORE = {
 
 def _sound() -> TableCase:
     schema = pa.schema([("n", pa.int64()), ("s", pa.string())])
-    data = pa.table({"n": [1, 2, 300], "s": ["a", "b", "c"]}, schema=schema)
+    data = pa.table({"n": [1, 2, 300, 4, 5, 6, 7], "s": ["a", "b", "c", None, "", "d", "e"]}, schema=schema)
 
     def build(folder: Path) -> None:
         write(data[:1], folder)
-        write(data[1:], folder, mode="append", max_rows_per_file=1)
+        write(data[1:], folder, mode="append", max_rows_per_file=3)
         forge = Forge(folder)
         first, second, third = forge.root["fragments"]["tail"]
         parts = [entry_of(forge, {"level": 0, "fragments": [first, second]}, 0, [first, second])]
@@ -80,8 +57,8 @@ def _sound() -> TableCase:
         forge.publish()
         forge.tag("t")
 
-    covers = "one row, then two more: fragments 0 and 1 below a part, 2 in the root; errors/tables are made from it"
-    versions = [Version(data[:1], [0]), Version(data, [0, 1, 2])]
+    covers = "one row, then six more: fragments 0 and 1 below a part, 2 in the root; errors/tables are made from it"
+    versions = [Version(data[:1], [0]), Version(data, [*range(7)])]
     return TableCase("sound", covers, "table.md", build, versions, {"t": 2})
 
 

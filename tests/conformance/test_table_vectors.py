@@ -38,6 +38,7 @@ EXPECTED = {
 }
 VERSIONS = list(EXPECTED)
 Place = tuple[str | None, int]
+AGES = {"created": "_row_created_at_version", "updated": "_row_last_updated_at_version"}
 
 
 def test_tables_are_those_of_the_index():
@@ -56,6 +57,15 @@ def test_the_package_reads_each_version(name: str, version: Place):
     assert found["_rowid"].to_pylist() == expected["row_ids"]
     arrays = [found.column(i).combine_chunks() for i in range(len(expected["values"]))]
     assert [values_json(array) for array in arrays] == expected["values"]
+
+
+@pytest.mark.parametrize(("name", "version"), [place for place in VERSIONS if "created" in EXPECTED[place]])
+def test_both_know_how_old_rows_are(name: str, version: Place):
+    expected, folder = EXPECTED[name, version], TABLES / name / "table"
+    found = lance_like.dataset(folder, version=version).to_table(list(AGES.values()))
+    assert {key: found[column].to_pylist() for key, column in AGES.items()} == {key: expected[key] for key in AGES}
+    second = naive.read_table(str(folder), version[1], branch=version[0])
+    assert {"created": second.created, "updated": second.updated} == {key: expected[key] for key in AGES}
 
 
 @pytest.mark.parametrize(("name", "version"), VERSIONS)
@@ -121,11 +131,17 @@ def laid_over(name: str, folder: Path) -> Path:
     return folder
 
 
+def read_whole(ds: lance_like.LanceDataset) -> None:
+    """All rows with all that is known of them; and each found by its id."""
+    rows = ds.to_table([*ds.schema.names, "_rowid", *AGES.values()])
+    ds._take_rows(rows["_rowid"].to_pylist(), ["_rowid"])
+
+
 @pytest.mark.parametrize("name", INDEX["error_tables"])
 def test_both_refuse(name: str, tmp_path: Path):
     case, folder = read_json(ERRORS / name / "case.json"), laid_over(name, tmp_path / "t")
     with pytest.raises(lance_like.errors.LanceLikeError) as package:
-        lance_like.dataset(folder, version=(case["branch"], None) if "branch" in case else case["tag"]).to_table()
+        read_whole(lance_like.dataset(folder, version=(case["branch"], None) if "branch" in case else case["tag"]))
     assert {"class": type(package.value).__name__, "kind": package.value.kind} == case["error"]
     with pytest.raises(naive.NaiveError) as second:
         naive.read_table(str(folder), tag=case["tag"], branch=case.get("branch"))

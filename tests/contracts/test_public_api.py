@@ -12,8 +12,10 @@ import lance_like
 from lance_like import errors
 
 NAMES = {
+    "BatchUDF",
     "Blob",
     "BlobFile",
+    "batch_udf",
     "blob_array",
     "blob_field",
     "LanceDataset",
@@ -58,7 +60,8 @@ DATASET = {
     *("checkout_version", "checkout_latest", "restore"),
     *("schema_metadata", "config", "update_metadata", "update_config", "delete_config_keys"),
     *("update_schema_metadata", "replace_schema_metadata", "update_field_metadata", "replace_field_metadata"),
-    *("insert", "add_columns", "drop_columns", "alter_columns"),
+    *("insert", "delete", "update", "merge_insert", "truncate_table"),
+    *("add_columns", "drop_columns", "alter_columns"),
 }
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}
 

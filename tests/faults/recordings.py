@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -153,22 +154,28 @@ class Recorder:
         return found
 
 
-def check(root: Path, recording: Recording, state: State) -> None:
-    """A table is as before or as after the operation, and can be written to. Leaves nothing below the root."""
+@contextmanager
+def left_by(recording: Recording, state: State, root: Path) -> Iterator[LocalStore]:
+    """The table as a failure left it, below a folder that is there for so long."""
     write_tree(root, state.tree)
     try:
-        store = table_of(root)
-        # What is read of files that did not change is what it was.
-        unchanged = recording.start.tree().items() <= state.tree.items()
-        found = facts(store, known=recording.before.versions if unchanged else None)
-        assert_before_or_after(found, recording.before, recording.after, acknowledged=state.acknowledged)
-        assert_goes_on(store, found)
+        yield table_of(root)
     except Exception as error:
         last = recording.effects[state.place - 1][:2] if state.place else "none"
         where = f"{recording.name}, after {state.place} of {len(recording.effects)} effects, the last of them {last}"
         raise AssertionError(f"{where}: {error}") from error
     finally:
         shutil.rmtree(root)
+
+
+def check(root: Path, recording: Recording, state: State) -> None:
+    """A table is as before or as after the operation, and can be written to."""
+    # What is read of files that did not change is what it was.
+    unchanged = recording.start.tree().items() <= state.tree.items()
+    with left_by(recording, state, root) as store:
+        found = facts(store, known=recording.before.versions if unchanged else None)
+        assert_before_or_after(found, recording.before, recording.after, acknowledged=state.acknowledged)
+        assert_goes_on(store, found)
 
 
 def noticed(root: Path, recording: Recording, place: int, *, only_acknowledged: bool = False) -> bool:

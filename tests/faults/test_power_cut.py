@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 from disk_model import Disk
-from operations import OPERATIONS
-from recordings import Recorder, Recording, check, noticed
+from operations import OPERATIONS, Facts, assert_outlived, facts
+from recordings import Recorder, Recording, check, left_by, noticed
 
 pytestmark = pytest.mark.usefixtures("small_tables")
 
 # One for each kind of thing that must not replace another.
 PUBLISHERS = ("create", "append", "tag")
 # The operations that make folders: a writer that is killed there leaves folders that the next one must sync.
-MAKERS = {"create": "append", "append into a new bucket": "append", "first tag": "tag"}
+MAKERS = {"create": "append", "append into a new bucket": "append", "first tag": "tag", "branch": "branch"}
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -63,7 +63,7 @@ def test_what_is_acknowledged_after_another_was_killed_outlives_a_power_cut(reco
     for name, then in MAKERS.items():
         for place in [place for place, disk in recorder.recording(name).replayed() if disk.has_unsynced_folders]:
             recording = recorder.resumed(name, place, then)
-            check_acknowledged(tmp_path / "cut", recording)
+            check_outlived(tmp_path / "cut", recorder.recording(name).before, recording)
             for sync in recording.syncs():
                 folder = recording.synced_folder(sync)
                 synced.add(folder)
@@ -77,13 +77,22 @@ def test_what_is_acknowledged_after_another_was_killed_outlives_a_power_cut(reco
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_what_any_writer_acknowledges_after_any_was_killed_outlives_a_power_cut(name, then, recorder, tmp_path):
     for place in range(len(recorder.recording(name).effects)):
-        check_acknowledged(tmp_path / "cut", recorder.resumed(name, place, then))
+        check_outlived(tmp_path / "cut", recorder.recording(name).before, recorder.resumed(name, place, then))
 
 
-def check_acknowledged(root: Path, recording: Recording) -> None:
+@pytest.mark.parametrize("then", ["append into a new bucket", "tag"])
+def test_a_version_that_a_killed_writer_did_not_sync_is_kept_with_what_follows_it(then, recorder: Recorder, tmp_path):
+    name = "append"
+    published = [place for place, effect in enumerate(recorder.recording(name).effects) if effect[0] == "link"]
+    recording = recorder.resumed(name, published[-1] + 1, then)
+    check_outlived(tmp_path / "cut", recorder.recording(name).before, recording)
+
+
+def check_outlived(root: Path, acknowledged: Facts, recording: Recording) -> None:
     for state in recording.cuts:
         if state.acknowledged:
-            check(root, recording, state)
+            with left_by(recording, state, root) as store:
+                assert_outlived(facts(store), acknowledged, recording.before, recording.after)
 
 
 # The model

@@ -12,6 +12,7 @@ from lance_like.file.stats import ZoneEntry
 from lance_like.io.memory import MemoryStore
 from lance_like.table.actions import (
     AddColumns,
+    AlterColumns,
     Append,
     ChangeRows,
     Create,
@@ -20,10 +21,12 @@ from lance_like.table.actions import (
     NewFile,
     NewFragment,
     Overwrite,
+    ReplaceColumns,
     Rewrite,
     RewrittenGroup,
 )
 from lance_like.table.commit import commit
+from lance_like.table.fields import Alteration
 from lance_like.table.fragment import Fragment
 from lance_like.table.layout import new_data_key
 from lance_like.table.lineage import of_rows, values_at
@@ -58,6 +61,23 @@ def overwrite(*rows: int) -> Overwrite:
 def add_column(base: Manifest, name: str = "n", reads: tuple[int, ...] = ()) -> AddColumns:
     files = {fragment.id: (new_file(fragment.rows, 1),) for fragment in base.fragments}
     return AddColumns(pa.schema([(name, pa.int32())]), files, reads)
+
+
+def rename(names: Mapping[int, str]) -> AlterColumns:
+    """names: field id -> new name."""
+    return AlterColumns({field_id: Alteration(name) for field_id, name in names.items()})
+
+
+def recast(base: Manifest, *field_ids: int) -> AlterColumns:
+    """An alteration that makes fields decimals."""
+    files = {fragment.id: (new_file(fragment.rows, len(field_ids)),) for fragment in base.fragments}
+    return AlterColumns({field_id: Alteration(type=pa.decimal128(20)) for field_id in field_ids}, files)
+
+
+def replace_columns(base: Manifest, fragment_ids: Sequence[int], *field_ids: int) -> ReplaceColumns:
+    """Other values of fields in fragments."""
+    files = {key: (new_file(base.fragment(key).rows, len(field_ids)),) for key in fragment_ids}
+    return ReplaceColumns(files, field_ids)
 
 
 def small_table() -> tuple[MemoryStore, Manifest]:
@@ -185,6 +205,9 @@ class HookedStore:
 
     def put_if_absent(self, key: str, data: bytes) -> None:
         self._call("put_if_absent", key, key, data)
+
+    def settle(self, key: str) -> None:
+        self._call("settle", key, key)
 
     def list(self, prefix: str, *, temporary: bool = False):
         return self._call("list", prefix, prefix, temporary=temporary)

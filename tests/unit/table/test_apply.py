@@ -16,6 +16,7 @@ from table_values import (
     new_file,
     new_fragment,
     overwrite,
+    rename,
     rewritten,
     update,
     update_column,
@@ -29,7 +30,6 @@ from lance_like.table.actions import (
     Create,
     DropColumns,
     NewFragment,
-    RenameColumns,
     Replacement,
     Restore,
     Rewrite,
@@ -143,10 +143,10 @@ def test_add_columns_adds_a_file_to_each_fragment() -> None:
 
 def test_add_columns_without_files_reads_as_null() -> None:
     base = made(create(3))
-    after = apply(base, AddColumns(pa.schema([("n", pa.int8())]), {}), STAMP)
+    after = apply(base, AddColumns(pa.schema([("n", pa.int8())]), None), STAMP)
     assert after.fragments == base.fragments
     with pytest.raises(InvalidInput, match="not nullable"):
-        apply(base, AddColumns(pa.schema([pa.field("n", pa.int8(), False)]), {}), STAMP)
+        apply(base, AddColumns(pa.schema([pa.field("n", pa.int8(), False)]), None), STAMP)
 
 
 def test_add_columns_is_refused_when_it_misses_a_fragment_or_a_name_is_taken() -> None:
@@ -166,7 +166,7 @@ def test_drop_and_rename_touch_no_file() -> None:
     assert [f.name for f in dropped.schema.fields] == ["a"]
     assert dropped.tree is base.tree
     assert dropped.transaction.fields == ((1, 4),)
-    renamed = apply(base, RenameColumns({2: "z"}), STAMP)
+    renamed = apply(base, rename({2: "z"}), STAMP)
     assert renamed.schema.find("s.z").id == 2
     assert renamed.tree is base.tree
 

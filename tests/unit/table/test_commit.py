@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from table_values import HookedStore, add_column, append, create, new_fragment, objects, overwrite, small_table
+from table_values import HookedStore, add_column, append, create, new_fragment, objects, overwrite, rename, small_table
 
 from lance_like.errors import (
     CommitUnknown,
@@ -27,7 +27,7 @@ from lance_like.io.local import LocalStore
 from lance_like.io.memory import MemoryStore
 from lance_like.io.observe import CountingStore, counted
 from lance_like.table import manifest as manifest_module
-from lance_like.table.actions import Append, DropColumns, RenameColumns, Restore, UpdateMetadata
+from lance_like.table.actions import Append, DropColumns, Restore, UpdateMetadata
 from lance_like.table.commit import commit
 from lance_like.table.layout import VERSIONS, version_key
 from lance_like.table.manifest import Manifest
@@ -261,7 +261,7 @@ def _mixed_changes(store: LocalStore | MemoryStore, seed: int, times: int, done:
             [
                 lambda newest: Append(newest.schema.to_arrow(), (new_fragment(2, len(newest.schema.fields)),)),
                 lambda newest, name=name: add_column(newest, name),
-                lambda newest, name=name: RenameColumns({newest.schema.fields[-1].id: name}),
+                lambda newest, name=name: rename({newest.schema.fields[-1].id: name}),
                 lambda newest, name=name: UpdateMetadata({name: "1"}),
             ]
         )
@@ -448,7 +448,7 @@ def test_a_missing_part_is_corrupt_and_a_missing_version_not_found() -> None:
 
 def test_a_valid_part_in_the_place_of_another_is_noticed() -> None:
     store, base = small_table()
-    after = commit(store, base, RenameColumns({0: "b"}))
+    after = commit(store, base, rename({0: "b"}))
     assert base.schema_ref is not None and after.schema_ref is not None
     assert base.schema_ref.nbytes == after.schema_ref.nbytes
     store.put(after.schema_ref.path, [objects(store)[base.schema_ref.path]])

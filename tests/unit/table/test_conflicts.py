@@ -21,6 +21,9 @@ from table_values import (
     new_file,
     new_fragment,
     overwrite,
+    recast,
+    rename,
+    replace_columns,
     small_table,
     update,
     update_column,
@@ -34,23 +37,24 @@ from lance_like.io.memory import MemoryStore
 from lance_like.table.actions import (
     Action,
     AddColumns,
+    AlterColumns,
     Append,
     ChangeRows,
     Create,
     DropColumns,
     KeyRange,
     NewFragment,
-    RenameColumns,
     Restore,
     UpdateMetadata,
 )
 from lance_like.table.apply import Stamp, apply, bound
 from lance_like.table.commit import commit
 from lance_like.table.conflicts import RULES, Verdict, judge
+from lance_like.table.fields import Alteration
 from lance_like.table.manifest import Manifest, Transaction
 from lance_like.table.snapshot import read_manifest
 
-NULL_COLUMN = AddColumns(pa.schema([("null", pa.int8())]), {})
+NULL_COLUMN = AddColumns(pa.schema([("null", pa.int8())]), None)
 
 
 def simple(kind: str, base: Manifest, mine: bool) -> Action:
@@ -66,7 +70,8 @@ def simple(kind: str, base: Manifest, mine: bool) -> Action:
         ),
         "add_columns": lambda: add_column(base, name),
         "drop_columns": lambda: DropColumns((2 if mine else 0,)),
-        "rename_columns": lambda: RenameColumns({2 if mine else 0: name}),
+        "alter_columns": lambda: rename({2 if mine else 0: name}),
+        "replace_columns": lambda: replace_columns(base, [fragment_id], 3),
         "compact": lambda: compact(base, [fragment_id]),
         "update_metadata": lambda: UpdateMetadata({name: "1"}),
         "overwrite": lambda: overwrite(4),
@@ -77,14 +82,14 @@ def simple(kind: str, base: Manifest, mine: bool) -> Action:
 ROW_CHANGES = ("delete", "update", "merge_insert")
 STOPPED = {
     (mine, theirs)
-    for mine in ("append", *ROW_CHANGES, "add_columns", "drop_columns", "rename_columns", "compact")
+    for mine in ("append", *ROW_CHANGES, "add_columns", "drop_columns", "alter_columns", "replace_columns", "compact")
     for theirs in ("overwrite", "restore")
 } | {("append", "drop_columns")}
 RERUN = {
-    *(("add_columns", theirs) for theirs in ("append", "update", "merge_insert", "compact")),
+    *(("add_columns", theirs) for theirs in ("append", "update", "merge_insert", "replace_columns", "compact")),
     *((mine, "add_columns") for mine in ("update", "merge_insert", "compact")),
     # Rows written anew hold the column that has gone.
-    *((mine, "drop_columns") for mine in ("update", "merge_insert")),
+    *((mine, theirs) for mine in ("update", "merge_insert") for theirs in ("drop_columns", "alter_columns")),
     # Nothing is known about the keys.
     *(("merge_insert", theirs) for theirs in ("append", "update", "merge_insert")),
 }
@@ -137,6 +142,11 @@ def merge(
 
 Made = Callable[[Manifest], Action]
 C, R, X = Verdict.COMMIT, Verdict.RERUN, Verdict.STOP
+
+
+def strict(*field_ids: int) -> AlterColumns:
+    """No longer null."""
+    return AlterColumns({field_id: Alteration(nullable=False) for field_id in field_ids})
 
 
 def _strict(base: Manifest) -> Action:
@@ -196,6 +206,69 @@ CASES: list[tuple[str, str, Made, Made, Verdict]] = [
     ("update", "update", _MINE["update"], lambda base: update_column(base, 0, [2], field_id=3), R),
     ("update", "delete", _without_rows, lambda _: delete({0: [1, 2]}), C),
     ("update", "delete", _without_rows, lambda _: delete({0: [0]}), R),
+    # A field may no longer be null, has another type, another name; other values in a fragment.
+    *(
+        (mine, "alter_columns", made, other, verdict)
+        for mine, made, other, verdict in (
+            ("append", lambda _: append(1), lambda _: rename({0: "z"}), C),
+            ("append", lambda _: append(1), lambda base: recast(base, 0), X),
+            ("append", lambda _: append(1), lambda _: strict(3), X),
+            ("append", _only_a, lambda base: recast(base, 3), C),
+            ("append", _only_a, lambda _: strict(1), R),
+            ("delete", _MINE["delete"], lambda base: recast(base, 0), C),
+            ("delete", _MINE["delete"], lambda _: rename({2: "z"}), C),
+            ("delete", _MINE["delete"], lambda base: recast(base, 2), X),
+            ("update", _without_rows, lambda base: recast(base, 0), C),
+            ("update", _without_rows, lambda _: strict(3), R),
+            ("update", _MINE["update"], lambda base: recast(base, 3), R),
+            ("update", _MINE["update"], lambda base: recast(base, 2), X),
+            ("merge_insert", merge, lambda _: strict(3), R),
+            ("merge_insert", merge, lambda base: recast(base, 0), X),
+            ("merge_insert", lambda base: replace(merge(base), fragments=()), lambda _: rename({0: "z"}), C),
+            ("add_columns", lambda base: add_column(base, reads=(0,)), lambda _: rename({0: "z"}), C),
+            ("add_columns", lambda base: add_column(base, reads=(0,)), lambda base: recast(base, 0), X),
+            ("compact", lambda base: compact(base, [0, 1]), lambda _: rename({0: "z"}), C),
+            ("compact", lambda base: compact(base, [0, 1]), lambda base: recast(base, 0), R),
+            ("replace_columns", lambda base: replace_columns(base, [0], 3), lambda _: rename({0: "z"}), C),
+            ("replace_columns", lambda base: replace_columns(base, [0], 3), lambda _: strict(3), R),
+            ("replace_columns", lambda base: replace_columns(base, [0], 3), lambda base: recast(base, 3), X),
+        )
+    ),
+    *(
+        (mine, "replace_columns", made, lambda base: replace_columns(base, [1], 2), verdict)
+        for mine, made, verdict in (
+            ("delete", lambda _: delete({0: [0]}), C),
+            ("delete", lambda _: delete({0: [0]}, reads=(2,)), R),
+            ("update", lambda base: update_column(base, 0, [0]), C),
+            ("update", lambda base: update_column(base, 1, [0]), R),
+            ("merge_insert", lambda base: merge(base, {0: [0]}), C),
+            ("merge_insert", lambda base: merge(base, {1: [0]}), R),
+            ("add_columns", add_column, R),
+            ("add_columns", lambda _: NULL_COLUMN, C),
+            ("alter_columns", lambda _: rename({2: "z"}), C),
+            ("alter_columns", lambda _: strict(2), R),
+            ("compact", lambda base: compact(base, [0], [1]), C),
+            ("compact", lambda base: compact(base, [1]), R),
+            ("replace_columns", lambda base: replace_columns(base, [0], 2), C),
+            ("replace_columns", lambda base: replace_columns(base, [0, 1], 2), R),
+        )
+    ),
+    *(
+        ("alter_columns", theirs, made, lambda base, theirs=theirs: simple(theirs, base, mine=False), verdict)
+        for theirs in ("append", "update", "merge_insert", "compact")
+        for made, verdict in (
+            (lambda base: recast(base, 0), R),
+            (lambda _: strict(0), C if theirs == "compact" else R),
+            (lambda _: AlterColumns({0: Alteration("z", nullable=True)}), C),
+        )
+    ),
+    *(
+        ("replace_columns", theirs, lambda base: replace_columns(base, [0], 3), other, verdict)
+        for theirs in ("update", "merge_insert", "compact")
+        for other, verdict in _BY_ROWS[theirs]
+    ),
+    ("replace_columns", "drop_columns", lambda base: replace_columns(base, [0], 3), lambda _: DropColumns((2,)), C),
+    ("replace_columns", "drop_columns", lambda base: replace_columns(base, [0], 3), lambda _: DropColumns((1,)), X),
     *(
         (mine, "drop_columns", made, dropped, verdict)
         for mine, made, dropped, verdict in (
@@ -269,11 +342,11 @@ CASES: list[tuple[str, str, Made, Made, Verdict]] = [
         (mine, theirs, made, other, verdict)
         for mine, made in (
             ("drop_columns", lambda _: DropColumns((0,))),
-            ("rename_columns", lambda _: RenameColumns({0: "z"})),
+            ("alter_columns", lambda _: rename({0: "z"})),
         )
         for theirs, same, different in (
             ("drop_columns", lambda _: DropColumns((0,)), lambda _: DropColumns((1,))),
-            ("rename_columns", lambda _: RenameColumns({0: "y"}), lambda _: RenameColumns({1: "y"})),
+            ("alter_columns", lambda _: rename({0: "y"}), lambda _: rename({1: "y"})),
         )
         for other, verdict in ((same, X), (different, C))
     ),
@@ -381,7 +454,7 @@ def test_a_compaction_leaves_what_changed_meanwhile() -> None:
 
 def test_an_append_follows_a_rename_by_id() -> None:
     store, base = small_table()
-    commit(store, base, RenameColumns({0: "b", 1: "a"}))
+    commit(store, base, rename({0: "b", 1: "a"}))
     after = commit(store, base, append(1))
     assert after.fragments[-1].files[0].field_ids == (0, 1, 2, 3)
 
@@ -423,14 +496,14 @@ def test_added_columns_get_fresh_ids_when_they_follow_others() -> None:
     ("mine", "theirs"),
     [
         (lambda base: add_column(base), lambda base: add_column(base)),
-        (lambda base: add_column(base, "z"), lambda base: RenameColumns({0: "z"})),
-        (lambda base: RenameColumns({0: "z"}), lambda base: add_column(base, "z")),
-        (lambda base: RenameColumns({0: "z"}), lambda base: RenameColumns({1: "z"})),
-        (lambda base: RenameColumns({0: "z"}), lambda base: RenameColumns({0: "y"})),
-        (lambda base: RenameColumns({2: "z"}), lambda base: DropColumns((1,))),
+        (lambda base: add_column(base, "z"), lambda base: rename({0: "z"})),
+        (lambda base: rename({0: "z"}), lambda base: add_column(base, "z")),
+        (lambda base: rename({0: "z"}), lambda base: rename({1: "z"})),
+        (lambda base: rename({0: "z"}), lambda base: rename({0: "y"})),
+        (lambda base: rename({2: "z"}), lambda base: DropColumns((1,))),
         (lambda base: DropColumns((0,)), lambda base: DropColumns((0,))),
         (lambda base: DropColumns((0,)), lambda base: DropColumns((1,))),
-        (lambda base: DropColumns((0,)), lambda base: RenameColumns({0: "z"})),
+        (lambda base: DropColumns((0,)), lambda base: rename({0: "z"})),
         (lambda base: add_column(base, reads=(2,)), lambda base: DropColumns((1,))),
     ],
 )

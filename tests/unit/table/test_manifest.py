@@ -14,6 +14,7 @@ from table_values import (
     live_offsets,
     new_file,
     overwrite,
+    rename,
     small_table,
     update,
     update_column,
@@ -30,7 +31,6 @@ from lance_like.table.actions import (
     DropColumns,
     NewFragment,
     Overwrite,
-    RenameColumns,
     Restore,
     UpdateMetadata,
 )
@@ -197,7 +197,7 @@ def _action(name: str, number: int, version: Manifest, history: list[Manifest]) 
         case "drop":
             return DropColumns((top[number % len(top)].id,))
         case "rename":
-            return RenameColumns({field.id: f"r{number}"})
+            return rename({field.id: f"r{number}"})
         case "restore":
             return Restore(history[number % len(history)])
         case "delete":

@@ -11,6 +11,7 @@ from table_values import SCHEMA
 
 from lance_like.errors import Corrupt, InvalidInput, NotFound
 from lance_like.table.envelope import pack_envelope, unpack_envelope
+from lance_like.table.fields import Alteration
 from lance_like.table.schema import RESERVED_NAMES, Schema, join_path, split_path
 from lance_like.table.schema_part import decode_schema, encode_schema
 
@@ -81,15 +82,15 @@ def test_reserved_and_repeated_names_are_refused() -> None:
 
 def test_a_schema_evolves_without_using_an_id_twice() -> None:
     schema, next_id = Schema.from_arrow(SCHEMA, 0)
-    more, next_id = schema.extended(pa.schema([("n", pa.struct([("m", pa.int8())]))]), next_id)
+    more, added = schema.extended(pa.schema([("n", pa.struct([("m", pa.int8())]))]), next_id)
     assert [(f.id, f.name, f.parent_id) for f in more.fields[4:]] == [(4, "n", -1), (5, "m", 4)]
-    assert next_id == 6
+    assert added == (4, 5)
     assert [f.name for f in more.without([1]).fields] == ["a", "n", "m"]
-    assert more.renamed({2: "z", 0: "b"}).find("s.z").id == 2
+    assert more.altered({2: Alteration("z"), 0: Alteration("b")}, {}).find("s.z").id == 2
     assert [f.id for f in more.project([3, 4]).fields] == [1, 3, 4, 5]
     assert more.subtree(1) == (1, 2, 3)
     with pytest.raises(InvalidInput, match=r"two columns 's\.y'"):
-        more.renamed({2: "y"})
+        more.altered({2: Alteration("y")}, {})
     with pytest.raises(InvalidInput, match="no field left"):
         more.without([2, 3])
     with pytest.raises(InvalidInput, match="no field left"):
