@@ -40,7 +40,7 @@ from lance_like.query.take import place_addresses, place_ids, place_positions, t
 from lance_like.table.actions import DropColumns
 from lance_like.table.commit import Change, commit
 from lance_like.table.fragment import Fragment
-from lance_like.table.history import resolve
+from lance_like.table.history import newest_held
 from lance_like.table.manifest import Manifest
 from lance_like.table.snapshot import read_manifest
 
@@ -248,20 +248,21 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
         if mode not in ("append", "overwrite"):
             raise InvalidInput(f"mode={mode!r}: expected 'append' or 'overwrite'")
         check_insert_options(options)
-        newest = read_manifest(self._store, resolve(self._store), known=self._manifest)
-        manifest = write_version(
-            self._store,
-            newest,
-            as_stream(data, options.get("schema")),
-            mode=mode,
-            limits=FileLimits(
-                options.get("max_rows_per_file", MAX_ROWS_PER_FILE),
-                options.get("max_bytes_per_file", MAX_BYTES_PER_FILE),
-            ),
-            progress=options.get("progress"),
-            message=options.get("commit_message"),
-            properties=options.get("transaction_properties"),
-        )
+        with newest_held(self._store, known=self._manifest) as (newest, lease):
+            manifest = write_version(
+                self._store,
+                newest,
+                as_stream(data, options.get("schema")),
+                mode=mode,
+                limits=FileLimits(
+                    options.get("max_rows_per_file", MAX_ROWS_PER_FILE),
+                    options.get("max_bytes_per_file", MAX_BYTES_PER_FILE),
+                ),
+                progress=options.get("progress"),
+                message=options.get("commit_message"),
+                properties=options.get("transaction_properties"),
+                lease=lease,
+            )
         self._move(manifest)
 
     def delete(
@@ -367,12 +368,12 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
         self._commit(change, COLUMN_RETRIES, COLUMN_TIMEOUT)
 
     def _merge(self, rules: Rules, stream: Stream, retries: int, timeout_s: float) -> MergeStats:
-        newest = read_manifest(self._store, resolve(self._store), known=self._manifest)
-        stream = conform_some(stream, newest.schema.to_arrow())
-        limits = {"retries": retries, "timeout_s": timeout_s}
-        manifest, stats = run_merge(
-            self._session, rules, stream, lambda merge: commit(self._store, newest, merge, **limits)
-        )
+        with newest_held(self._store, known=self._manifest) as (newest, lease):
+            stream = conform_some(stream, newest.schema.to_arrow())
+            limits = {"retries": retries, "timeout_s": timeout_s, "lease": lease}
+            manifest, stats = run_merge(
+                self._session, rules, stream, lambda merge: commit(self._store, newest, merge, **limits)
+            )
         self._move(manifest)
         return stats
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from lance_like.dataset.columns import write_columns
 from lance_like.dataset.inputs import Stream, check_nulls
+from lance_like.dataset.stats import stored_nbytes
 from lance_like.dataset.write import FileLimits, write_fragments
 from lance_like.encodings.joining import joined, taken
 from lance_like.file.carry import carry, present
@@ -88,12 +89,7 @@ def _rows_are_cheaper(session: Session, schema: Schema, patch: Patch, names: Seq
 def _columns_nbytes(session: Session, schema: Schema, fragment: Fragment, names: Sequence[str]) -> int:
     """The stored bytes of some columns of a fragment."""
     ids = [below for name in names for below in schema.subtree(schema.find((name,)).id)]
-    places = [(schema.field(i).type, *place) for i in ids if (place := fragment.locate(i)) is not None]
-    readers = session.open([file for _, file, _ in places])
-    pages = session.drive(
-        [(file.path, reader.pages(column, kind)) for reader, (kind, file, column) in zip(readers, places, strict=True)]
-    )
-    return sum(found.stored_nbytes for found in pages)
+    return sum(stored_nbytes(session, schema, fragment, ids).values())
 
 
 def _write_columns(session: Session, manifest: Manifest, patch: Patch, names: Sequence[str]) -> NewColumns:

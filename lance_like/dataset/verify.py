@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import xxhash
 
-from lance_like.errors import LanceLikeError, NotFound
+from lance_like.dataset.stats import stored_nbytes
+from lance_like.errors import Corrupt, LanceLikeError, NotFound
 from lance_like.file.verify import Fault, FileReport, Identity, verify_file
 from lance_like.io.store import Store
+from lance_like.query.session import Session
 from lance_like.table.branches import Branches
 from lance_like.table.envelope import MAX_OBJECT
 from lance_like.table.fragment import DataFile, Fragment
@@ -66,6 +68,31 @@ def verify_dataset(store: Store) -> DatasetReport:
     """Check a dataset; reads all of it. Raises NotFound when there is none, StorageError when the store fails."""
     resolve(main_line(store))
     return _Check(store).run()
+
+
+def validate_version(session: Session, manifest: Manifest) -> None:
+    """Check one version but for the bytes of its pages. Raises Corrupt at the first thing that is wrong.
+
+    Checked are the parts, each file's size, identity and metadata, and that no two rows have one id.
+    """
+    schema = manifest.schema
+    ids = [field.id for field in schema.fields]
+    for fragment in manifest.fragments:
+        for file in fragment.files:
+            nbytes = _size(session.store, file)
+            if nbytes != file.nbytes:
+                problem = f"the file has {nbytes:,} bytes, the manifest says {file.nbytes:,}"
+                raise Corrupt(problem, kind="length", where=file.path)
+        session.open(fragment.files)
+        stored_nbytes(session, schema, fragment, ids)
+    RowIdMap.of(manifest.fragments)
+
+
+def _size(store: Store, file: DataFile) -> int:
+    try:
+        return store.size(file.path)
+    except NotFound as error:
+        raise Corrupt("the data file is missing", kind="missing", where=file.path) from error
 
 
 class _Check:
