@@ -48,7 +48,7 @@ DATASET = {
     ),
     *("versions", "version_refs", "get_version", "read_transaction", "get_transactions"),
     *("checkout_version", "checkout_latest", "restore"),
-    *("insert", "add_columns", "drop_columns", "alter_columns"),
+    *("insert", "add_columns", "drop_columns", "alter_columns", "merge"),
 }
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}
 
