@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lance_like.version import __version__
 
 if TYPE_CHECKING:
-    from lance_like import errors, file
+    from lance_like import errors, file, optimize
     from lance_like.dataset import (
         BatchUDF,
         Blob,
@@ -44,6 +44,7 @@ _HOME = {
     "dataset": "lance_like.dataset:",
     "errors": "lance_like.errors:",
     "file": "lance_like.file:",
+    "optimize": "lance_like.optimize:",
     "torch": "lance_like.integrations.torch:",
     "write_dataset": "lance_like.dataset:write_dataset",
 }
@@ -64,6 +65,7 @@ __all__ = [
     "dataset",
     "errors",
     "file",
+    "optimize",
     "torch",
     "write_dataset",
 ]

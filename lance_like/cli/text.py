@@ -29,8 +29,9 @@ def cut(text: str, width: int = _CELL) -> str:
 
 
 def count(number: int, word: str) -> str:
-    """`1 page`, `1,234 pages`."""
-    return f"{number:,} {word}" + ("" if number == 1 else "s")
+    """`1 page`, `1,234 pages`, `2 branches`."""
+    ending = "" if number == 1 else "es" if word.endswith("ch") else "s"
+    return f"{number:,} {word}{ending}"
 
 
 def nbytes(number: int) -> str:

@@ -37,7 +37,8 @@ def _dataset_text(report: DatasetReport) -> str:
     files = report.files
     faults = len(report.faults) + sum(len(file.faults) for file in files)
     looked = (
-        f"{report.uri}: {count(report.versions, 'version')}, {count(report.tags, 'tag')}, {count(len(files), 'file')};"
+        f"{report.uri}: {count(report.versions, 'version')}, {count(report.tags, 'tag')},"
+        f" {count(report.branches, 'branch')}, {count(len(files), 'file')};"
         f" {count(sum(file.blocks for file in files), 'block')} checked,"
         f" {count(sum(file.pages for file in files), 'page')} decoded"
     )
@@ -82,6 +83,7 @@ def _dataset_json(report: DatasetReport) -> Json:
         "ok": report.ok,
         "versions": report.versions,
         "tags": report.tags,
+        "branches": report.branches,
         "faults": [dataclasses.asdict(fault) for fault in report.faults],
         "files": [_file_json(file) for file in report.files],
         "unused": report.unused,

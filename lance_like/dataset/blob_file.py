@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
@@ -20,7 +21,6 @@ from lance_like.encodings.physical import is_variable, storage_of
 from lance_like.errors import Corrupt, InvalidInput, OutOfRange
 from lance_like.file.carry import carried_type
 from lance_like.io.external import External
-from lance_like.io.uri import open_store
 from lance_like.query.projection import project
 from lance_like.query.session import Session
 from lance_like.query.take import Placed, take_placed
@@ -79,17 +79,17 @@ class _Stored:
     def __reduce__(self) -> tuple[Any, ...]:
         session, file = self.session, replace(self.file, stats=())
         place = (self.column, self.kind, self.row, self.position, self.nbytes)
-        return _reopened, (session.store.uri, session.verify, file, *place)
+        return _reopened, (pickle.dumps(session.store), session.verify, file, *place)
 
 
-def _reopened(uri: str, verify: bool, *place: Any) -> _Stored:
-    return _Stored(_session(uri, verify, os.getpid()), *place)
+def _reopened(store: bytes, verify: bool, *place: Any) -> _Stored:
+    return _Stored(_session(store, verify, os.getpid()), *place)
 
 
 @lru_cache(maxsize=16)
-def _session(uri: str, verify: bool, process: int) -> Session:
-    """One session for the blobs of a table that were unpickled in a process."""
-    return Session(open_store(uri), verify=verify)
+def _session(store: bytes, verify: bool, process: int) -> Session:
+    """One session for the blobs of a table that were unpickled in a process. store: pickled, by which it is known."""
+    return Session(pickle.loads(store), verify=verify)
 
 
 class BlobFile(io.RawIOBase):

@@ -22,7 +22,9 @@ from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.history import DatasetHistory
 from lance_like.dataset.inputs import Data, Stream, as_stream, conform_some
 from lance_like.dataset.join import join_columns
+from lance_like.dataset.maintenance import DatasetMaintenance
 from lance_like.dataset.merge import MergeInsertBuilder, MergeStats, Rules, run_merge
+from lance_like.dataset.metadata import DatasetMetadata
 from lance_like.dataset.scanner import BlobHandling, Filter, LanceScanner, as_read
 from lance_like.dataset.write import (
     MAX_BYTES_PER_FILE,
@@ -33,7 +35,6 @@ from lance_like.dataset.write import (
 from lance_like.errors import InvalidInput
 from lance_like.io.local import Durability
 from lance_like.io.store import Store
-from lance_like.io.uri import open_store
 from lance_like.query.projection import Projection, project
 from lance_like.query.session import CACHE_NBYTES, Session
 from lance_like.query.take import place_addresses, place_ids, place_positions, take_ids, take_positions
@@ -53,11 +54,11 @@ COLUMN_RETRIES = 1000
 COLUMN_TIMEOUT = timedelta(days=7)
 
 
-class LanceDataset(DatasetHistory, PythonDataset):
+class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDataset):
     """One version of a dataset. Made by `lance_like.dataset` and `lance_like.write_dataset`.
 
     The handle moves only by its own writes, `checkout_latest` and `restore`, never by others' commits.
-    Pickles as (uri, version, options): the copy opens the same version where it is unpickled.
+    Pickles as its store, version and options: the copy opens the same version where it is unpickled.
     """
 
     def __init__(
@@ -92,19 +93,15 @@ class LanceDataset(DatasetHistory, PythonDataset):
         """The columns of this version, as a read gives them: a blob column as descriptions of its cells."""
         return self._manifest.schema.described.to_arrow()
 
-    @property
-    def metadata(self) -> dict[str, str]:
-        """The table's own texts."""
-        return dict(self._manifest.metadata)
-
     def __len__(self) -> int:
         return self._manifest.live_rows
 
     def __repr__(self) -> str:
-        return f"LanceDataset({self.uri!r}, version={self.version}, rows={len(self):,})"
+        version = self.version if self.branch is None else (self.branch, self.version)
+        return f"LanceDataset({self.uri!r}, version={version!r}, rows={len(self):,})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.uri, self.version, self._options)
+        return open_version, (self._store, self.version, self._options)
 
     # -- reading --
 
@@ -397,8 +394,8 @@ class LanceDataset(DatasetHistory, PythonDataset):
         self._move(manifest)
         return stats
 
-    def _at(self, store: Store, version: int) -> LanceDataset:
-        return open_version(store, version, self._options)
+    def _at(self, line: Store, manifest: Manifest) -> LanceDataset:
+        return LanceDataset(line, manifest, **self._options)
 
     def _move(self, manifest: Manifest) -> None:
         self._manifest = manifest
@@ -422,10 +419,6 @@ class LanceDataset(DatasetHistory, PythonDataset):
 def open_version(store: Store, version: int, options: Mapping[str, Any]) -> LanceDataset:
     """A handle on a version. options: as in `lance_like.dataset`."""
     return LanceDataset(store, read_manifest(store, version), **options)
-
-
-def _reopen(uri: str, version: int, options: Mapping[str, Any]) -> LanceDataset:
-    return open_version(open_store(uri, durability=options["durability"]), version, options)
 
 
 __all__ = ["LanceDataset", "Verify", "open_version"]

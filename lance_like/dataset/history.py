@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lance_like.dataset.branches import DatasetBranches
 from lance_like.dataset.tags import DatasetTags
 from lance_like.dataset.transaction import Transaction
 from lance_like.io.store import Store
 from lance_like.table.actions import Restore
+from lance_like.table.branches import Branches
 from lance_like.table.commit import commit
-from lance_like.table.history import described, resolve, transactions, versions
+from lance_like.table.history import Reference, described, locate, resolve, transactions, versions
+from lance_like.table.lines import branch_of
 from lance_like.table.manifest import Manifest
 from lance_like.table.snapshot import list_versions, read_manifest, read_transaction
 
@@ -23,7 +26,7 @@ class DatasetHistory:
     _store: Store
     _manifest: Manifest
 
-    def _at(self, store: Store, version: int) -> LanceDataset:
+    def _at(self, line: Store, manifest: Manifest) -> LanceDataset:
         """A new handle on another version, with the options of this one."""
         raise NotImplementedError
 
@@ -38,16 +41,40 @@ class DatasetHistory:
 
     @property
     def latest_version(self) -> int:
-        """The number of the newest version of all. Cost: two listings."""
+        """The number of the newest version of the branch. Cost: two listings."""
         return resolve(self._store)
 
     @property
     def tags(self) -> DatasetTags:
-        """Names of versions: `create`, `update`, `delete`, `list`, `get_version`."""
+        """Names of versions: `create`, `update`, `delete`, `list`, `list_ordered`, `get_version` and others."""
         return DatasetTags(self._store, lambda: self.version)
 
+    @property
+    def branch(self) -> str | None:
+        """The branch that this is a version of; None for the table itself."""
+        return branch_of(self._store)
+
+    @property
+    def branches(self) -> DatasetBranches:
+        """Lines of versions beside the table's own: `list`, `list_ordered`, `delete`, `replace_metadata`."""
+        return DatasetBranches(self._store)
+
+    def create_branch(self, branch: str, reference: Reference | None = None) -> LanceDataset:
+        """Begin a branch, and return a handle on it. Nothing is copied but one manifest.
+
+        reference: where it begins, as in `checkout_version`; None: at the version of this handle. Versions on the
+        branch go on from its number. Commits on different branches never meet.
+        Raises AlreadyExists, NotFound; InvalidInput for a name that is none.
+        """
+        begin = self if reference is None else self.checkout_version(reference)
+        line = Branches(self._store).create(branch, begin._store, begin.version)
+        return self._at(line, begin._manifest)
+
     def versions(self) -> list[dict[str, Any]]:
-        """Every version: {"version", "timestamp" (UTC), "metadata"}, oldest first. Cost: each manifest, 256 a round."""
+        """Every version of the branch: {"version", "timestamp" (UTC), "metadata"}, oldest first.
+
+        Cost: each manifest, 256 a round.
+        """
         return versions(self._store)
 
     def version_refs(self) -> list[dict[str, int]]:
@@ -66,9 +93,14 @@ class DatasetHistory:
         """The commits that made this version and those before it, newest first. Cost: as many manifests."""
         return [Transaction.of(one) for one in transactions(self._store, self.version, recent_transactions)]
 
-    def checkout_version(self, version: int | str) -> LanceDataset:
-        """A new handle on another version, by number or tag. Raises NotFound."""
-        return self._at(self._store, resolve(self._store, version))
+    def checkout_version(self, version: Reference) -> LanceDataset:
+        """A new handle on another version. Raises NotFound.
+
+        version: a number on the branch of this handle; a tag; or a branch and a number on it, where None or "main"
+        stands for the table itself, and None in the place of the number for the newest.
+        """
+        line, number = locate(self._store, version)
+        return self._at(line, read_manifest(line, number, known=self._manifest))
 
     def checkout_latest(self) -> None:
         """Move this handle to the newest version."""

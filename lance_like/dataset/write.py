@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Literal
@@ -16,12 +15,11 @@ from lance_like.dataset.blob import resolve, source_nbytes
 from lance_like.dataset.inputs import Data, Stream, as_stream, check_nulls, conform
 from lance_like.errors import AlreadyExists, InvalidInput
 from lance_like.file.writer import FileWriter
-from lance_like.io.local import Durability
 from lance_like.io.store import Store
-from lance_like.io.uri import open_store
 from lance_like.table.actions import Append, Create, NewFile, NewFragment, Overwrite
 from lance_like.table.commit import commit
-from lance_like.table.layout import FOLDERS, new_data_key
+from lance_like.table.layout import new_data_key
+from lance_like.table.lease import hold
 from lance_like.table.manifest import Manifest
 from lance_like.table.snapshot import latest_version, read_manifest
 from lance_like.typing_ import Int64s
@@ -63,20 +61,18 @@ class FileLimits:
 
 def write_table(
     data: Data,
-    uri: str | os.PathLike[str],
+    store: Store,
     *,
     schema: pa.Schema | None,
     mode: Mode,
     limits: FileLimits,
     progress: Progress | None,
-    durability: Durability,
     message: str | None,
     properties: Mapping[str, str] | None,
-) -> tuple[Store, Manifest]:
+) -> Manifest:
     """Write data as one new version; see `lance_like.write_dataset`."""
     if mode not in ("create", "append", "overwrite"):
         raise InvalidInput(f"mode={mode!r}: expected 'create', 'append' or 'overwrite'")
-    store = open_store(uri, durability=durability, folders=FOLDERS)
     version = latest_version(store)
     if version is not None and mode == "create":
         raise AlreadyExists(
@@ -86,10 +82,9 @@ def write_table(
         )
     base = None if version is None else read_manifest(store, version)
     stream = as_stream(data, schema)
-    manifest = write_version(
+    return write_version(
         store, base, stream, mode=mode, limits=limits, progress=progress, message=message, properties=properties
     )
-    return store, manifest
 
 
 def write_version(
@@ -106,9 +101,11 @@ def write_version(
     """Write a stream as the next version of a table. base: what it follows, None for a new table."""
     if base is not None and mode == "append":
         stream = conform(stream, base.schema.to_arrow())
-    fragments = write_fragments(store, stream, limits=limits, progress=progress)
     make = Create if base is None else Append if mode == "append" else Overwrite
-    return commit(store, base, make(stream.schema, fragments), message=message, properties=properties)
+    with nullcontext() if base is None else hold(store, base.version) as lease:
+        fragments = write_fragments(store, stream, limits=limits, progress=progress)
+        change = make(stream.schema, fragments)
+        return commit(store, base, change, message=message, properties=properties, lease=lease)
 
 
 def write_fragments(

@@ -20,7 +20,7 @@ from lance_like.file.carry import carried_type, most_rows, present
 from lance_like.file.columns import Column, join, unflatten
 from lance_like.file.lookup import find_columns
 from lance_like.file.metadata import LanceFileMetadata, LanceFileStatistics, metadata_of, statistics_of
-from lance_like.file.place import locate, refuse_options
+from lance_like.file.place import locate
 from lance_like.file.reader import FileReader, open_file
 from lance_like.file.survey import survey_file
 from lance_like.io.fetch import drive, drive_all
@@ -66,8 +66,7 @@ class LanceFileReader:
         *,
         verify: Verify = "full",
     ) -> None:
-        refuse_options(storage_options)
-        self._open(*locate(path), columns, verify)
+        self._open(*locate(path, storage_options=storage_options), columns, verify)
 
     @classmethod
     def in_store(

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from lance_like.errors import InvalidInput, Unsupported
+from lance_like.errors import InvalidInput
 from lance_like.io.local import Durability
 from lance_like.io.store import Store
 from lance_like.io.uri import open_store
 
 
-def locate(path: str | os.PathLike[str], *, durability: Durability = "full") -> tuple[Store, str]:
+def locate(
+    path: str | os.PathLike[str],
+    *,
+    durability: Durability = "full",
+    storage_options: Mapping[str, Any] | None = None,
+) -> tuple[Store, str]:
     """The store that holds a file, and the file's key there.
 
-    path: a path (links are followed), file://… or memory://name/key.
-    Raises InvalidInput for a path that names no file, Unsupported for a scheme without a store.
+    path: a path (links are followed), file://…, memory://name/key, or s3://bucket/key and other object stores.
+    Raises InvalidInput for a path that names no file, Unsupported for a scheme without a store, or for storage options
+    where there is no object store.
     """
     text = os.fspath(path)
     if not isinstance(text, str) or not text:
@@ -26,7 +34,7 @@ def locate(path: str | os.PathLike[str], *, durability: Durability = "full") -> 
     folder, slash, key = text.rpartition("/")
     if not key or folder.endswith(":/"):
         raise InvalidInput(f"{text!r} names no file: expected a folder and a name", kind="path")
-    return open_store(folder or slash, durability=durability), key
+    return open_store(folder or slash, durability=durability, storage_options=storage_options), key
 
 
 def is_folder(path: str) -> bool:
@@ -34,13 +42,3 @@ def is_folder(path: str) -> bool:
     if path.startswith("file://"):
         path = unquote(urlsplit(path).path)
     return "://" not in path and os.path.isdir(os.path.expanduser(path))
-
-
-def refuse_options(storage_options: dict[str, str] | None) -> None:
-    """Raise Unsupported for options of object stores, of which there are none yet."""
-    if storage_options:
-        raise Unsupported(
-            f"storage options {sorted(storage_options)} were given; local files and memory take none",
-            kind="storage-options",
-            hint="leave storage_options out",
-        )

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from lance_like.errors import InvalidInput
-from lance_like.file.place import locate, refuse_options
+from lance_like.file.place import locate
 from lance_like.file.writer import FileWriter
 from lance_like.io.local import Durability
 from lance_like.io.store import Store
@@ -78,8 +78,7 @@ class LanceFileWriter:
         storage_options: dict[str, str] | None = None,
         durability: Durability = "full",
     ) -> None:
-        refuse_options(storage_options)
-        self._open(*locate(path, durability=durability), schema)
+        self._open(*locate(path, durability=durability, storage_options=storage_options), schema)
 
     @classmethod
     def in_store(cls, store: Store, key: str, schema: pa.Schema | None = None) -> LanceFileWriter:

@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.file.api import LanceFileReader
-from lance_like.file.place import refuse_options
 from lance_like.file.push import LanceFileWriter
 from lance_like.io.uri import open_store
 
@@ -30,8 +29,7 @@ class LanceFileSession:
     """Reads and writes files below one place. base_path: a path or URI; all other paths are relative to it."""
 
     def __init__(self, base_path: str | os.PathLike[str], storage_options: dict[str, str] | None = None) -> None:
-        refuse_options(storage_options)
-        self._store = open_store(base_path)
+        self._store = open_store(base_path, storage_options=storage_options)
 
     def open_reader(self, path: str, columns: Sequence[str] | None = None) -> LanceFileReader:
         """Open a file for reading."""

@@ -1,7 +1,7 @@
 """Bytes that a table refers to and does not hold: files by path, objects by URI (format_spec/table.md, "Blob columns").
 
-Local files are read here; other schemes go through fsspec, of which this module is the one door, imported on first
-use. Only the schemes listed below are known, so that a table cannot name what is to be imported.
+Local files are read here; other schemes go through fsspec (`io.remote`). Only the schemes listed there are known, so
+that a table cannot name what is to be imported.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ import stat
 from typing import Any
 from urllib.parse import unquote
 
-from lance_like._lazy import cached, need
+from lance_like._lazy import cached
 from lance_like.errors import Corrupt, InvalidInput, LanceLikeError, NotFound, StorageError, Unsupported
+from lance_like.io.remote import SCHEMES, filesystem_of
 
-_REMOTE = frozenset(
-    {"abfs", "abfss", "az", "ftp", "gcs", "gs", "hf", "http", "https", "memory", "oci", "oss", "r2", "s3", "s3a"}
-)
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _MAX_URI = 8192
 
@@ -54,11 +52,11 @@ def _local_path(uri: str) -> str | None:
         if host not in ("", "localhost") or not slash or "\0" in path:
             raise InvalidInput(f"{uri!r}: expected file:///path", kind="uri")
         return path
-    if scheme not in _REMOTE or not rest:
+    if scheme not in SCHEMES or not rest:
         raise Unsupported(
             f"the scheme of {uri!r} is not known",
             kind="scheme",
-            hint=f"known are file and {', '.join(sorted(_REMOTE))}",
+            hint=f"known are file and {', '.join(sorted(SCHEMES))}",
         )
     return None
 
@@ -91,7 +89,7 @@ class External:
 
     @cached
     def _remote(self) -> tuple[Any, str]:
-        return need("fsspec").core.url_to_fs(self.uri)
+        return filesystem_of(self.uri, {})
 
     def read(self, start: int, end: int) -> bytes:
         """Bytes start … end of the range. Raises NotFound, StorageError, or Corrupt when they are not all there."""

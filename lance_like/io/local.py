@@ -134,6 +134,14 @@ class LocalStore:
         failure.errno = errno.EBUSY
         raise failure
 
+    def settle(self, key: str) -> None:
+        self._status(key)
+        if self._sync:
+            *parts, _ = key.split("/")
+            with _reported(self.uri, key), opened_folder(self.uri, parts) as folder:
+                settle(self.uri, [parts], folder)
+                os.fsync(folder)
+
     def list(self, prefix: str, *, temporary: bool = False) -> list[str]:
         parts = check_key(prefix.rstrip("/")).split("/") if prefix.strip("/") else []
         with _reported(self.uri, prefix):
@@ -261,7 +269,8 @@ class LocalStore:
         try:
             folder = open_folder(self.uri, parts)
         except FileNotFoundError:
-            folders += [other.split("/") for other in self._folders]
+            # A lease needs its own folder only.
+            folders += [other.split("/") for other in self._folders if sync]
             make_folders(self.uri, folders)
             folder = open_folder(self.uri, parts)
         try:

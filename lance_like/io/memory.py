@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +14,16 @@ from lance_like.io.store import TEMPORARY, check_key, check_limit
 from lance_like.ranges import answer_from
 from lance_like.typing_ import Bytes, Ranges
 
+_NAMED: dict[str, MemoryStore] = {}
+
 
 class MemoryStore:
-    """Objects in a dict, shared by every thread that holds this store."""
+    """Objects in a dict, shared by every thread that holds this store. A copy by pickle is the store of its name."""
+
+    @classmethod
+    def named(cls, name: str) -> MemoryStore:
+        """The store of a name in this process, which is the same at every call."""
+        return _NAMED.setdefault(name, cls(name))
 
     def __init__(self, name: str = "") -> None:
         self.uri = f"memory://{name}"
@@ -59,6 +67,9 @@ class MemoryStore:
                 raise AlreadyExists(f"{key!r} exists", kind="taken", where=self.uri)
             self._keep(key, data)
 
+    def settle(self, key: str) -> None:
+        self._object(key)
+
     def list(self, prefix: str, *, temporary: bool = False) -> list[str]:
         folder = check_key(prefix.rstrip("/")) + "/" if prefix.strip("/") else ""
         below = [key[len(folder) :] for key in list(self._objects) if key.startswith(folder)]
@@ -70,6 +81,9 @@ class MemoryStore:
             for key in keys:
                 self._objects.pop(check_key(key), None)
                 self._written_us.pop(key, None)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MemoryStore.named, (self.uri.removeprefix("memory://"),)
 
     def _keep(self, key: str, data: bytes) -> None:
         self._objects[key] = data

@@ -70,6 +70,9 @@ class CountingStore:
         self.inner.put_if_absent(key, data)
         self.counts.bytes_written += len(data)
 
+    def settle(self, key: str) -> None:
+        self.inner.settle(key)
+
     def list(self, prefix: str, *, temporary: bool = False) -> list[str]:
         self.counts.lists += 1
         return self.inner.list(prefix, temporary=temporary)

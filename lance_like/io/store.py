@@ -15,7 +15,7 @@ from lance_like.typing_ import Bytes, Ranges
 
 
 class Store(Protocol):
-    """Seven verbs; every one raises StorageError when the place itself fails."""
+    """Eight verbs; every one raises StorageError when the place itself fails."""
 
     @property
     def uri(self) -> str:
@@ -58,6 +58,10 @@ class Store(Protocol):
 
     def put_if_absent(self, key: str, data: bytes) -> None:
         """Write one object unless the key is taken. Atomic among all writers. Raises AlreadyExists."""
+        ...
+
+    def settle(self, key: str) -> None:
+        """Have a visible object outlive a power cut, although who put it may not be done yet. Raises NotFound."""
         ...
 
     def list(self, prefix: str, *, temporary: bool = False) -> list[str]:

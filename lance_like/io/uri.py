@@ -4,44 +4,71 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import unquote
 
 from lance_like.errors import InvalidInput, Unsupported
 from lance_like.io.local import Durability, LocalStore
 from lance_like.io.memory import MemoryStore
+from lance_like.io.remote import SCHEMES, FsspecStore, Lock
 from lance_like.io.store import Store
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
-_MEMORIES: dict[str, MemoryStore] = {}
 
 
-def open_store(uri: str | os.PathLike[str], *, durability: Durability = "full", folders: Sequence[str] = ()) -> Store:
-    """Open the place a URI names: a path (with ~), file://, or memory://name (this process only).
+def open_store(
+    uri: str | os.PathLike[str],
+    *,
+    durability: Durability = "full",
+    folders: Sequence[str] = (),
+    storage_options: Mapping[str, Any] | None = None,
+    lock: Lock | None = None,
+) -> Store:
+    """Open the place a URI names: a path (with ~), file://, memory://name (this process only), or s3:// and others.
 
-    durability, folders: as `LocalStore` has them; memory has neither.
-    Raises Unsupported for another scheme.
+    durability, folders: as `LocalStore` has them. storage_options, lock: as `FsspecStore` has them; a lock is not
+    needed elsewhere. Nothing is asked of an object store yet.
+    Raises Unsupported for another scheme, and for options where there is no object store.
     """
     text = os.fspath(uri)
     if not isinstance(text, str) or not text or "\0" in text:
         raise InvalidInput(f"{uri!r} is not a URI: expected a path or a URI as text")
     scheme, mark, rest = text.partition("://")
-    if not mark or not _SCHEME.fullmatch(scheme):
-        return LocalStore(text, durability=durability, folders=folders)
-    scheme = scheme.lower()
-    if scheme == "file":
-        host, slash, path = rest.partition("/")
-        if host not in ("", "localhost") or not slash:
-            raise InvalidInput(f"{text!r} names the host {host!r}: expected file:///path", kind="uri")
-        return LocalStore(unquote(slash + path), durability=durability, folders=folders)
+    scheme = scheme.lower() if mark and _SCHEME.fullmatch(scheme) else ""
+    if scheme not in ("", "file", "memory"):
+        return _remote_store(text, scheme, rest, storage_options, lock)
+    if storage_options:
+        raise Unsupported(
+            f"storage options {sorted(storage_options)} were given; local files and memory take none",
+            kind="storage-options",
+            hint="leave storage_options out",
+        )
     if scheme == "memory":
-        return _MEMORIES.setdefault(rest, MemoryStore(rest))
-    raise Unsupported(
-        f"the scheme {scheme!r} of {text!r} has no store; known are plain paths, file:// and memory://",
-        kind="scheme",
-        hint=f"copy the dataset to a local folder such as {str(Path.home() / 'data')!r}",
-    )
+        return MemoryStore.named(rest)
+    return LocalStore(_local_path(text, rest) if scheme else text, durability=durability, folders=folders)
+
+
+def _remote_store(
+    text: str, scheme: str, rest: str, options: Mapping[str, Any] | None, lock: Lock | None
+) -> FsspecStore:
+    if scheme not in SCHEMES:
+        raise Unsupported(
+            f"the scheme {scheme!r} of {text!r} has no store",
+            kind="scheme",
+            hint=f"known are plain paths, file, and {', '.join(sorted(SCHEMES))}",
+        )
+    # fsspec gives '::' a meaning of its own: one URI inside another.
+    if not rest.strip("/") or "::" in text:
+        raise InvalidInput(f"{text!r} names no place in a store: expected {scheme}://bucket/path", kind="uri")
+    return FsspecStore(f"{scheme}://{rest}", options=options, lock=lock)
+
+
+def _local_path(text: str, rest: str) -> str:
+    host, slash, path = rest.partition("/")
+    if host not in ("", "localhost") or not slash:
+        raise InvalidInput(f"{text!r} names the host {host!r}: expected file:///path", kind="uri")
+    return unquote(slash + path)
 
 
 __all__ = ["open_store"]

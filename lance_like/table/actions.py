@@ -152,11 +152,25 @@ class Restore:
 
 
 @dataclass(frozen=True, slots=True)
+class Replacement:
+    """All texts that there shall be."""
+
+    texts: Mapping[str, str]
+
+
+TextChange = Mapping[str, str | None] | Replacement
+"""A change of texts: key -> new text, or None to remove the key; or other texts in the place of all."""
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateMetadata:
-    """Texts of the table: key -> new text, or None to remove the key."""
+    """Texts of the table, its configuration, the metadata of its schema and of fields by id; None: as they are."""
 
     kind: ClassVar[str] = "update_metadata"
-    updates: Mapping[str, str | None]
+    metadata: TextChange | None = None
+    config: TextChange | None = None
+    schema: TextChange | None = None
+    fields: Mapping[int, TextChange] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

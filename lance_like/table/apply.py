@@ -21,8 +21,10 @@ from lance_like.table.actions import (
     NewFragment,
     Overwrite,
     ReplaceColumns,
+    Replacement,
     Restore,
     Rewrite,
+    TextChange,
     UpdateMetadata,
 )
 from lance_like.table.deletions import Deletions
@@ -90,9 +92,7 @@ def apply(base: Manifest | None, action: Action, stamp: Stamp) -> Manifest:
         case Restore():
             return _restore(base, action, stamp)
         case UpdateMetadata():
-            changed = {**base.metadata, **action.updates}
-            kept = {key: text for key, text in changed.items() if text is not None}
-            return replace(_next(base, action, stamp), metadata=kept)
+            return _update_metadata(base, action, stamp)
         case ChangeRows():
             return _change_rows(base, action, stamp)
         case Rewrite():
@@ -120,6 +120,7 @@ def _first(action: Create, stamp: Stamp) -> Manifest:
         schema_ref=None,
         tree=Tree(),
         metadata=dict(action.metadata),
+        config={},
         indices=(),
         transaction=Transaction(stamp.uuid, action.kind, 0),
     )
@@ -286,6 +287,33 @@ def _restore(base: Manifest, action: Restore, stamp: Stamp) -> Manifest:
     )
 
 
+def _update_metadata(base: Manifest, action: UpdateMetadata, stamp: Stamp) -> Manifest:
+    schema = None
+    if action.schema is not None or action.fields:
+        changed = {i: _changed_bytes(base.schema.field(i).metadata, change) for i, change in action.fields.items()}
+        schema = base.schema.annotated(_changed_bytes(base.schema.metadata, action.schema), changed)
+    made = _next(base, action, stamp, schema=schema)
+    metadata, config = _changed_texts(base.metadata, action.metadata), _changed_texts(base.config, action.config)
+    return replace(made, metadata=metadata, config=config)
+
+
+def _changed_texts(texts: Mapping[str, str], change: TextChange | None) -> Mapping[str, str]:
+    if isinstance(change, Replacement):
+        return dict(change.texts)
+    return {key: text for key, text in {**texts, **(change or {})}.items() if text is not None}
+
+
+def _changed_bytes(texts: Mapping[bytes, bytes], change: TextChange | None) -> dict[bytes, bytes]:
+    """The same of Arrow's metadata, which is bytes of any kind."""
+    kept = {} if isinstance(change, Replacement) else dict(texts)
+    for key, text in (change.texts if isinstance(change, Replacement) else change or {}).items():
+        if text is None:
+            kept.pop(key.encode(), None)
+        else:
+            kept[key.encode()] = text.encode()
+    return kept
+
+
 def _next(
     base: Manifest,
     action: Action,
@@ -324,6 +352,7 @@ def _next(
         schema_ref=base.schema_ref if schema is None else None,
         tree=base.tree if tree is None else tree,
         transaction=transaction,
+        digest=None,
     )
 
 

@@ -15,7 +15,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -31,13 +31,14 @@ from lance_like.errors import (
     NotFound,
 )
 from lance_like.io.store import Store
-from lance_like.table.actions import Action
+from lance_like.table.actions import Action, Restore
 from lance_like.table.apply import Stamp, apply, bound
 from lance_like.table.conflicts import Verdict, judge
 from lance_like.table.deletions import encode_deletions
 from lance_like.table.envelope import MAX_BODY
 from lance_like.table.fragment import Fragment
-from lance_like.table.layout import PartKind, new_part_key, version_key
+from lance_like.table.layout import PartKind, begins_bucket, new_part_key, version_key
+from lance_like.table.lease import Lease, hold
 from lance_like.table.lineage import encode_lineage
 from lance_like.table.manifest import (
     Manifest,
@@ -80,6 +81,7 @@ def commit(
     properties: Mapping[str, str] | None = None,
     retries: int = 10,
     timeout_s: float = 300.0,
+    lease: Lease | None = None,
 ) -> Manifest:
     """Make a change durable and visible as the next version, all of it or none.
 
@@ -87,6 +89,7 @@ def commit(
     change: an action, or a function from a version to an action, called again with the newest version when
     another writer's commit asks for it, at most retries times.
     timeout_s: how long an action is brought onto newer versions before the commit gives up.
+    lease: keeps what the change was made from, and its files; None: the commit holds one of its own.
     Returns the version made. Its parts and all files it names are durable.
     Raises AlreadyExists (create), Conflict (retryable), IncompatibleChange, CommitUnknown, StorageError; InvalidInput
     or NotFound if the change does not fit base. Nothing is changed except perhaps with CommitUnknown.
@@ -95,16 +98,23 @@ def commit(
         raise InvalidInput(f"the message of a commit is text, not a {type(message).__name__}")
     if not all(isinstance(text, str) for pair in (properties or {}).items() for text in pair):
         raise InvalidInput("the properties of a commit are texts with texts for names")
-    run = _Commit(
-        store=store,
-        transaction=uuid.uuid4().hex,
-        change=change,
-        message=message,
-        properties=dict(properties or {}),
-        reruns_left=retries,
-        deadline=time.monotonic() + timeout_s,
-    )
-    return run.publish(base)
+    with nullcontext(lease) if lease or base is None else hold(store, *_used(base, change)) as held:
+        run = _Commit(
+            store=store,
+            transaction=uuid.uuid4().hex,
+            change=change,
+            lease=held,
+            message=message,
+            properties=dict(properties or {}),
+            reruns_left=retries,
+            deadline=time.monotonic() + timeout_s,
+        )
+        return run.publish(base)
+
+
+def _used(base: Manifest, change: Change) -> list[int]:
+    """The versions that must be there until a change is committed."""
+    return [base.version, change.source.version] if isinstance(change, Restore) else [base.version]
 
 
 @dataclass
@@ -114,6 +124,7 @@ class _Commit:
     store: Store
     transaction: str
     change: Change
+    lease: Lease | None
     message: str | None
     properties: dict[str, str]
     reruns_left: int
@@ -130,6 +141,13 @@ class _Commit:
                 base, action = self._follow(base, newest, action)
             try:
                 manifest, root = self._write_parts(self._apply(base, action))
+                if base is not None and begins_bucket(manifest.version):
+                    # Who committed the base may not have synced its name yet, and this one goes to another folder.
+                    # Gone: others have committed since, and publishing finds that out.
+                    with suppress(NotFound):
+                        self.store.settle(version_key(base.version))
+                if self.lease is not None:
+                    self.lease.check()
             except Exception:
                 self._discard()
                 raise
@@ -213,7 +231,8 @@ class _Commit:
         transaction: Ref | None = None
         if not is_inline(manifest.transaction):
             transaction = self._put_part("txn", encode_transaction(manifest.transaction))
-        return manifest, _checked_size(encode_root(manifest, transaction))
+        root = _checked_size(encode_root(manifest, transaction))
+        return replace(manifest, digest=xxhash.xxh3_64_intdigest(root)), root
 
     def _written(self, part: Part) -> Part:
         if part.stored is not None:

@@ -193,7 +193,7 @@ def fragment_from_json(value: Json, where: str, *, read: ReadPart = unread) -> F
     holder = shape.mapping(value, where)
     fragment_id = shape.integer(holder, "id", where, high=MAX_FRAGMENT_ID)
     rows = shape.integer(holder, "rows", where, low=1, high=MAX_ROWS)
-    files = shape.each(holder, "files", where, _file_from_json)
+    files = shape.each(holder, "files", where, file_from_json)
     if not files:
         shape.refuse([], "at least one file", where)
     for file in files:
@@ -217,7 +217,8 @@ def _lineage_from_json(holder: dict[str, Json], where: str, rows: int, read: Rea
     return Lineage(bounds, ref_from_json(shape.member(apart, "ref", where), where, kind="rows"), read=read)
 
 
-def _file_from_json(value: Json, where: str) -> DataFile:
+def file_from_json(value: Json, where: str) -> DataFile:
+    """The inverse of `DataFile.to_json`. Raises Corrupt, or Unsupported for base paths."""
     holder = shape.mapping(value, where)
     if shape.member(holder, "base", where) is not None:
         _refuse_feature("files below another base path", where)

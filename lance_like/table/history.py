@@ -9,8 +9,10 @@ from typing import Any
 
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.io.store import Store
+from lance_like.table.branches import Branches
 from lance_like.table.foreign import no_dataset
 from lance_like.table.layout import MAX_VERSION, version_key
+from lance_like.table.lines import branch_of
 from lance_like.table.manifest import Transaction
 from lance_like.table.refs import Tags
 from lance_like.table.snapshot import (
@@ -28,24 +30,48 @@ AsOf = datetime | str | int
 """A moment: a datetime or ISO text (without a zone: local time), or nanoseconds since 1970 UTC."""
 
 
-def resolve(store: Store, version: int | str | None = None, *, asof: AsOf | None = None) -> int:
-    """The number of the version that is meant.
+Reference = int | str | tuple[str | None, int | None]
+"""A version: a number on the line at hand; the name of a tag; or a branch and a number on it.
 
-    version: a number, the name of a tag, or None for the newest. asof: the newest version at that moment.
-    Raises NotFound: no dataset here (naming the format of a foreign one), no such version or tag, none so old.
+In a pair None or "main" stands for the table itself, and None in the place of the number for the newest.
+"""
+
+
+def locate(store: Store, reference: Reference | None = None, *, asof: AsOf | None = None) -> tuple[Store, int]:
+    """The line and the number of the version that is meant. Raises as `resolve`, also for branches and tags."""
+    if reference is not None and asof is not None:
+        raise InvalidInput("version and asof were both given", kind="arguments", hint="give one of them")
+    if not isinstance(reference, str | tuple):
+        return store, resolve(store, _number(reference), asof=asof)
+    if isinstance(reference, str):
+        return Tags(store).locate(reference)
+    if len(reference) != 2 or not isinstance(reference[0], str | None):
+        raise _no_reference(reference)
+    line = Branches(store).open(reference[0])
+    return line, resolve(line, _number(reference[1]))
+
+
+def _number(value: object) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise _no_reference(value)
+
+
+def _no_reference(value: object) -> InvalidInput:
+    expected = "a number or the name of a tag, or a pair of a branch and a number"
+    return InvalidInput(f"version={value!r}: expected {expected}", kind="arguments")
+
+
+def resolve(store: Store, version: int | None = None, *, asof: AsOf | None = None) -> int:
+    """The number of the version that is meant, on one line.
+
+    version: a number, or None for the newest. asof: the newest version at that moment.
+    Raises NotFound: no dataset here (naming the format of a foreign one), no such version, none so old.
     Cost: None: 2 listings; a number: 1 request; asof: O(log versions) listings and roots.
     """
-    if version is not None and asof is not None:
-        raise InvalidInput("version and asof were both given", kind="arguments", hint="give one of them")
     if asof is not None:
         return _as_of(store, _microseconds(asof))
-    if isinstance(version, str):
-        return Tags(store).get_version(version)
-    if version is None:
-        return _newest(store)
-    if isinstance(version, bool) or not isinstance(version, int):
-        raise InvalidInput(f"version={version!r}: expected a number or the name of a tag", kind="arguments")
-    return _existing(store, version)
+    return _newest(store) if version is None else _existing(store, version)
 
 
 def versions(store: Store) -> list[dict[str, Any]]:
@@ -62,7 +88,7 @@ def described(version: int, timestamp_us: int, record: Transaction) -> dict[str,
     about = {"kind": record.kind, "uuid": record.uuid, "read_version": str(record.read_version)}
     if record.message is not None:
         about["message"] = record.message
-    return {"version": version, "timestamp": _moment(timestamp_us), "metadata": {**record.properties, **about}}
+    return {"version": version, "timestamp": moment(timestamp_us), "metadata": {**record.properties, **about}}
 
 
 def transactions(store: Store, version: int, count: int) -> list[Transaction]:
@@ -80,7 +106,7 @@ def transactions(store: Store, version: int, count: int) -> list[Transaction]:
 def _newest(store: Store) -> int:
     newest = latest_version(store)
     if newest is None:
-        raise no_dataset(store)
+        raise _missing(store)
     return newest
 
 
@@ -125,8 +151,8 @@ def _as_of(store: Store, moment_us: int) -> int:
 def _too_early(store: Store) -> NotFound:
     known = list_versions(store)
     if not known:
-        return no_dataset(store)
-    oldest = _moment(read_timestamp(store, known[0]))
+        return _missing(store)
+    oldest = moment(read_timestamp(store, known[0]))
     return NotFound(
         "there was no version yet at that moment",
         kind="version",
@@ -135,7 +161,8 @@ def _too_early(store: Store) -> NotFound:
     )
 
 
-def _moment(timestamp_us: int) -> datetime:
+def moment(timestamp_us: int) -> datetime:
+    """A moment in UTC from microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=timestamp_us)
 
 
@@ -157,4 +184,12 @@ def _microseconds(moment: AsOf) -> int:
     return (moment.astimezone(timezone.utc) - _EPOCH) // timedelta(microseconds=1)
 
 
-__all__ = ["AsOf", "described", "resolve", "transactions", "versions"]
+def _missing(store: Store) -> NotFound:
+    """The error where a line has no version."""
+    if branch_of(store) is None:
+        return no_dataset(store)
+    hint = "it was deleted"
+    return NotFound(f"the branch {branch_of(store)!r} has no version", kind="branch", where=store.uri, hint=hint)
+
+
+__all__ = ["AsOf", "Reference", "described", "locate", "moment", "resolve", "transactions", "versions"]

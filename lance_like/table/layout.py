@@ -4,6 +4,9 @@
     _versions/<bucket, 16 hex>/<version, 20 digits>.manifest   one root manifest a version, 256 a bucket
     _meta/<uuid>.schema | .part | .txn | .rows | .del      immutable parts that manifests name
     _refs/tags/<name>.tag                                  tags
+    _refs/branches/<name, '+' for '/'>.branch              branches
+    _leases/<uuid>.lease | .cleanup                        who uses versions now, and who removes some
+    _branches/<line>/_versions/…                           the root manifests of a branch, as those of the table
 
 Pure: names only.
 """
@@ -16,22 +19,36 @@ from typing import Literal
 
 VERSIONS = "_versions"
 TAGS = "_refs/tags"
+BRANCH_REFS = "_refs/branches"
+LINES = "_branches"
+LEASES = "_leases"
+MAIN = "main"
+"""What a caller may name the versions of no branch; no branch has this name."""
 VERSIONS_PER_BUCKET = 256
 # What the first version of a table needs.
 FOLDERS = ("data", "_meta", f"{VERSIONS}/{0:016x}")
 MAX_VERSION = 2**53 - 1
 
 PartKind = Literal["schema", "part", "txn", "rows", "del"]
+LeaseKind = Literal["lease", "cleanup"]
 
 _BUCKET = re.compile(r"[0-9a-f]{16}/")
 _MANIFEST = re.compile(r"([0-9]{20})\.manifest")
 _PART = re.compile(r"_meta/[0-9a-f]{32}\.(schema|part|txn|rows|del)")
+_LINE = re.compile(r"[0-9a-f]{32}")
+_BRANCH_FILE = re.compile(r"([A-Za-z0-9._+-]{1,128})\.branch")
+_LEASE = re.compile(r"[0-9a-f]{32}\.(lease|cleanup)")
 _TAG_FILE = re.compile(r"([A-Za-z0-9._-]{1,128})\.tag")
 
 
 def version_key(version: int) -> str:
     """The key of the root manifest of a version."""
     return f"{VERSIONS}/{version // VERSIONS_PER_BUCKET:016x}/{version:020d}.manifest"
+
+
+def begins_bucket(version: int) -> bool:
+    """Is the root of this version the first in its folder?"""
+    return version % VERSIONS_PER_BUCKET == 0
 
 
 def bucket_number(name: str) -> int | None:
@@ -44,6 +61,12 @@ def version_number(name: str, bucket: int) -> int | None:
     found = _MANIFEST.fullmatch(name)
     version = int(found[1]) if found else 0
     return version if 1 <= version <= MAX_VERSION and version // VERSIONS_PER_BUCKET == bucket else None
+
+
+def version_of(key: str) -> int | None:
+    """The version whose root manifest has this key; None for any other key."""
+    found = _MANIFEST.fullmatch(key.rpartition("/")[2])
+    return int(found[1]) if found and key == version_key(int(found[1])) else None
 
 
 def new_data_key() -> str:
@@ -62,6 +85,17 @@ def is_part_key(key: str, kind: PartKind) -> bool:
     return found is not None and found[1] == kind
 
 
+def new_lease_key(kind: LeaseKind) -> str:
+    """A key for a new lease that nobody else has."""
+    return f"{LEASES}/{uuid.uuid4().hex}.{kind}"
+
+
+def lease_kind(file: str) -> LeaseKind | None:
+    """The kind of a lease from its name in a listing; None for any other name."""
+    found = _LEASE.fullmatch(file)
+    return None if found is None else "lease" if found[1] == "lease" else "cleanup"
+
+
 def tag_key(name: str) -> str:
     """The key of a tag whose name `is_tag_name`."""
     return f"{TAGS}/{name}.tag"
@@ -77,3 +111,36 @@ def is_tag_name(name: str) -> bool:
     """Does the name keep the grammar of tags (format_spec/table.md, "Tags")?"""
     plain = re.fullmatch(r"[A-Za-z0-9._-]{1,128}", name) is not None
     return plain and name not in (".", "..") and not name.endswith(".lock") and not name.startswith(".tmp-")
+
+
+def branch_key(name: str) -> str:
+    """The key of the object that says what a branch is, whose name `is_branch_name`."""
+    return f"{BRANCH_REFS}/{name.replace('/', '+')}.branch"
+
+
+def branch_name(file: str) -> str | None:
+    """The name of a branch from the name of its object in a listing; None for any other name."""
+    found = _BRANCH_FILE.fullmatch(file)
+    name = found[1].replace("+", "/") if found else ""
+    return name if is_branch_name(name) else None
+
+
+def is_branch_name(name: str) -> bool:
+    """Does the name keep the grammar of branches (format_spec/table.md, "Branches")?"""
+    fits = len(name) <= 128 and name != MAIN and ".." not in name
+    return fits and all(is_tag_name(part) for part in name.split("/"))
+
+
+def new_line() -> str:
+    """A name for the versions of a new branch that no other has."""
+    return uuid.uuid4().hex
+
+
+def is_line(name: str) -> bool:
+    """Is this the name of the versions of a branch?"""
+    return _LINE.fullmatch(name) is not None
+
+
+def line_key(line: str, key: str) -> str:
+    """Where an object lies that has this key in a table without branches. Only roots are a branch's own."""
+    return f"{LINES}/{line}/{key}" if key.startswith(f"{VERSIONS}/") else key

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -82,6 +82,24 @@ def version_runs(versions: Int64s) -> Int64s:
     starts = np.flatnonzero(np.concatenate(([True], np.diff(versions) != 0)))[: len(versions)]
     counts = np.diff(np.append(starts, len(versions)))
     return np.stack((versions[starts], counts), axis=1)
+
+
+def concatenated(pieces: Sequence[Runs]) -> Runs:
+    """The lineage of the rows of several fragments, one after the other. Cost: O(runs)."""
+    ids = np.concatenate([piece.row_ids for piece in pieces])
+    firsts = np.flatnonzero(np.concatenate(([True], ids[1:, 0] != ids[:-1, 1])))
+    lasts = np.append(firsts[1:], len(ids)) - 1
+    return Runs(
+        np.stack((ids[firsts, 0], ids[lasts, 1]), axis=1),
+        _without_repeats(np.concatenate([piece.created for piece in pieces])),
+        _without_repeats(np.concatenate([piece.updated for piece in pieces])),
+    )
+
+
+def _without_repeats(runs: Int64s) -> Int64s:
+    """Neighbouring runs of one value as one."""
+    firsts = np.flatnonzero(np.concatenate(([True], np.diff(runs[:, 0]) != 0)))
+    return np.stack((runs[firsts, 0], np.add.reduceat(runs[:, 1], firsts)), axis=1)
 
 
 def values_of(runs: Int64s) -> Int64s:
@@ -172,14 +190,16 @@ def encode_lineage(runs: Runs) -> bytes:
 def decode_lineage(data: bytes, where: str) -> Runs:
     """The inverse of `encode_lineage`. Raises Corrupt."""
     body = unpack_envelope(MAGIC, data, where)
-    nbytes = _LENGTH.unpack_from(body)[0] if len(body) >= _LENGTH.size else MAX_BODY + 1
+    if len(body) < _LENGTH.size:
+        shape.refuse(len(body), "a lineage of 4 bytes or more", where)
+    nbytes = _LENGTH.unpack_from(body)[0]
     if nbytes > MAX_BODY:
         raise Corrupt(f"a lineage of {nbytes:,} bytes is over the limit", kind="limit", where=where)
     stream = zlib.decompressobj()
     try:
         raw = stream.decompress(body[_LENGTH.size :], nbytes + 1)
     except zlib.error as error:
-        raise Corrupt(f"the lineage cannot be decompressed: {error}", kind="compression", where=where) from error
+        raise Corrupt(f"the lineage cannot be decompressed: {error}", kind="structure", where=where) from error
     if len(raw) != nbytes or not stream.eof or stream.unused_data:
         raise Corrupt(f"{len(raw):,} bytes of lineage, {nbytes:,} announced", kind="length", where=where)
     (steps, lengths), at = _unpack(raw, 0, where)
@@ -236,7 +256,7 @@ def _width(values: Int64s) -> int:
 
 def _unpack(raw: bytes, at: int, where: str) -> tuple[tuple[Int64s, Int64s], int]:
     if at + _HEAD.size > len(raw):
-        raise Corrupt("the lineage ends within an array", kind="truncated", where=where)
+        raise Corrupt("the lineage ends within an array", kind="structure", where=where)
     count, *widths = _HEAD.unpack_from(raw, at)
     at += _HEAD.size
     if not set(widths) <= set(_WIDTHS):
@@ -246,7 +266,7 @@ def _unpack(raw: bytes, at: int, where: str) -> tuple[tuple[Int64s, Int64s], int
     if count > MAX_RUNS:
         raise Corrupt(f"{count:,} runs are over the limit of {MAX_RUNS:,}", kind="limit", where=where)
     if at + count * sum(widths) > len(raw):
-        raise Corrupt("the lineage ends within an array", kind="truncated", where=where)
+        raise Corrupt("the lineage ends within an array", kind="structure", where=where)
     found: list[Int64s] = []
     for width in widths:
         values = np.frombuffer(raw, _WIDTHS[width], count, at)
@@ -262,6 +282,7 @@ __all__ = [
     "Lineage",
     "Runs",
     "check_lineage",
+    "concatenated",
     "decode_lineage",
     "encode_lineage",
     "fresh",

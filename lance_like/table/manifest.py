@@ -93,6 +93,7 @@ class Root:
     parts: tuple[PartEntry, ...]
     tail: tuple[Fragment, ...]
     metadata: dict[str, str]
+    config: dict[str, str]
     indices: tuple[Json, ...]
     transaction: Transaction | Ref
 
@@ -104,7 +105,9 @@ class Manifest:
     timestamp_us: microseconds since 1970 UTC, strictly greater than that of the version before.
     next_row_id, next_field_id, next_fragment_id: never used yet; they only grow, through restore and overwrite too.
     schema_ref: None until the schema part is written. tree: all fragments.
-    metadata: texts of the table. indices: carried along, read by the index layer.
+    digest: XXH3-64 of the root's bytes; None until it is written.
+    metadata: texts of the table. config: texts about how it is to be kept. indices: carried along, read by the index
+    layer.
     """
 
     version: int
@@ -119,8 +122,10 @@ class Manifest:
     schema_ref: Ref | None
     tree: Tree
     metadata: Mapping[str, str]
+    config: Mapping[str, str]
     indices: tuple[Json, ...]
     transaction: Transaction
+    digest: int | None = None
 
     @property
     def fragments(self) -> tuple[Fragment, ...]:
@@ -171,6 +176,7 @@ def encode_root(manifest: Manifest, transaction: Ref | None) -> bytes:
         "indices": list(manifest.indices),
         "bases": {},
         "metadata": dict(manifest.metadata),
+        "config": dict(manifest.config),
         "transaction": {"ref": transaction.to_json()} if transaction else manifest.transaction.to_json(),
     }
     return pack_envelope(MAGIC, shape.dump(body))
@@ -214,6 +220,7 @@ def decode_root(data: bytes, where: str, *, version: int, read: ReadPart = unrea
         parts=parts,
         tail=tail,
         metadata=shape.texts(body, "metadata", where),
+        config=shape.texts(body, "config", where),
         indices=tuple(shape.each(body, "indices", where, shape.mapping)),
         transaction=_transaction_or_ref(body, where, version),
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import xxhash
 
@@ -11,8 +12,10 @@ from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, NotFound
 from lance_like.file.layout import parse_json
 from lance_like.io.store import Store, read_object
 from lance_like.table import shape
+from lance_like.table.branches import Branches, checked_metadata, undoing
 from lance_like.table.envelope import MAX_OBJECT, pack_envelope, unpack_envelope
-from lance_like.table.layout import MAX_VERSION, TAGS, is_tag_name, tag_key, tag_name
+from lance_like.table.layout import MAX_VERSION, TAGS, is_branch_name, is_tag_name, tag_key, tag_name, version_key
+from lance_like.table.lines import branch_of, main_line
 from lance_like.table.snapshot import read_root_bytes
 
 MAGIC = b"LLTG"
@@ -22,35 +25,52 @@ MAGIC = b"LLTG"
 class Tag:
     """A name for a version.
 
-    created_us: when it was last set, microseconds since 1970 UTC. manifest: XXH3-64 of the version's root manifest.
+    branch: whose version; None for the table itself. created_us, updated_us: when it was made, and last set to a
+    version; microseconds since 1970 UTC. manifest, nbytes: XXH3-64 and size of the version's root manifest.
+    metadata: texts of the user.
     """
 
     name: str
+    branch: str | None
     version: int
     created_us: int
+    updated_us: int
     manifest: int
+    nbytes: int
+    metadata: Mapping[str, str]
 
 
 class Tags:
-    """The tags of a table."""
+    """The tags of a table. store: the line whose versions `create` and `update` name."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self._line, self._store = store, main_line(store)
+        self._branches = Branches(store)
 
     def create(self, name: str, version: int) -> None:
         """Name a version. Raises AlreadyExists if the name is taken, NotFound if there is no such version."""
-        data = self._encode(name, version)
+        now_us = time.time_ns() // 1000
+        tag = _placed(Tag(_checked(name), None, 1, now_us, now_us, 0, 1, {}), self._line, version)
         try:
-            self._store.put_if_absent(tag_key(name), data)
+            self._store.put_if_absent(tag_key(name), _encode(tag))
         except AlreadyExists as error:
             raise AlreadyExists(
                 f"the tag {name!r} exists", kind="tag", where=self._store.uri, hint="update() moves it"
             ) from error
+        with undoing(lambda: self._store.delete([tag_key(name)])):
+            self._confirm(tag)
 
     def update(self, name: str, version: int) -> None:
         """Move a tag to another version. Raises NotFound if either is missing."""
-        self.read(name)
-        self._store.put(tag_key(name), [self._encode(name, version)])
+        before = self.read(name)
+        after = _placed(replace(before, updated_us=time.time_ns() // 1000), self._line, version)
+        self._put(after)
+        with undoing(lambda: self._put(before)):
+            self._confirm(after)
+
+    def replace_metadata(self, name: str, metadata: Mapping[str, str]) -> None:
+        """Give a tag other texts in the place of all it has. Raises NotFound."""
+        self._put(replace(self.read(name), metadata=checked_metadata(metadata)))
 
     def delete(self, name: str) -> None:
         """Remove a tag. Raises NotFound."""
@@ -63,22 +83,26 @@ class Tags:
 
     def list(self) -> dict[str, Tag]:
         """All tags by name, sorted. Raises Corrupt if one is bad."""
-        names = (tag_name(file) for file in self._store.list(f"{TAGS}/"))
-        return {name: self.read(name) for name in names if name is not None}
+        return {name: self.read(name) for name in sorted(self._names())}
 
     def get_version(self, name: str) -> int:
-        """The version a tag names, whose root manifest is still the one that was tagged.
+        """The number of the version that a tag names. Raises as `locate`."""
+        return self.locate(name)[1]
+
+    def locate(self, name: str) -> tuple[Store, int]:
+        """The line and the version that a tag names, whose root manifest is still the one that was tagged.
 
         Raises NotFound if the tag or the version is missing, Corrupt if the version is another than was tagged.
         """
         tag = self.read(name)
-        if _digest(self._store, tag.version) != tag.manifest:
+        line = self._branches.open(tag.branch)
+        if xxhash.xxh3_64_intdigest(read_root_bytes(line, tag.version)) != tag.manifest:
             raise Corrupt(
                 f"the tag {name!r} names another version {tag.version} than the one that is here",
                 kind="tag",
                 where=tag_key(name),
             )
-        return tag.version
+        return line, tag.version
 
     def read(self, name: str) -> Tag:
         """One tag as it stands. Raises NotFound, Corrupt."""
@@ -87,22 +111,14 @@ class Tags:
             data = read_object(self._store, key, limit=MAX_OBJECT)
         except NotFound as error:
             raise self._missing(name) from error
-        body = shape.mapping(parse_json(unpack_envelope(MAGIC, data, key), key), key)
-        if shape.text(body, "name", key) != name:
-            shape.refuse(body["name"], f"the tag {name!r}", key)
-        return Tag(
-            name=name,
-            version=shape.integer(body, "version", key, low=1, high=MAX_VERSION),
-            created_us=shape.integer(body, "created_us", key),
-            manifest=shape.hexadecimal(body.get("manifest"), key),
-        )
+        return _decode(data, key, name)
 
-    def _encode(self, name: str, version: int) -> bytes:
-        _checked(name)
-        digest = _digest(self._store, version)
-        now_us = time.time_ns() // 1000
-        body = {"name": name, "version": version, "created_us": now_us, "manifest": f"{digest:016x}"}
-        return pack_envelope(MAGIC, shape.dump(body))
+    def _put(self, tag: Tag) -> None:
+        self._store.put(tag_key(tag.name), [_encode(tag)])
+
+    def _confirm(self, tag: Tag) -> None:
+        """Raise NotFound if the version, or its branch, was removed by somebody who could not see the tag yet."""
+        self._branches.open(tag.branch).size(version_key(tag.version))
 
     def _missing(self, name: str) -> NotFound:
         known = ", ".join(repr(known) for known in sorted(self._names())) or "none"
@@ -112,8 +128,72 @@ class Tags:
         return {name for file in self._store.list(f"{TAGS}/") if (name := tag_name(file)) is not None}
 
 
-def _digest(store: Store, version: int) -> int:
-    return xxhash.xxh3_64_intdigest(read_root_bytes(store, version))
+def delete_branch(store: Store, name: str) -> None:
+    """Take a branch away, with its versions; the files of rows that only it had wait for a cleanup.
+
+    Raises NotFound, or InvalidInput while a tag names one of its versions.
+    """
+    branches = Branches(store)
+    branch = branches.read(name)
+    _refuse_if_tagged(store, name)
+    branches.hide(branch)
+    # A tag that was made meanwhile is seen here, or its maker sees that the branch has gone.
+    with undoing(lambda: branches.show(branch)):
+        _refuse_if_tagged(store, name)
+    branches.clear(branch)
+
+
+def _refuse_if_tagged(store: Store, branch: str) -> None:
+    named = [name for name, tag in Tags(store).list().items() if tag.branch == branch]
+    if named:
+        raise InvalidInput(
+            f"versions of the branch {branch!r} have tags: {', '.join(map(repr, named))}",
+            kind="branch",
+            where=store.uri,
+            hint="delete or move them first",
+        )
+
+
+def _placed(tag: Tag, line: Store, version: int) -> Tag:
+    """The tag on a version."""
+    root = read_root_bytes(line, version)
+    # Who committed it may not have synced it yet: a tag must not outlive its version.
+    line.settle(version_key(version))
+    digest = xxhash.xxh3_64_intdigest(root)
+    return replace(tag, branch=branch_of(line), version=version, manifest=digest, nbytes=len(root))
+
+
+def _encode(tag: Tag) -> bytes:
+    body = {
+        "name": tag.name,
+        "branch": tag.branch,
+        "version": tag.version,
+        "created_us": tag.created_us,
+        "updated_us": tag.updated_us,
+        "manifest": f"{tag.manifest:016x}",
+        "manifest_nbytes": tag.nbytes,
+        "metadata": dict(tag.metadata),
+    }
+    return pack_envelope(MAGIC, shape.dump(body))
+
+
+def _decode(data: bytes, key: str, name: str) -> Tag:
+    body = shape.mapping(parse_json(unpack_envelope(MAGIC, data, key), key), key)
+    if shape.text(body, "name", key) != name:
+        shape.refuse(body["name"], f"the tag {name!r}", key)
+    branch = shape.member(body, "branch", key)
+    if branch is not None and not is_branch_name(shape.clean_text(branch, "'branch'", key)):
+        shape.refuse(branch, "the name of a branch", key)
+    return Tag(
+        name=name,
+        branch=branch,
+        version=shape.integer(body, "version", key, low=1, high=MAX_VERSION),
+        created_us=shape.integer(body, "created_us", key),
+        updated_us=shape.integer(body, "updated_us", key),
+        manifest=shape.hexadecimal(body.get("manifest"), key),
+        nbytes=shape.integer(body, "manifest_nbytes", key, low=1, high=MAX_OBJECT),
+        metadata=shape.texts(body, "metadata", key),
+    )
 
 
 def _checked(name: str) -> str:
@@ -126,4 +206,4 @@ def _checked(name: str) -> str:
     return name
 
 
-__all__ = ["Tag", "Tags"]
+__all__ = ["Tag", "Tags", "delete_branch"]

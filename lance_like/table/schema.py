@@ -208,6 +208,11 @@ class Schema:
         made.check_names()
         return made
 
+    def annotated(self, metadata: dict[bytes, bytes], of_fields: Mapping[int, dict[bytes, bytes]]) -> Schema:
+        """The schema with other metadata, of the whole and of some fields by id."""
+        fields = tuple(f._replace(metadata=of_fields[f.id]) if f.id in of_fields else f for f in self.fields)
+        return Schema.of(fields, metadata)
+
     def extended(
         self, schema: pa.Schema, next_field_id: int, parents: Sequence[int] = ()
     ) -> tuple[Schema, tuple[int, ...]]:

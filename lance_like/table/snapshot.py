@@ -16,6 +16,7 @@ from lance_like.table import shape
 from lance_like.table.envelope import MAX_OBJECT
 from lance_like.table.fragment import DEAD, Fragment
 from lance_like.table.layout import VERSIONS, bucket_number, version_key, version_number
+from lance_like.table.lines import place_of
 from lance_like.table.manifest import (
     Manifest,
     Root,
@@ -42,9 +43,10 @@ class Head:
 def latest_version(store: Store) -> int | None:
     """The number of the newest version; None if there is none. Cost: 2 listings, each bounded by the bucket size."""
     for bucket in reversed(buckets(store)):
-        versions = versions_in(store, bucket)
-        if versions:
-            return versions[-1]
+        numbers = (version_number(name, bucket) for name in reversed(_names_in(store, bucket)))
+        newest = next((number for number in numbers if number is not None), None)
+        if newest is not None:
+            return newest
     return None
 
 
@@ -69,12 +71,16 @@ def read_root_bytes(store: Store, version: int) -> bytes:
 def read_manifest(store: Store, version: int, *, known: Manifest | None = None) -> Manifest:
     """One version with its schema; the parts of its tree of fragments are read when something asks for them.
 
-    known: another version of the table; what both share is taken from it, not read.
+    known: a version of the table: what both share is taken from it, not read; the same one is given back.
     Raises NotFound, Corrupt, Unsupported. Cost: the root and the schema.
     """
-    key = version_key(version)
+    key = place_of(store, version_key(version))
     reader = _PartReader(store)
-    root = decode_root(read_root_bytes(store, version), key, version=version, read=reader.read)
+    data = read_root_bytes(store, version)
+    digest = xxhash.xxh3_64_intdigest(data)
+    if known is not None and (known.version, known.digest) == (version, digest):
+        return known
+    root = decode_root(data, key, version=version, read=reader.read)
     reader.bound(root)
     schema = _read_schema(store, root, known)
     reader.check(root.tail, key)
@@ -94,8 +100,10 @@ def read_manifest(store: Store, version: int, *, known: Manifest | None = None) 
         schema_ref=root.schema_ref,
         tree=Tree(parts, root.tail),
         metadata=root.metadata,
+        config=root.config,
         indices=root.indices,
         transaction=_resolved(store, root.transaction, version),
+        digest=digest,
     )
 
 
@@ -112,7 +120,7 @@ def read_heads(store: Store, versions: Sequence[int]) -> Iterator[Head]:
 
 def read_timestamp(store: Store, version: int) -> int:
     """When a version was made, in microseconds since 1970 UTC. Cost: its root only."""
-    return decode_head(read_root_bytes(store, version), version_key(version), version=version)[0]
+    return decode_head(read_root_bytes(store, version), place_of(store, version_key(version)), version=version)[0]
 
 
 def read_transaction(store: Store, version: int) -> Transaction:
@@ -148,9 +156,13 @@ def buckets(store: Store) -> list[int]:
 
 def versions_in(store: Store, bucket: int) -> list[int]:
     """The numbers of the versions in a bucket, ascending. Cost: one listing."""
-    names = store.list(f"{VERSIONS}/{bucket:016x}/")
-    numbers = (version_number(name, bucket) for name in names)
-    return sorted(number for number in numbers if number is not None)
+    numbers = (version_number(name, bucket) for name in _names_in(store, bucket))
+    return [number for number in numbers if number is not None]
+
+
+def _names_in(store: Store, bucket: int) -> list[str]:
+    """The names in a bucket, sorted: those of versions in the order of their numbers, as all have 20 digits."""
+    return store.list(f"{VERSIONS}/{bucket:016x}/")
 
 
 def _read_schema(store: Store, root: Root, known: Manifest | None) -> Schema:
@@ -207,7 +219,7 @@ class _PartReader:
 
 
 def _head(store: Store, data: bytes, version: int) -> Head:
-    timestamp_us, transaction = decode_head(data, version_key(version), version=version)
+    timestamp_us, transaction = decode_head(data, place_of(store, version_key(version)), version=version)
     return Head(version, timestamp_us, _resolved(store, transaction, version))
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import shutil
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from forge import Forge, file, seal, tail, text
+from forge import Forge, bitmap, deletions, entry_of, file, lineage, packed, seal, tail, text
 from naive_reader import manifest_key, sum32
 
 Edit = Callable[[Forge], None]
@@ -17,7 +18,7 @@ Edit = Callable[[Forge], None]
 
 @dataclass(frozen=True)
 class BadTable:
-    """A table that a reader must refuse. edit: makes the fault in `sound`; tag: what to open, None: the newest."""
+    """A table that a reader must refuse. edit: makes the fault in `sound`; tag, branch: what to open, or the newest."""
 
     name: str
     covers: str
@@ -26,12 +27,15 @@ class BadTable:
     kind: str
     edit: Edit
     tag: str | None = None
+    branch: str | None = None
 
 
 def bad_tables() -> Iterator[BadTable]:
     yield from _objects()
     yield from _roots()
     yield from _parts()
+    yield from _deletions()
+    yield from _lineages()
     yield from _files()
     yield from _names()
 
@@ -82,6 +86,21 @@ def _root(edit: Callable[[dict], object]) -> Edit:
     return change
 
 
+def _part(edit: Callable[[list[dict]], object]) -> Edit:
+    """Change the fragments in the part, and what its entry and the root say of them."""
+
+    def change(forge: Forge) -> None:
+        body = json.loads((forge.folder / _part_key(forge)).read_bytes()[16:-8])
+        edit(body["fragments"])
+        before = forge.root["fragments"]["parts"][0]
+        entry = entry_of(forge, body, 10, body["fragments"])
+        forge.root["fragments"]["parts"] = [entry]
+        forge.root["live_rows"] += entry["live_rows"] - before["live_rows"]
+        forge.publish()
+
+    return change
+
+
 def _objects() -> Iterator[BadTable]:
     kinds = {"root": _root_key, "schema": _schema_key, "part": _part_key}
     for name, key in kinds.items():
@@ -120,18 +139,18 @@ def _roots() -> Iterator[BadTable]:
     edits = {
         "root_version": ("version 3 under the name of 2", lambda r: r.update(version=3)),
         "root_no_rows": ("no member rows", lambda r: r.pop("rows")),
-        "root_rows": ("one row too many", lambda r: r.update(rows=4, live_rows=4)),
-        "root_live_rows": ("fewer live rows than rows", lambda r: r.update(live_rows=2)),
+        "root_config": ("a number in the configuration", lambda r: r.update(config={"a": 1})),
+        "root_rows": ("one row too many", lambda r: r.update(rows=8, live_rows=8)),
+        "root_live_rows": ("fewer live rows than there are", lambda r: r.update(live_rows=6)),
         "field_past_counter": (
             "a field id of a file that is not below its counter",
             lambda r: r.update(next_field_id=1),
         ),
-        "row_past_counter": ("a row id that is not below its counter", lambda r: r.update(next_row_id=2)),
+        "row_past_counter": ("a row id that is not below its counter", lambda r: r.update(next_row_id=6)),
         "fragment_past_counter": (
             "a fragment id that is not below its counter",
             lambda r: r.update(next_fragment_id=2),
         ),
-        "fragment_twice": ("a fragment id twice", lambda r: tail(r).update(id=1)),
         "path_parent": ("a path with '..'", lambda r: file(r).update(path="data/../data/x.lnl")),
         "path_root": ("a path from the root", lambda r: file(r).update(path="/data/x.lnl")),
         "reference_kind": (
@@ -141,11 +160,8 @@ def _roots() -> Iterator[BadTable]:
     }
     for name, (covers, edit) in edits.items():
         yield BadTable(name, covers, spec, "Corrupt", "structure", _root(edit))
-    twice = _root(lambda r: tail(r).update(row_ids=[[1, 2]]))
-    yield BadTable("row_id_twice", "a row id twice", "table.md, Row ids and addresses", "Corrupt", "row-ids", twice)
     features = {
         "reader_feature": ("reader feature bit 2", lambda r: r.update(reader_features=4)),
-        "deletions": ("deleted rows", lambda r: tail(r).update(deletions={"rows": 0})),
         "bases": ("base paths", lambda r: r.update(bases={"1": "x"})),
     }
     for name, (covers, edit) in features.items():
@@ -172,8 +188,8 @@ def _parts() -> Iterator[BadTable]:
 
     def rows(forge: Forge) -> None:
         entry = forge.root["fragments"]["parts"][0]
-        entry["rows"] = entry["live_rows"] = 3
-        forge.root |= {"rows": 4, "live_rows": 4}
+        entry["rows"] = entry["live_rows"] = 5
+        forge.root |= {"rows": 8, "live_rows": 8}
         forge.publish()
 
     def magic(forge: Forge) -> None:
@@ -199,7 +215,22 @@ def _parts() -> Iterator[BadTable]:
         forge.root["transaction"] = {"ref": [f"_meta/{9:032x}.txn", 300, "0" * 16]}
         forge.publish()
 
+    def deleted(fragments: list[dict]) -> None:
+        fragments[1]["deletions"] = deletions([0])
+
+    def lively(forge: Forge) -> None:
+        _part(deleted)(forge)
+        forge.root["fragments"]["parts"][0]["live_rows"] = 4
+        forge.root["live_rows"] = 7
+        forge.publish()
+
+    twice = _part(lambda fragments: fragments[1].update(row_ids=[[0, 3]]))
+    yield BadTable("row_id_twice", "a row id twice", "table.md, Row ids and addresses", "Corrupt", "row-ids", twice)
     spec = "table.md, Fragment tree"
+    twice = _part(lambda fragments: fragments[1].update(id=0))
+    yield BadTable("fragment_twice", "a fragment id twice", spec, "Corrupt", "structure", twice)
+    covers = "an entry that counts a deleted row as live"
+    yield BadTable("part_live_rows", covers, spec, "Corrupt", "structure", lively)
     yield BadTable("part_swapped", "another valid part in the place of a part", spec, "Corrupt", "checksum", swapped)
     yield BadTable("part_rows", "an entry with more rows than its part", spec, "Corrupt", "structure", rows)
     yield BadTable("part_magic", "the magic of a root", spec, "Corrupt", "magic", magic)
@@ -213,6 +244,130 @@ def _parts() -> Iterator[BadTable]:
     yield BadTable(
         "transaction_missing", "a transaction part that is not there", spec, "Corrupt", "missing", transaction
     )
+
+
+def _deletions() -> Iterator[BadTable]:
+    """Faults in what says that rows of the last fragment, which has three, are deleted."""
+
+    def stated(rows: int, data: bytes | str) -> Edit:
+        encoded = data if isinstance(data, str) else base64.b64encode(data).decode()
+        return _deleted({"rows": rows, "data": encoded})
+
+    def apart(body: bytes, magic: bytes = b"LLDV", digest: str | None = None) -> Edit:
+        def change(forge: Forge) -> None:
+            ref = forge.put(f"_meta/{11:032x}.del", seal(magic, body))
+            _deleted({"rows": 1, "ref": [*ref[:2], digest or ref[2]]})(forge)
+
+        return change
+
+    one, two = bitmap([1]), bitmap([0, 1])
+    faults: dict[str, tuple[str, str, Edit]] = {
+        "past": ("a deleted row past the last one", "structure", stated(1, bitmap([3]))),
+        "fewer": ("more deleted rows than stated", "structure", stated(1, two)),
+        "more": ("fewer deleted rows than stated", "structure", stated(2, one)),
+        "all": ("no row left", "structure", stated(3, bitmap([0, 1, 2]))),
+        "none": ("no deleted row", "structure", stated(0, struct.pack("<II", 12346, 0))),
+        "live": (
+            "deleted rows that count as live",
+            "structure",
+            _root(lambda r: tail(r).update(deletions=deletions([1]))),
+        ),
+        "base64": ("base64 without padding", "structure", stated(1, base64.b64encode(one).decode().rstrip("=") + "*")),
+        "empty": ("no bytes", "structure", stated(1, b"")),
+        "cut": ("a bitmap without its last byte", "structure", stated(1, one[:-1])),
+        "longer": ("a byte after the bitmap", "structure", stated(1, one + b"\0")),
+        "head": ("another head", "structure", stated(1, b"\0" + one[1:])),
+        "place": ("a container that is not at its place", "structure", stated(1, one[:12] + b"\x12" + one[13:])),
+        "order": ("offsets that do not ascend", "structure", stated(2, two[:-4] + two[-2:] + two[-4:-2])),
+        "touching": (
+            "two runs without a gap",
+            "structure",
+            stated(2, struct.pack("<IBHHHHHHH", 12347, 1, 0, 1, 2, 0, 0, 1, 0)),
+        ),
+        "no_runs": ("the head of runs, and none", "structure", stated(1, struct.pack("<IBHHH", 12347, 0, 0, 0, 1))),
+        "part_bit": ("a part of another checksum", "checksum", apart(one, digest="0" * 16)),
+        "part_magic": ("the magic of a lineage", "magic", apart(one, magic=b"LLLN")),
+        "part_missing": (
+            "a part that is not there",
+            "missing",
+            _deleted({"rows": 1, "ref": [f"_meta/{12:032x}.del", 42, "0" * 16]}),
+        ),
+        "part_kind": (
+            "a part of another kind",
+            "structure",
+            _deleted({"rows": 1, "ref": [f"_meta/{12:032x}.rows", 42, "0" * 16]}),
+        ),
+    }
+    for name, (covers, kind, edit) in faults.items():
+        yield BadTable(f"deletions_{name}", covers, "table.md, Deleted rows", "Corrupt", kind, edit)
+
+
+def _deleted(member: dict) -> Edit:
+    """Say that rows of the last fragment are deleted."""
+
+    def edit(root: dict) -> None:
+        tail(root)["deletions"] = member
+        root["live_rows"] -= member["rows"]
+
+    return _root(edit)
+
+
+def _lineages() -> Iterator[BadTable]:
+    """Faults in the lineage of the last fragment, whose rows have the ids 4 to 6, in a part of its own."""
+    ids, versions = packed([(8, 3)], 1, 1), packed([(2, 3)], 1, 1)
+
+    def apart(body: bytes, *, magic: bytes = b"LLLN", bounds: Sequence[int] = (4, 7), **members: object) -> Edit:
+        def change(forge: Forge) -> None:
+            ref = forge.put(f"_meta/{13:032x}.rows", seal(magic, body))
+            moved = {"row_ids": [], "created": [], "updated": [], "lineage": {"ref": ref, "row_ids": bounds}}
+            tail(forge.root).update(moved | members)
+            forge.publish()
+
+        return change
+
+    sound = lineage(ids, versions, versions)
+    faults: dict[str, tuple[str, str, Edit]] = {
+        "ids": (
+            "fewer row ids than rows",
+            "structure",
+            apart(lineage(packed([(8, 2)], 1, 1), versions, versions), bounds=(4, 6)),
+        ),
+        "created": ("created of more rows", "structure", apart(lineage(ids, packed([(2, 4)], 1, 1), versions))),
+        "updated": ("updated of fewer rows", "structure", apart(lineage(ids, versions, packed([(2, 2)], 1, 1)))),
+        "version": ("version 0", "structure", apart(lineage(ids, versions, packed([(0, 3)], 1, 1)))),
+        "bounds": ("other row ids than its fragment says", "structure", apart(sound, bounds=(4, 8))),
+        "past_counter": (
+            "row ids that are not below their counter",
+            "structure",
+            apart(lineage(packed([(10, 3)], 1, 1), versions, versions), bounds=(5, 8)),
+        ),
+        "negative": (
+            "a range from -1 on",
+            "structure",
+            apart(lineage(packed([(1, 3)], 1, 1), versions, versions), bounds=(0, 2)),
+        ),
+        "overflow": (
+            "lengths whose sum in 64 bits is 3",
+            "structure",
+            apart(lineage(ids, versions, packed([(2, 1 << 53)] * 2048 + [(2, 3)], 1, 8))),
+        ),
+        "empty": ("no runs", "structure", apart(lineage(ids, versions, packed([], 1, 1)))),
+        "width": ("numbers of 3 bytes", "structure", apart(lineage(ids, packed([(2, 3)], 3, 1), versions))),
+        "array_cut": ("a third array that is cut", "structure", apart(lineage(ids, versions, versions[:-1]))),
+        "array_more": ("a byte after the arrays", "structure", apart(lineage(ids, versions, versions, b"\0"))),
+        "length": ("one more byte announced", "length", apart(lineage(ids, versions, versions, nbytes=25))),
+        "stream": ("no stream of zlib", "structure", apart(struct.pack("<I", 24) + b"no stream")),
+        "beside": ("arrays beside the part", "structure", apart(sound, row_ids=[[4, 7]])),
+        "magic": ("the magic of deleted rows", "magic", apart(sound, magic=b"LLDV")),
+        "missing": (
+            "a part that is not there",
+            "missing",
+            apart(sound, lineage={"ref": [f"_meta/{14:032x}.rows", 60, "0" * 16], "row_ids": [4, 7]}),
+        ),
+        "no_member": ("no member lineage", "structure", _root(lambda r: tail(r).pop("lineage"))),
+    }
+    for name, (covers, kind, edit) in faults.items():
+        yield BadTable(f"lineage_{name}", covers, "table.md, Lineage", "Corrupt", kind, edit)
 
 
 def _files() -> Iterator[BadTable]:
@@ -281,6 +436,38 @@ def _names() -> Iterator[BadTable]:
     )
     yield BadTable("tag_version", "a tag of a version that is not there", spec, "NotFound", "version", unknown, "t")
     yield BadTable("tag_none", "a tag that is not there", spec, "NotFound", "tag", lambda f: None, "u")
+    yield from _branches()
     spec = "commit.md, Finding the newest version"
     yield BadTable("bucket_file", "a file with the name of a bucket", spec, "Corrupt", "file-type", bucket)
     yield BadTable("no_versions", "no version", spec, "NotFound", "dataset", no_versions)
+
+
+def _branches() -> Iterator[BadTable]:
+    def begun(**members: object) -> Callable[[Forge], None]:
+        return lambda forge: forge.branch("dev", **members)
+
+    def without_versions(forge: Forge) -> None:
+        forge.branch("dev", line=f"{6:032x}")
+
+    spec = "table.md, Branches"
+    faults = {
+        "name": ("another name in a branch than its own", {"name": "deu"}),
+        "line": ("a line that is a path", {"line": "../" + "0" * 29}),
+        "parent": ("a parent that no branch can have", {"parent": "main"}),
+        "ancestors": ("an ancestor without a line", {"ancestors": [[1]]}),
+        "metadata": ("a number in the metadata", {"metadata": {"a": 1}}),
+    }
+    for name, (covers, members) in faults.items():
+        yield BadTable(f"branch_{name}", covers, spec, "Corrupt", "structure", begun(**members), branch="dev")
+    flipped = _object(lambda _: "_refs/branches/dev.branch", _flip)
+
+    def flip(forge: Forge) -> None:
+        forge.branch("dev")
+        flipped(forge)
+
+    covers = "a branch without versions"
+    yield BadTable("branch_bit", "a flipped bit in a branch", spec, "Corrupt", "checksum", flip, branch="dev")
+    yield BadTable("branch_empty", covers, spec, "NotFound", "branch", without_versions, branch="dev")
+    yield BadTable("branch_none", "a branch that is not there", spec, "NotFound", "branch", begun(), branch="x")
+    covers = "a tag on a branch that is not there"
+    yield BadTable("tag_branch", covers, spec, "NotFound", "branch", lambda f: f.tag("t", branch="dev"), "t")

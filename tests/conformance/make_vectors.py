@@ -25,8 +25,8 @@ from bad_cases import bad_cases
 from bad_tables import BadTable, bad_tables
 from forge import Forge
 from good_cases import good_cases
-from table_cases import TableCase, Version, table_cases
-from vector_cases import BadCase, Case
+from table_cases import table_cases
+from vector_cases import BadCase, Case, TableCase, Version
 from vector_json import schema_json, values_json
 from zone_json import zones_json
 
@@ -149,6 +149,11 @@ def write_good_table(case: TableCase) -> dict[str, Any]:
         case.build(folder / "table")
     expected: dict[str, Any] = {"tags": case.tags, "newest": len(case.versions)}
     expected["versions"] = [{"version": number, **version_json(v)} for number, v in enumerate(case.versions, 1)]
+    if case.branches:
+        expected["branches"] = {
+            name: [{"version": number, **version_json(v)} for number, v in versions.items()]
+            for name, versions in case.branches.items()
+        }
     save_texts(folder, {"case.json": {"covers": case.covers, "spec": case.spec}, "expected.json": expected})
     return {"spec": case.spec, **digest_of(folder / "table")}
 
@@ -167,7 +172,9 @@ def write_bad_table(case: BadTable) -> dict[str, Any]:
                 shutil.copyfile(made / key, folder / "table" / key)
         removed = sorted(set(objects_of(sound)) - set(objects_of(made)))
     error = {"class": case.error, "kind": case.kind}
-    about = {"covers": case.covers, "spec": case.spec, "tag": case.tag, "removed": removed, "error": error}
+    about = {"covers": case.covers, "spec": case.spec, "tag": case.tag}
+    about |= {"branch": case.branch} if case.branch else {}
+    about |= {"removed": removed, "error": error}
     save_texts(folder, {"case.json": about})
     return {"spec": case.spec, **digest_of(folder / "table"), "error": error}
 
@@ -185,11 +192,17 @@ def digest_of(folder: Path) -> dict[str, Any]:
 
 
 def version_json(version: Version) -> dict[str, Any]:
-    """The schema, the row ids and the values of one version."""
+    """The schema, the row ids and the values of one version, and how old its rows are where the case says so."""
     table = version.table.combine_chunks()
     arrays = [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in table.columns]
     values = [values_json(array) for array in arrays]
-    return {"schema": schema_json(table.schema, field_to_json), "row_ids": version.row_ids, "values": values}
+    made = {"created": version.created, "updated": version.updated}
+    return {
+        "schema": schema_json(table.schema, field_to_json),
+        "row_ids": version.row_ids,
+        **{name: versions for name, versions in made.items() if versions is not None},
+        "values": values,
+    }
 
 
 def save(folder: Path, data: bytes, texts: Mapping[str, dict[str, Any]]) -> None:

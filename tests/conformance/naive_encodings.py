@@ -1,4 +1,4 @@
-"""Second reader, part 2 of 4: values and encodings (format_spec/encodings/).
+"""Second reader, part 2 of 6: values and encodings (format_spec/encodings/).
 
 The reader was written from format_spec/ alone: it shares no code with the package and imports none of it. Whoever
 follows the spec arrives here. Everything is read whole and eagerly, row by row; it is slow on purpose.

@@ -1,4 +1,4 @@
-"""Second reader, part 3 of 4: the data file (format_spec/file.md)."""
+"""Second reader, part 3 of 6: the data file (format_spec/file.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Second reader, part 1 of 4: JSON, checksums and types (format_spec/types.md)."""
+"""Second reader, part 1 of 6: JSON, checksums and types (format_spec/types.md)."""
 
 from __future__ import annotations
 

@@ -6,47 +6,26 @@ The answers are made here from Arrow data, never from reading a table back.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 from forge import Forge, entry_of, text, tree
+from row_cases import row_cases
+from vector_cases import TableCase, Version, write
 
 import lance_like
-
-
-@dataclass(frozen=True)
-class Version:
-    """What a version holds: its rows, and their ids in scan order."""
-
-    table: pa.Table
-    row_ids: list[int]
-
-
-@dataclass(frozen=True)
-class TableCase:
-    """A table that a reader must read. build: writes it to a folder; versions: from 1 on."""
-
-    name: str
-    covers: str
-    spec: str
-    build: Callable[[Path], None]
-    versions: list[Version]
-    tags: dict[str, int] = field(default_factory=dict)
-
-
-def write(data: pa.Table, folder: Path, **options: object) -> lance_like.LanceDataset:
-    return lance_like.write_dataset(data, folder, durability="process", **options)
 
 
 def table_cases() -> Iterator[TableCase]:
     yield _sound()
     yield _history()
     yield _tags()
+    yield _branches()
     yield _many_fragments()
     yield _parts_by_hand()
     yield _transaction_part()
+    yield from row_cases()
 
 
 WHO = pa.struct([("name", pa.string()), ("at", pa.struct([("x", pa.int8())]))])
@@ -66,11 +45,11 @@ MORE = {
 
 def _sound() -> TableCase:
     schema = pa.schema([("n", pa.int64()), ("s", pa.string())])
-    data = pa.table({"n": [1, 2, 300], "s": ["a", "b", "c"]}, schema=schema)
+    data = pa.table({"n": [1, 2, 300, 4, 5, 6, 7], "s": ["a", "b", "c", None, "", "d", "e"]}, schema=schema)
 
     def build(folder: Path) -> None:
         write(data[:1], folder)
-        write(data[1:], folder, mode="append", max_rows_per_file=1)
+        write(data[1:], folder, mode="append", max_rows_per_file=3)
         forge = Forge(folder)
         first, second, third = forge.root["fragments"]["tail"]
         parts = [entry_of(forge, {"level": 0, "fragments": [first, second]}, 0, [first, second])]
@@ -78,8 +57,8 @@ def _sound() -> TableCase:
         forge.publish()
         forge.tag("t")
 
-    covers = "one row, then two more: fragments 0 and 1 below a part, 2 in the root; errors/tables are made from it"
-    versions = [Version(data[:1], [0]), Version(data, [0, 1, 2])]
+    covers = "one row, then six more: fragments 0 and 1 below a part, 2 in the root; errors/tables are made from it"
+    versions = [Version(data[:1], [0]), Version(data, [*range(7)])]
     return TableCase("sound", covers, "table.md", build, versions, {"t": 2})
 
 
@@ -95,6 +74,10 @@ def _history() -> TableCase:
         ds.add_columns([pa.field("note", pa.int64())])
         ds.checkout_version(3).restore()
         lance_like.write_dataset(pa.table({"other": [b"x"]}), folder, mode="overwrite", durability="process")
+        ds = lance_like.dataset(folder, durability="process")
+        ds.update_config({"a": "1"})
+        ds.update_schema_metadata({"k": "v"})
+        ds.update_field_metadata({"other": {"f": "é"}})
 
     wider = PEOPLE.schema.append(pa.field("note", pa.string())).append(
         pa.field("pos", pa.struct([("lat", pa.bool_())]))
@@ -110,13 +93,16 @@ def _history() -> TableCase:
     without_note = without_at.drop_columns(["note"])
     new_note = without_note.append_column("note", pa.nulls(5, pa.int64()))
     old, five = [0, 1, 2], [0, 1, 2, 3, 4]
+    other = pa.table({"other": [b"x"]})
+    described = pa.schema([pa.field("other", pa.binary(), metadata={"f": "é"})], metadata={"k": "v"})
+    described = other.cast(described)
     versions = [
         Version(PEOPLE, old),
         Version(pa.Table.from_pylist(first, schema=wider), old),
         *(Version(table, five) for table in (appended, twice, renamed, without_at, without_note, new_note, appended)),
-        Version(pa.table({"other": [b"x"]}), [5]),
+        *(Version(table, [5]) for table in (other, other, other.replace_schema_metadata({"k": "v"}), described)),
     ]
-    covers = "create, add and compute columns, append, rename, drop, an old name anew, restore, overwrite"
+    covers = "create, add and compute columns, append, rename, drop, an old name anew, restore, overwrite, metadata"
     return TableCase("history", covers, "commit.md, Actions", build, versions)
 
 
@@ -143,6 +129,34 @@ def _tags() -> TableCase:
     covers = "no rows, then one; schema metadata; tags, one of them moved; names that a reader ignores; an empty bucket"
     tags = {"empty": 1, "v1.0_-x": 2}
     return TableCase("tags", covers, "table.md, Names", build, [Version(empty, []), Version(one, [0])], tags)
+
+
+def _branches() -> TableCase:
+    data = pa.table({"n": pa.array(range(6), pa.uint8())})
+
+    def build(folder: Path) -> None:
+        ds = write(data[:1], folder)
+        write(data[1:2], folder, mode="append")
+        dev = ds.create_branch("dev", 1)
+        dev.insert(data[2:3])
+        dev.insert(data[3:4])
+        ds.create_branch("team.a/x_1", ("dev", 2)).insert(data[4:5])
+        ds.create_branch("gone", ("dev", 3))
+        ds.branches.delete("gone")
+        ds.tags.create("there", ("dev", 3))
+        ds.tags.replace_metadata("there", {"k": "v"})
+        ds.branches.replace_metadata("dev", {"k": "v"})
+        forge = Forge(folder)
+        for name in ("main.branch", "a++b.branch", "a..b.branch", ".tmp-1.branch", "a b.branch", "noend"):
+            forge.put(f"_refs/branches/{name}", b"junk")
+
+    covers = "branches of the table and of a branch, with rows of their own; a tag on one; names that a reader ignores"
+    one, two, three = Version(data[:1], [0]), Version(data[:2], [0, 1]), Version(data.take([0, 2]), [0, 1])
+    branches = {
+        "dev": {1: one, 2: three, 3: Version(data.take([0, 2, 3]), [0, 1, 2])},
+        "team.a/x_1": {2: three, 3: Version(data.take([0, 2, 4]), [0, 1, 2])},
+    }
+    return TableCase("branches", covers, "table.md, Branches", build, [one, two], {"there": 3}, branches)
 
 
 def _many_fragments() -> TableCase:

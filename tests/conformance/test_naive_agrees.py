@@ -401,7 +401,7 @@ def test_a_long_message_stands_in_a_transaction_part(tmp_path):
     assert (table.transaction["message"], table.transaction["properties"]) == (message, {"job": "nightly"})
 
 
-def test_more_than_64_fragments_stand_in_parts(tmp_path):
+def test_many_fragments_stand_in_parts(tmp_path):
     data = pa.table({"id": range(67)})
     ds = write(data, tmp_path / "t", max_rows_per_file=1)
     ds.insert(pa.table({"id": range(67, 130)}))
@@ -410,8 +410,39 @@ def test_more_than_64_fragments_stand_in_parts(tmp_path):
     for version, rows in ((1, 67), (2, 130), (3, 131)):
         table = read_table(tmp_path / "t", version)
         assert [row["id"] for row in table.rows] == list(range(rows))
-        assert len(table.root["fragments"]["parts"]) == 1
+        assert table.root["fragments"]["parts"]
+        assert len(table.root["fragments"]["tail"]) < rows / 2
     assert_agrees(tmp_path / "t")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_that_change_read_as_they_are(tmp_path, seed):
+    random = np.random.default_rng(seed)
+    rows = {i: i for i in range(400)}
+    ds = write(pa.table({"k": list(rows), "v": list(rows)}), tmp_path / "t", max_rows_per_file=150)
+    for step in range(8):
+        divisor, rest = int(random.integers(2, 9)), int(random.integers(0, 2))
+        chosen = [k for k in rows if k % divisor == rest]
+        match random.integers(0, 4):
+            case 0:
+                ds.delete(f"k % {divisor} = {rest}")
+                rows = {k: v for k, v in rows.items() if k not in chosen}
+            case 1:
+                ds.update({"v": f"v + {1000 * step}"}, f"k % {divisor} = {rest}")
+                rows |= {k: rows[k] + 1000 * step for k in chosen}
+            case 2:
+                new = dict.fromkeys([*chosen[:50], *range(400 + 10 * step, 405 + 10 * step)], -step)
+                merge = ds.merge_insert("k").when_matched_update_all().when_not_matched_insert_all()
+                merge.execute(pa.table({"k": list(new), "v": list(new.values())}))
+                rows |= new
+            case _:
+                ds.add_columns([pa.field(f"n{step}", pa.int8())])
+        table = read_table(tmp_path / "t")
+        assert {row["k"]: row["v"] for row in table.rows} == rows
+        assert len(table.rows) == len(rows)
+        assert_agrees(tmp_path / "t")
+        found = ds.checkout_version(table.version).to_table(["_row_created_at_version", "_row_last_updated_at_version"])
+        assert [column.to_pylist() for column in found.columns] == [table.created, table.updated]
 
 
 def test_a_null_among_the_values_of_a_dictionary_type_is_null_to_a_filter(tmp_path):

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from forge import bitmap as forged_bitmap
 from naive_encodings import PageDecoder, parse_node
+from naive_fragments import from_base64, read_bitmap, unpack_lineage
 from naive_json import FLOATS, as_vector
 from naive_reader import NaiveError, check_root, open_json, read_file, read_schema, sum64
 from naive_types import (
@@ -172,8 +174,11 @@ def test_the_worked_examples_of_an_encoding_decode(page):
         assert PageDecoder(data, b"", [1 << 16]).decode(node, parse_type(kind)) == values
 
 
+TABLE = (SPEC / "table.md").read_text("utf-8")
+
+
 def fenced(info: str) -> str:
-    return re.search(f"```{info}\n(.*?)```", (SPEC / "table.md").read_text("utf-8"), re.DOTALL)[1]
+    return re.search(f"```{info}\n(.*?)```", TABLE, re.DOTALL)[1]
 
 
 def fenced_hex(info: str) -> bytes:
@@ -185,7 +190,7 @@ def test_the_worked_example_of_a_table_decodes():
     body = fenced("json root").replace("\n", "").encode()
     head = b"LLMF" + struct.pack("<IQ", 0, len(body))
     manifest = head + body + struct.pack("<Q", sum64(head + body))
-    assert manifest[-8:] == bytes.fromhex("bc0b50e1bcd6fd39")
+    assert f"ends with the checksum `{manifest[-8:].hex(' ')}`" in TABLE
     root = open_json(manifest, b"LLMF")
     check_root("", root, 1)
     assert root["schema"][1:] == [len(schema), f"{sum64(schema):016x}"]
@@ -197,3 +202,32 @@ def test_the_worked_example_of_a_table_decodes():
     ]
     assert metadata == []
     assert open_json(tag, b"LLTG")["manifest"] == f"{sum64(manifest):016x}"
+
+
+def test_the_worked_examples_of_deleted_rows_and_of_a_lineage_decode():
+    bitmap = bytes.fromhex(re.search("the 18 bytes `([0-9a-f ]+)`", TABLE)[1])
+    assert from_base64(re.search('"data":"([^"]+)"', TABLE)[1]) == bitmap
+    assert read_bitmap(bitmap, 1) == [1]
+    ids, created, updated = unpack_lineage(fenced_hex("hex lineage"))
+    assert (ids, created, updated) == ([[2, 3], [0, 2]], [[1, 3]], [[1, 1], [2, 2]])
+
+
+@pytest.mark.parametrize(
+    ("integers", "with_runs"),
+    [
+        ([0], ()),
+        ([5, 6, 7, 9], (0,)),
+        (range(4096), ()),
+        (range(4097), ()),
+        (range(0, 1 << 16, 2), ()),
+        ([*range(10), *range(65_536, 65_546), 1 << 31], (0, 1)),
+        ([i << 16 | 3 for i in range(9)], (2, 8)),
+        (range(1 << 17), (0, 1)),
+    ],
+)
+def test_bitmaps_of_every_container_decode(integers, with_runs):
+    data = forged_bitmap(integers, with_runs)
+    assert read_bitmap(data, len(integers)) == list(integers)
+    for wrong in (data + b"\0", data[:-1], b""):
+        with pytest.raises(NaiveError):
+            read_bitmap(wrong, len(integers))

@@ -4,6 +4,7 @@ A table is written with the package, then its root, parts or schema are edited a
 checksums. The package is used through its public names only.
 """
 
+import base64
 import json
 import shutil
 import struct
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from forge import Forge, file, seal, tail, text, tree
+from forge import Forge, bitmap, deletions, file, lineage, packed, seal, tail, text, tree
 from naive_reader import NaiveError, list_tags, list_versions, manifest_key, read_table, sum32, sum64
 
 import lance_like
@@ -50,7 +51,16 @@ def naive_rows(folder: Path):
 
 
 def package_rows(folder: Path):
-    return outcome(lambda: lance_like.dataset(folder).to_table().to_pylist())
+    """All rows; and each is found by its id."""
+
+    def read() -> list[dict]:
+        ds = lance_like.dataset(folder)
+        columns = [*ds.schema.names, "_rowid"]
+        rows = ds.to_table(columns)
+        assert ds._take_rows(rows["_rowid"].to_pylist(), columns).equals(rows)
+        return rows.drop_columns(["_rowid"]).to_pylist()
+
+    return outcome(read)
 
 
 # ---------------------------------------------------------------------------------------------- allowed
@@ -129,16 +139,64 @@ def test_a_child_that_no_file_holds_is_null_in_its_struct(forge):
     assert naive_rows(forge.folder) == package_rows(forge.folder) == expected
 
 
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("with_runs", [(), (0,)])
+def test_deleted_rows_are_left_out(forge, apart, with_runs):
+    data = bitmap([1], with_runs)
+    member = {"ref": forge.put(f"_meta/{8:032x}.del", seal(b"LLDV", data)), "data": "not looked at", "later": 1}
+    delete(forge.root, member if apart else {"data": base64.b64encode(data).decode()})
+    forge.publish()
+    assert naive_rows(forge.folder) == package_rows(forge.folder) == [ROWS[0], *ROWS[2:]]
+
+
+def test_a_deleted_row_may_have_the_id_of_another(forge):
+    delete(forge.root, deletions([1]))
+    forge.root["fragments"]["tail"][2]["row_ids"] = [[1, 2], [5, 6]]
+    forge.publish()
+    assert naive_rows(forge.folder) == package_rows(forge.folder) == [ROWS[0], *ROWS[2:]]
+    assert [row["_rowid"] for row in read_table(forge.folder).rows] == [0, 2, 3, 1, 5]
+
+
+@pytest.mark.parametrize("widths", [(1, 1), (2, 4), (8, 8)])
+def test_a_lineage_in_a_part_is_read(forge, widths):
+    runs = packed([(1, 2)], *widths)
+    body = lineage(packed([(2, 1), (3, 1)], *widths), runs, runs)
+    ref = forge.put(f"_meta/{8:032x}.rows", seal(b"LLLN", body))
+    tail(forge.root).update(NO_RUNS, lineage={"ref": ref, "row_ids": [0, 2]})
+    forge.publish()
+    assert naive_rows(forge.folder) == package_rows(forge.folder) == ROWS
+    assert [row["_rowid"] for row in read_table(forge.folder).rows] == [1, 0, 2, 3, 4, 5]
+
+
 # ---------------------------------------------------------------------------------------------- forbidden
 
 
 ROOT = "version timestamp_us writer reader_features writer_features next_row_id next_field_id next_fragment_id schema"
 ROOT += " fragments rows live_rows indices bases metadata transaction"
-FRAGMENT = "id rows row_ids files deletions created updated"
+FRAGMENT = "id rows row_ids files deletions created updated lineage"
 FILE = "path nbytes tail rows fields base stats"
-RECORD = "uuid kind read_version message properties row_ids fields files_added files_removed fragments_added"
+RECORD = "uuid kind read_version message properties row_ids fields files_added fragments_added"
 RECORD += " source_version"
+NO_RUNS = {"row_ids": [], "created": [], "updated": []}
+
+
+def delete(root: dict, member: dict, rows: int = 1) -> None:
+    """Say that rows of the first fragment are deleted. member: where it is said which."""
+    tail(root)["deletions"] = {"rows": rows, **member}
+    root["live_rows"] -= rows
+
+
 STRUCTURE = {
+    "deletions without a bitmap": lambda r: delete(r, {}),
+    "deletions that are a list": lambda r: tail(r).update(deletions=[]),
+    "deletions of no row": lambda r: delete(r, deletions([]), 0),
+    "deletions of a row of no bitmap": lambda r: delete(r, {"data": ""}),
+    "a row too few": lambda r: delete(r, {"data": deletions([0, 1])["data"]}),
+    "deletions that the root does not know": lambda r: tail(r).update(deletions=deletions([0])),
+    "both rows deleted": lambda r: delete(r, deletions([0, 1]), 2),
+    "a row past the last one": lambda r: delete(r, deletions([2])),
+    "a lineage without a part": lambda r: tail(r).update(NO_RUNS, lineage={"row_ids": [0, 2]}),
+    "no lineage at all": lambda r: tail(r).update(NO_RUNS),
     **{f"no {name}": lambda r, name=name: r.pop(name) for name in ROOT.split()},
     **{f"no {name} of a fragment": lambda r, name=name: tail(r).pop(name) for name in FRAGMENT.split()},
     **{f"no {name} of a file": lambda r, name=name: file(r).pop(name) for name in FILE.split()},
@@ -193,9 +251,14 @@ OTHER = {
     "schema of another digest": (lambda r: r["schema"].__setitem__(2, "0" * 16), ("Corrupt", "checksum")),
     "schema of another size": (lambda r: r["schema"].__setitem__(1, r["schema"][1] - 1), ("Corrupt", "checksum")),
     "a row id twice": (lambda r: tail(r).update(row_ids=[[1, 3]]), ("Corrupt", "row-ids")),
+    "a row id twice in a fragment": (lambda r: tail(r).update(row_ids=[[0, 1], [0, 1]]), ("Corrupt", "row-ids")),
+    "no such deletions": (lambda r: delete(r, {"ref": [f"_meta/{0:032x}.del", 30, "0" * 16]}), ("Corrupt", "missing")),
+    "no such lineage": (
+        lambda r: tail(r).update(NO_RUNS, lineage={"ref": [f"_meta/{0:032x}.rows", 30, "0" * 16], "row_ids": [0, 2]}),
+        ("Corrupt", "missing"),
+    ),
     "file of another tail": (lambda r: file(r).update(tail="0" * 16), ("Corrupt", "identity")),
     "reader features": (lambda r: r.update(reader_features=4), ("Unsupported", "feature")),
-    "deletions": (lambda r: tail(r).update(deletions={"rows": 1}), ("Unsupported", "feature")),
     "base": (lambda r: file(r).update(base=1), ("Unsupported", "feature")),
     "bases": (lambda r: r.update(bases={"1": "s3://x"}), ("Unsupported", "feature")),
 }
@@ -543,6 +606,11 @@ def test_no_table_no_version_and_no_tag_are_not_found(forge, tmp_path):
 TAGS = {
     "another name": (lambda tag: tag.update(name="u"), ("Corrupt", "structure")),
     "version 0": (lambda tag: tag.update(version=0), ("Corrupt", "structure")),
+    "no branch": (lambda tag: tag.pop("branch"), ("Corrupt", "structure")),
+    "branch main": (lambda tag: tag.update(branch="main"), ("Corrupt", "structure")),
+    "a branch that is not there": (lambda tag: tag.update(branch="a/b"), ("NotFound", "branch")),
+    "a size of 0": (lambda tag: tag.update(manifest_nbytes=0), ("Corrupt", "structure")),
+    "a number as metadata": (lambda tag: tag.update(metadata={"a": 1}), ("Corrupt", "structure")),
     "no created_us": (lambda tag: tag.pop("created_us"), ("Corrupt", "structure")),
     "another root": (lambda tag: tag.update(manifest="0" * 16), ("Corrupt", "tag")),
 }
@@ -551,8 +619,9 @@ TAGS = {
 @pytest.mark.parametrize("name", TAGS)
 def test_a_tag_that_breaks_a_rule_is_refused_by_both(forge, name):
     edit, error = TAGS[name]
-    tag = {"name": "t", "version": 1, "created_us": 1, "manifest": ""}
-    tag["manifest"] = f"{sum64((forge.folder / manifest_key(1)).read_bytes()):016x}"
+    root = (forge.folder / manifest_key(1)).read_bytes()
+    tag = {"name": "t", "branch": None, "version": 1, "created_us": 1, "updated_us": 1, "metadata": {}}
+    tag |= {"manifest": f"{sum64(root):016x}", "manifest_nbytes": len(root)}
     forge.put("_refs/tags/t.tag", seal(b"LLTG", text(tag)))
     assert len(read_table(forge.folder, tag="t").rows) == len(ROWS)
     edit(tag)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+
+import lance_like
 
 
 @dataclass(frozen=True)
@@ -38,3 +41,33 @@ class BadCase:
     error: str
     kind: str
     data: bytes
+
+
+@dataclass(frozen=True)
+class Version:
+    """What a version holds: its rows, and their ids in scan order.
+
+    created, updated: the versions that made and last changed each row, where the case is about them.
+    """
+
+    table: pa.Table
+    row_ids: list[int]
+    created: list[int] | None = None
+    updated: list[int] | None = None
+
+
+@dataclass(frozen=True)
+class TableCase:
+    """A table that a reader must read. build: writes it to a folder; versions: from 1 on; branches: by number."""
+
+    name: str
+    covers: str
+    spec: str
+    build: Callable[[Path], None]
+    versions: list[Version]
+    tags: dict[str, int] = field(default_factory=dict)
+    branches: dict[str, dict[int, Version]] = field(default_factory=dict)
+
+
+def write(data: pa.Table, folder: Path, **options: object) -> lance_like.LanceDataset:
+    return lance_like.write_dataset(data, folder, durability="process", **options)

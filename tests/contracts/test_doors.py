@@ -19,11 +19,12 @@ OWNERS = {
     "deltalake": "integrations/convert/delta.py",
     "duckdb": "query/engine_duckdb.py",
     "faiss": None,
-    "fsspec": "io/external.py",
+    "fsspec": "io/remote.py",
     "lance": "integrations/convert/lance.py",
     "pandas": None,
     "polars": None,
-    "pyarrow.dataset": ("dataset/handle.py", "integrations/convert/parquet.py"),
+    "pyarrow.dataset": ("dataset/arrow.py", "integrations/convert/parquet.py"),
+    "pyroaring": "table/deletions.py",
     "tantivy": None,
     "torch": "integrations/torch.py",
     "tqdm": None,
@@ -32,7 +33,7 @@ OWNERS = {
 """Library -> the module, or modules, that may import it; None: none may yet."""
 
 # What imports a library when it is itself imported: modules that nobody loads without wanting the library.
-EAGER = {"dataset/handle.py", "integrations/torch.py"}
+EAGER = {"dataset/arrow.py", "table/deletions.py", "integrations/torch.py"}
 
 
 def imported(tree: ast.AST, *, inside: bool = False) -> Iterator[tuple[str, bool]]:

@@ -1,4 +1,4 @@
-"""How much memory a stream of any size takes to write and to scan, measured in a process of its own."""
+"""How much memory a stream of any size takes to write, to scan and to compact, measured in a process of its own."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ import pytest
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
 
 MB = 1 << 20
-PROGRAM = Path(__file__).with_name("streaming_process.py")
+PROGRAMS = Path(__file__).parent
+
+
+def grown_by(program: str, folder: Path, *numbers: int) -> dict[str, int]:
+    """What a program says of its memory: bytes beyond what the process had."""
+    command = [sys.executable, str(PROGRAMS / program), str(folder / "t"), *map(str, numbers)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def most_grown(folder: Path, *, cells: int, nbytes: int, rows: int) -> tuple[float, float]:
     """MiB that writing or scanning batches of some rows took beyond what the process had: anonymous, and mapped."""
-    command = [sys.executable, str(PROGRAM), str(folder / "t"), str(cells), str(nbytes), str(rows)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    grown = json.loads(done.stdout)
+    grown = grown_by("streaming_process.py", folder, cells, nbytes, rows)
     return max(grown["write"], grown["scan"]) / MB, grown["mapped"] / MB
 
 
@@ -38,3 +43,14 @@ def test_ten_gigabytes_of_large_cells_take_less_than_half_a_gigabyte(tmp_path: P
     anonymous, mapped = most_grown(tmp_path, cells=10_000, nbytes=MB, rows=16)
     assert anonymous < 450
     assert mapped < 700
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("cells", "nbytes", "rows"), [(1000, MB, 20), (250_000, 4000, 5000), (20, 32 * MB, 2)])
+def test_a_compaction_takes_memory_for_some_pages_only(tmp_path: Path, cells: int, nbytes: int, rows: int) -> None:
+    assert grown_by("compacting_process.py", tmp_path, cells, nbytes, rows)["compact"] / MB < 300
+
+
+@pytest.mark.slow
+def test_compacting_five_gigabytes_of_wide_rows_takes_less_than_one(tmp_path: Path) -> None:
+    assert grown_by("compacting_process.py", tmp_path, 5000, MB, 20)["compact"] / MB < 1000

@@ -27,13 +27,14 @@ NAMES = {
     "dataset",
     "errors",
     "file",
+    "optimize",
     "torch",
     "write_dataset",
 }
 
 # Of LanceDataset, without what pyarrow.dataset.Dataset has and this format has not.
 DATASET = {
-    *("uri", "version", "latest_version", "schema", "metadata", "tags"),
+    *("uri", "version", "latest_version", "schema", "metadata", "tags", "optimize"),
     *(
         "scanner",
         "to_table",
@@ -46,9 +47,21 @@ DATASET = {
         "get_fragments",
         "get_fragment",
     ),
-    *("versions", "version_refs", "get_version", "read_transaction", "get_transactions"),
+    *(
+        "branch",
+        "branches",
+        "create_branch",
+        "versions",
+        "version_refs",
+        "get_version",
+        "read_transaction",
+        "get_transactions",
+    ),
     *("checkout_version", "checkout_latest", "restore"),
-    *("insert", "add_columns", "drop_columns", "alter_columns", "merge"),
+    *("schema_metadata", "config", "update_metadata", "update_config", "delete_config_keys"),
+    *("update_schema_metadata", "replace_schema_metadata", "update_field_metadata", "replace_field_metadata"),
+    *("insert", "delete", "update", "merge_insert", "truncate_table"),
+    *("add_columns", "drop_columns", "alter_columns", "merge"),
 }
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}
 

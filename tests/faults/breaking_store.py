@@ -57,6 +57,9 @@ class BreakingStore:
     def put_if_absent(self, key: str, data: bytes):
         return self._call("put_if_absent", key, data)
 
+    def settle(self, key: str):
+        return self._call("settle", key)
+
     def list(self, prefix: str, *, temporary: bool = False):
         return self._call("list", prefix, temporary=temporary)
 

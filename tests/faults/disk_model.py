@@ -6,6 +6,7 @@ be there, in whole or in part, or not; each folder and each file for itself. A f
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from lance_like.io import folders
 
 Tree = dict[str, bytes | None]
 """Path -> bytes of a file, None for a folder."""
@@ -233,7 +236,8 @@ class Disk:
 class RecordingOs:
     """The module `os`, as the package sees it: what it does below a folder is noted as effects on a disk.
 
-    A sync is noted and not carried out. disk: what is there at the start; it is kept up to date.
+    A sync is noted and not carried out. disk: what is there at the start; it is kept up to date. links: has it hard
+    links?
     """
 
     # fmt: off
@@ -243,9 +247,9 @@ class RecordingOs:
     })
     # fmt: on
 
-    def __init__(self, root: Path, disk: Disk) -> None:
+    def __init__(self, root: Path, disk: Disk, *, links: bool) -> None:
         self.effects: list[Effect] = []
-        self._root, self._disk = str(root), disk
+        self._root, self._disk, self._links = str(root), disk, links
         self._opened: dict[int, str] = {}
         self._lock = threading.Lock()
 
@@ -301,6 +305,8 @@ class RecordingOs:
             self._note("unlink", self._ours(path, dir_fd))
 
     def link(self, old: str, new: str, **folders: int | None) -> None:
+        if not self._links:
+            raise OSError(errno.EPERM, "there are no hard links here")
         self._two("link", old, new, folders)
 
     def rename(self, old: str, new: str, **folders: int | None) -> None:
@@ -335,10 +341,11 @@ class RecordingOs:
 
 
 @contextmanager
-def recorded(root: Path, disk: Disk) -> Iterator[list[Effect]]:
-    """Record what the package does below a folder that holds what the disk holds."""
-    seam = RecordingOs(root, disk)
+def recorded(root: Path, disk: Disk, *, links: bool = True) -> Iterator[list[Effect]]:
+    """Record what a process that has just begun does below a folder that holds what the disk holds."""
+    seam = RecordingOs(root, disk, links=links)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folders, "_DURABLE", set())
         for name, module in list(sys.modules.items()):
             if name.startswith("lance_like.") and getattr(module, "os", None) is os:
                 patch.setattr(module, "os", seam)

@@ -19,7 +19,9 @@ from lance_like.errors import NotFound
 from lance_like.io.store import Store
 from lance_like.table import layout, parts
 from lance_like.table.actions import UpdateMetadata
+from lance_like.table.branches import Branches
 from lance_like.table.commit import commit
+from lance_like.table.history import Reference
 from lance_like.table.refs import Tags
 from lance_like.table.snapshot import list_versions
 
@@ -40,6 +42,7 @@ class Operation:
     after: tuple[str, ...]
 
 
+BRANCHED = ("create", "append", "branch", "append to a branch")
 BASE = ("create", "tag", "add by SQL", "append in several files")
 
 
@@ -69,6 +72,19 @@ def _one_of(names: Iterable[str], number: int) -> str:
 
 def _a_tag(store: Store, number: int) -> str:
     return _one_of(Tags(store).list(), number)
+
+
+def _a_branch(store: Store, number: int) -> str:
+    return _one_of(Branches(store).list(), number)
+
+
+def _append_to_a_branch(store: Store, number: int) -> None:
+    branch = open_store(store, (_a_branch(store, number), None))
+    branch.insert(rows(number, names=branch.schema.names[:2]))
+
+
+def _branch_a_branch(store: Store, number: int) -> None:
+    open_store(store).create_branch(f"b/{number}", (_a_branch(store, number), None))
 
 
 def _drop(store: Store, number: int) -> None:
@@ -112,10 +128,22 @@ OPERATIONS: dict[str, Operation] = {
         ("rename", BASE, _rename),
         ("restore", BASE, _restore),
         ("update metadata", BASE, _update_metadata),
+        ("update field metadata", BASE, lambda store, number:
+            open_store(store).update_field_metadata({open_store(store).schema.names[0]: {"number": f"{number}"}})),
+        ("configure", BASE, lambda store, number:
+            open_store(store).update_config({"number": f"{number}"}, replace=True)),
         ("tag", BASE, lambda store, number: open_store(store).tags.create(f"t{number}")),
         ("first tag", ("create",), lambda store, number: open_store(store).tags.create(f"t{number}")),
         ("move tag", BASE, lambda store, number: open_store(store).tags.update(_a_tag(store, number), None)),
         ("delete tag", BASE, lambda store, number: open_store(store).tags.delete(_a_tag(store, number))),
+        ("describe tag", BASE, lambda store, number:
+            open_store(store).tags.replace_metadata(_a_tag(store, number), {"number": f"{number}"})),
+        ("branch", BASE, lambda store, number: open_store(store, 1).create_branch(f"b{number}")),
+        ("branch a branch", BRANCHED, _branch_a_branch),
+        ("append to a branch", BRANCHED, _append_to_a_branch),
+        ("tag a branch", BRANCHED, lambda store, number:
+            open_store(store).tags.create(f"t{number}", (_a_branch(store, number), None))),
+        ("delete branch", BRANCHED, lambda store, number: open_store(store).branches.delete(_a_branch(store, number))),
     )
 }
 # fmt: on
@@ -135,10 +163,13 @@ def small_limits(monkeypatch) -> None:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that can be seen of a table, but for times and random names. versions: what each one says of itself."""
+    """All that can be seen of a table, but for times and random names.
+
+    versions: what each one says of itself. names: what each tag and branch says, a branch all its versions.
+    """
 
     versions: Mapping[int, str] = field(default_factory=dict)
-    tags: Mapping[str, int] = field(default_factory=dict)
+    names: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def newest(self) -> str | None:
@@ -149,14 +180,20 @@ def facts(store: Store, *, known: Mapping[int, str] | None = None) -> Facts:
     """What a table says. known: versions that need not be read again. Raises whatever reading it raises."""
     known = known or {}
     versions = {number: known[number] if number in known else said(store, number) for number in list_versions(store)}
-    return Facts(versions, {name: tag.version for name, tag in Tags(store).list().items()})
+    tags = {f"tag {name}": (tag.branch, tag.version, tag.metadata) for name, tag in Tags(store).list().items()}
+    branches = {
+        f"branch {name}": {number: said(store, (name, number)) for number in list_versions(line)}
+        for name, line in Branches(store).lines().items()
+        if name is not None
+    }
+    return Facts(versions, {**tags, **branches})
 
 
-def said(store: Store, version: int) -> str:
+def said(store: Store, version: Reference) -> str:
     """The columns, rows and texts of one version."""
     ds = open_store(store, version)
     table = ds.to_table(with_row_id=True)
-    return f"{table.schema.to_string()}\n{ds.metadata}\n{table.to_pydict()}"
+    return f"{table.schema.to_string()}\n{ds.metadata}\n{ds.config()}\n{table.to_pydict()}"
 
 
 def assert_before_or_after(found: Facts, before: Facts, after: Facts, *, acknowledged: bool) -> None:
@@ -164,10 +201,26 @@ def assert_before_or_after(found: Facts, before: Facts, after: Facts, *, acknowl
     if acknowledged:
         assert found == after, "what was acknowledged is not there"
         return
-    assert (found.newest, found.tags) in ((before.newest, before.tags), (after.newest, after.tags))
+    assert (found.newest, found.names) in ((before.newest, before.names), (after.newest, after.names))
     # A cleanup that was stopped removed some of what it was to remove.
     assert before.versions.keys() & after.versions.keys() <= found.versions.keys()
     assert found.versions.items() <= {**before.versions, **after.versions}.items()
+
+
+def assert_outlived(found: Facts, acknowledged: Facts, before: Facts, after: Facts) -> None:
+    """A power cut after an acknowledged operation, which came after another that was killed.
+
+    acknowledged: what was, before the one that was killed; before and after: what was seen around the last one.
+    """
+    assert found.newest == after.newest, "what was acknowledged is not there"
+    assert acknowledged.versions.items() <= found.versions.items() <= after.versions.items()
+    assert sorted(found.versions) == list(range(1, max(found.versions) + 1)), "a version is missing between others"
+    named = {name: said for name, said in after.names.items() if before.names.get(name) != said}
+    assert all(found.names.get(name) == said for name, said in named.items()), (
+        "a name that was acknowledged is not there"
+    )
+    tagged = {said[1] for said in found.names.values() if isinstance(said, tuple) and said[0] is None}
+    assert tagged <= found.versions.keys(), "a tag outlived its version"
 
 
 def assert_goes_on(store: Store, found: Facts) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -72,17 +73,17 @@ class Recording:
         """The places of the syncs."""
         return [place for place, effect in enumerate(self.effects) if effect[0] == "sync"]
 
-    def is_made_good(self, place: int) -> bool:
-        """Is a sync of a folder followed by another of the same one, before anything is published?
+    def is_needed_alone(self, place: int) -> bool:
+        """Does a sync keep something here that no later one keeps?
 
-        So it is for each file but the last that an operation writes to one folder.
+        Not if its folder holds nothing new, which only a writer that was killed before can have left; nor if the same
+        folder is synced again before anything is published, as for each file of several that go to it but the last.
         """
-        for effect in self.effects[place + 1 :]:
-            if effect == self.effects[place]:
-                return True
-            if effect[0] == "link":
-                return False
-        return False
+        sync = self.effects[place]
+        if not self.at(place).nodes[sync[1]].dirty:
+            return False
+        until = next((at for at in range(place, len(self.effects)) if self.effects[at][0] == "link"), None)
+        return sync not in self.effects[place + 1 : until]
 
     def synced_folder(self, place: int) -> str | None:
         """The folder that a sync was of; None if it was of a file."""
@@ -112,31 +113,32 @@ class Recorder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._starts: dict[tuple[str, ...], tuple[Tree, Facts]] = {}
-        self._recordings: dict[str, Recording] = {}
+        self._recordings: dict[tuple[str, bool], Recording] = {}
 
-    def __getitem__(self, name: str) -> Recording:
-        if name not in self._recordings:
+    def recording(self, name: str, *, links: bool = True) -> Recording:
+        """An operation on a disk with or without hard links."""
+        if (name, links) not in self._recordings:
             after = OPERATIONS[name].after
             if after not in self._starts:
                 self._starts[after] = self._start(after)
             tree, before = self._starts[after]
-            self._recordings[name] = self._record(name, NUMBER, Disk(tree), before)
-        return self._recordings[name]
+            self._recordings[name, links] = self._record(name, NUMBER, Disk(tree), before, links=links)
+        return self._recordings[name, links]
 
     def resumed(self, name: str, place: int, then: str) -> Recording:
         """An operation run by another process, after one was killed after so many effects."""
-        disk = self[name].at(place)
+        disk = self.recording(name).at(place)
         root = self._folder / "killed"
         write_tree(root, disk.tree())
         before = facts(table_of(root))
         shutil.rmtree(root)
         return self._record(then if before.versions else "create", NUMBER + 1, disk, before)
 
-    def _record(self, name: str, number: int, disk: Disk, before: Facts) -> Recording:
+    def _record(self, name: str, number: int, disk: Disk, before: Facts, *, links: bool = True) -> Recording:
         start = copy.deepcopy(disk)
         root = self._folder / "recorded"
         write_tree(root, disk.tree())
-        with recorded(root, disk) as effects:
+        with recorded(root, disk, links=links) as effects:
             OPERATIONS[name].run(table_of(root, "full"), number)
         after = facts(table_of(root))
         shutil.rmtree(root)
@@ -152,22 +154,28 @@ class Recorder:
         return found
 
 
-def check(root: Path, recording: Recording, state: State) -> None:
-    """A table is as before or as after the operation, and can be written to. Leaves nothing below the root."""
+@contextmanager
+def left_by(recording: Recording, state: State, root: Path) -> Iterator[LocalStore]:
+    """The table as a failure left it, below a folder that is there for so long."""
     write_tree(root, state.tree)
     try:
-        store = table_of(root)
-        # What is read of files that did not change is what it was.
-        unchanged = recording.start.tree().items() <= state.tree.items()
-        found = facts(store, known=recording.before.versions if unchanged else None)
-        assert_before_or_after(found, recording.before, recording.after, acknowledged=state.acknowledged)
-        assert_goes_on(store, found)
+        yield table_of(root)
     except Exception as error:
         last = recording.effects[state.place - 1][:2] if state.place else "none"
         where = f"{recording.name}, after {state.place} of {len(recording.effects)} effects, the last of them {last}"
         raise AssertionError(f"{where}: {error}") from error
     finally:
         shutil.rmtree(root)
+
+
+def check(root: Path, recording: Recording, state: State) -> None:
+    """A table is as before or as after the operation, and can be written to."""
+    # What is read of files that did not change is what it was.
+    unchanged = recording.start.tree().items() <= state.tree.items()
+    with left_by(recording, state, root) as store:
+        found = facts(store, known=recording.before.versions if unchanged else None)
+        assert_before_or_after(found, recording.before, recording.after, acknowledged=state.acknowledged)
+        assert_goes_on(store, found)
 
 
 def noticed(root: Path, recording: Recording, place: int, *, only_acknowledged: bool = False) -> bool:

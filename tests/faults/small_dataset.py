@@ -12,7 +12,7 @@ from lance_like.dataset.write import FileLimits, write_version
 from lance_like.io.memory import MemoryStore
 from lance_like.io.store import Store
 from lance_like.table import parts
-from lance_like.table.history import resolve
+from lance_like.table.history import Reference, locate
 from lance_like.table.snapshot import read_manifest
 
 ROWS = 14
@@ -62,8 +62,9 @@ def store_of(content: dict[str, bytes]) -> MemoryStore:
     return store
 
 
-def open_store(store: Store, version: int | str | None = None) -> LanceDataset:
-    return LanceDataset(store, read_manifest(store, resolve(store, version)))
+def open_store(store: Store, version: Reference | None = None) -> LanceDataset:
+    line, number = locate(store, version)
+    return LanceDataset(line, read_manifest(line, number))
 
 
 QUESTIONS: dict[str, Callable[[Store], object]] = {

@@ -6,9 +6,11 @@ the kernel holds then, temporary files and all. In other stores, around each cal
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from operations import NUMBER, OPERATIONS, assert_before_or_after, assert_goes_on, facts, prepare
-from recordings import Recorder, check
+from recordings import Recorder, Recording, check
 from small_dataset import objects, store_of
 
 from lance_like.io.memory import MemoryStore
@@ -18,9 +20,17 @@ pytestmark = pytest.mark.usefixtures("small_tables")
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_a_writer_killed_anywhere_on_a_disk_left_the_table_as_before_or_as_after(name, recorder: Recorder, tmp_path):
-    recording = recorder[name]
+    check_kills(tmp_path / "killed", recorder.recording(name))
+
+
+@pytest.mark.parametrize("name", ["create", "append", "tag"])
+def test_so_did_one_on_a_disk_without_hard_links(name, recorder: Recorder, tmp_path):
+    check_kills(tmp_path / "killed", recorder.recording(name, links=False))
+
+
+def check_kills(root: Path, recording: Recording) -> None:
     for state in recording.kills():
-        check(tmp_path / "killed", recording, state)
+        check(root, recording, state)
 
 
 class WatchedStore:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 from disk_model import Disk
-from operations import OPERATIONS
-from recordings import Recorder, Recording, check, noticed
+from operations import OPERATIONS, Facts, assert_outlived, facts
+from recordings import Recorder, Recording, check, left_by, noticed
 
 pytestmark = pytest.mark.usefixtures("small_tables")
 
+# One for each kind of thing that must not replace another.
+PUBLISHERS = ("create", "append", "tag")
 # The operations that make folders: a writer that is killed there leaves folders that the next one must sync.
 MAKERS = {"create": "append", "append into a new bucket": "append", "first tag": "tag"}
 
@@ -22,59 +24,75 @@ MAKERS = {"create": "append", "append into a new bucket": "append", "first tag":
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_a_power_cut_leaves_the_table_as_before_or_as_after(name, recorder: Recorder, tmp_path):
     """A sample, and every cut after the operation was acknowledged."""
-    states = recorder[name].cuts
-    chosen = random.Random(name).sample(range(len(states)), min(8, len(states)))
-    for number, state in enumerate(states):
-        if number in chosen or state.acknowledged:
-            check(tmp_path / "cut", recorder[name], state)
+    check_sample(tmp_path / "cut", recorder.recording(name))
+
+
+@pytest.mark.parametrize("name", PUBLISHERS)
+def test_so_it_does_on_a_disk_without_hard_links(name, recorder: Recorder, tmp_path):
+    check_sample(tmp_path / "cut", recorder.recording(name, links=False))
 
 
 @pytest.mark.exhaustive
+@pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_a_power_cut_after_any_effect_leaves_the_table_as_before_or_as_after(name, recorder: Recorder, tmp_path):
-    for state in recorder[name].cuts:
-        check(tmp_path / "cut", recorder[name], state)
+def test_a_power_cut_after_any_effect_leaves_the_table_as_before_or_as_after(name, links, recorder: Recorder, tmp_path):
+    recording = recorder.recording(name, links=links)
+    for state in recording.cuts:
+        check(tmp_path / "cut", recording, state)
+
+
+def check_sample(root: Path, recording: Recording) -> None:
+    chosen = random.Random(recording.name).sample(range(len(recording.cuts)), min(8, len(recording.cuts)))
+    for number, state in enumerate(recording.cuts):
+        if number in chosen or state.acknowledged:
+            check(root, recording, state)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_no_sync_can_be_left_out(name, recorder: Recorder, tmp_path):
-    """But for those of a folder that is synced again before anything is published."""
-    recording = recorder[name]
-    needed = [place for place in recording.syncs() if not recording.is_made_good(place)]
+    recording = recorder.recording(name)
+    needed = [place for place in recording.syncs() if recording.is_needed_alone(place)]
     assert needed
     for place in needed:
         assert noticed(tmp_path / "cut", recording, place), f"{name}: sync {place} of {recording.effects} is not needed"
 
 
-@pytest.mark.parametrize("name", MAKERS)
-def test_what_is_acknowledged_after_another_was_killed_outlives_a_power_cut(name, recorder: Recorder, tmp_path):
+def test_what_is_acknowledged_after_another_was_killed_outlives_a_power_cut(recorder: Recorder, tmp_path):
     """The writer that was killed left folders that it did not sync; no sync of them can be left out."""
     synced, needed = set(), set()
-    for place, disk in recorder[name].replayed():
-        if not disk.has_unsynced_folders:
-            continue
-        recording = recorder.resumed(name, place, MAKERS[name])
-        check_acknowledged(tmp_path / "cut", recording)
-        for sync in recording.syncs():
-            folder = recording.synced_folder(sync)
-            synced.add(folder)
-            if folder not in needed and noticed(tmp_path / "cut", recording, sync, only_acknowledged=True):
-                needed.add(folder)
-    assert synced == needed != set()
+    for name, then in MAKERS.items():
+        for place in [place for place, disk in recorder.recording(name).replayed() if disk.has_unsynced_folders]:
+            recording = recorder.resumed(name, place, then)
+            check_outlived(tmp_path / "cut", recorder.recording(name).before, recording)
+            for sync in recording.syncs():
+                folder = recording.synced_folder(sync)
+                synced.add(folder)
+                if folder not in needed and noticed(tmp_path / "cut", recording, sync, only_acknowledged=True):
+                    needed.add(folder)
+    assert synced == needed
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("then", ["append", "tag"])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_what_any_writer_acknowledges_after_any_was_killed_outlives_a_power_cut(name, then, recorder, tmp_path):
-    for place in range(len(recorder[name].effects)):
-        check_acknowledged(tmp_path / "cut", recorder.resumed(name, place, then))
+    for place in range(len(recorder.recording(name).effects)):
+        check_outlived(tmp_path / "cut", recorder.recording(name).before, recorder.resumed(name, place, then))
 
 
-def check_acknowledged(root: Path, recording: Recording) -> None:
+@pytest.mark.parametrize("then", ["append into a new bucket", "tag"])
+def test_a_version_that_a_killed_writer_did_not_sync_is_kept_with_what_follows_it(then, recorder: Recorder, tmp_path):
+    name = "append"
+    published = [place for place, effect in enumerate(recorder.recording(name).effects) if effect[0] == "link"]
+    recording = recorder.resumed(name, published[-1] + 1, then)
+    check_outlived(tmp_path / "cut", recorder.recording(name).before, recording)
+
+
+def check_outlived(root: Path, acknowledged: Facts, recording: Recording) -> None:
     for state in recording.cuts:
         if state.acknowledged:
-            check(root, recording, state)
+            with left_by(recording, state, root) as store:
+                assert_outlived(facts(store), acknowledged, recording.before, recording.after)
 
 
 # The model

@@ -151,7 +151,7 @@ def test_verify_names_each_fault(capsys, path):
 def test_verify_of_a_dataset(capsys, dataset):
     code, out, _ = run(capsys, "verify", dataset)
     assert code == 0
-    assert f"{dataset}: 2 versions, 1 tag, 2 files;" in out
+    assert f"{dataset}: 2 versions, 1 tag, 0 branches, 2 files;" in out
     flip(min((dataset / "data").iterdir()), 64)
     code, out, _ = run(capsys, "verify", dataset)
     assert code == 1

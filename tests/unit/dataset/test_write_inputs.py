@@ -342,7 +342,7 @@ def test_a_path_object_and_a_file_uri_are_places(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("place", "kind"), [("", InvalidInput), ("s3://bucket/t", Unsupported), ("file://host/t", InvalidInput)]
+    ("place", "kind"), [("", InvalidInput), ("foo://bucket/t", Unsupported), ("file://host/t", InvalidInput)]
 )
 def test_places_that_cannot_be_are_refused(place, kind):
     with pytest.raises(kind):

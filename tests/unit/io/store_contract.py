@@ -79,6 +79,13 @@ class StoreContract:
         assert len(spanned) == 41
         assert spanned[0:2].tobytes() + spanned[37:41].tobytes() == joined.tobytes()
 
+    def test_what_is_settled_must_be_there(self, store: Store) -> None:
+        with pytest.raises(NotFound):
+            store.settle("a/k")
+        store.put("a/k", [b"x"])
+        store.settle("a/k")
+        assert read_all(store, "a/k") == b"x"
+
     def test_a_put_replaces_the_object(self, store: Store) -> None:
         store.put("k", [b"a long first object"])
         assert read_all(store, "k") == b"a long first object"

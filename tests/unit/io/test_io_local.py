@@ -181,6 +181,16 @@ def test_a_publish_syncs_the_file_before_and_the_folder_after_the_link(store: Lo
     assert synced == ["fsync temporary", "link 1", "fsync v"]
 
 
+def test_what_another_published_is_settled_by_a_sync_of_its_folder(store: LocalStore, synced: list[str]) -> None:
+    LocalStore(store.uri, durability="process").put_if_absent("v/1", b"x")
+    store.put("v/0", [b""])
+    synced.clear()
+    store.settle("v/1")
+    assert synced == ["fsync v"]
+    LocalStore(store.uri, durability="process").settle("v/1")
+    assert synced == ["fsync v"]
+
+
 def test_a_lost_publish_links_nothing(store: LocalStore, synced: list[str]) -> None:
     store.put_if_absent("v/1", b"x")
     synced.clear()

@@ -10,6 +10,7 @@ import pytest
 from lance_like.errors import InvalidInput, Unsupported
 from lance_like.io.local import LocalStore
 from lance_like.io.memory import MemoryStore
+from lance_like.io.remote import FsspecStore
 from lance_like.io.uri import open_store
 
 
@@ -45,14 +46,32 @@ def test_a_memory_store_is_the_same_for_the_same_name() -> None:
     assert open_store("memory://test_io_uri_2") is not store
 
 
-@pytest.mark.parametrize("uri", ["s3://bucket/x", "http://host/x", "foo://[x", "gs://"])
+@pytest.mark.parametrize("uri", ["s3://bucket", "s3://bucket/a/b c%20", "gs://bucket/x", "http://host/x"])
+def test_an_object_store_is_opened_by_its_scheme(uri: str) -> None:
+    store = open_store(uri.replace("s3:", "S3:") + "/", storage_options={"key": "a"})
+    assert isinstance(store, FsspecStore)
+    assert store.uri == uri
+    assert open_store(store.uri).uri == uri
+
+
+@pytest.mark.parametrize("uri", ["/tmp/x", "file:///tmp/x", "memory://x"])
+def test_options_are_refused_where_there_is_no_object_store(uri: str) -> None:
+    with pytest.raises(Unsupported) as caught:
+        open_store(uri, storage_options={"key": "a"})
+    assert caught.value.kind == "storage-options"
+    assert open_store(uri, storage_options={}).uri == open_store(uri).uri
+
+
+@pytest.mark.parametrize("uri", ["foo://[x", "github://a/b", "local://x", "simplecache://x"])
 def test_another_scheme_is_named_as_unsupported(uri: str) -> None:
     with pytest.raises(Unsupported) as caught:
         open_store(uri)
     assert repr(uri.partition(":")[0]) in str(caught.value)
 
 
-@pytest.mark.parametrize("uri", ["", b"bytes", "a\0b", "file://host/x", "file://", "file://x"])
+@pytest.mark.parametrize(
+    "uri", ["", b"bytes", "a\0b", "file://host/x", "file://", "file://x", "s3://", "gs:///", "s3://a::file://b"]
+)
 def test_what_is_no_place_is_refused(uri: str) -> None:
     with pytest.raises(InvalidInput):
         open_store(uri)

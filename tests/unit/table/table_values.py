@@ -206,6 +206,9 @@ class HookedStore:
     def put_if_absent(self, key: str, data: bytes) -> None:
         self._call("put_if_absent", key, key, data)
 
+    def settle(self, key: str) -> None:
+        self._call("settle", key, key)
+
     def list(self, prefix: str, *, temporary: bool = False):
         return self._call("list", prefix, prefix, temporary=temporary)
 

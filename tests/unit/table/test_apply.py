@@ -30,6 +30,7 @@ from lance_like.table.actions import (
     Create,
     DropColumns,
     NewFragment,
+    Replacement,
     Restore,
     Rewrite,
     RewrittenGroup,
@@ -173,6 +174,41 @@ def test_drop_and_rename_touch_no_file() -> None:
 def test_metadata_is_set_and_removed_key_by_key() -> None:
     version = made(create(1), UpdateMetadata({"a": "1", "b": "2"}), UpdateMetadata({"a": None, "c": "3"}))
     assert version.metadata == {"b": "2", "c": "3"}
+
+
+def test_metadata_of_all_kinds_changes_alone_and_no_file_with_it() -> None:
+    base = made(create(3), UpdateMetadata({"t": "1"}, {"c": "1", "d": "1"}))
+    changed = apply(base, UpdateMetadata(None, {"d": None}, {"s": "é"}, {1: {"f": "1"}, 2: {"f": "2"}}), STAMP)
+    assert (changed.metadata, changed.config) == ({"t": "1"}, {"c": "1"})
+    assert changed.schema.metadata == {b"s": "é".encode()}
+    assert [field.metadata for field in changed.schema.fields] == [{}, {b"f": b"1"}, {b"f": b"2"}, {}]
+    assert [field[:5] for field in changed.schema.fields] == [field[:5] for field in base.schema.fields]
+    assert changed.tree is base.tree
+    assert changed.schema_ref is None
+    assert apply(changed, UpdateMetadata({"t": "2"}), STAMP).schema is changed.schema
+
+
+def test_metadata_is_replaced_whole() -> None:
+    base = made(create(3), UpdateMetadata({"t": "1"}, {"c": "1"}, {"s": "1"}, {1: {"f": "1"}}))
+    other = Replacement({"z": "9"})
+    assert apply(base, UpdateMetadata(other), STAMP).metadata == {"z": "9"}
+    assert apply(base, UpdateMetadata(config=Replacement({})), STAMP).config == {}
+    changed = apply(base, UpdateMetadata(schema=other, fields={1: other}), STAMP)
+    assert (changed.schema.metadata, changed.schema.field(1).metadata) == ({b"z": b"9"}, {b"z": b"9"})
+    assert (changed.metadata, changed.config) == ({"t": "1"}, {"c": "1"})
+
+
+def test_the_configuration_outlives_restore_and_overwrite() -> None:
+    first = made(create(3))
+    configured = apply(first, UpdateMetadata({"t": "1"}, {"c": "1"}), STAMP)
+    restored = apply(configured, Restore(first), STAMP)
+    assert (restored.metadata, restored.config) == ({}, {"c": "1"})
+    assert apply(configured, overwrite(1), STAMP).config == {"c": "1"}
+
+
+def test_metadata_of_a_field_that_is_not_there_is_refused() -> None:
+    with pytest.raises(NotFound):
+        apply(made(create(3)), UpdateMetadata(fields={99: {}}), STAMP)
 
 
 def test_time_never_stands_still() -> None:

@@ -539,3 +539,20 @@ def test_a_table_is_created_once() -> None:
     store, _ = small_table()
     with pytest.raises(AlreadyExists):
         commit(store, None, Create(SCHEMA, ()))
+
+
+def test_metadata_of_a_field_that_was_dropped_meanwhile_stops() -> None:
+    store, base = small_table()
+    commit(store, base, DropColumns((0,)))
+    commit(store, base, UpdateMetadata(fields={2: {"f": "1"}}))
+    with pytest.raises(IncompatibleChange, match="no field with the id 0"):
+        commit(store, base, UpdateMetadata(fields={0: {"f": "1"}}))
+
+
+def test_metadata_of_two_writers_is_kept_key_by_key() -> None:
+    store, base = small_table()
+    commit(store, base, UpdateMetadata({"a": "1"}, {"a": "1"}, {"a": "1"}, {0: {"a": "1"}}))
+    made = commit(store, base, UpdateMetadata({"b": "2"}, {"b": "2"}, {"b": "2"}, {0: {"b": "2"}}))
+    assert made.metadata == made.config == {"a": "1", "b": "2"}
+    assert made.schema.metadata == made.schema.field(0).metadata == {b"a": b"1", b"b": b"2"}
+    assert read_manifest(store, 3) == made

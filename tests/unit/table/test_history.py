@@ -14,7 +14,7 @@ from lance_like.io.observe import CountingStore, counted
 from lance_like.table import layout
 from lance_like.table.commit import commit
 from lance_like.table.envelope import pack_envelope, unpack_envelope
-from lance_like.table.history import resolve, transactions, versions
+from lance_like.table.history import locate, resolve, transactions, versions
 from lance_like.table.layout import VERSIONS, tag_key, version_key
 from lance_like.table.manifest import MAGIC
 from lance_like.table.refs import Tags
@@ -42,7 +42,7 @@ def test_resolve_finds_versions_by_number_tag_and_time() -> None:
     Tags(store).create("first", 1)
     assert resolve(store) == 20
     assert resolve(store, 7) == 7
-    assert resolve(store, "first") == 1
+    assert locate(store, "first") == (store, 1)
     for one in versions(store):
         moment = one["timestamp"]
         assert resolve(store, asof=moment) == one["version"]
@@ -189,11 +189,12 @@ def test_resolve_says_what_there_is() -> None:
     with pytest.raises(NotFound):
         resolve(store, 0)
     with pytest.raises(NotFound, match="there is no tag 'x'"):
-        resolve(store, "x")
+        locate(store, "x")
     with pytest.raises(InvalidInput):
-        resolve(store, 1, asof=5)
-    with pytest.raises(InvalidInput):
-        resolve(store, True)
+        locate(store, 1, asof=5)
+    for odd in (True, 1.0, (), ("a",), ("a", 1, 2), (1, 1), ("main", "1"), ("main", True)):
+        with pytest.raises(InvalidInput, match="a number or the name of a tag, or a pair"):
+            locate(store, odd)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

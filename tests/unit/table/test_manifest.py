@@ -117,6 +117,7 @@ TRANSACTIONS = st.builds(
     st.lists(SOME_PARTS, max_size=2).map(tuple),
     st.lists(some_fragments(), max_size=2).map(tuple),
     st.dictionaries(TEXTS, TEXTS, max_size=2),
+    st.dictionaries(TEXTS, TEXTS, max_size=2),
     TRANSACTIONS,
     st.integers(1, MAX_INTEGER),
 )
@@ -124,6 +125,7 @@ def test_a_root_comes_back_from_its_bytes(
     written: tuple[Part, ...],
     tail: tuple[Fragment, ...],
     metadata: dict[str, str],
+    config: dict[str, str],
     transaction: Transaction,
     timestamp_us: int,
 ) -> None:
@@ -142,6 +144,7 @@ def test_a_root_comes_back_from_its_bytes(
         schema_ref,
         Tree(written, tail),
         metadata,
+        config,
         indices,
         transaction,
     )
@@ -149,7 +152,8 @@ def test_a_root_comes_back_from_its_bytes(
     entries: tuple[PartEntry, ...] = tuple(part.entry for part in written)
     assert (root.parts, root.tail) == (entries, tail)
     assert sum(entry.live_rows for entry in entries) + sum(one.live_rows for one in tail) == version.live_rows
-    assert (root.metadata, root.indices, root.transaction) == (metadata, indices, transaction)
+    assert (root.metadata, root.config) == (metadata, config)
+    assert (root.indices, root.transaction) == (indices, transaction)
     assert (root.timestamp_us, root.schema_ref, root.writer) == (timestamp_us, schema_ref, ("w", "1"))
     assert (root.next_row_id, root.next_field_id, root.next_fragment_id) == (9, 8, 7)
     ref = Ref(f"_meta/{'c' * 32}.txn", 5, 7)

@@ -97,12 +97,13 @@ def test_a_changed_fragment_rewrites_its_leaf_and_what_stands_above_it() -> None
     stored = Stored()
     before = stored.written(extend(Tree(), singles(FANOUT * FANOUT + 2 * FANOUT + 1)))
     assert [part.level for part in before.parts] == [1, 0, 0]
-    changed = fragment(70, [(70, 72)], [1])
-    after = replaced(before, {70: (changed,)})
+    number = FANOUT + 6  # in the second leaf
+    changed = fragment(number, [(number, number + 2)], [1])
+    after = replaced(before, {number: (changed,)})
     assert [part.stored is None for part in after.parts] == [True, False, False]
     assert [item.stored is None for item in after.parts[0].items] == [False, True] + [False] * (FANOUT - 2)
     assert len(stored.reads) == 2
-    assert after.find(70) is changed
+    assert after.find(number) is changed
     assert (after.count, after.rows, after.live_rows) == (before.count, before.rows + 1, before.live_rows)
 
 
@@ -157,9 +158,9 @@ def _fresh(ids: Iterable[int], number: int) -> tuple[Fragment, ...]:
 def test_a_fragment_is_found_by_reading_the_parts_that_may_hold_it() -> None:
     stored = Stored()
     tree = stored.written(extend(Tree(), singles(FANOUT * FANOUT + 2 * FANOUT + 1)))
-    found = tree.find(70)
+    found = tree.find(FANOUT + 6)
     assert found is not None
-    assert found.id == 70
+    assert found.id == FANOUT + 6
     assert len(stored.reads) == 2
     assert tree.find(FANOUT * FANOUT + 2 * FANOUT) is tree.tail[0]
     assert tree.find(10**6) is None
