@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 import lance_like
+from lance_like.errors import Conflict
 
 
 def add_columns(uri: str, prefix: str, factors: list[int], seed: int) -> int:
@@ -47,15 +49,18 @@ def alter_columns(uri: str, times: int) -> None:
 
 
 def change_rows(uri: str, seed: int, times: int) -> None:
-    """Delete, update and upsert rows; `v` and `w` always stay what they were for their row."""
+    """Delete, compact, update and upsert rows; `v` and `w` always stay what they were for their row."""
     chosen = random.Random(seed)
     for _ in range(times):
         ds = lance_like.dataset(uri)
         n = chosen.randrange(100)
-        match chosen.randrange(3):
+        match chosen.randrange(4):
             case 0:
                 ds.delete(f"n = {n}", conflict_retries=100)
             case 1:
+                with suppress(Conflict):
+                    ds.optimize.compact_files()
+            case 2:
                 ds.update({"u": "u + 1"}, where=f"n > {n}", conflict_retries=100)
             case _:
                 rows = pa.table({"n": pa.array([n], pa.int64()), "u": pa.array([0], pa.int64())})

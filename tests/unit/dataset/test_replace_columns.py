@@ -77,7 +77,7 @@ def test_a_replacement_follows_what_leaves_its_rows_alone(ds, uri):
 @pytest.mark.parametrize(
     ("theirs", "kind"),
     [
-        (lambda other: other.update({"i": "0"}, where="i = 1"), Conflict),
+        (lambda other: other.update({"t": "'q'"}, where="i = 1"), Conflict),
         (lambda other: other.drop_columns(["t"]), IncompatibleChange),
         (lambda other: other.alter_columns({"path": "t", "data_type": pa.large_string()}), IncompatibleChange),
         (lambda other: replace(other, {0: {"t": ["x"] * 4}}), Conflict),
