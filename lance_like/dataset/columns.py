@@ -258,7 +258,7 @@ def _settled(asked: pa.Schema | None, known: pa.Schema | None, kept: Checkpoint 
         )
     if kept is not None and known is not None:
         kept.keep_schema(known)
-    return known or before
+    return before if known is None else known
 
 
 def _one_batch(stream: Stream) -> pa.RecordBatch:

@@ -21,6 +21,7 @@ from lance_like.dataset.columns import add_columns
 from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.history import DatasetHistory
 from lance_like.dataset.inputs import Data, Stream, as_stream, conform_some
+from lance_like.dataset.join import join_columns
 from lance_like.dataset.maintenance import DatasetMaintenance
 from lance_like.dataset.merge import MergeInsertBuilder, MergeStats, Rules, run_merge
 from lance_like.dataset.metadata import DatasetMetadata
@@ -340,6 +341,23 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
             read_columns=read_columns,
             reader_schema=reader_schema,
             batch_size=batch_size,
+        )
+
+    def merge(self, data_obj: Data, left_on: str, right_on: str | None = None, schema: pa.Schema | None = None) -> None:
+        """Join the columns of other data in: each row gets those of the row with its key, or nulls.
+
+        data_obj: as in `write_dataset`; schema: its types. left_on: a column of the table, a dotted path, `_rowid` or
+        `_rowaddr`. right_on: the key in the data, which is not joined in; None: called as left_on.
+        Raises InvalidInput for a key that stands twice in the data, a name taken, a null that may not be.
+        """
+        join_columns(
+            self._session,
+            self._manifest,
+            data_obj,
+            self._commit_columns,
+            left_on=left_on,
+            right_on=right_on,
+            schema=schema,
         )
 
     def drop_columns(self, columns: Sequence[str]) -> None:
