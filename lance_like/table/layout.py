@@ -64,9 +64,9 @@ def version_number(name: str, bucket: int) -> int | None:
 
 
 def version_of(key: str) -> int | None:
-    """The version whose root manifest has this key; None for any other key."""
+    """The version, of the table or of a branch, whose root manifest has this key; None for any other key."""
     found = _MANIFEST.fullmatch(key.rpartition("/")[2])
-    return int(found[1]) if found and key == version_key(int(found[1])) else None
+    return int(found[1]) if found and f"/{key}".endswith(f"/{version_key(int(found[1]))}") else None
 
 
 def new_data_key() -> str:
