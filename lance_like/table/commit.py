@@ -80,6 +80,7 @@ def commit(
     properties: Mapping[str, str] | None = None,
     retries: int = 10,
     timeout_s: float = 300.0,
+    transaction: str | None = None,
 ) -> Manifest:
     """Make a change durable and visible as the next version, all of it or none.
 
@@ -87,6 +88,8 @@ def commit(
     change: an action, or a function from a version to an action, called again with the newest version when
     another writer's commit asks for it, at most retries times.
     timeout_s: how long an action is brought onto newer versions before the commit gives up.
+    transaction: 32 hexadecimal digits that name the change; None: new ones. If a version after base carries them, the
+    change was committed before, and that version is returned.
     Returns the version made. Its parts and all files it names are durable.
     Raises AlreadyExists (create), Conflict (retryable), IncompatibleChange, CommitUnknown, StorageError; InvalidInput
     or NotFound if the change does not fit base. Nothing is changed except perhaps with CommitUnknown.
@@ -97,7 +100,8 @@ def commit(
         raise InvalidInput("the properties of a commit are texts with texts for names")
     run = _Commit(
         store=store,
-        transaction=uuid.uuid4().hex,
+        transaction=transaction or uuid.uuid4().hex,
+        is_named=transaction is not None,
         change=change,
         message=message,
         properties=dict(properties or {}),
@@ -107,12 +111,23 @@ def commit(
     return run.publish(base)
 
 
+def committed(store: Store, transaction: str, after: int, newest: int) -> Manifest | None:
+    """The version that a transaction made, among those after one up to another. Cost: their roots."""
+    for version in range(after + 1, newest + 1):
+        # A version that a cleanup removed is no answer here; a commit that must judge it raises.
+        with suppress(NotFound):
+            if read_transaction(store, version).uuid == transaction:
+                return read_manifest(store, version)
+    return None
+
+
 @dataclass
 class _Commit:
     """One commit on its way: what its tries share."""
 
     store: Store
     transaction: str
+    is_named: bool
     change: Change
     message: str | None
     properties: dict[str, str]
@@ -127,6 +142,10 @@ class _Commit:
         for tries in count(1):
             newest = latest_version(self.store) or 0
             if newest != (base.version if base else 0):
+                after = base.version if base else 0
+                earlier = committed(self.store, self.transaction, after, newest) if self.is_named else None
+                if earlier is not None:
+                    return earlier
                 base, action = self._follow(base, newest, action)
             try:
                 manifest, root = self._write_parts(self._apply(base, action))
@@ -308,4 +327,4 @@ def _checked_size(data: bytes) -> bytes:
     return data
 
 
-__all__ = ["Change", "commit"]
+__all__ = ["Change", "commit", "committed"]
