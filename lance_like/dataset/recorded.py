@@ -52,7 +52,7 @@ def _operation(manifest: Manifest, before: Manifest | None) -> Op.BaseOperation:
             return _change_of_rows(manifest, before)
         case "add_columns":
             return Op.Merge(_all(manifest.tree), manifest.schema.to_arrow())
-        case "drop_columns" | "rename_columns":
+        case "drop_columns" | "alter_columns":
             return Op.Project(manifest.schema.to_arrow())
         case "restore":
             return Op.Restore(record.source_version or 0)
