@@ -17,6 +17,7 @@ from lance_like.dataset.placing import Placing, place_columns
 from lance_like.dataset.udf import BatchUDF, Checkpoint
 from lance_like.dataset.write import write_file
 from lance_like.encodings.joining import joined
+from lance_like.encodings.physical import flat_width
 from lance_like.errors import Conflict, InvalidInput, NotFound
 from lance_like.file.carry import nulls, taken_rows
 from lance_like.file.writer import FileWriter
@@ -31,6 +32,10 @@ from lance_like.table.commit import Change
 from lance_like.table.fields import ROOT
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
+
+# Expressions over few numbers get long batches: each call costs a millisecond (1,000,000 rows: 53 ms for 139).
+_SQL_ROWS = 1 << 18
+_SQL_NBYTES = 16 << 20
 
 Transform = Callable[[pa.RecordBatch], Any]
 
@@ -51,8 +56,8 @@ def add_columns(
         placing = place_columns(manifest.schema, fields)
         commit(AddColumns(placing.schema, None, parents=placing.parents))
     elif isinstance(transforms, Mapping) and all(isinstance(text, str) for text in transforms.values()):
-        transform, known, read_columns = _from_sql(transforms, manifest)
-        commit(Computed(session, transform, read_columns, batch_size, known=known))
+        transform, known, read_columns, rows = _from_sql(transforms, manifest)
+        commit(Computed(session, transform, read_columns, batch_size or rows, known=known))
     elif isinstance(transforms, BatchUDF):
         asked, path = transforms.output_schema or reader_schema, transforms.checkpoint_file
         kept = None if path is None else Checkpoint(path)
@@ -75,13 +80,16 @@ def _null_fields(transforms: Any) -> pa.Schema | None:
     return None
 
 
-def _from_sql(expressions: Mapping[str, str], manifest: Manifest) -> tuple[Transform, pa.Schema, list[str]]:
-    """The function that expressions stand for, what it gives and what it reads."""
+def _from_sql(expressions: Mapping[str, str], manifest: Manifest) -> tuple[Transform, pa.Schema, list[str], int | None]:
+    """The function that expressions stand for, what it gives, what it reads, and in batches of how many rows."""
     computed = parse_expressions(dict(expressions))
     needed = columns_read(computed.values(), manifest.schema.to_arrow())
+    read = project(manifest.schema, needed).schema
     texts = {name: column.sql for name, column in computed.items()}
-    empty = engine_duckdb.evaluate(texts, _empty_batch(project(manifest.schema, needed).schema))
-    return lambda batch: engine_duckdb.evaluate(texts, batch), empty.schema, needed
+    empty = engine_duckdb.evaluate(texts, _empty_batch(read))
+    widths = [flat_width(kind) for kind in read.types]
+    narrow = None not in widths and sum(filter(None, widths)) * _SQL_ROWS <= _SQL_NBYTES
+    return lambda batch: engine_duckdb.evaluate(texts, batch), empty.schema, needed, _SQL_ROWS if narrow else None
 
 
 class _Written:
