@@ -18,6 +18,7 @@ from lance_like.dataset.arrow import PythonDataset
 from lance_like.dataset.blob_file import BlobFile, open_blobs
 from lance_like.dataset.change import Delete, Isolation, Update, check_isolation
 from lance_like.dataset.columns import add_columns
+from lance_like.dataset.commits import DatasetCommits
 from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.history import DatasetHistory
 from lance_like.dataset.inputs import Data, Stream, as_stream, conform_some
@@ -25,7 +26,7 @@ from lance_like.dataset.join import join_columns
 from lance_like.dataset.maintenance import DatasetMaintenance
 from lance_like.dataset.merge import MergeInsertBuilder, MergeStats, Rules, run_merge
 from lance_like.dataset.metadata import DatasetMetadata
-from lance_like.dataset.scanner import BlobHandling, Filter, LanceScanner, as_read
+from lance_like.dataset.scanner import BlobHandling, Filter, LanceScanner, as_read, bind_filter
 from lance_like.dataset.write import (
     MAX_BYTES_PER_FILE,
     MAX_ROWS_PER_FILE,
@@ -35,13 +36,14 @@ from lance_like.dataset.write import (
 from lance_like.errors import InvalidInput
 from lance_like.io.local import Durability
 from lance_like.io.store import Store
+from lance_like.query.plan import NONE, judge_fragments
 from lance_like.query.projection import Projection, project
 from lance_like.query.session import CACHE_NBYTES, Session
 from lance_like.query.take import place_addresses, place_ids, place_positions, take_ids, take_positions
 from lance_like.table.actions import DropColumns
 from lance_like.table.commit import Change, commit
 from lance_like.table.fragment import Fragment
-from lance_like.table.history import resolve
+from lance_like.table.history import newest_held, resolve
 from lance_like.table.manifest import Manifest
 from lance_like.table.snapshot import read_manifest
 
@@ -54,7 +56,7 @@ COLUMN_RETRIES = 1000
 COLUMN_TIMEOUT = timedelta(days=7)
 
 
-class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDataset):
+class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMetadata, PythonDataset):
     """One version of a dataset. Made by `lance_like.dataset` and `lance_like.write_dataset`.
 
     The handle moves only by its own writes, `checkout_latest` and `restore`, never by others' commits.
@@ -229,15 +231,23 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
         return take_ids(self._session, self._manifest, self._projected(columns), integers(row_ids))
 
     def get_fragments(self, filter: Filter = None) -> list[LanceFragment]:
-        """The fragments, in scan order."""
-        if filter is not None:
-            raise InvalidInput("get_fragments takes no filter", hint="pass the filter to scanner")
-        return [LanceFragment(self._session, self._manifest, fragment) for fragment in self._manifest.fragments]
+        """The fragments, in scan order. filter: those that may hold rows that pass, by bounds."""
+        found = self._manifest.fragments
+        schema = self._manifest.schema.described
+        condition = bind_filter(schema, filter)
+        if condition is not None and found:
+            verdicts = judge_fragments(found, condition, schema).tolist()
+            found = tuple(item for item, verdict in zip(found, verdicts, strict=True) if verdict != NONE)
+        return [LanceFragment(self, fragment.id, fragment=fragment) for fragment in found]
 
     def get_fragment(self, fragment_id: int) -> LanceFragment | None:
         """The fragment of a number, or None."""
         found = self._manifest.tree.find(fragment_id)
-        return None if found is None else LanceFragment(self._session, self._manifest, found)
+        return None if found is None else LanceFragment(self, fragment_id, fragment=found)
+
+    def fragment_ids(self) -> list[int]:
+        """The numbers of the fragments, in scan order."""
+        return [fragment.id for fragment in self._manifest.tree.iterate()]
 
     # -- changing --
 
@@ -249,20 +259,21 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
         if mode not in ("append", "overwrite"):
             raise InvalidInput(f"mode={mode!r}: expected 'append' or 'overwrite'")
         check_insert_options(options)
-        newest = read_manifest(self._store, resolve(self._store), known=self._manifest)
-        manifest = write_version(
-            self._store,
-            newest,
-            as_stream(data, options.get("schema")),
-            mode=mode,
-            limits=FileLimits(
-                options.get("max_rows_per_file", MAX_ROWS_PER_FILE),
-                options.get("max_bytes_per_file", MAX_BYTES_PER_FILE),
-            ),
-            progress=options.get("progress"),
-            message=options.get("commit_message"),
-            properties=options.get("transaction_properties"),
-        )
+        with newest_held(self._store, known=self._manifest) as (newest, lease):
+            manifest = write_version(
+                self._store,
+                newest,
+                as_stream(data, options.get("schema")),
+                mode=mode,
+                limits=FileLimits(
+                    options.get("max_rows_per_file", MAX_ROWS_PER_FILE),
+                    options.get("max_bytes_per_file", MAX_BYTES_PER_FILE),
+                ),
+                progress=options.get("progress"),
+                message=options.get("commit_message"),
+                properties=options.get("transaction_properties"),
+                lease=lease,
+            )
         self._move(manifest)
 
     def delete(
@@ -309,7 +320,7 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
 
         on: the key columns. Two writers that add one new key leave it once.
         """
-        return MergeInsertBuilder(self._merge, [on] if isinstance(on, str) else list(on))
+        return MergeInsertBuilder(self._merge, self._plan_merge, [on] if isinstance(on, str) else list(on))
 
     def truncate_table(self) -> None:
         """Delete every row; the schema stays, and older versions keep the rows."""
@@ -385,17 +396,23 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
         self._commit(change, COLUMN_RETRIES, COLUMN_TIMEOUT)
 
     def _merge(self, rules: Rules, stream: Stream, retries: int, timeout_s: float) -> MergeStats:
-        newest = read_manifest(self._store, resolve(self._store), known=self._manifest)
-        stream = conform_some(stream, newest.schema.to_arrow())
-        limits = {"retries": retries, "timeout_s": timeout_s}
-        manifest, stats = run_merge(
-            self._session, rules, stream, lambda merge: commit(self._store, newest, merge, **limits)
-        )
+        with newest_held(self._store, known=self._manifest) as (newest, lease):
+            stream = conform_some(stream, newest.schema.to_arrow())
+            limits = {"retries": retries, "timeout_s": timeout_s, "lease": lease}
+            manifest, stats = run_merge(
+                self._session, rules, stream, lambda merge: commit(self._store, newest, merge, **limits)
+            )
         self._move(manifest)
         return stats
 
     def _at(self, line: Store, manifest: Manifest) -> LanceDataset:
         return LanceDataset(line, manifest, **self._options)
+
+    def _version(self, version: int) -> Manifest:
+        """A version, of which nothing is read that this one shares. Raises NotFound."""
+        if version == self.version:
+            return self._manifest
+        return read_manifest(self._store, resolve(self._store, version), known=self._manifest)
 
     def _move(self, manifest: Manifest) -> None:
         self._manifest = manifest

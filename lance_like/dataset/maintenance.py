@@ -1,22 +1,111 @@
-"""What keeps a table in shape: the part of `LanceDataset` that makes fewer files of it."""
+"""What keeps a table in shape: the part of `LanceDataset` about its files."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
+from lance_like.dataset.cleanup import CleanupExplanation, CleanupStats, explain_cleanup, policy_of, run_cleanup
 from lance_like.dataset.optimize import DatasetOptimizer
+from lance_like.dataset.stats import LanceStats
+from lance_like.dataset.verify import validate_version
+from lance_like.io.store import Store
+from lance_like.query.session import Session
+from lance_like.table.lease import hold
+from lance_like.table.manifest import Manifest
 
 if TYPE_CHECKING:
     from lance_like.dataset.handle import LanceDataset
 
 
 class DatasetMaintenance:
-    """The methods of `LanceDataset` about its files."""
+    """The methods of `LanceDataset` that look after the files of a table."""
+
+    _store: Store
+    _manifest: Manifest
+    _session: Session
 
     @property
     def optimize(self) -> DatasetOptimizer:
         """Fewer, fuller files: `compact_files`."""
         return DatasetOptimizer(cast("LanceDataset", self))
+
+    @property
+    def stats(self) -> LanceStats:
+        """Counts and bytes of this version: `dataset_stats`, `data_stats`."""
+        return LanceStats(self._session, self._manifest)
+
+    def validate(self) -> None:
+        """Raise Corrupt unless the manifest of this version, its parts and its files' metadata are sound.
+
+        Pages are not read: `lance_like verify` checks every byte of every version.
+        """
+        validate_version(self._session, self._manifest)
+
+    @contextmanager
+    def lease(self) -> Iterator[None]:
+        """Keep this version, and those that follow it, from every cleanup while a block runs.
+
+        Writes do so by themselves. Raises Conflict when a cleanup has removed it. Cost: a write that is not synced.
+        """
+        with hold(self._store, self._manifest.version):
+            yield
+
+    def cleanup_old_versions(
+        self,
+        older_than: timedelta | None = None,
+        retain_versions: int | None = None,
+        *,
+        delete_unverified: bool = False,
+        error_if_tagged_old_versions: bool = True,
+        delete_rate_limit: int | None = None,
+        versions: Sequence[int] | None = None,
+        delete_concurrency: int | None = None,
+    ) -> CleanupStats:
+        """Remove old versions of this branch, and the files that nothing uses any more.
+
+        older_than: made longer ago; 14 days when nothing else is said. retain_versions: but for so many newest.
+        versions: among these only. What all that is given lets go, goes; never the newest, a tagged one, or one that a
+        running writer or a holder of a `lease` uses.
+        delete_unverified: files that no version ever named, and unfinished writes, go at once; otherwise when they are
+        7 days old. Those of a running writer stay; those of `Fragment`s and tasks that wait to be committed do not.
+        error_if_tagged_old_versions: False: leave tagged versions without an error.
+        delete_rate_limit, delete_concurrency: accepted and not needed.
+        Killed at any point it leaves every version that stays whole, and can be run again.
+        Raises InvalidInput; Corrupt when a version that stays cannot be read, and then removes nothing.
+        """
+        policy = policy_of(
+            older_than,
+            retain_versions,
+            versions,
+            delete_unverified=delete_unverified,
+            error_if_tagged_old_versions=error_if_tagged_old_versions,
+        )
+        return run_cleanup(self._store, policy)
+
+    def explain_cleanup_old_versions(
+        self,
+        older_than: timedelta | None = None,
+        retain_versions: int | None = None,
+        *,
+        delete_unverified: bool = False,
+        error_if_tagged_old_versions: bool = True,
+        delete_rate_limit: int | None = None,
+        versions: Sequence[int] | None = None,
+        include_files: bool = False,
+        max_files: int = 1000,
+    ) -> CleanupExplanation:
+        """What `cleanup_old_versions` would do now; nothing is written. include_files: name so many files."""
+        policy = policy_of(
+            older_than,
+            retain_versions,
+            versions,
+            delete_unverified=delete_unverified,
+            error_if_tagged_old_versions=error_if_tagged_old_versions,
+        )
+        return explain_cleanup(self._store, policy, include_files=include_files, max_files=max_files)
 
 
 __all__ = ["DatasetMaintenance"]

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from lance_like.dataset.columns import write_columns
 from lance_like.dataset.inputs import Stream, check_nulls
+from lance_like.dataset.stats import stored_nbytes
 from lance_like.dataset.write import FileLimits, write_fragments
 from lance_like.encodings.joining import joined, taken
 from lance_like.file.carry import carry, present
@@ -73,7 +74,7 @@ def write_patches(session: Session, manifest: Manifest, patches: Sequence[Patch]
         if _rows_are_cheaper(session, manifest.schema, patch, names):
             moved.append(patch)
         else:
-            columns[patch.fragment.id] = _write_columns(session, manifest, patch, names)
+            columns[patch.fragment.id] = write_patch_columns(session, manifest, patch, names)
     removed = {patch.fragment.id: patch.offsets for patch in moved}
     return Patched(columns, removed, _write_rows(session, manifest, moved))
 
@@ -88,15 +89,11 @@ def _rows_are_cheaper(session: Session, schema: Schema, patch: Patch, names: Seq
 def _columns_nbytes(session: Session, schema: Schema, fragment: Fragment, names: Sequence[str]) -> int:
     """The stored bytes of some columns of a fragment."""
     ids = [below for name in names for below in schema.subtree(schema.find((name,)).id)]
-    places = [(schema.field(i).type, *place) for i in ids if (place := fragment.locate(i)) is not None]
-    readers = session.open([file for _, file, _ in places])
-    pages = session.drive(
-        [(file.path, reader.pages(column, kind)) for reader, (kind, file, column) in zip(readers, places, strict=True)]
-    )
-    return sum(found.stored_nbytes for found in pages)
+    return sum(stored_nbytes(session, schema, fragment, ids).values())
 
 
-def _write_columns(session: Session, manifest: Manifest, patch: Patch, names: Sequence[str]) -> NewColumns:
+def write_patch_columns(session: Session, manifest: Manifest, patch: Patch, names: Sequence[str]) -> NewColumns:
+    """Write the changed columns of a fragment anew, with all its rows. names: the changed columns."""
     projection = project(manifest.schema, names)
     batches = _patched(session, manifest, patch, names)
     file = write_columns(session.store, projection.schema, patch.fragment, batches)
@@ -185,4 +182,4 @@ def rows_of(
     return as_batch([joined(column.chunks) for column in table.columns], projection.schema, len(offsets))
 
 
-__all__ = ["Patch", "Patched", "rows_of", "steps", "with_lineage", "write_patches"]
+__all__ = ["Patch", "Patched", "rows_of", "steps", "with_lineage", "write_patch_columns", "write_patches"]

@@ -18,10 +18,11 @@ from lance_like.file.writer import FileWriter
 from lance_like.io.store import Store
 from lance_like.table.actions import Append, Create, NewFile, NewFragment, Overwrite
 from lance_like.table.commit import commit
+from lance_like.table.history import newest_held
 from lance_like.table.layout import new_data_key
-from lance_like.table.lease import hold
+from lance_like.table.lease import Lease, hold
 from lance_like.table.manifest import Manifest
-from lance_like.table.snapshot import latest_version, read_manifest
+from lance_like.table.snapshot import latest_version
 from lance_like.typing_ import Int64s
 
 Mode = Literal["create", "append", "overwrite"]
@@ -80,11 +81,19 @@ def write_table(
             kind="dataset",
             hint="choose mode='append' or mode='overwrite', or another place",
         )
-    base = None if version is None else read_manifest(store, version)
     stream = as_stream(data, schema)
-    return write_version(
-        store, base, stream, mode=mode, limits=limits, progress=progress, message=message, properties=properties
-    )
+    with nullcontext((None, None)) if version is None else newest_held(store, version) as (base, lease):
+        return write_version(
+            store,
+            base,
+            stream,
+            mode=mode,
+            limits=limits,
+            progress=progress,
+            message=message,
+            properties=properties,
+            lease=lease,
+        )
 
 
 def write_version(
@@ -97,15 +106,19 @@ def write_version(
     progress: Progress | None = None,
     message: str | None = None,
     properties: Mapping[str, str] | None = None,
+    lease: Lease | None = None,
 ) -> Manifest:
-    """Write a stream as the next version of a table. base: what it follows, None for a new table."""
+    """Write a stream as the next version of a table.
+
+    base: what it follows, None for a new table. lease: keeps base, and what is written; None: it holds one of its own.
+    """
     if base is not None and mode == "append":
         stream = conform(stream, base.schema.to_arrow())
     make = Create if base is None else Append if mode == "append" else Overwrite
-    with nullcontext() if base is None else hold(store, base.version) as lease:
+    with nullcontext(lease) if lease or base is None else hold(store, base.version) as held:
         fragments = write_fragments(store, stream, limits=limits, progress=progress)
         change = make(stream.schema, fragments)
-        return commit(store, base, change, message=message, properties=properties, lease=lease)
+        return commit(store, base, change, message=message, properties=properties, lease=held)
 
 
 def write_fragments(

@@ -157,8 +157,9 @@ class LocalStore:
     def delete(self, keys: Iterable[str], *, durable: bool = True) -> None:
         names: dict[str, list[str]] = {}
         for key in keys:
-            parent, _, name = check_key(key).rpartition("/")
-            names.setdefault(parent, []).append(name)
+            plain = check_key(key.removesuffix("/"))
+            parent, _, name = plain.rpartition("/")
+            names.setdefault(parent, []).append(name + key[len(plain) :])
         for parent, below in names.items():
             with (
                 _reported(self.uri, parent),
@@ -192,7 +193,9 @@ class LocalStore:
     def _status(self, key: str) -> os.stat_result:
         with _reported(self.uri, check_key(key)):
             status = status_of(self.uri, key)
-        check_regular(status, key)
+        # An unfinished write may be a claim, which is a folder.
+        if not key.rpartition("/")[2].startswith(TEMPORARY):
+            check_regular(status, key)
         return status
 
     def _mapped(self, key: str) -> MappedFile:
@@ -322,8 +325,10 @@ def _publish(folder: int, temporary: str, name: str) -> bool:
 
 
 def _remove(folder: int, name: str) -> bool:
-    """Remove a file, or an unfinished write of whatever kind. Returns whether there was one."""
+    """Remove a file, an unfinished write of whatever kind, or an empty folder. Returns whether there was one."""
     try:
+        if name.endswith("/"):
+            return _remove_empty(folder, name.removesuffix("/"))
         os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
         return False
@@ -331,6 +336,16 @@ def _remove(folder: int, name: str) -> bool:
         if not name.startswith(TEMPORARY):
             raise
         remove_claim(folder, name)
+    return True
+
+
+def _remove_empty(folder: int, name: str) -> bool:
+    try:
+        os.rmdir(name, dir_fd=folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        return False
     return True
 
 

@@ -79,8 +79,9 @@ class MemoryStore:
     def delete(self, keys: Iterable[str], *, durable: bool = True) -> None:
         with self._lock:
             for key in keys:
-                self._objects.pop(check_key(key), None)
-                self._written_us.pop(key, None)
+                if check_key(key.removesuffix("/")) == key:
+                    self._objects.pop(key, None)
+                    self._written_us.pop(key, None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return MemoryStore.named, (self.uri.removeprefix("memory://"),)

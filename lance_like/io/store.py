@@ -72,7 +72,10 @@ class Store(Protocol):
         ...
 
     def delete(self, keys: Iterable[str], *, durable: bool = True) -> None:
-        """Remove objects; a missing one is no error. durable: as in `put`; then no power cut brings them back."""
+        """Remove objects; a missing one is no error. durable: as in `put`; then no power cut brings them back.
+
+        A key with '/' at its end is a folder: it goes if it is empty, where a store has folders at all.
+        """
         ...
 
 

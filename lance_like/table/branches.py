@@ -25,6 +25,7 @@ from lance_like.table.layout import (
     new_line,
     version_key,
 )
+from lance_like.table.lease import hold
 from lance_like.table.lines import BranchStore, branch_of, main_line
 from lance_like.table.snapshot import list_versions, read_root_bytes
 from lance_like.typing_ import Json
@@ -68,11 +69,10 @@ class Branches:
         root = read_root_bytes(source, version)
         branch = self._beginning(name, source, version, root)
         line = self._line(branch)
-        line.put(version_key(version), [root])
-        self._publish(branch)
-        # A cleanup that could not see the name yet may have removed the version, and then its files.
-        with undoing(lambda: self.hide(branch)):
-            source.size(version_key(version))
+        # Until the branch has its name, a cleanup does not know that it uses the version.
+        with hold(source, version):
+            line.put(version_key(version), [root])
+            self._publish(branch)
         return line
 
     def hide(self, branch: Branch) -> None:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from lance_like.errors import InvalidInput, NotFound
+from lance_like.errors import Conflict, InvalidInput, NotFound
 from lance_like.io.store import Store
 from lance_like.table.branches import Branches
 from lance_like.table.foreign import no_dataset
 from lance_like.table.layout import MAX_VERSION, version_key
+from lance_like.table.lease import Lease, hold
 from lance_like.table.lines import branch_of
-from lance_like.table.manifest import Transaction
+from lance_like.table.manifest import Manifest, Transaction
 from lance_like.table.refs import Tags
 from lance_like.table.snapshot import (
     buckets,
     latest_version,
     list_versions,
     read_heads,
+    read_manifest,
     read_timestamp,
     versions_in,
 )
@@ -74,6 +77,27 @@ def resolve(store: Store, version: int | None = None, *, asof: AsOf | None = Non
     return _newest(store) if version is None else _existing(store, version)
 
 
+@contextmanager
+def newest_held(
+    store: Store, version: int | None = None, *, known: Manifest | None = None
+) -> Iterator[tuple[Manifest, Lease]]:
+    """The newest version, kept from every cleanup while the block runs.
+
+    version: its number, if it was just looked up. known: as `read_manifest` takes it. Raises NotFound, as `resolve`.
+    """
+    with ExitStack() as stack:
+        while True:
+            version = version or resolve(store)
+            try:
+                lease = stack.enter_context(hold(store, version))
+            except Conflict:
+                # No cleanup removes the newest version: there is a newer one by now.
+                version = None
+                continue
+            yield read_manifest(store, version, known=known), lease
+            return
+
+
 def versions(store: Store) -> list[dict[str, Any]]:
     """All versions, oldest first, each as `described`. Cost: every root is read, 256 a round."""
     return [
@@ -89,18 +113,6 @@ def described(version: int, timestamp_us: int, record: Transaction) -> dict[str,
     if record.message is not None:
         about["message"] = record.message
     return {"version": version, "timestamp": moment(timestamp_us), "metadata": {**record.properties, **about}}
-
-
-def transactions(store: Store, version: int, count: int) -> list[Transaction]:
-    """The records of a version and of those before it, newest first, at most count. Cost: their roots, 256 a round."""
-    found: list[Transaction] = []
-    for bucket in reversed(buckets(store)):
-        if len(found) >= count:
-            break
-        below = [number for number in versions_in(store, bucket) if number <= version]
-        heads = read_heads(store, below[len(below) - min(len(below), count - len(found)) :])
-        found += [head.transaction for head in reversed(list(heads))]
-    return found
 
 
 def _newest(store: Store) -> int:
@@ -192,4 +204,4 @@ def _missing(store: Store) -> NotFound:
     return NotFound(f"the branch {branch_of(store)!r} has no version", kind="branch", where=store.uri, hint=hint)
 
 
-__all__ = ["AsOf", "Reference", "described", "locate", "moment", "resolve", "transactions", "versions"]
+__all__ = ["AsOf", "Reference", "described", "locate", "moment", "newest_held", "resolve", "versions"]

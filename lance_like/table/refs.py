@@ -15,6 +15,7 @@ from lance_like.table import shape
 from lance_like.table.branches import Branches, checked_metadata, undoing
 from lance_like.table.envelope import MAX_OBJECT, pack_envelope, unpack_envelope
 from lance_like.table.layout import MAX_VERSION, TAGS, is_branch_name, is_tag_name, tag_key, tag_name, version_key
+from lance_like.table.lease import hold
 from lance_like.table.lines import branch_of, main_line
 from lance_like.table.snapshot import read_root_bytes
 
@@ -51,12 +52,13 @@ class Tags:
         """Name a version. Raises AlreadyExists if the name is taken, NotFound if there is no such version."""
         now_us = time.time_ns() // 1000
         tag = _placed(Tag(_checked(name), None, 1, now_us, now_us, 0, 1, {}), self._line, version)
-        try:
-            self._store.put_if_absent(tag_key(name), _encode(tag))
-        except AlreadyExists as error:
-            raise AlreadyExists(
-                f"the tag {name!r} exists", kind="tag", where=self._store.uri, hint="update() moves it"
-            ) from error
+        with hold(self._line, version):
+            try:
+                self._store.put_if_absent(tag_key(name), _encode(tag))
+            except AlreadyExists as error:
+                raise AlreadyExists(
+                    f"the tag {name!r} exists", kind="tag", where=self._store.uri, hint="update() moves it"
+                ) from error
         with undoing(lambda: self._store.delete([tag_key(name)])):
             self._confirm(tag)
 
@@ -64,7 +66,8 @@ class Tags:
         """Move a tag to another version. Raises NotFound if either is missing."""
         before = self.read(name)
         after = _placed(replace(before, updated_us=time.time_ns() // 1000), self._line, version)
-        self._put(after)
+        with hold(self._line, version):
+            self._put(after)
         with undoing(lambda: self._put(before)):
             self._confirm(after)
 
@@ -117,8 +120,9 @@ class Tags:
         self._store.put(tag_key(tag.name), [_encode(tag)])
 
     def _confirm(self, tag: Tag) -> None:
-        """Raise NotFound if the version, or its branch, was removed by somebody who could not see the tag yet."""
-        self._branches.open(tag.branch).size(version_key(tag.version))
+        """Raise NotFound if the branch was deleted by somebody who could not see the tag yet."""
+        if tag.branch is not None:
+            self._branches.open(tag.branch).size(version_key(tag.version))
 
     def _missing(self, name: str) -> NotFound:
         known = ", ".join(repr(known) for known in sorted(self._names())) or "none"

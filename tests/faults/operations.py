@@ -13,14 +13,13 @@ from typing import Any
 import pyarrow as pa
 from small_dataset import open_store
 
+from lance_like import LanceDataset
 from lance_like.dataset.inputs import as_stream
 from lance_like.dataset.write import FileLimits, write_version
 from lance_like.errors import NotFound
 from lance_like.io.store import Store
 from lance_like.table import layout, parts
-from lance_like.table.actions import UpdateMetadata
 from lance_like.table.branches import Branches
-from lance_like.table.commit import commit
 from lance_like.table.history import Reference
 from lance_like.table.refs import Tags
 from lance_like.table.snapshot import list_versions
@@ -43,6 +42,7 @@ class Operation:
 
 
 BRANCHED = ("create", "append", "branch", "append to a branch")
+LINEAGE = ("_row_created_at_version", "_row_last_updated_at_version")
 BASE = ("create", "tag", "add by SQL", "append in several files")
 
 
@@ -56,6 +56,11 @@ def rows(number: int, count: int = 4, *, names: Sequence[str] = ("n", "text")) -
     return dict(
         zip(names, (n, [None if i % 3 == 1 else f"row {i} of {number} " * 3 for i in range(count)]), strict=True)
     )
+
+
+def _key(ds: LanceDataset) -> str:
+    """The first column, whatever it is called by now: whole numbers."""
+    return ds.schema.names[0]
 
 
 def _append(store: Store, number: int, **options: Any) -> None:
@@ -87,6 +92,45 @@ def _branch_a_branch(store: Store, number: int) -> None:
     open_store(store).create_branch(f"b/{number}", (_a_branch(store, number), None))
 
 
+def _delete(store: Store, number: int) -> None:
+    ds = open_store(store)
+    ds.delete(f"{_key(ds)} % 3 = {number % 3}")
+
+
+def _update(store: Store, number: int, where: str | None = None) -> None:
+    ds = open_store(store)
+    ds.update({_key(ds): f"{_key(ds)} + {number}"}, where)
+
+
+def _update_one(store: Store, number: int) -> None:
+    ds = open_store(store)
+    n = ds.take([number % len(ds)], [_key(ds)])[0][0].as_py() if len(ds) else 0
+    ds.update({_key(ds): f"{_key(ds)} + {number}"}, f"{_key(ds)} = {n}")
+
+
+def _merge(store: Store, number: int) -> None:
+    """Rows of which some are there."""
+    ds = open_store(store)
+    key = _key(ds)
+    there = ds.to_table([key])[key].unique().to_pylist()[: 1 + number % 2]
+    source = rows(number, names=ds.schema.names[:2])
+    source[key] = [*there, *source[key]][:4]
+    ds.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().execute(source)
+
+
+def _merge_and_delete(store: Store, number: int) -> None:
+    """Rows that are there go, and those that are not in the source too."""
+    ds = open_store(store)
+    builder = ds.merge_insert(_key(ds)).when_not_matched_insert_all().when_matched_delete()
+    source = {**rows(number, names=ds.schema.names[:2]), _key(ds): [0, 1, 100 * number, 100 * number + 1]}
+    builder.when_not_matched_by_source_delete(f"{_key(ds)} % 2 = 1").execute(source)
+
+
+def _add(store: Store, number: int, transforms: Callable[[str, LanceDataset], Any]) -> None:
+    ds = open_store(store)
+    ds.add_columns(transforms(f"more{number}", ds))
+
+
 def _drop(store: Store, number: int) -> None:
     ds = open_store(store)
     ds.drop_columns([_one_of((name for name in ds.schema.names if name.startswith("more")), number)])
@@ -102,15 +146,10 @@ def _restore(store: Store, number: int) -> None:
     open_store(store, newest - 1 - number % min(3, newest - 1)).restore()
 
 
-def _update_metadata(store: Store, number: int) -> None:
-    newest = open_store(store)._manifest
-    commit(store, newest, UpdateMetadata({"owner": f"nobody {number}", f"key {number}": "value"}))
-
-
 # fmt: off
 OPERATIONS: dict[str, Operation] = {
-    name: Operation(run, after)
-    for name, after, run in (
+    title: Operation(run, after)
+    for title, after, run in (
         ("create", (), lambda store, number:
             write_version(store, None, as_stream(rows(number, 6)), mode="create", limits=FileLimits(rows=3))),
         ("append", BASE, _append),
@@ -119,15 +158,24 @@ OPERATIONS: dict[str, Operation] = {
             _append(store, number, commit_message="m" * 20_000)),
         ("append into a new bucket", (*BASE, "append"), _append),
         ("overwrite", BASE, lambda store, number: open_store(store).insert(rows(number), mode="overwrite")),
-        ("add by SQL", BASE, lambda store, number: open_store(store).add_columns({f"more{number}": "n * 2"})),
+        ("delete", BASE, _delete),
+        ("delete more", (*BASE, "delete"), _delete),
+        ("truncate", BASE, lambda store, number: open_store(store).truncate_table()),
+        ("update", BASE, _update),
+        ("update one", BASE, _update_one),
+        ("update beside deleted", (*BASE, "delete"), lambda store, number: _update(store, number, "true")),
+        ("merge", BASE, _merge),
+        ("merge and delete", BASE, _merge_and_delete),
+        ("add by SQL", BASE, lambda store, number: _add(store, number, lambda name, ds: {name: f"{_key(ds)} * 2"})),
         ("add by stream", BASE, lambda store, number:
-            open_store(store).add_columns({f"more{number}": list(range(len(open_store(store))))})),
-        ("add as null", BASE, lambda store, number:
-            open_store(store).add_columns(pa.field(f"more{number}", pa.int8()))),
+            _add(store, number, lambda name, ds: {name: list(range(len(ds)))})),
+        ("add as null", BASE, lambda store, number: _add(store, number, lambda name, ds: pa.field(name, pa.int8()))),
         ("drop", BASE, _drop),
         ("rename", BASE, _rename),
         ("restore", BASE, _restore),
-        ("update metadata", BASE, _update_metadata),
+        ("compact", (*BASE, "delete"), lambda store, number: open_store(store).optimize.compact_files()),
+        ("update metadata", BASE, lambda store, number:
+            open_store(store).update_metadata({"owner": f"nobody {number}", f"key {number}": "value"})),
         ("update field metadata", BASE, lambda store, number:
             open_store(store).update_field_metadata({open_store(store).schema.names[0]: {"number": f"{number}"}})),
         ("configure", BASE, lambda store, number:
@@ -192,7 +240,7 @@ def facts(store: Store, *, known: Mapping[int, str] | None = None) -> Facts:
 def said(store: Store, version: Reference) -> str:
     """The columns, rows and texts of one version."""
     ds = open_store(store, version)
-    table = ds.to_table(with_row_id=True)
+    table = ds.to_table([*ds.schema.names, *LINEAGE], with_row_id=True)
     return f"{table.schema.to_string()}\n{ds.metadata}\n{ds.config()}\n{table.to_pydict()}"
 
 

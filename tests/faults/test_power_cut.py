@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("small_tables")
 # One for each kind of thing that must not replace another.
 PUBLISHERS = ("create", "append", "tag")
 # The operations that make folders: a writer that is killed there leaves folders that the next one must sync.
-MAKERS = {"create": "append", "append into a new bucket": "append", "first tag": "tag"}
+MAKERS = {"create": "append", "append into a new bucket": "append", "first tag": "tag", "branch": "branch"}
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
