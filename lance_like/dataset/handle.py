@@ -18,6 +18,7 @@ from lance_like.dataset.arrow import PythonDataset
 from lance_like.dataset.blob_file import BlobFile, open_blobs
 from lance_like.dataset.change import Delete, Isolation, Update, check_isolation
 from lance_like.dataset.columns import add_columns
+from lance_like.dataset.delta import DatasetDelta, VersionDiff, delta_of, diff_of
 from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.history import DatasetHistory
 from lance_like.dataset.inputs import Data, Stream, as_stream, conform_some
@@ -238,6 +239,24 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
         found = self._manifest.tree.find(fragment_id)
         return None if found is None else LanceFragment(self._session, self._manifest, found)
 
+    def delta(
+        self,
+        compared_against: int | None = None,
+        *,
+        begin_version: int | None = None,
+        end_version: int | None = None,
+    ) -> DatasetDelta:
+        """The rows that changed between two versions: inserted and updated ones as streams, ids of deleted ones.
+
+        compared_against: what changed from that version to this one; or begin_version and end_version: from one to
+        the other. 0 stands for the empty table before the first version. Cost: nothing is read before it is asked for.
+        """
+        return delta_of(self._session, self._version, self.version, compared_against, begin_version, end_version)
+
+    def diff(self, other: int) -> VersionDiff:
+        """What is other in this version than in another: columns, counts of rows, metadata. No data is read."""
+        return diff_of(self._version(other), self._manifest)
+
     # -- changing --
 
     def insert(self, data: Data, *, mode: Literal["append", "overwrite"] = "append", **options: Any) -> None:
@@ -378,6 +397,12 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
 
     def _at(self, line: Store, manifest: Manifest) -> LanceDataset:
         return LanceDataset(line, manifest, **self._options)
+
+    def _version(self, version: int) -> Manifest:
+        """A version, of which nothing is read that this one shares. Raises NotFound."""
+        if version == self.version:
+            return self._manifest
+        return read_manifest(self._store, resolve(self._store, version), known=self._manifest)
 
     def _move(self, manifest: Manifest) -> None:
         self._manifest = manifest

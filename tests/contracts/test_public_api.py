@@ -61,7 +61,7 @@ DATASET = {
     *("schema_metadata", "config", "update_metadata", "update_config", "delete_config_keys"),
     *("update_schema_metadata", "replace_schema_metadata", "update_field_metadata", "replace_field_metadata"),
     *("insert", "delete", "update", "merge_insert", "truncate_table"),
-    *("add_columns", "drop_columns", "alter_columns"),
+    *("add_columns", "drop_columns", "alter_columns", "delta", "diff"),
 }
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}
 
