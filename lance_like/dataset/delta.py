@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like._lazy import cached
+from lance_like.dataset.operations import Transaction
 from lance_like.dataset.patch import steps
+from lance_like.dataset.recorded import transactions_between
 from lance_like.errors import InvalidInput
 from lance_like.query.projection import CREATED_AT, ROW_ID, UPDATED_AT, Output, Projection
 from lance_like.query.scan import Scan, run_scan
@@ -62,6 +64,10 @@ class DatasetDelta:
                 yield pa.RecordBatch.from_arrays([pa.array(ids)], schema=schema)
 
         return pa.RecordBatchReader.from_batches(schema, batches())
+
+    def list_transactions(self) -> list[Transaction]:
+        """The commits after the beginning up to the end, oldest first; those that a cleanup removed are left out."""
+        return list(transactions_between(self.begin_version + 1, self.end_version + 1, self._read))
 
     @cached
     def _end(self) -> Manifest:

@@ -18,14 +18,14 @@ from lance_like.dataset.arrow import PythonDataset
 from lance_like.dataset.blob_file import BlobFile, open_blobs
 from lance_like.dataset.change import Delete, Isolation, Update, check_isolation
 from lance_like.dataset.columns import add_columns
-from lance_like.dataset.delta import DatasetDelta, VersionDiff, delta_of, diff_of
+from lance_like.dataset.commits import DatasetCommits
 from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.history import DatasetHistory
 from lance_like.dataset.inputs import Data, Stream, as_stream, conform_some
 from lance_like.dataset.maintenance import DatasetMaintenance
 from lance_like.dataset.merge import MergeInsertBuilder, MergeStats, Rules, run_merge
 from lance_like.dataset.metadata import DatasetMetadata
-from lance_like.dataset.scanner import BlobHandling, Filter, LanceScanner, as_read
+from lance_like.dataset.scanner import BlobHandling, Filter, LanceScanner, as_read, bind_filter
 from lance_like.dataset.write import (
     MAX_BYTES_PER_FILE,
     MAX_ROWS_PER_FILE,
@@ -35,6 +35,7 @@ from lance_like.dataset.write import (
 from lance_like.errors import InvalidInput
 from lance_like.io.local import Durability
 from lance_like.io.store import Store
+from lance_like.query.plan import NONE, judge_fragments
 from lance_like.query.projection import Projection, project
 from lance_like.query.session import CACHE_NBYTES, Session
 from lance_like.query.take import place_addresses, place_ids, place_positions, take_ids, take_positions
@@ -54,7 +55,7 @@ COLUMN_RETRIES = 1000
 COLUMN_TIMEOUT = timedelta(days=7)
 
 
-class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDataset):
+class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMetadata, PythonDataset):
     """One version of a dataset. Made by `lance_like.dataset` and `lance_like.write_dataset`.
 
     The handle moves only by its own writes, `checkout_latest` and `restore`, never by others' commits.
@@ -229,33 +230,23 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
         return take_ids(self._session, self._manifest, self._projected(columns), integers(row_ids))
 
     def get_fragments(self, filter: Filter = None) -> list[LanceFragment]:
-        """The fragments, in scan order."""
-        if filter is not None:
-            raise InvalidInput("get_fragments takes no filter", hint="pass the filter to scanner")
-        return [LanceFragment(self._session, self._manifest, fragment) for fragment in self._manifest.fragments]
+        """The fragments, in scan order. filter: those that may hold rows that pass, by bounds."""
+        found = self._manifest.fragments
+        schema = self._manifest.schema.described
+        condition = bind_filter(schema, filter)
+        if condition is not None and found:
+            verdicts = judge_fragments(found, condition, schema).tolist()
+            found = tuple(item for item, verdict in zip(found, verdicts, strict=True) if verdict != NONE)
+        return [LanceFragment(self, fragment.id, fragment=fragment) for fragment in found]
 
     def get_fragment(self, fragment_id: int) -> LanceFragment | None:
         """The fragment of a number, or None."""
         found = self._manifest.tree.find(fragment_id)
-        return None if found is None else LanceFragment(self._session, self._manifest, found)
+        return None if found is None else LanceFragment(self, fragment_id, fragment=found)
 
-    def delta(
-        self,
-        compared_against: int | None = None,
-        *,
-        begin_version: int | None = None,
-        end_version: int | None = None,
-    ) -> DatasetDelta:
-        """The rows that changed between two versions: inserted and updated ones as streams, ids of deleted ones.
-
-        compared_against: what changed from that version to this one; or begin_version and end_version: from one to
-        the other. 0 stands for the empty table before the first version. Cost: nothing is read before it is asked for.
-        """
-        return delta_of(self._session, self._version, self.version, compared_against, begin_version, end_version)
-
-    def diff(self, other: int) -> VersionDiff:
-        """What is other in this version than in another: columns, counts of rows, metadata. No data is read."""
-        return diff_of(self._version(other), self._manifest)
+    def fragment_ids(self) -> list[int]:
+        """The numbers of the fragments, in scan order."""
+        return [fragment.id for fragment in self._manifest.tree.iterate()]
 
     # -- changing --
 
@@ -327,7 +318,7 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
 
         on: the key columns. Two writers that add one new key leave it once.
         """
-        return MergeInsertBuilder(self._merge, [on] if isinstance(on, str) else list(on))
+        return MergeInsertBuilder(self._merge, self._plan_merge, [on] if isinstance(on, str) else list(on))
 
     def truncate_table(self) -> None:
         """Delete every row; the schema stays, and older versions keep the rows."""

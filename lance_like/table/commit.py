@@ -82,6 +82,7 @@ def commit(
     retries: int = 10,
     timeout_s: float = 300.0,
     lease: Lease | None = None,
+    transaction: str | None = None,
 ) -> Manifest:
     """Make a change durable and visible as the next version, all of it or none.
 
@@ -90,6 +91,8 @@ def commit(
     another writer's commit asks for it, at most retries times.
     timeout_s: how long an action is brought onto newer versions before the commit gives up.
     lease: keeps what the change was made from, and its files; None: the commit holds one of its own.
+    transaction: 32 hexadecimal digits that name the change; None: new ones. If a version after base carries them, the
+    change was committed before, and that version is returned.
     Returns the version made. Its parts and all files it names are durable.
     Raises AlreadyExists (create), Conflict (retryable), IncompatibleChange, CommitUnknown, StorageError; InvalidInput
     or NotFound if the change does not fit base. Nothing is changed except perhaps with CommitUnknown.
@@ -101,7 +104,8 @@ def commit(
     with nullcontext(lease) if lease or base is None else hold(store, *_used(base, change)) as held:
         run = _Commit(
             store=store,
-            transaction=uuid.uuid4().hex,
+            transaction=transaction or uuid.uuid4().hex,
+            is_named=transaction is not None,
             change=change,
             lease=held,
             message=message,
@@ -117,12 +121,23 @@ def _used(base: Manifest, change: Change) -> list[int]:
     return [base.version, change.source.version] if isinstance(change, Restore) else [base.version]
 
 
+def committed(store: Store, transaction: str, after: int, newest: int) -> Manifest | None:
+    """The version that a transaction made, among those after one up to another. Cost: their roots."""
+    for version in range(after + 1, newest + 1):
+        # A version that a cleanup removed is no answer here; a commit that must judge it raises.
+        with suppress(NotFound):
+            if read_transaction(store, version).uuid == transaction:
+                return read_manifest(store, version)
+    return None
+
+
 @dataclass
 class _Commit:
     """One commit on its way: what its tries share."""
 
     store: Store
     transaction: str
+    is_named: bool
     change: Change
     lease: Lease | None
     message: str | None
@@ -138,6 +153,10 @@ class _Commit:
         for tries in count(1):
             newest = latest_version(self.store) or 0
             if newest != (base.version if base else 0):
+                after = base.version if base else 0
+                earlier = committed(self.store, self.transaction, after, newest) if self.is_named else None
+                if earlier is not None:
+                    return earlier
                 base, action = self._follow(base, newest, action)
             try:
                 manifest, root = self._write_parts(self._apply(base, action))
@@ -321,4 +340,4 @@ def _checked_size(data: bytes) -> bytes:
     return data
 
 
-__all__ = ["Change", "commit"]
+__all__ = ["Change", "commit", "committed"]

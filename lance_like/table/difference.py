@@ -70,9 +70,7 @@ def difference(before: Tree, after: Tree) -> Difference:
     Cost: the parts, lineages and deletions of fragments that are not the same in both; O(runs and deleted rows of
     them), whatever the rows.
     """
-    shared = _shared(before, after)
-    old = {fragment.id: fragment for fragment in _walk(before, shared)}
-    new = {fragment.id: fragment for fragment in _walk(after, shared)}
+    old, new = changed_fragments(before, after)
     same = {i for i in old.keys() & new.keys() if _has_same_rows(old[i], new[i])}
     fragments = [fragment for i, fragment in new.items() if i not in same]
     earlier = _Stretches.of([fragment for i, fragment in old.items() if i not in same])
@@ -85,6 +83,16 @@ def difference(before: Tree, after: Tree) -> Difference:
         updated=_located(fragments, later, (was > 0) & (now > 0) & (was != now), starts, ends),
         deleted=_united(np.stack((starts, ends), axis=1)[(was > 0) & (now == 0)]),
     )
+
+
+def changed_fragments(before: Tree, after: Tree) -> tuple[dict[int, Fragment], dict[int, Fragment]]:
+    """Fragments of each version by id, in scan order, without those in parts that both have. Some may be the same.
+
+    Cost: the parts that stand in one version only.
+    """
+    shared = _shared(before, after)
+    old, new = ({fragment.id: fragment for fragment in _walk(tree, shared)} for tree in (before, after))
+    return old, new
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,4 +212,4 @@ def _opened(parts: Sequence[Part], level: int) -> list[Part]:
     return [part for items in opened for part in items if isinstance(part, Part)]
 
 
-__all__ = ["Difference", "SomeRows", "difference"]
+__all__ = ["Difference", "SomeRows", "changed_fragments", "difference"]

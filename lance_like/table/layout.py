@@ -38,6 +38,7 @@ _PART = re.compile(r"_meta/[0-9a-f]{32}\.(schema|part|txn|rows|del)")
 _LINE = re.compile(r"[0-9a-f]{32}")
 _BRANCH_FILE = re.compile(r"([A-Za-z0-9._+-]{1,128})\.branch")
 _LEASE = re.compile(r"[0-9a-f]{32}\.(lease|cleanup)")
+_DATA_FILE = re.compile(r"data/[0-9a-f]{32}\.lnl")
 _TAG_FILE = re.compile(r"([A-Za-z0-9._-]{1,128})\.tag")
 
 
@@ -72,6 +73,11 @@ def version_of(key: str) -> int | None:
 def new_data_key() -> str:
     """A key for a new data file that nobody else has."""
     return f"data/{uuid.uuid4().hex}.lnl"
+
+
+def is_data_key(key: str) -> bool:
+    """Is this a key that `new_data_key` gives?"""
+    return _DATA_FILE.fullmatch(key) is not None
 
 
 def new_part_key(kind: PartKind) -> str:
