@@ -203,6 +203,15 @@ def replace_schema(operation: LanceOperation.Merge) -> LanceOperation.Merge:
     return replace(operation, schema=operation.schema.set(2, pa.field("other", pa.int64())))
 
 
+def test_columns_of_workers_go_into_structs_too(uri):
+    ds = lance_like.write_dataset({"s": [{"x": 1}, None], "i": [5, 6]}, uri, max_rows_per_file=1)
+    parts = [fragment.merge_columns({"s.y": "i + 1", "j": "i"}) for fragment in ds.get_fragments()]
+    made = LanceDataset.commit(ds, LanceOperation.Merge([m for m, _ in parts], parts[0][1]), read_version=1)
+    assert made.to_table().to_pydict() == {"s": [{"x": 1, "y": 6}, None], "i": [5, 6], "j": [5, 6]}
+    with pytest.raises(InvalidInput, match="structs first"):
+        ds.get_fragment(0).merge_columns({"j": "i", "s.y": "i"})
+
+
 def test_a_merge_joins_columns_by_key(ds):
     right = pa.table({"key": pa.array([1, 8, 99], pa.int32()), "name": ["one", "eight", "none"], "s": [{"x": 1}] * 3})
     parts = [fragment.merge(right, "id", "key") for fragment in ds.get_fragments()]
