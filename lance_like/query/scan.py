@@ -143,12 +143,17 @@ def _counted(fragment: Fragment, skip: int, left: int | None) -> tuple[Span | No
 def _fragments(session: Session, manifest: Manifest, scan: Scan) -> Iterator[tuple[Fragment, list[Span]]]:
     """The fragments to read, each with its spans."""
     condition = scan.condition
-    for group in _grouped(manifest.tree.iterate() if scan.fragments is None else scan.fragments):
-        verdicts = None if condition is None else judge_fragments(group, condition, scan.projection.table)
-        for index, fragment in enumerate(group):
-            if condition is None or verdicts is None or verdicts[index] == ALL:
+    chosen = manifest.tree.iterate() if scan.fragments is None else scan.fragments
+    if condition is None:
+        for fragment in chosen:
+            yield fragment, [Span(0, fragment.rows, False)]
+        return
+    for group in _grouped(chosen):
+        verdicts = judge_fragments(group, condition, scan.projection.table)
+        for fragment, verdict in zip(group, verdicts, strict=True):
+            if verdict == ALL:
                 yield fragment, [Span(0, fragment.rows, False)]
-            elif verdicts[index] != NONE:
+            elif verdict != NONE:
                 spans = _spans(session, scan.projection.table, fragment, condition)
                 if spans:
                     yield fragment, spans
