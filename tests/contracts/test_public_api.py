@@ -34,7 +34,7 @@ NAMES = {
 
 # Of LanceDataset, without what pyarrow.dataset.Dataset has and this format has not.
 DATASET = {
-    *("uri", "version", "latest_version", "schema", "metadata", "tags", "optimize"),
+    *("uri", "version", "latest_version", "schema", "metadata", "tags", "optimize", "stats"),
     *(
         "scanner",
         "to_table",
@@ -62,6 +62,7 @@ DATASET = {
     *("update_schema_metadata", "replace_schema_metadata", "update_field_metadata", "replace_field_metadata"),
     *("insert", "delete", "update", "merge_insert", "truncate_table"),
     *("add_columns", "drop_columns", "alter_columns"),
+    *("cleanup_old_versions", "explain_cleanup_old_versions", "lease", "validate"),
 }
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}
 
