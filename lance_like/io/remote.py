@@ -159,7 +159,8 @@ class FsspecStore:
         return sorted(names)
 
     def delete(self, keys: Iterable[str], *, durable: bool = True) -> None:
-        checked = [check_key(key) for key in keys]
+        # Folders are only names in names here.
+        checked = [check_key(key) for key in keys if not (key.endswith("/") and check_key(key[:-1]))]
         if len(checked) > 1:
             with ThreadPoolExecutor(min(_DELETES_AT_ONCE, len(checked))) as pool:
                 list(pool.map(self._remove, checked))

@@ -15,7 +15,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -101,7 +101,7 @@ def commit(
         raise InvalidInput(f"the message of a commit is text, not a {type(message).__name__}")
     if not all(isinstance(text, str) for pair in (properties or {}).items() for text in pair):
         raise InvalidInput("the properties of a commit are texts with texts for names")
-    with nullcontext(lease) if lease or base is None else hold(store, *_used(base, change)) as held:
+    with nullcontext(lease) if lease or base is None else _held(store, base, change) as held:
         run = _Commit(
             store=store,
             transaction=transaction or uuid.uuid4().hex,
@@ -116,9 +116,11 @@ def commit(
         return run.publish(base)
 
 
-def _used(base: Manifest, change: Change) -> list[int]:
-    """The versions that must be there until a change is committed."""
-    return [base.version, change.source.version] if isinstance(change, Restore) else [base.version]
+def _held(store: Store, base: Manifest, change: Change) -> AbstractContextManager[Lease]:
+    """A lease on what must be there until a change is committed: the versions whose files it reads or names."""
+    if isinstance(change, Restore):
+        return hold(store, base.version, change.source.version)
+    return hold(store, base.version, look=callable(change))
 
 
 def committed(store: Store, transaction: str, after: int, newest: int) -> Manifest | None:

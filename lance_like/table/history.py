@@ -27,6 +27,8 @@ from lance_like.table.snapshot import (
     versions_in,
 )
 
+# How often another newest version is looked for; each time a commit and a cleanup came between two requests.
+_LOOKS = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 AsOf = datetime | str | int
@@ -86,16 +88,18 @@ def newest_held(
     version: its number, if it was just looked up. known: as `read_manifest` takes it. Raises NotFound, as `resolve`.
     """
     with ExitStack() as stack:
-        while True:
+        found = None
+        for _ in range(_LOOKS):
             version = version or resolve(store)
-            try:
-                lease = stack.enter_context(hold(store, version))
-            except Conflict:
-                # No cleanup removes the newest version: there is a newer one by now.
-                version = None
-                continue
-            yield read_manifest(store, version, known=known), lease
-            return
+            # No cleanup removes the newest version: if this one has gone, there is a newer one by now.
+            with suppress(Conflict, NotFound):
+                lease = stack.enter_context(hold(store, version, look=False))
+                found = read_manifest(store, version, known=known), lease
+                break
+            version = None
+        if found is None:
+            raise Conflict(f"{_LOOKS} newest versions were removed while they were opened", where=store.uri)
+        yield found
 
 
 def versions(store: Store) -> list[dict[str, Any]]:

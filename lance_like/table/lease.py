@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -93,11 +94,17 @@ class Lease:
     key: str
     versions: Spans
     started_us: int | None = None
+    _written_s: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _over: bool = False
 
     def check(self) -> None:
-        """Raise Conflict when the lease is gone: a cleanup took its holder for dead, and may have removed files."""
+        """Raise Conflict when the lease is gone: a cleanup took its holder for dead, and may have removed files.
+
+        Cost: none when it was written a short while ago.
+        """
+        if 0 <= time.time() - self._written_s < BEAT_S:
+            return
         try:
             self.store.size(self.key)
         except NotFound as error:
@@ -117,6 +124,7 @@ class Lease:
             "started_us": self.started_us,
             "holder": [me.host, me.pid, me.born],
         }
+        self._written_s = time.time()
         self.store.put(self.key, [pack_envelope(MAGIC, shape.dump(body))], durable=False)
 
     def beat(self) -> None:
@@ -180,16 +188,18 @@ os.register_at_fork(after_in_child=_HEART.forget)
 
 
 @contextmanager
-def hold(store: Store, *versions: int) -> Iterator[Lease]:
+def hold(store: Store, *versions: int, look: bool = True) -> Iterator[Lease]:
     """Keep versions of a line, and all that follow them, from every cleanup while the block runs.
 
     Files written in the block are kept too.
+    look: see that the versions are there; False when the block does so, or needs none of their files.
     Raises Conflict (retryable) when a cleanup has removed one of them, or is about to.
-    Cost: a write that is not synced, a listing, and a look at each version.
+    Cost: a write that is not synced, a listing, a look at each version, and a removal.
     """
     with _held(store, "lease", ((min(versions), MAX_VERSION),)) as lease:
+        removing = _removing(store, lease)
         for version in versions:
-            if _is_removed(store, version, lease):
+            if any(start <= version < end for start, end in removing) or (look and _is_gone(store, version)):
                 raise Conflict(
                     f"a cleanup removes version {version}, or has",
                     kind="removed",
@@ -218,11 +228,14 @@ def _held(store: Store, kind: LeaseKind, versions: Spans) -> Iterator[Lease]:
         lease.end()
 
 
-def _is_removed(store: Store, version: int, mine: Lease) -> bool:
-    """Is a version gone, or does a cleanup say that it will be?"""
-    for found in read_leases(store, "cleanup"):
-        if found.names(version, line_of(store)) and found.is_live(store.modified_us(mine.key)):
-            return True
+def _removing(store: Store, mine: Lease) -> Spans:
+    """The versions of a line that cleanups at work say will go."""
+    announced = [found for found in read_leases(store, "cleanup") if found.line == line_of(store)]
+    now_us = store.modified_us(mine.key) if announced else 0
+    return tuple(span for found in announced if found.is_live(now_us) for span in found.versions)
+
+
+def _is_gone(store: Store, version: int) -> bool:
     try:
         store.size(version_key(version))
     except NotFound:

@@ -38,7 +38,7 @@ NAMES = {
 
 # Of LanceDataset, without what pyarrow.dataset.Dataset has and this format has not.
 DATASET = {
-    *("uri", "version", "latest_version", "schema", "metadata", "tags", "optimize"),
+    *("uri", "version", "latest_version", "schema", "metadata", "tags", "optimize", "stats"),
     *(
         "scanner",
         "to_table",

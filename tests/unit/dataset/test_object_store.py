@@ -6,7 +6,6 @@ import errno
 import multiprocessing
 import pickle
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -67,14 +66,6 @@ def test_every_kind_of_change_works(s3: S3Server, uri: str) -> None:
     ds.tags.delete("first")
     assert ds.tags.list() == {}
     assert len(ds.versions()) == ds.version
-    ds.insert(rows(10, 5))
-    assert ds.optimize.compact_files().fragments_removed == 2
-    beside = ds.create_branch("dev")
-    beside.insert(rows(15, 1))
-    assert ds.to_table().equals(rows(0, 15))
-    dev = lance_like.dataset(uri, version=("dev", None), storage_options=s3.options)
-    assert dev.to_table().equals(rows(0, 16))
-    assert pickle.loads(pickle.dumps(dev)).to_table().equals(rows(0, 16))
 
 
 def test_a_warm_take_is_one_request_a_file_and_round(s3: S3Server, uri: str) -> None:
@@ -92,9 +83,12 @@ def test_an_append_is_a_handful_of_requests(s3: S3Server, uri: str) -> None:
     ds = lance_like.write_dataset(rows(0, 10), uri, storage_options=s3.options)
     s3.requests.clear()
     ds.insert(rows(10, 10))
-    # Written: a lease, the data file, the root. Before each of the last two, two listings find the newest version,
-    # which is read once; the lease is looked after by a listing and two looks.
-    assert Counter(method for method, _ in s3.requests) == {"PUT": 3, "GET": 6, "HEAD": 2, "DELETE": 1}
+    verbs = [method for method, _ in s3.requests]
+    # The data file and the root; before each of them two listings find the newest version, and one read opens it.
+    # The lease is put, those of cleanups are listed, and it is removed.
+    assert verbs.count("PUT") == 2 + 1
+    assert verbs.count("GET") == 5 + 1
+    assert len(verbs) == 7 + 3
 
 
 def test_racing_writers_all_land_once(s3: S3Server, uri: str) -> None:

@@ -8,13 +8,16 @@ from collections.abc import Callable
 import pytest
 from table_values import HookedStore, append, objects, overwrite, small_table
 
-from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, NotFound, StorageError
+from lance_like.errors import AlreadyExists, Conflict, Corrupt, InvalidInput, NotFound, StorageError
 from lance_like.io.memory import MemoryStore
 from lance_like.io.observe import CountingStore, counted
+from lance_like.io.store import Store
 from lance_like.table.branches import Branches
 from lance_like.table.commit import commit
+from lance_like.table.gc import Policy, clean
 from lance_like.table.history import locate, resolve, versions
-from lance_like.table.layout import BRANCH_REFS, LINES, branch_key, line_key, version_key
+from lance_like.table.layout import BRANCH_REFS, LEASES, LINES, branch_key, line_key, version_key
+from lance_like.table.lease import announce
 from lance_like.table.lines import branch_of
 from lance_like.table.refs import Tags, delete_branch
 from lance_like.table.snapshot import list_versions, read_manifest
@@ -175,7 +178,7 @@ def test_the_name_is_put_last(store: MemoryStore) -> None:
     puts: list[str] = []
     hooked = HookedStore(store, before=lambda verb, key: puts.append(key) if verb.startswith("put") else None)
     Branches(hooked).create("dev", hooked, 3)
-    assert [key.partition("/")[0] for key in puts if not key.startswith("_leases/")] == [LINES, "_refs"]
+    assert [key.partition("/")[0] for key in puts] == [LEASES, LINES, "_refs"]
 
 
 def after_naming(store: MemoryStore, act: Callable[[], object], key: str = branch_key("dev")) -> HookedStore:
@@ -199,15 +202,33 @@ def test_a_lost_answer_about_the_name_is_looked_up(store: MemoryStore) -> None:
     assert list(Branches(store).list()) == ["dev"]
 
 
-def test_what_is_named_is_held_until_it_has_its_name(store: MemoryStore) -> None:
-    held: list[list[str]] = []
-    branches = after_naming(store, lambda: held.append(store.list("_leases/")))
-    Branches(branches).create("dev", branches, 1)
-    tags = Tags(after_naming(store, lambda: held.append(store.list("_leases/")), "_refs/tags/t.tag"))
-    tags.create("t", 2)
-    tags.update("t", 3)
-    assert [len(leases) for leases in held] == [1, 1, 1]
-    assert store.list("_leases/") == []
+def before_naming(store: MemoryStore, act: Callable[[], object]) -> HookedStore:
+    """A store where something happens before a name is put."""
+    return HookedStore(store, before=lambda verb, key: act() if verb.startswith("put") and "_refs/" in key else None)
+
+
+NAMINGS: list[Callable[[Store], object]] = [
+    lambda store: Branches(store).create("dev", store, 1),
+    lambda store: Tags(store).create("t", 1),
+    lambda store: Tags(store).update("there", 1),
+]
+
+
+@pytest.mark.parametrize("naming", NAMINGS)
+def test_no_cleanup_removes_a_version_that_is_being_named(naming, store: MemoryStore) -> None:
+    Tags(store).create("there", 2)
+    policy = Policy(versions=(1,), delete_unverified=True)
+    naming(before_naming(store, lambda: clean(store, policy)))
+    assert list_versions(store)[0] == 1
+
+
+@pytest.mark.parametrize("naming", NAMINGS)
+def test_a_version_that_a_cleanup_is_about_to_remove_gets_no_name(naming, store: MemoryStore) -> None:
+    Tags(store).create("there", 2)
+    before = objects(store)
+    with announce(store, ((1, 2),)), pytest.raises(Conflict, match="cleanup removes version 1"):
+        naming(store)
+    assert objects(store) == before
 
 
 def test_a_tagged_branch_is_not_deleted(store: MemoryStore) -> None:
