@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from lance_like.dataset.arguments import integers
 from lance_like.dataset.change import matching
-from lance_like.dataset.columns import plan_add_columns
+from lance_like.dataset.columns import add_columns
 from lance_like.dataset.fragment_metadata import DataFile, DeletionFile, FragmentMetadata
 from lance_like.dataset.inputs import Data
 from lance_like.dataset.joins import join_columns, patch_of
@@ -27,7 +27,7 @@ from lance_like.io.store import Store
 from lance_like.query.projection import project
 from lance_like.query.session import Session
 from lance_like.query.take import Placed, take_placed
-from lance_like.table.actions import AddColumns
+from lance_like.table.actions import Action, AddColumns
 from lance_like.table.apply import match_fields
 from lance_like.table.fragment import MAX_FRAGMENT_ID, Fragment
 from lance_like.table.layout import is_data_key
@@ -175,15 +175,17 @@ class LanceFragment:
         Returns the fragment with them and the schema of the table with them, for `LanceOperation.Merge`.
         """
         alone = replace(self._manifest, tree=Tree((), (self._fragment,)))
-        plan = plan_add_columns(
+        made: list[Action] = []
+        add_columns(
             self._session,
             alone,
             value_func,
+            lambda change: made.append(change(alone) if isinstance(change, Callable) else change),
             read_columns=columns,
             batch_size=batch_size,
             reader_schema=reader_schema,
         )
-        action = plan(alone) if isinstance(plan, Callable) else plan
+        [action] = made
         assert isinstance(action, AddColumns)
         schema, ids = alone.schema.extended(action.schema, alone.next_field_id, action.parents)
         files = (action.files or {}).get(self.fragment_id, ())

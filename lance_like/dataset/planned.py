@@ -23,6 +23,7 @@ from lance_like.table.actions import (
     NewColumns,
     NewFragment,
     Overwrite,
+    ReplaceColumns,
     Replacement,
     Restore,
     Rewrite,
@@ -69,7 +70,7 @@ def action_of(operation: Op.BaseOperation, base: Manifest | None, read: ReadVers
         case Op.Rewrite():
             return _rewrite(operation, base)
         case Op.DataReplacement():
-            return _data_replacement(operation, base)
+            return _data_replacement(operation)
         case Op.UpdateConfig():
             return _update_config(operation)
         case _:
@@ -209,7 +210,7 @@ def _merge(operation: Op.Merge, base: Manifest) -> AddColumns:
         for metadata in operation.fragments
         if (added := _added_files(base.fragment(metadata.id), metadata))
     }
-    return AddColumns(schema, files)
+    return AddColumns(schema, files if files or not base.tree.items else None)
 
 
 def _project(operation: Op.Project, base: Manifest) -> DropColumns:
@@ -253,16 +254,14 @@ def _order(ids: Int64s, wanted: Int64s) -> Int64s:
     return place[np.searchsorted(ids[place], wanted)]
 
 
-def _data_replacement(operation: Op.DataReplacement, base: Manifest) -> ChangeRows:
+def _data_replacement(operation: Op.DataReplacement) -> ReplaceColumns:
     files: dict[int, list[DataFile]] = {}
     for group in operation.replacements:
         files.setdefault(group.fragment_id, []).append(group.new_file)
-    columns = {
-        i: NewColumns(tuple(file.as_new() for file in new), _held(new), _live(base.fragment(i)))
-        for i, new in files.items()
-    }
-    changes = sorted({i for new in columns.values() for i in new.field_ids})
-    return ChangeRows("update", columns=columns, changes=tuple(changes))
+    held = {_held(new) for new in files.values()}
+    if len(held) != 1:
+        raise InvalidInput(f"the files replace the fields {sorted(held)}: expected the same in each fragment")
+    return ReplaceColumns({i: tuple(file.as_new() for file in new) for i, new in files.items()}, held.pop())
 
 
 def _update_config(operation: Op.UpdateConfig) -> UpdateMetadata:

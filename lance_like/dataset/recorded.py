@@ -50,10 +50,12 @@ def _operation(manifest: Manifest, before: Manifest | None) -> Op.BaseOperation:
             return Op.Append(_added(manifest))
         case "delete" | "update" | "merge_insert":
             return _change_of_rows(manifest, before)
-        case "add_columns":
+        case "add_columns" | "alter_columns" if record.files_added or record.kind == "add_columns":
             return Op.Merge(_all(manifest.tree), manifest.schema.to_arrow())
-        case "drop_columns" | "rename_columns":
+        case "drop_columns" | "alter_columns":
             return Op.Project(manifest.schema.to_arrow())
+        case "replace_columns":
+            return _replacement(manifest, before)
         case "restore":
             return Op.Restore(record.source_version or 0)
         case "compact":
@@ -97,6 +99,14 @@ def _change_of_rows(manifest: Manifest, before: Manifest | None) -> Op.BaseOpera
         return Op.Delete(updated, gone)
     fields = [i for start, end in record.fields for i in range(start, end)]
     return Op.Update(gone, updated, _added(manifest), fields, kind=record.kind)
+
+
+def _replacement(manifest: Manifest, before: Manifest | None) -> Op.DataReplacement:
+    added = set(manifest.transaction.files_added)
+    _, changed = _changed(manifest, before)
+    return Op.DataReplacement(
+        [Op.DataReplacementGroup(one.id, file) for one in changed for file in one.files if file.path in added]
+    )
 
 
 def _changed(manifest: Manifest, before: Manifest | None) -> tuple[list[FragmentMetadata], list[FragmentMetadata]]:

@@ -262,7 +262,7 @@ def new_files(action: Action) -> Iterator[NewFile]:
     match action:
         case Create() | Append() | Overwrite():
             fragments = action.fragments
-        case AddColumns():
+        case AddColumns() | AlterColumns() | ReplaceColumns():
             yield from (file for files in (action.files or {}).values() for file in files)
             return
         case ChangeRows():

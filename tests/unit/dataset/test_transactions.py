@@ -242,6 +242,35 @@ def test_a_file_replaces_columns(ds):
     group = LanceOperation.DataReplacementGroup(2, metadata.files[-1])
     made = LanceDataset.commit(ds, LanceOperation.DataReplacement([group]), read_version=1)
     assert made.to_table(["v"]).column(0).to_pylist() == [*[0] * 8, 80, 90]
+    assert made.read_transaction(made.version).operation == LanceOperation.DataReplacement([group])
+
+
+def test_files_of_different_columns_replace_none(ds):
+    first, _ = ds.get_fragment(0).update_columns(pa.table({"id": [0], "v": [5]}), left_on="id")
+    other, _ = ds.get_fragment(2).update_columns(pa.table({"v": [0], "id": [80]}), left_on="v")
+    groups = [LanceOperation.DataReplacementGroup(one.id, one.files[-1]) for one in (first, other)]
+    with pytest.raises(InvalidInput, match="the same in each fragment"):
+        LanceDataset.commit(ds, LanceOperation.DataReplacement(groups), read_version=1)
+
+
+def test_changes_of_columns_are_told(ds):
+    told = []
+    for change in (
+        lambda: ds.add_columns({"n": "v"}),
+        lambda: ds.alter_columns({"path": "v", "name": "w"}),
+        lambda: ds.alter_columns({"path": "w", "data_type": pa.float64()}),
+        lambda: ds.drop_columns(["n"]),
+    ):
+        change()
+        told.append(type(ds.read_transaction(ds.version).operation).__name__)
+    assert told == ["Merge", "Project", "Merge", "Project"]
+
+
+def test_a_merge_without_files_adds_columns_that_read_as_null(ds):
+    schema = pa.schema([*ds.schema, pa.field("n", pa.int8())])
+    fragments = [fragment.metadata for fragment in ds.get_fragments()]
+    made = LanceDataset.commit(ds, LanceOperation.Merge(fragments, schema), read_version=1)
+    assert made.to_table(["n"])["n"].to_pylist() == [None] * 10
 
 
 def test_a_rewrite_keeps_ids_and_versions(ds):
