@@ -27,8 +27,9 @@ from lance_like.io.store import Store
 from lance_like.query.projection import project
 from lance_like.query.session import Session
 from lance_like.query.take import Placed, take_placed
-from lance_like.table.actions import Action, AddColumns
+from lance_like.table.actions import AddColumns
 from lance_like.table.apply import match_fields
+from lance_like.table.commit import Change
 from lance_like.table.fragment import MAX_FRAGMENT_ID, Fragment
 from lance_like.table.layout import is_data_key
 from lance_like.table.manifest import Manifest
@@ -175,19 +176,19 @@ class LanceFragment:
         Returns the fragment with them and the schema of the table with them, for `LanceOperation.Merge`.
         """
         alone = replace(self._manifest, tree=Tree((), (self._fragment,)))
-        made: list[Action] = []
-        add_columns(
-            self._session,
-            alone,
-            value_func,
-            lambda change: made.append(change(alone) if isinstance(change, Callable) else change),
-            read_columns=columns,
-            batch_size=batch_size,
-            reader_schema=reader_schema,
-        )
+        made: list[AddColumns] = []
+
+        def keep(change: Change) -> None:
+            action = change(alone) if callable(change) else change
+            assert isinstance(action, AddColumns)
+            made.append(action)
+
+        options = {"read_columns": columns, "reader_schema": reader_schema, "batch_size": batch_size}
+        add_columns(self._session, alone, value_func, keep, **options)
         [action] = made
-        assert isinstance(action, AddColumns)
         schema, ids = alone.schema.extended(action.schema, alone.next_field_id, action.parents)
+        if [field.id for field in schema.fields if field.id in ids] != list(ids):
+            raise InvalidInput("new columns stand in the order of the schema", hint="name those of structs first")
         files = (action.files or {}).get(self.fragment_id, ())
         return self.metadata.with_files(files, ids), schema.to_arrow()
 

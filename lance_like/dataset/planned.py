@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -32,10 +32,12 @@ from lance_like.table.actions import (
     UpdateMetadata,
 )
 from lance_like.table.deletions import Deletions
+from lance_like.table.fields import ROOT
 from lance_like.table.fragment import Fragment
 from lance_like.table.lineage import Runs, of_rows, values_at
 from lance_like.table.manifest import Manifest
 from lance_like.table.rowids import ids_at
+from lance_like.table.schema import Schema
 from lance_like.typing_ import Int64s
 
 ReadVersion = Callable[[int], Manifest]
@@ -70,7 +72,7 @@ def action_of(operation: Op.BaseOperation, base: Manifest | None, read: ReadVers
         case Op.Rewrite():
             return _rewrite(operation, base)
         case Op.DataReplacement():
-            return _data_replacement(operation)
+            return _data_replacement(operation, base)
         case Op.UpdateConfig():
             return _update_config(operation)
         case _:
@@ -199,18 +201,37 @@ def _carried(base: Manifest, metadata: FragmentMetadata, removed: Mapping[int, I
 
 
 def _merge(operation: Op.Merge, base: Manifest) -> AddColumns:
-    known = base.schema.to_arrow()
-    if not operation.schema.names[: len(known)] == known.names:
-        raise InvalidInput("the schema of a merge is that of the table with new columns after it", kind="schema")
-    schema = pa.schema([operation.schema.field(i) for i in range(len(known), len(operation.schema))])
-    if not schema.names:
-        raise InvalidInput("the schema of a merge has no column that the table lacks", kind="schema")
+    found = _new_fields(base.schema, list(operation.schema), ROOT)
+    if not found:
+        raise InvalidInput("the schema of a merge has no field that the table lacks", kind="schema")
     files = {
         metadata.id: tuple(file.as_new() for file in added)
         for metadata in operation.fragments
         if (added := _added_files(base.fragment(metadata.id), metadata))
     }
-    return AddColumns(schema, files if files or not base.tree.items else None)
+    schema, parents = pa.schema([field for field, _ in found]), tuple(above for _, above in found)
+    return AddColumns(schema, files or None, parents=parents)
+
+
+def _new_fields(table: Schema, fields: Iterable[pa.Field], above: int) -> list[tuple[pa.Field, int]]:
+    """The fields that a table lacks, each with the id of the struct it goes into, depth first.
+
+    fields: all that shall be below `above`. Raises InvalidInput unless the table's are among them as they are.
+    """
+    found: list[tuple[pa.Field, int]] = []
+    names = {field.name for field in fields}
+    gone = [field.name for field in table.children(above) if field.name not in names]
+    if gone:
+        raise InvalidInput(f"the schema of a merge lacks {gone[0]!r} of the table", kind="schema")
+    for field in fields:
+        known = table.child(field.name, above)
+        if known is None:
+            found.append((field, above))
+        elif known.is_struct and pa.types.is_struct(field.type):
+            found += _new_fields(table, list(field.type), known.id)
+        elif not known.type.equals(field.type):
+            raise InvalidInput(f"{field.name!r} is {known.type} in the table, not {field.type}", kind="type")
+    return found
 
 
 def _project(operation: Op.Project, base: Manifest) -> DropColumns:
@@ -254,13 +275,13 @@ def _order(ids: Int64s, wanted: Int64s) -> Int64s:
     return place[np.searchsorted(ids[place], wanted)]
 
 
-def _data_replacement(operation: Op.DataReplacement) -> ReplaceColumns:
+def _data_replacement(operation: Op.DataReplacement, base: Manifest) -> ReplaceColumns:
     files: dict[int, list[DataFile]] = {}
     for group in operation.replacements:
-        files.setdefault(group.fragment_id, []).append(group.new_file)
+        files.setdefault(base.fragment(group.fragment_id).id, []).append(group.new_file)
     held = {_held(new) for new in files.values()}
     if len(held) != 1:
-        raise InvalidInput(f"the files replace the fields {sorted(held)}: expected the same in each fragment")
+        raise InvalidInput("a replacement has the same columns in each fragment", kind="columns")
     return ReplaceColumns({i: tuple(file.as_new() for file in new) for i, new in files.items()}, held.pop())
 
 

@@ -50,12 +50,15 @@ def _operation(manifest: Manifest, before: Manifest | None) -> Op.BaseOperation:
             return Op.Append(_added(manifest))
         case "delete" | "update" | "merge_insert":
             return _change_of_rows(manifest, before)
-        case "add_columns" | "alter_columns" if record.files_added or record.kind == "add_columns":
+        case "add_columns":
             return Op.Merge(_all(manifest.tree), manifest.schema.to_arrow())
         case "drop_columns" | "alter_columns":
             return Op.Project(manifest.schema.to_arrow())
         case "replace_columns":
-            return _replacement(manifest, before)
+            _, updated = _changed(manifest, before)
+            fields = _fields(manifest)
+            files = [(one.id, file) for one in updated for file in one.files if {*file.fields} & fields]
+            return Op.DataReplacement([Op.DataReplacementGroup(i, file) for i, file in files])
         case "restore":
             return Op.Restore(record.source_version or 0)
         case "compact":
@@ -97,16 +100,12 @@ def _change_of_rows(manifest: Manifest, before: Manifest | None) -> Op.BaseOpera
     gone = [metadata.id for metadata in removed]
     if record.kind == "delete":
         return Op.Delete(updated, gone)
-    fields = [i for start, end in record.fields for i in range(start, end)]
-    return Op.Update(gone, updated, _added(manifest), fields, kind=record.kind)
+    return Op.Update(gone, updated, _added(manifest), sorted(_fields(manifest)), kind=record.kind)
 
 
-def _replacement(manifest: Manifest, before: Manifest | None) -> Op.DataReplacement:
-    added = set(manifest.transaction.files_added)
-    _, changed = _changed(manifest, before)
-    return Op.DataReplacement(
-        [Op.DataReplacementGroup(one.id, file) for one in changed for file in one.files if file.path in added]
-    )
+def _fields(manifest: Manifest) -> set[int]:
+    """The fields that the commit of a version changed."""
+    return {i for start, end in manifest.transaction.fields for i in range(start, end)}
 
 
 def _changed(manifest: Manifest, before: Manifest | None) -> tuple[list[FragmentMetadata], list[FragmentMetadata]]:

@@ -67,6 +67,7 @@ DATASET = {
     *("insert", "delete", "update", "merge_insert", "truncate_table"),
     *("add_columns", "drop_columns", "alter_columns", "merge", "delta", "diff", "fragment_ids"),
     *("commit", "commit_batch"),
+    *("cleanup_old_versions", "explain_cleanup_old_versions", "lease", "stats", "validate"),
 }
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}
 

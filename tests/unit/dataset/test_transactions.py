@@ -203,6 +203,15 @@ def replace_schema(operation: LanceOperation.Merge) -> LanceOperation.Merge:
     return replace(operation, schema=operation.schema.set(2, pa.field("other", pa.int64())))
 
 
+def test_columns_of_workers_go_into_structs_too(uri):
+    ds = lance_like.write_dataset({"s": [{"x": 1}, None], "i": [5, 6]}, uri, max_rows_per_file=1)
+    parts = [fragment.merge_columns({"s.y": "i + 1", "j": "i"}) for fragment in ds.get_fragments()]
+    made = LanceDataset.commit(ds, LanceOperation.Merge([m for m, _ in parts], parts[0][1]), read_version=1)
+    assert made.to_table().to_pydict() == {"s": [{"x": 1, "y": 6}, None], "i": [5, 6], "j": [5, 6]}
+    with pytest.raises(InvalidInput, match="structs first"):
+        ds.get_fragment(0).merge_columns({"j": "i", "s.y": "i"})
+
+
 def test_a_merge_joins_columns_by_key(ds):
     right = pa.table({"key": pa.array([1, 8, 99], pa.int32()), "name": ["one", "eight", "none"], "s": [{"x": 1}] * 3})
     parts = [fragment.merge(right, "id", "key") for fragment in ds.get_fragments()]
@@ -242,35 +251,6 @@ def test_a_file_replaces_columns(ds):
     group = LanceOperation.DataReplacementGroup(2, metadata.files[-1])
     made = LanceDataset.commit(ds, LanceOperation.DataReplacement([group]), read_version=1)
     assert made.to_table(["v"]).column(0).to_pylist() == [*[0] * 8, 80, 90]
-    assert made.read_transaction(made.version).operation == LanceOperation.DataReplacement([group])
-
-
-def test_files_of_different_columns_replace_none(ds):
-    first, _ = ds.get_fragment(0).update_columns(pa.table({"id": [0], "v": [5]}), left_on="id")
-    other, _ = ds.get_fragment(2).update_columns(pa.table({"v": [0], "id": [80]}), left_on="v")
-    groups = [LanceOperation.DataReplacementGroup(one.id, one.files[-1]) for one in (first, other)]
-    with pytest.raises(InvalidInput, match="the same in each fragment"):
-        LanceDataset.commit(ds, LanceOperation.DataReplacement(groups), read_version=1)
-
-
-def test_changes_of_columns_are_told(ds):
-    told = []
-    for change in (
-        lambda: ds.add_columns({"n": "v"}),
-        lambda: ds.alter_columns({"path": "v", "name": "w"}),
-        lambda: ds.alter_columns({"path": "w", "data_type": pa.float64()}),
-        lambda: ds.drop_columns(["n"]),
-    ):
-        change()
-        told.append(type(ds.read_transaction(ds.version).operation).__name__)
-    assert told == ["Merge", "Project", "Merge", "Project"]
-
-
-def test_a_merge_without_files_adds_columns_that_read_as_null(ds):
-    schema = pa.schema([*ds.schema, pa.field("n", pa.int8())])
-    fragments = [fragment.metadata for fragment in ds.get_fragments()]
-    made = LanceDataset.commit(ds, LanceOperation.Merge(fragments, schema), read_version=1)
-    assert made.to_table(["n"])["n"].to_pylist() == [None] * 10
 
 
 def test_a_rewrite_keeps_ids_and_versions(ds):
