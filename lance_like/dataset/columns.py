@@ -33,9 +33,8 @@ from lance_like.table.fields import ROOT
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
 
-# Expressions over few numbers get long batches: each call costs a millisecond (1,000,000 rows: 53 ms for 139).
-_SQL_ROWS = 1 << 18
-_SQL_NBYTES = 16 << 20
+# Bytes of numbers that SQL is asked about in one go.
+_ASKED_NBYTES = 16 << 20
 
 Transform = Callable[[pa.RecordBatch], Any]
 
@@ -56,8 +55,9 @@ def add_columns(
         placing = place_columns(manifest.schema, fields)
         commit(AddColumns(placing.schema, None, parents=placing.parents))
     elif isinstance(transforms, Mapping) and all(isinstance(text, str) for text in transforms.values()):
-        transform, known, read_columns, rows = _from_sql(transforms, manifest)
-        commit(Computed(session, transform, read_columns, batch_size or rows, known=known))
+        transform, known, read_columns = _from_sql(transforms, manifest)
+        rows = batch_size or _rows_at_once(manifest, read_columns)
+        commit(Computed(session, transform, read_columns, rows, known=known))
     elif isinstance(transforms, BatchUDF):
         asked, path = transforms.output_schema or reader_schema, transforms.checkpoint_file
         kept = None if path is None else Checkpoint(path)
@@ -80,16 +80,20 @@ def _null_fields(transforms: Any) -> pa.Schema | None:
     return None
 
 
-def _from_sql(expressions: Mapping[str, str], manifest: Manifest) -> tuple[Transform, pa.Schema, list[str], int | None]:
-    """The function that expressions stand for, what it gives, what it reads, and in batches of how many rows."""
+def _from_sql(expressions: Mapping[str, str], manifest: Manifest) -> tuple[Transform, pa.Schema, list[str]]:
+    """The function that expressions stand for, what it gives and what it reads."""
     computed = parse_expressions(dict(expressions))
     needed = columns_read(computed.values(), manifest.schema.to_arrow())
-    read = project(manifest.schema, needed).schema
     texts = {name: column.sql for name, column in computed.items()}
-    empty = engine_duckdb.evaluate(texts, _empty_batch(read))
-    widths = [flat_width(kind) for kind in read.types]
-    narrow = None not in widths and sum(filter(None, widths)) * _SQL_ROWS <= _SQL_NBYTES
-    return lambda batch: engine_duckdb.evaluate(texts, batch), empty.schema, needed, _SQL_ROWS if narrow else None
+    empty = engine_duckdb.evaluate(texts, _empty_batch(project(manifest.schema, needed).schema))
+    return lambda batch: engine_duckdb.evaluate(texts, batch), empty.schema, needed
+
+
+def _rows_at_once(manifest: Manifest, names: Sequence[str]) -> int | None:
+    """Rows of a batch that SQL is asked about, as a question costs a millisecond however few. None: as in a scan."""
+    widths = [flat_width(manifest.schema.find((name,)).type) for name in names]
+    known = [width for width in widths if width is not None]
+    return _ASKED_NBYTES // max(1, sum(known)) if known and len(known) == len(widths) else None
 
 
 class _Written:

@@ -17,12 +17,12 @@ from lance_like.dataset.arguments import check_hints, check_insert_options, inte
 from lance_like.dataset.arrow import PythonDataset
 from lance_like.dataset.blob_file import BlobFile, open_blobs
 from lance_like.dataset.change import Delete, Isolation, Update, check_isolation
-from lance_like.dataset.columns import add_columns
+from lance_like.dataset.columns import Computed, add_columns
 from lance_like.dataset.commits import DatasetCommits
 from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.history import DatasetHistory
 from lance_like.dataset.inputs import Data, Stream, as_stream, conform_some
-from lance_like.dataset.join import join_columns
+from lance_like.dataset.joins import join_columns
 from lance_like.dataset.maintenance import DatasetMaintenance
 from lance_like.dataset.merge import MergeInsertBuilder, MergeStats, Rules, run_merge
 from lance_like.dataset.metadata import DatasetMetadata
@@ -360,15 +360,8 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         `_rowaddr`. right_on: the key in the data, which is not joined in; None: called as left_on.
         Raises InvalidInput for a key that stands twice in the data, a name taken, a null that may not be.
         """
-        join_columns(
-            self._session,
-            self._manifest,
-            data_obj,
-            self._commit_columns,
-            left_on=left_on,
-            right_on=right_on,
-            schema=schema,
-        )
+        with join_columns(self._manifest.schema, data_obj, left_on, right_on or left_on, schema) as values:
+            self._commit_columns(Computed(self._session, values, [left_on], known=values.schema))
 
     def drop_columns(self, columns: Sequence[str]) -> None:
         """Take columns out of the schema, by name or dotted path. No file changes; old versions keep them."""

@@ -12,7 +12,7 @@ from lance_like.dataset.inputs import Data, Stream, as_stream, conform
 from lance_like.dataset.keys import KeyIndex
 from lance_like.dataset.merge import Source
 from lance_like.dataset.patch import Patch
-from lance_like.encodings.joining import joined, taken
+from lance_like.encodings.joining import taken
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carry, nulls, present
 from lance_like.query.projection import ROW_ADDRESS, VIRTUAL, project
@@ -28,12 +28,12 @@ from lance_like.typing_ import Int64s
 class Joined:
     """For a batch of key columns, the other columns of the data: those of the row with the key, else null.
 
-    schema: of these columns; all may be null.
+    schema: of these columns.
     """
 
     def __init__(self, source: Source, on: str) -> None:
         self._source, self._index = source, KeyIndex([on], source.keys)
-        fields = [field.with_nullable(True) for field in source.schema if field.name != on]
+        fields = [field for field in source.schema if field.name != on]
         if not fields:
             raise InvalidInput(f"the data has no column but the key {on!r}")
         self.schema = pa.schema(fields)
@@ -42,12 +42,11 @@ class Joined:
         rows = self._index.find(batch.columns)
         if self._source.num_rows == 0:
             return pa.RecordBatch.from_arrays([nulls(len(rows), f.type) for f in self.schema], schema=self.schema)
-        found = self._source.take(np.maximum(rows, 0)).select(self.schema.names)
-        order = pa.array(np.where(rows < 0, len(rows), np.arange(len(rows))))
-        arrays = [
-            present(taken(joined([carry(array), carry(nulls(1, array.type))]), order), array.type)
-            for array in found.columns
-        ]
+        # Each row of the data is taken once, however many rows have its key.
+        found = np.unique(rows[rows >= 0])
+        order = pa.array(found.searchsorted(rows), mask=rows < 0)
+        held = self._source.take(found).select(self.schema.names)
+        arrays = [present(taken(carry(array), order), array.type) for array in held.columns]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
@@ -110,7 +109,7 @@ def _matches(
 
 
 def _key_type(schema: Schema, name: str) -> pa.DataType:
-    return pa.uint64() if name in VIRTUAL else schema.arrow_field(schema.find((name,)).id).type
+    return pa.uint64() if name in VIRTUAL else schema.arrow_field(schema.find(name).id).type
 
 
 def _with_key(stream: Stream, on: str, kind: pa.DataType, others: Sequence[pa.Field] | None = None) -> Stream:

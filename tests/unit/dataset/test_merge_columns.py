@@ -82,7 +82,7 @@ def test_a_source_larger_than_memory_is_kept_in_files(ds, monkeypatch):
     [
         (pa.table({"i": [1, 1], "y": [1, 2]}), {}, InvalidInput, "i=1 stands twice"),
         (pa.table({"i": [1], "t": ["x"]}), {}, InvalidInput, "two columns 't'"),
-        (pa.table({"i": [1]}), {}, InvalidInput, "no new column"),
+        (pa.table({"i": [1]}), {}, InvalidInput, "no column but the key"),
         (pa.table({"y": [1]}), {}, InvalidInput, "lacks the key column 'i'"),
         (pa.table({"i": [1], "y": [1]}), {"left_on": "q"}, NotFound, "'q'"),
         (pa.table({"i": ["x"], "y": [1]}), {}, InvalidInput, "'i' of type string"),
