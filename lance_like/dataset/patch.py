@@ -91,7 +91,7 @@ def _columns_nbytes(session: Session, schema: Schema, fragment: Fragment, names:
     places = [(schema.field(i).type, *place) for i in ids if (place := fragment.locate(i)) is not None]
     readers = session.open([file for _, file, _ in places])
     pages = session.drive(
-        [(file.path, reader.pages(column, kind)) for reader, (kind, file, column) in zip(readers, places, strict=True)]
+        [(file.key, reader.pages(column, kind)) for reader, (kind, file, column) in zip(readers, places, strict=True)]
     )
     return sum(found.stored_nbytes for found in pages)
 

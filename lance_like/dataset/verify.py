@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -11,6 +11,7 @@ import xxhash
 from lance_like.errors import LanceLikeError, NotFound
 from lance_like.file.verify import Fault, FileReport, Identity, verify_file
 from lance_like.io.store import Store
+from lance_like.table.bases import BasedStore
 from lance_like.table.branches import Branches
 from lance_like.table.envelope import MAX_OBJECT
 from lance_like.table.fragment import DataFile
@@ -102,24 +103,25 @@ class _Check:
         _ = manifest.schema.to_arrow()  # reads every field
         for fragment in manifest.fragments:
             for file in fragment.files:
-                self._file(file)
+                self._file(file, manifest.bases)
                 self._types(file, manifest)
         return manifest
 
-    def _file(self, file: DataFile) -> None:
+    def _file(self, file: DataFile, bases: Mapping[int, str]) -> None:
         """Check a data file when it is first named."""
-        if file.path in self._files:
+        if file.key in self._files:
             return
-        self._files[file.path] = None
+        self._files[file.key] = None
         identity = Identity(file.nbytes, file.tail, file.rows, sum(count for _, count in file.fields))
-        with self._noting(file.path, missing="the data file is missing"):
-            found = self._files[file.path] = verify_file(self.store, file.path, identity=identity)
+        store, path = BasedStore(self.store, bases).place(file.key)
+        with self._noting(file.key, missing="the data file is missing"):
+            found = self._files[file.key] = verify_file(store, path, identity=identity)
             self.report.files.append(found)
 
     def _types(self, file: DataFile, manifest: Manifest) -> None:
         """Hold the types of a file's columns against those of the table's fields."""
-        found = self._files[file.path]
-        key = (file.path, manifest.schema_ref.path if manifest.schema_ref else "")
+        found = self._files[file.key]
+        key = (file.key, manifest.schema_ref.path if manifest.schema_ref else "")
         if found is None or key in self._compared:
             return
         self._compared.add(key)
@@ -128,7 +130,7 @@ class _Check:
             column, wanted = found.fields.get(number), fields.get(field_id)
             if column and wanted and not column.type.equals(wanted.type):
                 problem = f"column {number} has the type {column.type}, the table's field {field_id} {wanted.type}"
-                self.report.faults.append(Fault(file.path, 0, file.nbytes, "type", problem))
+                self.report.faults.append(Fault(file.key, 0, file.nbytes, "type", problem))
 
     def _tags(self) -> None:
         for file in self.store.list(f"{TAGS}/"):
