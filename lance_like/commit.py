@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lance_like.dataset.commits import CommitLock
+from lance_like.dataset.place import CommitLock
 from lance_like.errors import Conflict
 
 CommitConflictError = Conflict

@@ -6,15 +6,16 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from lance_like.dataset.clone import deep_clone, shallow_clone
 from lance_like.dataset.delta import DatasetDelta, VersionDiff, delta_of, diff_of
 from lance_like.dataset.inputs import Stream, conform_some
 from lance_like.dataset.merge import MergeStats, Rules, run_merge
 from lance_like.dataset.operations import LANCE_COMMIT_MESSAGE_KEY, LanceOperation, Transaction
+from lance_like.dataset.place import CommitLock, open_place
 from lance_like.dataset.planned import action_of, update_of
 from lance_like.dataset.recorded import transaction_at
 from lance_like.errors import Corrupt, InvalidInput, NotFound, Unsupported
@@ -24,16 +25,14 @@ from lance_like.query.session import Session
 from lance_like.table.actions import Action, NewFile, new_files
 from lance_like.table.commit import commit, committed
 from lance_like.table.fragment import DataFile
-from lance_like.table.history import resolve
+from lance_like.table.history import Reference, locate, resolve
 from lance_like.table.layout import FOLDERS
+from lance_like.table.lines import main_line
 from lance_like.table.manifest import Manifest
 from lance_like.table.snapshot import latest_version, list_versions, read_manifest
 
 if TYPE_CHECKING:
     from lance_like.dataset.handle import LanceDataset
-
-CommitLock = Callable[[int], AbstractContextManager[None]]
-"""Called with the number of the version to be made; held while it is made."""
 
 RETRIES = 20
 COMMIT_TIMEOUT = timedelta(minutes=30)
@@ -66,6 +65,7 @@ class DatasetCommits:
         read_version: int | None = None,
         commit_lock: CommitLock | None = None,
         *,
+        storage_options: Mapping[str, Any] | None = None,
         detached: bool = False,
         max_retries: int = RETRIES,
         commit_message: str | None = None,
@@ -75,26 +75,25 @@ class DatasetCommits:
 
         operation: what changed; with a `Transaction`, read_version and commit_message are in it, and committing the
         same one twice changes the table once. read_version: the version that the change was made for, needed but for
-        Overwrite and Restore. commit_lock: held while it is committed, for stores that need it; those here do not.
+        Overwrite and Restore. commit_lock, storage_options: as in `lance_like.dataset`; a handle has its own.
         max_retries, commit_timeout: how often and how long it is brought onto newer versions (None: without end).
         The files of new fragments must be there, whole: each is opened. Files that are written and not committed
         belong to nobody; a cleanup keeps them for 7 days.
         Raises Conflict (`retryable`), NotFound, InvalidInput for what does not fit that version, CommitUnknown.
         """
-        store, options = _place(base_uri)
+        store, options = _place(base_uri, storage_options, commit_lock)
         transaction = _as_transaction(operation, read_version, commit_message)
         if detached:
             raise Unsupported("commits apart from the history of a table are not supported", kind="detached")
         if commit_timeout is not None and commit_timeout <= timedelta(0):
             raise InvalidInput(f"commit_timeout={commit_timeout}: expected more than 0, or None")
-        with nullcontext() if commit_lock is None else commit_lock((latest_version(store) or 0) + 1):
-            manifest = _commit(
-                store,
-                transaction,
-                is_named=isinstance(operation, Transaction),
-                retries=max_retries,
-                timeout_s=float("inf") if commit_timeout is None else commit_timeout.total_seconds(),
-            )
+        manifest = _commit(
+            store,
+            transaction,
+            is_named=isinstance(operation, Transaction),
+            retries=max_retries,
+            timeout_s=float("inf") if commit_timeout is None else commit_timeout.total_seconds(),
+        )
         return cls(store, manifest, **options)  # pyright: ignore
 
     @classmethod
@@ -104,6 +103,7 @@ class DatasetCommits:
         transactions: Sequence[Transaction],
         commit_lock: CommitLock | None = None,
         *,
+        storage_options: Mapping[str, Any] | None = None,
         max_retries: int = RETRIES,
         commit_timeout: timedelta | None = COMMIT_TIMEOUT,
     ) -> BulkCommitResult:
@@ -120,7 +120,14 @@ class DatasetCommits:
             operation=LanceOperation.Append([fragment for append in appends for fragment in append.fragments]),
             transaction_properties=properties,
         )
-        made = cls.commit(dest, merged, None, commit_lock, max_retries=max_retries, commit_timeout=commit_timeout)
+        made = cls.commit(
+            dest,
+            merged,
+            commit_lock=commit_lock,
+            storage_options=storage_options,
+            max_retries=max_retries,
+            commit_timeout=commit_timeout,
+        )
         return {"dataset": made, "merged": merged}
 
     def _plan_merge(self, rules: Rules, stream: Stream) -> tuple[Transaction, MergeStats]:
@@ -139,6 +146,35 @@ class DatasetCommits:
         known = [version for version in list_versions(self._store) if version <= self._manifest.version]
         chosen = known[len(known) - min(len(known), recent_transactions) :]
         return [transaction_at(version, self._version) for version in reversed(chosen)]
+
+    def shallow_clone(self, target_path: str | os.PathLike[str], reference: Reference | None = None) -> LanceDataset:
+        """Make a version another table that shares the data files of this one, and return a handle on it.
+
+        reference: which one, as in `checkout_version`; None: that of this handle. The clone begins with the same
+        version number, row ids and metadata, without indices; what is written to it goes to its own place.
+        It reads the files of this table for as long as it names them: tag the version here, so that a cleanup keeps
+        them. Whoever opens a table that a stranger made reads, by its bases, files of lance_like from other places.
+        Raises AlreadyExists, NotFound. Cost: the metadata.
+        """
+        return self._clone(shallow_clone, target_path, reference)
+
+    def deep_clone(self, target_path: str | os.PathLike[str], reference: Reference | None = None) -> LanceDataset:
+        """As `shallow_clone`, with copies of the data files: the clone needs nothing of this table."""
+        return self._clone(deep_clone, target_path, reference)
+
+    def _clone(
+        self,
+        clone: Callable[[Store, Manifest, Store], Manifest],
+        target: str | os.PathLike[str],
+        reference: Reference | None,
+    ) -> LanceDataset:
+        line, manifest = self._store, self._manifest
+        if reference is not None:
+            line, version = locate(self._store, reference)
+            manifest = read_manifest(line, version, known=self._manifest)
+        store = open_store(target, durability=self._options["durability"], folders=FOLDERS[:2])
+        made = clone(main_line(line), manifest, store)
+        return type(self)(store, made, **self._options)  # pyright: ignore
 
     def delta(
         self,
@@ -160,11 +196,18 @@ class DatasetCommits:
         return diff_of(self._version(other), self._manifest)
 
 
-def _place(where: str | os.PathLike[str] | LanceDataset) -> tuple[Store, Mapping[str, Any]]:
+def _place(
+    where: str | os.PathLike[str] | LanceDataset,
+    storage_options: Mapping[str, Any] | None,
+    commit_lock: CommitLock | None,
+) -> tuple[Store, Mapping[str, Any]]:
     """The store that a commit goes to, and the options of the handle it gives."""
-    if isinstance(where, DatasetCommits):
-        return where._store, where._options
-    return open_store(where, folders=FOLDERS), {}  # pyright: ignore
+    if not isinstance(where, DatasetCommits):
+        options = {"storage_options": storage_options, "commit_lock": commit_lock}
+        return open_place(where, durability="full", folders=FOLDERS, **options), {}  # pyright: ignore
+    if storage_options is not None or commit_lock is not None:
+        raise InvalidInput("a handle has its own storage_options and commit_lock", hint="pass them with a URI")
+    return where._store, where._options
 
 
 def _as_transaction(
@@ -238,4 +281,4 @@ def _described(file: NewFile) -> DataFile:
     return DataFile(file.path, file.nbytes, file.tail, file.rows, ((0, file.columns),))
 
 
-__all__ = ["BulkCommitResult", "CommitLock", "DatasetCommits"]
+__all__ = ["BulkCommitResult", "DatasetCommits"]

@@ -65,7 +65,7 @@ class DataFile:
         ids, known = file.field_ids, dict(file.stats)
         first = takewhile(known.__contains__, ids)
         stats = tuple(_stats_to_json(known[field_id]) for field_id in first)
-        return DataFile(file.path, ids, file.nbytes, file.rows, f"{file.tail:016x}", None, stats)
+        return DataFile(file.path, ids, file.nbytes, file.rows, f"{file.tail:016x}", file.base, stats)
 
     @staticmethod
     def of_new(file: NewFile, fields: Sequence[int]) -> DataFile:

@@ -41,6 +41,7 @@ from lance_like.query.projection import Projection, project
 from lance_like.query.session import CACHE_NBYTES, Session
 from lance_like.query.take import place_addresses, place_ids, place_positions, take_ids, take_positions
 from lance_like.table.actions import DropColumns
+from lance_like.table.bases import with_bases
 from lance_like.table.commit import Change, commit
 from lance_like.table.fragment import Fragment
 from lance_like.table.history import newest_held, resolve
@@ -80,7 +81,8 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
             "durability": durability,
             "metadata_cache_size_bytes": metadata_cache_size_bytes,
         }
-        self._session = Session(store, verify=verify == "full", cache_nbytes=metadata_cache_size_bytes)
+        reads = with_bases(store, manifest.bases)
+        self._session = Session(reads, verify=verify == "full", cache_nbytes=metadata_cache_size_bytes)
         self._projections: dict[tuple[BlobHandling | None, tuple[str, ...] | None], Projection] = {}
 
     # -- what it is --

@@ -102,6 +102,17 @@ class LanceOperation:
         version: int
 
     @dataclass(frozen=True)
+    class Clone(BaseOperation):
+        """A version of another table as the first of this one, as `shallow_clone` and `deep_clone` make it.
+
+        It can be read, not committed. ref_path: the other table, of a shallow clone.
+        """
+
+        is_shallow: bool
+        ref_version: int
+        ref_path: str | None = None
+
+    @dataclass(frozen=True)
     class RewriteGroup:
         """Fragments, and those that hold the same rows in their place."""
 

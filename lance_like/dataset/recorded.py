@@ -54,6 +54,9 @@ def _operation(manifest: Manifest, before: Manifest | None) -> Op.BaseOperation:
             return Op.Merge(_all(manifest.tree), manifest.schema.to_arrow())
         case "drop_columns" | "alter_columns":
             return Op.Project(manifest.schema.to_arrow())
+        case "clone":
+            bases = manifest.bases
+            return Op.Clone(bool(bases), record.source_version or 0, bases[max(bases)] if bases else None)
         case "replace_columns":
             _, updated = _changed(manifest, before)
             fields = _fields(manifest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -14,6 +14,7 @@ from lance_like.errors import Corrupt, LanceLikeError, NotFound
 from lance_like.file.verify import Fault, FileReport, Identity, verify_file
 from lance_like.io.store import Store
 from lance_like.query.session import Session
+from lance_like.table.bases import BasedStore
 from lance_like.table.branches import Branches
 from lance_like.table.envelope import MAX_OBJECT
 from lance_like.table.fragment import DataFile, Fragment
@@ -90,7 +91,7 @@ def validate_version(session: Session, manifest: Manifest) -> None:
 
 def _size(store: Store, file: DataFile) -> int:
     try:
-        return store.size(file.path)
+        return store.size(file.key)
     except NotFound as error:
         raise Corrupt("the data file is missing", kind="missing", where=file.path) from error
 
@@ -176,7 +177,7 @@ class _Check:
         known = self._checked.get((fragment, _schema_key(manifest)))
         if known is None:
             for file in fragment.files:
-                self._file(file)
+                self._file(file, manifest.bases)
                 self._types(file, manifest)
             known = self._checked[fragment, _schema_key(manifest)] = self._rows(fragment, where)
         return known
@@ -213,20 +214,21 @@ class _Check:
             problem = f"the row id {ranges[1:][twice][0, 0]} is used twice"
             self.report.faults.append(Fault(where, 0, 0, "row-ids", problem))
 
-    def _file(self, file: DataFile) -> None:
+    def _file(self, file: DataFile, bases: Mapping[int, str]) -> None:
         """Check a data file when it is first named."""
-        if file.path in self._files:
+        if file.key in self._files:
             return
-        self._files[file.path] = None
+        self._files[file.key] = None
         identity = Identity(file.nbytes, file.tail, file.rows, sum(count for _, count in file.fields))
-        with self._noting(file.path, missing="the data file is missing"):
-            found = self._files[file.path] = verify_file(self.store, file.path, identity=identity)
+        store, path = BasedStore(self.store, bases).place(file.key)
+        with self._noting(file.key, missing="the data file is missing"):
+            found = self._files[file.key] = verify_file(store, path, identity=identity)
             self.report.files.append(found)
 
     def _types(self, file: DataFile, manifest: Manifest) -> None:
         """Hold the types of a file's columns against those of the table's fields."""
-        found = self._files[file.path]
-        key = (file.path, _schema_key(manifest))
+        found = self._files[file.key]
+        key = (file.key, _schema_key(manifest))
         if found is None or key in self._compared:
             return
         self._compared.add(key)
@@ -235,7 +237,7 @@ class _Check:
             column, wanted = found.fields.get(number), fields.get(field_id)
             if column and wanted and not column.type.equals(wanted.type):
                 problem = f"column {number} has the type {column.type}, the table's field {field_id} {wanted.type}"
-                self.report.faults.append(Fault(file.path, 0, file.nbytes, "type", problem))
+                self.report.faults.append(Fault(file.key, 0, file.nbytes, "type", problem))
 
     def _tags(self) -> None:
         for file in self.store.list(f"{TAGS}/"):

@@ -181,7 +181,7 @@ def _spans(session: Session, schema: Schema, fragment: Fragment, condition: Expr
     readers = session.open([file for _, _, file, _ in located])
     zones = session.drive(
         [
-            (file.path, reader.zones(column, kind))
+            (file.key, reader.zones(column, kind))
             for reader, (_, kind, file, column) in zip(readers, located, strict=True)
         ],
     )
@@ -345,12 +345,12 @@ class _FragmentScan:
         readers = self._session.open([file for _, _, file, _ in located])
         pages = self._session.drive(
             [
-                (file.path, reader.pages(number, kind))
+                (file.key, reader.pages(number, kind))
                 for reader, (_, kind, file, number) in zip(readers, located, strict=True)
             ],
         )
         return {
-            field_id: _Column(file.path, kind, found)
+            field_id: _Column(file.key, kind, found)
             for (field_id, kind, file, _), found in zip(located, pages, strict=True)
         }
 

@@ -279,6 +279,7 @@ def _restore(base: Manifest, action: Restore, stamp: Stamp) -> Manifest:
         made,
         schema_ref=source.schema_ref,
         metadata=dict(source.metadata),
+        bases={**source.bases, **base.bases},
         indices=source.indices,
         next_row_id=max(base.next_row_id, source.next_row_id),
         next_field_id=max(base.next_field_id, source.next_field_id),

@@ -42,6 +42,7 @@ from lance_like.table.lease import Lease, hold
 from lance_like.table.lineage import encode_lineage
 from lance_like.table.manifest import (
     Manifest,
+    Transaction,
     check_writable,
     encode_root,
     encode_transaction,
@@ -50,7 +51,7 @@ from lance_like.table.manifest import (
 from lance_like.table.parts import Part, Tree, encode_part
 from lance_like.table.reference import Ref
 from lance_like.table.schema_part import encode_schema
-from lance_like.table.snapshot import latest_version, read_manifest, read_transaction
+from lance_like.table.snapshot import latest_version, list_versions, read_manifest, read_transaction
 
 Change = Action | Callable[[Manifest | None], Action]
 
@@ -114,6 +115,47 @@ def commit(
             deadline=time.monotonic() + timeout_s,
         )
         return run.publish(base)
+
+
+def begin(store: Store, manifest: Manifest, record: Transaction) -> Manifest:
+    """Publish a version, of any number, as the first of a table: a clone. Its parts are written with it.
+
+    record: what is to be said of it; it gets a uuid. Raises AlreadyExists.
+    """
+    run = _Commit(
+        store=store,
+        transaction=uuid.uuid4().hex,
+        is_named=False,
+        change=_no_change,
+        lease=None,
+        message=None,
+        properties={},
+        reruns_left=0,
+        deadline=time.monotonic(),
+    )
+    _check_empty(store, [])
+    try:
+        made, root = run._write_parts(replace(manifest, transaction=replace(record, uuid=run.transaction)))
+        done = run._put_root(made.version, root)
+        # A writer that began a table here meanwhile goes first.
+        _check_empty(store, [made.version] if done else [])
+    except AlreadyExists:
+        run.written.append(version_key(manifest.version))
+        run._discard()
+        raise
+    except Exception:
+        run._discard()
+        raise
+    return made
+
+
+def _check_empty(store: Store, known: list[int]) -> None:
+    if list_versions(store) != known:
+        raise AlreadyExists("a dataset is here already", kind="dataset", where=store.uri, hint="choose another place")
+
+
+def _no_change(base: Manifest | None) -> Action:
+    raise AssertionError("a clone is not made again")
 
 
 def _held(store: Store, base: Manifest, change: Change) -> AbstractContextManager[Lease]:
@@ -342,4 +384,4 @@ def _checked_size(data: bytes) -> bytes:
     return data
 
 
-__all__ = ["Change", "commit", "committed"]
+__all__ = ["Change", "begin", "commit", "committed"]

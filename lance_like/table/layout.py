@@ -80,6 +80,11 @@ def is_data_key(key: str) -> bool:
     return _DATA_FILE.fullmatch(key) is not None
 
 
+def base_key(base: int, path: str) -> str:
+    """What a store calls an object below a base of the table, by its number: no key of the table itself has a colon."""
+    return f"{base}:{path}"
+
+
 def new_part_key(kind: PartKind) -> str:
     """A key for a new metadata part that nobody else has."""
     return f"_meta/{uuid.uuid4().hex}.{kind}"

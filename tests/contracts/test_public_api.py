@@ -66,7 +66,7 @@ DATASET = {
     *("update_schema_metadata", "replace_schema_metadata", "update_field_metadata", "replace_field_metadata"),
     *("insert", "delete", "update", "merge_insert", "truncate_table"),
     *("add_columns", "drop_columns", "alter_columns", "merge", "delta", "diff", "fragment_ids"),
-    *("commit", "commit_batch"),
+    *("commit", "commit_batch", "shallow_clone", "deep_clone"),
     *("cleanup_old_versions", "explain_cleanup_old_versions", "lease", "stats", "validate"),
 }
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}

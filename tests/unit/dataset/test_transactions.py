@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 
@@ -379,19 +380,11 @@ def test_fragments_of_an_operation_are_metadata_in_a_list(ds):
             LanceOperation.Append(wrong)
 
 
-def test_a_lock_of_the_caller_is_held_with_the_number_of_the_version(ds):
-    from contextlib import contextmanager
-
-    seen = []
-
-    @contextmanager
-    def lock(version):
-        seen.append((version, ds.latest_version))
-        yield
-        seen.append(ds.latest_version)
-
-    LanceDataset.commit(ds, LanceOperation.Append(write_fragments(keyed([10]), ds)), 1, lock)
-    assert seen == [(2, 1), 2]
+def test_a_lock_goes_with_a_uri_and_a_handle_has_its_own(ds):
+    operation = LanceOperation.Append(write_fragments(keyed([10]), ds))
+    with pytest.raises(InvalidInput, match="its own"):
+        LanceDataset.commit(ds, operation, 1, lambda version: nullcontext())
+    assert LanceDataset.commit(ds.uri, operation, 1, lambda version: nullcontext()).version == 2
 
 
 def test_transactions_tell_what_was_done_newest_first(ds):
