@@ -14,6 +14,7 @@ from lance_like.dataset.blob_file import BlobFile
 from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.handle import LanceDataset
 from lance_like.dataset.opening import dataset, write_dataset
+from lance_like.dataset.operations import LanceOperation, Transaction
 from lance_like.dataset.scanner import LanceScanner
 from lance_like.dataset.udf import BatchUDF, batch_udf
 from lance_like.dataset.write import WriteProgress
@@ -32,7 +33,9 @@ __all__ = [
     "BlobFile",
     "LanceDataset",
     "LanceFragment",
+    "LanceOperation",
     "LanceScanner",
+    "Transaction",
     "WriteProgress",
     "batch_udf",
     "blob_array",

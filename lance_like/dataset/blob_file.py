@@ -74,7 +74,7 @@ class _Stored:
         (reader,) = self.session.open([self.file])
         first = self.position + start
         read = reader.read_bytes(self.column, self.kind, self.row, first, first + end - start)
-        return memoryview(self.session.drive([(self.file.path, read)])[0])
+        return memoryview(self.session.drive([(self.file.key, read)])[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
         session, file = self.session, replace(self.file, stats=())

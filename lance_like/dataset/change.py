@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -37,14 +37,16 @@ def check_isolation(isolation: str) -> bool:
     return isolation == "serializable"
 
 
-def matching(session: Session, manifest: Manifest, condition: Expr | None) -> dict[int, Int64s]:
+def matching(
+    session: Session, manifest: Manifest, condition: Expr | None, fragments: Sequence[Fragment] | None = None
+) -> dict[int, Int64s]:
     """Fragment id -> int64[n] offsets, ascending, of the live rows that pass; fragments in scan order.
 
-    Memory: 8 bytes a row that passes.
+    fragments: only of these. Memory: 8 bytes a row that passes.
     """
     projection = project(manifest.schema, [ROW_ADDRESS])
     found: dict[int, list[Int64s]] = {}
-    for batch in run_scan(session, manifest, Scan(projection, condition)):
+    for batch in run_scan(session, manifest, Scan(projection, condition, fragments=fragments)):
         addresses = batch.column(0).to_numpy().view(np.int64)
         for fragment_id, offsets in by_fragment(addresses):
             found.setdefault(fragment_id, []).append(offsets)

@@ -17,14 +17,16 @@ from lance_like.dataset.arguments import check_hints, check_insert_options, inte
 from lance_like.dataset.arrow import PythonDataset
 from lance_like.dataset.blob_file import BlobFile, open_blobs
 from lance_like.dataset.change import Delete, Isolation, Update, check_isolation
-from lance_like.dataset.columns import add_columns
+from lance_like.dataset.columns import Computed, add_columns
+from lance_like.dataset.commits import DatasetCommits
 from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.history import DatasetHistory
 from lance_like.dataset.inputs import Data, Stream, as_stream, conform_some
+from lance_like.dataset.joins import join_columns
 from lance_like.dataset.maintenance import DatasetMaintenance
 from lance_like.dataset.merge import MergeInsertBuilder, MergeStats, Rules, run_merge
 from lance_like.dataset.metadata import DatasetMetadata
-from lance_like.dataset.scanner import BlobHandling, Filter, LanceScanner, as_read
+from lance_like.dataset.scanner import BlobHandling, Filter, LanceScanner, as_read, bind_filter
 from lance_like.dataset.write import (
     MAX_BYTES_PER_FILE,
     MAX_ROWS_PER_FILE,
@@ -34,13 +36,15 @@ from lance_like.dataset.write import (
 from lance_like.errors import InvalidInput
 from lance_like.io.local import Durability
 from lance_like.io.store import Store
+from lance_like.query.plan import NONE, judge_fragments
 from lance_like.query.projection import Projection, project
 from lance_like.query.session import CACHE_NBYTES, Session
 from lance_like.query.take import place_addresses, place_ids, place_positions, take_ids, take_positions
 from lance_like.table.actions import DropColumns
+from lance_like.table.bases import with_bases
 from lance_like.table.commit import Change, commit
 from lance_like.table.fragment import Fragment
-from lance_like.table.history import newest_held
+from lance_like.table.history import newest_held, resolve
 from lance_like.table.manifest import Manifest
 from lance_like.table.snapshot import read_manifest
 
@@ -53,7 +57,7 @@ COLUMN_RETRIES = 1000
 COLUMN_TIMEOUT = timedelta(days=7)
 
 
-class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDataset):
+class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMetadata, PythonDataset):
     """One version of a dataset. Made by `lance_like.dataset` and `lance_like.write_dataset`.
 
     The handle moves only by its own writes, `checkout_latest` and `restore`, never by others' commits.
@@ -77,7 +81,8 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
             "durability": durability,
             "metadata_cache_size_bytes": metadata_cache_size_bytes,
         }
-        self._session = Session(store, verify=verify == "full", cache_nbytes=metadata_cache_size_bytes)
+        reads = with_bases(store, manifest.bases)
+        self._session = Session(reads, verify=verify == "full", cache_nbytes=metadata_cache_size_bytes)
         self._projections: dict[tuple[BlobHandling | None, tuple[str, ...] | None], Projection] = {}
 
     # -- what it is --
@@ -228,15 +233,23 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
         return take_ids(self._session, self._manifest, self._projected(columns), integers(row_ids))
 
     def get_fragments(self, filter: Filter = None) -> list[LanceFragment]:
-        """The fragments, in scan order."""
-        if filter is not None:
-            raise InvalidInput("get_fragments takes no filter", hint="pass the filter to scanner")
-        return [LanceFragment(self._session, self._manifest, fragment) for fragment in self._manifest.fragments]
+        """The fragments, in scan order. filter: those that may hold rows that pass, by bounds."""
+        found = self._manifest.fragments
+        schema = self._manifest.schema.described
+        condition = bind_filter(schema, filter)
+        if condition is not None and found:
+            verdicts = judge_fragments(found, condition, schema).tolist()
+            found = tuple(item for item, verdict in zip(found, verdicts, strict=True) if verdict != NONE)
+        return [LanceFragment(self, fragment.id, fragment=fragment) for fragment in found]
 
     def get_fragment(self, fragment_id: int) -> LanceFragment | None:
         """The fragment of a number, or None."""
         found = self._manifest.tree.find(fragment_id)
-        return None if found is None else LanceFragment(self._session, self._manifest, found)
+        return None if found is None else LanceFragment(self, fragment_id, fragment=found)
+
+    def fragment_ids(self) -> list[int]:
+        """The numbers of the fragments, in scan order."""
+        return [fragment.id for fragment in self._manifest.tree.iterate()]
 
     # -- changing --
 
@@ -309,7 +322,7 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
 
         on: the key columns. Two writers that add one new key leave it once.
         """
-        return MergeInsertBuilder(self._merge, [on] if isinstance(on, str) else list(on))
+        return MergeInsertBuilder(self._merge, self._plan_merge, [on] if isinstance(on, str) else list(on))
 
     def truncate_table(self) -> None:
         """Delete every row; the schema stays, and older versions keep the rows."""
@@ -341,6 +354,16 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
             reader_schema=reader_schema,
             batch_size=batch_size,
         )
+
+    def merge(self, data_obj: Data, left_on: str, right_on: str | None = None, schema: pa.Schema | None = None) -> None:
+        """Join the columns of other data in: each row gets those of the row with its key, or nulls.
+
+        data_obj: as in `write_dataset`; schema: its types. left_on: a column of the table, a dotted path, `_rowid` or
+        `_rowaddr`. right_on: the key in the data, which is not joined in; None: called as left_on.
+        Raises InvalidInput for a key that stands twice in the data, a name taken, a null that may not be.
+        """
+        with join_columns(self._manifest.schema, data_obj, left_on, right_on or left_on, schema) as values:
+            self._commit_columns(Computed(self._session, values, [left_on], known=values.schema))
 
     def drop_columns(self, columns: Sequence[str]) -> None:
         """Take columns out of the schema, by name or dotted path. No file changes; old versions keep them."""
@@ -379,6 +402,12 @@ class LanceDataset(DatasetHistory, DatasetMaintenance, DatasetMetadata, PythonDa
 
     def _at(self, line: Store, manifest: Manifest) -> LanceDataset:
         return LanceDataset(line, manifest, **self._options)
+
+    def _version(self, version: int) -> Manifest:
+        """A version, of which nothing is read that this one shares. Raises NotFound."""
+        if version == self.version:
+            return self._manifest
+        return read_manifest(self._store, resolve(self._store, version), known=self._manifest)
 
     def _move(self, manifest: Manifest) -> None:
         self._manifest = manifest

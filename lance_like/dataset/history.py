@@ -6,22 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 from lance_like.dataset.branches import DatasetBranches
 from lance_like.dataset.tags import DatasetTags
-from lance_like.dataset.transaction import Transaction
 from lance_like.io.store import Store
 from lance_like.table.actions import Restore
 from lance_like.table.branches import Branches
 from lance_like.table.commit import commit
-from lance_like.table.history import Reference, described, locate, resolve, transactions, versions
+from lance_like.table.history import Reference, described, locate, resolve, versions
 from lance_like.table.lines import branch_of
 from lance_like.table.manifest import Manifest
-from lance_like.table.snapshot import list_versions, read_manifest, read_transaction
+from lance_like.table.snapshot import list_versions, read_manifest
 
 if TYPE_CHECKING:
     from lance_like.dataset.handle import LanceDataset
 
 
 class DatasetHistory:
-    """The methods of `LanceDataset` about versions, tags and the commits that made them."""
+    """The methods of `LanceDataset` about versions, branches and tags."""
 
     _store: Store
     _manifest: Manifest
@@ -84,14 +83,6 @@ class DatasetHistory:
     def get_version(self) -> dict[str, Any]:
         """This version, as `versions` tells of it. Cost: no I/O."""
         return described(self.version, self._manifest.timestamp_us, self._manifest.transaction)
-
-    def read_transaction(self, version: int) -> Transaction:
-        """The commit that made a version. Raises NotFound. Cost: one manifest."""
-        return Transaction.of(read_transaction(self._store, resolve(self._store, version)))
-
-    def get_transactions(self, recent_transactions: int = 10) -> list[Transaction]:
-        """The commits that made this version and those before it, newest first. Cost: as many manifests."""
-        return [Transaction.of(one) for one in transactions(self._store, self.version, recent_transactions)]
 
     def checkout_version(self, version: Reference) -> LanceDataset:
         """A new handle on another version. Raises NotFound.

@@ -15,6 +15,7 @@ import pyarrow as pa
 from lance_like.dataset.change import by_fragment, fields_read, matching
 from lance_like.dataset.inputs import Data, Stream, as_stream, check_nulls, filled
 from lance_like.dataset.keys import KeyIndex
+from lance_like.dataset.operations import Transaction
 from lance_like.dataset.patch import Patch, rows_of, steps, write_patches
 from lance_like.dataset.scanner import Filter, bind_filter
 from lance_like.dataset.write import FileLimits, write_fragments
@@ -33,7 +34,7 @@ from lance_like.table.actions import ChangeRows, Create, KeyRange, NewFragment
 from lance_like.table.commit import commit
 from lance_like.table.layout import FOLDERS
 from lance_like.table.manifest import Manifest
-from lance_like.typing_ import Int64s
+from lance_like.typing_ import Int64s, T
 
 # A source up to so many bytes stays in memory; a larger one is kept in a file of its own until the merge is done.
 _HELD_NBYTES = 256 << 20
@@ -74,6 +75,14 @@ class MergeStats:
     inserted: int = 0
     updated: int = 0
     deleted: int = 0
+
+    def told(self) -> dict[str, int]:
+        """The counts as callers get them."""
+        return {
+            "num_inserted_rows": self.inserted,
+            "num_updated_rows": self.updated,
+            "num_deleted_rows": self.deleted,
+        }
 
 
 class Source:
@@ -336,8 +345,13 @@ class MergeInsertBuilder:
     Keys with a null match nothing. A key that stands twice in the data is an error, whatever the rules.
     """
 
-    def __init__(self, run: Callable[[Rules, Stream, int, float], MergeStats], on: Sequence[str]) -> None:
-        self._run = run
+    def __init__(
+        self,
+        run: Callable[[Rules, Stream, int, float], MergeStats],
+        plan: Callable[[Rules, Stream], tuple[Transaction, MergeStats]],
+        on: Sequence[str],
+    ) -> None:
+        self._run, self._plan = run, plan
         self._rules = Rules(tuple(on))
         self._retries, self._timeout_s = 10, 30.0
 
@@ -391,12 +405,19 @@ class MergeInsertBuilder:
         Raises InvalidInput (a key twice in the data, data that does not fit), Conflict.
         """
         self._rules.check()
-        stats = self._run(self._rules, as_stream(data_obj, schema), self._retries, self._timeout_s)
-        return {
-            "num_inserted_rows": stats.inserted,
-            "num_updated_rows": stats.updated,
-            "num_deleted_rows": stats.deleted,
-        }
+        return self._run(self._rules, as_stream(data_obj, schema), self._retries, self._timeout_s).told()
+
+    def execute_uncommitted(
+        self, data_obj: Data, *, schema: pa.Schema | None = None
+    ) -> tuple[Transaction, dict[str, int]]:
+        """Write what `execute` would write, for somebody else to commit with `LanceDataset.commit`.
+
+        Returns the transaction, made for the newest version, and the counts. Raises InvalidInput. When other writers
+        are first with rows or keys of it, its commit raises Conflict, and it is to be executed again.
+        """
+        self._rules.check()
+        transaction, stats = self._plan(self._rules, as_stream(data_obj, schema))
+        return transaction, stats.told()
 
     def _with(self, **changes: Any) -> MergeInsertBuilder:
         self._rules = replace(self._rules, **changes)
@@ -404,9 +425,9 @@ class MergeInsertBuilder:
 
 
 def run_merge(
-    session: Session, rules: Rules, stream: Stream, commit_change: Callable[[Merge], Manifest]
-) -> tuple[Manifest, MergeStats]:
-    """Merge a stream into a table. commit_change: commits what it is given.
+    session: Session, rules: Rules, stream: Stream, commit_change: Callable[[Merge], T]
+) -> tuple[T, MergeStats]:
+    """Merge a stream into a table. commit_change: commits what it is given, or only makes it.
 
     Memory: the keys of the stream, 256 MiB of its rows, and 8 bytes a row that matches.
     """

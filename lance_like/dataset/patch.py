@@ -74,7 +74,7 @@ def write_patches(session: Session, manifest: Manifest, patches: Sequence[Patch]
         if _rows_are_cheaper(session, manifest.schema, patch, names):
             moved.append(patch)
         else:
-            columns[patch.fragment.id] = _write_columns(session, manifest, patch, names)
+            columns[patch.fragment.id] = write_patch_columns(session, manifest, patch, names)
     removed = {patch.fragment.id: patch.offsets for patch in moved}
     return Patched(columns, removed, _write_rows(session, manifest, moved))
 
@@ -92,7 +92,8 @@ def _columns_nbytes(session: Session, schema: Schema, fragment: Fragment, names:
     return sum(stored_nbytes(session, schema, fragment, ids).values())
 
 
-def _write_columns(session: Session, manifest: Manifest, patch: Patch, names: Sequence[str]) -> NewColumns:
+def write_patch_columns(session: Session, manifest: Manifest, patch: Patch, names: Sequence[str]) -> NewColumns:
+    """Write the changed columns of a fragment anew, with all its rows. names: the changed columns."""
     projection = project(manifest.schema, names)
     batches = _patched(session, manifest, patch, names)
     file = write_columns(session.store, projection.schema, patch.fragment, batches)
@@ -181,4 +182,4 @@ def rows_of(
     return as_batch([joined(column.chunks) for column in table.columns], projection.schema, len(offsets))
 
 
-__all__ = ["Patch", "Patched", "rows_of", "steps", "with_lineage", "write_patches"]
+__all__ = ["Patch", "Patched", "rows_of", "steps", "with_lineage", "write_patch_columns", "write_patches"]

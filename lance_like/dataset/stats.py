@@ -66,7 +66,7 @@ def stored_nbytes(session: Session, schema: Schema, fragment: Fragment, field_id
     places = {i: place for i in field_ids if (place := fragment.locate(i)) is not None}
     readers = session.open([file for file, _ in places.values()])
     conversations = [
-        (file.path, reader.pages(column, schema.field(field_id).type))
+        (file.key, reader.pages(column, schema.field(field_id).type))
         for reader, (field_id, (file, column)) in zip(readers, places.items(), strict=True)
     ]
     pages = session.drive(conversations)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
 import xxhash
 
 from lance_like.dataset.stats import stored_nbytes
@@ -13,18 +14,33 @@ from lance_like.errors import Corrupt, LanceLikeError, NotFound
 from lance_like.file.verify import Fault, FileReport, Identity, verify_file
 from lance_like.io.store import Store
 from lance_like.query.session import Session
+from lance_like.table.bases import BasedStore
 from lance_like.table.branches import Branches
 from lance_like.table.envelope import MAX_OBJECT
-from lance_like.table.fragment import DataFile
+from lance_like.table.fragment import DataFile, Fragment
 from lance_like.table.history import resolve
 from lance_like.table.layout import BRANCH_REFS, TAGS, branch_key, branch_name, tag_key, tag_name, version_key
 from lance_like.table.lines import main_line, place_of
 from lance_like.table.manifest import Manifest
+from lance_like.table.parts import Part
 from lance_like.table.refs import Tags
 from lance_like.table.rowids import RowIdMap
 from lance_like.table.snapshot import list_versions, read_manifest
+from lance_like.typing_ import Int64s
 
 _DATA = "data/"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    """What stands below an item of a tree: int64[n] ids of fragments, int64[n, 2] ranges of the ids of live rows."""
+
+    fragment_ids: Int64s
+    row_ids: Int64s
+
+
+_NO_IDS, _NO_RANGES = np.empty(0, np.int64), np.empty((0, 2), np.int64)
+_NOTHING = _Held(_NO_IDS, _NO_RANGES)
 
 
 @dataclass(slots=True)
@@ -75,7 +91,7 @@ def validate_version(session: Session, manifest: Manifest) -> None:
 
 def _size(store: Store, file: DataFile) -> int:
     try:
-        return store.size(file.path)
+        return store.size(file.key)
     except NotFound as error:
         raise Corrupt("the data file is missing", kind="missing", where=file.path) from error
 
@@ -89,6 +105,8 @@ class _Check:
         self._files: dict[str, FileReport | None] = {}
         # (file, schema part) pairs whose types were compared.
         self._compared: set[tuple[str, str]] = set()
+        # What versions share is checked once: (part or fragment, schema part) -> what it holds.
+        self._checked: dict[tuple[str | Fragment, str], _Held] = {}
 
     def run(self) -> DatasetReport:
         self._line(self.store)
@@ -103,9 +121,9 @@ class _Check:
         known: Manifest | None = None
         for version in list_versions(line):
             self.report.versions += 1
-            with self._noting(place_of(line, version_key(version))):
-                # What two versions share is read once: a damaged part is named by the first that needs it.
-                known = self._version(read_manifest(line, version, known=known))
+            where = place_of(line, version_key(version))
+            with self._noting(where):
+                known = self._version(read_manifest(line, version, known=known), where)
 
     def _branches(self) -> None:
         for file in self.store.list(f"{BRANCH_REFS}/"):
@@ -126,28 +144,91 @@ class _Check:
             self.report.faults.append(Fault(branch_key(name), 0, 0, "structure", problem))
         self._line(line)
 
-    def _version(self, manifest: Manifest) -> Manifest:
+    def _version(self, manifest: Manifest, where: str) -> Manifest:
         _ = manifest.schema.to_arrow()  # reads every field
-        for fragment in manifest.fragments:
-            for file in fragment.files:
-                self._file(file)
-                self._types(file, manifest)
+        held = self._held(manifest.tree.items, manifest, where)
+        self._once(held, where)
         return manifest
 
-    def _file(self, file: DataFile) -> None:
+    def _held(self, items: Iterable[Fragment | Part], manifest: Manifest, where: str) -> _Held:
+        """Check fragments and parts. where: the object that they stand in."""
+        found = [
+            self._fragment(item, manifest, where) if isinstance(item, Fragment) else self._part(item, manifest)
+            for item in items
+        ]
+        return _Held(
+            np.concatenate([_NO_IDS, *(held.fragment_ids for held in found)]),
+            np.concatenate([_NO_RANGES, *(held.row_ids for held in found)]),
+        )
+
+    def _part(self, part: Part, manifest: Manifest) -> _Held:
+        """Check a part with all below it, once a schema."""
+        path = part.entry.ref.path
+        known = self._checked.get((path, _schema_key(manifest)))
+        if known is None:
+            known = _NOTHING
+            with self._noting(path):
+                known = self._held(part.items, manifest, path)
+            self._checked[path, _schema_key(manifest)] = known
+        return known
+
+    def _fragment(self, fragment: Fragment, manifest: Manifest, where: str) -> _Held:
+        """Check the files, the lineage and the deleted rows of a fragment, once a schema."""
+        known = self._checked.get((fragment, _schema_key(manifest)))
+        if known is None:
+            for file in fragment.files:
+                self._file(file, manifest.bases)
+                self._types(file, manifest)
+            known = self._checked[fragment, _schema_key(manifest)] = self._rows(fragment, where)
+        return known
+
+    def _rows(self, fragment: Fragment, where: str) -> _Held:
+        ids = np.array([fragment.id])
+        line, deletions = fragment.lineage.ref, fragment.deletions and fragment.deletions.ref
+        sound = (
+            self._is_sound(line.path if line else where, lambda: fragment.runs),
+            self._is_sound(deletions.path if deletions else where, lambda: fragment.deleted),
+        )
+        if all(sound):
+            with self._noting(where):
+                live = RowIdMap.of([fragment])
+                return _Held(ids, np.stack((live.starts, live.ends), axis=1))
+        return _Held(ids, _NO_RANGES)
+
+    def _is_sound(self, key: str, read: Callable[[], object]) -> bool:
+        """Does reading something of an object raise nothing?"""
+        with self._noting(key):
+            read()
+            return True
+        return False
+
+    def _once(self, held: _Held, where: str) -> None:
+        """Name a fragment id or a row id that stands twice in a version."""
+        ids, counts = np.unique(held.fragment_ids, return_counts=True)
+        if (counts > 1).any():
+            problem = f"the fragment id {ids[counts > 1][0]} stands twice"
+            self.report.faults.append(Fault(where, 0, 0, "structure", problem))
+        ranges = held.row_ids[np.argsort(held.row_ids[:, 0], kind="stable")]
+        twice = ranges[1:, 0] < ranges[:-1, 1]
+        if twice.any():
+            problem = f"the row id {ranges[1:][twice][0, 0]} is used twice"
+            self.report.faults.append(Fault(where, 0, 0, "row-ids", problem))
+
+    def _file(self, file: DataFile, bases: Mapping[int, str]) -> None:
         """Check a data file when it is first named."""
-        if file.path in self._files:
+        if file.key in self._files:
             return
-        self._files[file.path] = None
+        self._files[file.key] = None
         identity = Identity(file.nbytes, file.tail, file.rows, sum(count for _, count in file.fields))
-        with self._noting(file.path, missing="the data file is missing"):
-            found = self._files[file.path] = verify_file(self.store, file.path, identity=identity)
+        store, path = BasedStore(self.store, bases).place(file.key)
+        with self._noting(file.key, missing="the data file is missing"):
+            found = self._files[file.key] = verify_file(store, path, identity=identity)
             self.report.files.append(found)
 
     def _types(self, file: DataFile, manifest: Manifest) -> None:
         """Hold the types of a file's columns against those of the table's fields."""
-        found = self._files[file.path]
-        key = (file.path, manifest.schema_ref.path if manifest.schema_ref else "")
+        found = self._files[file.key]
+        key = (file.key, _schema_key(manifest))
         if found is None or key in self._compared:
             return
         self._compared.add(key)
@@ -156,7 +237,7 @@ class _Check:
             column, wanted = found.fields.get(number), fields.get(field_id)
             if column and wanted and not column.type.equals(wanted.type):
                 problem = f"column {number} has the type {column.type}, the table's field {field_id} {wanted.type}"
-                self.report.faults.append(Fault(file.path, 0, file.nbytes, "type", problem))
+                self.report.faults.append(Fault(file.key, 0, file.nbytes, "type", problem))
 
     def _tags(self) -> None:
         for file in self.store.list(f"{TAGS}/"):
@@ -175,4 +256,10 @@ class _Check:
             if isinstance(error, OSError):
                 raise
             problem = missing if missing and isinstance(error, NotFound) else str(error)
-            self.report.faults.append(Fault(key, 0, 0, error.kind or "missing", problem))
+            fault = Fault(key, 0, 0, error.kind or "missing", problem)
+            if fault not in self.report.faults:
+                self.report.faults.append(fault)
+
+
+def _schema_key(manifest: Manifest) -> str:
+    return manifest.schema_ref.path if manifest.schema_ref else ""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import TypeAlias
 
@@ -73,8 +73,9 @@ class MappedFile:
             # Without it a look at one page that is not there would have the device read ahead.
             os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_RANDOM)
 
-    def __del__(self) -> None:
-        os.close(self._file)
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # Held in the function: at the end of the process the module may be empty already.
+        close(self._file)
 
     def prepare(self, asks: Sequence[Ranges]) -> None:
         """Have the pages of ranges read side by side, if they do not seem to be in memory.

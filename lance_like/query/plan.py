@@ -10,11 +10,12 @@ import pyarrow as pa
 
 from lance_like.file.stats import ZoneEntry, Zones, bounds_array, no_bounds
 from lance_like.query.expr import Expr, Path
-from lance_like.query.projection import VIRTUAL
+from lance_like.query.projection import VIRTUAL, virtual_bounds
 from lance_like.query.prune import ZoneColumn, judge_zones
 from lance_like.table.fields import Field
 from lance_like.table.fragment import Fragment
 from lance_like.table.schema import Schema
+from lance_like.typing_ import Int64s
 
 NONE, SOME, ALL = 0, 1, 2
 
@@ -34,7 +35,7 @@ def field_of(schema: Schema, path: Path) -> Field | None:
 
 
 def judge_fragments(fragments: Sequence[Fragment], condition: Expr, schema: Schema) -> np.ndarray:
-    """int8[fragments]: NONE, SOME or ALL of the rows of each pass, by the bounds that the manifest holds.
+    """int8[fragments]: NONE, SOME or ALL of the rows of each pass, by the bounds that the manifest and lineages hold.
 
     schema: the manifest's as the condition is bound to it.
     """
@@ -42,7 +43,9 @@ def judge_fragments(fragments: Sequence[Fragment], condition: Expr, schema: Sche
 
     def stats(path: Path) -> ZoneColumn | None:
         field = field_of(schema, path)
-        if field is None or pa.types.is_struct(field.type):
+        if field is None:
+            return _virtual_stats(fragments, rows, path[0])
+        if pa.types.is_struct(field.type):
             return None
         entries = [_field_stats(fragment, field.id) for fragment in fragments]
         known = [entry for entry in entries if entry is not None]
@@ -57,6 +60,12 @@ def judge_fragments(fragments: Sequence[Fragment], condition: Expr, schema: Sche
         )
 
     return judge_zones(condition, stats, zones=len(fragments))
+
+
+def _virtual_stats(fragments: Sequence[Fragment], rows: Int64s, name: str) -> ZoneColumn:
+    none = np.zeros(len(fragments), np.int64)
+    bounds = np.array([virtual_bounds(name, fragment) for fragment in fragments], np.uint64).reshape(-1, 2)
+    return ZoneColumn(rows, none, none, pa.array(bounds[:, 0]), pa.array(bounds[:, 1]))
 
 
 def _field_stats(fragment: Fragment, field_id: int) -> ZoneEntry | None:

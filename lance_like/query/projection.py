@@ -18,12 +18,14 @@ from lance_like.file.columns import join
 from lance_like.table.fields import Field
 from lance_like.table.fragment import DEAD, Fragment, Runs
 from lance_like.table.lineage import values_at
-from lance_like.table.rowids import ids_at
+from lance_like.table.rowids import OFFSET_BITS, ids_at
 from lance_like.table.schema import Schema
 from lance_like.typing_ import Int64s
 
 ROW_ID = "_rowid"
 ROW_ADDRESS = "_rowaddr"
+CREATED_AT = "_row_created_at_version"
+UPDATED_AT = "_row_last_updated_at_version"
 # Fragments whose files hold other fields: as many as there were changes of columns, as a rule few.
 _PLACEMENTS_KEPT = 64
 
@@ -33,7 +35,7 @@ def _row_ids(fragment: Fragment, offsets: Int64s) -> pa.Array:
 
 
 def _row_addresses(fragment: Fragment, offsets: Int64s) -> pa.Array:
-    return pa.array((offsets + (fragment.id << 32)).view(np.uint64))
+    return pa.array((offsets + (fragment.id << OFFSET_BITS)).view(np.uint64))
 
 
 def _created_at(fragment: Fragment, offsets: Int64s) -> pa.Array:
@@ -47,10 +49,24 @@ def _updated_at(fragment: Fragment, offsets: Int64s) -> pa.Array:
 VIRTUAL: Mapping[str, Callable[[Fragment, Int64s], pa.Array]] = {
     ROW_ID: _row_ids,
     ROW_ADDRESS: _row_addresses,
-    "_row_created_at_version": _created_at,
-    "_row_last_updated_at_version": _updated_at,
+    CREATED_AT: _created_at,
+    UPDATED_AT: _updated_at,
 }
 """Columns that no file holds: name -> what makes uint64 values for rows of a fragment."""
+
+
+def virtual_bounds(name: str, fragment: Fragment) -> tuple[int, int]:
+    """The least and greatest value of a column of `VIRTUAL` in a fragment, or wider bounds.
+
+    Cost: for the versions, the fragment's lineage, which may lie in a part.
+    """
+    if name == ROW_ID:
+        low, end = fragment.lineage.bounds
+        return low, end - 1
+    if name == ROW_ADDRESS:
+        return fragment.id << OFFSET_BITS, (fragment.id << OFFSET_BITS) + fragment.rows - 1
+    versions = fragment.runs.created if name == CREATED_AT else fragment.runs.updated
+    return int(versions[:, 0].min()), int(versions[:, 0].max())
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,12 +143,17 @@ def _counted(fragment: Fragment, skip: int, left: int | None) -> tuple[Span | No
 def _fragments(session: Session, manifest: Manifest, scan: Scan) -> Iterator[tuple[Fragment, list[Span]]]:
     """The fragments to read, each with its spans."""
     condition = scan.condition
-    for group in _grouped(manifest.tree.iterate() if scan.fragments is None else scan.fragments):
-        verdicts = None if condition is None else judge_fragments(group, condition, scan.projection.table)
-        for index, fragment in enumerate(group):
-            if condition is None or verdicts is None or verdicts[index] == ALL:
+    chosen = manifest.tree.iterate() if scan.fragments is None else scan.fragments
+    if condition is None:
+        for fragment in chosen:
+            yield fragment, [Span(0, fragment.rows, False)]
+        return
+    for group in _grouped(chosen):
+        verdicts = judge_fragments(group, condition, scan.projection.table)
+        for fragment, verdict in zip(group, verdicts, strict=True):
+            if verdict == ALL:
                 yield fragment, [Span(0, fragment.rows, False)]
-            elif verdicts[index] != NONE:
+            elif verdict != NONE:
                 spans = _spans(session, scan.projection.table, fragment, condition)
                 if spans:
                     yield fragment, spans
@@ -176,7 +181,7 @@ def _spans(session: Session, schema: Schema, fragment: Fragment, condition: Expr
     readers = session.open([file for _, _, file, _ in located])
     zones = session.drive(
         [
-            (file.path, reader.zones(column, kind))
+            (file.key, reader.zones(column, kind))
             for reader, (_, kind, file, column) in zip(readers, located, strict=True)
         ],
     )
@@ -340,12 +345,12 @@ class _FragmentScan:
         readers = self._session.open([file for _, _, file, _ in located])
         pages = self._session.drive(
             [
-                (file.path, reader.pages(number, kind))
+                (file.key, reader.pages(number, kind))
                 for reader, (_, kind, file, number) in zip(readers, located, strict=True)
             ],
         )
         return {
-            field_id: _Column(file.path, kind, found)
+            field_id: _Column(file.key, kind, found)
             for (field_id, kind, file, _), found in zip(located, pages, strict=True)
         }
 

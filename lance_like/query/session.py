@@ -43,18 +43,18 @@ class Session:
     def open(self, files: Sequence[DataFile]) -> list[FileReader]:
         """The readers of files, in order. Cost: one round for those that are not open yet."""
         known = self._readers
-        readers = [known.get(file.path) for file in files]
+        readers = [known.get(file.key) for file in files]
         new = self._open_missing(files, readers) if None in readers else {}
         for file in files:
             self._clock += 1
-            self._last_used[file.path] = self._clock
+            self._last_used[file.key] = self._clock
         self._uses += 1 + len(new)
         if new or self._uses >= _USES_BETWEEN:
             self._keep(files, new)
-        return [new[file.path] if reader is None else reader for file, reader in zip(files, readers, strict=True)]
+        return [new[file.key] if reader is None else reader for file, reader in zip(files, readers, strict=True)]
 
     def _open_missing(self, files: Sequence[DataFile], readers: Sequence[FileReader | None]) -> dict[str, FileReader]:
-        missing = {file.path: file for file, reader in zip(files, readers, strict=True) if reader is None}
+        missing = {file.key: file for file, reader in zip(files, readers, strict=True) if reader is None}
         conversations = [
             (path, open_file(path, file.nbytes, tail=file.tail, verify=self.verify)) for path, file in missing.items()
         ]
@@ -91,7 +91,7 @@ class Session:
             return
         self._uses = 0
         over = self.nbytes_cached - self._cache_nbytes
-        now = {file.path for file in files}
+        now = {file.key for file in files}
         with _LOCK:
             last_used = {path: self._last_used.get(path, 0) for path in self._readers}
             for path in sorted(last_used, key=last_used.__getitem__):
@@ -110,7 +110,7 @@ def _check_shape(reader: FileReader, file: DataFile) -> None:
             f"the file has {reader.num_columns:,} columns of {reader.num_rows:,} rows, its table recorded"
             f" {columns:,} of {file.rows:,}",
             kind="structure",
-            where=file.path,
+            where=file.key,
         )
 
 

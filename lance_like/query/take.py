@@ -225,7 +225,7 @@ def read_rows(
             asked.append((leaves, rows, held))
             files.append(fragment.files[held.file])
     reads = [
-        (file.path, reader.read_columns(held.columns, held.kinds, rows))
+        (file.key, reader.read_columns(held.columns, held.kinds, rows))
         for file, reader, (_, rows, held) in zip(files, session.open(files), asked, strict=True)
     ]
     for arrays, (leaves, _, held) in zip(session.drive(reads), asked, strict=True):

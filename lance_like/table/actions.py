@@ -7,7 +7,7 @@ that bringing a change onto a newer version is applying it again. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -255,3 +255,21 @@ Action = (
     | ChangeRows
     | Rewrite
 )
+
+
+def new_files(action: Action) -> Iterator[NewFile]:
+    """The data files that an action brings."""
+    match action:
+        case Create() | Append() | Overwrite():
+            fragments = action.fragments
+        case AddColumns() | AlterColumns() | ReplaceColumns():
+            yield from (file for files in (action.files or {}).values() for file in files)
+            return
+        case ChangeRows():
+            yield from (file for columns in action.columns.values() for file in columns.files)
+            fragments = action.fragments
+        case Rewrite():
+            fragments = tuple(new for group in action.groups for new in group.new)
+        case _:
+            return
+    yield from (file for fragment in fragments for file in fragment.files)

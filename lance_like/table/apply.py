@@ -60,7 +60,7 @@ def bound(base: Manifest | None, action: Action) -> Action:
     Raises InvalidInput or NotFound if the action does not fit that version.
     """
     if isinstance(action, Append) and action.field_ids is None:
-        return replace(action, field_ids=_match_fields(_existing(base, action), action.schema))
+        return replace(action, field_ids=match_fields(_existing(base, action), action.schema))
     return action
 
 
@@ -130,7 +130,7 @@ def _first(action: Create, stamp: Stamp) -> Manifest:
 
 
 def _append(base: Manifest, action: Append, stamp: Stamp) -> Manifest:
-    field_ids = action.field_ids or _match_fields(base, action.schema)
+    field_ids = action.field_ids or match_fields(base, action.schema)
     check_fields_fit(base, field_ids)
     added = _number_rows(base, action.fragments, field_ids)
     tree = extend(base.tree, added)
@@ -279,6 +279,7 @@ def _restore(base: Manifest, action: Restore, stamp: Stamp) -> Manifest:
         made,
         schema_ref=source.schema_ref,
         metadata=dict(source.metadata),
+        bases={**source.bases, **base.bases},
         indices=source.indices,
         next_row_id=max(base.next_row_id, source.next_row_id),
         next_field_id=max(base.next_field_id, source.next_field_id),
@@ -356,7 +357,7 @@ def _next(
     )
 
 
-def _match_fields(base: Manifest, schema: pa.Schema) -> tuple[int, ...]:
+def match_fields(base: Manifest, schema: pa.Schema) -> tuple[int, ...]:
     """The table's field for each field written, by name below the same parent. Raises InvalidInput or NotFound."""
     written = Schema.of(number_fields(schema, 0), {})
     found: list[int] = []

@@ -42,6 +42,7 @@ from lance_like.table.lease import Lease, hold
 from lance_like.table.lineage import encode_lineage
 from lance_like.table.manifest import (
     Manifest,
+    Transaction,
     check_writable,
     encode_root,
     encode_transaction,
@@ -50,7 +51,7 @@ from lance_like.table.manifest import (
 from lance_like.table.parts import Part, Tree, encode_part
 from lance_like.table.reference import Ref
 from lance_like.table.schema_part import encode_schema
-from lance_like.table.snapshot import latest_version, read_manifest, read_transaction
+from lance_like.table.snapshot import latest_version, list_versions, read_manifest, read_transaction
 
 Change = Action | Callable[[Manifest | None], Action]
 
@@ -82,6 +83,7 @@ def commit(
     retries: int = 10,
     timeout_s: float = 300.0,
     lease: Lease | None = None,
+    transaction: str | None = None,
 ) -> Manifest:
     """Make a change durable and visible as the next version, all of it or none.
 
@@ -90,6 +92,8 @@ def commit(
     another writer's commit asks for it, at most retries times.
     timeout_s: how long an action is brought onto newer versions before the commit gives up.
     lease: keeps what the change was made from, and its files; None: the commit holds one of its own.
+    transaction: 32 hexadecimal digits that name the change; None: new ones. If a version after base carries them, the
+    change was committed before, and that version is returned.
     Returns the version made. Its parts and all files it names are durable.
     Raises AlreadyExists (create), Conflict (retryable), IncompatibleChange, CommitUnknown, StorageError; InvalidInput
     or NotFound if the change does not fit base. Nothing is changed except perhaps with CommitUnknown.
@@ -101,7 +105,8 @@ def commit(
     with nullcontext(lease) if lease or base is None else _held(store, base, change) as held:
         run = _Commit(
             store=store,
-            transaction=uuid.uuid4().hex,
+            transaction=transaction or uuid.uuid4().hex,
+            is_named=transaction is not None,
             change=change,
             lease=held,
             message=message,
@@ -112,11 +117,62 @@ def commit(
         return run.publish(base)
 
 
+def begin(store: Store, manifest: Manifest, record: Transaction) -> Manifest:
+    """Publish a version, of any number, as the first of a table: a clone. Its parts are written with it.
+
+    record: what is to be said of it; it gets a uuid. Raises AlreadyExists.
+    """
+    run = _Commit(
+        store=store,
+        transaction=uuid.uuid4().hex,
+        is_named=False,
+        change=_no_change,
+        lease=None,
+        message=None,
+        properties={},
+        reruns_left=0,
+        deadline=time.monotonic(),
+    )
+    _check_empty(store, [])
+    try:
+        made, root = run._write_parts(replace(manifest, transaction=replace(record, uuid=run.transaction)))
+        done = run._put_root(made.version, root)
+        # A writer that began a table here meanwhile goes first.
+        _check_empty(store, [made.version] if done else [])
+    except AlreadyExists:
+        run.written.append(version_key(manifest.version))
+        run._discard()
+        raise
+    except Exception:
+        run._discard()
+        raise
+    return made
+
+
+def _check_empty(store: Store, known: list[int]) -> None:
+    if list_versions(store) != known:
+        raise AlreadyExists("a dataset is here already", kind="dataset", where=store.uri, hint="choose another place")
+
+
+def _no_change(base: Manifest | None) -> Action:
+    raise AssertionError("a clone is not made again")
+
+
 def _held(store: Store, base: Manifest, change: Change) -> AbstractContextManager[Lease]:
     """A lease on what must be there until a change is committed: the versions whose files it reads or names."""
     if isinstance(change, Restore):
         return hold(store, base.version, change.source.version)
     return hold(store, base.version, look=callable(change))
+
+
+def committed(store: Store, transaction: str, after: int, newest: int) -> Manifest | None:
+    """The version that a transaction made, among those after one up to another. Cost: their roots."""
+    for version in range(after + 1, newest + 1):
+        # A version that a cleanup removed is no answer here; a commit that must judge it raises.
+        with suppress(NotFound):
+            if read_transaction(store, version).uuid == transaction:
+                return read_manifest(store, version)
+    return None
 
 
 @dataclass
@@ -125,6 +181,7 @@ class _Commit:
 
     store: Store
     transaction: str
+    is_named: bool
     change: Change
     lease: Lease | None
     message: str | None
@@ -140,6 +197,10 @@ class _Commit:
         for tries in count(1):
             newest = latest_version(self.store) or 0
             if newest != (base.version if base else 0):
+                after = base.version if base else 0
+                earlier = committed(self.store, self.transaction, after, newest) if self.is_named else None
+                if earlier is not None:
+                    return earlier
                 base, action = self._follow(base, newest, action)
             try:
                 manifest, root = self._write_parts(self._apply(base, action))
@@ -323,4 +384,4 @@ def _checked_size(data: bytes) -> bytes:
     return data
 
 
-__all__ = ["Change", "commit"]
+__all__ = ["Change", "begin", "commit", "committed"]

@@ -121,10 +121,29 @@ def _fields_remain(meeting: Meeting) -> Verdict:
 
 
 def _same_fragments(meeting: Meeting) -> Verdict:
-    """Replace columns: rerun if rows of its fragments were changed, or are in other fragments now."""
-    mine, base, newest = meeting.mine, meeting.base, meeting.newest
+    """Replace columns: rerun if rows of its fragments are in others by now, or have other values in these fields."""
+    mine, newest = meeting.mine, meeting.newest
     assert isinstance(mine, ReplaceColumns)
-    return C if is_intact(newest, [base.fragment(fragment_id) for fragment_id in mine.files]) else R
+    came = [newest.tree.find(fragment_id) for fragment_id in meeting.theirs.fragments_added]
+    for old in map(meeting.base.fragment, mine.files):
+        new = newest.tree.find(old.id)
+        if new is None or any(_place(old, i) != _place(new, i) for i in mine.field_ids):
+            return R
+        # A fragment that is gone again may have been compacted: its rows are elsewhere.
+        if any(one is None or _meet(one.lineage.bounds, old.lineage.bounds) for one in came):
+            return R
+    return C
+
+
+def _place(fragment: Fragment, field_id: int) -> tuple[str, int] | None:
+    """The path and the column of a field."""
+    found = fragment.locate(field_id)
+    return None if found is None else (found[0].path, found[1])
+
+
+def _meet(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Do two half-open intervals have a number in common?"""
+    return one[0] < other[1] and other[0] < one[1]
 
 
 def _other_rows(meeting: Meeting) -> Verdict:

@@ -62,6 +62,11 @@ class Deletions:
         bitmap.run_optimize()
         return Deletions(len(offsets), data=bitmap.serialize())
 
+    @staticmethod
+    def of_bitmap(data: bytes) -> Deletions:
+        """The deletion that a bitmap says. Raises Corrupt."""
+        return Deletions(len(_decode(data, "bitmap")), data=data)
+
     @cached
     def offsets(self) -> Int64s:
         """int64[rows] offsets of the deleted rows, ascending; read when first asked for. Raises Corrupt."""

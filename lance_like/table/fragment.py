@@ -12,10 +12,11 @@ from itertools import pairwise
 import numpy as np
 
 from lance_like._lazy import cached
-from lance_like.errors import Corrupt, Unsupported
+from lance_like.errors import Corrupt
 from lance_like.file.stats import ZoneEntry
 from lance_like.table import lineage, shape
 from lance_like.table.deletions import Deletions, check_offsets, deletions_from_json
+from lance_like.table.layout import base_key, is_data_key
 from lance_like.table.lineage import Lineage, check_lineage
 from lance_like.table.reference import Ref, ref_from_json
 from lance_like.typing_ import Int64s, Json
@@ -28,6 +29,7 @@ MAX_FIELD_ID = 2**31 - 1
 MAX_FRAGMENT_ID = 2**31 - 1
 MAX_ROWS = 2**32
 MAX_COLUMNS = 1_000_000
+MAX_BASE = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class DataFile:
 
     tail: the checksum that the file's own tail carries: a swapped file is noticed.
     fields: runs (first field id, count) over the columns 0, 1, 2, …; (-1, count) = dead columns.
+    base: the number of the place, among the bases of the manifest, below which it lies; None: the table itself.
     stats: (field id, bounds and counts of the whole file), ascending; as they are bounds, deletes keep them right.
     """
 
@@ -45,6 +48,12 @@ class DataFile:
     rows: int
     fields: Runs
     stats: tuple[tuple[int, ZoneEntry], ...] = ()
+    base: int | None = None
+
+    @property
+    def key(self) -> str:
+        """What the store of the table calls it; one below another base has the number of that before its path."""
+        return self.path if self.base is None else base_key(self.base, self.path)
 
     @property
     def field_ids(self) -> tuple[int, ...]:
@@ -67,7 +76,7 @@ class DataFile:
             "tail": f"{self.tail:016x}",
             "rows": self.rows,
             "fields": self.fields,
-            "base": None,
+            "base": self.base,
             "stats": [
                 [field_id, _hex(s.min), _hex(s.max), s.null_count, s.nan_count, s.flags] for field_id, s in self.stats
             ],
@@ -188,7 +197,7 @@ def runs_of(values: list[int]) -> Runs:
 def fragment_from_json(value: Json, where: str, *, read: ReadPart = unread) -> Fragment:
     """The inverse of `Fragment.to_json`. read: for its parts, when they are asked for.
 
-    Raises Corrupt, or Unsupported for base paths.
+    Raises Corrupt.
     """
     holder = shape.mapping(value, where)
     fragment_id = shape.integer(holder, "id", where, high=MAX_FRAGMENT_ID)
@@ -218,10 +227,11 @@ def _lineage_from_json(holder: dict[str, Json], where: str, rows: int, read: Rea
 
 
 def file_from_json(value: Json, where: str) -> DataFile:
-    """The inverse of `DataFile.to_json`. Raises Corrupt, or Unsupported for base paths."""
+    """The inverse of `DataFile.to_json`. Raises Corrupt."""
     holder = shape.mapping(value, where)
-    if shape.member(holder, "base", where) is not None:
-        _refuse_feature("files below another base path", where)
+    base, path = _base(holder, where), shape.path(shape.member(holder, "path", where), where)
+    if base is not None and not is_data_key(path):
+        shape.refuse(path, "'data/<uuid>.lnl' below another base", where)
     fields = shape.pairs(holder, "fields", where, low=DEAD, high=MAX_FIELD_ID)
     for first, count in fields:
         if not 1 <= count <= MAX_FIELD_ID or first + count > MAX_FIELD_ID:
@@ -232,12 +242,13 @@ def file_from_json(value: Json, where: str) -> DataFile:
     if any(a[0] >= b[0] for a, b in pairwise(stats)):
         shape.refuse([field_id for field_id, _ in stats], "ascending field ids in 'stats'", where)
     return DataFile(
-        path=shape.path(shape.member(holder, "path", where), where),
+        path=path,
         nbytes=shape.integer(holder, "nbytes", where, low=1),
         tail=shape.hexadecimal(shape.member(holder, "tail", where), where),
         rows=shape.integer(holder, "rows", where, low=1, high=MAX_ROWS),
         fields=fields,
         stats=stats,
+        base=base,
     )
 
 
@@ -273,10 +284,7 @@ def _bytes(value: Json, where: str) -> bytes | None:
     return known if known.hex() == value else shape.refuse(value, "lower-case hexadecimal digits", where)
 
 
-def _refuse_feature(what: str, where: str) -> None:
-    raise Unsupported(
-        f"this table has {what}, which this package does not know",
-        kind="feature",
-        where=where,
-        hint="update lance_like",
-    )
+def _base(holder: dict[str, Json], where: str) -> int | None:
+    if shape.member(holder, "base", where) is None:
+        return None
+    return shape.integer(holder, "base", where, low=1, high=MAX_BASE)

@@ -119,18 +119,6 @@ def described(version: int, timestamp_us: int, record: Transaction) -> dict[str,
     return {"version": version, "timestamp": moment(timestamp_us), "metadata": {**record.properties, **about}}
 
 
-def transactions(store: Store, version: int, count: int) -> list[Transaction]:
-    """The records of a version and of those before it, newest first, at most count. Cost: their roots, 256 a round."""
-    found: list[Transaction] = []
-    for bucket in reversed(buckets(store)):
-        if len(found) >= count:
-            break
-        below = [number for number in versions_in(store, bucket) if number <= version]
-        heads = read_heads(store, below[len(below) - min(len(below), count - len(found)) :])
-        found += [head.transaction for head in reversed(list(heads))]
-    return found
-
-
 def _newest(store: Store) -> int:
     newest = latest_version(store)
     if newest is None:
@@ -220,4 +208,4 @@ def _missing(store: Store) -> NotFound:
     return NotFound(f"the branch {branch_of(store)!r} has no version", kind="branch", where=store.uri, hint=hint)
 
 
-__all__ = ["AsOf", "Reference", "described", "locate", "moment", "newest_held", "resolve", "transactions", "versions"]
+__all__ = ["AsOf", "Reference", "described", "locate", "moment", "newest_held", "resolve", "versions"]

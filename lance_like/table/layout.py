@@ -38,6 +38,7 @@ _PART = re.compile(r"_meta/[0-9a-f]{32}\.(schema|part|txn|rows|del)")
 _LINE = re.compile(r"[0-9a-f]{32}")
 _BRANCH_FILE = re.compile(r"([A-Za-z0-9._+-]{1,128})\.branch")
 _LEASE = re.compile(r"[0-9a-f]{32}\.(lease|cleanup)")
+_DATA_FILE = re.compile(r"data/[0-9a-f]{32}\.lnl")
 _TAG_FILE = re.compile(r"([A-Za-z0-9._-]{1,128})\.tag")
 
 
@@ -69,14 +70,24 @@ def version_number(name: str, bucket: int) -> int | None:
 
 
 def version_of(key: str) -> int | None:
-    """The version whose root manifest has this key; None for any other key."""
+    """The version, of the table or of a branch, whose root manifest has this key; None for any other key."""
     found = _MANIFEST.fullmatch(key.rpartition("/")[2])
-    return int(found[1]) if found and key == version_key(int(found[1])) else None
+    return int(found[1]) if found and f"/{key}".endswith(f"/{version_key(int(found[1]))}") else None
 
 
 def new_data_key() -> str:
     """A key for a new data file that nobody else has."""
     return f"data/{uuid.uuid4().hex}.lnl"
+
+
+def is_data_key(key: str) -> bool:
+    """Is this a key that `new_data_key` gives?"""
+    return _DATA_FILE.fullmatch(key) is not None
+
+
+def base_key(base: int, path: str) -> str:
+    """What a store calls an object below a base of the table, by its number: no key of the table itself has a colon."""
+    return f"{base}:{path}"
 
 
 def new_part_key(kind: PartKind) -> str:

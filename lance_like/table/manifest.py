@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from lance_like.file.layout import parse_json
 from lance_like.table import shape
 from lance_like.table.envelope import pack_envelope, unpack_envelope
 from lance_like.table.fragment import (
+    MAX_BASE,
     MAX_FIELD_ID,
     MAX_FRAGMENT_ID,
     Fragment,
@@ -34,6 +36,8 @@ READER_FEATURES = 0
 WRITER_FEATURES = 0
 # A transaction record longer than this is a part of its own: the root stays small.
 INLINE_TRANSACTION_BYTES = 16 * 1024
+_MAX_URI = 8192
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _HEAD_MEMBERS = {"version", "timestamp_us", "writer", "reader_features", "transaction"}
 
 
@@ -96,6 +100,7 @@ class Root:
     config: dict[str, str]
     indices: tuple[Json, ...]
     transaction: Transaction | Ref
+    bases: dict[int, str]
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,7 @@ class Manifest:
     next_row_id, next_field_id, next_fragment_id: never used yet; they only grow, through restore and overwrite too.
     schema_ref: None until the schema part is written. tree: all fragments.
     digest: XXH3-64 of the root's bytes; None until it is written.
+    bases: number -> URI of a place below which data files lie too; a number never names another place.
     metadata: texts of the table. config: texts about how it is to be kept. indices: carried along, read by the index
     layer.
     """
@@ -126,6 +132,7 @@ class Manifest:
     indices: tuple[Json, ...]
     transaction: Transaction
     digest: int | None = None
+    bases: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def fragments(self) -> tuple[Fragment, ...]:
@@ -174,7 +181,7 @@ def encode_root(manifest: Manifest, transaction: Ref | None) -> bytes:
         "rows": manifest.rows,
         "live_rows": manifest.live_rows,
         "indices": list(manifest.indices),
-        "bases": {},
+        "bases": {str(number): uri for number, uri in manifest.bases.items()},
         "metadata": dict(manifest.metadata),
         "config": dict(manifest.config),
         "transaction": {"ref": transaction.to_json()} if transaction else manifest.transaction.to_json(),
@@ -205,8 +212,6 @@ def decode_root(data: bytes, where: str, *, version: int, read: ReadPart = unrea
     rows, live_rows = (sum(item.rows for item in (*parts, *tail)), sum(item.live_rows for item in (*parts, *tail)))
     shape.integer(body, "rows", where, low=rows, high=rows)
     shape.integer(body, "live_rows", where, low=live_rows, high=live_rows)
-    if shape.mapping(shape.member(body, "bases", where), where):
-        raise Unsupported("this table has files below other base paths", kind="feature", where=where)
     return Root(
         version=version,
         timestamp_us=shape.integer(body, "timestamp_us", where, low=1),
@@ -223,6 +228,7 @@ def decode_root(data: bytes, where: str, *, version: int, read: ReadPart = unrea
         config=shape.texts(body, "config", where),
         indices=tuple(shape.each(body, "indices", where, shape.mapping)),
         transaction=_transaction_or_ref(body, where, version),
+        bases=_bases(body, where),
     )
 
 
@@ -332,6 +338,22 @@ def _uuid(holder: dict[str, Json], where: str) -> str:
 def _writer(body: dict[str, Json], where: str) -> tuple[str, str]:
     writer = shape.mapping(shape.member(body, "writer", where), where)
     return shape.text(writer, "name", where), shape.text(writer, "version", where)
+
+
+def _bases(body: dict[str, Json], where: str) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for number, uri in shape.texts(body, "bases", where).items():
+        plain = number.isascii() and number.isdigit() and number == str(int(number)) and 1 <= int(number) <= MAX_BASE
+        if not plain or not is_base_uri(uri):
+            shape.refuse([number, uri], "the number of a base and the URI of its place", where)
+        found[int(number)] = uri
+    return found
+
+
+def is_base_uri(uri: str) -> bool:
+    """Is this an absolute path or a URI with a scheme, in a form that needs no place to start from?"""
+    whole = uri.startswith("/") or _SCHEME.match(uri) is not None
+    return whole and len(uri) <= _MAX_URI and uri.isprintable()
 
 
 def _bits(features: int) -> str:

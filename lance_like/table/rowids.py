@@ -29,7 +29,7 @@ class RowIdMap:
     @staticmethod
     def of(fragments: Sequence[Fragment]) -> RowIdMap:
         """The map of some fragments. Raises Corrupt if two live rows have one id. Cost: O(ranges and deleted rows)."""
-        pieces = [_live_ranges(index, fragment) for index, fragment in enumerate(fragments)]
+        pieces = [live_ranges(index, fragment) for index, fragment in enumerate(fragments)]
         ranges = np.concatenate(pieces) if pieces else np.empty((0, 4), np.int64)
         starts, ends, index, offsets = ranges[np.argsort(ranges[:, 0], kind="stable")].T
         if (ends[:-1] > starts[1:]).any():
@@ -51,7 +51,7 @@ class RowIdMap:
         return np.where(found, self.fragments[place], -1), self.offsets[place] + within
 
 
-def _live_ranges(index: int, fragment: Fragment) -> Int64s:
+def live_ranges(index: int, fragment: Fragment) -> Int64s:
     """int64[n, 4]: start and end of each range of ids of live rows, the index given, the offset of its first row."""
     spans = fragment.runs.row_ids
     lengths = spans[:, 1] - spans[:, 0]

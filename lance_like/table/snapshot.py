@@ -104,6 +104,7 @@ def read_manifest(store: Store, version: int, *, known: Manifest | None = None) 
         indices=root.indices,
         transaction=_resolved(store, root.transaction, version),
         digest=digest,
+        bases=root.bases,
     )
 
 
@@ -180,10 +181,12 @@ class _PartReader:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._limits = (0, 0, 0)
+        self._bases: set[int | None] = {None}
 
     def bound(self, root: Root) -> None:
         """What the ids in the parts must be below."""
         self._limits = (root.next_fragment_id, root.next_row_id, root.next_field_id)
+        self._bases = {None, *root.bases}
 
     def read(self, ref: Ref) -> bytes:
         """The bytes of a part. Raises Corrupt."""
@@ -201,7 +204,7 @@ class _PartReader:
         return items
 
     def check(self, items: Sequence[Fragment | Part], where: str) -> None:
-        """Raise Corrupt unless ids stand once and below the counters."""
+        """Raise Corrupt unless ids stand once and below the counters, and the bases of files are known."""
         fragment_ids, row_ids, field_ids = self._limits
         seen: set[int | Ref] = set()
         for item in items:
@@ -212,6 +215,9 @@ class _PartReader:
             seen.add(name)
             if (item.lineage.bounds if single else item.row_ids)[1] > row_ids:
                 shape.refuse(row_ids, "row ids below 'next_row_id'", where)
+        bases = {file.base for item in items if isinstance(item, Fragment) for file in item.files}
+        if not bases <= self._bases:
+            shape.refuse(sorted(filter(None, bases)), "files below the bases of the table", where)
         # A set, as most files have the same runs.
         runs = {run for item in items if isinstance(item, Fragment) for file in item.files for run in file.fields}
         if any(first + count > field_ids for first, count in runs if first != DEAD):

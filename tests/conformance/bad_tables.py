@@ -160,12 +160,22 @@ def _roots() -> Iterator[BadTable]:
     }
     for name, (covers, edit) in edits.items():
         yield BadTable(name, covers, spec, "Corrupt", "structure", _root(edit))
+    bases = {
+        "base_relative": ("a base at a relative place", lambda r: r.update(bases={"1": "x"})),
+        "base_number": ("a base with a leading zero", lambda r: r.update(bases={"01": "/x"})),
+        "base_none": ("a file below a base that is not there", lambda r: file(r).update(base=1)),
+        "base_path": (
+            "a file of another name below a base",
+            lambda r: (r.update(bases={"1": "/x"}), file(r).update(base=1, path="_versions/x")),
+        ),
+    }
+    for name, (covers, edit) in bases.items():
+        yield BadTable(name, covers, "table.md, Bases", "Corrupt", "structure", _root(edit))
     features = {
         "reader_feature": ("reader feature bit 2", lambda r: r.update(reader_features=4)),
-        "bases": ("base paths", lambda r: r.update(bases={"1": "x"})),
     }
     for name, (covers, edit) in features.items():
-        yield BadTable(name, covers, "table.md, Room for later", "Unsupported", "feature", _root(edit))
+        yield BadTable(name, covers, "table.md, Root manifest", "Unsupported", "feature", _root(edit))
     bodies = {
         "json_key_twice": ("a member twice", lambda data: data.replace(b'"indices":[]', b'"indices":[],"indices":[]')),
         "json_nan": ("NaN", lambda data: data.replace(b'"indices":[]', b'"indices":[NaN]')),

@@ -94,7 +94,8 @@ def parse_file(file: dict, rows: int) -> None:
     get(file, "nbytes", is_int(1))
     get(file, "tail", is_digest)
     check(get(file, "rows") == rows, "a file of another row count than its fragment")
-    need(get(file, "base", lambda _: True) is None, "feature", "base", "Unsupported")
+    if get(file, "base", lambda value: value is None or is_int(1, 2**31 - 1)(value)) is not None:
+        check(re.fullmatch("data/[0-9a-f]{32}[.]lnl", file["path"]) is not None, "another file below a base")
 
 
 def check_stats(stats: list) -> None:

@@ -277,7 +277,10 @@ def read_table(folder: str, version: int | None = None, tag: str | None = None, 
     fragments = read_fragments(folder, parts, 17, MAX_FRAGMENTS, root["next_field_id"], set())
     fragments += [parse_fragment(folder, f, root["next_field_id"]) for f in tail]
     check_fragments(root, fragments)
-    files = {f["path"]: read_data_file(folder, f) for fragment in fragments for f in fragment.body["files"]}
+    named = [f for fragment in fragments for f in fragment.body["files"]]
+    places = {None: folder, **{int(number): uri for number, uri in root["bases"].items()}}
+    check(all(f["base"] in places for f in named), "a base that the root does not have")
+    files = {(f["base"], f["path"]): read_data_file(places[f["base"]], f) for f in named}
     rows = [row for fragment in fragments for row in rows_of(fragment, fields, files)]
     created, updated = (
         [v for f in fragments for v in f.live_values(versions_of(runs(f)))]
@@ -300,7 +303,10 @@ def check_root(folder: str, root: dict, version: int) -> dict:
     get(root, "schema", is_reference("schema"))
     get(root, "fragments", is_object)
     get(root, "indices", is_list(is_object))
-    need(not get(root, "bases", is_object), "feature", "bases", "Unsupported")
+    for number, uri in get(root, "bases", is_texts).items():
+        check(re.fullmatch("[1-9][0-9]{0,9}", number) is not None and int(number) < 2**31, f"base {number!r}")
+        whole = re.match("/|[A-Za-z][A-Za-z0-9+.-]*://", uri) is not None
+        check(whole and len(uri) <= 8192 and uri.isprintable(), f"the URI {uri!r} of a base")
     get(root, "metadata", is_texts)
     get(root, "config", is_texts)
 
@@ -344,7 +350,7 @@ def read_data_file(folder: str, entry: dict) -> DataFile:
     return file
 
 
-def rows_of(fragment: Fragment, fields: list[TableField], files: dict[str, DataFile]) -> list[dict]:
+def rows_of(fragment: Fragment, fields: list[TableField], files: dict[tuple, DataFile]) -> list[dict]:
     """Give the live rows of a fragment as dicts, with _rowid."""
     rows = fragment.body["rows"]
 
@@ -352,7 +358,8 @@ def rows_of(fragment: Fragment, fields: list[TableField], files: dict[str, DataF
         if wanted.id not in fragment.columns:
             return [None] * rows
         number, column_number = fragment.columns[wanted.id]
-        column = files[fragment.body["files"][number]["path"]].columns[column_number]
+        file = fragment.body["files"][number]
+        column = files[file["base"], file["path"]].columns[column_number]
         same = column.field.type.shape == wanted.field.type.shape
         need(same, "type", f"field {wanted.id} has another type in a file")
         if wanted.field.type.name != "struct":

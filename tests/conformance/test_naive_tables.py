@@ -50,6 +50,16 @@ def naive_rows(folder: Path):
     return outcome(lambda: [{k: v for k, v in row.items() if k != "_rowid"} for row in read_table(folder).rows])
 
 
+def test_a_clone_is_read_by_its_bases(written, tmp_path):
+    first = lance_like.dataset(written).shallow_clone(tmp_path / "first")
+    first.insert({"id": [7], "s": [None]})
+    second = first.shallow_clone(tmp_path / "second")
+    assert second._manifest.bases == {1: str(written), 2: str(tmp_path / "first")}
+    for folder in ("first", "second"):
+        found = [{name: row[name] for name in ("id", "s")} for row in read_table(tmp_path / folder).rows]
+        assert found == [*ROWS, {"id": 7, "s": None}] == package_rows(tmp_path / folder)
+
+
 def package_rows(folder: Path):
     """All rows; and each is found by its id."""
 
@@ -259,8 +269,8 @@ OTHER = {
     ),
     "file of another tail": (lambda r: file(r).update(tail="0" * 16), ("Corrupt", "identity")),
     "reader features": (lambda r: r.update(reader_features=4), ("Unsupported", "feature")),
-    "base": (lambda r: file(r).update(base=1), ("Unsupported", "feature")),
-    "bases": (lambda r: r.update(bases={"1": "s3://x"}), ("Unsupported", "feature")),
+    "base": (lambda r: file(r).update(base=1), ("Corrupt", "structure")),
+    "bases": (lambda r: r.update(bases={"1": "x"}), ("Corrupt", "structure")),
 }
 
 

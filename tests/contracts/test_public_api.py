@@ -20,14 +20,18 @@ NAMES = {
     "blob_field",
     "LanceDataset",
     "LanceFragment",
+    "LanceOperation",
     "LanceScanner",
+    "Transaction",
     "WriteProgress",
     "__version__",
     "convert",
     "dataset",
+    "commit",
     "errors",
     "file",
     "optimize",
+    "fragment",
     "torch",
     "write_dataset",
 }
@@ -61,8 +65,9 @@ DATASET = {
     *("schema_metadata", "config", "update_metadata", "update_config", "delete_config_keys"),
     *("update_schema_metadata", "replace_schema_metadata", "update_field_metadata", "replace_field_metadata"),
     *("insert", "delete", "update", "merge_insert", "truncate_table"),
-    *("add_columns", "drop_columns", "alter_columns"),
-    *("cleanup_old_versions", "explain_cleanup_old_versions", "lease", "validate"),
+    *("add_columns", "drop_columns", "alter_columns", "merge", "delta", "diff", "fragment_ids"),
+    *("commit", "commit_batch", "shallow_clone", "deep_clone"),
+    *("cleanup_old_versions", "explain_cleanup_old_versions", "lease", "stats", "validate"),
 }
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}
 

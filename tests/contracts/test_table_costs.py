@@ -1,10 +1,13 @@
-"""What changes cost on large tables: bytes and files for added columns, time for a restore."""
+"""What reads and changes cost on large tables: bytes and files for added columns, time for a restore, objects of many
+fragments.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import statistics
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,15 @@ import pyarrow as pa
 import pytest
 
 import lance_like
+from lance_like.dataset.handle import LanceDataset
+from lance_like.dataset.inputs import as_stream
+from lance_like.dataset.write import FileLimits, write_fragments, write_version
+from lance_like.io.memory import MemoryStore
+from lance_like.io.observe import CountingStore, Counts, counted
+from lance_like.table.actions import Append, ChangeRows
+from lance_like.table.commit import commit
+from lance_like.table.history import resolve
+from lance_like.table.snapshot import read_manifest
 
 
 def hashes(root: Path) -> dict[str, str]:
@@ -87,3 +99,97 @@ def test_a_restore_takes_the_same_time_for_ten_rows_and_for_ten_million(tmp_path
     many = restore_time(tmp_path / "many", rows=10_000_000)
     # The manifests differ by ten fragments; twice is far from the million-fold more rows.
     assert many < 2 * few + 0.002
+
+
+# Many fragments: what an operation reads and writes is that of a path through the tree, not of the tree
+
+
+FRAGMENTS = 5_000
+LEVELS = 3  # with 16 side by side, 4,096 fragments and more
+ROWS_EACH = 3
+
+
+@pytest.fixture(scope="module")
+def many() -> MemoryStore:
+    """A table of 5,000 fragments, which all name one file."""
+    store = MemoryStore("many")
+    rows = pa.table({"n": range(ROWS_EACH)})
+    base = write_version(store, None, as_stream(rows), mode="create", limits=FileLimits())
+    (fragment,) = write_fragments(store, as_stream(rows), limits=FileLimits())
+    commit(store, base, Append(rows.schema, (fragment,) * (FRAGMENTS - 1)))
+    return store
+
+
+def copied(store: MemoryStore) -> CountingStore:
+    copy = MemoryStore(store.uri)
+    copy._objects.update(store._objects)
+    return CountingStore(copy)
+
+
+def opened(store: CountingStore) -> LanceDataset:
+    return LanceDataset(store, read_manifest(store, resolve(store)))
+
+
+def objects_read(counts: Counts) -> Counter[str]:
+    """How many objects of each kind were read."""
+    return Counter(key.rpartition(".")[2] for key in {key for key, _ in counts.log})
+
+
+def test_opening_a_table_of_many_fragments_and_counting_its_rows_reads_no_fragment(many):
+    store = copied(many)
+    with counted(store) as counts:
+        ds = opened(store)
+        assert ds.count_rows() == len(ds) == FRAGMENTS * ROWS_EACH
+    # 5,000 paths are a long record; the next commit has a short one again.
+    assert objects_read(counts) == {"manifest": 1, "schema": 1, "txn": 1}
+    ds.insert(pa.table({"n": [1]}))
+    with counted(store) as counts:
+        assert opened(store).count_rows() == FRAGMENTS * ROWS_EACH + 1
+    assert objects_read(counts) == {"manifest": 1, "schema": 1}
+    assert counts.bytes_read < 32 << 10
+
+
+@pytest.mark.parametrize("place", [0, 1, 7_000, FRAGMENTS * ROWS_EACH - 1])
+def test_a_row_of_many_fragments_is_taken_by_a_path_through_their_tree(many, place):
+    store = copied(many)
+    ds = opened(store)
+    with counted(store) as counts:
+        assert ds.take([place], ["n", "_rowid"]).to_pylist() == [{"n": place % ROWS_EACH, "_rowid": place}]
+    assert objects_read(counts)["part"] <= LEVELS
+    assert objects_read(counts)["lnl"] == 1
+    ds = opened(store)
+    with counted(store) as counts:
+        assert ds._take_rows([place], ["n"]).to_pylist() == [{"n": place % ROWS_EACH}]
+    assert objects_read(counts)["part"] <= LEVELS
+
+
+def test_the_first_rows_of_many_fragments_are_scanned_by_a_path_through_their_tree(many):
+    store = copied(many)
+    ds = opened(store)
+    with counted(store) as counts:
+        assert ds.to_table(limit=4)["n"].to_pylist() == [0, 1, 2, 0]
+    assert objects_read(counts)["part"] <= LEVELS
+
+
+def test_an_append_to_many_fragments_reads_no_fragment(many):
+    store = copied(many)
+    ds = opened(store)
+    for step in range(20):
+        with counted(store) as counts:
+            ds.insert(pa.table({"n": [step]}))
+        assert objects_read(counts)["part"] == 0
+        assert counts.bytes_written < 64 << 10
+    assert ds.count_rows() == FRAGMENTS * ROWS_EACH + 20
+
+
+def test_a_change_of_one_of_many_fragments_reads_and_writes_a_path_through_their_tree(many):
+    store = copied(many)
+    base = read_manifest(store, resolve(store))
+    before = set(store.inner.list("_meta/"))
+    with counted(store) as counts:
+        after = commit(store, base, ChangeRows("delete", {2_000: np.array([1])}))
+    assert objects_read(counts)["part"] <= LEVELS
+    assert len(set(store.inner.list("_meta/")) - before) <= LEVELS
+    assert counts.bytes_written < 64 << 10
+    assert after.live_rows == FRAGMENTS * ROWS_EACH - 1
+    assert read_manifest(store, after.version).fragment(2_000).deleted.tolist() == [1]

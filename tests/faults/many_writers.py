@@ -69,6 +69,58 @@ def _appended(states: Sequence[State], number: int, detail: None) -> State:
     return replace(states[-1], rows={**states[-1].rows, **{row["key"]: row for row in pair(number, number)}})
 
 
+def _base_pair(number: int) -> int:
+    return number % BASE_PAIRS
+
+
+def _delete(ds: LanceDataset, number: int) -> tuple[LanceDataset, None]:
+    ds.delete(f"pair = {_base_pair(number)}", isolation="serializable")
+    return ds, None
+
+
+def _deleted(states: Sequence[State], number: int, detail: None) -> State:
+    rows = {key: row for key, row in states[-1].rows.items() if row["pair"] != _base_pair(number)}
+    return replace(states[-1], rows=rows)
+
+
+def _update(ds: LanceDataset, number: int) -> tuple[LanceDataset, None]:
+    where = f"pair < {BASE_PAIRS} and pair % 2 = {number % 2}"
+    ds.update({"n": "n + 1 - 2 * (key % 2)"}, where, isolation="serializable")
+    return ds, None
+
+
+def _updated(states: Sequence[State], number: int, detail: None) -> State:
+    def updated(row: Row) -> Row:
+        chosen = row["pair"] < BASE_PAIRS and row["pair"] % 2 == number % 2
+        return {**row, "n": row["n"] + 1 - 2 * (row["key"] % 2)} if chosen else row
+
+    return replace(states[-1], rows={key: updated(row) for key, row in states[-1].rows.items()})
+
+
+def _upsert(ds: LanceDataset, number: int) -> tuple[LanceDataset, None]:
+    source = pa.Table.from_pylist([dict(row) for row in pair(_base_pair(number), 1 + number)])
+    ds.merge_insert("key").when_matched_update_all().when_not_matched_insert_all().execute(source)
+    return ds, None
+
+
+def _upserted(states: Sequence[State], number: int, detail: None) -> State:
+    """What is there keeps the columns that the source does not have."""
+    rows = dict(states[-1].rows)
+    for row in pair(_base_pair(number), 1 + number):
+        rows[row["key"]] = {**rows.get(row["key"], {}), **row}
+    return replace(states[-1], rows=rows)
+
+
+def _compact(ds: LanceDataset, number: int) -> tuple[LanceDataset, None]:
+    if not ds.optimize.compact_files(materialize_deletions_threshold=0.0).fragments_removed:
+        raise NotFound("there was nothing to compact, or others did it first")
+    return ds, None
+
+
+def _unchanged(states: Sequence[State], number: int, detail: None) -> State:
+    return states[-1]
+
+
 def _add_column(ds: LanceDataset, number: int) -> tuple[LanceDataset, None]:
     ds.add_columns({f"c{number}": "n * 2"})
     return ds, None
@@ -105,6 +157,10 @@ def _restored(states: Sequence[State], number: int, detail: int) -> State:
 
 VERBS: dict[str, tuple[Do, Expect]] = {
     "append": (_append, _appended),
+    "delete": (_delete, _deleted),
+    "update": (_update, _updated),
+    "upsert": (_upsert, _upserted),
+    "compact": (_compact, _unchanged),
     "add column": (_add_column, _column_added),
     "drop column": (_drop_column, _column_dropped),
     "restore": (_restore, _restored),

@@ -11,7 +11,7 @@ from lance_like.dataset.inputs import as_stream
 from lance_like.dataset.write import FileLimits, write_version
 from lance_like.io.memory import MemoryStore
 from lance_like.io.store import Store
-from lance_like.table import parts
+from lance_like.table import deletions, lineage, parts
 from lance_like.table.history import Reference, locate
 from lance_like.table.snapshot import read_manifest
 
@@ -38,9 +38,13 @@ def rows(count: int = ROWS, first: int = 0) -> pa.Table:
 
 
 def small_dataset(monkeypatch) -> MemoryStore:
-    """Five versions, a tag, fragments in leaf and node parts, an added column, a transaction in a part of its own."""
-    # Few fragments make the parts that take thousands otherwise.
+    """Seven versions, a tag, fragments in leaf and node parts, an added column, deleted and changed rows, a part of
+    every kind.
+    """
+    # Few fragments make the parts that take thousands otherwise, and few rows those of deleted rows and of lineages.
     monkeypatch.setattr(parts, "FANOUT", 2)
+    monkeypatch.setattr(deletions, "INLINE_NBYTES", 0)
+    monkeypatch.setattr(lineage, "INLINE_RUNS", 3)
     store = MemoryStore("small")
     first = write_version(store, None, as_stream(rows()), mode="create", limits=FileLimits(rows=3))
     ds = LanceDataset(store, first)
@@ -48,8 +52,15 @@ def small_dataset(monkeypatch) -> MemoryStore:
     ds.add_columns({"twice": "n * 2"})
     ds.insert(rows(4, ROWS), commit_message="a" * 20_000)
     ds.alter_columns({"path": "real", "name": "renamed"})
-    ds.checkout_version(3).restore()
+    ds = ds.checkout_version(3)
+    ds.restore()
+    ds.delete("n in (2, 15)")
+    ds.update({"far": "far + 1"}, "n in (4, 12)")
+    assert {key.rpartition(".")[2] for key in objects(store)} == KINDS
     return store
+
+
+KINDS = {"lnl", "manifest", "schema", "part", "txn", "rows", "del", "tag"}
 
 
 def objects(store: MemoryStore) -> dict[str, bytes]:
@@ -70,11 +81,14 @@ def open_store(store: Store, version: Reference | None = None) -> LanceDataset:
 QUESTIONS: dict[str, Callable[[Store], object]] = {
     "to_table": lambda store: open_store(store).to_table().to_pylist(),
     "schema": lambda store: open_store(store).schema,
-    "take": lambda store: open_store(store).take([17, 0, 13, 13], ["s", "text", "n", "twice"]).to_pylist(),
+    "take": lambda store: open_store(store).take([15, 0, 13, 13], ["s", "text", "n", "twice"]).to_pylist(),
     "_take_rows": lambda store: open_store(store)._take_rows([16, 1], ["vector", "word"]).to_pylist(),
     "filter": lambda store: open_store(store).to_table(["n"], filter="n > 14 or text is null").to_pylist(),
     "count": lambda store: (open_store(store).count_rows(), open_store(store).count_rows("real < 4")),
     "row ids": lambda store: open_store(store).to_table(["_rowid", "_rowaddr"]).to_pylist(),
+    "ages": lambda store: (
+        open_store(store).to_table(["_row_created_at_version", "_row_last_updated_at_version"]).to_pylist()
+    ),
     "versions": lambda store: open_store(store).versions(),
     "tags": lambda store: open_store(store).tags.list(),
     "tagged version": lambda store: open_store(store, "first").to_table(["n", "real"]).to_pylist(),

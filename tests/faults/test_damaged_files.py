@@ -1,6 +1,6 @@
 """Damage to every kind of file of a dataset: an error of ours or the right answer, never another answer, error or hang.
 
-The dataset has leaf and node parts and a transaction part too; it is asked in memory, so that an exhaustive run of a
+The dataset has parts of every kind too; it is asked in memory, so that an exhaustive run of a
 kind of file takes minutes. Single data files of every encoding: tests/unit/file/test_file_damage_by_encoding.py.
 """
 
@@ -22,7 +22,7 @@ from lance_like.errors import Corrupt, NotFound, Unsupported
 from lance_like.io.memory import MemoryStore
 from lance_like.io.observe import CountingStore
 
-KINDS = (".lnl", ".manifest", ".schema", ".part", ".txn", ".tag")
+KINDS = (".lnl", ".manifest", ".schema", ".part", ".txn", ".rows", ".del", ".tag")
 CLEAR = (Corrupt, Unsupported, NotFound)
 SAMPLE = 40  # flipped bits a kind of file in the default run
 
@@ -61,17 +61,15 @@ def data_files(content: dict[str, bytes]) -> list[str]:
     return [file.path for fragment in open_store(store_of(content)).get_fragments() for file in fragment.data_files()]
 
 
-def schema_of_newest(content: dict[str, bytes]) -> str:
-    ref = open_store(store_of(content))._manifest.schema_ref
-    assert ref is not None
-    return ref.path
-
-
 def needed_by_newest(content: dict[str, bytes], kind: str) -> str:
-    """A file of a kind without which the newest version has no answer."""
-    if kind == ".lnl":
-        return data_files(content)[0]
-    return schema_of_newest(content) if kind == ".schema" else keys_of(content, kind)[-1]
+    """A file of a kind without which the newest version has no answer; of transactions and tags the only one."""
+    if kind in (".manifest", ".txn", ".tag"):
+        return keys_of(content, kind)[-1]
+    store = CountingStore(store_of(content))
+    for name in ("to_table", "ages"):
+        QUESTIONS[name](store)
+    read = {key for key, _ in store.counts.log}
+    return max(key for key in keys_of(content, kind) if key in read)
 
 
 @contextmanager
@@ -162,7 +160,7 @@ def test_every_flipped_bit_is_noticed_or_changes_nothing(kind, content, readers)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_flipped_bit_at_the_end_of_a_file_is_noticed(kind, content, answers):
-    key = keys_of(content, kind)[-1]
+    key = needed_by_newest(content, kind)
     for place in (8, 1):
         damaged = content | {key: flipped(content[key], 8 * (len(content[key]) - place))}
         assert ask_all(damaged, answers, f"{key}, {place} bytes from its end") > 0
@@ -223,7 +221,7 @@ def test_a_file_that_is_gone_is_noticed_or_changes_nothing(kind, content, answer
         ask_all({name: data for name, data in content.items() if name != key}, asked, f"without {key}")
 
 
-@pytest.mark.parametrize("kind", [".lnl", ".schema"])
+@pytest.mark.parametrize("kind", [".lnl", ".schema", ".part", ".del"])
 def test_a_file_that_is_gone_is_named_by_the_error(kind, content):
     key = needed_by_newest(content, kind)
     store = store_of({name: data for name, data in content.items() if name != key})
@@ -240,7 +238,7 @@ def test_a_bad_newest_manifest_raises_and_no_older_version_is_given_instead(dama
     store = store_of(content | {newest: damages(content[newest])[damage]})
     for act in (
         lambda: open_store(store),
-        lambda: open_store(store, 5),
+        lambda: open_store(store, 7),
         lambda: open_store(store, 4).checkout_latest(),
         lambda: open_store(store, 4).insert(rows(1)),
         lambda: open_store(store, 1).restore(),

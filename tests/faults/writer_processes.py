@@ -126,3 +126,30 @@ def read(uri: str, seed: int, times: int) -> int:
             assert ds.take([row], ["n"])["n"].to_pylist() == [numbers[row]]
         ds.versions()
     return newest
+
+
+def increment(uri: str, times: int) -> int:
+    """Add one to the only row so many times; returns how often it was acknowledged."""
+    done = 0
+    # One handle, so that it is behind whenever another was first.
+    ds = lance_like.dataset(uri)
+    for _ in range(times):
+        try:
+            done += ds.update({"n": "n + 1"})["num_rows_updated"]
+        except Conflict as conflict:
+            assert conflict.retryable
+    return done
+
+
+def upsert(uri: str, own: int, keys: Sequence[int]) -> int:
+    """Bring in the same new keys as every other process; returns how many times it was acknowledged."""
+    done = 0
+    for key in keys:
+        source = {"key": [key, -key], "own": [own, own]}
+        builder = lance_like.dataset(uri).merge_insert("key").when_matched_update_all().when_not_matched_insert_all()
+        try:
+            builder.execute(source)
+            done += 1
+        except Conflict as conflict:
+            assert conflict.retryable
+    return done

@@ -58,7 +58,7 @@ def test_every_kind_of_value_is_a_blob(uri: str, path: Path) -> None:
 def test_large_contents_are_pages_of_their_own_and_their_neighbours_are_not(uri: str, path: Path) -> None:
     values = [SMALL] * 10 + [path] + [SMALL] * 10 + [path, path]
     ds = lance_like.write_dataset({"b": blob_array(values)}, uri)
-    (data,) = (file for fragment in ds.get_fragments() for file in fragment.data_files())
+    (data,) = (file for fragment in ds._manifest.fragments for file in fragment.files)
     (reader,) = ds._session.open([data])
     pages = ds._session.drive([(data.path, reader.pages(0, pa.large_binary()))])[0]
     assert np.diff(pages.fences).tolist() == [10, 1, 10, 1, 1]

@@ -45,7 +45,8 @@ def test_a_handle_on_a_branch_moves_on_the_branch(ds):
     assert (dev.latest_version, ds.latest_version) == (4, 2)
     dev.checkout_latest()
     assert (dev.version, dev.branch, dev.count_rows()) == (4, "dev", 2)
-    assert [one.operation for one in dev.get_transactions()] == ["restore", "add_columns", "append", "create"]
+    told = [type(one.operation).__name__ for one in dev.get_transactions()]
+    assert told == ["Restore", "Merge", "Append", "Overwrite"]
     assert_same(ds.checkout_version(("dev", 2)).take([0, 1]), people(2))
 
 

@@ -80,7 +80,7 @@ def test_fragments_are_filled_up_to_the_rows_asked_for_and_full_ones_stay(uri):
 
 def test_fragments_of_half_the_bytes_asked_for_are_large_enough(uri):
     ds = fragments_of(uri, 3, 3, 3, 3)
-    nbytes = sum(file.nbytes for file in ds.get_fragments()[0].data_files())
+    nbytes = sum(file.nbytes for file in ds._manifest.fragments[0].files)
     assert Compaction.plan(ds, {"max_bytes_per_file": 2 * nbytes}).num_tasks() == 0
     ds.optimize.compact_files(max_bytes_per_file=2 * nbytes + nbytes // 2)
     assert sizes(ds) == [6, 6]
@@ -218,7 +218,7 @@ def test_columns_that_were_dropped_go_and_columns_without_values_stay_null(uri):
     before = whole(ds)
     ds.optimize.compact_files()
     assert_same(whole(ds), before)
-    [file] = ds.get_fragments()[0].data_files()
+    [file] = ds._manifest.fragments[0].files
     held = {ds._manifest.schema.path(field_id) for field_id in file.field_ids}
     assert held == {("i",), ("s",), ("s", "x"), ("empty",)}
 
@@ -255,7 +255,7 @@ def test_blobs_are_kept_and_references_stay_references(uri, tmp_path):
     assert read == [cell for number in range(3) for cell in (bytes([number]) * 100_000, None, b"")]
     read = [None if cell is None else cell.read() for cell in ds.take_blobs("e", indices=[0, 1, 2])]
     assert read == [b"234", b"here", None]
-    files = [file for fragment in ds.get_fragments() for file in fragment.data_files()]
+    files = [file for fragment in ds._manifest.fragments for file in fragment.files]
     assert sum(file.nbytes for file in files) < 400_000
 
 
@@ -304,7 +304,7 @@ def test_bounds_of_the_columns_travel_with_a_result(uri):
     ds = fragments_of(uri, 3, 3)
     results = [task.execute(ds) for task in Compaction.plan(ds).tasks]
     Compaction.commit(ds, [RewriteResult.from_json(result.json()) for result in results])
-    [file] = ds.get_fragments()[0].data_files()
+    [file] = ds._manifest.fragments[0].files
     assert [field_id for field_id, _ in file.stats] == list(file.field_ids)
 
 

@@ -9,6 +9,7 @@ import pytest
 from dataset_values import assert_same, people
 
 import lance_like
+from lance_like import LanceOperation
 from lance_like.errors import AlreadyExists, InvalidInput, NotFound
 
 
@@ -57,10 +58,11 @@ def test_the_versions_of_a_handle_and_all_numbers_are_told(ds):
 
 def test_transactions_are_read_one_by_one_or_back_from_the_handle(ds):
     first = ds.read_transaction(1)
-    assert (first.read_version, first.operation) == (0, "create")
+    assert (first.read_version, type(first.operation)) == (0, LanceOperation.Overwrite)
     assert first.transaction_properties == {"__lance_commit_message": "first"}
     assert first.uuid == ds.versions()[0]["metadata"]["uuid"]
-    assert [one.operation for one in ds.get_transactions()] == ["overwrite", "append", "create"]
+    told = [type(one.operation) for one in ds.get_transactions()]
+    assert told == [LanceOperation.Overwrite, LanceOperation.Append, LanceOperation.Overwrite]
     assert ds.checkout_version(2).get_transactions(1) == [ds.read_transaction(2)]
     with pytest.raises(NotFound, match="from 1 to 3"):
         ds.read_transaction(4)

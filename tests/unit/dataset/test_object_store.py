@@ -66,6 +66,14 @@ def test_every_kind_of_change_works(s3: S3Server, uri: str) -> None:
     ds.tags.delete("first")
     assert ds.tags.list() == {}
     assert len(ds.versions()) == ds.version
+    ds.insert(rows(10, 5))
+    assert ds.optimize.compact_files().fragments_removed == 2
+    beside = ds.create_branch("dev")
+    beside.insert(rows(15, 1))
+    assert ds.to_table().equals(rows(0, 15))
+    dev = lance_like.dataset(uri, version=("dev", None), storage_options=s3.options)
+    assert dev.to_table().equals(rows(0, 16))
+    assert pickle.loads(pickle.dumps(dev)).to_table().equals(rows(0, 16))
 
 
 def test_a_warm_take_is_one_request_a_file_and_round(s3: S3Server, uri: str) -> None:

@@ -244,5 +244,15 @@ def test_a_fragment_takes_by_position_inside_it(ds):
 def test_fragments_are_found_by_their_number(ds):
     assert ds.get_fragment(1).fragment_id == 1
     assert ds.get_fragment(7) is None
-    with pytest.raises(InvalidInput, match="scanner"):
-        ds.get_fragments(filter=pc.field("i") > 1)
+    assert ds.fragment_ids() == [0, 1, 2]
+
+
+def test_fragments_that_may_hold_rows_that_pass_are_found_by_bounds(ds):
+    for filter, found in (
+        (pc.field("i") > 4, [1, 2]),
+        ("i = 9", [2]),
+        ("i > 99", []),
+        ("t = 't1'", [0]),
+        (None, [0, 1, 2]),
+    ):
+        assert [fragment.fragment_id for fragment in ds.get_fragments(filter)] == found

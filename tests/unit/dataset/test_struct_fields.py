@@ -185,3 +185,13 @@ def test_a_table_may_lose_every_column_that_a_file_holds(ds):
     assert ds.to_table(filter="n is not null").to_pylist() == [{"n": 5}]
     ds.add_columns({"m": "coalesce(n, 0) + 1"})
     assert ds.to_table(["m"])["m"].to_pylist() == [1] * len(live(ds)) + [6]
+
+
+def test_a_compaction_keeps_the_fields_of_structs(ds):
+    ds.add_columns({"s.x": "i", "s.b.d": "i * 2"})
+    ds.alter_columns({"path": "s.a", "data_type": pa.int64()})
+    before = ds.to_table()
+    ds.optimize.compact_files()
+    assert len(ds.get_fragments()) == 1
+    assert len(ds.get_fragments()[0].data_files()) == 1
+    assert ds.to_table().equals(before)

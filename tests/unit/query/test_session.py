@@ -55,7 +55,7 @@ def test_what_is_kept_stays_near_the_limit(uri: str, monkeypatch: pytest.MonkeyP
 def test_the_files_used_longest_ago_are_dropped_first(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_USES_BETWEEN", 1)
     ds = lance_like.dataset(uri)
-    files = [fragment.data_files()[0] for fragment in ds.get_fragments()]
+    files = [fragment.files[0] for fragment in ds._manifest.fragments]
     session = module.Session(ds._store, cache_nbytes=0)
     first, second = session.open(files[:2])
     assert session.open(files[1::-1]) == [second, first]

@@ -183,15 +183,16 @@ def test_paths_that_leave_the_table_are_refused(path: object) -> None:
         shape.path(path, "here")
 
 
-def test_room_for_later_is_refused_where_it_changes_answers() -> None:
+def test_a_base_that_is_no_place_and_a_file_of_no_base_are_refused() -> None:
     store, _ = small_table()
     for change in (
         lambda body: body.update(bases={"1": "elsewhere"}),
-        lambda body: body["fragments"]["tail"][0]["files"][0].update(base=1),
+        lambda body: body.update(bases={"one": "/there"}),
+        lambda body: body["fragments"]["tail"][0]["files"][0].update(base=-1),
     ):
         body = _body(store, MAGIC, version_key(1))
         change(body)
-        with pytest.raises(Unsupported):
+        with pytest.raises(Corrupt):
             decode_root(pack_envelope(MAGIC, json.dumps(body).encode()), "here", version=1)
 
 

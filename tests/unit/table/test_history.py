@@ -14,7 +14,7 @@ from lance_like.io.observe import CountingStore, counted
 from lance_like.table import layout
 from lance_like.table.commit import commit
 from lance_like.table.envelope import pack_envelope, unpack_envelope
-from lance_like.table.history import locate, resolve, transactions, versions
+from lance_like.table.history import locate, resolve, versions
 from lance_like.table.layout import VERSIONS, tag_key, version_key
 from lance_like.table.manifest import MAGIC
 from lance_like.table.refs import Tags
@@ -155,25 +155,6 @@ def test_a_version_is_found_by_its_number_in_one_request() -> None:
     store = HookedStore(long_table(3), before=lambda verb, key: asked.append(verb))
     assert resolve(store, 2) == 2
     assert asked == ["size"]
-
-
-def test_transactions_go_back_from_a_version() -> None:
-    store = CountingStore(long_table(7))
-    assert [one.message for one in transactions(store, 6, 3)] == ["after 5", "after 4", "after 3"]
-    assert [one.kind for one in transactions(store, 2, 10)] == ["append", "create"]
-    with counted(store) as counts:
-        assert len(transactions(store, 7, 2)) == 2
-    assert counts.ranges == 2
-    assert transactions(store, 7, 0) == []
-
-
-@pytest.mark.usefixtures("small_buckets")
-def test_transactions_go_back_over_buckets_as_far_as_asked() -> None:
-    store = CountingStore(long_table(20))
-    with counted(store) as counts:
-        found = transactions(store, 18, 6)
-    assert [one.message for one in found] == [f"after {number}" for number in range(17, 11, -1)]
-    assert (counts.ranges, counts.rounds) == (6, 2)
 
 
 @pytest.mark.parametrize("asof", ["yesterday", 1.5, True, "2026-13-01"])

@@ -1,0 +1,107 @@
+"""Clones: a version as the first one of another table, with its own files or with those of the table it comes from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lance_like.errors import CommitUnknown, InvalidInput, LanceLikeError
+from lance_like.io.store import Store
+from lance_like.query.session import Session
+from lance_like.table.bases import with_bases
+from lance_like.table.commit import begin
+from lance_like.table.deletions import Deletions
+from lance_like.table.fragment import DataFile, Fragment
+from lance_like.table.layout import new_data_key
+from lance_like.table.lineage import Lineage
+from lance_like.table.manifest import Manifest, Transaction, is_base_uri
+from lance_like.table.parts import Part, Tree
+
+_STEP_NBYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Clone:
+    """How a version becomes one of another table: what its data files are called there, and its bases."""
+
+    files: Mapping[str, DataFile]
+    bases: Mapping[int, str]
+
+    def of(self, manifest: Manifest) -> Manifest:
+        """The version as it stands in the other table, with parts that are to be written there."""
+        tree = manifest.tree
+        return replace(
+            manifest,
+            timestamp_us=max(time.time_ns() // 1000, manifest.timestamp_us + 1),
+            schema_ref=None,
+            tree=Tree(tuple(map(self._part, tree.parts)), tuple(map(self._fragment, tree.tail))),
+            indices=(),
+            bases=self.bases,
+            digest=None,
+        )
+
+    def _part(self, part: Part) -> Part:
+        items = (self._fragment(item) if isinstance(item, Fragment) else self._part(item) for item in part.items)
+        return Part(part.level, tuple(items))
+
+    def _fragment(self, fragment: Fragment) -> Fragment:
+        return replace(
+            fragment,
+            files=tuple(self.files[file.key] for file in fragment.files),
+            lineage=Lineage.of(fragment.runs),
+            deletions=Deletions.of(fragment.deleted) if fragment.deletions else None,
+        )
+
+
+def shallow_clone(source: Store, manifest: Manifest, target: Store) -> Manifest:
+    """Make a version the first one of another table that shares its data files. Returns that version.
+
+    Raises AlreadyExists; InvalidInput for a source that a URI does not name. Cost: the metadata, no data.
+    """
+    if not is_base_uri(source.uri):
+        raise InvalidInput(f"{source.uri!r} cannot be the base of a clone: expected an absolute path or a URI")
+    number = max(manifest.bases, default=0) + 1
+    files = {file.key: file if file.base else replace(file, base=number) for file in _files(manifest)}
+    return begin(target, Clone(files, {**manifest.bases, number: source.uri}).of(manifest), _record(manifest, source))
+
+
+def deep_clone(source: Store, manifest: Manifest, target: Store) -> Manifest:
+    """Make a version the first one of another table that has copies of its data files. Returns that version.
+
+    Each copy is opened before it counts. Raises AlreadyExists, Corrupt. Memory: 8 MiB.
+    """
+    reads, session = with_bases(source, manifest.bases), Session(target)
+    files = {file.key: replace(file, path=new_data_key(), base=None) for file in _files(manifest)}
+    try:
+        for key, copy in files.items():
+            target.put(copy.path, _chunks(reads, key, copy.nbytes))
+            session.open([copy])
+        return begin(target, Clone(files, {}).of(manifest), _record(manifest, source))
+    except CommitUnknown:
+        raise
+    except Exception:
+        with suppress(LanceLikeError, OSError):
+            target.delete(copy.path for copy in files.values())
+        raise
+
+
+def _files(manifest: Manifest) -> Iterator[DataFile]:
+    return (file for fragment in manifest.tree.iterate() for file in fragment.files)
+
+
+def _chunks(store: Store, key: str, nbytes: int) -> Iterator[bytes]:
+    for start in range(0, nbytes, _STEP_NBYTES):
+        span = np.array([start]), np.array([min(nbytes, start + _STEP_NBYTES)])
+        yield store.gather(key, [span])[0].tobytes()
+
+
+def _record(manifest: Manifest, source: Store) -> Transaction:
+    about = f"version {manifest.version} of {source.uri}"
+    return Transaction("", "clone", manifest.version - 1, message=about, source_version=manifest.version)
+
+
+__all__ = ["deep_clone", "shallow_clone"]

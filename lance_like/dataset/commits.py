@@ -1,0 +1,284 @@
+"""Committing changes as values, and what was committed: the part of `LanceDataset` for engines that write in many
+processes and commit in one."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from lance_like.dataset.clone import deep_clone, shallow_clone
+from lance_like.dataset.delta import DatasetDelta, VersionDiff, delta_of, diff_of
+from lance_like.dataset.inputs import Stream, conform_some
+from lance_like.dataset.merge import MergeStats, Rules, run_merge
+from lance_like.dataset.operations import LANCE_COMMIT_MESSAGE_KEY, LanceOperation, Transaction
+from lance_like.dataset.place import CommitLock, open_place
+from lance_like.dataset.planned import action_of, update_of
+from lance_like.dataset.recorded import transaction_at
+from lance_like.errors import Corrupt, InvalidInput, NotFound, Unsupported
+from lance_like.io.store import Store
+from lance_like.io.uri import open_store
+from lance_like.query.session import Session
+from lance_like.table.actions import Action, NewFile, new_files
+from lance_like.table.commit import commit, committed
+from lance_like.table.fragment import DataFile
+from lance_like.table.history import Reference, locate, resolve
+from lance_like.table.layout import FOLDERS
+from lance_like.table.lines import main_line
+from lance_like.table.manifest import Manifest
+from lance_like.table.snapshot import latest_version, list_versions, read_manifest
+
+if TYPE_CHECKING:
+    from lance_like.dataset.handle import LanceDataset
+
+RETRIES = 20
+COMMIT_TIMEOUT = timedelta(minutes=30)
+
+
+class BulkCommitResult(TypedDict):
+    """What `commit_batch` gives: the new version, and the one transaction that it made of all."""
+
+    dataset: LanceDataset
+    merged: Transaction
+
+
+class DatasetCommits:
+    """The methods of `LanceDataset` about changes as values and the difference of versions."""
+
+    _store: Store
+    _manifest: Manifest
+    _session: Session
+    _options: dict[str, Any]
+
+    def _version(self, version: int) -> Manifest:
+        """A version, of which nothing is read that this one shares. Raises NotFound."""
+        raise NotImplementedError
+
+    @classmethod
+    def commit(
+        cls,
+        base_uri: str | os.PathLike[str] | LanceDataset,
+        operation: LanceOperation.BaseOperation | Transaction,
+        read_version: int | None = None,
+        commit_lock: CommitLock | None = None,
+        *,
+        storage_options: Mapping[str, Any] | None = None,
+        detached: bool = False,
+        max_retries: int = RETRIES,
+        commit_message: str | None = None,
+        commit_timeout: timedelta | None = COMMIT_TIMEOUT,
+    ) -> LanceDataset:
+        """Make a change whose files are written the next version, and return a handle on it.
+
+        operation: what changed; with a `Transaction`, read_version and commit_message are in it, and committing the
+        same one twice changes the table once. read_version: the version that the change was made for, needed but for
+        Overwrite and Restore. commit_lock, storage_options: as in `lance_like.dataset`; a handle has its own.
+        max_retries, commit_timeout: how often and how long it is brought onto newer versions (None: without end).
+        The files of new fragments must be there, whole: each is opened. Files that are written and not committed
+        belong to nobody; a cleanup keeps them for 7 days.
+        Raises Conflict (`retryable`), NotFound, InvalidInput for what does not fit that version, CommitUnknown.
+        """
+        store, options = _place(base_uri, storage_options, commit_lock)
+        transaction = _as_transaction(operation, read_version, commit_message)
+        if detached:
+            raise Unsupported("commits apart from the history of a table are not supported", kind="detached")
+        if commit_timeout is not None and commit_timeout <= timedelta(0):
+            raise InvalidInput(f"commit_timeout={commit_timeout}: expected more than 0, or None")
+        manifest = _commit(
+            store,
+            transaction,
+            is_named=isinstance(operation, Transaction),
+            retries=max_retries,
+            timeout_s=float("inf") if commit_timeout is None else commit_timeout.total_seconds(),
+        )
+        return cls(store, manifest, **options)  # pyright: ignore
+
+    @classmethod
+    def commit_batch(
+        cls,
+        dest: str | os.PathLike[str] | LanceDataset,
+        transactions: Sequence[Transaction],
+        commit_lock: CommitLock | None = None,
+        *,
+        storage_options: Mapping[str, Any] | None = None,
+        max_retries: int = RETRIES,
+        commit_timeout: timedelta | None = COMMIT_TIMEOUT,
+    ) -> BulkCommitResult:
+        """Commit several appends as one version. Options as in `commit`.
+
+        Returns {"dataset": a handle on it, "merged": the one transaction}. Raises InvalidInput for other operations.
+        """
+        appends = [one.operation for one in transactions if isinstance(one.operation, LanceOperation.Append)]
+        if not appends or len(appends) < len(transactions):
+            raise InvalidInput("commit_batch takes transactions that append, one at least")
+        properties = {key: text for one in transactions for key, text in one.transaction_properties.items()}
+        merged = Transaction(
+            read_version=min(one.read_version for one in transactions),
+            operation=LanceOperation.Append([fragment for append in appends for fragment in append.fragments]),
+            transaction_properties=properties,
+        )
+        made = cls.commit(
+            dest,
+            merged,
+            commit_lock=commit_lock,
+            storage_options=storage_options,
+            max_retries=max_retries,
+            commit_timeout=commit_timeout,
+        )
+        return {"dataset": made, "merged": merged}
+
+    def _plan_merge(self, rules: Rules, stream: Stream) -> tuple[Transaction, MergeStats]:
+        """A merge into the newest version as a transaction."""
+        newest = read_manifest(self._store, resolve(self._store), known=self._manifest)
+        stream = conform_some(stream, newest.schema.to_arrow())
+        change, stats = run_merge(self._session, rules, stream, lambda merge: merge(newest))
+        return Transaction(newest.version, update_of(change, newest)), stats
+
+    def read_transaction(self, version: int) -> Transaction:
+        """The commit that made a version. Raises NotFound."""
+        return transaction_at(version, self._version)
+
+    def get_transactions(self, recent_transactions: int = 10) -> list[Transaction]:
+        """The commits that made this version and those before it, newest first."""
+        known = [version for version in list_versions(self._store) if version <= self._manifest.version]
+        chosen = known[len(known) - min(len(known), recent_transactions) :]
+        return [transaction_at(version, self._version) for version in reversed(chosen)]
+
+    def shallow_clone(self, target_path: str | os.PathLike[str], reference: Reference | None = None) -> LanceDataset:
+        """Make a version another table that shares the data files of this one, and return a handle on it.
+
+        reference: which one, as in `checkout_version`; None: that of this handle. The clone begins with the same
+        version number, row ids and metadata, without indices; what is written to it goes to its own place.
+        It reads the files of this table for as long as it names them: tag the version here, so that a cleanup keeps
+        them. Whoever opens a table that a stranger made reads, by its bases, files of lance_like from other places.
+        Raises AlreadyExists, NotFound. Cost: the metadata.
+        """
+        return self._clone(shallow_clone, target_path, reference)
+
+    def deep_clone(self, target_path: str | os.PathLike[str], reference: Reference | None = None) -> LanceDataset:
+        """As `shallow_clone`, with copies of the data files: the clone needs nothing of this table."""
+        return self._clone(deep_clone, target_path, reference)
+
+    def _clone(
+        self,
+        clone: Callable[[Store, Manifest, Store], Manifest],
+        target: str | os.PathLike[str],
+        reference: Reference | None,
+    ) -> LanceDataset:
+        line, manifest = self._store, self._manifest
+        if reference is not None:
+            line, version = locate(self._store, reference)
+            manifest = read_manifest(line, version, known=self._manifest)
+        store = open_store(target, durability=self._options["durability"], folders=FOLDERS[:2])
+        made = clone(main_line(line), manifest, store)
+        return type(self)(store, made, **self._options)  # pyright: ignore
+
+    def delta(
+        self,
+        compared_against: int | None = None,
+        *,
+        begin_version: int | None = None,
+        end_version: int | None = None,
+    ) -> DatasetDelta:
+        """The rows that changed between two versions: inserted and updated ones as streams, ids of deleted ones.
+
+        compared_against: what changed from that version to this one; or begin_version and end_version: from one to
+        the other. 0 stands for the empty table before the first version. Cost: nothing is read before it is asked for.
+        """
+        current = self._manifest.version
+        return delta_of(self._session, self._version, current, compared_against, begin_version, end_version)
+
+    def diff(self, other: int) -> VersionDiff:
+        """What is other in this version than in another: columns, counts of rows, metadata. No data is read."""
+        return diff_of(self._version(other), self._manifest)
+
+
+def _place(
+    where: str | os.PathLike[str] | LanceDataset,
+    storage_options: Mapping[str, Any] | None,
+    commit_lock: CommitLock | None,
+) -> tuple[Store, Mapping[str, Any]]:
+    """The store that a commit goes to, and the options of the handle it gives."""
+    if not isinstance(where, DatasetCommits):
+        options = {"storage_options": storage_options, "commit_lock": commit_lock}
+        return open_place(where, durability="full", folders=FOLDERS, **options), {}  # pyright: ignore
+    if storage_options is not None or commit_lock is not None:
+        raise InvalidInput("a handle has its own storage_options and commit_lock", hint="pass them with a URI")
+    return where._store, where._options
+
+
+def _as_transaction(
+    operation: LanceOperation.BaseOperation | Transaction, read_version: int | None, message: str | None
+) -> Transaction:
+    if isinstance(operation, Transaction):
+        if read_version is not None or message is not None:
+            raise InvalidInput(
+                "a Transaction has its own read_version and message",
+                hint=f"the message is the property {LANCE_COMMIT_MESSAGE_KEY!r}",
+            )
+        return operation
+    if not isinstance(operation, LanceOperation.BaseOperation):
+        raise InvalidInput(f"{operation!r:.80} is no LanceOperation and no Transaction")
+    if read_version is None and not isinstance(operation, LanceOperation.Overwrite | LanceOperation.Restore):
+        raise InvalidInput("read_version is needed but for Overwrite and Restore")
+    properties = {} if message is None else {LANCE_COMMIT_MESSAGE_KEY: message}
+    return Transaction(read_version or 0, operation, transaction_properties=properties)
+
+
+def _commit(store: Store, transaction: Transaction, *, is_named: bool, retries: int, timeout_s: float) -> Manifest:
+    """Commit a transaction. is_named: the caller made it, and may have committed it before."""
+    name = _uuid(transaction.uuid)
+    base = _base(store, transaction)
+    if is_named and base is not None and transaction.read_version == 0:
+        earlier = committed(store, name, 0, base.version)
+        if earlier is not None:
+            return earlier
+    action = action_of(transaction.operation, base, partial(read_manifest, store, known=base))
+    _check_files(store, action)
+    properties = dict(transaction.transaction_properties)
+    message = properties.pop(LANCE_COMMIT_MESSAGE_KEY, None)
+    return commit(
+        store,
+        base,
+        action,
+        message=message,
+        properties=properties,
+        retries=retries,
+        timeout_s=timeout_s,
+        transaction=name if is_named else None,
+    )
+
+
+def _base(store: Store, transaction: Transaction) -> Manifest | None:
+    """The version that a transaction was made for; the newest, where none is needed and none is named."""
+    version = transaction.read_version
+    if not isinstance(version, int) or isinstance(version, bool) or version < 0:
+        raise InvalidInput(f"read_version={version!r}: expected the number of a version")
+    version = version or latest_version(store)
+    return None if version is None else read_manifest(store, version)
+
+
+def _uuid(text: str) -> str:
+    try:
+        return uuid.UUID(text).hex
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InvalidInput(f"{text!r:.80} is no uuid of a transaction") from error
+
+
+def _check_files(store: Store, action: Action) -> None:
+    """Raise InvalidInput unless the new files of an action are there, whole and as they are described."""
+    files = [_described(file) for file in new_files(action)]
+    try:
+        Session(store).open(files)
+    except (Corrupt, NotFound) as error:
+        raise InvalidInput(f"a file of the change cannot be used: {error.message}", where=error.where) from error
+
+
+def _described(file: NewFile) -> DataFile:
+    return DataFile(file.path, file.nbytes, file.tail, file.rows, ((0, file.columns),))
+
+
+__all__ = ["BulkCommitResult", "DatasetCommits"]
