@@ -29,8 +29,8 @@ from lance_like.table.layout import (
     LINES,
     TAGS,
     VERSIONS,
-    VERSIONS_PER_BUCKET,
     LeaseKind,
+    bucket_of,
     is_line,
     version_key,
 )
@@ -272,7 +272,7 @@ class _Survey:
 
 def _buckets_before(store: Store, version: int) -> list[str]:
     """The folders of the buckets that no new version will be in."""
-    last = version // VERSIONS_PER_BUCKET
+    last = bucket_of(version)
     return [place_of(store, f"{VERSIONS}/{bucket:016x}/") for bucket in buckets(store) if bucket < last]
 
 

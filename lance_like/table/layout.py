@@ -44,7 +44,12 @@ _TAG_FILE = re.compile(r"([A-Za-z0-9._-]{1,128})\.tag")
 
 def version_key(version: int) -> str:
     """The key of the root manifest of a version."""
-    return f"{VERSIONS}/{version // VERSIONS_PER_BUCKET:016x}/{version:020d}.manifest"
+    return f"{VERSIONS}/{bucket_of(version):016x}/{version:020d}.manifest"
+
+
+def bucket_of(version: int) -> int:
+    """The number of the bucket of a version."""
+    return version // VERSIONS_PER_BUCKET
 
 
 def begins_bucket(version: int) -> bool:
@@ -61,7 +66,7 @@ def version_number(name: str, bucket: int) -> int | None:
     """The version from the name of a manifest in a bucket; None for any other name."""
     found = _MANIFEST.fullmatch(name)
     version = int(found[1]) if found else 0
-    return version if 1 <= version <= MAX_VERSION and version // VERSIONS_PER_BUCKET == bucket else None
+    return version if 1 <= version <= MAX_VERSION and bucket_of(version) == bucket else None
 
 
 def version_of(key: str) -> int | None:
