@@ -36,7 +36,7 @@ def test_the_data_may_be_of_any_kind(ds, source):
     rows = [{"i": 3, "y": 30}, {"i": 1, "y": 10}]
     table = pa.Table.from_pylist(rows)
     if source == "polars":
-        import polars as pl
+        pl = pytest.importorskip("polars")
 
         data = pl.from_arrow(table)
     else:
