@@ -17,15 +17,21 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
-def test_the_python_example_of_the_readme_runs(tmp_path):
+def test_the_python_examples_of_the_readme_run(tmp_path):
     pytest.importorskip("duckdb")
-    (code,) = blocks("python")
+    first, second = blocks("python")
     checks = """
 assert ds.version == 4 and lance_like.dataset("documents").version == 5
 assert lance_like.dataset("documents").schema.names == ["id", "text", "vector", "length"]
 """
+    more = """
+assert ds.version == lance_like.dataset("documents").version == 9
+assert ds.to_table(["id", "text"], filter="id in (9, 20, 100, 2000)").sort_by("id").to_pylist() == [
+    {"id": 20, "text": "changed"}, {"id": 100, "text": "DOCUMENT 100"}, {"id": 2000, "text": "new"}]
+"""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", code + checks], cwd=tmp_path, env=environment, check=True)
+    code = first + checks + second + more
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
 
 
 def test_the_commands_of_the_readme_name_files_that_exist():
