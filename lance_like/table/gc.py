@@ -323,7 +323,7 @@ class _References:
                 self._add_items(found)
 
     def _add_fragment(self, fragment: Fragment) -> None:
-        self.paths.update(file.path for file in fragment.files)
+        self.paths.update(file.key for file in fragment.files)
         if fragment.lineage.ref is not None:
             self.paths.add(fragment.lineage.ref.path)
         if fragment.deletions is not None and fragment.deletions.ref is not None:
