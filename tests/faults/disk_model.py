@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -360,10 +361,12 @@ def read_tree(root: Path) -> Tree:
 
 
 def write_tree(root: Path, tree: Tree) -> None:
-    """Make a folder hold a tree; folders stand before what is in them."""
+    """Make a folder hold a tree of a day ago; folders stand before what is in them."""
     root.mkdir()
+    yesterday = time.time() - 86_400
     for path, data in tree.items():
         if data is None:
             (root / path).mkdir()
         else:
             (root / path).write_bytes(data)
+            os.utime(root / path, (yesterday, yesterday))

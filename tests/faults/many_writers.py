@@ -9,8 +9,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 
@@ -117,6 +118,11 @@ def _compact(ds: LanceDataset, number: int) -> tuple[LanceDataset, None]:
     return ds, None
 
 
+def _clean(ds: LanceDataset, number: int) -> NoReturn:
+    ds.cleanup_old_versions(timedelta(0), delete_unverified=number % 2 == 0)
+    raise NotFound("a cleanup makes no version")
+
+
 def _unchanged(states: Sequence[State], number: int, detail: None) -> State:
     return states[-1]
 
@@ -161,6 +167,7 @@ VERBS: dict[str, tuple[Do, Expect]] = {
     "update": (_update, _updated),
     "upsert": (_upsert, _upserted),
     "compact": (_compact, _unchanged),
+    "clean": (_clean, _unchanged),
     "add column": (_add_column, _column_added),
     "drop column": (_drop_column, _column_dropped),
     "restore": (_restore, _restored),
@@ -207,7 +214,11 @@ def read(uri: str, writers: int) -> int:
         ds = lance_like.dataset(uri)
         assert ds.version >= newest, "the newest version went back in time"
         newest = ds.version
-        check_version(ds)
+        try:
+            with ds.lease():
+                check_version(ds)
+        except Conflict:  # removed before it could be kept
+            continue
         rounds += 1
     return rounds
 

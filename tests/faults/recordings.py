@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from disk_model import Disk, Effect, Tree, read_tree, recorded, write_tree
 from operations import NUMBER, OPERATIONS, Facts, assert_before_or_after, assert_goes_on, facts, prepare
 
 from lance_like.io.local import Durability, LocalStore
-from lance_like.table.layout import FOLDERS
+from lance_like.table.layout import FOLDERS, LEASES
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,11 @@ class State:
     tree: Tree
     place: int
     acknowledged: bool
+
+    @property
+    def key(self) -> frozenset:
+        """What tells states apart: not leases, which are never synced, so that all they may be is left of each."""
+        return frozenset(item for item in self.tree.items() if not item[0].startswith(f"t/{LEASES}/"))
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class Recording:
     effects: tuple[Effect, ...]
     before: Facts
     after: Facts
+    _shapes: list[Counter[str]] = field(default_factory=list)
 
     def replayed(self, *, without: int | None = None) -> Iterator[tuple[int, Disk]]:
         """The disk after no effect, one, two, …; it moves on with the iterator.
@@ -91,15 +99,34 @@ class Recording:
         folders = {disk.find(path): path for path, data in disk.tree().items() if data is None}
         return {0: "", **folders}.get(node)
 
+    def clean_shapes(self, root: Path) -> list[Counter[str]]:
+        """The files before and after, had the table gone on and been cleaned. root: where to see, not there yet."""
+        if not self._shapes:
+            for tree, said in ((self.start.tree(), self.before), (self.at(len(self.effects)).tree(), self.after)):
+                write_tree(root, tree)
+                assert_goes_on(table_of(root), said)
+                self._shapes.append(shape(root))
+                shutil.rmtree(root)
+        return self._shapes
+
     def _distinct(self, states: Iterable[tuple[int, Tree]]) -> list[State]:
-        # An acknowledged state is checked for more than the same one before.
         found: dict[frozenset, State] = {}
         for place, tree in states:
             state = State(tree, place, place == len(self.effects))
-            key = frozenset(tree.items())
-            if state.acknowledged or key not in found:
-                found[key] = state
+            # An acknowledged state is checked for more than the same one before.
+            if state.acknowledged or state.key not in found:
+                found[state.key] = state
         return list(found.values())
+
+
+def shape(root: Path) -> Counter[str]:
+    """The files below a folder, without what is random in their names."""
+    return shape_of(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir())
+
+
+def shape_of(keys: Iterable[str]) -> Counter[str]:
+    """Names without what is random in them, each with its number."""
+    return Counter(re.sub("[0-9a-f]{32}", "*", key) for key in keys)
 
 
 def table_of(root: Path, durability: Durability = "process") -> LocalStore:
@@ -176,13 +203,14 @@ def check(root: Path, recording: Recording, state: State) -> None:
         found = facts(store, known=recording.before.versions if unchanged else None)
         assert_before_or_after(found, recording.before, recording.after, acknowledged=state.acknowledged)
         assert_goes_on(store, found)
+        assert shape(root) in recording.clean_shapes(root.with_name("clean")), "garbage outlived a cleanup"
 
 
 def noticed(root: Path, recording: Recording, place: int, *, only_acknowledged: bool = False) -> bool:
     """Does a check fail if the sync at a place is left out?"""
-    known = {frozenset(state.tree.items()): state.acknowledged for state in recording.cuts}
+    known = {state.key: state.acknowledged for state in recording.cuts}
     for state in reversed(recording.cuts_without(place)):
-        if state.acknowledged < only_acknowledged or known.get(frozenset(state.tree.items())) == state.acknowledged:
+        if state.acknowledged < only_acknowledged or known.get(state.key) == state.acknowledged:
             continue
         try:
             check(root, recording, state)

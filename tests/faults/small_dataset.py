@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -68,8 +69,10 @@ def objects(store: MemoryStore) -> dict[str, bytes]:
 
 
 def store_of(content: dict[str, bytes]) -> MemoryStore:
+    """A store with objects of a day ago."""
     store = MemoryStore("small")
     store._objects.update(content)
+    store._written_us.update(dict.fromkeys(content, time.time_ns() // 1000 - 86_400_000_000))
     return store
 
 
