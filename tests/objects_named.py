@@ -1,4 +1,4 @@
-"""What is in a store, and what the versions of a table name: read from their JSON, without the package's own reading."""
+"""What is in a store, and what the versions of a table name: read from their JSON, not by the package."""
 
 from __future__ import annotations
 
