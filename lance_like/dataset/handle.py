@@ -276,7 +276,7 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
                 properties=options.get("transaction_properties"),
                 lease=lease,
             )
-        self._move(manifest)
+        self._committed(manifest)
 
     def delete(
         self,
@@ -384,7 +384,7 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
 
     def _commit(self, change: Change, retries: int = RETRIES, timeout: timedelta = RETRY_TIMEOUT) -> None:
         limits = {"retries": retries, "timeout_s": timeout.total_seconds()}
-        self._move(commit(self._store, self._manifest, change, **limits))
+        self._committed(commit(self._store, self._manifest, change, **limits))
 
     def _commit_columns(self, change: Change) -> None:
         # What was computed from many rows is not given up for a while of other writers' commits.
@@ -397,7 +397,7 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
             manifest, stats = run_merge(
                 self._session, rules, stream, lambda merge: commit(self._store, newest, merge, **limits)
             )
-        self._move(manifest)
+        self._committed(manifest)
         return stats
 
     def _at(self, line: Store, manifest: Manifest) -> LanceDataset:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from lance_like.dataset.cleanup import CleanupExplanation, CleanupStats, explain_cleanup, policy_of, run_cleanup
 from lance_like.dataset.optimize import DatasetOptimizer
 from lance_like.dataset.stats import LanceStats
+from lance_like.dataset.upkeep import tidy
 from lance_like.dataset.verify import validate_version
 from lance_like.io.store import Store
 from lance_like.query.session import Session
@@ -26,6 +27,15 @@ class DatasetMaintenance:
     _store: Store
     _manifest: Manifest
     _session: Session
+
+    def _move(self, manifest: Manifest) -> None:
+        """Move this handle to another version."""
+        raise NotImplementedError
+
+    def _committed(self, manifest: Manifest) -> None:
+        """Move this handle to a version that it made, and do what the table has done by itself then."""
+        self._move(manifest)
+        tidy(cast("LanceDataset", self))
 
     @property
     def optimize(self) -> DatasetOptimizer:

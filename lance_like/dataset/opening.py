@@ -12,6 +12,7 @@ import pyarrow as pa
 from lance_like.dataset.handle import LanceDataset, Verify, open_version
 from lance_like.dataset.inputs import Data
 from lance_like.dataset.place import CommitLock, open_place
+from lance_like.dataset.upkeep import tidy
 from lance_like.dataset.write import (
     MAX_BYTES_PER_FILE,
     MAX_ROWS_PER_FILE,
@@ -98,7 +99,9 @@ def write_dataset(
         message=commit_message,
         properties=transaction_properties,
     )
-    return LanceDataset(place, manifest, durability=durability)
+    written = LanceDataset(place, manifest, durability=durability)
+    tidy(written)
+    return written
 
 
 __all__ = ["dataset", "write_dataset"]

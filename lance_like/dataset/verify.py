@@ -83,7 +83,7 @@ def validate_version(session: Session, manifest: Manifest) -> None:
             nbytes = _size(session.store, file)
             if nbytes != file.nbytes:
                 problem = f"the file has {nbytes:,} bytes, the manifest says {file.nbytes:,}"
-                raise Corrupt(problem, kind="length", where=file.path)
+                raise Corrupt(problem, kind="length", where=file.key)
         session.open(fragment.files)
         stored_nbytes(session, schema, fragment, ids)
     RowIdMap.of(manifest.fragments)

@@ -5,7 +5,7 @@
     3. list the files
     4. look for leases and tags again           they keep versions, and the files of running writers
     5. read every version that stays            what they name stays
-    6. remove the roots, then the files
+    6. settle the newest version, remove the roots, then the files
 
 The order of 3, 4 and 5 is what makes it safe beside writers: a file that is listed was written under a lease, and the
 lease is still there in 4 or the commit that names the file is seen in 5. Killed at any point it leaves garbage only.
@@ -110,6 +110,8 @@ def clean(store: Store, policy: Policy) -> Cleanup:
         mine.put()
         plan = _Survey(store, policy, now_us).plan(chosen)
         mine.check()
+        # Another writer may not have synced it yet: no power cut may take it when those before it are gone.
+        store.settle(version_key(plan.newest))
         _remove(store, plan)
     return plan
 
@@ -323,7 +325,7 @@ class _References:
                 self._add_items(found)
 
     def _add_fragment(self, fragment: Fragment) -> None:
-        self.paths.update(file.path for file in fragment.files)
+        self.paths.update(file.key for file in fragment.files)
         if fragment.lineage.ref is not None:
             self.paths.add(fragment.lineage.ref.path)
         if fragment.deletions is not None and fragment.deletions.ref is not None:

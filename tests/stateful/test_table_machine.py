@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 import lance_like
 from lance_like import LanceDataset
 from lance_like.errors import AlreadyExists, InvalidInput, NotFound, OutOfRange
+from tests.objects_named import left_over
 
 KINDS = {
     "int": pa.int64(),
@@ -364,6 +365,31 @@ class TableMachine(RuleBasedStateMachine):
         old.restore()
         self.ds = old
         self.committed(self.history[version].table, kept=self.history[version].ids, source=self.history[version])
+
+    @rule(rows=st.integers(1, 12), share=st.sampled_from([0.0, 0.3, 1.0]))
+    def compact(self, rows, share):
+        """The same rows, ids and versions; a second time there is nothing to do."""
+        options = {"target_rows_per_fragment": rows, "materialize_deletions_threshold": share}
+        if self.ds.optimize.compact_files(**options).fragments_removed:
+            self.committed(self.now.table)
+        assert self.ds.optimize.compact_files(**options).fragments_removed == 0
+        assert self.ds.version == max(self.history)
+
+    @rule(kept=st.integers(1, 6), unverified=st.booleans())
+    def clean_up(self, kept, unverified):
+        """Old versions go, those with tags and the newest stay whole, and no file is left that nothing names."""
+        newest = sorted(self.history)[-kept:]
+        self.ds.cleanup_old_versions(
+            retain_versions=kept, delete_unverified=unverified, error_if_tagged_old_versions=False
+        )
+        left = {*newest, *self.tags.values()}
+        self.history = {version: model for version, model in self.history.items() if version in left}
+        self.handles = [(handle, version) for handle, version in self.handles if version in left]
+        assert [found["version"] for found in self.ds.versions()] == sorted(left)
+        if unverified:
+            assert left_over(self.ds._store) == set()
+        for version in left:
+            self.ds.checkout_version(version).validate()
 
     @rule(data=st.data())
     def checkout(self, data):

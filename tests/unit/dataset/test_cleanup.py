@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -28,11 +27,11 @@ from lance_like.table import history as module_of_history
 from lance_like.table import layout, parts
 from lance_like.table.actions import UpdateMetadata
 from lance_like.table.commit import commit
-from lance_like.table.envelope import unpack_envelope
 from lance_like.table.gc import Policy, clean
 from lance_like.table.layout import new_data_key, new_part_key, version_key
 from lance_like.table.lease import hold
 from lance_like.table.snapshot import list_versions
+from tests.objects_named import keys, left_over, named
 
 NOW = timedelta(0)
 DAY_S = 86_400
@@ -54,48 +53,10 @@ def numbers(ds: LanceDataset) -> list[int]:
     return [found["version"] for found in ds.versions()]
 
 
-def keys(store: Store, folder: str = "", *, temporary: bool = False) -> Iterator[str]:
-    """The keys of all objects, or of all unfinished writes."""
-    for name in store.list(folder):
-        if name.endswith("/"):
-            yield from keys(store, folder + name, temporary=temporary)
-        elif not temporary:
-            yield folder + name
-    if temporary:
-        yield from (folder + name for name in store.list(folder, temporary=True))
-
-
-def named(store: Store) -> set[str]:
-    """What the roots of all lines name, and what that names: every text in their JSON that is a key."""
-    found: set[str] = set()
-    left = [key for key in keys(store) if key.endswith(".manifest")]
-    while left:
-        key = left.pop()
-        found.add(key)
-        if key.endswith((".manifest", ".part")):
-            magic = b"LLMF" if key.endswith(".manifest") else b"LLPT"
-            [data] = store.read([key], limit=1 << 30)
-            assert data is not None, key
-            texts = _texts(json.loads(unpack_envelope(magic, data, key)))
-            left += [text for text in texts if text.startswith(("data/", "_meta/")) and text not in found]
-    return found
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        # What a commit added is history: it need not be there any more.
-        yield from (text for key, item in value.items() if key != "files_added" for text in _texts(item))
-    elif isinstance(value, list):
-        yield from (text for item in value for text in _texts(item))
-
-
 def assert_whole(ds: LanceDataset) -> None:
     """Nothing but what versions name is there, and all of that."""
-    kept = {key for key in keys(ds._store) if not key.startswith("_refs/")}
-    assert kept == named(ds._store)
-    assert list(keys(ds._store, temporary=True)) == []
+    assert left_over(ds._store) == set()
+    assert named(ds._store) <= set(keys(ds._store))
 
 
 # Which versions

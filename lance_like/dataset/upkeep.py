@@ -1,0 +1,71 @@
+"""What a table has done by itself after every so many versions, when its configuration asks for it.
+
+`lance.auto_cleanup.interval`: remove old versions after each version that this number divides, those older than
+`lance.auto_cleanup.older_than` ("14d", "1h 30m", "90s") or not among `lance.auto_cleanup.retain_versions`.
+`lance_like.auto_compact.interval`: compact, at most 1 GiB of fragments at a time.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from lance_like.errors import InvalidInput, LanceLikeError
+
+if TYPE_CHECKING:
+    from lance_like.dataset.handle import LanceDataset
+
+CLEANUP = "lance.auto_cleanup."
+COMPACT = "lance_like.auto_compact."
+# A write waits for it: a table that was left alone for long is compacted by and by.
+_COMPACTED_NBYTES = 1 << 30
+_AGE = re.compile(r"\s*(\d+)\s*(ms|s|m|h|d|w)\s*")
+_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def tidy(dataset: LanceDataset) -> None:
+    """Do what the configuration asks for after the version of a handle, which was just committed.
+
+    What fails is a warning: the version is committed all the same.
+    """
+    config = dataset._manifest.config
+    if not config:
+        return
+    version = dataset.version
+    try:
+        if _is_due(config, COMPACT, version):
+            dataset.optimize.compact_files(max_source_bytes=_COMPACTED_NBYTES)
+        if _is_due(config, CLEANUP, version):
+            age, retain = config.get(CLEANUP + "older_than"), config.get(CLEANUP + "retain_versions")
+            dataset.cleanup_old_versions(
+                None if age is None else parse_age(age),
+                None if retain is None else _number(retain),
+                error_if_tagged_old_versions=False,
+            )
+    except (LanceLikeError, OSError) as error:
+        warnings.warn(f"version {version} is committed; what the table does by itself failed: {error}", stacklevel=3)
+
+
+def parse_age(text: str) -> timedelta:
+    """The duration that a text such as "14d" or "1h 30m" says. Raises InvalidInput."""
+    found = _AGE.findall(text)
+    if not found or "".join(_AGE.split(text)[::3]):
+        raise InvalidInput(f"{text!r} is no duration", kind="config", hint='write "14d", "1h 30m" or "90s"')
+    return sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in found), timedelta())
+
+
+def _is_due(config: Mapping[str, str], prefix: str, version: int) -> bool:
+    interval = config.get(prefix + "interval")
+    return interval is not None and version % max(1, _number(interval)) == 0
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise InvalidInput(f"{text!r} is no number", kind="config")
+    return int(text)
+
+
+__all__ = ["CLEANUP", "COMPACT", "parse_age", "tidy"]
