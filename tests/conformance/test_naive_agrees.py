@@ -122,7 +122,7 @@ def assert_stats_hold(table: naive.Table) -> None:
     """Check the statistics that fragments repeat against those of their files."""
     for fragment in table.fragments:
         for entry in fragment.body["files"]:
-            file = table.files[entry["path"]]
+            file = table.files[entry["base"], entry["path"]]
             assert_zones_hold(file)
             for field_id, low, high, nulls, nans, flags in entry["stats"]:
                 zone = file.columns[fragment.columns[field_id][1]].zones[-1]
