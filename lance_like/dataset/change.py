@@ -12,7 +12,7 @@ from lance_like.dataset.inputs import cast_array
 from lance_like.dataset.patch import Patch, Patched, rows_of, steps, write_patches
 from lance_like.dataset.scanner import Filter, bind_filter
 from lance_like.errors import InvalidInput
-from lance_like.query import engine_duckdb
+from lance_like.query.evaluate import compute_columns
 from lance_like.query.expr import Expr, paths
 from lance_like.query.plan import field_of
 from lance_like.query.projection import ROW_ADDRESS, project
@@ -133,7 +133,7 @@ class _ComputedColumns:
         self._targets = {path: schema.find(path) for path in expressions}
         tops = {path: schema.path(field.id) for path, field in self._targets.items()}
         self.names = list(dict.fromkeys(top[0] for top in tops.values()))
-        self._texts = {path: column.sql for path, column in expressions.items()}
+        self._expressions = expressions
         needed = columns_read(expressions.values(), schema.to_arrow())
         self.reads = tuple(i for name in needed for i in schema.subtree(schema.find((name,)).id))
         self.changes = tuple(i for field in self._targets.values() for i in schema.subtree(field.id))
@@ -154,9 +154,9 @@ class _ComputedColumns:
 
     def _values(self, fragment: Fragment, offsets: Int64s) -> pa.RecordBatch:
         old = rows_of(self._session, self._schema, fragment, offsets, self._read_names)
-        made = engine_duckdb.evaluate(self._texts, old)
+        made = compute_columns(self._expressions, old)
         columns = {name: old.column(name) for name in self.names if name in old.schema.names}
-        for path, array in zip(self._texts, made.columns, strict=True):
+        for path, array in zip(self._expressions, made.columns, strict=True):
             names = self._paths[path]
             kind = self._schema.arrow_field(self._targets[path].id)
             fitting = cast_array(array, kind.with_name(path))

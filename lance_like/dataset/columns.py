@@ -22,7 +22,7 @@ from lance_like.errors import Conflict, InvalidInput, NotFound
 from lance_like.file.carry import nulls, taken_rows
 from lance_like.file.writer import FileWriter
 from lance_like.io.store import Store
-from lance_like.query import engine_duckdb
+from lance_like.query.evaluate import compute_columns
 from lance_like.query.projection import Projection, project
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
@@ -84,9 +84,8 @@ def _from_sql(expressions: Mapping[str, str], manifest: Manifest) -> tuple[Trans
     """The function that expressions stand for, what it gives and what it reads."""
     computed = parse_expressions(dict(expressions))
     needed = columns_read(computed.values(), manifest.schema.to_arrow())
-    texts = {name: column.sql for name, column in computed.items()}
-    empty = engine_duckdb.evaluate(texts, _empty_batch(project(manifest.schema, needed).schema))
-    return lambda batch: engine_duckdb.evaluate(texts, batch), empty.schema, needed
+    empty = compute_columns(computed, _empty_batch(project(manifest.schema, needed).schema))
+    return lambda batch: compute_columns(computed, batch), empty.schema, needed
 
 
 def _rows_at_once(manifest: Manifest, names: Sequence[str]) -> int | None:

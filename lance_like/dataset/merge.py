@@ -23,7 +23,7 @@ from lance_like.encodings.joining import joined
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import nulls, taken_rows
 from lance_like.io.local import LocalStore
-from lance_like.query import engine_duckdb
+from lance_like.query.evaluate import compute_columns
 from lance_like.query.expr import Compare, Expr, In, Opaque, all_of, bind, paths
 from lance_like.query.projection import ROW_ADDRESS, project
 from lance_like.query.scan import Scan, run_scan
@@ -248,14 +248,15 @@ class Merge:
         if self.rules.condition is None or len(matches.source) == 0:
             return matches
         passed: list[np.ndarray] = []
-        texts = {"passes": parse_expressions({"condition": self.rules.condition})["condition"].sql}
+        condition = parse_expressions({"condition": self.rules.condition})
         names = self._target_names(manifest)
         for fragment_id, rows, offsets in _each_fragment(matches):
             fragment = manifest.fragment(fragment_id)
             for start, end in steps(fragment, len(rows)):
                 target = rows_of(self.session, manifest.schema, fragment, offsets[start:end], names)
                 columns = [self.source.take(rows[start:end]).to_struct_array(), target.to_struct_array()]
-                made = engine_duckdb.evaluate(texts, pa.RecordBatch.from_arrays(columns, names=["source", "target"]))
+                pairs = pa.RecordBatch.from_arrays(columns, names=["source", "target"])
+                made = compute_columns(condition, pairs)
                 passes = made.column(0)
                 if not pa.types.is_boolean(passes.type):
                     raise InvalidInput(f"the condition {self.rules.condition!r} is {passes.type}, not true or false")

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from lance_like._lazy import need
 from lance_like.errors import InvalidInput
-from lance_like.query.expr import fold, quote
+from lance_like.query.names import fold, quote
 
 _TABLE = "__lance_like_batch"
 _ROW = "__lance_like_row"

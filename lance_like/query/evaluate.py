@@ -7,9 +7,8 @@ over the rows that have not passed yet. The meaning is DuckDB's: NaN equals itse
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import reduce
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +17,7 @@ import pyarrow.compute as pc
 from lance_like.encodings.joining import taken
 from lance_like.errors import InvalidInput
 from lance_like.query import arrow_expr, engine_duckdb, sql
+from lance_like.query.arithmetic import bind_value, compare, compute
 from lance_like.query.expr import (
     And,
     ArrowOpaque,
@@ -31,13 +31,13 @@ from lance_like.query.expr import (
     Not,
     Opaque,
     Or,
-    Path,
     Wild,
     bind,
     like_parts,
     paths,
 )
 from lance_like.query.literals import comparable, comparison_type, is_bytes, is_text
+from lance_like.query.names import Path
 from lance_like.typing_ import Int64s
 
 _CHEAP = 2
@@ -88,6 +88,27 @@ def mask(condition: Expr, batch: pa.RecordBatch) -> pa.BooleanArray:
     condition, batch, Raises: as for `select`.
     """
     return _mask(condition, _View(batch, None))
+
+
+def compute_columns(expressions: Mapping[str, sql.Computed], batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Compute one column per expression over the rows of a batch: arithmetic here, the rest by DuckDB.
+
+    expressions: by name of the new column. batch: at least the columns that they read.
+    Returns one row per row of the batch, in its order; the types do not depend on the rows.
+    Raises InvalidInput as `engine_duckdb.evaluate` does.
+    """
+    view = _View(batch, None)
+    made: dict[str, pa.Array] = {}
+    for name, expression in expressions.items():
+        value = None if expression.value is None else bind_value(expression.value, batch.schema)
+        array = None if value is None else compute(value, view.leaf, len(view))
+        if array is not None:
+            made[name] = array
+    asked = {name: expression.sql for name, expression in expressions.items() if name not in made}
+    if asked:
+        answer = engine_duckdb.evaluate(asked, batch)
+        made |= zip(asked, answer.columns, strict=True)
+    return pa.RecordBatch.from_arrays([made[name] for name in expressions], names=list(expressions))
 
 
 class _View:
@@ -179,6 +200,8 @@ def _cost(condition: Expr) -> int:
             return 4 if is_text(values.type) or is_bytes(values.type) else 2
         case Like():
             return 6 if condition.case_insensitive else 5
+        case Opaque() if condition.value is not None:
+            return _CHEAP
         case ArrowOpaque() | Opaque():
             return _DUCKDB_COST
         case _:
@@ -200,13 +223,13 @@ def _mask(condition: Expr, view: _View) -> pa.BooleanArray:
         case IsNull(path):
             return _is_null(view.leaf(path))
         case Compare(op, path, value):
-            return _on_values(view.leaf(path), lambda array: _compare(op, array, value))
+            return _on_values(view.leaf(path), lambda array: compare(op, array, value))
         case In(path, values):
             return _on_values(view.leaf(path), lambda array: _is_in(array, values))
         case Like(path):
             return _on_values(view.leaf(path), lambda array: _like(array, condition))
-        case Opaque(text):
-            return _by_duckdb(text, view.columns(condition.columns))
+        case Opaque():
+            return _opaque(condition, view)
         case ArrowOpaque(expression):
             return _by_arrow(expression, view.columns(paths(condition)))
 
@@ -231,40 +254,6 @@ def _is_null(array: pa.Array) -> pa.BooleanArray:
     if pa.types.is_dictionary(array.type):
         return pc.fill_null(array.dictionary.is_null().take(array.indices), True)
     return array.is_null()
-
-
-def _compare(op: str, array: pa.Array, value: pa.Scalar) -> pa.BooleanArray:
-    """Compare values with a literal; every NaN is equal and above all else."""
-    if pa.types.is_floating(array.type):
-        if pa.types.is_float64(value.type):
-            array = comparable(array, value.type)
-        if np.isnan(value.as_py()):
-            return _compare_with_nan(op, array)
-        # NaN is in neither "less" nor "less or equal", so it is in what they leave
-        if op in (">", ">="):
-            return pc.invert(pc.less_equal(array, value) if op == ">" else pc.less(array, value))
-    elif value.type != array.type:
-        value = value.cast(array.type)
-    return _FUNCTIONS[op](array, value)
-
-
-_FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
-    "=": pc.equal,
-    "<>": pc.not_equal,
-    "<": pc.less,
-    "<=": pc.less_equal,
-    ">": pc.greater,
-    ">=": pc.greater_equal,
-}
-
-
-def _compare_with_nan(op: str, array: pa.Array) -> pa.BooleanArray:
-    nan = pc.is_nan(array)
-    if op in ("=", ">="):
-        return nan
-    if op in ("<>", "<"):
-        return pc.invert(nan)
-    return pc.or_(nan, True) if op == "<=" else pc.and_(nan, False)  # not Kleene's: null stays null
 
 
 def _is_in(array: pa.Array, values: pa.Array) -> pa.BooleanArray:
@@ -302,10 +291,15 @@ def _like(array: pa.Array, like: Like) -> pa.BooleanArray:
     return pc.match_substring_regex(array, rf"(?s)\A(?:{pattern})\z")
 
 
-def _by_duckdb(text: str, batch: pa.RecordBatch) -> pa.BooleanArray:
-    answer = engine_duckdb.evaluate({"passes": text}, batch).column(0)
+def _opaque(condition: Opaque, view: _View) -> pa.BooleanArray:
+    if condition.value is not None:
+        answer = compute(condition.value, view.leaf, len(view))
+        if answer is not None:
+            return answer
+    batch = view.columns(condition.columns)
+    answer = engine_duckdb.evaluate({"passes": condition.sql}, batch).column(0)
     if not pa.types.is_boolean(answer.type):
-        answer = engine_duckdb.evaluate({"passes": f"CAST(({text}) AS BOOLEAN)"}, batch).column(0)
+        answer = engine_duckdb.evaluate({"passes": f"CAST(({condition.sql}) AS BOOLEAN)"}, batch).column(0)
     return answer
 
 
@@ -324,4 +318,4 @@ def _by_arrow(expression: pc.Expression, batch: pa.RecordBatch) -> pa.BooleanArr
     return pa.concat_arrays(answer.chunks) if answer.num_chunks else pa.nulls(0, pa.bool_())
 
 
-__all__ = ["mask", "parse", "prepare", "select"]
+__all__ = ["compute_columns", "mask", "parse", "prepare", "select"]

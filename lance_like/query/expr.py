@@ -8,8 +8,7 @@ into the column's own type where that changes no answer; where it might, the nod
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import reduce
@@ -17,13 +16,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 
-from lance_like.errors import InvalidInput, NotFound
+from lance_like.errors import InvalidInput
+from lance_like.query.arithmetic import Value, bind_value
 from lance_like.query.literals import comparison_type, exact, exact_values, is_text, sql_of
+from lance_like.query.names import Path, find, find_known, has, sql_path
 
 if TYPE_CHECKING:
     import pyarrow.compute as pc
-
-Path: TypeAlias = tuple[str, ...]
 
 COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
 
@@ -138,16 +137,18 @@ class Like:
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """A condition that only DuckDB evaluates.
+    """A condition that DuckDB evaluates.
 
     sql: an expression; its value counts as a boolean.
     columns: the paths it names.
     maybe: paths that are columns if the schema has them, else parameters of a lambda.
+    value: the same as arithmetic, which is tried first; None: it is none.
     """
 
     sql: str
     columns: frozenset[Path]
     maybe: frozenset[Path] = frozenset()
+    value: Value | None = None
 
     def __str__(self) -> str:
         return self.sql
@@ -275,19 +276,21 @@ def bind(condition: Expr, schema: pa.Schema) -> Expr:
             return Not(bind(child, schema))
         case Literal():
             return condition
-        case Opaque(sql, columns, maybe):
-            found = {_find_known(path, schema) for path in columns}
-            found |= {_find_known(path, schema) for path in maybe if _has(path[0], schema)}
-            return Opaque(sql, frozenset(found))
+        case Opaque(sql, columns, maybe, value):
+            found = {find_known(path, schema) for path in columns}
+            found |= {find_known(path, schema) for path in maybe if has(path[0], schema)}
+            bound = None if value is None else bind_value(value, schema)
+            judges = bound is not None and bound.type == pa.bool_()
+            return Opaque(sql, frozenset(found), value=bound if judges else None)
         case ArrowOpaque(expression, columns):
             wanted = [(name,) for name in schema.names] if columns is None else columns
-            return ArrowOpaque(expression, frozenset(_find(path, schema)[0] for path in wanted))
+            return ArrowOpaque(expression, frozenset(find(path, schema)[0] for path in wanted))
         case _:
             return _bind_leaf(condition, schema)
 
 
 def _bind_leaf(leaf: _Leaf, schema: pa.Schema) -> Expr:
-    path, type_ = _find(leaf.path, schema)
+    path, type_ = find(leaf.path, schema)
     leaf = replace(leaf, path=path)
     bound = _cast(leaf, comparison_type(type_))
     return Opaque(str(leaf), frozenset([path])) if bound is None else bound
@@ -315,67 +318,6 @@ def _cast(leaf: _Leaf, to: pa.DataType | None) -> Expr | None:
             return leaf if is_text(to) else None
 
 
-def _find(path: Path, schema: pa.Schema) -> tuple[Path, pa.DataType]:
-    """Find a column or a field of a struct column: its path as the schema spells it, and its type."""
-    field = _pick(path[0], list(schema), ())
-    found = [field.name]
-    for depth, name in enumerate(path[1:], start=1):
-        type_ = field.type
-        if not pa.types.is_struct(type_):
-            raise NotFound(
-                f"column {sql_path(path[:depth])} has no fields: it is {type_}",
-                kind="column",
-                hint=f"a column whose name holds dots is written {sql_path(('.'.join(path),))}",
-            )
-        field = _pick(name, [type_.field(i) for i in range(type_.num_fields)], path[:depth])
-        found.append(field.name)
-    return tuple(found), field.type
-
-
-def _find_known(path: Path, schema: pa.Schema) -> Path:
-    """Find a path of an `Opaque`; what is below a column that is no struct is DuckDB's to judge."""
-    field = _pick(path[0], list(schema), ())
-    if len(path) == 1 or not pa.types.is_struct(field.type):
-        return (field.name,)
-    return _find(path, schema)[0]
-
-
-def _has(name: str, schema: pa.Schema) -> bool:
-    return any(fold(name) == fold(known) for known in schema.names)
-
-
-def _pick(name: str, fields: Sequence[pa.Field], parent: Path) -> pa.Field:
-    exactly = [field for field in fields if field.name == name]
-    near = exactly or [field for field in fields if fold(field.name) == fold(name)]
-    if len(near) == 1:
-        return near[0]
-    owner = f"struct column {sql_path(parent)}" if parent else "the table"
-    what = "field" if parent else "column"
-    if near:
-        names = ", ".join(repr(field.name) for field in near)
-        raise InvalidInput(f"{what} {name!r} fits several names of {owner}: {names}", kind="column")
-    known = [field.name for field in fields]
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known[:8]
-    raise NotFound(
-        f"no {what} {name!r} in {owner}", kind="column", hint=f"the nearest are {', '.join(map(repr, close))}"
-    )
-
-
-def fold(name: str) -> str:
-    """Lower the ASCII letters of a name: two names with the same fold are one name to DuckDB."""
-    return "".join(letter.lower() if letter.isascii() else letter for letter in name)
-
-
-def quote(name: str) -> str:
-    """Write a name as a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def sql_path(path: Path) -> str:
-    """Write a column path as SQL."""
-    return ".".join(quote(name) for name in path)
-
-
 def _grouped(condition: Expr) -> str:
     return f"({condition})" if isinstance(condition, And | Or) else str(condition)
 
@@ -394,16 +336,12 @@ __all__ = [
     "Not",
     "Opaque",
     "Or",
-    "Path",
     "Wild",
     "all_of",
     "any_of",
     "bind",
     "conjuncts",
-    "fold",
     "like_parts",
     "paths",
-    "quote",
-    "sql_path",
     "top_names",
 ]

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.file.stats import ZoneEntry, Zones, bounds_array, no_bounds
-from lance_like.query.expr import Expr, Path
+from lance_like.query.expr import Expr
+from lance_like.query.names import Path
 from lance_like.query.projection import VIRTUAL, virtual_bounds
 from lance_like.query.prune import ZoneColumn, judge_zones
 from lance_like.table.fields import Field

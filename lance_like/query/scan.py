@@ -26,7 +26,8 @@ from lance_like.file.pages import ColumnPages
 from lance_like.file.stats import Zones
 from lance_like.query.ahead import Job, default_threads, in_order
 from lance_like.query.evaluate import select
-from lance_like.query.expr import Expr, Path, paths
+from lance_like.query.expr import Expr, paths
+from lance_like.query.names import Path
 from lance_like.query.plan import ALL, NONE, Span, field_of, judge_fragments, judge_spans, null_zones
 from lance_like.query.projection import Output, Projection, as_batch
 from lance_like.query.session import Session

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from lance_like.errors import InvalidInput
 from lance_like.query import engine_duckdb
+from lance_like.query.arithmetic import ARITHMETIC, MIRRORED, Column, Comparison, Constant, Operation, Value
 from lance_like.query.expr import (
     BoolColumn,
     Compare,
@@ -27,13 +28,13 @@ from lance_like.query.expr import (
     Literal,
     Not,
     Opaque,
-    Path,
     all_of,
     any_of,
     bind,
     paths,
 )
 from lance_like.query.literals import comparison_type, is_text
+from lance_like.query.names import Path
 
 Node: TypeAlias = Any
 """A node of DuckDB's JSON tree; a shape that is not known here becomes `Opaque`."""
@@ -52,7 +53,6 @@ _COMPARISONS = {
     "COMPARE_GREATERTHAN": ">",
     "COMPARE_GREATERTHANOREQUALTO": ">=",
 }
-_MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _LIKES = {"~~": (False, False), "!~~": (True, False), "~~*": (False, True), "!~~*": (True, True)}
 _ESCAPED_LIKES = {
     "like_escape": (False, False),
@@ -85,14 +85,16 @@ _REFUSED = {
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """One SQL expression for `engine_duckdb.evaluate`, and the columns it reads.
+    """One SQL expression for `evaluate.compute_columns`, and the columns it reads.
 
     maybe: paths that are columns if the schema has them, else parameters of a lambda.
+    value: the same as arithmetic; None: it is none.
     """
 
     sql: str
     paths: frozenset[Path]
     maybe: frozenset[Path] = frozenset()
+    value: Value | None = None
 
 
 @lru_cache(maxsize=512)
@@ -116,22 +118,24 @@ def parse(text: str) -> Expr:
 
 
 def parse_expressions(expressions: Mapping[str, str]) -> dict[str, Computed]:
-    """Read SQL expressions, one per new column, for `engine_duckdb.evaluate`.
+    """Read SQL expressions, one per new column, for `evaluate.compute_columns`.
 
     Raises InvalidInput as `parse` does, and for an alias: the name is the key.
     """
-    computed: dict[str, Computed] = {}
-    for name, text in expressions.items():
-        tree = _tree(_EXPRESSION_HEAD, text, f"expression of {name!r}")
-        node = tree["statements"][0]["node"]
-        items = node.get("select_list") or []
-        rest = _rest(node, "select_list")
-        if len(items) != 1 or items[0].get("alias") or rest != _template(_EXPRESSION_HEAD, "select_list"):
-            raise _goes_on(text, f"expression of {name!r}")
-        _refuse(items[0], text)
-        opaque = _opaque(items[0])
-        computed[name] = Computed(opaque.sql, opaque.columns, opaque.maybe)
-    return computed
+    return {name: _expression(text, f"expression of {name!r}") for name, text in expressions.items()}
+
+
+@lru_cache(maxsize=512)
+def _expression(text: str, what: str) -> Computed:
+    tree = _tree(_EXPRESSION_HEAD, text, what)
+    node = tree["statements"][0]["node"]
+    items = node.get("select_list") or []
+    rest = _rest(node, "select_list")
+    if len(items) != 1 or items[0].get("alias") or rest != _template(_EXPRESSION_HEAD, "select_list"):
+        raise _goes_on(text, what)
+    _refuse(items[0], text)
+    opaque = _opaque(items[0])
+    return Computed(opaque.sql, opaque.columns, opaque.maybe, opaque.value)
 
 
 def columns_read(expressions: Iterable[Computed], schema: pa.Schema) -> list[str]:
@@ -252,7 +256,7 @@ def _comparison(node: Node) -> Expr | None:
         return None
     op = _COMPARISONS[op]
     if left["class"] != "COLUMN_REF":
-        left, right, op = right, left, _MIRRORED[op]
+        left, right, op = right, left, MIRRORED[op]
     path, value = _column(left), _constant(right)
     return Compare(op, path, value) if path is not None and value is not None else None
 
@@ -438,7 +442,43 @@ def _decimal(number: Decimal) -> pa.Scalar:
 
 def _opaque(node: Node) -> Opaque:
     columns, maybe = _references(node)
-    return Opaque(_sql(node), columns, maybe)
+    value = _value(node)  # before the node is written back, which may change it
+    return Opaque(_sql(node), columns, maybe, value)
+
+
+def _value(node: Node) -> Value | None:
+    """Read a node as arithmetic; None if it is something else, or has another shape in this DuckDB."""
+    try:
+        match node["class"]:
+            case "COLUMN_REF":
+                return Column(tuple(node["column_names"]))
+            case "CONSTANT":
+                literal = _written(node)
+                return Constant(literal) if literal is not None and literal.is_valid else None
+            case "COMPARISON":
+                sides = (node["left"], node["right"])
+                make, symbol = Comparison, _COMPARISONS[node["type"]]
+            case "FUNCTION" if node["function_name"] in ARITHMETIC and node["schema"] in _OWN_SCHEMA:
+                sides = _arguments(node)
+                make, symbol = Operation, node["function_name"]
+            case _:
+                return None
+        values = [value for value in map(_value, sides) if value is not None]
+    except (KeyError, TypeError):
+        return None
+    match values:
+        case [left, right]:
+            return make(symbol, left, right)
+        case [only] if symbol == "-" and len(sides) == 1:
+            return _negated(only)
+    return None
+
+
+def _negated(value: Value) -> Constant | None:
+    """A literal below 0."""
+    if not isinstance(value, Constant) or pa.types.is_boolean(value.type) or is_text(value.type):
+        return None
+    return Constant(pa.scalar(-value.value.as_py()))
 
 
 def _references(node: Node) -> tuple[frozenset[Path], frozenset[Path]]:

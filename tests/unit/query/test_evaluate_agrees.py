@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import duckdb
 import pyarrow as pa
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lance_like.errors import InvalidInput
-from lance_like.query import evaluate
+from lance_like.query import engine_duckdb, evaluate, sql
 
 ORACLE = duckdb.connect(config={"threads": 1})
 ORACLE.execute("SET TimeZone = 'UTC'")
@@ -80,3 +82,72 @@ def test_generated_conditions_answer_as_duckdb(condition: str, seed: int) -> Non
 @given(conditions(), st.integers(0, 1000))
 def test_many_generated_conditions_answer_as_duckdb(condition: str, seed: int) -> None:
     assert_agrees(condition, table(seed))
+
+
+_SIDES = ["i32", "i64", "f64", "i8", "u64", "f32", "dec", "s.n"]
+_LITERALS = ["0", "1", "-1", "7", "3000000000", "9223372036854775807", "9223372036854775808", "0.5", "1e0", "-2e300"]
+
+
+def _numbers() -> st.SearchStrategy[str]:
+    leaf = st.sampled_from([*_SIDES, *_LITERALS])
+    joined = st.tuples(leaf, st.sampled_from("+-*/%"), leaf).map(" ".join)
+    deeper = st.tuples(joined, st.sampled_from("+-*/%"), leaf).map(lambda part: f"({part[0]}) {part[1]} {part[2]}")
+    return st.one_of(joined, deeper)
+
+
+def _computed(expression: str, batch: pa.RecordBatch) -> pa.Array | str:
+    try:
+        return evaluate.compute_columns(sql.parse_expressions({"x": expression}), batch).column(0)
+    except InvalidInput as error:
+        return str(error)
+
+
+def _asked(expression: str, batch: pa.RecordBatch) -> pa.Array | str:
+    computed = sql.parse_expressions({"x": expression})["x"]
+    try:
+        return engine_duckdb.evaluate({"x": computed.sql}, batch).column(0)
+    except InvalidInput as error:
+        return str(error)
+
+
+def _same(one: pa.Array | str, other: pa.Array | str) -> bool:
+    """Equal values and types, bit for bit but for the kind of NaN; or the same words."""
+    if isinstance(one, str) or isinstance(other, str):
+        return one == other
+    return one.type == other.type and repr(one.to_pylist()) == repr(other.to_pylist())
+
+
+@given(_numbers(), st.integers(0, 50))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_arithmetic_gives_the_values_types_and_errors_of_duckdb(expression: str, seed: int) -> None:
+    for rows in (60, 0):
+        batch = table(seed, rows=rows)
+        assert _same(_computed(expression, batch), _asked(expression, batch)), expression
+
+
+@given(_numbers(), st.sampled_from(["=", "<>", "<", "<=", ">", ">="]), _numbers(), st.integers(0, 50))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_comparisons_of_arithmetic_answer_as_duckdb(left: str, symbol: str, right: str, seed: int) -> None:
+    batch = table(seed, rows=60)
+    for condition in (f"{left} {symbol} {right}", f"{left} {symbol} 1", f"i64 {symbol} {right}", f"-1 {symbol} {left}"):
+        assert_agrees(condition, batch)
+        assert _same(_computed(condition, batch), _asked(condition, batch)), condition
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["i64 % 100", "i32 + 1", "i64 * 2", "i64 - i32", "f64 / 2", "i64 % 7 = 1", "i32 < i64", "text = 'a'", "1", "'a'"],
+)
+def test_plain_arithmetic_does_not_ask_duckdb(expression: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "i32": pa.array([1, None, -8], pa.int32()),
+            "i64": [5, None, -9],
+            "f64": [0.5, None, float("nan")],
+            "text": ["a", None, ""],
+        }
+    )
+    expected = _asked(expression, batch)
+    asked = Mock(side_effect=AssertionError)
+    monkeypatch.setattr(engine_duckdb, "evaluate", asked)
+    assert _same(_computed(expression, batch), expected)
