@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.dataset.inputs import cast_array
-from lance_like.dataset.patch import Patch, Patched, rows_of, steps, write_patches
+from lance_like.dataset.patch import Patch, Patched, write_patches
 from lance_like.dataset.scanner import Filter, bind_filter
 from lance_like.errors import InvalidInput
 from lance_like.query.evaluate import compute_columns
@@ -138,22 +138,15 @@ class _ComputedColumns:
         self.reads = tuple(i for name in needed for i in schema.subtree(schema.find((name,)).id))
         self.changes = tuple(i for field in self._targets.values() for i in schema.subtree(field.id))
         nested = [top[0] for top in tops.values() if len(top) > 1]
-        self._read_names = list(dict.fromkeys([*needed, *nested]))
+        self._read_names = tuple(dict.fromkeys([*needed, *nested]))
         self._paths = tops
 
     def patch(self, fragment: Fragment, offsets: Int64s) -> Patch:
         """The change of some rows of a fragment: int64[n], ascending."""
 
-        def values(start: int, end: int) -> pa.RecordBatch:
-            pieces = [self._values(fragment, offsets[start + i : start + j]) for i, j in steps(fragment, end - start)]
-            table = pa.Table.from_batches(pieces)
-            [batch] = table.combine_chunks().to_batches()
-            return batch
+        return Patch(fragment, offsets, self._values, self._read_names)
 
-        return Patch(fragment, offsets, values)
-
-    def _values(self, fragment: Fragment, offsets: Int64s) -> pa.RecordBatch:
-        old = rows_of(self._session, self._schema, fragment, offsets, self._read_names)
+    def _values(self, start: int, end: int, old: pa.RecordBatch) -> pa.RecordBatch:
         made = compute_columns(self._expressions, old)
         columns = {name: old.column(name) for name in self.names if name in old.schema.names}
         for path, array in zip(self._expressions, made.columns, strict=True):

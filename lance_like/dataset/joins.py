@@ -86,7 +86,7 @@ def patch_of(
     source = Source(_with_key(stream, right_on, _key_type(manifest.schema, left_on), wanted), [right_on])
     try:
         offsets, rows = _matches(session, manifest, fragment, left_on, KeyIndex([right_on], source.keys))
-        yield Patch(fragment, offsets, lambda start, end: source.take(rows[start:end]).select(names)), names
+        yield Patch(fragment, offsets, lambda start, end, _: source.take(rows[start:end]).select(names)), names
     finally:
         source.close()
 

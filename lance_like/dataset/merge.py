@@ -299,9 +299,9 @@ class Merge:
             for fragment_id, rows, offsets in _each_fragment(matches)
         ]
 
-    def _values(self, rows: Int64s) -> Callable[[int, int], pa.RecordBatch]:
+    def _values(self, rows: Int64s) -> Callable[[int, int, pa.RecordBatch], pa.RecordBatch]:
         names = [name for name in self.source.schema.names if name not in self.rules.on]
-        return lambda start, end: self.source.take(rows[start:end]).select(names)
+        return lambda start, end, _: self.source.take(rows[start:end]).select(names)
 
     def _inserted(self, manifest: Manifest, matches: _Matches) -> tuple[tuple[NewFragment, ...], int]:
         """Write the rows of the source whose key the table lacks. Returns them and how many they are."""

@@ -5,7 +5,9 @@ whichever takes fewer bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 
 import numpy as np
@@ -17,6 +19,7 @@ from lance_like.dataset.stats import stored_nbytes
 from lance_like.dataset.write import FileLimits, write_fragments
 from lance_like.encodings.joining import joined, taken
 from lance_like.file.carry import carry, present
+from lance_like.query.ahead import Job, default_threads, in_order
 from lance_like.query.projection import ROW_ADDRESS, as_batch, project
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
@@ -33,6 +36,7 @@ _OFFSET_MASK = (1 << OFFSET_BITS) - 1
 # Rows that are read, changed and written in one step, by their estimated bytes.
 _STEP_NBYTES = 16 << 20
 _STEP_ROWS = 1 << 16
+_AHEAD_NBYTES = 64 << 20
 # What deletion vectors and lineages take for a row that moves: written anew, it must pay for them.
 _MOVED_NBYTES = 6
 
@@ -41,13 +45,15 @@ _MOVED_NBYTES = 6
 class Patch:
     """Rows of a fragment that change.
 
-    offsets: int64[n], ascending. values(start, end): the new values of the changed columns for offsets[start:end],
-    with the names and types of the table.
+    offsets: int64[n], ascending. reads: the columns that the new values are made from.
+    values(start, end, old): the new values of the changed columns for offsets[start:end], with the names and types of
+    the table; old: those rows, `reads` and maybe other columns.
     """
 
     fragment: Fragment
     offsets: Int64s
-    values: Callable[[int, int], pa.RecordBatch]
+    values: Callable[[int, int, pa.RecordBatch], pa.RecordBatch]
+    reads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,7 @@ def write_patches(session: Session, manifest: Manifest, patches: Sequence[Patch]
         else:
             columns[patch.fragment.id] = write_patch_columns(session, manifest, patch, names)
     removed = {patch.fragment.id: patch.offsets for patch in moved}
-    return Patched(columns, removed, _write_rows(session, manifest, moved))
+    return Patched(columns, removed, _write_rows(session, manifest, moved, names))
 
 
 def _rows_are_cheaper(session: Session, schema: Schema, patch: Patch, names: Sequence[str]) -> bool:
@@ -114,8 +120,30 @@ def _patched(session: Session, manifest: Manifest, patch: Patch, names: Sequence
         kept = batch.select(list(names))
         if start < end:
             places = offsets.searchsorted(patch.offsets[start:end])
-            kept = _merged(kept, check_nulls(patch.values(start, end)), places)
+            new = _new_values(session, manifest.schema, patch, start, end, kept, places)
+            kept = _merged(kept, check_nulls(new), places)
         yield kept
+
+
+def _new_values(
+    session: Session, schema: Schema, patch: Patch, start: int, end: int, batch: pa.RecordBatch, places: Int64s
+) -> pa.RecordBatch:
+    """The values of offsets[start:end], which are rows of a batch: int64[end - start]."""
+    if set(patch.reads) <= set(batch.schema.names):
+        order = pa.array(places)
+        old = [present(taken(carry(batch.column(name)), order), batch.column(name).type) for name in patch.reads]
+        fields = [batch.schema.field(name) for name in patch.reads]
+        return patch.values(start, end, as_batch(old, pa.schema(fields), end - start))
+    pieces = [
+        patch.values(
+            start + i,
+            start + j,
+            rows_of(session, schema, patch.fragment, patch.offsets[start + i : start + j], patch.reads),
+        )
+        for i, j in steps(patch.fragment, end - start)
+    ]
+    [made] = pa.Table.from_batches(pieces).combine_chunks().to_batches()
+    return made
 
 
 def _merged(old: pa.RecordBatch, new: pa.RecordBatch, places: Int64s) -> pa.RecordBatch:
@@ -130,11 +158,13 @@ def _merged(old: pa.RecordBatch, new: pa.RecordBatch, places: Int64s) -> pa.Reco
     return pa.RecordBatch.from_arrays(arrays, schema=old.schema)
 
 
-def _write_rows(session: Session, manifest: Manifest, patches: Sequence[Patch]) -> tuple[NewFragment, ...]:
+def _write_rows(
+    session: Session, manifest: Manifest, patches: Sequence[Patch], names: Sequence[str]
+) -> tuple[NewFragment, ...]:
     """Write rows whole, in the order of the patches, with the ids they have."""
     if not patches:
         return ()
-    stream = Stream(manifest.schema.to_arrow(), _whole_rows(session, manifest, patches))
+    stream = Stream(manifest.schema.to_arrow(), _whole_rows(session, manifest, patches, names))
     written = write_fragments(session.store, stream, limits=FileLimits())
     ids = np.concatenate([ids_at(patch.fragment, patch.offsets) for patch in patches])
     created = np.concatenate([values_at(patch.fragment.runs.created, patch.offsets) for patch in patches])
@@ -150,18 +180,30 @@ def with_lineage(written: Sequence[NewFragment], ids: Int64s, created: Int64s) -
     )
 
 
-def _whole_rows(session: Session, manifest: Manifest, patches: Sequence[Patch]) -> Iterator[pa.RecordBatch]:
-    schema = manifest.schema.to_arrow()
-    for patch in patches:
-        for start, end in steps(patch.fragment, len(patch.offsets)):
-            new = patch.values(start, end)
-            left = [name for name in schema.names if name not in new.schema.names]
-            old = rows_of(session, manifest.schema, patch.fragment, patch.offsets[start:end], left)
-            found = {
-                **dict(zip(left, old.columns, strict=True)),
-                **dict(zip(new.schema.names, new.columns, strict=True)),
-            }
-            yield pa.RecordBatch.from_arrays([found[name] for name in schema.names], schema=schema)
+def _whole_rows(
+    session: Session, manifest: Manifest, patches: Sequence[Patch], names: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """The changed rows with all their columns, read and computed ahead of the writer."""
+
+    def jobs() -> Iterator[Job[pa.RecordBatch]]:
+        for patch in patches:
+            for start, end in steps(patch.fragment, len(patch.offsets)):
+                yield Job(partial(_rows_of_patch, session, manifest.schema, patch, names, start, end), _STEP_NBYTES)
+
+    with closing(in_order(jobs(), threads=default_threads(), budget_nbytes=_AHEAD_NBYTES)) as batches:
+        yield from batches
+
+
+def _rows_of_patch(
+    session: Session, schema: Schema, patch: Patch, names: Sequence[str], start: int, end: int
+) -> pa.RecordBatch:
+    """The rows of offsets[start:end] as they are from now on."""
+    whole = schema.to_arrow()
+    kept = [name for name in whole.names if name in patch.reads or name not in names]
+    old = rows_of(session, schema, patch.fragment, patch.offsets[start:end], kept)
+    new = patch.values(start, end, old)
+    found = dict(zip(kept, old.columns, strict=True)) | dict(zip(new.schema.names, new.columns, strict=True))
+    return pa.RecordBatch.from_arrays([found[name] for name in whole.names], schema=whole)
 
 
 def steps(fragment: Fragment, rows: int) -> Iterator[tuple[int, int]]:
