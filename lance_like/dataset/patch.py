@@ -5,9 +5,7 @@ whichever takes fewer bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from itertools import accumulate
 
 import numpy as np
@@ -19,7 +17,6 @@ from lance_like.dataset.stats import stored_nbytes
 from lance_like.dataset.write import FileLimits, write_fragments
 from lance_like.encodings.joining import joined, taken
 from lance_like.file.carry import carry, present
-from lance_like.query.ahead import Job, default_threads, in_order
 from lance_like.query.projection import ROW_ADDRESS, as_batch, project
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
@@ -36,7 +33,6 @@ _OFFSET_MASK = (1 << OFFSET_BITS) - 1
 # Rows that are read, changed and written in one step, by their estimated bytes.
 _STEP_NBYTES = 16 << 20
 _STEP_ROWS = 1 << 16
-_AHEAD_NBYTES = 64 << 20
 # What deletion vectors and lineages take for a row that moves: written anew, it must pay for them.
 _MOVED_NBYTES = 6
 
@@ -183,15 +179,9 @@ def with_lineage(written: Sequence[NewFragment], ids: Int64s, created: Int64s) -
 def _whole_rows(
     session: Session, manifest: Manifest, patches: Sequence[Patch], names: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
-    """The changed rows with all their columns, read and computed ahead of the writer."""
-
-    def jobs() -> Iterator[Job[pa.RecordBatch]]:
-        for patch in patches:
-            for start, end in steps(patch.fragment, len(patch.offsets)):
-                yield Job(partial(_rows_of_patch, session, manifest.schema, patch, names, start, end), _STEP_NBYTES)
-
-    with closing(in_order(jobs(), threads=default_threads(), budget_nbytes=_AHEAD_NBYTES)) as batches:
-        yield from batches
+    for patch in patches:
+        for start, end in steps(patch.fragment, len(patch.offsets)):
+            yield _rows_of_patch(session, manifest.schema, patch, names, start, end)
 
 
 def _rows_of_patch(
