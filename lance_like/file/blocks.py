@@ -181,18 +181,20 @@ class Blocks:
 
     def _touched(self, starts: Int64s, ends: Int64s, slots: Int64s) -> _Touched:
         """The blocks that ranges touch, in their order. No range is empty."""
-        page = self._slots[slots]
-        offset, log2 = page["offset"], page["log2"]
+        table = self._slots
+        offset, log2 = table["offset"][slots], table["log2"][slots]
         first = (starts - offset) >> log2
         last = (ends - 1 - offset) >> log2
         if (first != last).any():
-            counts = last - first + 1
-            first, slots = expand(first, last + 1), slots.repeat(counts)
-            page = self._slots[slots]
-            offset, log2 = page["offset"], page["log2"]
+            first, slots = expand(first, last + 1), slots.repeat(last - first + 1)
+        numbers = table["first"][slots] + first
+        fresh = np.concatenate(([True], numbers[1:] != numbers[:-1]))  # neighbours often lie in one block
+        if not fresh.all():
+            numbers, first, slots = numbers[fresh], first[fresh], slots[fresh]
+        offset, log2 = table["offset"][slots], table["log2"][slots]
         places = offset + (first << log2)
-        stops = np.minimum(places + (1 << log2), offset + page["nbytes"])
-        return _Touched(page["first"] + first, slots, places, stops)
+        stops = np.minimum(places + (1 << log2), offset + table["nbytes"][slots])
+        return _Touched(numbers, slots, places, stops)
 
     def _check(self, touched: _Touched, data: Bytes, base: int) -> None:
         """Check those blocks that are new, and remember them. base: where data begins in the file."""
