@@ -219,8 +219,14 @@ def _cast(value: Any, kind: pa.DataType) -> Any:
 
 def _remainder(array: pa.Array, divisor: int) -> pa.Array:
     """The rest of a division that rounds to zero. divisor: above 0."""
-    known = array.fill_null(0) if array.null_count else array
-    rest = pa.array(np.fmod(known.to_numpy(), divisor), array.type)
+    known = (array.fill_null(0) if array.null_count else array).to_numpy()
+    if len(known) and known.min() < 0:
+        found = np.fmod(known, divisor)
+    else:
+        found = known // divisor  # the only division here that runs several values at a time
+        found *= divisor
+        np.subtract(known, found, out=found)
+    rest = pa.array(found, array.type)
     return pc.if_else(array.is_valid(), rest, None) if array.null_count else rest
 
 
