@@ -39,13 +39,15 @@ class Joined:
         self.schema = pa.schema(fields)
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        rows = self._index.find(batch.columns)
         if self._source.num_rows == 0:
-            return pa.RecordBatch.from_arrays([nulls(len(rows), f.type) for f in self.schema], schema=self.schema)
+            return pa.RecordBatch.from_arrays([nulls(len(batch), f.type) for f in self.schema], schema=self.schema)
+        found, rows = self._index.find(batch.columns)
         # Each row of the data is taken once, however many rows have its key.
-        found = np.unique(rows[rows >= 0])
-        order = pa.array(found.searchsorted(rows), mask=rows < 0)
-        held = self._source.take(found).select(self.schema.names)
+        wanted, index = np.unique(rows, return_inverse=True)
+        places, without = np.zeros(len(batch), np.int64), np.ones(len(batch), bool)
+        places[found], without[found] = index, False
+        order = pa.array(places, mask=without)
+        held = self._source.take(wanted).select(self.schema.names)
         arrays = [present(taken(carry(array), order), array.type) for array in held.columns]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
@@ -100,11 +102,10 @@ def _matches(
     offsets: list[Int64s] = [np.empty(0, np.int64)]
     rows: list[Int64s] = [np.empty(0, np.int64)]
     for batch in run_scan(session, manifest, Scan(projection, fragments=[fragment])):
-        found = index.find([batch.column(0)])
-        known = found >= 0
-        rows.append(found[known])
-        addresses = batch.column(0 if named else 1).to_numpy().astype(np.int64)
-        offsets.append(addresses[known] & ((1 << OFFSET_BITS) - 1))
+        places, found = index.find([batch.column(0)])
+        rows.append(found)
+        addresses = batch.column(0 if named else 1).to_numpy().view(np.int64)
+        offsets.append(addresses[places] & ((1 << OFFSET_BITS) - 1))
     return np.concatenate(offsets), np.concatenate(rows)
 
 

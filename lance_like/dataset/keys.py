@@ -47,19 +47,19 @@ class KeyIndex:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def find(self, columns: Sequence[pa.Array]) -> Int64s:
-        """For each row of a table the row of the source with its key: int64[n], -1 where there is none."""
+    def find(self, columns: Sequence[pa.Array]) -> tuple[Int64s, Int64s]:
+        """The rows of a table that have a key of the source: int64[k], ascending, and the source's row of each."""
         values = [_comparable(column, name) for name, column in zip(self._names, columns, strict=True)]
         if self._dense is not None:
             return self._dense.find(values[0])
         codes, known = self._codes(values)
-        found = np.full(len(codes), -1, np.int64)
-        if len(self._sorted) == 0 or not known.any():
-            return found
-        asked = codes[known]
+        rows = np.flatnonzero(known)
+        if len(self._sorted) == 0:
+            return rows[:0], rows[:0]
+        asked = codes[rows]
         place = np.minimum(np.searchsorted(self._sorted, asked), len(self._sorted) - 1)
-        found[known] = np.where(self._sorted[place] == asked, self._rows[place], -1)
-        return found
+        found = self._sorted[place] == asked
+        return rows[found], self._rows[place[found]]
 
     def _codes(self, values: Sequence[pa.Array]) -> tuple[Int64s, np.ndarray]:
         """One integer a row for its key, and which rows have one that is among the source's values."""
@@ -97,19 +97,18 @@ class _Dense:
         present[values - low], table[values - low] = True, rows
         return _Dense(low, present, table)
 
-    def find(self, keys: pa.Array) -> Int64s:
+    def find(self, keys: pa.Array) -> tuple[Int64s, Int64s]:
         """As `KeyIndex.find`."""
         values = keys.fill_null(self.low).to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
         places = values - self.low
         # Of most tables few rows are found: the small table says which, and takes keys outside it for its ends.
         maybe = np.flatnonzero(self.present.take(places, mode="clip"))
         inside = places[maybe]
-        maybe = maybe[(inside >= 0) & (inside < len(self.rows)) & (values[maybe] >= self.low)]
-        found = np.full(len(keys), -1, np.int64)
-        found[maybe] = self.rows[places[maybe]]
+        there = (inside >= 0) & (inside < len(self.rows)) & (values[maybe] >= self.low)
         if keys.null_count:
-            found[keys.is_null().to_numpy(zero_copy_only=False)] = -1
-        return found
+            there &= keys.is_valid().to_numpy(zero_copy_only=False)[maybe]
+        maybe = maybe[there]
+        return maybe, self.rows[places[maybe]]
 
 
 def _comparable(array: pa.Array, name: str) -> pa.Array:

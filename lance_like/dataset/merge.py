@@ -217,10 +217,9 @@ class Merge:
         if len(self.index):
             scan = Scan(projection, self._within_ranges(manifest), batch_rows=_KEY_BATCH_ROWS)
             for batch in run_scan(self.session, manifest, scan):
-                rows = self.index.find(batch.columns[:-1])
-                known = rows >= 0
-                source.append(rows[known])
-                addresses.append(batch.column(len(self.rules.on)).to_numpy().view(np.int64)[known])
+                found, rows = self.index.find(batch.columns[:-1])
+                source.append(rows)
+                addresses.append(batch.column(len(self.rules.on)).to_numpy().view(np.int64)[found])
         return _Matches(np.concatenate(source), np.concatenate(addresses))
 
     def _within_ranges(self, manifest: Manifest) -> Expr | None:
