@@ -8,8 +8,9 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
+from lance_like.dataset.bound import BoundVersion
 from lance_like.dataset.clone import deep_clone, shallow_clone
 from lance_like.dataset.delta import DatasetDelta, VersionDiff, delta_of, diff_of
 from lance_like.dataset.inputs import Stream, conform_some
@@ -45,17 +46,8 @@ class BulkCommitResult(TypedDict):
     merged: Transaction
 
 
-class DatasetCommits:
+class DatasetCommits(BoundVersion):
     """The methods of `LanceDataset` about changes as values and the difference of versions."""
-
-    _store: Store
-    _manifest: Manifest
-    _session: Session
-    _options: dict[str, Any]
-
-    def _version(self, version: int) -> Manifest:
-        """A version, of which nothing is read that this one shares. Raises NotFound."""
-        raise NotImplementedError
 
     @classmethod
     def commit(
@@ -94,7 +86,7 @@ class DatasetCommits:
             retries=max_retries,
             timeout_s=float("inf") if commit_timeout is None else commit_timeout.total_seconds(),
         )
-        return cls(store, manifest, **options)  # pyright: ignore
+        return cast("LanceDataset", cls(store, manifest, **options))
 
     @classmethod
     def commit_batch(
@@ -173,8 +165,7 @@ class DatasetCommits:
             line, version = locate(self._store, reference)
             manifest = read_manifest(line, version, known=self._manifest)
         store = open_store(target, durability=self._options["durability"], folders=FOLDERS[:2])
-        made = clone(main_line(line), manifest, store)
-        return type(self)(store, made, **self._options)  # pyright: ignore
+        return self._at(store, clone(main_line(line), manifest, store))
 
     def delta(
         self,

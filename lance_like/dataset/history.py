@@ -4,34 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lance_like.dataset.bound import BoundVersion
 from lance_like.dataset.branches import DatasetBranches
 from lance_like.dataset.tags import DatasetTags
-from lance_like.io.store import Store
 from lance_like.table.actions import Restore
 from lance_like.table.branches import Branches
 from lance_like.table.commit import commit
 from lance_like.table.history import Reference, described, locate, resolve, versions
 from lance_like.table.lines import branch_of
-from lance_like.table.manifest import Manifest
 from lance_like.table.snapshot import list_versions, read_manifest
 
 if TYPE_CHECKING:
     from lance_like.dataset.handle import LanceDataset
 
 
-class DatasetHistory:
+class DatasetHistory(BoundVersion):
     """The methods of `LanceDataset` about versions, branches and tags."""
-
-    _store: Store
-    _manifest: Manifest
-
-    def _at(self, line: Store, manifest: Manifest) -> LanceDataset:
-        """A new handle on another version, with the options of this one."""
-        raise NotImplementedError
-
-    def _move(self, manifest: Manifest) -> None:
-        """Move this handle to another version."""
-        raise NotImplementedError
 
     @property
     def version(self) -> int:

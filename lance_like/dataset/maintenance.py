@@ -7,35 +7,19 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
+from lance_like.dataset.bound import BoundVersion
 from lance_like.dataset.cleanup import CleanupExplanation, CleanupStats, explain_cleanup, policy_of, run_cleanup
 from lance_like.dataset.optimize import DatasetOptimizer
 from lance_like.dataset.stats import LanceStats
-from lance_like.dataset.upkeep import tidy
 from lance_like.dataset.verify import validate_version
-from lance_like.io.store import Store
-from lance_like.query.session import Session
 from lance_like.table.lease import hold
-from lance_like.table.manifest import Manifest
 
 if TYPE_CHECKING:
     from lance_like.dataset.handle import LanceDataset
 
 
-class DatasetMaintenance:
+class DatasetMaintenance(BoundVersion):
     """The methods of `LanceDataset` that look after the files of a table."""
-
-    _store: Store
-    _manifest: Manifest
-    _session: Session
-
-    def _move(self, manifest: Manifest) -> None:
-        """Move this handle to another version."""
-        raise NotImplementedError
-
-    def _committed(self, manifest: Manifest) -> None:
-        """Move this handle to a version that it made, and do what the table has done by itself then."""
-        self._move(manifest)
-        tidy(cast("LanceDataset", self))
 
     @property
     def optimize(self) -> DatasetOptimizer:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from lance_like.dataset.handle import LanceDataset, Verify, open_version
+from lance_like.dataset.bound import Verify
+from lance_like.dataset.handle import LanceDataset, open_version
 from lance_like.dataset.inputs import Data
 from lance_like.dataset.place import CommitLock, open_place
 from lance_like.dataset.upkeep import tidy
