@@ -12,7 +12,7 @@ from lance_like.io.local import Durability
 from lance_like.io.store import Store
 from lance_like.query.projection import Projection
 from lance_like.query.session import CACHE_NBYTES, Session
-from lance_like.table.bases import with_bases
+from lance_like.table.bases import StorageOptions, with_bases
 from lance_like.table.commit import Change, commit
 from lance_like.table.history import resolve
 from lance_like.table.manifest import Manifest
@@ -38,6 +38,7 @@ class BoundVersion:
         verify: Verify = "full",
         durability: Durability = "full",
         metadata_cache_size_bytes: int = CACHE_NBYTES,
+        base_store_params: StorageOptions | None = None,
     ) -> None:
         if verify not in ("full", "off"):
             raise InvalidInput(f"verify={verify!r}: expected 'full' or 'off'")
@@ -46,8 +47,9 @@ class BoundVersion:
             "verify": verify,
             "durability": durability,
             "metadata_cache_size_bytes": metadata_cache_size_bytes,
+            "base_store_params": base_store_params,
         }
-        reads = with_bases(store, manifest.bases)
+        reads = with_bases(store, manifest.bases, base_store_params)
         self._session = Session(reads, verify=verify == "full", cache_nbytes=metadata_cache_size_bytes)
         self._projections: dict[tuple[BlobHandling | None, tuple[str, ...] | None], Projection] = {}
 

@@ -55,6 +55,7 @@ class Create:
     schema: pa.Schema
     fragments: tuple[NewFragment, ...]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ def _first(action: Create, stamp: Stamp) -> Manifest:
         schema_ref=None,
         tree=Tree(),
         metadata=dict(action.metadata),
-        config={},
+        config=dict(action.config),
         indices=(),
         transaction=Transaction(stamp.uuid, action.kind, 0),
     )
