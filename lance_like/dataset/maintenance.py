@@ -57,8 +57,9 @@ class DatasetMaintenance(BoundVersion):
         delete_rate_limit: int | None = None,
         versions: Sequence[int] | None = None,
         delete_concurrency: int | None = None,
+        all_branches: bool = False,
     ) -> CleanupStats:
-        """Remove old versions of this branch, and the files that nothing uses any more.
+        """Remove old versions of this branch, or of all branches, and the files that nothing uses any more.
 
         older_than: made longer ago; 14 days when nothing else is said. retain_versions: but for so many newest.
         versions: among these only. What all that is given lets go, goes; never the newest, a tagged one, or one that a
@@ -66,6 +67,7 @@ class DatasetMaintenance(BoundVersion):
         delete_unverified: files that no version ever named, and unfinished writes, go at once; otherwise when they are
         7 days old. Those of a running writer stay; those of `Fragment`s and tasks that wait to be committed do not.
         error_if_tagged_old_versions: False: leave tagged versions without an error.
+        all_branches: what is said holds for each branch on its own: its newest versions, its tags.
         delete_rate_limit, delete_concurrency: accepted and not needed.
         Killed at any point it leaves every version that stays whole, and can be run again.
         Raises InvalidInput; Corrupt when a version that stays cannot be read, and then removes nothing.
@@ -76,6 +78,7 @@ class DatasetMaintenance(BoundVersion):
             versions,
             delete_unverified=delete_unverified,
             error_if_tagged_old_versions=error_if_tagged_old_versions,
+            all_branches=all_branches,
         )
         return run_cleanup(self._store, policy)
 
@@ -90,6 +93,7 @@ class DatasetMaintenance(BoundVersion):
         versions: Sequence[int] | None = None,
         include_files: bool = False,
         max_files: int = 1000,
+        all_branches: bool = False,
     ) -> CleanupExplanation:
         """What `cleanup_old_versions` would do now; nothing is written. include_files: name so many files."""
         policy = policy_of(
@@ -98,6 +102,7 @@ class DatasetMaintenance(BoundVersion):
             versions,
             delete_unverified=delete_unverified,
             error_if_tagged_old_versions=error_if_tagged_old_versions,
+            all_branches=all_branches,
         )
         return explain_cleanup(self._store, policy, include_files=include_files, max_files=max_files)
 

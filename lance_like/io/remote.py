@@ -102,7 +102,8 @@ class FsspecStore:
 
     def settle(self, key: str) -> None:
         # A store of objects shows nothing that it may still lose.
-        self.size(key)
+        if not key.endswith("/"):
+            self.size(key)
 
     def gather(self, key: str, asks: Sequence[Ranges]) -> list[Bytes]:
         starts, ends = (np.concatenate([ask[side] for ask in asks] or [[]]).astype(np.int64) for side in (0, 1))
