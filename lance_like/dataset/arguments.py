@@ -25,6 +25,35 @@ _HINTS = frozenset(
 )
 
 
+# pylance's options of tables that change nothing here.
+_TABLE_HINTS = frozenset(
+    {
+        "allow_external_blob_outside_bases",
+        "blob_pack_file_size_threshold",
+        "block_size",
+        "data_cache_bytes",
+        "data_storage_version",
+        "enable_stable_row_ids",
+        "enable_v2_manifest_paths",
+        "index_cache_size",
+        "index_cache_size_bytes",
+        "max_page_bytes",
+        "read_params",
+        "session",
+        "use_legacy_format",
+    }
+)
+# Those that would, with what is here instead.
+_TABLE_UNSUPPORTED = {
+    "default_scan_options": "pass them to each scan",
+    "external_blob_mode": "a cell that names a URI is a reference; pass the bytes to store them",
+    "initial_bases": "data files of a table lie in its own place, or in those of tables it was cloned from",
+    "namespace_client": "pass the uri and storage_options that the namespace gives",
+    "table_id": "pass the uri that the namespace gives",
+    "target_all_bases": "data files are written to the table's own place",
+    "target_bases": "data files are written to the table's own place",
+}
+
 _INSERT_OPTIONS = frozenset(
     {
         "commit_message",
@@ -42,6 +71,16 @@ def check_hints(hints: Mapping[str, Any]) -> None:
     """Raise InvalidInput unless all are options that readers of pyarrow datasets pass along."""
     if not hints.keys() <= _HINTS:
         raise InvalidInput(f"{min(hints.keys() - _HINTS)!r} is not an option of a read")
+
+
+def check_table_hints(hints: Mapping[str, Any], call: str) -> None:
+    """Raise InvalidInput unless all are options of pylance's, Unsupported for one that asks for what is not here."""
+    for name, value in hints.items():
+        if name in _TABLE_UNSUPPORTED:
+            if value not in (None, False, "reference"):
+                raise Unsupported(f"{name}={value!r:.80} is not supported", kind="api", hint=_TABLE_UNSUPPORTED[name])
+        elif name not in _TABLE_HINTS:
+            raise InvalidInput(f"{name!r} is not an option of {call}")
 
 
 def check_insert_options(options: Mapping[str, Any]) -> None:
@@ -66,4 +105,4 @@ def integers(values: Any) -> Int64s:
     return array.astype(np.int64, copy=False)
 
 
-__all__ = ["check_hints", "check_insert_options", "integers", "not_here"]
+__all__ = ["check_hints", "check_insert_options", "check_table_hints", "integers", "not_here"]

@@ -83,7 +83,8 @@ class Delete:
         removed = matching(self._session, manifest, condition)
         self.rows = sum(map(len, removed.values()))
         reads = fields_read(manifest.schema, condition)
-        return ChangeRows("delete", removed=removed, reads=reads, serializable=self._serializable)
+        text = self._predicate if isinstance(self._predicate, str) else None
+        return ChangeRows("delete", removed=removed, reads=reads, serializable=self._serializable, predicate=text)
 
 
 class Update:

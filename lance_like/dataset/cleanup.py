@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from lance_like.errors import InvalidInput
 from lance_like.io.store import Store
 from lance_like.table.gc import Cleanup, Policy, clean, plan_cleanup
+from lance_like.table.lines import branch_of
 
 _DEFAULT_AGE = timedelta(days=14)
 
@@ -45,7 +46,10 @@ class CleanupCandidateFile:
 
 @dataclass(frozen=True, slots=True)
 class CleanupExplanation:
-    """What a cleanup would do. read_version: the newest, which stays. old_versions: those that would go."""
+    """What a cleanup would do. read_version: the newest, which stays. old_versions: those that would go.
+
+    branches: with all_branches, those of each other branch that would go; None stands for the table itself.
+    """
 
     read_version: int
     stats: CleanupStats
@@ -53,6 +57,7 @@ class CleanupExplanation:
     candidate_files: list[CleanupCandidateFile]
     candidate_files_truncated: bool
     candidate_file_limit: int
+    branches: dict[str | None, list[int]] = field(default_factory=dict)
 
 
 def policy_of(
@@ -62,6 +67,7 @@ def policy_of(
     *,
     delete_unverified: bool,
     error_if_tagged_old_versions: bool,
+    all_branches: bool,
 ) -> Policy:
     """The policy that a caller means. Raises InvalidInput."""
     if older_than is None and retain_versions is None and versions is None:
@@ -72,12 +78,15 @@ def policy_of(
         raise InvalidInput(f"retain_versions={retain_versions!r}: expected a number from 1 on")
     if versions is not None and (isinstance(versions, str) or not all(isinstance(v, int) for v in versions)):
         raise InvalidInput(f"versions={versions!r}: expected a list of numbers")
+    if versions is not None and all_branches:
+        raise InvalidInput("versions are those of one branch: all_branches does not go with them")
     return Policy(
         older_than_us=None if older_than is None else older_than // timedelta(microseconds=1),
         retain=retain_versions,
         versions=None if versions is None else tuple(versions),
         delete_unverified=delete_unverified,
         error_if_tagged=error_if_tagged_old_versions,
+        all_branches=all_branches,
     )
 
 
@@ -93,12 +102,13 @@ def explain_cleanup(store: Store, policy: Policy, *, include_files: bool, max_fi
     plan = plan_cleanup(store, policy, now_us=time.time_ns() // 1000)
     files = plan.files[:max_files] if include_files else ()
     return CleanupExplanation(
-        read_version=plan.newest,
+        read_version=plan.cuts[0].newest,
         stats=_stats(plan),
-        old_versions=list(plan.versions),
+        old_versions=list(plan.cuts[0].versions),
         candidate_files=[CleanupCandidateFile(f.path, f.kind, f.unverified, f.nbytes) for f in files],
         candidate_files_truncated=include_files and len(files) < len(plan.files),
         candidate_file_limit=max_files,
+        branches={branch_of(cut.line): list(cut.versions) for cut in plan.cuts[1:]},
     )
 
 
@@ -106,7 +116,7 @@ def _stats(plan: Cleanup) -> CleanupStats:
     kinds = [file.kind for file in plan.files]
     return CleanupStats(
         bytes_removed=sum(file.nbytes for file in plan.files),
-        old_versions=len(plan.versions),
+        old_versions=sum(len(cut.versions) for cut in plan.cuts),
         data_files_removed=kinds.count("data"),
         transaction_files_removed=kinds.count("transaction"),
         deletion_files_removed=kinds.count("deletion"),

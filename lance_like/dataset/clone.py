@@ -12,7 +12,6 @@ import numpy as np
 from lance_like.errors import CommitUnknown, InvalidInput, LanceLikeError
 from lance_like.io.store import Store
 from lance_like.query.session import Session
-from lance_like.table.bases import with_bases
 from lance_like.table.commit import begin
 from lance_like.table.deletions import Deletions
 from lance_like.table.fragment import DataFile, Fragment
@@ -72,13 +71,14 @@ def shallow_clone(source: Store, manifest: Manifest, target: Store) -> Manifest:
 def deep_clone(source: Store, manifest: Manifest, target: Store) -> Manifest:
     """Make a version the first one of another table that has copies of its data files. Returns that version.
 
-    Each copy is opened before it counts. Raises AlreadyExists, Corrupt. Memory: 8 MiB.
+    source: with the bases of the version. Each copy is opened before it counts. Raises AlreadyExists, Corrupt.
+    Memory: 8 MiB.
     """
-    reads, session = with_bases(source, manifest.bases), Session(target)
+    session = Session(target)
     files = {file.key: replace(file, path=new_data_key(), base=None) for file in _files(manifest)}
     try:
         for key, copy in files.items():
-            target.put(copy.path, _chunks(reads, key, copy.nbytes))
+            target.put(copy.path, _chunks(source, key, copy.nbytes))
             session.open([copy])
         return begin(target, Clone(files, {}).of(manifest), _record(manifest, source))
     except CommitUnknown:

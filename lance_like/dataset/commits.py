@@ -8,28 +8,31 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
+from lance_like.dataset.arguments import check_table_hints
+from lance_like.dataset.bound import BoundVersion
 from lance_like.dataset.clone import deep_clone, shallow_clone
 from lance_like.dataset.delta import DatasetDelta, VersionDiff, delta_of, diff_of
 from lance_like.dataset.inputs import Stream, conform_some
 from lance_like.dataset.merge import MergeStats, Rules, run_merge
 from lance_like.dataset.operations import LANCE_COMMIT_MESSAGE_KEY, LanceOperation, Transaction
-from lance_like.dataset.place import CommitLock, open_place
+from lance_like.dataset.place import CommitLock, open_place, open_target
 from lance_like.dataset.planned import action_of, update_of
 from lance_like.dataset.recorded import transaction_at
 from lance_like.errors import Corrupt, InvalidInput, NotFound, Unsupported
 from lance_like.io.store import Store
-from lance_like.io.uri import open_store
+from lance_like.io.uri import options_beside
 from lance_like.query.session import Session
 from lance_like.table.actions import Action, NewFile, new_files
+from lance_like.table.bases import StorageOptions, with_bases
 from lance_like.table.commit import commit, committed
 from lance_like.table.fragment import DataFile
-from lance_like.table.history import Reference, locate, resolve
+from lance_like.table.history import Reference, locate, newest_if_any, resolve
 from lance_like.table.layout import FOLDERS
 from lance_like.table.lines import main_line
 from lance_like.table.manifest import Manifest
-from lance_like.table.snapshot import latest_version, list_versions, read_manifest
+from lance_like.table.snapshot import list_versions, read_manifest
 
 if TYPE_CHECKING:
     from lance_like.dataset.handle import LanceDataset
@@ -45,17 +48,8 @@ class BulkCommitResult(TypedDict):
     merged: Transaction
 
 
-class DatasetCommits:
+class DatasetCommits(BoundVersion):
     """The methods of `LanceDataset` about changes as values and the difference of versions."""
-
-    _store: Store
-    _manifest: Manifest
-    _session: Session
-    _options: dict[str, Any]
-
-    def _version(self, version: int) -> Manifest:
-        """A version, of which nothing is read that this one shares. Raises NotFound."""
-        raise NotImplementedError
 
     @classmethod
     def commit(
@@ -70,18 +64,23 @@ class DatasetCommits:
         max_retries: int = RETRIES,
         commit_message: str | None = None,
         commit_timeout: timedelta | None = COMMIT_TIMEOUT,
+        base_store_params: StorageOptions | None = None,
+        **hints: Any,
     ) -> LanceDataset:
         """Make a change whose files are written the next version, and return a handle on it.
 
         operation: what changed; with a `Transaction`, read_version and commit_message are in it, and committing the
         same one twice changes the table once. read_version: the version that the change was made for, needed but for
-        Overwrite and Restore. commit_lock, storage_options: as in `lance_like.dataset`; a handle has its own.
+        Overwrite and Restore. commit_lock, storage_options, base_store_params, hints: as in `write_dataset`.
         max_retries, commit_timeout: how often and how long it is brought onto newer versions (None: without end).
         The files of new fragments must be there, whole: each is opened. Files that are written and not committed
         belong to nobody; a cleanup keeps them for 7 days.
         Raises Conflict (`retryable`), NotFound, InvalidInput for what does not fit that version, CommitUnknown.
         """
-        store, options = _place(base_uri, storage_options, commit_lock)
+        check_table_hints(hints, "commit")
+        store, options = open_target(
+            base_uri, storage_options=storage_options, commit_lock=commit_lock, base_store_params=base_store_params
+        )
         transaction = _as_transaction(operation, read_version, commit_message)
         if detached:
             raise Unsupported("commits apart from the history of a table are not supported", kind="detached")
@@ -94,7 +93,7 @@ class DatasetCommits:
             retries=max_retries,
             timeout_s=float("inf") if commit_timeout is None else commit_timeout.total_seconds(),
         )
-        return cls(store, manifest, **options)  # pyright: ignore
+        return cast("LanceDataset", cls(store, manifest, **options))
 
     @classmethod
     def commit_batch(
@@ -106,6 +105,8 @@ class DatasetCommits:
         storage_options: Mapping[str, Any] | None = None,
         max_retries: int = RETRIES,
         commit_timeout: timedelta | None = COMMIT_TIMEOUT,
+        base_store_params: StorageOptions | None = None,
+        **hints: Any,
     ) -> BulkCommitResult:
         """Commit several appends as one version. Options as in `commit`.
 
@@ -127,6 +128,8 @@ class DatasetCommits:
             storage_options=storage_options,
             max_retries=max_retries,
             commit_timeout=commit_timeout,
+            base_store_params=base_store_params,
+            **hints,
         )
         return {"dataset": made, "merged": merged}
 
@@ -147,34 +150,56 @@ class DatasetCommits:
         chosen = known[len(known) - min(len(known), recent_transactions) :]
         return [transaction_at(version, self._version) for version in reversed(chosen)]
 
-    def shallow_clone(self, target_path: str | os.PathLike[str], reference: Reference | None = None) -> LanceDataset:
+    def shallow_clone(
+        self,
+        target_path: str | os.PathLike[str],
+        reference: Reference | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> LanceDataset:
         """Make a version another table that shares the data files of this one, and return a handle on it.
 
         reference: which one, as in `checkout_version`; None: that of this handle. The clone begins with the same
         version number, row ids and metadata, without indices; what is written to it goes to its own place.
+        storage_options: of that place; None: as those of this table, where both are object stores of one scheme. Who
+        opens the clone with others passes those of this table as `base_store_params`.
         It reads the files of this table for as long as it names them: tag the version here, so that a cleanup keeps
         them. Whoever opens a table that a stranger made reads, by its bases, files of lance_like from other places.
         Raises AlreadyExists, NotFound. Cost: the metadata.
         """
-        return self._clone(shallow_clone, target_path, reference)
+        return self._clone(shallow_clone, target_path, reference, storage_options)
 
-    def deep_clone(self, target_path: str | os.PathLike[str], reference: Reference | None = None) -> LanceDataset:
+    def deep_clone(
+        self,
+        target_path: str | os.PathLike[str],
+        reference: Reference | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> LanceDataset:
         """As `shallow_clone`, with copies of the data files: the clone needs nothing of this table."""
-        return self._clone(deep_clone, target_path, reference)
+        return self._clone(deep_clone, target_path, reference, storage_options)
 
     def _clone(
         self,
         clone: Callable[[Store, Manifest, Store], Manifest],
         target: str | os.PathLike[str],
         reference: Reference | None,
+        storage_options: Mapping[str, Any] | None,
     ) -> LanceDataset:
         line, manifest = self._store, self._manifest
         if reference is not None:
             line, version = locate(self._store, reference)
             manifest = read_manifest(line, version, known=self._manifest)
-        store = open_store(target, durability=self._options["durability"], folders=FOLDERS[:2])
-        made = clone(main_line(line), manifest, store)
-        return type(self)(store, made, **self._options)  # pyright: ignore
+        source, options = main_line(line), self._options
+        place = open_place(
+            target,
+            durability=options["durability"],
+            storage_options=options_beside(source, target) if storage_options is None else storage_options,
+            commit_lock=None,
+            folders=FOLDERS[:2],
+        )
+        made = clone(with_bases(source, manifest.bases, options["base_store_params"]), manifest, place)
+        # What the files of this table are read with, whatever the scheme of the clone.
+        known = {source.uri: options_beside(source, source.uri) or {}, **(options["base_store_params"] or {})}
+        return cast("LanceDataset", type(self)(place, made, **{**options, "base_store_params": known}))
 
     def delta(
         self,
@@ -194,20 +219,6 @@ class DatasetCommits:
     def diff(self, other: int) -> VersionDiff:
         """What is other in this version than in another: columns, counts of rows, metadata. No data is read."""
         return diff_of(self._version(other), self._manifest)
-
-
-def _place(
-    where: str | os.PathLike[str] | LanceDataset,
-    storage_options: Mapping[str, Any] | None,
-    commit_lock: CommitLock | None,
-) -> tuple[Store, Mapping[str, Any]]:
-    """The store that a commit goes to, and the options of the handle it gives."""
-    if not isinstance(where, DatasetCommits):
-        options = {"storage_options": storage_options, "commit_lock": commit_lock}
-        return open_place(where, durability="full", folders=FOLDERS, **options), {}  # pyright: ignore
-    if storage_options is not None or commit_lock is not None:
-        raise InvalidInput("a handle has its own storage_options and commit_lock", hint="pass them with a URI")
-    return where._store, where._options
 
 
 def _as_transaction(
@@ -257,7 +268,7 @@ def _base(store: Store, transaction: Transaction) -> Manifest | None:
     version = transaction.read_version
     if not isinstance(version, int) or isinstance(version, bool) or version < 0:
         raise InvalidInput(f"read_version={version!r}: expected the number of a version")
-    version = version or latest_version(store)
+    version = version or newest_if_any(store)
     return None if version is None else read_manifest(store, version)
 
 

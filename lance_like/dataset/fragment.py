@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -237,12 +237,15 @@ class LanceFragment:
         max_rows_per_group: int | None = None,
         progress: Progress | None = None,
         mode: Mode = "append",
+        *,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> FragmentMetadata:
         """Write rows as one fragment that somebody commits; see `write_fragments`.
 
         fragment_id: kept in the metadata; a commit gives the number. Raises InvalidInput for no rows or too many.
         """
-        made = write_fragments(data, dataset_uri, schema, mode=mode, progress=progress)
+        options = {"mode": mode, "progress": progress, "storage_options": storage_options}
+        made = write_fragments(data, dataset_uri, schema, **options)
         if len(made) != 1:
             raise InvalidInput(
                 f"one fragment holds 1 to {MAX_ROWS_PER_FILE:,} rows", hint="write_fragments writes many"

@@ -16,6 +16,7 @@ from lance_like.dataset.alter import plan_alter_columns
 from lance_like.dataset.arguments import check_hints, check_insert_options, integers
 from lance_like.dataset.arrow import PythonDataset
 from lance_like.dataset.blob_file import BlobFile, open_blobs
+from lance_like.dataset.bound import RETRIES, RETRY_TIMEOUT
 from lance_like.dataset.change import Delete, Isolation, Update, check_isolation
 from lance_like.dataset.columns import Computed, add_columns
 from lance_like.dataset.commits import DatasetCommits
@@ -34,25 +35,17 @@ from lance_like.dataset.write import (
     write_version,
 )
 from lance_like.errors import InvalidInput
-from lance_like.io.local import Durability
 from lance_like.io.store import Store
 from lance_like.query.plan import NONE, judge_fragments
 from lance_like.query.projection import Projection, project
-from lance_like.query.session import CACHE_NBYTES, Session
 from lance_like.query.take import place_addresses, place_ids, place_positions, take_ids, take_positions
 from lance_like.table.actions import DropColumns
-from lance_like.table.bases import with_bases
 from lance_like.table.commit import Change, commit
 from lance_like.table.fragment import Fragment
-from lance_like.table.history import newest_held, resolve
-from lance_like.table.manifest import Manifest
+from lance_like.table.history import newest_held
 from lance_like.table.snapshot import read_manifest
 
-Verify = Literal["full", "off"]
 _PROJECTIONS_KEPT = 64
-# How often and how long a change of rows is made again when other writers are first.
-RETRIES = 10
-RETRY_TIMEOUT = timedelta(seconds=30)
 COLUMN_RETRIES = 1000
 COLUMN_TIMEOUT = timedelta(days=7)
 
@@ -63,27 +56,6 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
     The handle moves only by its own writes, `checkout_latest` and `restore`, never by others' commits.
     Pickles as its store, version and options: the copy opens the same version where it is unpickled.
     """
-
-    def __init__(
-        self,
-        store: Store,
-        manifest: Manifest,
-        *,
-        verify: Verify = "full",
-        durability: Durability = "full",
-        metadata_cache_size_bytes: int = CACHE_NBYTES,
-    ) -> None:
-        if verify not in ("full", "off"):
-            raise InvalidInput(f"verify={verify!r}: expected 'full' or 'off'")
-        self._store, self._manifest = store, manifest
-        self._options: dict[str, Any] = {
-            "verify": verify,
-            "durability": durability,
-            "metadata_cache_size_bytes": metadata_cache_size_bytes,
-        }
-        reads = with_bases(store, manifest.bases)
-        self._session = Session(reads, verify=verify == "full", cache_nbytes=metadata_cache_size_bytes)
-        self._projections: dict[tuple[BlobHandling | None, tuple[str, ...] | None], Projection] = {}
 
     # -- what it is --
 
@@ -382,10 +354,6 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
 
     # -- inside --
 
-    def _commit(self, change: Change, retries: int = RETRIES, timeout: timedelta = RETRY_TIMEOUT) -> None:
-        limits = {"retries": retries, "timeout_s": timeout.total_seconds()}
-        self._committed(commit(self._store, self._manifest, change, **limits))
-
     def _commit_columns(self, change: Change) -> None:
         # What was computed from many rows is not given up for a while of other writers' commits.
         self._commit(change, COLUMN_RETRIES, COLUMN_TIMEOUT)
@@ -399,19 +367,6 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
             )
         self._committed(manifest)
         return stats
-
-    def _at(self, line: Store, manifest: Manifest) -> LanceDataset:
-        return LanceDataset(line, manifest, **self._options)
-
-    def _version(self, version: int) -> Manifest:
-        """A version, of which nothing is read that this one shares. Raises NotFound."""
-        if version == self.version:
-            return self._manifest
-        return read_manifest(self._store, resolve(self._store, version), known=self._manifest)
-
-    def _move(self, manifest: Manifest) -> None:
-        self._manifest = manifest
-        self._projections = {}
 
     def _projected(self, columns: Sequence[str] | None, blob_handling: BlobHandling | None = None) -> Projection:
         key = blob_handling, None if columns is None else tuple(columns) if not isinstance(columns, str) else (columns,)
@@ -433,4 +388,4 @@ def open_version(store: Store, version: int, options: Mapping[str, Any]) -> Lanc
     return LanceDataset(store, read_manifest(store, version), **options)
 
 
-__all__ = ["LanceDataset", "Verify", "open_version"]
+__all__ = ["LanceDataset", "open_version"]

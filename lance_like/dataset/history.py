@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from lance_like.dataset.bound import BoundVersion
 from lance_like.dataset.branches import DatasetBranches
 from lance_like.dataset.tags import DatasetTags
-from lance_like.io.store import Store
+from lance_like.errors import InvalidInput
+from lance_like.io.uri import options_beside
 from lance_like.table.actions import Restore
 from lance_like.table.branches import Branches
 from lance_like.table.commit import commit
 from lance_like.table.history import Reference, described, locate, resolve, versions
-from lance_like.table.lines import branch_of
-from lance_like.table.manifest import Manifest
+from lance_like.table.lines import branch_of, main_line
 from lance_like.table.snapshot import list_versions, read_manifest
 
 if TYPE_CHECKING:
     from lance_like.dataset.handle import LanceDataset
 
 
-class DatasetHistory:
+class DatasetHistory(BoundVersion):
     """The methods of `LanceDataset` about versions, branches and tags."""
-
-    _store: Store
-    _manifest: Manifest
-
-    def _at(self, line: Store, manifest: Manifest) -> LanceDataset:
-        """A new handle on another version, with the options of this one."""
-        raise NotImplementedError
-
-    def _move(self, manifest: Manifest) -> None:
-        """Move this handle to another version."""
-        raise NotImplementedError
 
     @property
     def version(self) -> int:
@@ -58,13 +49,18 @@ class DatasetHistory:
         """Lines of versions beside the table's own: `list`, `list_ordered`, `delete`, `replace_metadata`."""
         return DatasetBranches(self._store)
 
-    def create_branch(self, branch: str, reference: Reference | None = None) -> LanceDataset:
+    def create_branch(
+        self, branch: str, reference: Reference | None = None, storage_options: Mapping[str, Any] | None = None
+    ) -> LanceDataset:
         """Begin a branch, and return a handle on it. Nothing is copied but one manifest.
 
         reference: where it begins, as in `checkout_version`; None: at the version of this handle. Versions on the
         branch go on from its number. Commits on different branches never meet.
+        storage_options: a branch has those of its table; others are refused.
         Raises AlreadyExists, NotFound; InvalidInput for a name that is none.
         """
+        if storage_options and storage_options != options_beside(main_line(self._store), self._store.uri):
+            raise InvalidInput("a branch has the storage_options of its table", hint="open the table with others")
         begin = self if reference is None else self.checkout_version(reference)
         line = Branches(self._store).create(branch, begin._store, begin.version)
         return self._at(line, begin._manifest)

@@ -7,35 +7,19 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
+from lance_like.dataset.bound import BoundVersion
 from lance_like.dataset.cleanup import CleanupExplanation, CleanupStats, explain_cleanup, policy_of, run_cleanup
 from lance_like.dataset.optimize import DatasetOptimizer
 from lance_like.dataset.stats import LanceStats
-from lance_like.dataset.upkeep import tidy
 from lance_like.dataset.verify import validate_version
-from lance_like.io.store import Store
-from lance_like.query.session import Session
 from lance_like.table.lease import hold
-from lance_like.table.manifest import Manifest
 
 if TYPE_CHECKING:
     from lance_like.dataset.handle import LanceDataset
 
 
-class DatasetMaintenance:
+class DatasetMaintenance(BoundVersion):
     """The methods of `LanceDataset` that look after the files of a table."""
-
-    _store: Store
-    _manifest: Manifest
-    _session: Session
-
-    def _move(self, manifest: Manifest) -> None:
-        """Move this handle to another version."""
-        raise NotImplementedError
-
-    def _committed(self, manifest: Manifest) -> None:
-        """Move this handle to a version that it made, and do what the table has done by itself then."""
-        self._move(manifest)
-        tidy(cast("LanceDataset", self))
 
     @property
     def optimize(self) -> DatasetOptimizer:
@@ -73,8 +57,9 @@ class DatasetMaintenance:
         delete_rate_limit: int | None = None,
         versions: Sequence[int] | None = None,
         delete_concurrency: int | None = None,
+        all_branches: bool = False,
     ) -> CleanupStats:
-        """Remove old versions of this branch, and the files that nothing uses any more.
+        """Remove old versions of this branch, or of all branches, and the files that nothing uses any more.
 
         older_than: made longer ago; 14 days when nothing else is said. retain_versions: but for so many newest.
         versions: among these only. What all that is given lets go, goes; never the newest, a tagged one, or one that a
@@ -82,6 +67,7 @@ class DatasetMaintenance:
         delete_unverified: files that no version ever named, and unfinished writes, go at once; otherwise when they are
         7 days old. Those of a running writer stay; those of `Fragment`s and tasks that wait to be committed do not.
         error_if_tagged_old_versions: False: leave tagged versions without an error.
+        all_branches: what is said holds for each branch on its own: its newest versions, its tags.
         delete_rate_limit, delete_concurrency: accepted and not needed.
         Killed at any point it leaves every version that stays whole, and can be run again.
         Raises InvalidInput; Corrupt when a version that stays cannot be read, and then removes nothing.
@@ -92,6 +78,7 @@ class DatasetMaintenance:
             versions,
             delete_unverified=delete_unverified,
             error_if_tagged_old_versions=error_if_tagged_old_versions,
+            all_branches=all_branches,
         )
         return run_cleanup(self._store, policy)
 
@@ -106,6 +93,7 @@ class DatasetMaintenance:
         versions: Sequence[int] | None = None,
         include_files: bool = False,
         max_files: int = 1000,
+        all_branches: bool = False,
     ) -> CleanupExplanation:
         """What `cleanup_old_versions` would do now; nothing is written. include_files: name so many files."""
         policy = policy_of(
@@ -114,6 +102,7 @@ class DatasetMaintenance:
             versions,
             delete_unverified=delete_unverified,
             error_if_tagged_old_versions=error_if_tagged_old_versions,
+            all_branches=all_branches,
         )
         return explain_cleanup(self._store, policy, include_files=include_files, max_files=max_files)
 

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lance_like.dataset.bound import BoundVersion
 from lance_like.errors import InvalidInput
 from lance_like.table.actions import Replacement, TextChange, UpdateMetadata
-from lance_like.table.commit import Change
-from lance_like.table.manifest import Manifest
 
 Updates = Mapping[str, str | None]
 
 
-class DatasetMetadata:
+class DatasetMetadata(BoundVersion):
     """The methods of `LanceDataset` about metadata and configuration. Each change is one commit.
 
     Where a method takes updates, a key gets the text it is given, and None removes it; with replace=True these are all
     texts there will be, whatever others write meanwhile.
     """
-
-    _manifest: Manifest
-
-    def _commit(self, change: Change) -> None:
-        """Commit a change and move this handle to the version that it makes."""
-        raise NotImplementedError
 
     @property
     def metadata(self) -> dict[str, str]:

@@ -9,10 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from lance_like.dataset.handle import LanceDataset, Verify, open_version
+from lance_like.dataset.arguments import check_table_hints
+from lance_like.dataset.bound import Verify
+from lance_like.dataset.handle import LanceDataset, open_version
 from lance_like.dataset.inputs import Data
-from lance_like.dataset.place import CommitLock, open_place
-from lance_like.dataset.upkeep import tidy
+from lance_like.dataset.place import CommitLock, open_place, open_target
+from lance_like.dataset.upkeep import AutoCleanupConfig, auto_cleanup, tidy
 from lance_like.dataset.write import (
     MAX_BYTES_PER_FILE,
     MAX_ROWS_PER_FILE,
@@ -23,8 +25,8 @@ from lance_like.dataset.write import (
 )
 from lance_like.io.local import Durability
 from lance_like.query.session import CACHE_NBYTES
+from lance_like.table.bases import StorageOptions
 from lance_like.table.history import Reference, locate
-from lance_like.table.layout import FOLDERS
 
 
 def dataset(
@@ -37,6 +39,8 @@ def dataset(
     metadata_cache_size_bytes: int = CACHE_NBYTES,
     storage_options: Mapping[str, Any] | None = None,
     commit_lock: CommitLock | None = None,
+    base_store_params: StorageOptions | None = None,
+    **hints: Any,
 ) -> LanceDataset:
     """Open a dataset.
 
@@ -49,16 +53,24 @@ def dataset(
     storage_options: of an object store, as pylance or fsspec name them; kept in pickles of the handle.
     commit_lock: for an object store that cannot write only if a key is free: a function from the version to be written
     to a context manager that one writer at a time is in.
+    base_store_params: {URI of a base: its storage options}, for a shallow clone of a table that needs others.
+    hints: pylance's tuning options, accepted and not needed.
     Raises NotFound when there is no such dataset, version or tag; Corrupt when its metadata is damaged.
     """
+    check_table_hints(hints, "dataset")
     store = open_place(uri, durability=durability, storage_options=storage_options, commit_lock=commit_lock)
-    options = {"verify": verify, "durability": durability, "metadata_cache_size_bytes": metadata_cache_size_bytes}
+    options = {
+        "verify": verify,
+        "durability": durability,
+        "metadata_cache_size_bytes": metadata_cache_size_bytes,
+        "base_store_params": base_store_params,
+    }
     return open_version(*locate(store, version, asof=asof), options)
 
 
 def write_dataset(
-    data: Data,
-    uri: str | os.PathLike[str],
+    data_obj: Data,
+    uri: str | os.PathLike[str] | LanceDataset,
     schema: pa.Schema | None = None,
     mode: Mode = "create",
     *,
@@ -66,31 +78,45 @@ def write_dataset(
     max_rows_per_group: int | None = None,
     max_bytes_per_file: int = MAX_BYTES_PER_FILE,
     progress: Progress | None = None,
-    durability: Durability = "full",
+    durability: Durability | None = None,
+    auto_cleanup_options: AutoCleanupConfig | None = None,
     commit_message: str | None = None,
     transaction_properties: Mapping[str, str] | None = None,
     storage_options: Mapping[str, Any] | None = None,
     commit_lock: CommitLock | None = None,
+    base_store_params: StorageOptions | None = None,
+    **hints: Any,
 ) -> LanceDataset:
     """Write rows as one new version and return a handle on it.
 
-    data: a table, batch, reader or dataset of pyarrow; pandas or Polars; anything with `__arrow_c_stream__`; an
+    data_obj: a table, batch, reader or dataset of pyarrow; pandas or Polars; anything with `__arrow_c_stream__`; an
     iterable of batches; a dict of columns; a list of dicts. Streams are written in bounded memory.
+    uri: a place, or a handle: what follows is the newest version of its branch, with its durability and storage
+    options. The handle stays where it is.
     schema: cast the data to it. mode: "create" (fails if there is a dataset), "append" or "overwrite" (both create
     one that is missing).
     max_rows_per_file, max_bytes_per_file: when to begin the next file. max_rows_per_group: accepted and ignored;
     there are no row groups. progress: called with a `WriteProgress` after each batch, at least every 32 MiB.
-    durability: "full" returns when all is on the disk; "process" survives the death of the process only.
-    commit_message, transaction_properties: kept in the version. storage_options, commit_lock: as in `dataset`.
+    durability: "full", the default, returns when all is on the disk; "process" survives the death of the process only.
+    auto_cleanup_options: {"interval", "older_than_seconds"}; a new table removes old versions by itself, as after
+    `ds.optimize.enable_auto_cleanup`. One that is there stays as it is configured.
+    commit_message, transaction_properties: kept in the version. storage_options, commit_lock, base_store_params, hints:
+    as in `dataset`.
     Field metadata says how a column is encoded: "lance_like:encoding" and others (format_spec/encodings/README.md,
     "How a writer chooses").
     Raises AlreadyExists, InvalidInput (data that does not fit), Unsupported (a type that cannot be stored), Conflict.
     """
-    place = open_place(
-        uri, durability=durability, folders=FOLDERS, storage_options=storage_options, commit_lock=commit_lock
+    check_table_hints(hints, "write_dataset")
+    config = {} if auto_cleanup_options is None else auto_cleanup(auto_cleanup_options)
+    place, options = open_target(
+        uri,
+        durability=durability,
+        storage_options=storage_options,
+        commit_lock=commit_lock,
+        base_store_params=base_store_params,
     )
     manifest = write_table(
-        data,
+        data_obj,
         place,
         schema=schema,
         mode=mode,
@@ -98,8 +124,9 @@ def write_dataset(
         progress=progress,
         message=commit_message,
         properties=transaction_properties,
+        config=config,
     )
-    written = LanceDataset(place, manifest, durability=durability)
+    written = LanceDataset(place, manifest, **options)
     tidy(written)
     return written
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lance_like.dataset.compact import CompactionOptions, Group, Mode, plan_groups, rewritten, write_group
-from lance_like.dataset.upkeep import CLEANUP, COMPACT
+from lance_like.dataset.upkeep import CLEANUP, COMPACT, AutoCleanupConfig, auto_cleanup, check_interval
 from lance_like.errors import InvalidInput, LanceLikeError
 from lance_like.file.layout import parse_json
 from lance_like.io.store import Store
@@ -289,17 +289,13 @@ class DatasetOptimizer:
         )
         return _compact(self._dataset, options)
 
-    def enable_auto_cleanup(self, auto_cleanup_config: Mapping[str, int]) -> None:
+    def enable_auto_cleanup(self, auto_cleanup_config: AutoCleanupConfig) -> None:
         """Have old versions removed after every so many commits; a failure there is a warning, not one of the commit.
 
-        auto_cleanup_config: {"interval": versions, "older_than_seconds": age}. Kept in the table's configuration
-        (`ds.config()`, "lance.auto_cleanup.…"): every writer does it.
+        auto_cleanup_config: {"interval": versions, by default 20, "older_than_seconds": age, by default 14 days}. Kept
+        in the table's configuration (`ds.config()`, "lance.auto_cleanup.…"): every writer does it.
         """
-        if set(auto_cleanup_config) != {"interval", "older_than_seconds"}:
-            raise InvalidInput(f"{auto_cleanup_config!r}: expected 'interval' and 'older_than_seconds'")
-        interval, seconds = auto_cleanup_config["interval"], auto_cleanup_config["older_than_seconds"]
-        _check_interval(interval)
-        self._dataset.update_config({CLEANUP + "interval": f"{interval}", CLEANUP + "older_than": f"{seconds}s"})
+        self._dataset.update_config(auto_cleanup(auto_cleanup_config))
 
     def disable_auto_cleanup(self) -> None:
         """Have old versions stay until somebody removes them."""
@@ -310,17 +306,12 @@ class DatasetOptimizer:
 
         Kept in the table's configuration ("lance_like.auto_compact.interval").
         """
-        _check_interval(interval)
+        check_interval(interval)
         self._dataset.update_config({COMPACT + "interval": f"{interval}"})
 
     def disable_auto_compaction(self) -> None:
         """Have files stay as they are until somebody compacts them."""
         self._dataset.delete_config_keys([COMPACT + "interval"])
-
-
-def _check_interval(interval: int) -> None:
-    if not isinstance(interval, int) or interval < 1:
-        raise InvalidInput(f"interval={interval!r}: expected a number of versions, from 1 on")
 
 
 def _version_of(dataset: LanceDataset, version: int) -> Manifest:

@@ -60,7 +60,7 @@ def action_of(operation: Op.BaseOperation, base: Manifest | None, read: ReadVers
         case Op.Delete():
             removed = _removed(base, operation.updated_fragments, operation.deleted_fragment_ids)
             reads = fields_read(base.schema, bind_filter(base.schema, operation.predicate or None))
-            return ChangeRows("delete", removed=removed, reads=reads)
+            return ChangeRows("delete", removed=removed, reads=reads, predicate=operation.predicate or None)
         case Op.Update():
             return _update(operation, base)
         case Op.Merge():

@@ -102,7 +102,7 @@ def _change_of_rows(manifest: Manifest, before: Manifest | None) -> Op.BaseOpera
     removed, updated = _changed(manifest, before)
     gone = [metadata.id for metadata in removed]
     if record.kind == "delete":
-        return Op.Delete(updated, gone)
+        return Op.Delete(updated, gone, record.predicate)
     return Op.Update(gone, updated, _added(manifest), sorted(_fields(manifest)), kind=record.kind)
 
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pyarrow as pa
 
+from lance_like.dataset.bound import BoundVersion
 from lance_like.dataset.fragment_metadata import FragmentMetadata
 from lance_like.dataset.inputs import Data, as_stream, conform
 from lance_like.dataset.operations import LANCE_COMMIT_MESSAGE_KEY, LanceOperation, Transaction
-from lance_like.dataset.place import open_place
+from lance_like.dataset.place import open_target
 from lance_like.dataset.write import MAX_BYTES_PER_FILE, MAX_ROWS_PER_FILE, FileLimits, Mode, Progress
 from lance_like.dataset.write import write_fragments as write_files
 from lance_like.errors import AlreadyExists, InvalidInput
 from lance_like.io.local import Durability
 from lance_like.io.store import Store
 from lance_like.table.apply import match_fields
-from lance_like.table.layout import FOLDERS
 from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema
 from lance_like.table.snapshot import latest_version, read_manifest
@@ -39,7 +39,7 @@ def write_fragments(
     max_rows_per_group: int | None = None,
     max_bytes_per_file: int = MAX_BYTES_PER_FILE,
     progress: Progress | None = None,
-    durability: Durability = "full",
+    durability: Durability | None = None,
     storage_options: Mapping[str, Any] | None = None,
     commit_message: str | None = None,
     transaction_properties: Mapping[str, str] | None = None,
@@ -58,7 +58,7 @@ def write_fragments(
     max_rows_per_group: int | None = None,
     max_bytes_per_file: int = MAX_BYTES_PER_FILE,
     progress: Progress | None = None,
-    durability: Durability = "full",
+    durability: Durability | None = None,
     storage_options: Mapping[str, Any] | None = None,
     commit_message: str | None = None,
     transaction_properties: Mapping[str, str] | None = None,
@@ -76,7 +76,7 @@ def write_fragments(
     max_rows_per_group: int | None = None,
     max_bytes_per_file: int = MAX_BYTES_PER_FILE,
     progress: Progress | None = None,
-    durability: Durability = "full",
+    durability: Durability | None = None,
     storage_options: Mapping[str, Any] | None = None,
     commit_message: str | None = None,
     transaction_properties: Mapping[str, str] | None = None,
@@ -84,7 +84,7 @@ def write_fragments(
     """Write rows as files of a table without committing them: any number of processes may, and one commits.
 
     data, schema, max_…, progress, durability, storage_options: as in `write_dataset`. dataset_uri: where the table
-    is, or shall be.
+    is, or shall be, or a handle on it.
     mode: "append" to the newest version (to that of a handle), or "create" and "overwrite" for another schema; where
     there is no table, all three make the fragments of a new one.
     Returns the metadata of the fragments, for `LanceOperation.Append` or `Overwrite`; with return_transaction the
@@ -92,7 +92,8 @@ def write_fragments(
     The files belong to nobody until the commit: a cleanup keeps them for 7 days.
     Raises InvalidInput (data that does not fit the table), AlreadyExists ("create").
     """
-    store, base = _target(dataset_uri, durability, storage_options)
+    store, _ = open_target(dataset_uri, durability=durability, storage_options=storage_options)
+    base = dataset_uri._manifest if isinstance(dataset_uri, BoundVersion) else _newest(store)
     if mode not in ("create", "append", "overwrite"):
         raise InvalidInput(f"mode={mode!r}: expected 'create', 'append' or 'overwrite'")
     if base is not None and mode == "create":
@@ -115,15 +116,9 @@ def write_fragments(
     return Transaction(base.version if base else 0, operation, transaction_properties=properties)
 
 
-def _target(
-    where: Any, durability: Durability, storage_options: Mapping[str, Any] | None
-) -> tuple[Store, Manifest | None]:
-    """The store to write to, and the version to write for."""
-    if hasattr(where, "_manifest"):
-        return where._store, where._manifest
-    store = open_place(where, durability=durability, storage_options=storage_options, commit_lock=None, folders=FOLDERS)
+def _newest(store: Store) -> Manifest | None:
     version = latest_version(store)
-    return store, None if version is None else read_manifest(store, version)
+    return None if version is None else read_manifest(store, version)
 
 
 __all__ = ["write_fragments"]

@@ -11,7 +11,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from lance_like.errors import InvalidInput, LanceLikeError
 
@@ -24,6 +24,33 @@ COMPACT = "lance_like.auto_compact."
 _COMPACTED_NBYTES = 1 << 30
 _AGE = re.compile(r"\s*(\d+)\s*(ms|s|m|h|d|w)\s*")
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class AutoCleanupConfig(TypedDict, total=False):
+    """When old versions are removed: after every so many versions, and how old they are then."""
+
+    interval: int
+    older_than_seconds: int
+
+
+def auto_cleanup(options: AutoCleanupConfig) -> dict[str, str]:
+    """The configuration of a table that removes old versions by itself: by default after 20 versions, at 14 days.
+
+    Raises InvalidInput.
+    """
+    if not isinstance(options, Mapping) or not options.keys() <= AutoCleanupConfig.__annotations__.keys():
+        raise InvalidInput(f"{options!r}: expected 'interval' and 'older_than_seconds'", kind="config")
+    interval, seconds = options.get("interval", 20), options.get("older_than_seconds", 14 * 86_400)
+    check_interval(interval)
+    if not isinstance(seconds, int) or seconds < 0:
+        raise InvalidInput(f"older_than_seconds={seconds!r}: expected a number from 0 on", kind="config")
+    return {CLEANUP + "interval": f"{interval}", CLEANUP + "older_than": f"{seconds}s"}
+
+
+def check_interval(interval: int) -> None:
+    """Raise InvalidInput unless this is a number of versions."""
+    if not isinstance(interval, int) or interval < 1:
+        raise InvalidInput(f"interval={interval!r}: expected a number of versions, from 1 on", kind="config")
 
 
 def tidy(dataset: LanceDataset) -> None:
@@ -68,4 +95,4 @@ def _number(text: str) -> int:
     return int(text)
 
 
-__all__ = ["CLEANUP", "COMPACT", "parse_age", "tidy"]
+__all__ = ["CLEANUP", "COMPACT", "AutoCleanupConfig", "auto_cleanup", "check_interval", "parse_age", "tidy"]

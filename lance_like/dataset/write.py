@@ -18,11 +18,10 @@ from lance_like.file.writer import FileWriter
 from lance_like.io.store import Store
 from lance_like.table.actions import Append, Create, NewFile, NewFragment, Overwrite
 from lance_like.table.commit import commit
-from lance_like.table.history import newest_held
+from lance_like.table.history import newest_held, newest_if_any
 from lance_like.table.layout import new_data_key
 from lance_like.table.lease import Lease, hold
 from lance_like.table.manifest import Manifest
-from lance_like.table.snapshot import latest_version
 from lance_like.typing_ import Int64s
 
 Mode = Literal["create", "append", "overwrite"]
@@ -70,11 +69,12 @@ def write_table(
     progress: Progress | None,
     message: str | None,
     properties: Mapping[str, str] | None,
+    config: Mapping[str, str],
 ) -> Manifest:
-    """Write data as one new version; see `lance_like.write_dataset`."""
+    """Write data as one new version; see `lance_like.write_dataset`. config: of a new table."""
     if mode not in ("create", "append", "overwrite"):
         raise InvalidInput(f"mode={mode!r}: expected 'create', 'append' or 'overwrite'")
-    version = latest_version(store)
+    version = newest_if_any(store)
     if version is not None and mode == "create":
         raise AlreadyExists(
             f"a dataset exists at {store.uri} (version {version})",
@@ -92,6 +92,7 @@ def write_table(
             progress=progress,
             message=message,
             properties=properties,
+            config=config,
             lease=lease,
         )
 
@@ -106,19 +107,32 @@ def write_version(
     progress: Progress | None = None,
     message: str | None = None,
     properties: Mapping[str, str] | None = None,
+    config: Mapping[str, str] | None = None,
     lease: Lease | None = None,
 ) -> Manifest:
     """Write a stream as the next version of a table.
 
-    base: what it follows, None for a new table. lease: keeps base, and what is written; None: it holds one of its own.
+    base: what it follows, None for a new table. config: of a new table.
+    lease: keeps base, and what is written; None: it holds one of its own.
     """
     if base is not None and mode == "append":
         stream = conform(stream, base.schema.to_arrow())
-    make = Create if base is None else Append if mode == "append" else Overwrite
     with nullcontext(lease) if lease or base is None else hold(store, base.version) as held:
         fragments = write_fragments(store, stream, limits=limits, progress=progress)
-        change = make(stream.schema, fragments)
+        change = _change(base, mode, stream.schema, fragments, config or {})
         return commit(store, base, change, message=message, properties=properties, lease=held)
+
+
+def _change(
+    base: Manifest | None,
+    mode: Mode,
+    schema: pa.Schema,
+    fragments: tuple[NewFragment, ...],
+    config: Mapping[str, str],
+) -> Create | Append | Overwrite:
+    if base is None:
+        return Create(schema, fragments, config=config)
+    return (Append if mode == "append" else Overwrite)(schema, fragments)
 
 
 def write_fragments(

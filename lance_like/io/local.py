@@ -135,10 +135,11 @@ class LocalStore:
         raise failure
 
     def settle(self, key: str) -> None:
-        self._status(key)
+        *parts, name = key.split("/")
+        if name:
+            self._status(key)
         if self._sync:
-            *parts, _ = key.split("/")
-            with _reported(self.uri, key), opened_folder(self.uri, parts) as folder:
+            with _reported(self.uri, key), suppress(FileNotFoundError), opened_folder(self.uri, parts) as folder:
                 settle(self.uri, [parts], folder)
                 os.fsync(folder)
 

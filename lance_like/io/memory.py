@@ -68,7 +68,8 @@ class MemoryStore:
             self._keep(key, data)
 
     def settle(self, key: str) -> None:
-        self._object(key)
+        if not key.endswith("/"):
+            self._object(key)
 
     def list(self, prefix: str, *, temporary: bool = False) -> list[str]:
         folder = check_key(prefix.rstrip("/")) + "/" if prefix.strip("/") else ""

@@ -73,7 +73,7 @@ class FsspecStore:
 
     def __init__(self, uri: str, *, options: Mapping[str, Any] | None = None, lock: Lock | None = None) -> None:
         self.uri = uri.rstrip("/")
-        self._options = dict(options or {})
+        self.options = dict(options or {})
         self._lock = lock
         self._opened: tuple[int, Any, str] | None = None
 
@@ -102,7 +102,8 @@ class FsspecStore:
 
     def settle(self, key: str) -> None:
         # A store of objects shows nothing that it may still lose.
-        self.size(key)
+        if not key.endswith("/"):
+            self.size(key)
 
     def gather(self, key: str, asks: Sequence[Ranges]) -> list[Bytes]:
         starts, ends = (np.concatenate([ask[side] for ask in asks] or [[]]).astype(np.int64) for side in (0, 1))
@@ -168,7 +169,7 @@ class FsspecStore:
             self._remove(checked[0])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"uri": self.uri, "options": self._options, "lock": self._lock}
+        return {"uri": self.uri, "options": self.options, "lock": self._lock}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["uri"], options=state["options"], lock=state["lock"])
@@ -178,7 +179,7 @@ class FsspecStore:
         # A forked process needs a filesystem of its own: the loop that runs requests is a thread.
         if opened is None or opened[0] != os.getpid():
             scheme = self.uri.partition("://")[0].lower()
-            options = {"use_listings_cache": False, **as_fsspec(scheme, self._options)}
+            options = {"use_listings_cache": False, **as_fsspec(scheme, self.options)}
             opened = self._opened = (os.getpid(), *filesystem_of(self.uri, options))
         return opened[1], opened[2].rstrip("/")
 

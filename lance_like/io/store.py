@@ -61,7 +61,10 @@ class Store(Protocol):
         ...
 
     def settle(self, key: str) -> None:
-        """Have a visible object outlive a power cut, although who put it may not be done yet. Raises NotFound."""
+        """Have a visible object outlive a power cut, although who put it may not be done yet. Raises NotFound.
+
+        A key with '/' at its end is a folder: no power cut brings back what is not seen there. None is no error.
+        """
         ...
 
     def list(self, prefix: str, *, temporary: bool = False) -> list[str]:

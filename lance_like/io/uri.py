@@ -34,8 +34,7 @@ def open_store(
     text = os.fspath(uri)
     if not isinstance(text, str) or not text or "\0" in text:
         raise InvalidInput(f"{uri!r} is not a URI: expected a path or a URI as text")
-    scheme, mark, rest = text.partition("://")
-    scheme = scheme.lower() if mark and _SCHEME.fullmatch(scheme) else ""
+    scheme, rest = _scheme_of(text)
     if scheme not in ("", "file", "memory"):
         return _remote_store(text, scheme, rest, storage_options, lock)
     if storage_options:
@@ -47,6 +46,18 @@ def open_store(
     if scheme == "memory":
         return MemoryStore.named(rest)
     return LocalStore(_local_path(text, rest) if scheme else text, durability=durability, folders=folders)
+
+
+def options_beside(store: Store, uri: str | os.PathLike[str]) -> Mapping[str, Any] | None:
+    """The storage options of a store for another place: none, unless both are object stores of one scheme."""
+    same = isinstance(store, FsspecStore) and _scheme_of(store.uri)[0] == _scheme_of(os.fspath(uri))[0]
+    return store.options if same else None
+
+
+def _scheme_of(text: str) -> tuple[str, str]:
+    """The scheme of a URI in small letters, "" for a path, and what follows it."""
+    scheme, mark, rest = text.partition("://")
+    return (scheme.lower() if mark and _SCHEME.fullmatch(scheme) else ""), rest
 
 
 def _remote_store(
@@ -71,4 +82,4 @@ def _local_path(text: str, rest: str) -> str:
     return unquote(slash + path)
 
 
-__all__ = ["open_store"]
+__all__ = ["open_store", "options_beside"]

@@ -55,6 +55,7 @@ class Create:
     schema: pa.Schema
     fragments: tuple[NewFragment, ...]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +205,7 @@ class ChangeRows:
     changes: the fields whose values changed.
     keys: of a merge, the ranges of its keys; () when they are not known.
     serializable: rows that come meanwhile are to be seen too.
+    predicate: of a delete, the SQL that chose the rows; None when it is not known.
     """
 
     kind: Literal["delete", "update", "merge_insert"]
@@ -215,6 +217,7 @@ class ChangeRows:
     changes: tuple[int, ...] = ()
     keys: tuple[KeyRange, ...] = ()
     serializable: bool = False
+    predicate: str | None = None
 
     @property
     def touched(self) -> set[int]:

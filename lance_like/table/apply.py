@@ -120,7 +120,7 @@ def _first(action: Create, stamp: Stamp) -> Manifest:
         schema_ref=None,
         tree=Tree(),
         metadata=dict(action.metadata),
-        config={},
+        config=dict(action.config),
         indices=(),
         transaction=Transaction(stamp.uuid, action.kind, 0),
     )
@@ -216,7 +216,8 @@ def _change_rows(base: Manifest, action: ChangeRows, stamp: Stamp) -> Manifest:
     tree = extend(replaced(base.tree, changes), added)
     rewritten = _new_paths(columns.files for columns in action.columns.values())
     paths = (*rewritten, *_paths(added))
-    return _next(base, action, stamp, tree=tree, added=added, fields=action.changes, files_added=paths)
+    made = _next(base, action, stamp, tree=tree, added=added, fields=action.changes, files_added=paths)
+    return replace(made, transaction=replace(made.transaction, predicate=action.predicate))
 
 
 def _changed(fragment: Fragment, action: ChangeRows, version: int) -> tuple[Fragment, ...]:

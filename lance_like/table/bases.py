@@ -6,18 +6,27 @@ A store with bases is a store like any other: whatever reads files works on it a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from lance_like._lazy import cached
 from lance_like.io.store import Store
-from lance_like.io.uri import open_store
+from lance_like.io.uri import open_store, options_beside
+from lance_like.table.lines import main_line
 from lance_like.typing_ import Bytes, Ranges
+
+StorageOptions = Mapping[str, Mapping[str, Any]]
+"""The storage options of bases, by URI."""
 
 
 class BasedStore:
-    """A table's store that also finds the files below its bases, by `base_key`. bases: number -> URI."""
+    """A table's store that also finds the files below its bases, by `base_key`. bases: number -> URI.
 
-    def __init__(self, inner: Store, bases: Mapping[int, str]) -> None:
-        self.inner, self.bases = inner, dict(bases)
+    options: of bases that are object stores; one without any is opened with those of the table, where both have one
+    scheme.
+    """
+
+    def __init__(self, inner: Store, bases: Mapping[int, str], options: StorageOptions | None = None) -> None:
+        self.inner, self.bases, self.options = inner, dict(bases), dict(options or {})
 
     @property
     def uri(self) -> str:
@@ -34,7 +43,9 @@ class BasedStore:
             return self.inner, key
         base = int(number)
         if base not in self._stores:
-            self._stores[base] = open_store(self.bases[base])
+            uri = self.bases[base]
+            options = self.options.get(uri) or options_beside(main_line(self.inner), uri)
+            self._stores[base] = open_store(uri, storage_options=options)
         return self._stores[base], path
 
     def size(self, key: str) -> int:
@@ -68,12 +79,12 @@ class BasedStore:
         self.inner.delete(keys, durable=durable)
 
     def __getstate__(self) -> dict[str, object]:
-        return {"inner": self.inner, "bases": self.bases}
+        return {"inner": self.inner, "bases": self.bases, "options": self.options}
 
 
-def with_bases(store: Store, bases: Mapping[int, str]) -> Store:
-    """The store of a table, with the bases of a version."""
-    return BasedStore(store, bases) if bases else store
+def with_bases(store: Store, bases: Mapping[int, str], options: StorageOptions | None = None) -> Store:
+    """The store of a table, with the bases of a version. options: as in `BasedStore`."""
+    return BasedStore(store, bases, options) if bases else store
 
 
-__all__ = ["BasedStore", "with_bases"]
+__all__ = ["BasedStore", "StorageOptions", "with_bases"]

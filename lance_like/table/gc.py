@@ -5,7 +5,7 @@
     3. list the files
     4. look for leases and tags again           they keep versions, and the files of running writers
     5. read every version that stays            what they name stays
-    6. settle the newest version, remove the roots, then the files
+    6. settle the names and the newest version, remove the roots, then the files
 
 The order of 3, 4 and 5 is what makes it safe beside writers: a file that is listed was written under a lease, and the
 lease is still there in 4 or the commit that names the file is seen in 5. Killed at any point it leaves garbage only.
@@ -13,9 +13,9 @@ lease is still there in 4 or the commit that names the file is seen in 5. Killed
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from lance_like.errors import Corrupt, InvalidInput, NotFound
@@ -56,7 +56,8 @@ _KINDS: dict[str, FileKind] = {"txn": "transaction", "del": "deletion"}
 class Policy:
     """Which versions go: those that all that is given says.
 
-    older_than_us: made longer ago than this. retain: not among so many newest. versions: among these.
+    older_than_us: made longer ago than this. retain: not among so many newest, of each line. versions: among these.
+    all_branches: those of every line, not only of the one at hand.
     delete_unverified: files that no version names go at once. error_if_tagged: a tagged version among them is an error.
     """
 
@@ -65,6 +66,16 @@ class Policy:
     versions: tuple[int, ...] | None = None
     delete_unverified: bool = False
     error_if_tagged: bool = True
+    all_branches: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The versions of one line that go. newest: the one that stays in any case."""
+
+    line: Store
+    newest: int
+    versions: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,41 +90,51 @@ class Garbage:
 
 @dataclass(frozen=True, slots=True)
 class Cleanup:
-    """What a cleanup removes, or removed. newest: the version of the line that stays in any case.
+    """What a cleanup removes, or removed. cuts: of the line at hand, then of others.
 
     folders: those that may be empty then.
     """
 
-    newest: int
-    versions: tuple[int, ...] = ()
-    files: tuple[Garbage, ...] = ()
-    folders: tuple[str, ...] = ()
+    cuts: tuple[Cut, ...]
+    files: tuple[Garbage, ...]
+    folders: tuple[str, ...]
 
 
 def plan_cleanup(store: Store, policy: Policy, *, now_us: int) -> Cleanup:
     """What a cleanup would remove now. now_us: microseconds since 1970. Nothing is written. Raises as `clean`."""
-    chosen = _choose(store, policy, now_us)
-    return _Survey(store, policy, now_us).plan(chosen)
+    return _Survey(store, policy, now_us).plan(_choose_all(store, policy, now_us))
 
 
 def clean(store: Store, policy: Policy) -> Cleanup:
-    """Remove old versions of a line, and files that nothing names any more.
+    """Remove old versions of a line, or of all, and files that nothing names any more.
 
     Raises NotFound without a table, InvalidInput for a tagged version unless the policy allows it, Corrupt when a
     version that stays cannot be read: then nothing is removed.
     Cost: all roots and parts are read once, all folders listed.
     """
-    with announce(store, ()) as mine:
+    with ExitStack() as stack:
+        mine = stack.enter_context(announce(store, ()))
         now_us = store.modified_us(mine.key)
-        chosen = _choose(store, policy, now_us)
-        mine.versions = _spans(chosen.versions)
+        chosen = _choose_all(store, policy, now_us)
+        mine.versions = _spans(chosen[0].versions)
         mine.put()
+        others = [stack.enter_context(announce(cut.line, _spans(cut.versions))) for cut in chosen[1:]]
         plan = _Survey(store, policy, now_us).plan(chosen)
-        mine.check()
-        # Another writer may not have synced it yet: no power cut may take it when those before it are gone.
-        store.settle(version_key(plan.newest))
+        for lease in (mine, *others):
+            lease.check()
+        _settle(store, plan)
         _remove(store, plan)
     return plan
+
+
+def _settle(store: Store, plan: Cleanup) -> None:
+    """Have a power cut keep what the cleanup saw: who did it may not have synced it."""
+    # No name comes back to a version that is gone,
+    for folder in (TAGS, BRANCH_REFS):
+        main_line(store).settle(f"{folder}/")
+    # and none after those that are gone is lost.
+    for cut in plan.cuts:
+        cut.line.settle(version_key(cut.newest))
 
 
 def _remove(store: Store, plan: Cleanup) -> None:
@@ -125,7 +146,19 @@ def _remove(store: Store, plan: Cleanup) -> None:
     main.delete(plan.folders, durable=False)
 
 
-def _choose(store: Store, policy: Policy, now_us: int) -> Cleanup:
+def _choose_all(store: Store, policy: Policy, now_us: int) -> tuple[Cut, ...]:
+    """Of each line that the policy is about."""
+    chosen = [_choose(store, policy, now_us)]
+    if policy.all_branches:
+        for line in Branches(store).lines().values():
+            # A branch that somebody has just deleted has no version.
+            with suppress(NotFound):
+                if line_of(line) != line_of(store):
+                    chosen.append(_choose(line, policy, now_us))
+    return tuple(chosen)
+
+
+def _choose(store: Store, policy: Policy, now_us: int) -> Cut:
     """The versions that the policy lets go, without those that have tags, and the newest."""
     known = list_versions(store)
     if not known:
@@ -147,7 +180,7 @@ def _choose(store: Store, policy: Policy, now_us: int) -> Cleanup:
             where=store.uri,
             hint="delete the tag, or pass error_if_tagged_old_versions=False to keep tagged versions",
         )
-    return Cleanup(known[-1], tuple(version for version in old if version not in tagged))
+    return Cut(store, known[-1], tuple(version for version in old if version not in tagged))
 
 
 def _older(store: Store, versions: list[int], moment_us: int) -> int:
@@ -189,32 +222,36 @@ class _Survey:
     def __post_init__(self) -> None:
         self.main = main_line(self.store)
 
-    def plan(self, chosen: Cleanup) -> Cleanup:
+    def plan(self, chosen: Iterable[Cut]) -> Cleanup:
         listed = [folder + name for folder in ("data/", "_meta/") for name in self.main.list(folder)]
         lines = self._lines()
         temporary = list(self._temporary(lines))
-        gone = self._not_kept(chosen.versions)
+        cuts = self._without_kept(chosen)
+        gone = {line_of(cut.line): cut.versions for cut in cuts}
         named = list(Branches(self.main).lines().values())
         known = {line_of(line) for line in named}
         nameless = [line for line in lines if line_of(line) not in known]
         abandoned = [root for line in nameless for root in self._roots_of(line)]
         used, once = _References(self.main), _References(self.main)
         for line in named:
-            removed = set(gone) if line_of(line) == line_of(self.store) else set()
+            removed = set(gone.get(line_of(line), ()))
             used.add(line, [version for version in list_versions(line) if version not in removed])
         for line in nameless:
             dead = {root.path for root in abandoned}
             used.add(line, [v for v in list_versions(line) if place_of(line, version_key(v)) not in dead])
-        once.add(self.store, gone, known=used)
+        for cut in cuts:
+            once.add(cut.line, cut.versions, known=used)
+        roots = [place_of(cut.line, version_key(version)) for cut in cuts for version in cut.versions]
         files = [
-            *self._sized([place_of(self.store, version_key(version)) for version in gone], "manifest"),
+            *self._sized(roots, "manifest"),
             *abandoned,
             *self._unused([path for path in listed if path not in used.paths], once.paths),
             *self._unverified(temporary, "temporary"),
             *self._ended_leases(),
         ]
-        folders = [*_buckets_before(self.store, chosen.newest), *(f for line in nameless for f in _folders_of(line))]
-        return Cleanup(chosen.newest, tuple(gone), tuple(files), tuple(folders))
+        folders = [folder for cut in cuts for folder in _buckets_before(cut.line, cut.newest)]
+        folders += [folder for line in nameless for folder in _folders_of(line)]
+        return Cleanup(cuts, tuple(files), tuple(folders))
 
     def _lines(self) -> list[Store]:
         """Every line there is, also those without a name, whose branch is being made or was deleted."""
@@ -230,13 +267,17 @@ class _Survey:
         for folder in folders:
             yield from (folder + name.rstrip("/") for name in self.main.list(folder, temporary=True))
 
-    def _not_kept(self, versions: Iterable[int]) -> list[int]:
-        """The versions that neither a lease nor a tag keeps; call it after the files were listed."""
+    def _without_kept(self, chosen: Iterable[Cut]) -> tuple[Cut, ...]:
+        """What neither a lease nor a tag keeps; call it after the files were listed."""
         leases = [lease for lease in read_leases(self.main, "lease") if lease.is_live(self.now_us)]
         self.started_us = min((lease.started_us for lease in leases), default=None)
-        tagged, line = _tagged(self.store), line_of(self.store)
-        free = (version for version in versions if version not in tagged)
-        return [version for version in free if not any(lease.names(version, line) for lease in leases)]
+        cuts: list[Cut] = []
+        for cut in chosen:
+            tagged, line = _tagged(cut.line), line_of(cut.line)
+            free = (version for version in cut.versions if version not in tagged)
+            left = (version for version in free if not any(lease.names(version, line) for lease in leases))
+            cuts.append(replace(cut, versions=tuple(left)))
+        return tuple(cuts)
 
     def _roots_of(self, line: Store) -> Iterator[Garbage]:
         """The roots of a line without a name that are to go."""
@@ -291,13 +332,13 @@ class _References:
         self._main = main
         self.paths: set[str] = set()
 
-    def add(self, line: Store, versions: list[int], *, known: _References | None = None) -> None:
+    def add(self, line: Store, versions: Sequence[int], *, known: _References | None = None) -> None:
         """Note what versions of a line name; those that are gone meanwhile name nothing. Raises Corrupt.
 
         known: what others name, for versions that are to go: that is not read, and what is damaged names nothing.
         """
         if known is not None:
-            self.paths = set(known.paths)
+            self.paths |= known.paths
         for start in range(0, len(versions), _ROUND):
             some = versions[start : start + _ROUND]
             for version, data in zip(some, line.read([version_key(v) for v in some], limit=MAX_OBJECT), strict=True):
@@ -332,4 +373,4 @@ class _References:
             self.paths.add(fragment.deletions.ref.path)
 
 
-__all__ = ["Cleanup", "FileKind", "Garbage", "Policy", "clean", "plan_cleanup"]
+__all__ = ["Cleanup", "Cut", "FileKind", "Garbage", "Policy", "clean", "plan_cleanup"]

@@ -79,6 +79,11 @@ def resolve(store: Store, version: int | None = None, *, asof: AsOf | None = Non
     return _newest(store) if version is None else _existing(store, version)
 
 
+def newest_if_any(store: Store) -> int | None:
+    """The number of the newest version, None where there is no table yet. Raises NotFound for a branch that is gone."""
+    return latest_version(store) if branch_of(store) is None else resolve(store)
+
+
 @contextmanager
 def newest_held(
     store: Store, version: int | None = None, *, known: Manifest | None = None
@@ -208,4 +213,4 @@ def _missing(store: Store) -> NotFound:
     return NotFound(f"the branch {branch_of(store)!r} has no version", kind="branch", where=store.uri, hint=hint)
 
 
-__all__ = ["AsOf", "Reference", "described", "locate", "moment", "newest_held", "resolve", "versions"]
+__all__ = ["AsOf", "Reference", "described", "locate", "moment", "newest_held", "newest_if_any", "resolve", "versions"]

@@ -48,7 +48,7 @@ class Transaction:
     uuid: 32 hexadecimal digits, the writer's own. read_version: 0 for the first commit of a table.
     row_ids: half-open intervals of the ids given to new rows.
     fields: half-open intervals of the ids of fields added, dropped, renamed or written.
-    source_version: the version that a restore brought back.
+    source_version: the version that a restore brought back. predicate: of a delete, the SQL that chose its rows.
     """
 
     uuid: str
@@ -61,6 +61,7 @@ class Transaction:
     files_added: tuple[str, ...] = ()
     fragments_added: tuple[int, ...] = ()
     source_version: int | None = None
+    predicate: str | None = None
 
     def touches(self, field_id: int) -> bool:
         """Was this field added, dropped, renamed or written?"""
@@ -78,6 +79,7 @@ class Transaction:
             "files_added": self.files_added,
             "fragments_added": self.fragments_added,
             "source_version": self.source_version,
+            **({} if self.predicate is None else {"predicate": self.predicate}),
         }
 
 
@@ -311,6 +313,7 @@ def transaction_from_json(value: Json, where: str, version: int) -> Transaction:
         files_added=shape.each(holder, "files_added", where, shape.path),
         fragments_added=_integers(holder, "fragments_added", where, MAX_FRAGMENT_ID),
         source_version=None if source is None else shape.integer(holder, "source_version", where, low=1),
+        predicate=shape.clean_text(holder["predicate"], "'predicate'", where) if "predicate" in holder else None,
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from make_table import told
 
 import lance_like
+from lance_like import LanceOperation
 from lance_like.dataset.verify import verify_dataset
 from lance_like.io.local import LocalStore
 
@@ -42,3 +43,11 @@ def test_it_can_be_written_on(release: Path, tmp_path: Path) -> None:
     ds.update({"text": "'later'"}, where="id = -1")
     assert ds.to_table(["id", "text"], filter="id = -1").to_pylist() == [{"id": -1, "text": "later"}]
     assert ds.count_rows() == rows + 1
+
+
+def test_deletes_that_did_not_say_what_chose_their_rows_are_read() -> None:
+    release = next(path for path in RELEASES if path.name == "draft_1")
+    found = lance_like.dataset(release / "table").get_transactions(100)
+    deletes = [one.operation for one in found if isinstance(one.operation, LanceOperation.Delete)]
+    assert deletes
+    assert {delete.predicate for delete in deletes} == {None}

@@ -323,6 +323,8 @@ def check_root(folder: str, root: dict, version: int) -> dict:
     get(record, "fragments_added", is_list(is_int(0, 2**31 - 1)))
     get(record, "files_added", is_list(is_path))
     get(record, "source_version", lambda value: value is None or is_int(1)(value))
+    if "predicate" in record:
+        get(record, "predicate", is_text)
     return record
 
 

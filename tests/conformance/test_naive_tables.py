@@ -245,6 +245,8 @@ STRUCTURE = {
     "statistics of five": lambda r: file(r).update(stats=[[1, None, None, 0, 0]]),
     "statistics in capitals": lambda r: file(r).update(stats=[[0, "AA", None, 0, 0, 1]]),
     "read_version its own": lambda r: r["transaction"].update(read_version=1),
+    "a predicate of null": lambda r: r["transaction"].update(predicate=None),
+    "a predicate that is no text": lambda r: r["transaction"].update(predicate=["n = 1"]),
     "a uuid of capitals": lambda r: r["transaction"].update(uuid="A" * 32),
     "an empty part": lambda r: r["fragments"].update(parts=[{}]),
     "indices of numbers": lambda r: r.update(indices=[5]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -151,3 +152,8 @@ def test_errors_show_their_place_and_hint_and_pickle(name: str) -> None:
     if name == "StorageError":
         error.errno = 28
         assert pickle.loads(pickle.dumps(error)).errno == 28
+
+
+def test_no_method_is_left_to_be_written() -> None:
+    package = Path(inspect.getfile(lance_like)).parent
+    assert [path.name for path in package.rglob("*.py") if "raise NotImplementedError" in path.read_text()] == []

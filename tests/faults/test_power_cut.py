@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 from disk_model import Disk
 from operations import OPERATIONS, PUBLISHERS, Facts, assert_outlived, at_most, facts, some
-from recordings import Recorder, Recording, check, left_by, noticed
+from recordings import Recorder, Recording, State, check, left_by, noticed
+
+from lance_like.table.branches import Branches
+from lance_like.table.layout import BRANCH_REFS, TAGS
+from lance_like.table.refs import Tags
+from lance_like.table.snapshot import list_versions
 
 pytestmark = pytest.mark.usefixtures("small_tables")
 
@@ -77,6 +82,34 @@ def test_a_version_that_a_killed_writer_did_not_sync_is_kept_with_what_follows_i
     published = [place for place, effect in enumerate(recorder.recording(name).effects) if effect[0] == "link"]
     recording = recorder.resumed(name, published[-1] + 1, then)
     check_outlived(tmp_path / "cut", recorder.recording(name).before, recording)
+
+
+# Operations after which a name is gone, or another's: who is killed there has not synced its folder.
+RENAMERS = {"delete tag": TAGS, "move tag": TAGS, "delete branch": BRANCH_REFS}
+
+
+@pytest.mark.parametrize("name", RENAMERS)
+def test_a_cleanup_leaves_no_name_that_may_come_back_without_its_versions(name, recorder: Recorder, tmp_path):
+    folder = f"t/{RENAMERS[name]}"
+    effects = recorder.recording(name).effects
+    [changed] = [at for at, (verb, *paths) in enumerate(effects) if verb in CHANGES and paths[-1].startswith(folder)]
+    recording = recorder.resumed(name, changed + 1, "clean")
+    check_names(tmp_path / "cut", recording, recording.cuts)
+    [sync] = [sync for sync in recording.syncs() if recording.synced_folder(sync) == folder]
+    with pytest.raises(AssertionError, match="without its version"):
+        check_names(tmp_path / "cut", recording, recording.cuts_without(sync))
+
+
+CHANGES = ("unlink", "rename")
+
+
+def check_names(root: Path, recording: Recording, states: list[State]) -> None:
+    for state in states:
+        with left_by(recording, state, root) as store:
+            lines = {name: list_versions(line) for name, line in Branches(store).lines().items()}
+            named = [(tag.branch, tag.version) for tag in Tags(store).list().values()]
+            assert all(lines.values()), "a branch is there without its versions"
+            assert all(version in lines.get(branch, ()) for branch, version in named), "a tag without its version"
 
 
 def check_outlived(root: Path, acknowledged: Facts, recording: Recording) -> None:

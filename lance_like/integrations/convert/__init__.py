@@ -16,7 +16,7 @@ from lance_like.errors import AlreadyExists, InvalidInput
 from lance_like.integrations.convert.delta import read_delta
 from lance_like.integrations.convert.lance import read_lance
 from lance_like.integrations.convert.parquet import is_parquet_file, read_parquet
-from lance_like.integrations.convert.version import ForeignVersion
+from lance_like.integrations.convert.version import ForeignVersion, Options
 from lance_like.io.local import Durability
 from lance_like.io.store import Store
 from lance_like.io.uri import open_store
@@ -28,7 +28,7 @@ from lance_like.table.snapshot import latest_version
 
 Format = Literal["delta", "lance", "parquet"]
 
-_READERS: dict[str, Callable[[str, bool], list[ForeignVersion]]] = {
+_READERS: dict[str, Callable[[str, bool, Options], list[ForeignVersion]]] = {
     "delta": read_delta,
     "lance": read_lance,
     "parquet": read_parquet,
@@ -44,6 +44,8 @@ def convert(
     tagged: bool = True,
     progress: Progress | None = None,
     durability: Durability = "full",
+    storage_options: Options = None,
+    source_storage_options: Options = None,
 ) -> LanceDataset:
     """Copy a Lance, Parquet or Delta table into a new dataset, a batch at a time.
 
@@ -52,17 +54,18 @@ def convert(
     tagged: of a Lance table, first every tagged version in ascending order, each with its tags, then the newest.
     A version that only appends to the one before is written as its new rows, any other as a whole. Other versions
     and branches are left behind, as are indexes; so is all of the history of a Delta table but its newest version.
-    progress: as in `write_dataset`, once a version. durability: as in `write_dataset`.
+    progress: as in `write_dataset`, once a version. durability, storage_options: as in `write_dataset`.
+    source_storage_options: of the source, as the library of its format takes them; None: as it finds them by itself.
     Kept: types, nullability, the metadata of schema and fields; blob columns of Lance are blob columns, and hold the
     bytes of cells that referred to files elsewhere. Each version names its source in its properties.
     Returns a handle on the newest version.
     Raises AlreadyExists, InvalidInput (a source that cannot be read), Unsupported (a type that cannot be stored),
     MissingDependency. What was committed before an error stays: remove it before trying again.
     """
-    store = open_store(uri, durability=durability, folders=FOLDERS)
+    store = open_store(uri, durability=durability, folders=FOLDERS, storage_options=storage_options)
     _check_free(store)
-    place, name = _located(source, format)
-    versions = _READERS[name](place, tagged)
+    place, name = _located(source, format, source_storage_options)
+    versions = _READERS[name](place, tagged, source_storage_options)
     manifest: Manifest | None = None
     for version in versions:
         properties = {"source": place, "source_format": name} | (
@@ -88,14 +91,14 @@ def _check_free(store: Store) -> None:
         raise AlreadyExists(f"a {found} is at {store.uri} already", kind="dataset", hint="choose another place")
 
 
-def _located(source: str | os.PathLike[str], format: str | None) -> tuple[str, str]:
+def _located(source: str | os.PathLike[str], format: str | None, options: Options) -> tuple[str, str]:
     """Where the source is, as its library takes it, and the word of its format."""
     if format is not None and format not in _READERS:
         raise InvalidInput(f"format={format!r}: expected {', '.join(map(repr, _READERS))} or None")
     text = os.fspath(source)
     if format is not None and "://" in text and not text.startswith("file://"):
         return text, format
-    store = open_store(text)
+    store = open_store(text, storage_options=options)
     if format is not None:
         return store.uri, format
     if os.path.isfile(store.uri):

@@ -8,12 +8,12 @@ import pyarrow as pa
 
 from lance_like._lazy import need
 from lance_like.integrations.convert.parquet import read_fragments
-from lance_like.integrations.convert.version import ForeignVersion, each, reading
+from lance_like.integrations.convert.version import ForeignVersion, Options, each, reading
 
 _WHAT = "Delta table"
 
 
-def read_delta(place: str, tagged: bool) -> list[ForeignVersion]:
+def read_delta(place: str, tagged: bool, options: Options) -> list[ForeignVersion]:
     """The newest version of a Delta table; it has no tags.
 
     Raises InvalidInput, MissingDependency. Memory: as for Parquet; batches of 8,192 rows of a table with features
@@ -21,7 +21,7 @@ def read_delta(place: str, tagged: bool) -> list[ForeignVersion]:
     """
     library = need("deltalake")
     with reading(_WHAT, place):
-        table = library.DeltaTable(place)
+        table = library.DeltaTable(place, storage_options=None if options is None else dict(options))
         schema = pa.schema(table.schema().to_arrow())
         partitions = table.metadata().partition_columns
         plain = table.protocol().min_reader_version == 1

@@ -11,7 +11,7 @@ import pyarrow as pa
 from lance_like._lazy import need
 from lance_like.dataset.blob import OF_PYLANCE
 from lance_like.errors import Unsupported
-from lance_like.integrations.convert.version import BATCH_NBYTES, BATCH_ROWS, ForeignVersion, each, reading
+from lance_like.integrations.convert.version import BATCH_NBYTES, BATCH_ROWS, ForeignVersion, Options, each, reading
 from lance_like.table.fields import BLOB_METADATA, is_blob
 
 _WHAT = "Lance table"
@@ -19,14 +19,14 @@ _WHAT = "Lance table"
 _GROWTH = 4
 
 
-def read_lance(place: str, tagged: bool) -> list[ForeignVersion]:
+def read_lance(place: str, tagged: bool, options: Options) -> list[ForeignVersion]:
     """The tagged versions of a Lance table, if they are asked for, and the newest; ascending.
 
     Raises InvalidInput, MissingDependency; Unsupported for a tag of a version in a branch.
     """
     library = need("lance")
     with reading(_WHAT, place):
-        newest = library.dataset(place)
+        newest = library.dataset(place, storage_options=None if options is None else dict(options))
         tags = newest.tags.list() if tagged else {}
     for tag, about in tags.items():
         if about.get("branch"):

@@ -11,7 +11,9 @@ import pyarrow as pa
 from lance_like._lazy import need
 from lance_like.dataset.inputs import as_stream
 from lance_like.errors import InvalidInput
-from lance_like.integrations.convert.version import BATCH_NBYTES, BATCH_ROWS, ForeignVersion, each, reading
+from lance_like.integrations.convert.version import BATCH_NBYTES, BATCH_ROWS, ForeignVersion, Options, each, reading
+from lance_like.io.options import as_fsspec
+from lance_like.io.remote import filesystem_of
 
 _WHAT = "Parquet table"
 _MAGIC = b"PAR1"
@@ -24,7 +26,7 @@ def is_parquet_file(path: str) -> bool:
         return file.read(len(_MAGIC)) == _MAGIC
 
 
-def read_parquet(place: str, tagged: bool) -> list[ForeignVersion]:
+def read_parquet(place: str, tagged: bool, options: Options) -> list[ForeignVersion]:
     """The rows of all files, in the order of their paths; it has no versions.
 
     The schema is that of all files together: numbers are widened, columns that a file lacks are null there.
@@ -32,7 +34,7 @@ def read_parquet(place: str, tagged: bool) -> list[ForeignVersion]:
     """
     dataset, fs = need("pyarrow.dataset"), need("pyarrow.fs")
     with reading(_WHAT, place):
-        system, path = fs.FileSystem.from_uri(place) if "://" in place else (fs.LocalFileSystem(), place)
+        system, path = _filesystem(place, options)
         single = system.get_file_info(path).type == fs.FileType.File
         factory = dataset.FileSystemDatasetFactory(
             system,
@@ -49,6 +51,17 @@ def read_parquet(place: str, tagged: bool) -> list[ForeignVersion]:
 
     partitions = {name: None for fragment in fragments for name in _keys(fragment)}
     return [ForeignVersion(schema, lambda: read_fragments(fragments, list(partitions), schema))]
+
+
+def _filesystem(place: str, options: Options) -> tuple[Any, str]:
+    """The filesystem of pyarrow for a place, and the path there."""
+    fs = need("pyarrow.fs")
+    if "://" not in place:
+        return fs.LocalFileSystem(), place
+    if options is None:
+        return fs.FileSystem.from_uri(place)
+    system, path = filesystem_of(place, as_fsspec(place.partition("://")[0].lower(), options))
+    return fs.PyFileSystem(fs.FSSpecHandler(system)), path
 
 
 def read_fragments(fragments: Sequence[Any], partitions: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
 from lance_like.errors import InvalidInput, LanceLikeError
+
+Options = Mapping[str, Any] | None
+"""The storage options of a place, or None."""
 
 BATCH_NBYTES = 16 << 20
 """What a batch that is read should hold at most, by estimate."""
@@ -55,4 +59,4 @@ def each(batches: Iterable[pa.RecordBatch], what: str, place: str) -> Iterator[p
         yield batch
 
 
-__all__ = ["BATCH_NBYTES", "BATCH_ROWS", "ForeignVersion", "each", "reading"]
+__all__ = ["BATCH_NBYTES", "BATCH_ROWS", "ForeignVersion", "Options", "each", "reading"]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from dataset_values import assert_same, people
 
@@ -169,6 +170,51 @@ def test_a_tag_keeps_a_version_of_its_own_branch_only(uri):
     assert numbers(ds) == [7]
     branch.cleanup_old_versions(NOW, error_if_tagged_old_versions=False)
     assert numbers(branch) == [3, 4]
+
+
+def test_all_branches_are_cleaned_at_once(uri):
+    ds = history(uri)
+    branch = ds.create_branch("dev", 3)
+    branch.insert(people(2))
+    branch.insert(people(2), mode="overwrite")
+    kept = ds.create_branch("kept", 2)
+    kept.insert(people(1))
+    ds.tags.create("begun", ("kept", 2))
+    options = {"delete_unverified": True, "error_if_tagged_old_versions": False, "all_branches": True}
+    told = branch.explain_cleanup_old_versions(NOW, **options)
+    assert (told.read_version, told.old_versions) == (5, [3, 4])
+    assert told.branches == {None: [1, 2, 3, 4, 5, 6], "kept": []}
+    assert len(numbers(ds)) == 7
+    assert branch.cleanup_old_versions(NOW, **options) == told.stats
+    assert [numbers(one) for one in (ds, branch, kept)] == [[7], [5], [2, 3]]
+    assert_whole(ds)
+    assert_same(kept.checkout_version(2).to_table(), pa.concat_tables([people(10), people(2)]))
+    assert_same(branch.to_table(), people(2))
+
+
+def test_in_all_branches_leases_and_numbers_count(uri):
+    ds = history(uri)
+    branch = ds.create_branch("dev", 3)
+    for _ in range(3):
+        branch.insert(people(1))
+    with branch.checkout_version(5).lease():
+        stats = ds.cleanup_old_versions(retain_versions=1, all_branches=True)
+    assert (stats.old_versions, numbers(ds), numbers(branch)) == (8, [7], [5, 6])
+
+
+def test_a_tag_in_any_branch_is_an_error_before_anything_is_removed(uri):
+    ds = history(uri)
+    branch = ds.create_branch("dev", 3)
+    branch.insert(people(1))
+    ds.tags.create("begun", ("dev", 3))
+    with pytest.raises(InvalidInput, match="begun"):
+        ds.cleanup_old_versions(NOW, all_branches=True)
+    assert len(numbers(ds)) == 7
+
+
+def test_versions_are_those_of_one_branch(uri):
+    with pytest.raises(InvalidInput, match="of one branch"):
+        history(uri).cleanup_old_versions(versions=[1], all_branches=True)
 
 
 def test_what_a_deleted_branch_left_goes_with_what_is_unverified(tmp_path):

@@ -17,6 +17,8 @@ from loopback_s3 import S3Server
 import lance_like
 from lance_like.errors import AlreadyExists, CommitUnknown, NotFound, Unsupported
 from lance_like.file import LanceFileReader, LanceFileSession, LanceFileWriter
+from lance_like.io.options import as_fsspec
+from lance_like.io.remote import filesystem_of
 
 
 @pytest.fixture
@@ -269,3 +271,64 @@ def test_a_store_that_cannot_write_if_absent_needs_a_lock(monkeypatch: pytest.Mo
 def _looks_then_writes(uri: str, options: Any) -> tuple[Any, str]:
     memory = pytest.importorskip("fsspec.implementations.memory").MemoryFileSystem()
     return memory, "/" + uri.partition("://")[2]
+
+
+# -- several places --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["shallow_clone", "deep_clone"])
+def test_a_clone_and_its_source_each_have_their_options(s3: S3Server, uri: str, tmp_path: Any, how: str) -> None:
+    ds = lance_like.write_dataset(rows(0, 10), uri, storage_options=s3.options)
+    beside, other = s3.uri(), {**s3.options, "default_cache_type": "none"}
+    made = [
+        getattr(ds, how)(beside),
+        getattr(ds, how)(s3.uri(), storage_options=other),
+        getattr(ds, how)(tmp_path / "clone"),
+    ]
+    for clone in (*made, *map(pickle.loads, map(pickle.dumps, made))):
+        assert clone.to_table().equals(rows(0, 10))
+    assert lance_like.dataset(beside, storage_options=s3.options).to_table().equals(rows(0, 10))
+    away = lance_like.dataset(tmp_path / "clone", base_store_params={uri: s3.options})
+    assert away.to_table().equals(rows(0, 10))
+    written = lance_like.write_dataset(
+        rows(10, 1), tmp_path / "clone", mode="append", base_store_params={uri: s3.options}
+    )
+    assert written.to_table().equals(rows(0, 11))
+    assert made[0].deep_clone(tmp_path / "copy").to_table().equals(rows(0, 10))
+    assert away.deep_clone(tmp_path / "copy of one").to_table().equals(rows(0, 10))
+
+
+def test_a_base_of_another_scheme_gets_no_options_of_the_table(s3: S3Server, uri: str, tmp_path: Any) -> None:
+    local = lance_like.write_dataset(rows(0, 10), tmp_path / "source")
+    local.shallow_clone(uri, storage_options=s3.options)
+    assert lance_like.dataset(uri, storage_options=s3.options).to_table().equals(rows(0, 10))
+
+
+def test_tables_are_converted_from_one_place_to_another(s3: S3Server, uri: str, tmp_path: Any) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(rows(0, 10), tmp_path / "part.parquet")
+    lance_like.convert(tmp_path / "part.parquet", uri, storage_options=s3.options)
+    assert lance_like.dataset(uri, storage_options=s3.options).to_table().equals(rows(0, 10))
+    source = s3.uri()
+    system = s3fs_of(s3)
+    system.put_file(str(tmp_path / "part.parquet"), f"{source}/part.parquet")
+    options = {"storage_options": s3.options, "source_storage_options": s3.options}
+    for format in (None, "parquet"):
+        made = lance_like.convert(source, s3.uri(), format=format, **options)
+        assert made.to_table().equals(rows(0, 10))
+
+
+def s3fs_of(s3: S3Server) -> Any:
+    return filesystem_of(s3.uri(), as_fsspec("s3", s3.options))[0]
+
+
+@pytest.mark.parametrize("library", ["lance", "deltalake"])
+def test_tables_of_other_libraries_are_converted_with_their_options(s3: S3Server, tmp_path: Any, library: str) -> None:
+    module, source = pytest.importorskip(library), s3.uri()
+    options = {**s3.options, "AWS_ALLOW_HTTP": "true"}
+    if library == "lance":
+        module.write_dataset(rows(0, 10), source, storage_options=options)
+    else:
+        module.write_deltalake(source, rows(0, 10), storage_options=options)
+    made = lance_like.convert(source, tmp_path / "here", source_storage_options=options)
+    assert made.to_table().equals(rows(0, 10))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 import lance_like
@@ -174,6 +175,22 @@ def test_deletes_of_fragments_are_committed_together(ds):
     assert (told.read_version, told.transaction_properties) == (1, {"__lance_commit_message": "gone"})
     assert [metadata.num_rows for metadata in told.operation.updated_fragments] == [2]
     assert told.operation.deleted_fragment_ids == [1, 2]
+    assert told.operation.predicate == "id >= 2"
+
+
+@pytest.mark.parametrize(
+    ("delete", "predicate"),
+    [
+        (lambda ds: ds.delete("id IN (2, 3)"), "id IN (2, 3)"),
+        (lambda ds: ds.delete(pc.field("id") == 2), None),
+        (lambda ds: ds.truncate_table(), "true"),
+    ],
+)
+def test_the_history_says_what_chose_the_rows_of_a_delete(delete, predicate, ds):
+    delete(ds)
+    told = ds.read_transaction(ds.version).operation
+    assert isinstance(told, LanceOperation.Delete)
+    assert told.predicate == predicate
 
 
 def test_two_deletes_of_one_row_are_both_committed(ds):

@@ -99,7 +99,7 @@ def test_what_is_no_age_is_refused(text):
         parse_age(text)
 
 
-@pytest.mark.parametrize("wrong", [{"interval": 3}, {"interval": 0, "older_than_seconds": 1}])
+@pytest.mark.parametrize("wrong", [{"interval": 3, "age": 1}, {"interval": 0, "older_than_seconds": 1}])
 def test_a_wrong_configuration_is_refused(wrong, uri):
     ds = lance_like.write_dataset({"a": [0]}, uri)
     with pytest.raises(InvalidInput):

@@ -85,6 +85,8 @@ class StoreContract:
         store.put("a/k", [b"x"])
         store.settle("a/k")
         assert read_all(store, "a/k") == b"x"
+        store.settle("a/")
+        store.settle("nothing/here/")
 
     def test_a_put_replaces_the_object(self, store: Store) -> None:
         store.put("k", [b"a long first object"])

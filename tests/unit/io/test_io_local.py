@@ -191,6 +191,16 @@ def test_what_another_published_is_settled_by_a_sync_of_its_folder(store: LocalS
     assert synced == ["fsync v"]
 
 
+def test_what_another_removed_is_settled_by_a_sync_of_its_folder(store: LocalStore, synced: list[str]) -> None:
+    store.put("v/0", [b""])
+    LocalStore(store.uri, durability="process").delete(["v/0"])
+    synced.clear()
+    store.settle("v/")
+    store.settle("w/")
+    LocalStore(store.uri, durability="process").settle("v/")
+    assert synced == ["fsync v"]
+
+
 def test_a_lost_publish_links_nothing(store: LocalStore, synced: list[str]) -> None:
     store.put_if_absent("v/1", b"x")
     synced.clear()

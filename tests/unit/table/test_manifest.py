@@ -109,6 +109,7 @@ TRANSACTIONS = st.builds(
     st.just(("data/x.lnl",)),
     st.lists(st.integers(0, 99), max_size=3).map(tuple),
     st.none() | st.integers(1, 99),
+    st.none() | TEXTS,
 )
 
 

@@ -1,0 +1,82 @@
+"""What a handle stands on: one version of a table, the session that reads it, and how the handle moves to another."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from lance_like.dataset.scanner import BlobHandling
+from lance_like.dataset.upkeep import tidy
+from lance_like.errors import InvalidInput
+from lance_like.io.local import Durability
+from lance_like.io.store import Store
+from lance_like.query.projection import Projection
+from lance_like.query.session import CACHE_NBYTES, Session
+from lance_like.table.bases import StorageOptions, with_bases
+from lance_like.table.commit import Change, commit
+from lance_like.table.history import resolve
+from lance_like.table.manifest import Manifest
+from lance_like.table.snapshot import read_manifest
+
+if TYPE_CHECKING:
+    from lance_like.dataset.handle import LanceDataset
+
+Verify = Literal["full", "off"]
+# How often and how long a change of rows is made again when other writers are first.
+RETRIES = 10
+RETRY_TIMEOUT = timedelta(seconds=30)
+
+
+class BoundVersion:
+    """The state of a `LanceDataset`, on which each of its parts builds."""
+
+    def __init__(
+        self,
+        store: Store,
+        manifest: Manifest,
+        *,
+        verify: Verify = "full",
+        durability: Durability = "full",
+        metadata_cache_size_bytes: int = CACHE_NBYTES,
+        base_store_params: StorageOptions | None = None,
+    ) -> None:
+        if verify not in ("full", "off"):
+            raise InvalidInput(f"verify={verify!r}: expected 'full' or 'off'")
+        self._store, self._manifest = store, manifest
+        self._options: dict[str, Any] = {
+            "verify": verify,
+            "durability": durability,
+            "metadata_cache_size_bytes": metadata_cache_size_bytes,
+            "base_store_params": base_store_params,
+        }
+        reads = with_bases(store, manifest.bases, base_store_params)
+        self._session = Session(reads, verify=verify == "full", cache_nbytes=metadata_cache_size_bytes)
+        self._projections: dict[tuple[BlobHandling | None, tuple[str, ...] | None], Projection] = {}
+
+    def _at(self, line: Store, manifest: Manifest) -> LanceDataset:
+        """A new handle on another version, with the options of this one."""
+        return cast("LanceDataset", type(self)(line, manifest, **self._options))
+
+    def _version(self, version: int) -> Manifest:
+        """A version, of which nothing is read that this one shares. Raises NotFound."""
+        if version == self._manifest.version:
+            return self._manifest
+        return read_manifest(self._store, resolve(self._store, version), known=self._manifest)
+
+    def _move(self, manifest: Manifest) -> None:
+        """Move this handle to another version."""
+        self._manifest = manifest
+        self._projections = {}
+
+    def _commit(self, change: Change, retries: int = RETRIES, timeout: timedelta = RETRY_TIMEOUT) -> None:
+        """Commit a change and move this handle to the version that it makes."""
+        limits = {"retries": retries, "timeout_s": timeout.total_seconds()}
+        self._committed(commit(self._store, self._manifest, change, **limits))
+
+    def _committed(self, manifest: Manifest) -> None:
+        """Move this handle to a version that it made, and do what the table has done by itself then."""
+        self._move(manifest)
+        tidy(cast("LanceDataset", self))
+
+
+__all__ = ["RETRIES", "RETRY_TIMEOUT", "BoundVersion", "Verify"]
