@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lance_like.version import __version__
 
 if TYPE_CHECKING:
-    from lance_like import commit, errors, file, fragment, optimize
+    from lance_like import commit, errors, file, fragment, optimize, progress, schema
     from lance_like.dataset import (
         BatchUDF,
         Blob,
@@ -51,6 +51,8 @@ _HOME = {
     "errors": "lance_like.errors:",
     "file": "lance_like.file:",
     "optimize": "lance_like.optimize:",
+    "progress": "lance_like.progress:",
+    "schema": "lance_like.schema:",
     "torch": "lance_like.integrations.torch:",
     "write_dataset": "lance_like.dataset:write_dataset",
 }
@@ -76,6 +78,8 @@ __all__ = [
     "file",
     "fragment",
     "optimize",
+    "progress",
+    "schema",
     "torch",
     "write_dataset",
 ]

@@ -14,10 +14,11 @@ from lance_like.dataset.blob_file import BlobFile
 from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.handle import LanceDataset
 from lance_like.dataset.opening import dataset, write_dataset
-from lance_like.dataset.operations import LanceOperation, Transaction
+from lance_like.dataset.operations import LANCE_COMMIT_MESSAGE_KEY, LanceOperation, Transaction
+from lance_like.dataset.progress import WriteProgress
 from lance_like.dataset.scanner import LanceScanner
 from lance_like.dataset.udf import BatchUDF, batch_udf
-from lance_like.dataset.write import WriteProgress
+from lance_like.dataset.upkeep import AutoCleanupConfig
 
 
 class _Callable(ModuleType):
@@ -28,6 +29,8 @@ class _Callable(ModuleType):
 sys.modules[__name__].__class__ = _Callable
 
 __all__ = [
+    "LANCE_COMMIT_MESSAGE_KEY",
+    "AutoCleanupConfig",
     "BatchUDF",
     "Blob",
     "BlobFile",

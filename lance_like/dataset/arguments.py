@@ -11,15 +11,20 @@ import pyarrow as pa
 from lance_like.errors import InvalidInput, Unsupported
 from lance_like.typing_ import Int64s
 
-# pyarrow's tuning options: DuckDB, Polars and others pass them along.
+# Tuning options of pyarrow's, which DuckDB, Polars and others pass along, and of pylance's.
 _HINTS = frozenset(
     {
         "batch_readahead",
+        "batch_size_bytes",
         "cache_metadata",
         "fragment_readahead",
         "fragment_scan_options",
+        "io_buffer_size",
+        "late_materialization",
         "memory_pool",
         "scan_in_order",
+        "use_scalar_index",
+        "use_stats",
         "use_threads",
     }
 )
@@ -68,7 +73,7 @@ _INSERT_OPTIONS = frozenset(
 
 
 def check_hints(hints: Mapping[str, Any]) -> None:
-    """Raise InvalidInput unless all are options that readers of pyarrow datasets pass along."""
+    """Raise InvalidInput unless all are tuning options that change no answer."""
     if not hints.keys() <= _HINTS:
         raise InvalidInput(f"{min(hints.keys() - _HINTS)!r} is not an option of a read")
 

@@ -17,9 +17,10 @@ from lance_like.dataset.fragment_metadata import DataFile, DeletionFile, Fragmen
 from lance_like.dataset.inputs import Data
 from lance_like.dataset.joins import join_columns, patch_of
 from lance_like.dataset.patch import write_patch_columns
+from lance_like.dataset.progress import Progress
 from lance_like.dataset.scanner import Filter, LanceScanner, bind_filter
 from lance_like.dataset.staging import write_fragments
-from lance_like.dataset.write import MAX_ROWS_PER_FILE, Mode, Progress
+from lance_like.dataset.write import MAX_ROWS_PER_FILE, Mode
 from lance_like.errors import InvalidInput, OutOfRange
 from lance_like.file.layout import TAIL_NBYTES, sum64
 from lance_like.file.reader import open_file

@@ -6,10 +6,11 @@ pushed down; every public attribute of that class is overridden, here or in `Pyt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 
 from lance_like.dataset.alter import plan_alter_columns
@@ -91,11 +92,11 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         batch_size: int | None = None,
         with_row_id: bool = False,
         with_row_address: bool = False,
-        fragments: Sequence[LanceFragment] | None = None,
+        fragments: Iterable[LanceFragment] | None = None,
         batch_readahead: int | None = None,
         use_threads: bool = True,
         blob_handling: BlobHandling | None = None,
-        **hints: Any,
+        **options: Any,
     ) -> LanceScanner:
         """Prepare a scan.
 
@@ -104,7 +105,8 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         limit, offset: rows of the answer. batch_size: the most rows of a batch; by default 65,536, fewer when
         rows are wide.
         with_row_id, with_row_address: append `_rowid` (the stable id) and `_rowaddr` (fragment << 32 | row).
-        fragments: scan only these. hints: pyarrow's tuning options, accepted and not needed.
+        fragments: scan only these. options: tuning options of pyarrow's and pylance's, accepted and not needed; and
+        strict_batch_size=True: every batch but the last has batch_size rows.
         use_threads: read and decode on as many threads as there are cores, 8 at most; False: on the caller's alone.
         batch_readahead: batches made ahead, at most; None: as many as 64 MiB hold; 0: none, and no threads.
         Memory: what is made ahead, and 8 MiB or one batch a thread, by estimate.
@@ -112,7 +114,6 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         says `video.size > 5`), "all_descriptions" for those of all binary columns, "all_binary" the bytes.
         Raises NotFound for an unknown column, InvalidInput for a filter that cannot be evaluated.
         """
-        check_hints(hints)
         return LanceScanner(
             self._session,
             self._manifest,
@@ -127,6 +128,7 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
             batch_readahead=batch_readahead,
             use_threads=use_threads,
             blob_handling=blob_handling,
+            **options,
         )
 
     def to_table(
@@ -181,6 +183,19 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         check_hints(hints)
         projection = self._projected(columns, blob_handling)
         return take_positions(self._session, self._manifest, projection, integers(indices))
+
+    def sample(
+        self, num_rows: int, columns: Sequence[str] | None = None, *, randomize_order: bool = True, **options: Any
+    ) -> pa.Table:
+        """Some rows, chosen at random, each at most once. options: as in `take`.
+
+        randomize_order: in random order too; False: in scan order, which reads less.
+        Raises InvalidInput when there are fewer rows.
+        """
+        if not 0 <= num_rows <= len(self):
+            raise InvalidInput(f"num_rows={num_rows}: this version has {len(self):,} rows")
+        chosen = np.random.default_rng().choice(len(self), num_rows, replace=False)
+        return self.take(chosen if randomize_order else np.sort(chosen), columns, **options)
 
     def take_blobs(
         self, blob_column: str, ids: Any = None, addresses: Any = None, indices: Any = None
@@ -377,7 +392,8 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
             found = self._projections[key] = project(as_read(self._manifest.schema, blob_handling), columns)
         return found
 
-    def _fragments_of(self, fragments: Sequence[LanceFragment]) -> list[Fragment]:
+    def _fragments_of(self, fragments: Iterable[LanceFragment]) -> list[Fragment]:
+        fragments = list(fragments)
         if not all(isinstance(fragment, LanceFragment) for fragment in fragments):
             raise InvalidInput("fragments: expected a list of fragments, as get_fragments gives them")
         return [self._manifest.fragment(fragment.fragment_id) for fragment in fragments]

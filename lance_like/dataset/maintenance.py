@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from lance_like.dataset.bound import BoundVersion
 from lance_like.dataset.cleanup import CleanupExplanation, CleanupStats, explain_cleanup, policy_of, run_cleanup
+from lance_like.dataset.drop import drop
 from lance_like.dataset.optimize import DatasetOptimizer
 from lance_like.dataset.stats import LanceStats
 from lance_like.dataset.verify import validate_version
@@ -46,6 +48,21 @@ class DatasetMaintenance(BoundVersion):
         """
         with hold(self._store, self._manifest.version):
             yield
+
+    @staticmethod
+    def drop(
+        base_uri: str | os.PathLike[str],
+        storage_options: Mapping[str, Any] | None = None,
+        *,
+        ignore_not_found: bool = False,
+    ) -> None:
+        """Remove a table with all its versions and branches, at once and for good; other files beside it stay.
+
+        No lease and no tag keeps it, and shallow clones lose the files that they read here. An interrupted removal can
+        be done again. storage_options: as in `lance_like.dataset`. ignore_not_found: no error when there is none.
+        Raises NotFound unless there is a table.
+        """
+        drop(base_uri, storage_options, ignore_not_found=ignore_not_found)
 
     def cleanup_old_versions(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lance_like.dataset.bound import BoundVersion
+from lance_like.dataset.lance_schema import LanceSchema, shown
 from lance_like.errors import InvalidInput
 from lance_like.table.actions import Replacement, TextChange, UpdateMetadata
 
@@ -26,7 +27,22 @@ class DatasetMetadata(BoundVersion):
     @property
     def schema_metadata(self) -> dict[str, str]:
         """The metadata of the schema, as texts; bytes that are no UTF-8 are shown by their numbers."""
-        return {_shown(key): _shown(value) for key, value in self._manifest.schema.metadata.items()}
+        return {shown(key): shown(value) for key, value in self._manifest.schema.metadata.items()}
+
+    @property
+    def lance_schema(self) -> LanceSchema:
+        """The columns with the numbers of their fields, blobs as bytes."""
+        return LanceSchema(self._manifest.schema)
+
+    @property
+    def max_field_id(self) -> int:
+        """The greatest number of a field of the table's history; -1: it never had one."""
+        return self._manifest.next_field_id - 1
+
+    @property
+    def has_stable_row_ids(self) -> bool:
+        """True: the id of a row stays, whatever is changed, deleted or compacted around it."""
+        return True
 
     def config(self) -> dict[str, str]:
         """How the table is to be kept: texts for the programs that do it."""
@@ -83,10 +99,6 @@ def _change(values: Updates, replace: bool) -> TextChange:
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and not any("\ud800" <= mark <= "\udfff" for mark in value)
-
-
-def _shown(data: bytes) -> str:
-    return data.decode("utf-8", "backslashreplace")
 
 
 __all__ = ["DatasetMetadata"]

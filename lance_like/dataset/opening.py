@@ -14,13 +14,13 @@ from lance_like.dataset.bound import Verify
 from lance_like.dataset.handle import LanceDataset, open_version
 from lance_like.dataset.inputs import Data
 from lance_like.dataset.place import CommitLock, open_place, open_target
+from lance_like.dataset.progress import Progress
 from lance_like.dataset.upkeep import AutoCleanupConfig, auto_cleanup, tidy
 from lance_like.dataset.write import (
     MAX_BYTES_PER_FILE,
     MAX_ROWS_PER_FILE,
     FileLimits,
     Mode,
-    Progress,
     write_table,
 )
 from lance_like.io.local import Durability
@@ -96,7 +96,8 @@ def write_dataset(
     schema: cast the data to it. mode: "create" (fails if there is a dataset), "append" or "overwrite" (both create
     one that is missing).
     max_rows_per_file, max_bytes_per_file: when to begin the next file. max_rows_per_group: accepted and ignored;
-    there are no row groups. progress: called with a `WriteProgress` after each batch, at least every 32 MiB.
+    there are no row groups. progress: called with a `WriteProgress` after each batch, at least every 32 MiB; or a
+    `lance_like.progress.FragmentWriteProgress`, told of each file.
     durability: "full", the default, returns when all is on the disk; "process" survives the death of the process only.
     auto_cleanup_options: {"interval", "older_than_seconds"}; a new table removes old versions by itself, as after
     `ds.optimize.enable_auto_cleanup`. One that is there stays as it is configured.

@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import pyarrow as pa
 
+from lance_like.dataset.arguments import check_hints
+from lance_like.encodings.joining import joined
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_field
 from lance_like.query.evaluate import parse, prepare
@@ -54,7 +56,10 @@ class LanceScanner:
         batch_readahead: int | None = None,
         use_threads: bool = True,
         blob_handling: BlobHandling | None = None,
+        strict_batch_size: bool = False,
+        **hints: Any,
     ) -> None:
+        check_hints(hints)
         limit = None if limit is None else _count("limit", limit)
         offset = 0 if offset is None else _count("offset", offset)
         batch_size = None if batch_size is None else _count("batch_size", batch_size, low=1)
@@ -65,6 +70,7 @@ class LanceScanner:
         batch_readahead = None if batch_readahead is None else _count("batch_readahead", batch_readahead)
         threads = None if use_threads else 1
         self._scan = Scan(projection, condition, limit, offset, batch_size, fragments, threads, batch_readahead)
+        self._strict = strict_batch_size
 
     @property
     def projected_schema(self) -> pa.Schema:
@@ -81,7 +87,9 @@ class LanceScanner:
 
         Memory: see `LanceDataset.scanner`. Closing the iterator, or dropping it, ends its threads.
         """
-        return run_scan(self._session, self._manifest, self._scan)
+        batches = run_scan(self._session, self._manifest, self._scan)
+        rows = self._scan.batch_rows
+        return _of_exactly(rows, batches) if self._strict and rows is not None else batches
 
     def to_reader(self) -> pa.RecordBatchReader:
         """The rows as an Arrow stream, read while it is consumed."""
@@ -118,6 +126,25 @@ class LanceScanner:
             total = sum(fragment.live_rows for fragment in scan.fragments)
         total = max(0, total - scan.offset)
         return total if scan.limit is None else min(total, scan.limit)
+
+
+def _of_exactly(rows: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Batches of so many rows, but for the last one: neighbours are joined and cut."""
+    held: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        held.append(batch)
+        count += len(batch)
+        while count >= rows:
+            table = pa.Table.from_batches(held)
+            yield _one_batch(table.slice(0, rows))
+            held, count = table.slice(rows).to_batches(), count - rows
+    if held:
+        yield _one_batch(pa.Table.from_batches(held))
+
+
+def _one_batch(table: pa.Table) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([joined(column.chunks) for column in table.columns], schema=table.schema)
 
 
 def _count(name: str, value: Any, *, low: int = 0) -> int:

@@ -13,7 +13,8 @@ from lance_like.dataset.fragment_metadata import FragmentMetadata
 from lance_like.dataset.inputs import Data, as_stream, conform
 from lance_like.dataset.operations import LANCE_COMMIT_MESSAGE_KEY, LanceOperation, Transaction
 from lance_like.dataset.place import open_target
-from lance_like.dataset.write import MAX_BYTES_PER_FILE, MAX_ROWS_PER_FILE, FileLimits, Mode, Progress
+from lance_like.dataset.progress import Progress
+from lance_like.dataset.write import MAX_BYTES_PER_FILE, MAX_ROWS_PER_FILE, FileLimits, Mode
 from lance_like.dataset.write import write_fragments as write_files
 from lance_like.errors import AlreadyExists, InvalidInput
 from lance_like.io.local import Durability

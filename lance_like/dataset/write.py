@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Literal
 
@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.dataset.blob import resolve, source_nbytes
+from lance_like.dataset.fragment_metadata import FragmentMetadata
 from lance_like.dataset.inputs import Data, Stream, as_stream, check_nulls, conform
+from lance_like.dataset.progress import FragmentWriteProgress, NoopFragmentWriteProgress, Progress, WriteProgress
 from lance_like.errors import AlreadyExists, InvalidInput
 from lance_like.file.writer import FileWriter
 from lance_like.io.store import Store
@@ -30,21 +32,6 @@ MAX_ROWS_PER_FILE = 1 << 24
 MAX_BYTES_PER_FILE = 16 << 30
 # Larger input batches are cut, so that the limits of a file and the pending rows of its writer hold.
 _PIECE_NBYTES = 64 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class WriteProgress:
-    """How far a write is. rows: accepted; nbytes: of the files so far; files: finished.
-
-    A bar: `with tqdm(total=n) as bar: write_dataset(…, progress=lambda now: bar.update(now.rows - bar.n))`.
-    """
-
-    rows: int
-    nbytes: int
-    files: int
-
-
-Progress = Callable[[WriteProgress], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +127,8 @@ def write_fragments(
 ) -> tuple[NewFragment, ...]:
     """Write a stream as data files, one a fragment. Nothing refers to them until they are committed."""
     batches = _Peekable(_pieces(stream.batches))
+    watcher = progress if isinstance(progress, FragmentWriteProgress) else NoopFragmentWriteProgress()
+    report = None if isinstance(progress, FragmentWriteProgress) else progress
     # Made before any byte is written: it refuses types that cannot be stored.
     unused: FileWriter | None = FileWriter(stream.schema, resolve=resolve)
     fragments: list[NewFragment] = []
@@ -149,15 +138,18 @@ def write_fragments(
             raise InvalidInput("rows without any column cannot be stored", kind="columns")
         writer, unused = unused or FileWriter(stream.schema, resolve=resolve), None
 
-        def report(writer: FileWriter = writer, rows: int = rows, nbytes: int = nbytes) -> None:
-            if progress is not None:
-                progress(WriteProgress(rows + writer.rows, nbytes + writer.nbytes, len(fragments)))
+        def batch_done(writer: FileWriter = writer, rows: int = rows, nbytes: int = nbytes) -> None:
+            if report is not None:
+                report(WriteProgress(rows + writer.rows, nbytes + writer.nbytes, len(fragments)))
 
-        file = write_file(store, writer, batches.until_full(writer, limits, report))
-        fragments.append(NewFragment((file,)))
+        watcher.begin(FragmentMetadata(len(fragments), (), 0))
+        file = write_file(store, writer, batches.until_full(writer, limits, batch_done))
+        made = NewFragment((file,))
+        watcher.complete(replace(FragmentMetadata.of_new(made, range(file.columns)), id=len(fragments)))
+        fragments.append(made)
         rows, nbytes = rows + file.rows, nbytes + file.nbytes
-    if progress is not None:
-        progress(WriteProgress(rows, nbytes, len(fragments)))
+    if report is not None:
+        report(WriteProgress(rows, nbytes, len(fragments)))
     return tuple(fragments)
 
 

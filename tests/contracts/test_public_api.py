@@ -32,6 +32,8 @@ NAMES = {
     "errors",
     "file",
     "optimize",
+    "progress",
+    "schema",
     "fragment",
     "torch",
     "write_dataset",
@@ -68,7 +70,8 @@ DATASET = {
     *("insert", "delete", "update", "merge_insert", "truncate_table"),
     *("add_columns", "drop_columns", "alter_columns", "merge", "delta", "diff", "fragment_ids"),
     *("commit", "commit_batch", "shallow_clone", "deep_clone"),
-    *("cleanup_old_versions", "explain_cleanup_old_versions", "lease", "stats", "validate"),
+    *("cleanup_old_versions", "explain_cleanup_old_versions", "lease", "stats", "validate", "drop"),
+    *("lance_schema", "max_field_id", "has_stable_row_ids", "sample"),
 }
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}
 

@@ -11,7 +11,8 @@ from typing import Literal
 
 from lance_like.dataset.handle import LanceDataset
 from lance_like.dataset.inputs import as_stream
-from lance_like.dataset.write import Progress, write_version
+from lance_like.dataset.progress import Progress
+from lance_like.dataset.write import write_version
 from lance_like.errors import AlreadyExists, InvalidInput
 from lance_like.integrations.convert.delta import read_delta
 from lance_like.integrations.convert.lance import read_lance

@@ -1,0 +1,93 @@
+"""A schema with the numbers that fields have in a table, as callers see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from lance_like.errors import InvalidInput
+from lance_like.table.fields import Field
+from lance_like.table.schema import Schema, join_path
+
+
+@dataclass(frozen=True, slots=True)
+class LanceField:
+    """A field of a table. Its number stays when it is renamed or moved (format_spec/table.md, "Schema")."""
+
+    _schema: Schema
+    _field: Field
+
+    def id(self) -> int:
+        """Its number; no other field of the table's history has it."""
+        return self._field.id
+
+    def name(self) -> str:
+        """Its name, without those of the structs above."""
+        return self._field.name
+
+    def children(self) -> list[LanceField]:
+        """The fields of a struct; those of other types have no number."""
+        return [LanceField(self._schema, child) for child in self._schema.children(self._field.id)]
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Its metadata, as texts; bytes that are no UTF-8 are shown by their numbers."""
+        return {shown(key): shown(value) for key, value in self._field.metadata.items()}
+
+    def to_arrow(self) -> pa.Field:
+        """The field as Arrow has it, a struct with its children."""
+        return self._schema.arrow_field(self._field.id)
+
+    def __repr__(self) -> str:
+        return f"LanceField(id={self.id()}, name={self.name()!r}, type={self.to_arrow().type})"
+
+
+@dataclass(frozen=True)
+class LanceSchema:
+    """The fields of a version of a table, with their numbers: `LanceDataset.lance_schema`."""
+
+    _schema: Schema
+
+    @staticmethod
+    def from_pyarrow(schema: pa.Schema) -> LanceSchema:
+        """The schema of a new table: its fields are numbered from 0 on, depth first.
+
+        Raises InvalidInput for names that a table cannot have.
+        """
+        if not isinstance(schema, pa.Schema):
+            raise InvalidInput(f"{schema!r:.80}: expected a pyarrow.Schema")
+        return LanceSchema(Schema.from_arrow(schema, 0)[0])
+
+    def to_pyarrow(self) -> pa.Schema:
+        """The Arrow schema, blobs as bytes."""
+        return self._schema.to_arrow()
+
+    def fields(self) -> list[LanceField]:
+        """The columns, in order."""
+        return [LanceField(self._schema, field) for field in self._schema.children()]
+
+    def field(self, path: str) -> LanceField:
+        """The field that a name or a dotted path names. Raises NotFound."""
+        return LanceField(self._schema, self._schema.find(path))
+
+    def field_case_insensitive(self, path: str) -> LanceField:
+        """The field of a path in any case. Raises InvalidInput where several are meant, NotFound where none is."""
+        paths = {join_path(self._schema.path(field.id)): field for field in self._schema.fields}
+        if path in paths:
+            return LanceField(self._schema, paths[path])
+        near = [field for known, field in paths.items() if known.casefold() == path.casefold()]
+        if len(near) > 1:
+            raise InvalidInput(f"{path!r} fits {len(near)} fields but for the case of letters", kind="column")
+        return LanceField(self._schema, near[0]) if near else self.field(path)
+
+    def __repr__(self) -> str:
+        return f"LanceSchema({self.fields()})"
+
+
+def shown(data: bytes) -> str:
+    """Metadata as text; bytes that are no UTF-8 by their numbers."""
+    return data.decode("utf-8", "backslashreplace")
+
+
+__all__ = ["LanceField", "LanceSchema", "shown"]

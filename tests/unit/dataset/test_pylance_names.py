@@ -1,0 +1,137 @@
+"""Names and options of pylance's that stand for something small here."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import lance_like
+from lance_like.errors import InvalidInput, NotFound
+from lance_like.fragment import FragmentMetadata, LanceFragment, write_fragments
+from lance_like.progress import FileSystemFragmentWriteProgress, FragmentWriteProgress
+from lance_like.schema import LanceSchema
+
+TABLE = pa.table({"x": range(10), "s": [{"a": i, "b": str(i)} for i in range(10)]})
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> lance_like.LanceDataset:
+    return lance_like.write_dataset(TABLE, tmp_path / "t", max_rows_per_file=4)
+
+
+def test_a_schema_has_the_numbers_of_its_fields(dataset: lance_like.LanceDataset) -> None:
+    dataset.drop_columns(["x"])
+    dataset.add_columns({"y": "s.a + 1"})
+    schema = dataset.lance_schema
+    assert [(field.name(), field.id()) for field in schema.fields()] == [("s", 1), ("y", 4)]
+    assert [(field.name(), field.id()) for field in schema.fields()[0].children()] == [("a", 2), ("b", 3)]
+    assert dataset.max_field_id == 4
+    assert schema.to_pyarrow() == dataset.schema
+    assert pickle.loads(pickle.dumps(schema)) == schema
+    dataset.alter_columns({"path": "s.a", "name": "other"})
+    assert dataset.lance_schema.field("s.other").id() == 2
+    assert dataset.lance_schema.field_case_insensitive("S.Other").id() == 2
+
+
+def test_a_schema_of_a_new_table_is_numbered_from_0(dataset: lance_like.LanceDataset) -> None:
+    assert LanceSchema.from_pyarrow(TABLE.schema) == dataset.lance_schema
+    with pytest.raises(NotFound):
+        dataset.lance_schema.field("nothing")
+    with pytest.raises(InvalidInput, match="case"):
+        LanceSchema.from_pyarrow(pa.schema({"_Aa": pa.int8(), "_AA": pa.int8()})).field_case_insensitive("_aa")
+
+
+def test_field_metadata_is_text(dataset: lance_like.LanceDataset) -> None:
+    dataset.update_field_metadata({"s.b": {"unit": "m"}})
+    assert dataset.lance_schema.field("s.b").metadata == {"unit": "m"}
+
+
+def test_a_sample_has_each_row_at_most_once(dataset: lance_like.LanceDataset) -> None:
+    assert sorted(dataset.sample(10)["x"].to_pylist()) == list(range(10))
+    some = dataset.sample(4, ["x"], randomize_order=False)["x"].to_pylist()
+    assert some == sorted(set(some)) and len(some) == 4
+    assert len(dataset.sample(0)) == 0
+    with pytest.raises(InvalidInput, match="11"):
+        dataset.sample(11)
+
+
+def test_fragments_of_a_scan_may_come_from_an_iterator(dataset: lance_like.LanceDataset) -> None:
+    fragments = dataset.get_fragments()
+    assert dataset.scanner(["x"], fragments=iter(fragments[1:])).to_table()["x"].to_pylist() == list(range(4, 10))
+
+
+@pytest.mark.parametrize("rows", [1, 3, 4, 7, 10, 100])
+def test_strict_batches_have_so_many_rows(dataset: lance_like.LanceDataset, rows: int) -> None:
+    batches = list(dataset.to_batches(batch_size=rows, strict_batch_size=True))
+    assert [len(batch) for batch in batches[:-1]] == [rows] * (len(batches) - 1)
+    assert pa.Table.from_batches(batches) == dataset.to_table()
+    assert list(dataset.to_batches(filter="x > 99", batch_size=rows, strict_batch_size=True)) == []
+
+
+def test_a_dropped_table_is_gone_and_strangers_stay(tmp_path: Path) -> None:
+    place = tmp_path / "t"
+    dataset = lance_like.write_dataset(TABLE, place)
+    dataset.create_branch("other").insert(TABLE)
+    dataset.tags.create("one", 1)
+    lance_like.LanceDataset.drop(place)
+    assert not place.exists()
+    lance_like.LanceDataset.drop(place, ignore_not_found=True)
+    with pytest.raises(NotFound):
+        lance_like.LanceDataset.drop(place)
+    lance_like.write_dataset(TABLE, place)
+    (place / "notes.txt").write_text("mine")
+    lance_like.LanceDataset.drop(place)
+    assert [path.name for path in place.iterdir()] == ["notes.txt"]
+
+
+def test_what_is_no_table_is_not_dropped(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine").write_text("mine")
+    with pytest.raises(NotFound):
+        lance_like.LanceDataset.drop(tmp_path)
+    assert (tmp_path / "data" / "mine").read_text() == "mine"
+
+
+class Watcher(FragmentWriteProgress):
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, int, int]] = []
+
+    def begin(self, fragment: FragmentMetadata, **options: Any) -> None:
+        self.seen.append(("begin", fragment.id, fragment.physical_rows))
+
+    def complete(self, fragment: FragmentMetadata, **options: Any) -> None:
+        self.seen.append(("complete", fragment.id, fragment.physical_rows))
+
+
+def test_a_watcher_is_told_of_each_file(tmp_path: Path) -> None:
+    watcher = Watcher()
+    expected = [("begin", 0, 0), ("complete", 0, 4), ("begin", 1, 0), ("complete", 1, 4), ("begin", 2, 0)]
+    expected.append(("complete", 2, 2))
+    lance_like.write_dataset(TABLE, tmp_path / "t", max_rows_per_file=4, progress=watcher)
+    assert watcher.seen == expected
+    watcher.seen.clear()
+    write_fragments(TABLE, tmp_path / "t", max_rows_per_file=4, progress=watcher)
+    assert watcher.seen == expected
+
+
+def test_a_folder_tells_what_is_being_written(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    progress = FileSystemFragmentWriteProgress(notes, {"worker": "7"})
+    made = LanceFragment.create(tmp_path / "t", TABLE, progress=progress)
+    assert [path.name for path in notes.iterdir()] == ["fragment_0.json"]
+    noted = FragmentMetadata.from_json((notes / "fragment_0.json").read_text())
+    assert [file.path for file in noted.files] == [file.path for file in made.files]
+
+    def broken() -> Any:
+        yield TABLE.to_batches()[0]
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        write_fragments(broken(), tmp_path / "t", TABLE.schema, progress=progress)
+    begun = json.loads((notes / "fragment_0.in_progress").read_text())
+    assert begun == {"fragment_id": 0, "metadata": {"worker": "7"}}
