@@ -81,19 +81,29 @@ class LanceOperation:
 
     @dataclass(frozen=True)
     class Merge(BaseOperation):
-        """New columns: every fragment with one more file, and the schema with the new fields at its end."""
+        """New columns: every fragment with one more file, and the schema with the new fields at its end.
+
+        preserves_nullability: accepted, not needed.
+        """
 
         fragments: Sequence[FragmentMetadata]
         schema: pa.Schema
+        preserves_nullability: bool = False
 
         def __post_init__(self) -> None:
             check_fragments(self.fragments)
 
     @dataclass(frozen=True)
     class Project(BaseOperation):
-        """Only these columns remain."""
+        """Only these columns remain, or all with other names.
+
+        A schema with as many fields as the table's, each of the same type, says what each is called in its place, so
+        that names can be swapped. Any other says by its names which fields stay, those of structs too.
+        preserves_nullability: accepted, not needed.
+        """
 
         schema: pa.Schema
+        preserves_nullability: bool = False
 
     @dataclass(frozen=True)
     class Restore(BaseOperation):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from lance_like.query.take import place_ids
 from lance_like.table.actions import (
     Action,
     AddColumns,
+    AlterColumns,
     Append,
     ChangeRows,
     Create,
@@ -32,7 +33,7 @@ from lance_like.table.actions import (
     UpdateMetadata,
 )
 from lance_like.table.deletions import Deletions
-from lance_like.table.fields import ROOT
+from lance_like.table.fields import ROOT, Alteration, Field
 from lance_like.table.fragment import Fragment
 from lance_like.table.lineage import Runs, of_rows, values_at
 from lance_like.table.manifest import Manifest
@@ -234,12 +235,41 @@ def _new_fields(table: Schema, fields: Iterable[pa.Field], above: int) -> list[t
     return found
 
 
-def _project(operation: Op.Project, base: Manifest) -> DropColumns:
-    names = set(operation.schema.names)
-    unknown = [name for name in operation.schema.names if base.schema.child(name) is None]
-    if unknown:
-        raise InvalidInput(f"the table has no column {unknown[0]!r}", hint="alter_columns renames columns")
-    return DropColumns(tuple(field.id for field in base.schema.children() if field.name not in names))
+def _project(operation: Op.Project, base: Manifest) -> DropColumns | AlterColumns:
+    offered = Schema.from_arrow(operation.schema, 0)[0]
+    names = _new_names(base.schema.fields, offered.fields)
+    if names:
+        return AlterColumns({field_id: Alteration(name) for field_id, name in names.items()})
+    return DropColumns(() if names is not None else tuple(_dropped(base.schema, offered, ROOT, ROOT)))
+
+
+def _new_names(table: Sequence[Field], offered: Sequence[Field]) -> dict[int, str] | None:
+    """The fields that are called otherwise, by their places; None unless both are the same fields but for names."""
+    ids = {ROOT: ROOT, **{theirs.id: mine.id for mine, theirs in zip(table, offered, strict=False)}}
+    pairs = list(zip(table, offered, strict=False))
+    same = all(ids[theirs.parent_id] == mine.parent_id and theirs.type.equals(mine.type) for mine, theirs in pairs)
+    if len(table) != len(offered) or not same:
+        return None
+    for mine, theirs in pairs:
+        if mine.nullable != theirs.nullable:
+            raise InvalidInput(f"the nullability of {mine.name!r} is another", hint="alter_columns changes it")
+    return {mine.id: theirs.name for mine, theirs in pairs if mine.name != theirs.name}
+
+
+def _dropped(table: Schema, offered: Schema, above: int, there: int) -> Iterator[int]:
+    """The fields below a struct that are not offered. Raises InvalidInput for one that is, and is not in the table."""
+    wanted = {field.name: field for field in offered.children(there)}
+    for field in table.children(above):
+        kept = wanted.pop(field.name, None)
+        if kept is None:
+            yield field.id
+        elif field.is_struct and kept.is_struct:
+            yield from _dropped(table, offered, field.id, kept.id)
+    if wanted:
+        raise InvalidInput(
+            f"the table has no column {next(iter(wanted))!r}",
+            hint="alter_columns renames columns; a schema that does has all of them",
+        )
 
 
 def _rewrite(operation: Op.Rewrite, base: Manifest) -> Rewrite:

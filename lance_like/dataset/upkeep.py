@@ -22,8 +22,19 @@ CLEANUP = "lance.auto_cleanup."
 COMPACT = "lance_like.auto_compact."
 # A write waits for it: a table that was left alone for long is compacted by and by.
 _COMPACTED_NBYTES = 1 << 30
-_AGE = re.compile(r"\s*(\d+)\s*(ms|s|m|h|d|w)\s*")
-_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+# A number and a unit, as pylance writes and reads them.
+_AGE = re.compile(r"\s*(\d+)\s*([A-Za-z]+)\s*")
+_UNITS_US = {
+    **dict.fromkeys(("us", "usec"), 1),
+    **dict.fromkeys(("ms", "msec"), 1_000),
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1_000_000),
+    **dict.fromkeys(("m", "min", "minute", "minutes"), 60_000_000),
+    **dict.fromkeys(("h", "hr", "hour", "hours"), 3_600_000_000),
+    **dict.fromkeys(("d", "day", "days"), 86_400_000_000),
+    **dict.fromkeys(("w", "week", "weeks"), 604_800_000_000),
+    **dict.fromkeys(("M", "month", "months"), 2_630_016_000_000),
+    **dict.fromkeys(("y", "year", "years"), 31_557_600_000_000),
+}
 
 
 class AutoCleanupConfig(TypedDict, total=False):
@@ -77,11 +88,14 @@ def tidy(dataset: LanceDataset) -> None:
 
 
 def parse_age(text: str) -> timedelta:
-    """The duration that a text such as "14d" or "1h 30m" says. Raises InvalidInput."""
+    """The duration that a text such as "14d", "14days" or "1h 30m" says. Raises InvalidInput."""
     found = _AGE.findall(text)
-    if not found or "".join(_AGE.split(text)[::3]):
+    if not found or "".join(_AGE.split(text)[::3]) or any(unit not in _UNITS_US for _, unit in found):
         raise InvalidInput(f"{text!r} is no duration", kind="config", hint='write "14d", "1h 30m" or "90s"')
-    return sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in found), timedelta())
+    try:
+        return timedelta(microseconds=sum(int(number) * _UNITS_US[unit] for number, unit in found))
+    except (OverflowError, ValueError) as error:
+        raise InvalidInput(f"{text!r:.80} is too long a duration", kind="config") from error
 
 
 def _is_due(config: Mapping[str, str], prefix: str, version: int) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lance_like._lazy import cached
+from lance_like.errors import Corrupt
 from lance_like.file.layout import parse_json
 from lance_like.table import shape
 from lance_like.table.envelope import pack_envelope, unpack_envelope
@@ -213,6 +214,15 @@ class Tree(Items):
     def items(self) -> tuple[Fragment | Part, ...]:
         """The parts, then the tail."""
         return (*self.parts, *self.tail)
+
+    def iterate(self) -> Iterator[Fragment]:
+        """All fragments in scan order, each part read when it is reached. Raises Corrupt if an id stands twice."""
+        seen: set[int] = set()
+        for fragment in super().iterate():
+            if fragment.id in seen:
+                raise Corrupt(f"the fragment id {fragment.id} stands twice", kind="structure", where="fragments")
+            seen.add(fragment.id)
+            yield fragment
 
     @cached
     def fragments(self) -> tuple[Fragment, ...]:

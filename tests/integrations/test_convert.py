@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import lance_like
+from lance_like.dataset.verify import verify_dataset
 from lance_like.errors import AlreadyExists, InvalidInput, MissingDependency, NotFound, Unsupported
 from lance_like.integrations.convert import parquet, version
 
@@ -113,14 +114,65 @@ def test_tags_can_be_left_behind(lance: Any, tmp_path: Path) -> None:
     assert (ds.version, ds.count_rows(), ds.tags.list()) == (1, 20, {})
 
 
-def test_a_tag_in_a_branch_is_refused_before_anything_is_written(lance: Any, tmp_path: Path) -> None:
-    source = lance.write_dataset(rows(0, 10), tmp_path / "l")
-    source.create_branch("apart")
-    source.tags.create("there", ("apart", 1))
-    with pytest.raises(Unsupported, match="'there' names a version in the branch 'apart'"):
-        lance_like.convert(tmp_path / "l", tmp_path / "t")
-    assert not (tmp_path / "t").exists()
-    assert lance_like.convert(tmp_path / "l", tmp_path / "t", tagged=False).count_rows() == 10
+def branching(lance: Any, place: Path) -> Any:
+    """A table of 3 versions. dev begins at 2 and has 2 more; dev/sub at the first of it, with 1 more; idle at 3."""
+    source = lance.write_dataset(rows(0, 10), place)
+    source.insert(rows(10, 20))
+    dev = source.create_branch("dev", 2)
+    dev.insert(rows(20, 25))
+    dev.delete("id = 3")
+    source.create_branch("dev/sub", ("dev", 2)).insert(rows(30, 31))
+    source.insert(rows(20, 40))
+    source.create_branch("idle")
+    return source
+
+
+def test_branches_are_converted_with_their_tags(lance: Any, tmp_path: Path) -> None:
+    source = branching(lance, tmp_path / "l")
+    places = {"begun": ("dev", 2), "grown": ("dev", 3), "idle": ("idle", 3), "old": (None, 1)}
+    for tag, place in places.items():
+        source.tags.create(tag, place)
+    ds = lance_like.convert(tmp_path / "l", tmp_path / "t")
+    for reference in (*places, (None, None), ("dev", None), ("dev/sub", None), ("idle", None)):
+        assert ds.checkout_version(reference).to_table().equals(source.checkout_version(reference).to_table())
+    assert {tag: about["branch"] for tag, about in ds.tags.list().items()} == {
+        tag: branch for tag, (branch, _) in places.items()
+    }
+    assert {name: (about["parent_branch"], about["parent_version"]) for name, about in ds.branches.list().items()} == {
+        "dev": (None, 2),
+        "dev/sub": ("dev", 2),
+        "idle": (None, 3),
+    }
+    kinds = [about["kind"] for about in properties(ds.checkout_version(("dev", None)))]
+    assert kinds == ["append", "append", "overwrite"]
+    assert verify_dataset(ds._store).ok
+
+
+def test_branches_can_be_left_behind(lance: Any, tmp_path: Path) -> None:
+    source = branching(lance, tmp_path / "l")
+    ds = lance_like.convert(tmp_path / "l", tmp_path / "t", branched=False)
+    assert (ds.version, ds.branches.list()) == (1, {})
+    source.tags.create("there", ("dev", 3))
+    with pytest.raises(Unsupported, match="'there' names a version in the branch 'dev'"):
+        lance_like.convert(tmp_path / "l", tmp_path / "other", branched=False)
+    assert not (tmp_path / "other").exists()
+    assert lance_like.convert(tmp_path / "l", tmp_path / "other", branched=False, tagged=False).count_rows() == 40
+
+
+def test_metadata_and_configuration_of_each_version_are_kept(lance: Any, tmp_path: Path) -> None:
+    options = {"interval": 50, "older_than_seconds": 14 * 86_400}
+    source = lance.write_dataset(rows(0, 10), tmp_path / "l", auto_cleanup_options=options)
+    source.update_metadata({"owner": "first"})
+    source.tags.create("first", source.version)
+    source.insert(rows(10, 20))
+    source.update_metadata({"owner": "second"})
+    ds = lance_like.convert(tmp_path / "l", tmp_path / "t")
+    first = ds.checkout_version("first")
+    assert (first.metadata, ds.metadata) == ({"owner": "first"}, {"owner": "second"})
+    assert ds.config() == first.config() == source.config()
+    assert [about["kind"] for about in properties(ds)] == ["create", "update_metadata", "append", "update_metadata"]
+    for _ in range(50):
+        ds.insert(rows(0, 1))
 
 
 @pytest.mark.parametrize("stored", ["2.1", "2.2"])
@@ -220,7 +272,7 @@ def test_wide_parquet_rows_are_read_few_at_a_time(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(parquet, "BATCH_NBYTES", 100_000)
     table = pa.table({"b": [np.random.default_rng(i).bytes(10_000) for i in range(50)]})
     pq.write_table(table, tmp_path / "x.parquet")
-    [found] = parquet.read_parquet(str(tmp_path / "x.parquet"), True)
+    [found] = parquet.read_parquet(str(tmp_path / "x.parquet"), version.Wanted())
     assert max(len(batch) for batch in found.batches()) <= 10
 
 

@@ -6,7 +6,7 @@ Here: what is where, and the writes. Each format has a module that reads it as a
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from lance_like.dataset.handle import LanceDataset
@@ -17,10 +17,13 @@ from lance_like.errors import AlreadyExists, InvalidInput
 from lance_like.integrations.convert.delta import read_delta
 from lance_like.integrations.convert.lance import read_lance
 from lance_like.integrations.convert.parquet import is_parquet_file, read_parquet
-from lance_like.integrations.convert.version import ForeignVersion, Options
+from lance_like.integrations.convert.version import ForeignBranch, ForeignVersion, Options, Wanted
 from lance_like.io.local import Durability
 from lance_like.io.store import Store
 from lance_like.io.uri import open_store
+from lance_like.table.actions import Replacement, UpdateMetadata
+from lance_like.table.branches import Branches
+from lance_like.table.commit import commit
 from lance_like.table.foreign import foreign_format
 from lance_like.table.layout import FOLDERS
 from lance_like.table.manifest import Manifest
@@ -29,7 +32,7 @@ from lance_like.table.snapshot import latest_version
 
 Format = Literal["delta", "lance", "parquet"]
 
-_READERS: dict[str, Callable[[str, bool, Options], list[ForeignVersion]]] = {
+_READERS: dict[str, Callable[[str, Wanted], list[ForeignVersion]]] = {
     "delta": read_delta,
     "lance": read_lance,
     "parquet": read_parquet,
@@ -43,6 +46,7 @@ def convert(
     *,
     format: Format | None = None,
     tagged: bool = True,
+    branched: bool = True,
     progress: Progress | None = None,
     durability: Durability = "full",
     storage_options: Options = None,
@@ -53,12 +57,14 @@ def convert(
     source: a folder, or a Parquet file; hive partitions become columns. With format, any URI that the library of
     that format opens. uri: a place without a dataset. format: None: told by the files that are there.
     tagged: of a Lance table, first every tagged version in ascending order, each with its tags, then the newest.
+    branched: of a Lance table also the versions where branches begin, and then each branch in the same way.
     A version that only appends to the one before is written as its new rows, any other as a whole. Other versions
-    and branches are left behind, as are indexes; so is all of the history of a Delta table but its newest version.
+    are left behind, as are indexes; so is all of the history of a Delta table but its newest version.
     progress: as in `write_dataset`, once a version. durability, storage_options: as in `write_dataset`.
     source_storage_options: of the source, as the library of its format takes them; None: as it finds them by itself.
     Kept: types, nullability, the metadata of schema and fields; blob columns of Lance are blob columns, and hold the
-    bytes of cells that referred to files elsewhere. Each version names its source in its properties.
+    bytes of cells that referred to files elsewhere. A Lance table's own metadata and configuration are set by a commit
+    of their own where they are others than before. Each version names its source in its properties.
     Returns a handle on the newest version.
     Raises AlreadyExists, InvalidInput (a source that cannot be read), Unsupported (a type that cannot be stored),
     MissingDependency. What was committed before an error stays: remove it before trying again.
@@ -66,24 +72,49 @@ def convert(
     store = open_store(uri, durability=durability, folders=FOLDERS, storage_options=storage_options)
     _check_free(store)
     place, name = _located(source, format, source_storage_options)
-    versions = _READERS[name](place, tagged, source_storage_options)
-    manifest: Manifest | None = None
+    versions = _READERS[name](place, Wanted(tagged, branched, source_storage_options))
+    written = _Written(store, {"source": place, "source_format": name}, progress)
     for version in versions:
-        properties = {"source": place, "source_format": name} | (
-            {} if version.number is None else {"source_version": str(version.number)}
-        )
+        written.add(version)
+    newest = written.newest[None]
+    assert newest is not None, "a reader gives one version or more"
+    return LanceDataset(store, newest, durability=durability)
+
+
+class _Written:
+    """The table that is written. about: properties of every commit. newest: of each branch, by name."""
+
+    def __init__(self, store: Store, about: Mapping[str, str], progress: Progress | None) -> None:
+        self._about, self._progress = about, progress
+        self._lines: dict[str | None, Store] = {None: store}
+        self.newest: dict[str | None, Manifest | None] = {None: None}
+
+    def add(self, version: ForeignVersion) -> None:
+        """Write a version, its texts, its tags, and the branches that begin at it."""
+        line, base = self._lines[version.branch], self.newest[version.branch]
+        number = {} if version.number is None else {"source_version": str(version.number)}
+        properties = {**self._about, **number}
         manifest = write_version(
-            store,
-            manifest,
+            line,
+            base,
             as_stream(version.batches(), version.schema),
             mode="append" if version.extends else "overwrite",
-            progress=progress,
+            progress=self._progress,
             properties=properties,
         )
-        for tag in version.tags:
-            Tags(store).create(tag, manifest.version)
-    assert manifest is not None, "a reader gives one version or more"
-    return LanceDataset(store, manifest, durability=durability)
+        if (manifest.metadata, manifest.config) != (version.metadata, version.config):
+            texts = UpdateMetadata(Replacement(version.metadata), Replacement(version.config))
+            manifest = commit(line, manifest, texts, properties=properties)
+        self.newest[version.branch] = manifest
+        self._name(line, manifest, version)
+
+    def _name(self, line: Store, manifest: Manifest, named: ForeignVersion | ForeignBranch) -> None:
+        for tag in named.tags:
+            Tags(line).create(tag, manifest.version)
+        for branch in named.begins:
+            self._lines[branch.name] = Branches(line).create(branch.name, line, manifest.version)
+            self.newest[branch.name] = manifest
+            self._name(self._lines[branch.name], manifest, branch)
 
 
 def _check_free(store: Store) -> None:

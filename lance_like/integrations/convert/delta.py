@@ -8,18 +8,18 @@ import pyarrow as pa
 
 from lance_like._lazy import need
 from lance_like.integrations.convert.parquet import read_fragments
-from lance_like.integrations.convert.version import ForeignVersion, Options, each, reading
+from lance_like.integrations.convert.version import ForeignVersion, Wanted, each, reading
 
 _WHAT = "Delta table"
 
 
-def read_delta(place: str, tagged: bool, options: Options) -> list[ForeignVersion]:
+def read_delta(place: str, wanted: Wanted) -> list[ForeignVersion]:
     """The newest version of a Delta table; it has no tags.
 
     Raises InvalidInput, MissingDependency. Memory: as for Parquet; batches of 8,192 rows of a table with features
     of readers, such as deletion vectors or mapped columns.
     """
-    library = need("deltalake")
+    library, options = need("deltalake"), wanted.options
     with reading(_WHAT, place):
         table = library.DeltaTable(place, storage_options=None if options is None else dict(options))
         schema = pa.schema(table.schema().to_arrow())

@@ -11,7 +11,15 @@ import pyarrow as pa
 from lance_like._lazy import need
 from lance_like.dataset.inputs import as_stream
 from lance_like.errors import InvalidInput
-from lance_like.integrations.convert.version import BATCH_NBYTES, BATCH_ROWS, ForeignVersion, Options, each, reading
+from lance_like.integrations.convert.version import (
+    BATCH_NBYTES,
+    BATCH_ROWS,
+    ForeignVersion,
+    Options,
+    Wanted,
+    each,
+    reading,
+)
 from lance_like.io.options import as_fsspec
 from lance_like.io.remote import filesystem_of
 
@@ -26,7 +34,7 @@ def is_parquet_file(path: str) -> bool:
         return file.read(len(_MAGIC)) == _MAGIC
 
 
-def read_parquet(place: str, tagged: bool, options: Options) -> list[ForeignVersion]:
+def read_parquet(place: str, wanted: Wanted) -> list[ForeignVersion]:
     """The rows of all files, in the order of their paths; it has no versions.
 
     The schema is that of all files together: numbers are widened, columns that a file lacks are null there.
@@ -34,7 +42,7 @@ def read_parquet(place: str, tagged: bool, options: Options) -> list[ForeignVers
     """
     dataset, fs = need("pyarrow.dataset"), need("pyarrow.fs")
     with reading(_WHAT, place):
-        system, path = _filesystem(place, options)
+        system, path = _filesystem(place, wanted.options)
         single = system.get_file_info(path).type == fs.FileType.File
         factory = dataset.FileSystemDatasetFactory(
             system,

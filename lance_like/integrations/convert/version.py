@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -22,12 +22,22 @@ BATCH_ROWS = 8_192
 
 
 @dataclass(frozen=True, slots=True)
+class ForeignBranch:
+    """A branch that begins at a version, its first. tags, begins: of that one on the branch, as in `ForeignVersion`."""
+
+    name: str
+    tags: tuple[str, ...] = ()
+    begins: tuple[ForeignBranch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ForeignVersion:
     """One version of a table of another format.
 
     schema: of the rows here; what `batches` gives is cast to it. batches: begins to read.
-    number: what the version is called there. tags: its names.
-    extends: the rows are those that follow the rows of the version before, which has the same schema.
+    number: what the version is called there. branch: whose it is; None: of the table itself. tags: its names.
+    begins: the branches that begin here. metadata, config: texts of the table.
+    extends: the rows are those that follow the rows of the version before on its branch, which has the same schema.
     """
 
     schema: pa.Schema
@@ -35,6 +45,19 @@ class ForeignVersion:
     number: int | None = None
     tags: tuple[str, ...] = ()
     extends: bool = False
+    branch: str | None = None
+    begins: tuple[ForeignBranch, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of a table is converted: its newest version, those with tags, its branches. options: of its storage."""
+
+    tagged: bool = True
+    branched: bool = True
+    options: Options = None
 
 
 @contextmanager
@@ -59,4 +82,4 @@ def each(batches: Iterable[pa.RecordBatch], what: str, place: str) -> Iterator[p
         yield batch
 
 
-__all__ = ["BATCH_NBYTES", "BATCH_ROWS", "ForeignVersion", "Options", "each", "reading"]
+__all__ = ["BATCH_NBYTES", "BATCH_ROWS", "ForeignBranch", "ForeignVersion", "Options", "Wanted", "each", "reading"]

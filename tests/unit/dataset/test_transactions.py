@@ -353,6 +353,37 @@ def test_an_overwrite_and_a_restore_need_no_read_version(ds):
         LanceDataset.commit(ds.uri, LanceOperation.Restore(17))
 
 
+def project(ds: LanceDataset, schema: pa.Schema) -> LanceDataset:
+    return LanceDataset.commit(ds, LanceOperation.Project(schema), read_version=ds.version)
+
+
+def test_a_projection_with_all_columns_says_what_they_are_called(uri):
+    table = pa.table({"a": [1], "b": ["x"], "b1": ["y"], "s": [{"p": 1, "q": 2}]})
+    ds = lance_like.write_dataset(table, uri)
+    pair = pa.struct([("q", pa.int64()), ("r", pa.int64())])
+    made = project(ds, pa.schema([("a", pa.int64()), ("b1", pa.string()), ("b", pa.string()), ("s", pair)]))
+    assert made.to_table().to_pylist() == [{"a": 1, "b1": "x", "b": "y", "s": {"q": 1, "r": 2}}]
+    ds.restore()
+    again = LanceDataset.commit(ds, made.read_transaction(2).operation, read_version=3)
+    assert (again.version, again.to_table()) == (4, made.to_table())
+    made = again
+    assert project(made, made.schema).schema.equals(made.schema)
+
+
+def test_a_projection_drops_fields_of_structs(uri):
+    ds = lance_like.write_dataset(pa.table({"a": [1], "s": [{"p": 1, "q": 2}]}), uri)
+    made = project(ds, pa.schema([("s", pa.struct([("q", pa.int64())]))]))
+    assert made.to_table().to_pylist() == [{"s": {"q": 2}}]
+    with pytest.raises(InvalidInput, match="no column 'r'"):
+        project(ds, pa.schema([("s", pa.struct([("r", pa.int64())]))]))
+
+
+def test_a_projection_changes_no_nullability(uri):
+    ds = lance_like.write_dataset(pa.table({"a": [1]}), uri)
+    with pytest.raises(InvalidInput, match="nullability of 'a'"):
+        project(ds, pa.schema([pa.field("b", pa.int64(), nullable=False)]))
+
+
 def test_columns_are_dropped_by_a_projection_and_texts_set(ds):
     made = LanceDataset.commit(ds, LanceOperation.Project(pa.schema([("id", pa.int64())])), read_version=1)
     assert made.schema.names == ["id"]

@@ -87,13 +87,15 @@ def test_what_fails_is_a_warning_and_the_write_is_done(config, uri):
         ("90s", timedelta(seconds=90)),
         ("1w2d3ms", timedelta(days=9, milliseconds=3)),
         ("0s", timedelta(0)),
+        ("14days", timedelta(days=14)),
+        ("1month 2min 1us", timedelta(days=30.44, minutes=2, microseconds=1)),
     ],
 )
 def test_ages_are_read(text, age):
     assert parse_age(text) == age
 
 
-@pytest.mark.parametrize("text", ["", "5", "d", "1x", "1d x", "-1d", "1.5d"])
+@pytest.mark.parametrize("text", ["", "5", "d", "1x", "1d x", "-1d", "1.5d", "9" * 30 + "d", "9" * 5000 + "d"])
 def test_what_is_no_age_is_refused(text):
     with pytest.raises(InvalidInput):
         parse_age(text)

@@ -189,3 +189,14 @@ def test_deleted_rows_count_in_no_live_rows() -> None:
     held: Items = Part(0, (fragment(0, [(0, 5)], [1, 2]), fragment(1, [(5, 8)])))
     assert held.live_starts.tolist() == [0, 3, 6]
     assert (held.rows, held.live_rows) == (8, 6)
+
+
+def test_a_fragment_id_in_two_parts_is_found_by_who_goes_through_all() -> None:
+    once = extend(Tree(), singles(2 * FANOUT + 1))
+    twice = Stored().written(Tree((*once.parts, *extend(Tree(), singles(FANOUT + 1)).parts)))
+    found = twice.iterate()
+    assert [next(found).id for _ in range(2 * FANOUT)] == list(range(2 * FANOUT))
+    with pytest.raises(Corrupt, match="id 0 stands twice"):
+        next(found)
+    with pytest.raises(Corrupt, match="id 0 stands twice"):
+        _ = twice.fragments
