@@ -12,6 +12,7 @@ from typing import Any
 from lance_like.dataset.blob import Blob, blob_array, blob_field
 from lance_like.dataset.blob_file import BlobFile
 from lance_like.dataset.fragment import LanceFragment
+from lance_like.dataset.fragment_metadata import FragmentMetadata
 from lance_like.dataset.handle import LanceDataset
 from lance_like.dataset.opening import dataset, write_dataset
 from lance_like.dataset.operations import LANCE_COMMIT_MESSAGE_KEY, LanceOperation, Transaction
@@ -34,6 +35,7 @@ __all__ = [
     "BatchUDF",
     "Blob",
     "BlobFile",
+    "FragmentMetadata",
     "LanceDataset",
     "LanceFragment",
     "LanceOperation",

@@ -72,7 +72,8 @@ class DatasetCommits(BoundVersion):
         operation: what changed; with a `Transaction`, read_version and commit_message are in it, and committing the
         same one twice changes the table once. read_version: the version that the change was made for, needed but for
         Overwrite and Restore. commit_lock, storage_options, base_store_params, hints: as in `write_dataset`.
-        max_retries, commit_timeout: how often and how long it is brought onto newer versions (None: without end).
+        max_retries, commit_timeout: how often and how long it is brought onto newer versions (None: without end); with
+        max_retries=0 it follows read_version directly or raises Conflict.
         The files of new fragments must be there, whole: each is opened. Files that are written and not committed
         belong to nobody; a cleanup keeps them for 7 days.
         Raises Conflict (`retryable`), NotFound, InvalidInput for what does not fit that version, CommitUnknown.
@@ -260,6 +261,7 @@ def _commit(store: Store, transaction: Transaction, *, is_named: bool, retries: 
         retries=retries,
         timeout_s=timeout_s,
         transaction=name if is_named else None,
+        strict=retries == 0,
     )
 
 

@@ -16,6 +16,7 @@ from lance_like.dataset.columns import add_columns
 from lance_like.dataset.fragment_metadata import DataFile, DeletionFile, FragmentMetadata
 from lance_like.dataset.inputs import Data
 from lance_like.dataset.joins import join_columns, patch_of
+from lance_like.dataset.lance_schema import LanceSchema
 from lance_like.dataset.patch import write_patch_columns
 from lance_like.dataset.progress import Progress
 from lance_like.dataset.scanner import Filter, LanceScanner, bind_filter
@@ -171,7 +172,7 @@ class LanceFragment:
         columns: Sequence[str] | None = None,
         batch_size: int | None = None,
         reader_schema: pa.Schema | None = None,
-    ) -> tuple[FragmentMetadata, pa.Schema]:
+    ) -> tuple[FragmentMetadata, LanceSchema]:
         """Write new columns of this fragment. The arguments are those of `LanceDataset.add_columns`.
 
         Returns the fragment with them and the schema of the table with them, for `LanceOperation.Merge`.
@@ -191,11 +192,11 @@ class LanceFragment:
         if [field.id for field in schema.fields if field.id in ids] != list(ids):
             raise InvalidInput("new columns stand in the order of the schema", hint="name those of structs first")
         files = (action.files or {}).get(self.fragment_id, ())
-        return self.metadata.with_files(files, ids), schema.to_arrow()
+        return self.metadata.with_files(files, ids), LanceSchema(schema)
 
     def merge(
         self, data_obj: Data, left_on: str, right_on: str | None = None, schema: pa.Schema | None = None
-    ) -> tuple[FragmentMetadata, pa.Schema]:
+    ) -> tuple[FragmentMetadata, LanceSchema]:
         """Write the columns of other data as new columns of the rows with equal keys; null where none has the key.
 
         left_on: the key column, also `_rowid` or `_rowaddr`. right_on: that of the data; None: of the same name.
@@ -240,12 +241,13 @@ class LanceFragment:
         mode: Mode = "append",
         *,
         storage_options: Mapping[str, Any] | None = None,
+        **hints: Any,
     ) -> FragmentMetadata:
         """Write rows as one fragment that somebody commits; see `write_fragments`.
 
         fragment_id: kept in the metadata; a commit gives the number. Raises InvalidInput for no rows or too many.
         """
-        options = {"mode": mode, "progress": progress, "storage_options": storage_options}
+        options = {"mode": mode, "progress": progress, "storage_options": storage_options, **hints}
         made = write_fragments(data, dataset_uri, schema, **options)
         if len(made) != 1:
             raise InvalidInput(

@@ -85,9 +85,14 @@ class LanceSchema:
         return f"LanceSchema({self.fields()})"
 
 
+def as_arrow(schema: pa.Schema | LanceSchema) -> pa.Schema:
+    """A schema as Arrow has it."""
+    return schema.to_pyarrow() if isinstance(schema, LanceSchema) else schema
+
+
 def shown(data: bytes) -> str:
     """Metadata as text; bytes that are no UTF-8 by their numbers."""
     return data.decode("utf-8", "backslashreplace")
 
 
-__all__ = ["LanceField", "LanceSchema", "shown"]
+__all__ = ["LanceField", "LanceSchema", "as_arrow", "shown"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from lance_like.dataset.fragment_metadata import DataFile, FragmentMetadata
+from lance_like.dataset.lance_schema import LanceSchema, as_arrow
 from lance_like.errors import InvalidInput
 from lance_like.table.actions import KeyRange
 
@@ -35,11 +36,16 @@ class LanceOperation:
     class Overwrite(BaseOperation):
         """A new table, or other rows and another schema in place of all there were."""
 
-        new_schema: pa.Schema
+        new_schema: pa.Schema | LanceSchema
         fragments: Sequence[FragmentMetadata]
 
         def __post_init__(self) -> None:
             check_fragments(self.fragments)
+
+        @property
+        def arrow_schema(self) -> pa.Schema:
+            """The schema as Arrow has it."""
+            return as_arrow(self.new_schema)
 
     @dataclass(frozen=True)
     class Delete(BaseOperation):
@@ -87,11 +93,16 @@ class LanceOperation:
         """
 
         fragments: Sequence[FragmentMetadata]
-        schema: pa.Schema
+        schema: pa.Schema | LanceSchema
         preserves_nullability: bool = False
 
         def __post_init__(self) -> None:
             check_fragments(self.fragments)
+
+        @property
+        def arrow_schema(self) -> pa.Schema:
+            """The schema as Arrow has it."""
+            return as_arrow(self.schema)
 
     @dataclass(frozen=True)
     class Project(BaseOperation):
@@ -102,8 +113,13 @@ class LanceOperation:
         preserves_nullability: accepted, not needed.
         """
 
-        schema: pa.Schema
+        schema: pa.Schema | LanceSchema
         preserves_nullability: bool = False
+
+        @property
+        def arrow_schema(self) -> pa.Schema:
+            """The schema as Arrow has it."""
+            return as_arrow(self.schema)
 
     @dataclass(frozen=True)
     class Restore(BaseOperation):

@@ -60,7 +60,7 @@ def action_of(operation: Op.BaseOperation, base: Manifest | None, read: ReadVers
             return Append(base.schema.to_arrow(), fragments, ids or None)
         case Op.Delete():
             removed = _removed(base, operation.updated_fragments, operation.deleted_fragment_ids)
-            reads = fields_read(base.schema, bind_filter(base.schema, operation.predicate or None))
+            reads = _fields_of(base.schema, operation.predicate or None)
             return ChangeRows("delete", removed=removed, reads=reads, predicate=operation.predicate or None)
         case Op.Update():
             return _update(operation, base)
@@ -85,7 +85,7 @@ def _overwrite(operation: Op.Overwrite, base: Manifest | None) -> Action:
     if list(ids) != sorted(set(ids)):
         raise InvalidInput("the files of an overwrite hold the columns of its schema in order, depth first")
     make = Create if base is None else Overwrite
-    return make(operation.new_schema, fragments)
+    return make(operation.arrow_schema, fragments)
 
 
 def _new_fragments(fragments: Sequence[FragmentMetadata]) -> tuple[tuple[NewFragment, ...], tuple[int, ...]]:
@@ -202,7 +202,7 @@ def _carried(base: Manifest, metadata: FragmentMetadata, removed: Mapping[int, I
 
 
 def _merge(operation: Op.Merge, base: Manifest) -> AddColumns:
-    found = _new_fields(base.schema, list(operation.schema), ROOT)
+    found = _new_fields(base.schema, list(operation.arrow_schema), ROOT)
     if not found:
         raise InvalidInput("the schema of a merge has no field that the table lacks", kind="schema")
     files = {
@@ -235,8 +235,16 @@ def _new_fields(table: Schema, fields: Iterable[pa.Field], above: int) -> list[t
     return found
 
 
+def _fields_of(schema: Schema, predicate: str | None) -> tuple[int, ...]:
+    """The fields that chose the rows of a delete; all of them where the predicate is a text that is no filter here."""
+    try:
+        return fields_read(schema, bind_filter(schema, predicate))
+    except (InvalidInput, NotFound):
+        return tuple(field.id for field in schema.fields)
+
+
 def _project(operation: Op.Project, base: Manifest) -> DropColumns | AlterColumns:
-    offered = Schema.from_arrow(operation.schema, 0)[0]
+    offered = Schema.from_arrow(operation.arrow_schema, 0)[0]
     names = _new_names(base.schema.fields, offered.fields)
     if names:
         return AlterColumns({field_id: Alteration(name) for field_id, name in names.items()})

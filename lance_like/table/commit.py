@@ -84,6 +84,7 @@ def commit(
     timeout_s: float = 300.0,
     lease: Lease | None = None,
     transaction: str | None = None,
+    strict: bool = False,
 ) -> Manifest:
     """Make a change durable and visible as the next version, all of it or none.
 
@@ -94,6 +95,7 @@ def commit(
     lease: keeps what the change was made from, and its files; None: the commit holds one of its own.
     transaction: 32 hexadecimal digits that name the change; None: new ones. If a version after base carries them, the
     change was committed before, and that version is returned.
+    strict: the version after base or none: whatever another writer has committed since is a Conflict.
     Returns the version made. Its parts and all files it names are durable.
     Raises AlreadyExists (create), Conflict (retryable), IncompatibleChange, CommitUnknown, StorageError; InvalidInput
     or NotFound if the change does not fit base. Nothing is changed except perhaps with CommitUnknown.
@@ -113,6 +115,7 @@ def commit(
             properties=dict(properties or {}),
             reruns_left=retries,
             deadline=time.monotonic() + timeout_s,
+            strict=strict,
         )
         return run.publish(base)
 
@@ -188,6 +191,7 @@ class _Commit:
     properties: dict[str, str]
     reruns_left: int
     deadline: float
+    strict: bool = False
     read_version: int = 0
     rebased: bool = False
     written: list[str] = field(default_factory=list)
@@ -239,6 +243,8 @@ class _Commit:
             )
         if newest < base.version:
             raise self._conflict(f"version {base.version} is gone, the newest is {newest}: the table was replaced")
+        if self.strict:
+            raise self._conflict(f"version {base.version + 1} is another writer's, and retries are not wanted")
         try:
             theirs = [read_transaction(self.store, v) for v in range(base.version + 1, newest + 1)]
             latest = read_manifest(self.store, newest, known=base)

@@ -19,6 +19,7 @@ NAMES = {
     "batch_udf",
     "blob_array",
     "blob_field",
+    "FragmentMetadata",
     "LanceDataset",
     "LanceFragment",
     "LanceOperation",

@@ -130,4 +130,4 @@ def test_a_merge_that_does_not_fit_is_refused(ds):
 def test_a_merge_with_nothing_gives_nulls(ds):
     none = pa.table({"i": pa.array([], pa.int64()), "n": pa.array([], pa.list_(pa.int8()))})
     metadata, schema = ds.get_fragment(0).merge(none, "i")
-    assert (len(metadata.files), schema.names) == (2, ["i", "t", "n"])
+    assert (len(metadata.files), schema.to_pyarrow().names) == (2, ["i", "t", "n"])

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 import lance_like
-from lance_like.errors import InvalidInput, NotFound
+from lance_like.errors import Conflict, InvalidInput, NotFound
 from lance_like.fragment import FragmentMetadata, LanceFragment, write_fragments
 from lance_like.progress import FileSystemFragmentWriteProgress, FragmentWriteProgress
 from lance_like.schema import LanceSchema
@@ -135,3 +135,32 @@ def test_a_folder_tells_what_is_being_written(tmp_path: Path) -> None:
         write_fragments(broken(), tmp_path / "t", TABLE.schema, progress=progress)
     begun = json.loads((notes / "fragment_0.in_progress").read_text())
     assert begun == {"fragment_id": 0, "metadata": {"worker": "7"}}
+
+
+def test_operations_take_schemas_with_numbers(dataset: lance_like.LanceDataset) -> None:
+    made = [fragment.merge_columns({"y": "x * 2"}) for fragment in dataset.get_fragments()]
+    merge = lance_like.LanceOperation.Merge([fragment for fragment, _ in made], made[0][1])
+    dataset = lance_like.LanceDataset.commit(dataset, merge, read_version=1)
+    assert dataset.to_table(["y"])["y"].to_pylist() == list(range(0, 20, 2))
+    other = LanceSchema.from_pyarrow(pa.schema([("z", pa.int64()), *list(dataset.schema)[1:]]))
+    dataset = lance_like.LanceDataset.commit(dataset, lance_like.LanceOperation.Project(other), read_version=2)
+    assert dataset.schema.names == ["z", "s", "y"]
+
+
+def test_without_retries_a_commit_follows_its_version_or_fails(dataset: lance_like.LanceDataset) -> None:
+    fragments = write_fragments(TABLE, dataset.uri, mode="overwrite", data_storage_version="stable")
+    overwrite = lance_like.LanceOperation.Overwrite(TABLE.schema, fragments)
+    lance_like.LanceDataset.commit(dataset.uri, overwrite, read_version=1, max_retries=0)
+    with pytest.raises(Conflict, match="version 2"):
+        lance_like.LanceDataset.commit(dataset.uri, overwrite, read_version=1, max_retries=0)
+    assert lance_like.dataset(dataset.uri).version == 2
+    lance_like.LanceDataset.commit(dataset.uri, overwrite, read_version=1)
+    assert lance_like.dataset(dataset.uri).version == 3
+
+
+def test_a_delete_may_say_anything_of_why(dataset: lance_like.LanceDataset) -> None:
+    [first, *_] = dataset.get_fragments()
+    delete = lance_like.LanceOperation.Delete([first.delete("x = 1")], [], "because of ticket 17")
+    dataset = lance_like.LanceDataset.commit(dataset, delete, read_version=1)
+    assert dataset.count_rows() == 9
+    assert dataset.read_transaction(2).operation.predicate == "because of ticket 17"
