@@ -218,7 +218,7 @@ def test_columns_that_workers_made_are_merged(ds):
 
 
 def replace_schema(operation: LanceOperation.Merge) -> LanceOperation.Merge:
-    return replace(operation, schema=operation.schema.set(2, pa.field("other", pa.int64())))
+    return replace(operation, schema=operation.arrow_schema.set(2, pa.field("other", pa.int64())))
 
 
 def test_columns_of_workers_go_into_structs_too(uri):
