@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         dataset,
         write_dataset,
     )
-    from lance_like.integrations import torch
+    from lance_like.integrations import torch as torch
     from lance_like.integrations.convert import convert
 
 _HOME = {
@@ -55,6 +55,7 @@ _HOME = {
     "write_dataset": "lance_like.dataset:write_dataset",
 }
 
+# Without `torch`, so that a star import does not ask for it.
 __all__ = [
     "BatchUDF",
     "Blob",
@@ -76,7 +77,6 @@ __all__ = [
     "file",
     "fragment",
     "optimize",
-    "torch",
     "write_dataset",
 ]
 
@@ -91,4 +91,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, "torch"})
