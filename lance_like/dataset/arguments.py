@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from lance_like.errors import InvalidInput, Unsupported
 from lance_like.typing_ import Int64s
+
+Order = Literal["asc", "desc"]
 
 # pyarrow's tuning options: DuckDB, Polars and others pass them along.
 _HINTS = frozenset(
@@ -90,6 +92,13 @@ def check_insert_options(options: Mapping[str, Any]) -> None:
         raise InvalidInput(f"{unknown[0]!r} is not an option of insert", hint=f"known: {sorted(_INSERT_OPTIONS)}")
 
 
+def in_order(named: Mapping[str, dict[str, Any]], by: str, order: Order | None) -> list[tuple[str, dict[str, Any]]]:
+    """Named things by one of their numbers, "desc" unless it says otherwise, those of one number by name."""
+    if order not in (None, "asc", "desc"):
+        raise InvalidInput(f"order={order!r}: expected 'asc' or 'desc'")
+    return sorted(named.items(), key=lambda item: item[1][by] * (1 if order == "asc" else -1))
+
+
 def not_here(name: str, hint: str) -> Unsupported:
     """The error of a method that pyarrow's datasets have and this one has not."""
     return Unsupported(f"LanceDataset has no {name!r} of pyarrow.dataset.Dataset", kind="api", hint=hint)
@@ -105,4 +114,4 @@ def integers(values: Any) -> Int64s:
     return array.astype(np.int64, copy=False)
 
 
-__all__ = ["check_hints", "check_insert_options", "check_table_hints", "integers", "not_here"]
+__all__ = ["Order", "check_hints", "check_insert_options", "check_table_hints", "in_order", "integers", "not_here"]
