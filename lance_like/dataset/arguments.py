@@ -13,15 +13,22 @@ from lance_like.typing_ import Int64s
 
 Order = Literal["asc", "desc"]
 
-# pyarrow's tuning options: DuckDB, Polars and others pass them along.
+# Tuning options of pyarrow, which DuckDB, Polars and others pass along, and of pylance.
 _HINTS = frozenset(
     {
         "batch_readahead",
+        "batch_size_bytes",
         "cache_metadata",
+        "fast_search",
         "fragment_readahead",
         "fragment_scan_options",
+        "io_buffer_size",
+        "late_materialization",
         "memory_pool",
+        "prefilter",
         "scan_in_order",
+        "use_scalar_index",
+        "use_stats",
         "use_threads",
     }
 )
@@ -70,7 +77,7 @@ _INSERT_OPTIONS = frozenset(
 
 
 def check_hints(hints: Mapping[str, Any]) -> None:
-    """Raise InvalidInput unless all are options that readers of pyarrow datasets pass along."""
+    """Raise InvalidInput unless all are options that change nothing here."""
     if not hints.keys() <= _HINTS:
         raise InvalidInput(f"{min(hints.keys() - _HINTS)!r} is not an option of a read")
 

@@ -6,6 +6,7 @@ pushed down; every public attribute of that class is overridden, here or in `Pyt
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Literal
@@ -69,6 +70,16 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         """The columns of this version, as a read gives them: a blob column as descriptions of its cells."""
         return self._manifest.schema.described.to_arrow()
 
+    @property
+    def max_field_id(self) -> int:
+        """The greatest id of a field of this version; -1 when there is none."""
+        return self._manifest.schema.source.greatest_id
+
+    @property
+    def has_stable_row_ids(self) -> bool:
+        """Do rows keep their ids when they are written anew? Always."""
+        return True
+
     def __len__(self) -> int:
         return self._manifest.live_rows
 
@@ -104,7 +115,7 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         limit, offset: rows of the answer. batch_size: the most rows of a batch; by default 65,536, fewer when
         rows are wide.
         with_row_id, with_row_address: append `_rowid` (the stable id) and `_rowaddr` (fragment << 32 | row).
-        fragments: scan only these. hints: pyarrow's tuning options, accepted and not needed.
+        fragments: scan only these. hints: tuning options of pyarrow and pylance, accepted and not needed.
         use_threads: read and decode on as many threads as there are cores, 8 at most; False: on the caller's alone.
         batch_readahead: batches made ahead, at most; None: as many as 64 MiB hold; 0: none, and no threads.
         Memory: what is made ahead, and 8 MiB or one batch a thread, by estimate.
@@ -181,6 +192,27 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         check_hints(hints)
         projection = self._projected(columns, blob_handling)
         return take_positions(self._session, self._manifest, projection, integers(indices))
+
+    def slice(self, start: int, end: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """The live rows at positions start … end, half-open, in scan order; those past the last one are left out.
+
+        Raises InvalidInput unless 0 <= start <= end.
+        """
+        if not 0 <= start <= end:
+            raise InvalidInput(f"slice({start}, {end}): expected 0 <= start <= end")
+        return self.to_table(columns, offset=start, limit=end - start)
+
+    def sample(
+        self, num_rows: int, columns: Sequence[str] | None = None, randomize_order: bool = True, **options: Any
+    ) -> pa.Table:
+        """Different rows by chance, each as likely as any other; options as in `take`.
+
+        randomize_order: False: in scan order. Raises InvalidInput for more rows than there are.
+        """
+        if not 0 <= num_rows <= len(self):
+            raise InvalidInput(f"num_rows={num_rows}: expected a number from 0 to {len(self):,}")
+        positions = random.sample(range(len(self)), num_rows)
+        return self.take(positions if randomize_order else sorted(positions), columns, **options)
 
     def take_blobs(
         self, blob_column: str, ids: Any = None, addresses: Any = None, indices: Any = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pyarrow as pa
 
+from lance_like.dataset.arguments import check_table_hints
 from lance_like.dataset.bound import BoundVersion
 from lance_like.dataset.fragment_metadata import FragmentMetadata
 from lance_like.dataset.inputs import Data, as_stream, conform
@@ -43,6 +44,7 @@ def write_fragments(
     storage_options: Mapping[str, Any] | None = None,
     commit_message: str | None = None,
     transaction_properties: Mapping[str, str] | None = None,
+    **hints: Any,
 ) -> list[FragmentMetadata]: ...
 
 
@@ -62,6 +64,7 @@ def write_fragments(
     storage_options: Mapping[str, Any] | None = None,
     commit_message: str | None = None,
     transaction_properties: Mapping[str, str] | None = None,
+    **hints: Any,
 ) -> Transaction: ...
 
 
@@ -80,6 +83,7 @@ def write_fragments(
     storage_options: Mapping[str, Any] | None = None,
     commit_message: str | None = None,
     transaction_properties: Mapping[str, str] | None = None,
+    **hints: Any,
 ) -> list[FragmentMetadata] | Transaction:
     """Write rows as files of a table without committing them: any number of processes may, and one commits.
 
@@ -87,11 +91,13 @@ def write_fragments(
     is, or shall be, or a handle on it.
     mode: "append" to the newest version (to that of a handle), or "create" and "overwrite" for another schema; where
     there is no table, all three make the fragments of a new one.
+    hints: as in `write_dataset`.
     Returns the metadata of the fragments, for `LanceOperation.Append` or `Overwrite`; with return_transaction the
     transaction itself, for `LanceDataset.commit`, with commit_message and transaction_properties in it.
     The files belong to nobody until the commit: a cleanup keeps them for 7 days.
     Raises InvalidInput (data that does not fit the table), AlreadyExists ("create").
     """
+    check_table_hints(hints, "write_fragments")
     store, _ = open_target(dataset_uri, durability=durability, storage_options=storage_options)
     base = dataset_uri._manifest if isinstance(dataset_uri, BoundVersion) else _newest(store)
     if mode not in ("create", "append", "overwrite"):
