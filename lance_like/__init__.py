@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         dataset,
         write_dataset,
     )
-    from lance_like.integrations import torch
+    from lance_like.integrations import torch as torch
     from lance_like.integrations.convert import convert
 
 _HOME = {
@@ -59,6 +59,7 @@ _HOME = {
     "write_dataset": "lance_like.dataset:write_dataset",
 }
 
+# Without `torch`, so that a star import does not ask for it.
 __all__ = [
     "BatchUDF",
     "Blob",
@@ -83,7 +84,6 @@ __all__ = [
     "optimize",
     "progress",
     "schema",
-    "torch",
     "write_dataset",
 ]
 
@@ -98,4 +98,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, "torch"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -11,17 +11,21 @@ import pyarrow as pa
 from lance_like.errors import InvalidInput, Unsupported
 from lance_like.typing_ import Int64s
 
-# Tuning options of pyarrow's, which DuckDB, Polars and others pass along, and of pylance's.
+Order = Literal["asc", "desc"]
+
+# Tuning options of pyarrow, which DuckDB, Polars and others pass along, and of pylance.
 _HINTS = frozenset(
     {
         "batch_readahead",
         "batch_size_bytes",
         "cache_metadata",
+        "fast_search",
         "fragment_readahead",
         "fragment_scan_options",
         "io_buffer_size",
         "late_materialization",
         "memory_pool",
+        "prefilter",
         "scan_in_order",
         "use_scalar_index",
         "use_stats",
@@ -73,7 +77,7 @@ _INSERT_OPTIONS = frozenset(
 
 
 def check_hints(hints: Mapping[str, Any]) -> None:
-    """Raise InvalidInput unless all are tuning options that change no answer."""
+    """Raise InvalidInput unless all are options that change nothing here."""
     if not hints.keys() <= _HINTS:
         raise InvalidInput(f"{min(hints.keys() - _HINTS)!r} is not an option of a read")
 
@@ -95,6 +99,13 @@ def check_insert_options(options: Mapping[str, Any]) -> None:
         raise InvalidInput(f"{unknown[0]!r} is not an option of insert", hint=f"known: {sorted(_INSERT_OPTIONS)}")
 
 
+def in_order(named: Mapping[str, dict[str, Any]], by: str, order: Order | None) -> list[tuple[str, dict[str, Any]]]:
+    """Named things by one of their numbers, "desc" unless it says otherwise, those of one number by name."""
+    if order not in (None, "asc", "desc"):
+        raise InvalidInput(f"order={order!r}: expected 'asc' or 'desc'")
+    return sorted(named.items(), key=lambda item: item[1][by] * (1 if order == "asc" else -1))
+
+
 def not_here(name: str, hint: str) -> Unsupported:
     """The error of a method that pyarrow's datasets have and this one has not."""
     return Unsupported(f"LanceDataset has no {name!r} of pyarrow.dataset.Dataset", kind="api", hint=hint)
@@ -110,4 +121,4 @@ def integers(values: Any) -> Int64s:
     return array.astype(np.int64, copy=False)
 
 
-__all__ = ["check_hints", "check_insert_options", "check_table_hints", "integers", "not_here"]
+__all__ = ["Order", "check_hints", "check_insert_options", "check_table_hints", "in_order", "integers", "not_here"]

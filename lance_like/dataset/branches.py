@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-from lance_like.errors import InvalidInput
+from lance_like.dataset.arguments import Order, in_order
 from lance_like.io.store import Store
 from lance_like.table.branches import Branch, Branches
 from lance_like.table.refs import delete_branch
@@ -26,12 +26,9 @@ class DatasetBranches:
         """
         return {name: _described(branch) for name, branch in self._branches.list().items()}
 
-    def list_ordered(self, order: Literal["asc", "desc"] | None = None) -> list[tuple[str, dict[str, Any]]]:
+    def list_ordered(self, order: Order | None = None) -> list[tuple[str, dict[str, Any]]]:
         """Every branch as in `list`, by the version where it began: "desc" by default; those of one version by name."""
-        if order not in (None, "asc", "desc"):
-            raise InvalidInput(f"order={order!r}: expected 'asc' or 'desc'")
-        branches = self.list().items()
-        return sorted(branches, key=lambda item: item[1]["parent_version"] * (1 if order == "asc" else -1))
+        return in_order(self.list(), "parent_version", order)
 
     def delete(self, branch: str) -> None:
         """Take a branch away, with its versions. Raises NotFound, or InvalidInput while one of them has a tag."""

@@ -17,24 +17,19 @@ from lance_like.dataset.fragment_metadata import DataFile, DeletionFile, Fragmen
 from lance_like.dataset.inputs import Data
 from lance_like.dataset.joins import join_columns, patch_of
 from lance_like.dataset.lance_schema import LanceSchema
+from lance_like.dataset.operations import LanceOperation
 from lance_like.dataset.patch import write_patch_columns
 from lance_like.dataset.progress import Progress
+from lance_like.dataset.replace import write_replacement
 from lance_like.dataset.scanner import Filter, LanceScanner, bind_filter
 from lance_like.dataset.staging import write_fragments
 from lance_like.dataset.write import MAX_ROWS_PER_FILE, Mode
 from lance_like.errors import InvalidInput, OutOfRange
-from lance_like.file.layout import TAIL_NBYTES, sum64
-from lance_like.file.reader import open_file
-from lance_like.io.store import Store
 from lance_like.query.projection import project
-from lance_like.query.session import Session
 from lance_like.query.take import Placed, take_placed
 from lance_like.table.actions import AddColumns
-from lance_like.table.apply import match_fields
 from lance_like.table.commit import Change
 from lance_like.table.fragment import MAX_FRAGMENT_ID, Fragment
-from lance_like.table.layout import is_data_key
-from lance_like.table.manifest import Manifest
 from lance_like.table.parts import Tree
 
 if TYPE_CHECKING:
@@ -228,6 +223,14 @@ class LanceFragment:
                 made, ids = self.metadata.with_files(written.files, written.field_ids), sorted(written.field_ids)
             return (made, ids, DeletionFile.of(patch.offsets).bitmap) if with_offsets else (made, ids)
 
+    def replace_columns(self, data: Data) -> LanceOperation.DataReplacementGroup:
+        """Write other values of some columns for all its live rows, in order; for `LanceOperation.DataReplacement`.
+
+        Raises InvalidInput for other columns, types or numbers of rows than the table's.
+        """
+        file = write_replacement(self._session, self._manifest, self._fragment, data)
+        return LanceOperation.DataReplacementGroup(self.fragment_id, file)
+
     # -- making one --
 
     @staticmethod
@@ -263,27 +266,12 @@ class LanceFragment:
 
         Its columns are those of the table with their names. Raises InvalidInput, NotFound or Corrupt.
         """
-        file = data_file(dataset._store, dataset._manifest, filename)
+        file = DataFile.create(dataset, filename)
         return FragmentMetadata(fragment_id, (file,), file.rows)
-
-
-def data_file(store: Store, manifest: Manifest, name: str) -> DataFile:
-    """What a data file of a table is, by its own word. Raises InvalidInput, NotFound or Corrupt."""
-    key = name if name.startswith("data/") else f"data/{name}"
-    if not is_data_key(key):
-        raise InvalidInput(f"{name!r} is not the name of a data file of a table")
-    nbytes = store.size(key)
-    session = Session(store)
-    [reader] = session.drive([(key, open_file(key, nbytes))])
-    [schema] = session.drive([(key, reader.schema())])
-    last = np.array([nbytes - TAIL_NBYTES]), np.array([nbytes])
-    tail = sum64(store.gather(key, [last])[0].tobytes())
-    ids = match_fields(manifest, schema)
-    return DataFile(key, tuple(ids), nbytes, reader.num_rows, f"{tail:016x}")
 
 
 def _reopened(reopen: Callable[..., LanceDataset], arguments: tuple[Any, ...], fragment_id: int) -> LanceFragment:
     return LanceFragment(reopen(*arguments), fragment_id)
 
 
-__all__ = ["LanceFragment", "data_file"]
+__all__ = ["LanceFragment"]

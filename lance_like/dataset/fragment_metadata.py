@@ -7,18 +7,25 @@ from base64 import b64decode, b64encode
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import accumulate, takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lance_like.errors import Corrupt, InvalidInput
+from lance_like.file.layout import TAIL_NBYTES, sum64
+from lance_like.file.reader import open_file
 from lance_like.file.stats import ZoneEntry
+from lance_like.query.session import Session
 from lance_like.table import fragment as stored
 from lance_like.table.actions import NewFile, NewFragment
+from lance_like.table.apply import match_fields
 from lance_like.table.deletions import Deletions
 from lance_like.table.fragment import Fragment
 from lance_like.table.layout import is_data_key
 from lance_like.typing_ import Int64s
+
+if TYPE_CHECKING:
+    from lance_like.dataset.handle import LanceDataset
 
 Stats = tuple[str | None, str | None, int, int, int]
 Pairs = tuple[tuple[int, int], ...]
@@ -72,6 +79,24 @@ class DataFile:
         """A file that no version names yet. fields: what its columns hold."""
         stats = tuple(map(_stats_to_json, file.stats))
         return DataFile(file.path, tuple(fields), file.nbytes, file.rows, f"{file.tail:016x}", None, stats)
+
+    @staticmethod
+    def create(dataset: LanceDataset, path: str, *, base_id: int | None = None) -> DataFile:
+        """A file that lies in a table, by its own word. path: its key, or its name in data/.
+
+        Its columns are those of the table with their names. base_id: as a new file lies in the table itself, None only.
+        Raises InvalidInput, NotFound or Corrupt.
+        """
+        key = path if path.startswith("data/") else f"data/{path}"
+        if base_id is not None or not is_data_key(key):
+            raise InvalidInput(f"{path!r} (base_id={base_id}) is not the name of a data file of a table")
+        store = dataset._store
+        nbytes, session = store.size(key), Session(store)
+        [reader] = session.drive([(key, open_file(key, nbytes))])
+        [schema] = session.drive([(key, reader.schema())])
+        last = np.array([nbytes - TAIL_NBYTES]), np.array([nbytes])
+        tail = sum64(store.gather(key, [last])[0].tobytes())
+        return DataFile(key, match_fields(dataset._manifest, schema), nbytes, reader.num_rows, f"{tail:016x}")
 
     def without(self, field_ids: Collection[int]) -> DataFile:
         """The file with columns that another supersedes."""

@@ -6,11 +6,11 @@ pushed down; every public attribute of that class is overridden, here or in `Pyt
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
 
 from lance_like.dataset.alter import plan_alter_columns
@@ -69,6 +69,16 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
     def schema(self) -> pa.Schema:
         """The columns of this version, as a read gives them: a blob column as descriptions of its cells."""
         return self._manifest.schema.described.to_arrow()
+
+    @property
+    def max_field_id(self) -> int:
+        """The greatest id of a field of this version; -1 when there is none."""
+        return self._manifest.schema.source.greatest_id
+
+    @property
+    def has_stable_row_ids(self) -> bool:
+        """Do rows keep their ids when they are written anew? Always."""
+        return True
 
     def __len__(self) -> int:
         return self._manifest.live_rows
@@ -184,18 +194,26 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         projection = self._projected(columns, blob_handling)
         return take_positions(self._session, self._manifest, projection, integers(indices))
 
-    def sample(
-        self, num_rows: int, columns: Sequence[str] | None = None, *, randomize_order: bool = True, **options: Any
-    ) -> pa.Table:
-        """Some rows, chosen at random, each at most once. options: as in `take`.
+    def slice(self, start: int, end: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """The live rows at positions start … end, half-open, in scan order; those past the last one are left out.
 
-        randomize_order: in random order too; False: in scan order, which reads less.
-        Raises InvalidInput when there are fewer rows.
+        Raises InvalidInput unless 0 <= start <= end.
+        """
+        if not 0 <= start <= end:
+            raise InvalidInput(f"slice({start}, {end}): expected 0 <= start <= end")
+        return self.to_table(columns, offset=start, limit=end - start)
+
+    def sample(
+        self, num_rows: int, columns: Sequence[str] | None = None, randomize_order: bool = True, **options: Any
+    ) -> pa.Table:
+        """Different rows by chance, each as likely as any other; options as in `take`.
+
+        randomize_order: False: in scan order. Raises InvalidInput for more rows than there are.
         """
         if not 0 <= num_rows <= len(self):
-            raise InvalidInput(f"num_rows={num_rows}: this version has {len(self):,} rows")
-        chosen = np.random.default_rng().choice(len(self), num_rows, replace=False)
-        return self.take(chosen if randomize_order else np.sort(chosen), columns, **options)
+            raise InvalidInput(f"num_rows={num_rows}: expected a number from 0 to {len(self):,}")
+        positions = random.sample(range(len(self)), num_rows)
+        return self.take(positions if randomize_order else sorted(positions), columns, **options)
 
     def take_blobs(
         self, blob_column: str, ids: Any = None, addresses: Any = None, indices: Any = None

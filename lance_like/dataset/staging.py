@@ -92,6 +92,7 @@ def write_fragments(
     table is, or shall be, or a handle on it.
     mode: "append" to the newest version (to that of a handle), or "create" and "overwrite" for another schema; where
     there is no table, all three make the fragments of a new one.
+    hints: as in `write_dataset`.
     Returns the metadata of the fragments, for `LanceOperation.Append` or `Overwrite`; with return_transaction the
     transaction itself, for `LanceDataset.commit`, with commit_message and transaction_properties in it.
     The files belong to nobody until the commit: a cleanup keeps them for 7 days.

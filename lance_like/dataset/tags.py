@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
-from lance_like.errors import InvalidInput
+from lance_like.dataset.arguments import Order, in_order
 from lance_like.io.store import Store
 from lance_like.table.history import Reference, locate, moment
 from lance_like.table.refs import Tag, Tags
-
-Order = Literal["asc", "desc"]
 
 
 class DatasetTags:
@@ -50,10 +48,7 @@ class DatasetTags:
 
     def list_ordered(self, order: Order | None = None) -> list[tuple[str, dict[str, Any]]]:
         """Every tag as in `list`, by version: "asc" or "desc", which is the default; tags of one version by name."""
-        if order not in (None, "asc", "desc"):
-            raise InvalidInput(f"order={order!r}: expected 'asc' or 'desc'")
-        tags = self.list().items()
-        return sorted(tags, key=lambda item: item[1]["version"] * (1 if order == "asc" else -1))
+        return in_order(self.list(), "version", order)
 
     def replace_metadata(self, tag: str, metadata: Mapping[str, str]) -> None:
         """Give a tag other texts in the place of all it has; it stays where it is. Raises NotFound."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import xxhash
 
-from lance_like.errors import AlreadyExists, InvalidInput, LanceLikeError, NotFound
-from lance_like.file.layout import parse_json
-from lance_like.io.store import Store, read_object
+from lance_like.errors import AlreadyExists, LanceLikeError
+from lance_like.io.store import Store
 from lance_like.table import shape
-from lance_like.table.envelope import MAX_OBJECT, pack_envelope, unpack_envelope
+from lance_like.table.envelope import MAX_OBJECT
 from lance_like.table.layout import (
     BRANCH_REFS,
     MAIN,
@@ -27,10 +26,19 @@ from lance_like.table.layout import (
 )
 from lance_like.table.lease import hold
 from lance_like.table.lines import BranchStore, branch_of, main_line
+from lance_like.table.named import NameKind, branch_in, checked_metadata
 from lance_like.table.snapshot import list_versions, read_root_bytes
 from lance_like.typing_ import Json
 
-MAGIC = b"LLBR"
+BRANCH = NameKind(
+    "branch",
+    b"LLBR",
+    BRANCH_REFS,
+    branch_key,
+    branch_name,
+    is_branch_name,
+    "1 to 128 of A-Z a-z 0-9 . _ -, in parts between '/'; not 'main', no '..', no part ending in .lock",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ class Branches:
 
         Raises AlreadyExists if the name is taken, NotFound if there is no such version.
         """
-        _checked(name)
+        BRANCH.checked(name)
         root = read_root_bytes(source, version)
         branch = self._beginning(name, source, version, root)
         line = self._line(branch)
@@ -91,22 +99,12 @@ class Branches:
 
     def list(self) -> dict[str, Branch]:
         """All branches by name, sorted. Raises Corrupt if one is bad. Cost: a listing, and a read each."""
-        return {name: self.read(name) for name in self._names()}
+        return {name: self.read(name) for name in BRANCH.names(self._store)}
 
     def read(self, name: str) -> Branch:
         """What is known of a branch. Raises NotFound, Corrupt."""
-        key = branch_key(_checked(name))
-        try:
-            data = read_object(self._store, key, limit=MAX_OBJECT)
-        except NotFound as error:
-            known = ", ".join(repr(known) for known in self._names()) or "none"
-            raise NotFound(
-                f"there is no branch {name!r}",
-                kind="branch",
-                where=self._store.uri,
-                hint=f"known branches: {known}",
-            ) from error
-        return _decode(data, key, name)
+        body, key = BRANCH.read(self._store, name)
+        return _decoded(body, key, name)
 
     def replace_metadata(self, name: str, metadata: Mapping[str, str]) -> None:
         """Give a branch other texts in the place of all it has. Raises NotFound."""
@@ -147,44 +145,10 @@ class Branches:
             self.clear(branch)
             if not isinstance(error, AlreadyExists):
                 raise
-            raise AlreadyExists(
-                f"the branch {branch.name!r} exists", kind="branch", where=self._store.uri, hint="choose another name"
-            ) from error
+            raise BRANCH.taken(self._store, branch.name, "choose another name") from error
 
     def _line(self, branch: Branch) -> BranchStore:
         return BranchStore(self._store, branch=branch.name, line=branch.line)
-
-    def _names(self) -> list[str]:
-        found = (branch_name(file) for file in self._store.list(f"{BRANCH_REFS}/"))
-        return sorted(name for name in found if name is not None)
-
-
-@contextmanager
-def undoing(undo: Callable[[], None]) -> Iterator[None]:
-    """Do a thing that may fail, and then undo another, if that is possible."""
-    try:
-        yield
-    except BaseException:
-        with suppress(LanceLikeError, OSError):
-            undo()
-        raise
-
-
-def checked_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    """The texts that a user gives a tag or a branch. Raises InvalidInput."""
-    if not isinstance(metadata, Mapping) or not all(isinstance(t, str) for pair in metadata.items() for t in pair):
-        raise InvalidInput(f"metadata={metadata!r}: expected texts with texts for names")
-    return dict(metadata)
-
-
-def _checked(name: str) -> str:
-    if not isinstance(name, str) or not is_branch_name(name):
-        raise InvalidInput(
-            f"{name!r} is not a name for a branch",
-            kind="branch",
-            hint="1 to 128 of A-Z a-z 0-9 . _ -, in parts between '/'; not 'main', no '..', no part ending in .lock",
-        )
-    return name
 
 
 def _encode(branch: Branch) -> bytes:
@@ -199,20 +163,14 @@ def _encode(branch: Branch) -> bytes:
         "manifest_nbytes": branch.nbytes,
         "metadata": dict(branch.metadata),
     }
-    return pack_envelope(MAGIC, shape.dump(body))
+    return BRANCH.packed(body)
 
 
-def _decode(data: bytes, key: str, name: str) -> Branch:
-    body = shape.mapping(parse_json(unpack_envelope(MAGIC, data, key), key), key)
-    if shape.text(body, "name", key) != name:
-        shape.refuse(body["name"], f"the branch {name!r}", key)
-    parent = shape.member(body, "parent", key)
-    if parent is not None and not is_branch_name(shape.clean_text(parent, "'parent'", key)):
-        shape.refuse(parent, "the name of a branch", key)
+def _decoded(body: dict[str, Json], key: str, name: str) -> Branch:
     return Branch(
         name=name,
         line=_line_name(body.get("line"), key),
-        parent=parent,
+        parent=branch_in(body, "parent", key),
         version=shape.integer(body, "version", key, low=1, high=MAX_VERSION),
         ancestors=shape.each(body, "ancestors", key, _ancestor),
         created_us=shape.integer(body, "created_us", key),
@@ -235,4 +193,4 @@ def _line_name(value: Json, where: str) -> str:
     return value
 
 
-__all__ = ["Branch", "Branches", "checked_metadata", "undoing"]
+__all__ = ["Branch", "Branches"]

@@ -57,11 +57,6 @@ class Runs:
         """How many runs there are of all three kinds."""
         return sum(len(array) for array in self.arrays)
 
-    @property
-    def rows(self) -> int:
-        """The rows that have an id here."""
-        return int((self.row_ids[:, 1] - self.row_ids[:, 0]).sum())
-
 
 def fresh(first_id: int, rows: int, version: int) -> Runs:
     """The lineage of new rows: ids from first_id on, made by a version."""

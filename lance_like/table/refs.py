@@ -9,17 +9,26 @@ from dataclasses import dataclass, replace
 import xxhash
 
 from lance_like.errors import AlreadyExists, Corrupt, InvalidInput, NotFound
-from lance_like.file.layout import parse_json
-from lance_like.io.store import Store, read_object
+from lance_like.io.store import Store
 from lance_like.table import shape
-from lance_like.table.branches import Branches, checked_metadata, undoing
-from lance_like.table.envelope import MAX_OBJECT, pack_envelope, unpack_envelope
-from lance_like.table.layout import MAX_VERSION, TAGS, is_branch_name, is_tag_name, tag_key, tag_name, version_key
+from lance_like.table.branches import Branches
+from lance_like.table.envelope import MAX_OBJECT
+from lance_like.table.layout import MAX_VERSION, TAGS, is_tag_name, tag_key, tag_name, version_key
 from lance_like.table.lease import hold
 from lance_like.table.lines import branch_of, main_line
+from lance_like.table.named import NameKind, branch_in, checked_metadata, undoing
 from lance_like.table.snapshot import read_root_bytes
+from lance_like.typing_ import Json
 
-MAGIC = b"LLTG"
+TAG = NameKind(
+    "tag",
+    b"LLTG",
+    TAGS,
+    tag_key,
+    tag_name,
+    is_tag_name,
+    "1 to 128 of A-Z a-z 0-9 . _ -, not '.' or '..', not ending in .lock",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +60,12 @@ class Tags:
     def create(self, name: str, version: int) -> None:
         """Name a version. Raises AlreadyExists if the name is taken, NotFound if there is no such version."""
         now_us = time.time_ns() // 1000
-        tag = _placed(Tag(_checked(name), None, 1, now_us, now_us, 0, 1, {}), self._line, version)
+        tag = _placed(Tag(TAG.checked(name), None, 1, now_us, now_us, 0, 1, {}), self._line, version)
         with hold(self._line, version):
             try:
                 self._store.put_if_absent(tag_key(name), _encode(tag))
             except AlreadyExists as error:
-                raise AlreadyExists(
-                    f"the tag {name!r} exists", kind="tag", where=self._store.uri, hint="update() moves it"
-                ) from error
+                raise TAG.taken(self._store, name, "update() moves it") from error
         with undoing(lambda: self._store.delete([tag_key(name)])):
             self._confirm(tag)
 
@@ -77,16 +84,16 @@ class Tags:
 
     def delete(self, name: str) -> None:
         """Remove a tag. Raises NotFound."""
-        key = tag_key(_checked(name))
+        key = tag_key(TAG.checked(name))
         try:
             self._store.size(key)
         except NotFound as error:
-            raise self._missing(name) from error
+            raise TAG.missing(self._store, name) from error
         self._store.delete([key])
 
     def list(self) -> dict[str, Tag]:
         """All tags by name, sorted. Raises Corrupt if one is bad."""
-        return {name: self.read(name) for name in sorted(self._names())}
+        return {name: self.read(name) for name in TAG.names(self._store)}
 
     def get_version(self, name: str) -> int:
         """The number of the version that a tag names. Raises as `locate`."""
@@ -109,12 +116,8 @@ class Tags:
 
     def read(self, name: str) -> Tag:
         """One tag as it stands. Raises NotFound, Corrupt."""
-        key = tag_key(_checked(name))
-        try:
-            data = read_object(self._store, key, limit=MAX_OBJECT)
-        except NotFound as error:
-            raise self._missing(name) from error
-        return _decode(data, key, name)
+        body, key = TAG.read(self._store, name)
+        return _decoded(body, key, name)
 
     def _put(self, tag: Tag) -> None:
         self._store.put(tag_key(tag.name), [_encode(tag)])
@@ -123,13 +126,6 @@ class Tags:
         """Raise NotFound if the branch was deleted by somebody who could not see the tag yet."""
         if tag.branch is not None:
             self._branches.open(tag.branch).size(version_key(tag.version))
-
-    def _missing(self, name: str) -> NotFound:
-        known = ", ".join(repr(known) for known in sorted(self._names())) or "none"
-        return NotFound(f"there is no tag {name!r}", kind="tag", where=self._store.uri, hint=f"known tags: {known}")
-
-    def _names(self) -> set[str]:
-        return {name for file in self._store.list(f"{TAGS}/") if (name := tag_name(file)) is not None}
 
 
 def delete_branch(store: Store, name: str) -> None:
@@ -178,19 +174,13 @@ def _encode(tag: Tag) -> bytes:
         "manifest_nbytes": tag.nbytes,
         "metadata": dict(tag.metadata),
     }
-    return pack_envelope(MAGIC, shape.dump(body))
+    return TAG.packed(body)
 
 
-def _decode(data: bytes, key: str, name: str) -> Tag:
-    body = shape.mapping(parse_json(unpack_envelope(MAGIC, data, key), key), key)
-    if shape.text(body, "name", key) != name:
-        shape.refuse(body["name"], f"the tag {name!r}", key)
-    branch = shape.member(body, "branch", key)
-    if branch is not None and not is_branch_name(shape.clean_text(branch, "'branch'", key)):
-        shape.refuse(branch, "the name of a branch", key)
+def _decoded(body: dict[str, Json], key: str, name: str) -> Tag:
     return Tag(
         name=name,
-        branch=branch,
+        branch=branch_in(body, "branch", key),
         version=shape.integer(body, "version", key, low=1, high=MAX_VERSION),
         created_us=shape.integer(body, "created_us", key),
         updated_us=shape.integer(body, "updated_us", key),
@@ -198,16 +188,6 @@ def _decode(data: bytes, key: str, name: str) -> Tag:
         nbytes=shape.integer(body, "manifest_nbytes", key, low=1, high=MAX_OBJECT),
         metadata=shape.texts(body, "metadata", key),
     )
-
-
-def _checked(name: str) -> str:
-    if not isinstance(name, str) or not is_tag_name(name):
-        raise InvalidInput(
-            f"{name!r} is not a name for a tag",
-            kind="tag",
-            hint="1 to 128 of A-Z a-z 0-9 . _ -, not '.' or '..', not ending in .lock",
-        )
-    return name
 
 
 __all__ = ["Tag", "Tags", "delete_branch"]

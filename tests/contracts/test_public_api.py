@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -52,6 +54,10 @@ DATASET = {
         "count_rows",
         "take",
         "take_blobs",
+        "slice",
+        "sample",
+        "max_field_id",
+        "has_stable_row_ids",
         "get_fragments",
         "get_fragment",
     ),
@@ -83,7 +89,7 @@ ERRORS = {
 
 
 def test_the_package_has_these_names() -> None:
-    assert set(lance_like.__all__) == NAMES
+    assert set(lance_like.__all__) == NAMES - {"torch"}
     assert set(dir(lance_like)) == NAMES
 
 
@@ -97,6 +103,13 @@ def test_the_torch_module_is_there_when_torch_is() -> None:
     pytest.importorskip("torch")
     assert isinstance(lance_like.torch, ModuleType)
     assert inspect.isclass(lance_like.torch.LanceDataset)
+
+
+def test_a_star_import_needs_no_torch() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; from lance_like import *; print(callable(dataset), 'torch' in vars())"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True False\n"
 
 
 def test_another_name_is_an_attribute_error() -> None:

@@ -10,10 +10,8 @@ import pytest
 from writer_processes import append, race
 
 import lance_like
-from lance_like import LanceDataset
-from lance_like.dataset.replace import write_replacements
+from lance_like import LanceDataset, LanceOperation
 from lance_like.errors import IncompatibleChange, InvalidInput
-from lance_like.table.commit import commit
 
 TABLE = pa.table(
     {
@@ -35,7 +33,8 @@ def upsert(ds: LanceDataset) -> None:
 
 
 def replace(ds: LanceDataset) -> None:
-    commit(ds._store, ds._manifest, write_replacements(ds._session, ds._manifest, {0: {"t": ["x", "y"]}}))
+    group = ds.get_fragment(0).replace_columns({"t": ["x", "y"]})
+    LanceDataset.commit(ds, LanceOperation.DataReplacement([group]), read_version=ds.version)
 
 
 THEIRS: dict[str, Callable[[LanceDataset], object]] = {

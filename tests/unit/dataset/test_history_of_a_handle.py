@@ -189,3 +189,10 @@ def test_verify_is_full_or_off(ds, uri):
     assert lance_like.dataset(uri, verify="off").count_rows() == 1
     with pytest.raises(InvalidInput, match="'full' or 'off'"):
         lance_like.dataset(uri, verify="sometimes")
+
+
+def test_ids_of_fields_go_on_and_those_of_rows_stay(uri):
+    ds = lance_like.write_dataset({"a": [1], "b": [2]}, uri)
+    ds.drop_columns(["a"])
+    ds.add_columns({"c": "b + 1"})
+    assert (ds.max_field_id, ds.has_stable_row_ids) == (2, True)

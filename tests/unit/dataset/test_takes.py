@@ -125,3 +125,27 @@ def test_rows_of_fragments_without_a_column_are_null(uri):
     ds.add_columns(pa.field("b", pa.struct([("x", pa.list_(pa.int8()))])))
     ds.insert([{"a": 3, "b": {"x": [7]}}])
     assert ds.take([2, 0], ["b", "a"]).to_pylist() == [{"b": {"x": [7]}, "a": 3}, {"b": None, "a": 1}]
+
+
+def test_a_slice_is_the_rows_between_two_positions(uri):
+    ds = lance_like.write_dataset({"a": range(10)}, uri, max_rows_per_file=3)
+    ds.delete("a = 4")
+    assert ds.slice(3, 6)["a"].to_pylist() == [3, 5, 6]
+    assert ds.slice(7, 99, ["a"])["a"].to_pylist() == [8, 9]
+    assert ds.slice(2, 2).num_rows == ds.slice(20, 30).num_rows == 0
+    for start, end in ((-1, 2), (3, 2)):
+        with pytest.raises(InvalidInput):
+            ds.slice(start, end)
+
+
+def test_a_sample_is_different_rows(uri):
+    ds = lance_like.write_dataset({"a": range(100), "b": ["x"] * 100}, uri, max_rows_per_file=30)
+    ds.delete("a < 10")
+    assert sorted(ds.sample(90, ["a"])["a"].to_pylist()) == list(range(10, 100))
+    some = ds.sample(40, randomize_order=False)
+    assert some.column_names == ["a", "b"]
+    assert some["a"].to_pylist() == sorted(set(some["a"].to_pylist()))
+    assert len({tuple(ds.sample(5)["a"].to_pylist()) for _ in range(20)}) > 1
+    for wrong in (-1, 91):
+        with pytest.raises(InvalidInput):
+            ds.sample(wrong)

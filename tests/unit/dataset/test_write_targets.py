@@ -141,3 +141,7 @@ def test_an_unknown_option_is_named(ds, uri):
         lance_like.dataset(uri, vesion=3)
     with pytest.raises(InvalidInput, match="'x' is not an option of commit"):
         LanceDataset.commit(uri, lance_like.LanceOperation.Restore(1), x=1)
+    with pytest.raises(InvalidInput, match="'x' is not an option of write_fragments"):
+        write_fragments({"a": [1]}, uri, x=1)
+    with pytest.raises(Unsupported, match="target_bases"):
+        write_fragments({"a": [1]}, uri, target_bases=["x"])
