@@ -14,7 +14,7 @@ import numpy as np
 from lance_like._lazy import cached
 from lance_like.errors import Corrupt, InvalidInput
 from lance_like.table import shape
-from lance_like.table.envelope import MAX_BODY, pack_envelope, unpack_envelope
+from lance_like.table.envelope import MAX_BODY, inflate, pack_envelope, unpack_envelope
 from lance_like.table.reference import Ref
 from lance_like.typing_ import Int64s
 
@@ -189,19 +189,7 @@ def encode_lineage(runs: Runs) -> bytes:
 
 def decode_lineage(data: bytes, where: str) -> Runs:
     """The inverse of `encode_lineage`. Raises Corrupt."""
-    body = unpack_envelope(MAGIC, data, where)
-    if len(body) < _LENGTH.size:
-        shape.refuse(len(body), "a lineage of 4 bytes or more", where)
-    nbytes = _LENGTH.unpack_from(body)[0]
-    if nbytes > MAX_BODY:
-        raise Corrupt(f"a lineage of {nbytes:,} bytes is over the limit", kind="limit", where=where)
-    stream = zlib.decompressobj()
-    try:
-        raw = stream.decompress(body[_LENGTH.size :], nbytes + 1)
-    except zlib.error as error:
-        raise Corrupt(f"the lineage cannot be decompressed: {error}", kind="structure", where=where) from error
-    if len(raw) != nbytes or not stream.eof or stream.unused_data:
-        raise Corrupt(f"{len(raw):,} bytes of lineage, {nbytes:,} announced", kind="length", where=where)
+    raw = inflate(unpack_envelope(MAGIC, data, where), where, limit=MAX_BODY)
     (steps, lengths), at = _unpack(raw, 0, where)
     (created, made), at = _unpack(raw, at, where)
     (updated, changed), at = _unpack(raw, at, where)
