@@ -44,7 +44,7 @@ from lance_like.table.actions import DropColumns
 from lance_like.table.bases import with_bases
 from lance_like.table.commit import Change, commit
 from lance_like.table.fragment import Fragment
-from lance_like.table.history import newest_held, resolve
+from lance_like.table.history import newest_held, read_version
 from lance_like.table.manifest import Manifest
 from lance_like.table.snapshot import read_manifest
 
@@ -407,7 +407,7 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         """A version, of which nothing is read that this one shares. Raises NotFound."""
         if version == self.version:
             return self._manifest
-        return read_manifest(self._store, resolve(self._store, version), known=self._manifest)
+        return read_version(self._store, version, known=self._manifest)[1]
 
     def _move(self, manifest: Manifest) -> None:
         self._manifest = manifest

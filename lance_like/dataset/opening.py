@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from lance_like.dataset.handle import LanceDataset, Verify, open_version
+from lance_like.dataset.handle import LanceDataset, Verify
 from lance_like.dataset.inputs import Data
 from lance_like.dataset.place import CommitLock, open_place
 from lance_like.dataset.upkeep import tidy
@@ -23,7 +23,7 @@ from lance_like.dataset.write import (
 )
 from lance_like.io.local import Durability
 from lance_like.query.session import CACHE_NBYTES
-from lance_like.table.history import Reference, locate
+from lance_like.table.history import Reference, read_version
 from lance_like.table.layout import FOLDERS
 
 
@@ -53,7 +53,8 @@ def dataset(
     """
     store = open_place(uri, durability=durability, storage_options=storage_options, commit_lock=commit_lock)
     options = {"verify": verify, "durability": durability, "metadata_cache_size_bytes": metadata_cache_size_bytes}
-    return open_version(*locate(store, version, asof=asof), options)
+    line, manifest = read_version(store, version, asof=asof)
+    return LanceDataset(line, manifest, **options)
 
 
 def write_dataset(
