@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lance_like.io.store import Store
-from lance_like.table.envelope import unpack_envelope
+from lance_like.table.envelope import unpack_json
 
 
 def keys(store: Store, folder: str = "", *, temporary: bool = False) -> Iterator[str]:
@@ -32,7 +32,7 @@ def named(store: Store) -> set[str]:
             magic = b"LLMF" if key.endswith(".manifest") else b"LLPT"
             [data] = store.read([key], limit=1 << 30)
             assert data is not None, key
-            texts = _texts(json.loads(unpack_envelope(magic, data, key)))
+            texts = _texts(json.loads(unpack_json(magic, data, key)))
             left += [text for text in texts if text.startswith(("data/", "_meta/")) and text not in found]
     return found
 

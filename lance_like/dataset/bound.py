@@ -14,9 +14,8 @@ from lance_like.query.projection import Projection
 from lance_like.query.session import CACHE_NBYTES, Session
 from lance_like.table.bases import StorageOptions, with_bases
 from lance_like.table.commit import Change, commit
-from lance_like.table.history import resolve
+from lance_like.table.history import read_version
 from lance_like.table.manifest import Manifest
-from lance_like.table.snapshot import read_manifest
 
 if TYPE_CHECKING:
     from lance_like.dataset.handle import LanceDataset
@@ -61,7 +60,7 @@ class BoundVersion:
         """A version, of which nothing is read that this one shares. Raises NotFound."""
         if version == self._manifest.version:
             return self._manifest
-        return read_manifest(self._store, resolve(self._store, version), known=self._manifest)
+        return read_version(self._store, version, known=self._manifest)[1]
 
     def _move(self, manifest: Manifest) -> None:
         """Move this handle to another version."""

@@ -13,7 +13,7 @@ from lance_like.io.uri import options_beside
 from lance_like.table.actions import Restore
 from lance_like.table.branches import Branches
 from lance_like.table.commit import commit
-from lance_like.table.history import Reference, described, locate, resolve, versions
+from lance_like.table.history import Reference, described, read_version, resolve, versions
 from lance_like.table.lines import branch_of, main_line
 from lance_like.table.snapshot import list_versions, read_manifest
 
@@ -86,8 +86,7 @@ class DatasetHistory(BoundVersion):
         version: a number on the branch of this handle; a tag; or a branch and a number on it, where None or "main"
         stands for the table itself, and None in the place of the number for the newest.
         """
-        line, number = locate(self._store, version)
-        return self._at(line, read_manifest(line, number, known=self._manifest))
+        return self._at(*read_version(self._store, version, known=self._manifest))
 
     def checkout_latest(self) -> None:
         """Move this handle to the newest version."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from lance_like.dataset.arguments import check_table_hints
 from lance_like.dataset.bound import Verify
-from lance_like.dataset.handle import LanceDataset, open_version
+from lance_like.dataset.handle import LanceDataset
 from lance_like.dataset.inputs import Data
 from lance_like.dataset.place import CommitLock, open_place, open_target
 from lance_like.dataset.progress import Progress
@@ -26,7 +26,7 @@ from lance_like.dataset.write import (
 from lance_like.io.local import Durability
 from lance_like.query.session import CACHE_NBYTES
 from lance_like.table.bases import StorageOptions
-from lance_like.table.history import Reference, locate
+from lance_like.table.history import Reference, read_version
 
 
 def dataset(
@@ -65,7 +65,8 @@ def dataset(
         "metadata_cache_size_bytes": metadata_cache_size_bytes,
         "base_store_params": base_store_params,
     }
-    return open_version(*locate(store, version, asof=asof), options)
+    line, manifest = read_version(store, version, asof=asof)
+    return LanceDataset(line, manifest, **options)
 
 
 def write_dataset(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints
+from lance_like.encodings.joining import taken
 from lance_like.encodings.physical import (
     buffer_bytes,
     flat_array,
@@ -14,9 +17,11 @@ from lance_like.encodings.physical import (
     is_variable,
     null_array,
     offsets_of,
+    with_validity,
 )
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.errors import Corrupt
+from lance_like.ranges import lengths_to_offsets
 from lance_like.typing_ import Bytes
 
 # A longer value would make the description, which every take of the page reads, larger than a block.
@@ -28,7 +33,7 @@ class Constant:
     """No buffers: the value stands in the description as hexadecimal text, null when every row is null."""
 
     name = "constant"
-    shape = ("x",)
+    shape: tuple[str, ...] = ()
 
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
         if pa.types.is_null(array.type) or (len(array) and array.null_count == len(array)):
@@ -37,47 +42,82 @@ class Constant:
         return None if value is None else Encoded(self.name, len(array), {"x": value.tobytes().hex()})
 
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
-        stack.require("x" in stack.node.params, "its value is missing")
-        text = stack.node.params["x"]
+        texts = stack.once("x", lambda: _texts(stack))
         # The only rows that take no bytes in the page: bound them, or a damaged count fills the memory.
-        width = len(str(text)) // 2 if text is not None else flat_width(kind) or 1
+        width = max(flat_width(kind) or 1 if text is None else len(text) // 2 for text in set(texts))
         rows = int(stack.num_rows.max())
         if rows * max(1, width) > _MAX_NBYTES:
             raise Corrupt(f"a constant page says it has {rows:,} rows", kind="limit")
+        text = texts[0]
+        if len(texts) > 1 and len(set(texts)) > 1:
+            cells = stack.once(("cells", kind), lambda: _cells(stack, kind, texts))
+            return taken(cells, pa.array(runs.by_row(np.arange(len(texts)))))
         if text is None:
-            stack.require(stack.validity is None, "it is null and has a validity bitmap")
             return null_array(runs.count, kind)
-        return _repeated_value(stack, kind, _parse(stack, text), runs.count)
+        return _repeated_value(stack, kind, text, runs.count)
         yield  # a conversation that asks for nothing
 
 
 _LARGE = (pa.large_string(), pa.large_binary())
 
 
-def _repeated_value(stack: Stack, kind: pa.DataType, value: Bytes, num_rows: int) -> pa.Array:
+def _texts(stack: Stack) -> list[str | None]:
+    """The parameter of each page. Raises Corrupt."""
+    found: list[str | None] = []
+    for node in stack.nodes:
+        stack.require("x" in node.params, "its value is missing")
+        text = node.params["x"]
+        if not (text is None or isinstance(text, str)):
+            raise _no_value(stack, text)
+        stack.require(text is not None or stack.validity is None, "it is null and has a validity bitmap")
+        found.append(text)
+    return found
+
+
+def _cells(stack: Stack, kind: pa.DataType, texts: Sequence[str | None]) -> pa.Array:
+    """The value of each text, one row each."""
+    values = [None if text is None else _parse(stack, text) for text in texts]
     if pa.types.is_boolean(kind):
-        stack.require(len(value) == 1 and value[0] <= 1, "a boolean is one byte, 00 or 01")
-        return _repeat(pa.array([bool(value[0])]), num_rows)
+        stack.require(all(value in (None, b"\0", b"\1") for value in values), "a boolean is one byte, 00 or 01")
+        return pa.array([None if value is None else value == b"\1" for value in values])
+    width = flat_width(kind)
     if is_variable(kind):
-        offsets = np.array([0, len(value)], np.int64 if kind in _LARGE else np.int32)
-        cell = pa.Array.from_buffers(kind, 1, [None, pa.py_buffer(offsets), pa.py_buffer(value)])
-        return _repeat(cell, num_rows)
+        offsets = lengths_to_offsets(np.array([len(value or b"") for value in values], np.int64))
+        data = b"".join([value or b"" for value in values])
+        stored = offsets.astype(np.int64 if kind in _LARGE else np.int32)
+        array = pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(stored), pa.py_buffer(data)])
+    else:
+        wrong = next((value for value in values if value is not None and len(value) != width), None)
+        if width is None or wrong is not None:
+            raise stack.corrupt(f"{len(wrong or b'')} bytes cannot be one {kind}")
+        data = b"".join([bytes(width) if value is None else value for value in values])
+        array = flat_array(kind, np.frombuffer(data, np.uint8), len(values))
+    if None not in values:
+        return array
+    return with_validity(array, np.packbits([value is not None for value in values], bitorder="little"))
+
+
+def _repeated_value(stack: Stack, kind: pa.DataType, text: str, num_rows: int) -> pa.Array:
+    if pa.types.is_boolean(kind) or is_variable(kind):
+        return _cells(stack, kind, [text]).take(pa.array(np.zeros(num_rows, np.int64)))
+    value = np.frombuffer(_parse(stack, text), np.uint8)
     stack.require(flat_width(kind) == len(value), f"{len(value)} bytes cannot be one {kind}")
     return flat_array(kind, np.tile(value, num_rows), num_rows)
 
 
-def _parse(stack: Stack, text: object) -> Bytes:
+def _parse(stack: Stack, text: str) -> bytes:
     try:
+        value = bytes.fromhex(text)
         # bytes.fromhex skips spaces.
-        if isinstance(text, str) and len(text) == 2 * len(bytes.fromhex(text)):
-            return np.frombuffer(bytes.fromhex(text), np.uint8)
+        if len(text) == 2 * len(value):
+            return value
     except ValueError:
         pass
-    raise stack.corrupt(f"its value {text!r:.40} is not hexadecimal text")
+    raise _no_value(stack, text)
 
 
-def _repeat(cell: pa.Array, num_rows: int) -> pa.Array:
-    return cell.take(pa.array(np.zeros(num_rows, np.int64)))
+def _no_value(stack: Stack, found: object) -> Corrupt:
+    return stack.corrupt(f"its value {found!r:.40} is not hexadecimal text")
 
 
 def _repeated(array: pa.Array) -> Bytes | None:

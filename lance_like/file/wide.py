@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -98,45 +99,47 @@ def open_groups(
     offset = np.array([record.offset for record in records], np.int64)
     end = np.array([record.end for record in records], np.int64)
     (data,) = yield [(offset, end)]
-    opening = _Opening(where, list(columns), records, np.cumsum(end - offset) - (end - offset), data)
+    places = [f"{where}, column {column}" for column in columns]
+    opening = Opening(places, records, np.cumsum(end - offset) - (end - offset), data)
     opening.check_types(kinds)
-    fences = opening.fences(num_rows)
+    fences = opening.fences([num_rows] * len(records))
     entries = opening.entries(fences)
-    groups = opening.group(kinds, fences, entries)
+    groups = opening.group(kinds, fences, opening.nodes(entries))
+    numbers = list(columns)
     return [
-        opening.make(members, kinds[members[0]], fences[members[0]], entries, nodes, blocks)
+        opening.make(members, numbers, kinds[members[0]], fences[members[0]], entries, nodes, blocks)
         for members, nodes in groups
     ]
 
 
 @dataclass(frozen=True, slots=True)
-class _Opening:
-    """The metadata of columns that open together. starts: where each column's begins in data."""
+class Opening:
+    """The metadata of columns that open together. places: the columns, in errors; starts: where each's begins in data.
 
-    where: str
-    numbers: list[int]
-    records: list[ColumnRecord]
+    The columns may be those of several files that lie in data: what is said of the place of a page is of its own file.
+    """
+
+    places: Sequence[str]
+    records: Sequence[ColumnRecord]
     starts: Int64s
     data: Bytes
 
     def check_types(self, kinds: Sequence[pa.DataType]) -> None:
         view = memoryview(self.data)
-        for number, record, start, kind in zip(self.numbers, self.records, self.starts.tolist(), kinds, strict=True):
+        for place, record, start, kind in zip(self.places, self.records, self.starts.tolist(), kinds, strict=True):
             low = start + record.field_offset - record.offset
             text = view[low : low + record.field_nbytes].tobytes()
-            place = f"{self.where}, column {number}"
             stored = unpack_type(text, record.field_sum, place)
             if not is_stored_as(kind, stored):
                 raise Corrupt(f"the file holds the type {stored}, the table says {kind}", kind="type", where=place)
 
-    def fences(self, num_rows: int) -> list[Int64s]:
-        """The fences of each column; those that are equal are one object."""
-        known: dict[bytes, Int64s] = {}
+    def fences(self, num_rows: Sequence[int]) -> list[Int64s]:
+        """The fences of each column, of so many rows; those that are equal are one object."""
+        known: dict[int, dict[bytes, Int64s]] = {}
         found = []
-        for number, record, start in zip(self.numbers, self.records, self.starts.tolist(), strict=True):
+        for place, record, start, rows in zip(self.places, self.records, self.starts.tolist(), num_rows, strict=True):
             raw = self.data[start : start + 8 * (record.num_pages + 1)].tobytes()
-            place = f"{self.where}, column {number}"
-            found.append(unpack_fences(raw, record, num_rows, known, place))
+            found.append(unpack_fences(raw, record, rows, known.setdefault(rows, {}), place))
             if record.shared_sum != _SUM_OF_NOTHING:
                 raise Corrupt("the checksum of the shared blob does not match", kind="checksum", where=place)
         return found
@@ -154,45 +157,44 @@ class _Opening:
             np.repeat(np.array([record.descriptions_nbytes for record in self.records], np.uint64), pages),
             np.repeat(np.array([record.num_blocks for record in self.records], np.uint64), pages),
         )
-        entries = unpack_entries(raw, at, limits, self.where)
+        entries = unpack_entries(raw, at, limits, self.places[0])
         starts, ends = (np.concatenate([each[part] for each in fences]) for part in (slice(-1), slice(1, None)))
-        check_against_fences(entries, starts, ends, self.where)
+        check_against_fences(entries, starts, ends, self.places[0])
         return entries
 
-    def group(
-        self, kinds: Sequence[pa.DataType], fences: list[Int64s], entries: np.ndarray
-    ) -> list[tuple[list[int], list[Node]]]:
-        """Positions of the columns that are alike, with the nodes of all their pages."""
-        texts = iter(
-            zip(
-                entries["description_offset"].tolist(),
-                entries["description_nbytes"].tolist(),
-                entries["description_sum"].tolist(),
-                entries["nbytes"].tolist(),
-                entries["num_rows"].tolist(),
-                strict=True,
-            )
-        )
-        groups: dict[object, tuple[list[int], list[Node]]] = {}
-        for position, (record, start) in enumerate(zip(self.records, self.starts.tolist(), strict=True)):
+    def nodes(self, entries: np.ndarray) -> list[Node]:
+        """What the descriptions of all pages say, column by column."""
+        names = ("description_offset", "description_nbytes", "description_sum", "nbytes", "num_rows")
+        texts = zip(*(entries[name].tolist() for name in names), strict=True)
+        view = memoryview(self.data)
+        found: list[Node] = []
+        for place, record, start in zip(self.places, self.records, self.starts.tolist(), strict=True):
             low = start + record.descriptions_offset - record.offset
-            place = f"{self.where}, column {self.numbers[position]}"
-            nodes = []
-            for _ in range(record.num_pages):
-                at, length, digest, nbytes, rows = next(texts)
-                text = self.data[low + at : low + at + length].tobytes()
-                nodes.append(parse_description(text, digest, nbytes, rows, place))
-            shapes = {shape_of_node(node) for node in nodes}
+            for at, length, digest, nbytes, rows in islice(texts, record.num_pages):
+                text = view[low + at : low + at + length].tobytes()
+                found.append(parse_description(text, digest, nbytes, rows, place))
+        return found
+
+    def group(
+        self, kinds: Sequence[pa.DataType], fences: list[Int64s], nodes: Sequence[Node]
+    ) -> list[tuple[list[int], list[Node]]]:
+        """Positions of the columns that are alike, with the nodes of all their pages. nodes: of all columns."""
+        left = iter(nodes)
+        groups: dict[object, tuple[list[int], list[Node]]] = {}
+        for position, record in enumerate(self.records):
+            own = list(islice(left, record.num_pages))
+            shapes = {shape_of_node(node) for node in own}
             if len(shapes) > 1 or has_dictionary(carried_type(kinds[position])):
                 continue  # Read alone: its pages are several stacks, or its dictionary is not that of the others.
             members, all_nodes = groups.setdefault((kinds[position], id(fences[position]), shapes.pop()), ([], []))
             members.append(position)
-            all_nodes += nodes
+            all_nodes += own
         return list(groups.values())
 
     def make(
         self,
         members: list[int],
+        numbers: list[int],
         kind: pa.DataType,
         fences: Int64s,
         entries: np.ndarray,
@@ -209,5 +211,5 @@ class _Opening:
         low = np.repeat(self.starts[chosen] + sums - offset, pages) + 4 * some["first_block"].astype(np.int64)
         blocks.load(slots, gather_from(self.data, low, low + 4 * some["num_blocks"].astype(np.int64)))
         stack = Stack(nodes, some["offset"].astype(np.int64), slots, SharedBlob())
-        first = {self.numbers[member]: i * pages for i, member in enumerate(members)}
+        first = {numbers[member]: i * pages for i, member in enumerate(members)}
         return ColumnGroup(carried_type(kind), fences, stack, first)

@@ -46,6 +46,16 @@ def _updated_at(fragment: Fragment, offsets: Int64s) -> pa.Array:
     return pa.array(values_at(fragment.runs.updated, offsets).astype(np.uint64))
 
 
+def virtual_of(fragment: Fragment, offsets: Int64s | None) -> Callable[[str], pa.Array]:
+    """What makes a column of `VIRTUAL` for rows of one fragment; None: no such column will be asked for."""
+
+    def make(name: str) -> pa.Array:
+        assert offsets is not None
+        return VIRTUAL[name](fragment, offsets)
+
+    return make
+
+
 VIRTUAL: Mapping[str, Callable[[Fragment, Int64s], pa.Array]] = {
     ROW_ID: _row_ids,
     ROW_ADDRESS: _row_addresses,
@@ -187,18 +197,17 @@ class Projection:
         """True when some output is made from row numbers."""
         return any(output.field is None for output in self.outputs)
 
-    def assemble(self, leaves: Mapping[int, pa.Array], fragment: Fragment, offsets: Int64s | None) -> list[pa.Array]:
+    def assemble(self, leaves: Mapping[int, pa.Array], make: Callable[[str], pa.Array]) -> list[pa.Array]:
         """The output arrays from the arrays of the leaves, all as they are carried.
 
-        offsets: the rows inside the fragment, needed when `is_virtual`.
+        make: gives a column of `VIRTUAL` by its name.
         """
         if self._plain is not None:
             return [leaves[field_id] for field_id in self._plain]
         arrays: list[pa.Array] = []
         for output, tree in zip(self.outputs, self._trees, strict=True):
             if tree is None:
-                assert offsets is not None
-                arrays.append(VIRTUAL[output.name](fragment, offsets))
+                arrays.append(make(output.name))
             else:
                 arrays.append(_joined_tree(tree, leaves))
         return arrays
@@ -219,6 +228,16 @@ class Projection:
         for i in self._unsettled:
             arrays[i] = settled(arrays[i])
         return arrays
+
+    def batches(self, arrays: list[pa.Array], count: int, rows: int) -> list[pa.RecordBatch]:
+        """Batches of the answer's types from what `assemble` gave for count rows, each of so many rows at most."""
+        starts = range(0, count, rows)
+        if self.most_rows is None:
+            batch = as_batch(self.present(arrays), self.schema, count)
+            return [batch.slice(start, rows) for start in starts]
+        # A type has a limit of its own: all rows together may not fit one array.
+        cuts = ([array.slice(start, rows) for array in arrays] for start in starts)
+        return [as_batch(self.present(cut), self.schema, len(cut[0])) for cut in cuts]
 
     def present(self, arrays: list[pa.Array]) -> list[pa.Array]:
         """The output arrays in the types of the schema, from what `assemble` gave; at most `most_rows` of them."""

@@ -16,9 +16,11 @@ from itertools import chain, islice
 import numpy as np
 import pyarrow as pa
 
+from lance_like._lazy import cached
 from lance_like.encodings.joining import joined, taken
 from lance_like.encodings.physical import flat_width
 from lance_like.encodings.places import DESCRIPTION
+from lance_like.errors import LanceLikeError
 from lance_like.file.carry import carried_type
 from lance_like.file.cut import PAGE_NBYTES
 from lance_like.file.layout import ZONE_ROWS
@@ -28,8 +30,9 @@ from lance_like.query.ahead import Job, default_threads, in_order
 from lance_like.query.evaluate import select
 from lance_like.query.expr import Expr, paths
 from lance_like.query.names import Path
+from lance_like.query.neighbours import Neighbours, Piece, can_join, is_small, neighbouring
 from lance_like.query.plan import ALL, NONE, Span, field_of, judge_fragments, judge_spans, null_zones
-from lance_like.query.projection import Output, Projection, as_batch
+from lance_like.query.projection import Output, Projection, as_batch, virtual_of
 from lance_like.query.session import Session
 from lance_like.query.take import read_rows
 from lance_like.table.fragment import Fragment
@@ -66,6 +69,17 @@ class Scan:
     threads: int | None = None
     most_ahead: int | None = None
 
+    @cached
+    def filter(self) -> Projection | None:
+        """The columns that the condition needs, inside their structs."""
+        if self.condition is None:
+            return None
+        schema, named = self.projection.table, sorted(paths(self.condition))
+        fields = [field_of(schema, path) for path in named]
+        table = schema.project([found.id for found in fields if found is not None])
+        virtual = [Output(path[0], None) for path, found in zip(named, fields, strict=True) if found is None]
+        return Projection(table, (*(Output(top.name, top) for top in table.children()), *virtual))
+
 
 def run_scan(session: Session, manifest: Manifest, scan: Scan) -> Iterator[pa.RecordBatch]:
     """The rows that pass, in scan order, after `offset` of them and at most `limit`."""
@@ -74,7 +88,7 @@ def run_scan(session: Session, manifest: Manifest, scan: Scan) -> Iterator[pa.Re
         return
     if scan.condition is None:
         skip, left = 0, None
-    with closing(_ahead(scan, _jobs(session, manifest, scan))) as windows:
+    with closing(_ahead(scan, _batch_jobs(session, manifest, scan))) as windows:
         for batch in chain.from_iterable(windows):
             if skip >= len(batch):
                 skip -= len(batch)
@@ -93,15 +107,15 @@ def count_passing(session: Session, manifest: Manifest, condition: Expr, scan: S
     """How many rows pass a condition. Reads only its columns, and only where the statistics leave it open."""
     total = 0
 
-    def doubtful() -> Iterator[Job[int]]:
+    def doubtful() -> Iterator[Piece]:
         nonlocal total
         for fragment, spans in _fragments(session, manifest, scan):
             total += sum(fragment.live_count(span.start, span.end) for span in spans if not span.check)
             open_spans = [span for span in spans if span.check]
             if open_spans:
-                yield from _FragmentScan(session, manifest, fragment, scan, counting=True).counts(open_spans)
+                yield fragment, open_spans
 
-    with closing(_ahead(scan, doubtful())) as counts:
+    with closing(_ahead(scan, _count_jobs(session, manifest, scan, doubtful()))) as counts:
         found = sum(counts)
     return total + found
 
@@ -116,8 +130,64 @@ def _ahead(scan: Scan, jobs: Iterator[Job[T]]) -> Generator[T, None, None]:
     )
 
 
-def _jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job[list[pa.RecordBatch]]]:
-    """The windows to read."""
+def _batch_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job[list[pa.RecordBatch]]]:
+    """The windows to read, and the small fragments that are read together."""
+    rows = min(scan.batch_rows or BATCH_ROWS, scan.projection.most_rows or BATCH_ROWS)
+
+    def apart(pieces: Sequence[Piece]) -> Iterator[Job[list[pa.RecordBatch]]]:
+        for fragment, spans in pieces:
+            yield from _FragmentScan(session, manifest, fragment, scan).batches(spans)
+
+    def job(some: Neighbours, pieces: Sequence[Piece]) -> list[pa.RecordBatch]:
+        try:
+            return some.batches(rows)
+        except LanceLikeError:
+            # One of them is damaged, or all do not fit one array: one by one, each says what is wrong with it.
+            return list(chain.from_iterable(one.run() for one in apart(pieces)))
+
+    for pieces in _together(_pieces(session, manifest, scan), scan, [scan.projection, scan.filter]):
+        if len(pieces) == 1:
+            yield from apart(pieces)
+        else:
+            some = _neighbours(session, scan, pieces)
+            yield Job(partial(job, some, pieces), some.nbytes, -(-some.rows // rows))
+
+
+def _count_jobs(session: Session, manifest: Manifest, scan: Scan, doubtful: Iterator[Piece]) -> Iterator[Job[int]]:
+    """The windows to count in, as `_batch_jobs`."""
+
+    def apart(pieces: Sequence[Piece]) -> Iterator[Job[int]]:
+        for fragment, spans in pieces:
+            yield from _FragmentScan(session, manifest, fragment, scan, counting=True).counts(spans)
+
+    def job(some: Neighbours, pieces: Sequence[Piece]) -> int:
+        try:
+            return some.count()
+        except LanceLikeError:
+            return sum(one.run() for one in apart(pieces))
+
+    for pieces in _together(doubtful, scan, [scan.filter]):
+        if len(pieces) == 1:
+            yield from apart(pieces)
+        else:
+            yield Job(partial(job, _neighbours(session, scan, pieces), pieces), 0)
+
+
+def _together(pieces: Iterator[Piece], scan: Scan, read: Sequence[Projection | None]) -> Iterator[Sequence[Piece]]:
+    """The pieces that are read together, and all others alone. read: the columns that are read of them."""
+    if all(can_join(projection) for projection in read if projection is not None):
+        return neighbouring(pieces, scan.projection)
+    return ([piece] for piece in pieces)
+
+
+def _neighbours(session: Session, scan: Scan, pieces: Sequence[Piece]) -> Neighbours:
+    checked = pieces[0][1][0].check
+    fragments = [fragment for fragment, _ in pieces]
+    return Neighbours(session, fragments, scan.projection, scan.filter, scan.condition if checked else None)
+
+
+def _pieces(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Piece]:
+    """The fragments to read and their spans."""
     skip, left = scan.offset, scan.limit
     for fragment, spans in _fragments(session, manifest, scan):
         if scan.condition is None:
@@ -125,7 +195,7 @@ def _jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job[list
             span, skip, left = _counted(fragment, skip, left)
             spans = [span] if span else []
         if spans:
-            yield from _FragmentScan(session, manifest, fragment, scan).batches(spans)
+            yield fragment, spans
         if scan.condition is None and left == 0:
             return
 
@@ -141,7 +211,7 @@ def _counted(fragment: Fragment, skip: int, left: int | None) -> tuple[Span | No
     return Span(start, end, False), 0, None if left is None else left - count
 
 
-def _fragments(session: Session, manifest: Manifest, scan: Scan) -> Iterator[tuple[Fragment, list[Span]]]:
+def _fragments(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Piece]:
     """The fragments to read, each with its spans."""
     condition = scan.condition
     chosen = manifest.tree.iterate() if scan.fragments is None else scan.fragments
@@ -154,6 +224,8 @@ def _fragments(session: Session, manifest: Manifest, scan: Scan) -> Iterator[tup
         for fragment, verdict in zip(group, verdicts, strict=True):
             if verdict == ALL:
                 yield fragment, [Span(0, fragment.rows, False)]
+            elif verdict != NONE and is_small(fragment):
+                yield fragment, [Span(0, fragment.rows, True)]
             elif verdict != NONE:
                 spans = _spans(session, scan.projection.table, fragment, condition)
                 if spans:
@@ -220,7 +292,7 @@ class _FragmentScan:
     ) -> None:
         self._session, self._fragment, self._scan = session, fragment, scan
         self._projection = scan.projection
-        self._filter = None if scan.condition is None else _filter_projection(scan.projection.table, scan.condition)
+        self._filter = scan.filter
         leaves = {} if counting else dict(self._projection.leaves)
         if self._filter is not None:
             leaves.update(self._filter.leaves)
@@ -274,18 +346,9 @@ class _FragmentScan:
             if chosen is not None:
                 order = pa.array(chosen)
                 leaves = {field_id: taken(array, order) for field_id, array in leaves.items()}
-        return self._presented(projection.assemble(leaves, self._fragment, offsets), count)
-
-    def _presented(self, arrays: list[pa.Array], count: int) -> list[pa.RecordBatch]:
-        """Batches of the answer's types from arrays as they are carried."""
-        projection, rows = self._projection, self._batch_rows
-        starts = range(0, count, rows)
-        if projection.most_rows is None:
-            batch = as_batch(projection.present(arrays), projection.schema, count)
-            return [batch.slice(start, rows) for start in starts]
-        # A type has a limit of its own: all rows together may not fit one array.
-        cuts = ([array.slice(start, rows) for array in arrays] for start in starts)
-        return [as_batch(projection.present(cut), projection.schema, len(cut[0])) for cut in cuts]
+        return projection.batches(
+            projection.assemble(leaves, virtual_of(self._fragment, offsets)), count, self._batch_rows
+        )
 
     def _cut(self, start: int, end: int) -> int:
         """End a batch at a page boundary when that keeps a good part of it: slices of one page need no copy."""
@@ -315,7 +378,7 @@ class _FragmentScan:
             # The condition is not asked about deleted rows, on which it may fail.
             leaves = {field_id: taken(array, pa.array(live)) for field_id, array in leaves.items()}
             offsets = live + start if self._filter.is_virtual else None
-        arrays = self._filter.assemble(leaves, self._fragment, offsets)
+        arrays = self._filter.assemble(leaves, virtual_of(self._fragment, offsets))
         count = end - start if live is None else len(live)
         chosen = select(self._scan.condition, as_batch(arrays, self._filter.carried_schema, count))
         return chosen if live is None else live[chosen]
@@ -354,15 +417,6 @@ class _FragmentScan:
             field_id: _Column(file.key, kind, found)
             for (field_id, kind, file, _), found in zip(located, pages, strict=True)
         }
-
-
-def _filter_projection(schema: Schema, condition: Expr) -> Projection:
-    """The columns that a condition needs, inside their structs."""
-    named = sorted(paths(condition))
-    fields = [field_of(schema, path) for path in named]
-    table = schema.project([found.id for found in fields if found is not None])
-    virtual = [Output(path[0], None) for path, found in zip(named, fields, strict=True) if found is None]
-    return Projection(table, (*(Output(top.name, top) for top in table.children()), *virtual))
 
 
 __all__ = ["BATCH_ROWS", "Scan", "count_passing", "run_scan"]

@@ -11,7 +11,7 @@ import pyarrow as pa
 from lance_like.encodings.joining import joined
 from lance_like.errors import NotFound, OutOfRange
 from lance_like.file.carry import carried_type
-from lance_like.query.projection import FileColumns, Projection, as_batch
+from lance_like.query.projection import FileColumns, Projection, as_batch, virtual_of
 from lance_like.query.session import Session
 from lance_like.table.fragment import DataFile, Fragment
 from lance_like.table.manifest import Manifest
@@ -187,7 +187,8 @@ def _take(
         return pa.Table.from_batches([as_batch([], projection.schema, count)])
     by_part = read_rows(session, projection, parts)
     assembled = [
-        projection.assemble(leaves, fragment, rows) for leaves, (fragment, rows) in zip(by_part, parts, strict=True)
+        projection.assemble(leaves, virtual_of(fragment, rows))
+        for leaves, (fragment, rows) in zip(by_part, parts, strict=True)
     ]
     columns = [joined(arrays) for arrays in zip(*assembled, strict=True)] if len(parts) > 1 else assembled[0]
     if back is not None:

@@ -17,7 +17,7 @@ from lance_like.file.stats import ZoneEntry
 from lance_like.table import lineage, shape
 from lance_like.table.deletions import Deletions, check_offsets, deletions_from_json
 from lance_like.table.layout import base_key, is_data_key
-from lance_like.table.lineage import Lineage, check_lineage
+from lance_like.table.lineage import Lineage, check_lineage, stated_lineage
 from lance_like.table.reference import Ref, ref_from_json
 from lance_like.typing_ import Int64s, Json
 
@@ -168,14 +168,15 @@ class Fragment:
 
     def to_json(self) -> Json:
         line = self.lineage
+        row_ids, created, updated = ((), (), ()) if line.ref else line.stated()
         return {
             "id": self.id,
             "rows": self.rows,
-            "row_ids": [] if line.ref else line.runs.row_ids.tolist(),
+            "row_ids": row_ids,
             "files": [file.to_json() for file in self.files],
             "deletions": self.deletions.to_json() if self.deletions else None,
-            "created": [] if line.ref else line.runs.created.tolist(),
-            "updated": [] if line.ref else line.runs.updated.tolist(),
+            "created": created,
+            "updated": updated,
             "lineage": {"ref": line.ref.to_json(), "row_ids": line.bounds} if line.ref else None,
         }
 
@@ -217,8 +218,7 @@ def _lineage_from_json(holder: dict[str, Json], where: str, rows: int, read: Rea
     ids, created, updated = (shape.pairs(holder, name, where) for name in ("row_ids", "created", "updated"))
     apart = shape.member(holder, "lineage", where)
     if apart is None:
-        runs = lineage.Runs(*(np.array(found, np.int64).reshape(-1, 2) for found in (ids, created, updated)))
-        return Lineage.of(check_lineage(runs, rows, where))
+        return stated_lineage(ids, created, updated, rows=rows, where=where)
     if ids or created or updated:
         shape.refuse(holder["row_ids"], "no runs beside 'lineage'", where)
     apart = shape.mapping(apart, where)
@@ -229,7 +229,7 @@ def _lineage_from_json(holder: dict[str, Json], where: str, rows: int, read: Rea
 def file_from_json(value: Json, where: str) -> DataFile:
     """The inverse of `DataFile.to_json`. Raises Corrupt."""
     holder = shape.mapping(value, where)
-    base, path = _base(holder, where), shape.path(shape.member(holder, "path", where), where)
+    base, path = _base(holder, where), _path(holder, where)
     if base is not None and not is_data_key(path):
         shape.refuse(path, "'data/<uuid>.lnl' below another base", where)
     fields = shape.pairs(holder, "fields", where, low=DEAD, high=MAX_FIELD_ID)
@@ -282,6 +282,12 @@ def _bytes(value: Json, where: str) -> bytes | None:
         known = b""
     # Hexadecimal with spaces or capitals is another text for the same bytes: one form only.
     return known if known.hex() == value else shape.refuse(value, "lower-case hexadecimal digits", where)
+
+
+def _path(holder: dict[str, Json], where: str) -> str:
+    path = shape.member(holder, "path", where)
+    # What `new_data_key` gives is a path: nearly all are, and looking at each character takes longer.
+    return path if type(path) is str and is_data_key(path) else shape.path(path, where)
 
 
 def _base(holder: dict[str, Json], where: str) -> int | None:

@@ -56,6 +56,21 @@ def locate(store: Store, reference: Reference | None = None, *, asof: AsOf | Non
     return line, resolve(line, _number(reference[1]))
 
 
+def read_version(
+    store: Store, reference: Reference | None = None, *, asof: AsOf | None = None, known: Manifest | None = None
+) -> tuple[Store, Manifest]:
+    """The version that is meant, and its line. known: as `read_manifest` takes it. Raises as `locate`.
+
+    Cost: as `locate` and `read_manifest`; a number is not looked up before it is read.
+    """
+    if asof is None and type(reference) is int and 1 <= reference <= MAX_VERSION:
+        # One that is not there is looked up, which says what there is.
+        with suppress(NotFound):
+            return store, read_manifest(store, reference, known=known)
+    line, number = locate(store, reference, asof=asof)
+    return line, read_manifest(line, number, known=known)
+
+
 def _number(value: object) -> int | None:
     if value is None or (isinstance(value, int) and not isinstance(value, bool)):
         return value
@@ -213,4 +228,15 @@ def _missing(store: Store) -> NotFound:
     return NotFound(f"the branch {branch_of(store)!r} has no version", kind="branch", where=store.uri, hint=hint)
 
 
-__all__ = ["AsOf", "Reference", "described", "locate", "moment", "newest_held", "newest_if_any", "resolve", "versions"]
+__all__ = [
+    "AsOf",
+    "Reference",
+    "described",
+    "locate",
+    "moment",
+    "newest_held",
+    "newest_if_any",
+    "read_version",
+    "resolve",
+    "versions",
+]

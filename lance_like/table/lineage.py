@@ -8,13 +8,14 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
 from lance_like._lazy import cached
 from lance_like.errors import Corrupt, InvalidInput
 from lance_like.table import shape
-from lance_like.table.envelope import MAX_BODY, pack_envelope, unpack_envelope
+from lance_like.table.envelope import MAX_BODY, inflate, pack_envelope, unpack_envelope
 from lance_like.table.reference import Ref
 from lance_like.typing_ import Int64s
 
@@ -109,17 +110,21 @@ def values_at(runs: Int64s, offsets: Int64s) -> Int64s:
     return runs[np.searchsorted(np.cumsum(runs[:, 1]), offsets, side="right"), 0]
 
 
+Pairs: TypeAlias = Sequence[Sequence[int]]
+Stated: TypeAlias = tuple[Pairs, Pairs, Pairs]
+
+
 @dataclass(frozen=True, eq=False)
 class Lineage:
     """The lineage of a fragment, in memory or still in its part.
 
     bounds: the least row id, and the greatest plus 1. ref: the part, None until it is written or when it is inline.
-    held: the runs; None while they lie in the part, which `read` brings.
+    held: the runs, as values or as a manifest states them; None while they lie in the part, which `read` brings.
     """
 
     bounds: tuple[int, int]
     ref: Ref | None = None
-    held: Runs | None = None
+    held: Runs | Stated | None = None
     read: Callable[[Ref], bytes] | None = field(default=None, repr=False)
 
     def __eq__(self, other: object) -> bool:
@@ -129,8 +134,8 @@ class Lineage:
         return hash(self._identity)
 
     @property
-    def _identity(self) -> Ref | Runs | None:
-        return self.ref or self.held
+    def _identity(self) -> Ref | Runs:
+        return self.ref or self.runs
 
     @staticmethod
     def of(runs: Runs) -> Lineage:
@@ -140,8 +145,10 @@ class Lineage:
     @cached
     def runs(self) -> Runs:
         """The runs, read when they are first asked for. Raises Corrupt."""
-        if self.held is not None:
+        if isinstance(self.held, Runs):
             return self.held
+        if self.held is not None:
+            return Runs(*(np.array(pairs, np.int64).reshape(-1, 2) for pairs in self.held))
         assert self.ref is not None and self.read is not None
         runs = decode_lineage(self.read(self.ref), self.ref.path)
         found = _bounds(runs)
@@ -152,7 +159,17 @@ class Lineage:
     @property
     def is_inline(self) -> bool:
         """Does it stand in the manifest itself?"""
-        return self.ref is None and self.runs.count <= INLINE_RUNS
+        if self.ref is not None:
+            return False
+        count = sum(map(len, self.held)) if isinstance(self.held, tuple) else self.runs.count
+        return count <= INLINE_RUNS
+
+    def stated(self) -> Stated:
+        """Row ids, created and updated as a manifest states them."""
+        if isinstance(self.held, tuple):
+            return self.held
+        ids, created, updated = (array.tolist() for array in self.runs.arrays)
+        return ids, created, updated
 
     def __getstate__(self) -> dict[str, object]:
         return {"bounds": self.bounds, "ref": self.ref, "held": self.held, "read": self.read}
@@ -184,19 +201,7 @@ def encode_lineage(runs: Runs) -> bytes:
 
 def decode_lineage(data: bytes, where: str) -> Runs:
     """The inverse of `encode_lineage`. Raises Corrupt."""
-    body = unpack_envelope(MAGIC, data, where)
-    if len(body) < _LENGTH.size:
-        shape.refuse(len(body), "a lineage of 4 bytes or more", where)
-    nbytes = _LENGTH.unpack_from(body)[0]
-    if nbytes > MAX_BODY:
-        raise Corrupt(f"a lineage of {nbytes:,} bytes is over the limit", kind="limit", where=where)
-    stream = zlib.decompressobj()
-    try:
-        raw = stream.decompress(body[_LENGTH.size :], nbytes + 1)
-    except zlib.error as error:
-        raise Corrupt(f"the lineage cannot be decompressed: {error}", kind="structure", where=where) from error
-    if len(raw) != nbytes or not stream.eof or stream.unused_data:
-        raise Corrupt(f"{len(raw):,} bytes of lineage, {nbytes:,} announced", kind="length", where=where)
+    raw = inflate(unpack_envelope(MAGIC, data, where), where, limit=MAX_BODY)
     (steps, lengths), at = _unpack(raw, 0, where)
     (created, made), at = _unpack(raw, at, where)
     (updated, changed), at = _unpack(raw, at, where)
@@ -208,6 +213,23 @@ def decode_lineage(data: bytes, where: str) -> Runs:
         np.stack((created, made), axis=1),
         np.stack((updated, changed), axis=1),
     )
+
+
+def stated_lineage(row_ids: Pairs, created: Pairs, updated: Pairs, *, rows: int, where: str) -> Lineage:
+    """The lineage that a manifest states: few pairs of integers from 0 to `shape.MAX_INTEGER`.
+
+    Raises Corrupt unless they describe so many rows with values in range. Cost: no array is made.
+    """
+    if not row_ids or any(start >= end for start, end in row_ids):
+        shape.refuse(row_ids[:1], "intervals of row ids, 0 <= start < end", where)
+    if sum(end - start for start, end in row_ids) != rows:
+        shape.refuse(row_ids[:1], f"as many row ids as rows ({rows:,})", where)
+    for name, found in (("created", created), ("updated", updated)):
+        good = found and all(version >= 1 and count >= 1 for version, count in found)
+        if not good or sum(count for _, count in found) != rows:
+            shape.refuse(found[:1], f"runs of versions over {rows:,} rows in {name!r}", where)
+    bounds = min(start for start, _ in row_ids), max(end for _, end in row_ids)
+    return Lineage(bounds, held=(row_ids, created, updated))
 
 
 def check_lineage(runs: Runs, rows: int, where: str) -> Runs:
@@ -282,6 +304,7 @@ __all__ = [
     "encode_lineage",
     "fresh",
     "of_rows",
+    "stated_lineage",
     "values_at",
     "values_of",
     "version_runs",

@@ -11,7 +11,7 @@ from typing import Any
 from lance_like.errors import Corrupt, NotFound, Unsupported
 from lance_like.file.layout import parse_json
 from lance_like.table import shape
-from lance_like.table.envelope import pack_envelope, unpack_envelope
+from lance_like.table.envelope import pack_json, unpack_json
 from lance_like.table.fragment import (
     MAX_BASE,
     MAX_FIELD_ID,
@@ -188,7 +188,7 @@ def encode_root(manifest: Manifest, transaction: Ref | None) -> bytes:
         "config": dict(manifest.config),
         "transaction": {"ref": transaction.to_json()} if transaction else manifest.transaction.to_json(),
     }
-    return pack_envelope(MAGIC, shape.dump(body))
+    return pack_json(MAGIC, shape.dump(body))
 
 
 def decode_root(data: bytes, where: str, *, version: int, read: ReadPart = unread) -> Root:
@@ -197,7 +197,7 @@ def decode_root(data: bytes, where: str, *, version: int, read: ReadPart = unrea
     version: what the name of the object says. read: for the parts of fragments, when they are asked for.
     Raises Corrupt; Unsupported for a reader feature that this package does not know.
     """
-    body = _checked(parse_json(unpack_envelope(MAGIC, data, where), where), where, version)
+    body = _checked(parse_json(unpack_json(MAGIC, data, where), where), where, version)
     next_row_id, next_field_id, next_fragment_id = (
         shape.integer(body, name, where, high=high)
         for name, high in (
@@ -236,7 +236,7 @@ def decode_root(data: bytes, where: str, *, version: int, read: ReadPart = unrea
 
 def decode_head(data: bytes, where: str, *, version: int) -> tuple[int, Transaction | Ref]:
     """Only the timestamp and the transaction of a root. Raises as `decode_root`. Cost: no fragment is parsed."""
-    body = _checked(_ends(unpack_envelope(MAGIC, data, where), where), where, version)
+    body = _checked(_ends(unpack_json(MAGIC, data, where), where), where, version)
     return shape.integer(body, "timestamp_us", where, low=1), _transaction_or_ref(body, where, version)
 
 
@@ -283,12 +283,12 @@ def check_writable(manifest: Manifest) -> None:
 
 def encode_transaction(transaction: Transaction) -> bytes:
     """A transaction record as a part of its own."""
-    return pack_envelope(TRANSACTION_MAGIC, shape.dump(transaction.to_json()))
+    return pack_json(TRANSACTION_MAGIC, shape.dump(transaction.to_json()))
 
 
 def decode_transaction(data: bytes, where: str, *, version: int) -> Transaction:
     """The inverse of `encode_transaction`. Raises Corrupt."""
-    value = parse_json(unpack_envelope(TRANSACTION_MAGIC, data, where), where)
+    value = parse_json(unpack_json(TRANSACTION_MAGIC, data, where), where)
     return transaction_from_json(value, where, version)
 
 

@@ -17,7 +17,7 @@ from lance_like._lazy import cached
 from lance_like.errors import Corrupt
 from lance_like.file.layout import parse_json
 from lance_like.table import shape
-from lance_like.table.envelope import pack_envelope, unpack_envelope
+from lance_like.table.envelope import pack_json, unpack_json
 from lance_like.table.fragment import MAX_FRAGMENT_ID, Fragment, ReadPart, fragment_from_json, unread
 from lance_like.table.reference import Ref, ref_from_json
 from lance_like.table.rowids import RowIdMap
@@ -302,14 +302,14 @@ def encode_part(part: Part, items: Sequence[Fragment | Part]) -> bytes:
     """A part as bytes. items: what it holds, as written."""
     name = "fragments" if part.level == 0 else "parts"
     held = [item.to_json() if isinstance(item, Fragment) else item.entry.to_json() for item in items]
-    return pack_envelope(MAGIC, shape.dump({"level": part.level, name: held}))
+    return pack_json(MAGIC, shape.dump({"level": part.level, name: held}))
 
 
 def decode_part(
     data: bytes, where: str, *, level: int, read: ReadPart = unread
 ) -> tuple[Fragment, ...] | tuple[PartEntry, ...]:
     """The fragments of a leaf (level 0) or the entries of a node. Raises Corrupt or Unsupported."""
-    body = shape.mapping(parse_json(unpack_envelope(MAGIC, data, where), where), where)
+    body = shape.mapping(parse_json(unpack_json(MAGIC, data, where), where), where)
     shape.integer(body, "level", where, low=level, high=level)
     if level == 0:
         found = shape.each(body, "fragments", where, lambda item, place: fragment_from_json(item, place, read=read))

@@ -303,10 +303,13 @@ def _check_head(body: bytes, where: str) -> tuple[int, int, int, int]:
 def _spans(records: np.ndarray, start: int, end: int, *, gap: int, where: str) -> Int64s:
     """int64[2, n]: start and end of the text of each record. They lie one after the other, gap bytes apart."""
     lengths = records["length"].astype(np.int64)
-    starts = start + np.concatenate(([0], np.cumsum(lengths + gap)))
-    if (records["offset"] != starts[:-1]).any() or max(int(starts[-1]), start + gap) != end:
+    spans = np.empty((2, len(lengths)), np.int64)
+    spans[1] = lengths.cumsum() + gap * np.arange(len(lengths)) + start
+    spans[0] = spans[1] - lengths
+    last = int(spans[1, -1]) + gap if len(lengths) else start
+    if (records["offset"] != spans[0]).any() or max(last, start + gap) != end:
         shape.refuse("other offsets", "texts one after the other", where)
-    return np.stack((starts[:-1], starts[:-1] + lengths))
+    return spans
 
 
 def _check_array(body: bytes, texts: Int64s, end: int, where: str) -> None:
@@ -327,7 +330,7 @@ def _check_numbers(numbers: np.ndarray, lengths: np.ndarray, where: str) -> None
 
 def _order(ids: Int64s, where: str) -> Int64s | None:
     """What sorts the ids; None when they ascend, as they do until columns are moved. Each stands once."""
-    order = None if (np.diff(ids) > 0).all() else np.argsort(ids, kind="stable")
+    order = None if (ids[1:] > ids[:-1]).all() else np.argsort(ids, kind="stable")
     if len(ids) and ids.min() < 0:
         shape.refuse(int(ids.min()), f"field ids from 0 to {MAX_FIELD_ID:,}", where)
     if order is not None and (np.diff(ids[order]) == 0).any():
@@ -337,6 +340,8 @@ def _order(ids: Int64s, where: str) -> Int64s | None:
 
 def _holders(ids: Int64s, parents: Int64s, where: str) -> frozenset[int]:
     """The ids that are parents, after a check that every field stands depth first below its own."""
+    if (parents == ROOT).all():
+        return frozenset()
     # Only where the parent changes can the order be wrong: a field has the parent of the one before, or is its child.
     changes = np.flatnonzero(np.diff(parents, prepend=ROOT))
     before = ids[changes - 1].tolist()

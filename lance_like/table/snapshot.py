@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import xxhash
 
 from lance_like.errors import Corrupt, NotFound
-from lance_like.io.store import Store, whole
+from lance_like.io.store import Store
 from lance_like.table import shape
 from lance_like.table.envelope import MAX_OBJECT
 from lance_like.table.fragment import DEAD, Fragment
@@ -131,17 +131,13 @@ def read_transaction(store: Store, version: int) -> Transaction:
 
 def read_ref(store: Store, ref: Ref) -> bytes:
     """The bytes of a part. Raises Corrupt if it is missing or is not what its parent names."""
-    try:
-        data = _read(store, ref.path, ref.nbytes)
-    except NotFound as error:
-        raise Corrupt("the part that a manifest names is missing", kind="missing", where=ref.path) from error
+    # Whole, not by a range: what is kept of an object for later ranges would never be used.
+    [data] = store.read([ref.path], limit=ref.nbytes)
+    if data is None:
+        raise Corrupt("the part that a manifest names is missing", kind="missing", where=ref.path)
     if xxhash.xxh3_64_intdigest(data) != ref.digest:
         raise Corrupt("the part is not the one its manifest names", kind="checksum", where=ref.path)
     return data
-
-
-def _read(store: Store, key: str, nbytes: int) -> bytes:
-    return store.gather(key, [whole(nbytes)])[0].tobytes() if nbytes else b""
 
 
 def buckets(store: Store) -> list[int]:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from forge import Forge, bitmap, deletions, entry_of, file, lineage, packed, seal, tail, text
+from forge import Forge, bitmap, deletions, entry_of, file, lineage, packed, packed_json, seal, tail, text
 from naive_reader import manifest_key, sum32
 
 Edit = Callable[[Forge], None]
@@ -33,6 +33,7 @@ class BadTable:
 def bad_tables() -> Iterator[BadTable]:
     yield from _objects()
     yield from _roots()
+    yield from _packed()
     yield from _parts()
     yield from _deletions()
     yield from _lineages()
@@ -188,6 +189,30 @@ def _roots() -> Iterator[BadTable]:
             forge.publish(edit(text(forge.root)))
 
         yield BadTable(name, f"{covers} in a root", "README.md, Words", "Corrupt", "json", change)
+
+
+def _packed() -> Iterator[BadTable]:
+    """Faults in the packed form of the newest root."""
+    faults: dict[str, tuple[str, str, Callable[[bytes], bytes]]] = {
+        "more": ("more bytes announced than there are", "length", lambda d: packed_json(d, nbytes=len(d) + 1)),
+        "fewer": ("fewer bytes announced than there are", "length", lambda d: packed_json(d, nbytes=len(d) - 1)),
+        "limit": ("2^26 + 1 bytes announced", "limit", lambda d: packed_json(d, nbytes=2**26 + 1)),
+        "bomb": ("a million bytes that say they are few", "length", lambda d: packed_json(d + b" " * 10**6, nbytes=9)),
+        "no_length": ("three bytes", "structure", lambda d: packed_json(d)[:3]),
+        "cut": ("a stream without its last byte", "length", lambda d: packed_json(d)[:-1]),
+        "longer": ("a byte after the stream", "length", lambda d: packed_json(d) + b"x"),
+        "sum": ("a stream with a wrong sum", "structure", lambda d: packed_json(d)[:-1] + b"\0"),
+        "no_stream": ("no stream", "structure", lambda d: packed_json(d)[:4] + b"no zlib at all"),
+        "dictionary": ("another dictionary", "structure", lambda d: packed_json(d, dictionary=b'{"version":1,')),
+        "plain": ("plain JSON under the magic of packed JSON", "limit", lambda d: d),
+        "json_none": ("no JSON", "json", lambda d: packed_json(d[:-1])),
+    }
+    for name, (covers, kind, edit) in faults.items():
+
+        def change(forge: Forge, edit: Callable[[bytes], bytes] = edit) -> None:
+            forge.put(forge.key, seal(b"llmf", edit(text(forge.root))))
+
+        yield BadTable(f"packed_{name}", f"{covers} in a root", "table.md, Packed JSON", "Corrupt", kind, change)
 
 
 def _parts() -> Iterator[BadTable]:

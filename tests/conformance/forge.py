@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from naive_objects import DICTIONARY
 from naive_reader import manifest_key, read_table, sum64
 
 
@@ -111,6 +112,12 @@ def lineage(*arrays: bytes, nbytes: int | None = None) -> bytes:
     """The body of a lineage part. nbytes: instead of the right length."""
     raw = b"".join(arrays)
     return struct.pack("<I", len(raw) if nbytes is None else nbytes) + zlib.compress(raw)
+
+
+def packed_json(body: bytes, *, nbytes: int | None = None, dictionary: bytes = DICTIONARY) -> bytes:
+    """The body of an object with packed JSON. nbytes: instead of the right length."""
+    stream = zlib.compressobj(zdict=dictionary)
+    return struct.pack("<I", len(body) if nbytes is None else nbytes) + stream.compress(body) + stream.flush()
 
 
 def tail(root: dict) -> dict:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import re
 import struct
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 from naive_types import FORMAT_VERSION, is_int, is_pair, is_text, member, need, parse_json, sum64
 
 UUID = "[0-9a-f]{32}"
 MAX_BODY = 1 << 30
+MAX_PACKED = 1 << 26
+TABLE = (Path(__file__).parents[2] / "format_spec" / "table.md").read_text("utf-8")
+DICTIONARY = re.search("```text dictionary\n(.*?)```", TABLE, re.DOTALL)[1].replace("\n", "").encode()
 IS_COUNT = is_int()
+PACKED = (b"LLMF", b"LLPT", b"LLTX")
 
 
 def check(condition: bool, found: str) -> None:
@@ -79,9 +85,33 @@ def open_envelope(data: bytes, magic: bytes) -> bytes:
 
 
 def open_json(data: bytes, magic: bytes) -> dict:
-    body = parse_json(open_envelope(data, magic))
+    packed = magic in PACKED and data[:4] == magic.lower()
+    body = parse_json(unpack_json(open_envelope(data, magic.lower())) if packed else open_envelope(data, magic))
     check(type(body) is dict, "a body that is no object")
     return body
+
+
+def unpack_json(body: bytes) -> bytes:
+    """Give the JSON of a packed body, as who has no library that takes a dictionary: by a stored block before it."""
+    check(len(body) >= 4, "packed JSON without a length")
+    (nbytes,) = struct.unpack_from("<I", body)
+    need(nbytes <= MAX_PACKED, "limit", f"packed JSON of {nbytes} bytes")
+    stream = body[4:]
+    check(len(stream) >= 6 and stream[0] & 15 == 8 and int.from_bytes(stream[:2], "big") % 31 == 0, "no zlib stream")
+    before, start = b"", 2
+    if stream[1] & 32:
+        check(int.from_bytes(stream[2:6], "big") == zlib.adler32(DICTIONARY), "another dictionary")
+        before, start = DICTIONARY, 6
+    stored = struct.pack("<BHH", 0, len(before), 0xFFFF - len(before)) + before
+    unpacker = zlib.decompressobj(-15)
+    try:
+        raw = unpacker.decompress(stored + stream[start:], len(before) + nbytes + 1)[len(before) :]
+    except zlib.error:
+        check(False, "packed JSON that cannot be unpacked")
+    sized = len(raw) == nbytes and unpacker.eof and len(unpacker.unused_data) == 4
+    need(sized, "length", f"packed JSON of other than {nbytes} bytes")
+    check(int.from_bytes(unpacker.unused_data, "big") == zlib.adler32(raw), "the sum of packed JSON")
+    return raw
 
 
 def read_part(folder: str, reference: list) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-from forge import Forge, entry_of, text, tree
+from forge import Forge, entry_of, packed_json, seal, text, tree
 from row_cases import row_cases
 from vector_cases import TableCase, Version, write
 
@@ -25,6 +25,7 @@ def table_cases() -> Iterator[TableCase]:
     yield _many_fragments()
     yield _parts_by_hand()
     yield _transaction_part()
+    yield _packed_by_hand()
     yield from row_cases()
 
 
@@ -210,3 +211,19 @@ def _transaction_part() -> TableCase:
 
     covers = "a transaction record in a part of its own"
     return TableCase("transaction_part", covers, "table.md, Transaction record", build, [Version(data, [0])])
+
+
+def _packed_by_hand() -> TableCase:
+    data = pa.table({"n": pa.array(range(4), pa.int64())})
+
+    def build(folder: Path) -> None:
+        write(data, folder, max_rows_per_file=1)
+        forge = Forge(folder)
+        forge.root["fragments"] = {"parts": tree(forge, (1, 2)), "tail": []}
+        (entry,) = forge.root["fragments"]["parts"]
+        body = (folder / entry["ref"][0]).read_bytes()[16:-8]
+        entry["ref"] = forge.put(entry["ref"][0], seal(b"llpt", packed_json(body, dictionary=b"")))
+        forge.put(forge.key, seal(b"llmf", packed_json(text(forge.root))))
+
+    covers = "a root packed with the dictionary, a node packed without, leaves that are not packed"
+    return TableCase("packed_by_hand", covers, "table.md, Packed JSON", build, [Version(data, [*range(4)])])

@@ -193,3 +193,21 @@ def test_a_change_of_one_of_many_fragments_reads_and_writes_a_path_through_their
     assert counts.bytes_written < 64 << 10
     assert after.live_rows == FRAGMENTS * ROWS_EACH - 1
     assert read_manifest(store, after.version).fragment(2_000).deleted.tolist() == [1]
+
+
+def test_small_commits_write_few_bytes(tmp_path):
+    """Lance writes 1,644 bytes to delete a row, 1,724 to add nulls and 427 to restore such a table of four files."""
+    ids = np.arange(4_000)
+    rows = pa.table({"id": ids, "v": ids * 7 % 1_000, "x": np.sqrt(ids), "s": [f"row {i}" for i in ids]})
+    ds = lance_like.write_dataset(rows.slice(0, 1_000), tmp_path)
+    for start in range(1_000, 4_000, 1_000):
+        ds.insert(rows.slice(start, 1_000))
+    written = [nbytes(tmp_path)]
+    for change in (
+        lambda: ds.delete("id = 2000"),
+        lambda: ds.add_columns(pa.field("w", pa.int64())),
+        lambda: lance_like.dataset(tmp_path, version=1).restore(),
+    ):
+        change()
+        written.append(nbytes(tmp_path))
+    assert (np.diff(written) < [800, 1_200, 400]).all(), np.diff(written)

@@ -17,7 +17,7 @@ from lance_like.errors import AlreadyExists, Corrupt, InvalidInput
 from lance_like.file.layout import parse_json
 from lance_like.io.uri import open_store
 from lance_like.table import shape
-from lance_like.table.envelope import OVERHEAD, pack_envelope
+from lance_like.table.envelope import pack_envelope, unpack_json
 from lance_like.table.layout import version_key
 from lance_like.table.manifest import MAGIC
 
@@ -169,7 +169,7 @@ def test_blobs_of_a_clone_travel(tmp_path):
 def edited(place: Path, edit: Callable[[dict], None]) -> None:
     """Write the root manifest of a clone of one version anew."""
     path = place / version_key(1)
-    body = parse_json(path.read_bytes()[16 : 16 - OVERHEAD], "test")
+    body = parse_json(unpack_json(MAGIC, path.read_bytes(), "test"), "test")
     edit(body)
     path.write_bytes(pack_envelope(MAGIC, shape.dump(body)))
 

@@ -149,9 +149,9 @@ def test_a_version_more_reads_no_part_again(store):
         found: list[str] = []
 
         class Reading(MemoryStore):
-            def gather(self, key, asks):
-                found.append(key)
-                return super().gather(key, asks)
+            def read(self, keys, *, limit):
+                found.extend(keys)
+                return super().read(keys, limit=limit)
 
         reading = Reading("verified")
         reading._objects.update(store._objects)

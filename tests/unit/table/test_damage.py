@@ -18,7 +18,7 @@ from lance_like.io.memory import MemoryStore
 from lance_like.table import deletions, lineage, manifest, parts, shape
 from lance_like.table.commit import commit
 from lance_like.table.deletions import Deletions
-from lance_like.table.envelope import pack_envelope, unpack_envelope
+from lance_like.table.envelope import pack_envelope, unpack_json
 from lance_like.table.layout import new_part_key, version_key
 from lance_like.table.manifest import MAGIC, Manifest, decode_root
 from lance_like.table.parts import FANOUT
@@ -125,7 +125,7 @@ def _changed(value, path: tuple, odd: object, *, remove: bool):
 
 
 def _body(store: MemoryStore, magic: bytes, key: str):
-    return json.loads(unpack_envelope(magic, objects(store)[key], key))
+    return json.loads(unpack_json(magic, objects(store)[key], key))
 
 
 @pytest.mark.parametrize("remove", [False, True])

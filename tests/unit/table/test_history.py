@@ -13,7 +13,7 @@ from lance_like.io.memory import MemoryStore
 from lance_like.io.observe import CountingStore, counted
 from lance_like.table import layout
 from lance_like.table.commit import commit
-from lance_like.table.envelope import pack_envelope, unpack_envelope
+from lance_like.table.envelope import pack_envelope, unpack_json
 from lance_like.table.history import locate, resolve, versions
 from lance_like.table.layout import VERSIONS, tag_key, version_key
 from lance_like.table.manifest import MAGIC
@@ -129,7 +129,7 @@ def test_versions_leaves_out_what_a_cleanup_removes_meanwhile() -> None:
 def test_the_history_is_read_without_the_fragments() -> None:
     """Parsing those of 64 roots of 64 fragments would take most of the time."""
     store = long_table(3)
-    body = unpack_envelope(MAGIC, objects(store)[version_key(3)], "")
+    body = unpack_json(MAGIC, objects(store)[version_key(3)], "")
     broken = body.replace(b'"deletions":', b'"deletion":', 1)
     assert broken != body
     store.put(version_key(3), [pack_envelope(MAGIC, broken)])
@@ -142,7 +142,7 @@ def test_the_history_is_read_without_the_fragments() -> None:
 def test_the_history_is_read_whatever_the_order_of_members(metadata: dict[str, str]) -> None:
     store = long_table(1)
     expected = versions(store)
-    body = json.loads(unpack_envelope(MAGIC, objects(store)[version_key(1)], ""))
+    body = json.loads(unpack_json(MAGIC, objects(store)[version_key(1)], ""))
     body["metadata"] = metadata
     for names in (sorted(body), sorted(body, reverse=True), [*sorted(body.keys() - {"metadata"}), "metadata"]):
         data = json.dumps({name: body[name] for name in names}, separators=(",", ":")).encode()

@@ -18,9 +18,10 @@ from lance_like.table.actions import Create, NewFile, NewFragment
 from lance_like.table.apply import Stamp, apply
 from lance_like.table.conflicts import RULES, Verdict
 from lance_like.table.deletions import Deletions
+from lance_like.table.envelope import DICTIONARY, pack_envelope, unpack_json
 from lance_like.table.layout import tag_key, version_key
 from lance_like.table.lineage import Runs, decode_lineage, encode_lineage
-from lance_like.table.manifest import Manifest, encode_root
+from lance_like.table.manifest import MAGIC, Manifest, encode_root
 from lance_like.table.reference import Ref
 from lance_like.table.refs import Tags
 from lance_like.table.schema_part import encode_schema
@@ -51,12 +52,16 @@ def example_version() -> tuple[Manifest, bytes]:
     return replace(version, schema_ref=ref, writer=("lance_like", "0.1.0")), part
 
 
+def example_root() -> bytes:
+    return pack_envelope(MAGIC, unpack_json(MAGIC, encode_root(example_version()[0], None), "here"))
+
+
 def example_store() -> MemoryStore:
     version, part = example_version()
     store = MemoryStore()
     assert version.schema_ref is not None
     store.put(version.schema_ref.path, [part])
-    store.put(version_key(1), [encode_root(version, None)])
+    store.put(version_key(1), [example_root()])
     store.put(tag_key("v1"), [example_bytes("tag")])
     return store
 
@@ -69,13 +74,24 @@ def test_the_schema_part_of_the_spec_is_what_is_written() -> None:
 
 
 def test_the_root_of_the_spec_is_what_is_written() -> None:
-    root = encode_root(example_version()[0], None)
+    written = encode_root(example_version()[0], None)
     body = re.search(r"```json root\n(.*?)```", TABLE, re.DOTALL)
     assert body
-    assert root[16:-8].decode() == body[1].replace("\n", "")
+    assert unpack_json(MAGIC, written, "here").decode() == body[1].replace("\n", "")
+    root = example_root()
     assert f", {len(root):,} bytes, begins" in TABLE
     assert root[:16].hex(" ") in TABLE
     assert root[-8:].hex(" ") in TABLE
+    packed = example_bytes("root")
+    assert unpack_json(MAGIC, packed, "here") == unpack_json(MAGIC, written, "here")
+    assert f"as packed JSON takes {len(packed):,} bytes" in TABLE
+
+
+def test_the_dictionary_of_the_spec_is_that_of_the_code() -> None:
+    block = re.search(r"```text dictionary\n(.*?)```", TABLE, re.DOTALL)
+    assert block
+    assert block[1].replace("\n", "").encode() == DICTIONARY
+    assert f"{len(DICTIONARY):,} bytes, Adler-32 `{zlib.adler32(DICTIONARY):08x}`" in TABLE
 
 
 def test_the_table_of_the_spec_opens() -> None:

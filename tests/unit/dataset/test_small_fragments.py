@@ -1,0 +1,166 @@
+"""Small fragments that stand side by side are scanned as one: the same rows as one by one, in few rounds."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import lance_like
+from lance_like import LanceDataset
+from lance_like.dataset.inputs import as_stream
+from lance_like.dataset.write import FileLimits, write_version
+from lance_like.errors import Corrupt
+from lance_like.io.memory import MemoryStore
+from lance_like.io.observe import CountingStore, counted
+from lance_like.table.history import resolve
+from lance_like.table.snapshot import read_manifest
+
+ROWS = 60
+
+
+def rows() -> pa.Table:
+    """Cells of every kind of page that a few rows make: constants, nulls, values; and types read in other ways."""
+    n = range(ROWS)
+    return pa.table(
+        {
+            "id": pa.array(n, pa.int64()),
+            "text": pa.array([None if i % 7 == 3 else f"row {i}" for i in n], pa.string()),
+            "flag": pa.array([None if i % 5 == 0 else i % 2 == 0 for i in n]),
+            "real": pa.array([None if i % 6 == 1 else i / 4 for i in n]),
+            "same": pa.array(["same"] * ROWS),
+            "list": pa.array([None if i % 5 == 2 else list(range(i % 4)) for i in n], pa.list_(pa.int16())),
+            "vector": pa.array([[i, i / 2] for i in n], pa.list_(pa.float32(), 2)),
+            "s": pa.array([None if i % 6 == 1 else {"x": i, "y": str(i)} for i in n]),
+            "view": pa.array([f"view {i}" for i in n], pa.string_view()),
+            "nothing": pa.nulls(ROWS),
+        }
+    )
+
+
+@pytest.fixture(scope="module", params=[1, 3])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fragments of so many rows; some have deleted rows, some more files."""
+    place = tmp_path_factory.mktemp("small") / "t"
+    ds = lance_like.write_dataset(rows(), place, max_rows_per_file=request.param, durability="process")
+    ds.delete("id in (4, 17, 18, 19, 40)")
+    ds.add_columns({"twice": "id * 2"})
+    ds.insert(rows().slice(0, 5).set_column(0, "id", pa.array(range(100, 105))))
+    return place
+
+
+def one_by_one(ds: LanceDataset, columns: list[str]) -> pa.Table:
+    return pa.concat_tables([fragment.to_table(columns) for fragment in ds.get_fragments()])
+
+
+def test_every_column_reads_as_it_does_from_each_fragment(folder: Path) -> None:
+    ds = lance_like.dataset(folder)
+    columns = [*ds.schema.names, "_rowid", "_rowaddr", "_row_created_at_version", "_row_last_updated_at_version"]
+    assert len(ds.get_fragments()) > ROWS // 3
+    found = ds.to_table(columns)
+    found.validate(full=True)
+    assert found.equals(one_by_one(ds, columns))
+    for column in columns:
+        assert ds.to_table([column]).equals(found.select([column]))
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["id % 3 = 0", "flag", "text is null and real > 2", "_rowid > 20 and list is not null", "twice = 24", "id < -1"],
+)
+def test_a_condition_passes_the_same_rows(folder: Path, condition: str) -> None:
+    ds = lance_like.dataset(folder)
+    columns = ["text", "id", "_rowid", "s"]
+    pieces = [fragment.to_table(columns, filter=condition) for fragment in ds.get_fragments()]
+    expected = pa.concat_tables(pieces)
+    assert ds.to_table(columns, filter=condition).equals(expected)
+    assert ds.count_rows(condition) == len(expected)
+    assert ds.to_table(columns, filter=condition, limit=3, offset=2).equals(expected.slice(2, 3))
+
+
+def test_batches_span_fragments_up_to_the_rows_asked(folder: Path) -> None:
+    ds = lance_like.dataset(folder)
+    sizes = [len(batch) for batch in ds.to_batches(batch_size=8)]
+    assert max(sizes) == 8
+    assert len(sizes) < len(ds.get_fragments())
+
+
+def test_columns_that_cannot_be_joined_are_read_fragment_by_fragment(tmp_path: Path) -> None:
+    words = pa.array([f"w{i}" for i in range(12)]).dictionary_encode()
+    ds = lance_like.write_dataset({"word": words, "id": range(12)}, tmp_path, max_rows_per_file=1)
+    assert ds.to_table()["word"].to_pylist() == words.to_pylist()
+
+
+def in_memory(count: int) -> CountingStore:
+    store = CountingStore(MemoryStore("memory://small"))
+    data = pa.table({"id": range(count), "text": [f"row {i}" for i in range(count)]})
+    write_version(store, None, as_stream(data), mode="create", limits=FileLimits(rows=1))
+    return store
+
+
+def opened(store: CountingStore) -> LanceDataset:
+    """A handle that knows all fragments."""
+    manifest = read_manifest(store, resolve(store))
+    assert manifest.fragments
+    return LanceDataset(store, manifest)
+
+
+def test_a_run_of_small_files_is_read_whole_in_one_round() -> None:
+    store = in_memory(100)
+    ds = opened(store)
+    with counted(store) as counts:
+        assert ds.to_table()["id"].to_pylist() == [*range(100)]
+    # Runs of 16, 32 and the rest.
+    assert (counts.rounds, counts.ranges) == (3, 100)
+
+
+def test_files_that_the_statistics_rule_out_are_not_read() -> None:
+    store = in_memory(100)
+    ds = opened(store)
+    with counted(store) as counts:
+        assert ds.to_table(filter="id >= 90")["id"].to_pylist() == [*range(90, 100)]
+    assert counts.ranges == 10
+    with counted(store) as counts:
+        assert ds.to_table(filter="text like '%0'", limit=1)["id"].to_pylist() == [0]
+    assert counts.ranges == 16
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 64]) + data[at + 1 :]
+
+
+DAMAGES = {
+    "cut": lambda data: data[:-1],
+    "longer": lambda data: data + b"x",
+    "tail": lambda data: flipped(data, len(data) - 20),
+    "gone": lambda data: None,
+    **{f"byte {at}": partial(flipped, at=at) for at in range(64, 900, 41)},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_told_of_the_file_that_has_it(tmp_path: Path, damage: str) -> None:
+    numbers = np.random.default_rng(3).integers(0, 1 << 60, 8 * 40)
+    data = pa.table({"n": numbers, "t": [str(number) for number in numbers]})
+    ds = lance_like.write_dataset(data, tmp_path, max_rows_per_file=40, durability="process")
+    key = ds._manifest.fragments[5].files[0].path
+    file = tmp_path / key
+    changed = DAMAGES[damage](file.read_bytes())
+    file.unlink()
+    if changed is not None:
+        file.write_bytes(changed)
+    ds = lance_like.dataset(tmp_path)
+    try:
+        expected = ds.get_fragments()[5].to_table()
+    except Corrupt as error:
+        with pytest.raises(Corrupt) as caught:
+            ds.to_table()
+        assert (caught.value.kind, caught.value.where) == (error.kind, error.where)
+        assert key in str(caught.value)
+    else:
+        # A byte that nobody reads.
+        assert expected.equals(data.slice(5 * 40, 40))
+        assert ds.to_table().equals(data)
