@@ -154,9 +154,11 @@ def _restore(store: Store, number: int) -> None:
 PUBLISHERS = ("create", "append", "tag")
 
 
-def clean(store: Store) -> None:
+def clean(store: Store, **options: Any) -> None:
     """Remove all that the newest version and the tagged ones do not need."""
-    open_store(store).cleanup_old_versions(timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False)
+    open_store(store).cleanup_old_versions(
+        timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False, **options
+    )
 
 
 # fmt: off
@@ -188,6 +190,7 @@ OPERATIONS: dict[str, Operation] = {
         ("restore", BASE, _restore),
         ("compact", (*BASE, "delete"), lambda store, number: open_store(store).optimize.compact_files()),
         ("clean", (*BASE, "append", "delete"), lambda store, number: clean(store)),
+        ("clean all branches", BRANCHED, lambda store, number: clean(store, all_branches=True)),
         ("update metadata", BASE, lambda store, number:
             open_store(store).update_metadata({"owner": f"nobody {number}", f"key {number}": "value"})),
         ("update field metadata", BASE, lambda store, number:
