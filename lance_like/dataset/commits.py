@@ -161,8 +161,8 @@ class DatasetCommits(BoundVersion):
 
         reference: which one, as in `checkout_version`; None: that of this handle. The clone begins with the same
         version number, row ids and metadata, without indices; what is written to it goes to its own place.
-        storage_options: of that place; None: as those of this table, where both are object stores of one scheme. Who
-        opens the clone with others passes those of this table as `base_store_params`.
+        storage_options: of that place; None: as those of this table, where both belong to one service. Who opens the
+        clone with others passes those of this table as `base_store_params`.
         It reads the files of this table for as long as it names them: tag the version here, so that a cleanup keeps
         them. Whoever opens a table that a stranger made reads, by its bases, files of lance_like from other places.
         Raises AlreadyExists, NotFound. Cost: the metadata.
@@ -199,8 +199,9 @@ class DatasetCommits(BoundVersion):
         )
         made = clone(with_bases(source, manifest.bases, options["base_store_params"]), manifest, place)
         # What the files of this table are read with, whatever the scheme of the clone.
-        known = {source.uri: options_beside(source, source.uri) or {}, **(options["base_store_params"] or {})}
-        return cast("LanceDataset", type(self)(place, made, **{**options, "base_store_params": known}))
+        mine = options_beside(source, source.uri)
+        known = {**({source.uri: mine} if mine else {}), **(options["base_store_params"] or {})}
+        return cast("LanceDataset", type(self)(place, made, **{**options, "base_store_params": known or None}))
 
     def delta(
         self,

@@ -14,6 +14,8 @@ from lance_like.io.memory import MemoryStore
 from lance_like.io.remote import SCHEMES, FsspecStore, Lock
 from lance_like.io.store import Store
 
+# What stands first in their URIs is a bucket of one service; elsewhere it may be any host, which sees what it is sent.
+_BUCKETS = frozenset({"gcs", "gs", "s3", "s3a"})
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 
 
@@ -49,9 +51,12 @@ def open_store(
 
 
 def options_beside(store: Store, uri: str | os.PathLike[str]) -> Mapping[str, Any] | None:
-    """The storage options of a store for another place: none, unless both are object stores of one scheme."""
-    same = isinstance(store, FsspecStore) and _scheme_of(store.uri)[0] == _scheme_of(os.fspath(uri))[0]
-    return store.options if same else None
+    """The storage options of a store for another place, where they are sent to the same service; None elsewhere."""
+    if not isinstance(store, FsspecStore):
+        return None
+    (mine, here), (theirs, there) = _scheme_of(store.uri), _scheme_of(os.fspath(uri))
+    same_host = here.partition("/")[0] == there.partition("/")[0]
+    return store.options if mine == theirs and (same_host or mine in _BUCKETS) else None
 
 
 def _scheme_of(text: str) -> tuple[str, str]:

@@ -21,8 +21,8 @@ StorageOptions = Mapping[str, Mapping[str, Any]]
 class BasedStore:
     """A table's store that also finds the files below its bases, by `base_key`. bases: number -> URI.
 
-    options: of bases that are object stores; one without any is opened with those of the table, where both have one
-    scheme.
+    options: of bases that are object stores; one without any is opened with those of the table, where both belong to
+    one service.
     """
 
     def __init__(self, inner: Store, bases: Mapping[int, str], options: StorageOptions | None = None) -> None:

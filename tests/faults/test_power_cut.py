@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from disk_model import Disk
-from operations import OPERATIONS, PUBLISHERS, Facts, assert_outlived, at_most, facts, some
+from operations import OPERATIONS, PUBLISHERS, assert_outlived, at_most, facts, some
 from recordings import Recorder, Recording, State, check, left_by, noticed
 
 from lance_like.table.branches import Branches
@@ -59,7 +59,7 @@ def test_what_is_acknowledged_after_another_was_killed_outlives_a_power_cut(reco
     for name, then in MAKERS.items():
         for place in [place for place, disk in recorder.recording(name).replayed() if disk.has_unsynced_folders]:
             recording = recorder.resumed(name, place, then)
-            check_outlived(tmp_path / "cut", recorder.recording(name).before, recording)
+            check_outlived(tmp_path / "cut", recorder.recording(name), recording)
             for sync in recording.syncs():
                 folder = recording.synced_folder(sync)
                 synced.add(folder)
@@ -73,7 +73,7 @@ def test_what_is_acknowledged_after_another_was_killed_outlives_a_power_cut(reco
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_what_any_writer_acknowledges_after_any_was_killed_outlives_a_power_cut(name, then, recorder, tmp_path):
     for place in range(len(recorder.recording(name).effects)):
-        check_outlived(tmp_path / "cut", recorder.recording(name).before, recorder.resumed(name, place, then))
+        check_outlived(tmp_path / "cut", recorder.recording(name), recorder.resumed(name, place, then))
 
 
 @pytest.mark.parametrize("then", ["append into a new bucket", "tag"])
@@ -81,7 +81,7 @@ def test_a_version_that_a_killed_writer_did_not_sync_is_kept_with_what_follows_i
     name = "append"
     published = [place for place, effect in enumerate(recorder.recording(name).effects) if effect[0] == "link"]
     recording = recorder.resumed(name, published[-1] + 1, then)
-    check_outlived(tmp_path / "cut", recorder.recording(name).before, recording)
+    check_outlived(tmp_path / "cut", recorder.recording(name), recording)
 
 
 # Operations after which a name is gone, or another's: who is killed there has not synced its folder.
@@ -112,11 +112,11 @@ def check_names(root: Path, recording: Recording, states: list[State]) -> None:
             assert all(version in lines.get(branch, ()) for branch, version in named), "a tag without its version"
 
 
-def check_outlived(root: Path, acknowledged: Facts, recording: Recording) -> None:
+def check_outlived(root: Path, killed: Recording, recording: Recording) -> None:
     for state in recording.cuts:
         if state.acknowledged:
             with left_by(recording, state, root) as store:
-                assert_outlived(facts(store), acknowledged, recording.before, recording.after)
+                assert_outlived(facts(store), (killed.before, killed.after), recording.before, recording.after)
 
 
 # The model

@@ -11,7 +11,7 @@ from lance_like.errors import InvalidInput, Unsupported
 from lance_like.io.local import LocalStore
 from lance_like.io.memory import MemoryStore
 from lance_like.io.remote import FsspecStore
-from lance_like.io.uri import open_store
+from lance_like.io.uri import open_store, options_beside
 
 
 def test_a_path_is_a_local_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,3 +85,19 @@ def test_durability_is_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert synced == []
     open_store(f"file://{tmp_path}").put("k", [b"x"])
     assert len(synced) == 2
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "shared"),
+    [
+        ("s3://one/t", "s3://two/t", True),
+        ("s3://one/t", "gs://one/t", False),
+        ("https://one.org/t", "https://one.org/u", True),
+        ("https://one.org/t", "https://two.org/t", False),
+        ("https://one.org/t", "/tmp/t", False),
+    ],
+)
+def test_options_go_to_no_other_service(here, there, shared):
+    options = {"token": "secret"}
+    assert options_beside(open_store(here, storage_options=options), there) == (options if shared else None)
+    assert options_beside(open_store("memory://test_io_uri"), here) is None
