@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lance_like.dataset.compact import CompactionOptions, Group, Mode, plan_groups, rewritten, write_group
+from lance_like.dataset.compact import CompactionOptions, Group, plan_groups, rewritten, write_group
+from lance_like.dataset.moving import Mode
 from lance_like.dataset.upkeep import CLEANUP, COMPACT, AutoCleanupConfig, auto_cleanup, check_interval
 from lance_like.errors import InvalidInput, LanceLikeError
 from lance_like.file.layout import parse_json
