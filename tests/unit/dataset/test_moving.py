@@ -26,8 +26,13 @@ from lance_like.io.memory import MemoryStore
 from lance_like.io.observe import CountingStore, counted
 from lance_like.optimize import Compaction, CompactionTask
 
-LARGE = 40_000
+LARGE = 33_000
 FORCE = "force_binary_copy"
+
+
+@pytest.fixture(autouse=True)
+def _numbers_move_from_fewer_rows_on(monkeypatch) -> None:
+    monkeypatch.setattr(moving, "_NUMBERS_NBYTES", 8 * LARGE)
 
 
 def table_of(*tables: pa.Table) -> LanceDataset:
@@ -132,6 +137,28 @@ def test_pages_of_few_large_cells_move_and_the_numbers_beside_them_do_not(encode
     ds.optimize.compact_files()
     assert encoded == [20]
     assert ds.to_table()["b"].to_pylist() == cells
+    assert_sound(ds)
+
+
+def test_numbers_move_from_more_bytes_on_than_text(encoded):
+    random = np.random.default_rng(0)
+    texts = [random.bytes(24).hex() for _ in range(12_000)]
+    rows = pa.table({"n": np.arange(12_000), "t": texts, "f": random.random(12_000)})
+    ds = table_of(rows, rows)
+    encoded.clear()
+    ds.optimize.compact_files()
+    assert encoded == [24_000, 24_000]
+    assert ds.to_table().equals(pa.concat_tables([rows, rows]))
+
+
+def test_the_fields_of_a_struct_move_together(encoded):
+    cells = [np.random.default_rng(i).bytes(60_000) for i in range(20)]
+    structs = pa.StructArray.from_arrays([pa.array(cells), pa.array(range(20))], ["b", "i"])
+    ds = table_of(pa.table({"s": structs.slice(0, 12)}), pa.table({"s": structs.slice(12)}))
+    encoded.clear()
+    ds.optimize.compact_files()
+    assert encoded == []
+    assert ds.to_table()["s"].to_pylist() == structs.to_pylist()
     assert_sound(ds)
 
 
