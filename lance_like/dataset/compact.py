@@ -36,8 +36,8 @@ class CompactionOptions:
     bytes. A fragment of half so many bytes, or of so many rows, is large enough.
     materialize_deletions (True), materialize_deletions_threshold (0.1): fragments of which a greater share of rows is
     deleted are written anew, also alone.
-    num_threads, batch_size: of the reads. compaction_mode ("try_binary_copy"): whether pages move as they are where that
-    pays, never ("reencode"), or always ("force_binary_copy", which is Unsupported where they cannot).
+    num_threads, batch_size: of the reads. compaction_mode: whether pages move as they are where that pays
+    ("try_binary_copy", the default), never ("reencode") or always ("force_binary_copy": Unsupported where they cannot).
     max_source_fragments, max_source_rows, max_source_bytes: bounds of one run, which takes the oldest first.
     excluded_fragment_ids: stay as they are, and part their neighbours.
     """

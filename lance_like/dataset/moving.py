@@ -101,13 +101,14 @@ class Moving:
     def parts(self, group: Sequence[Fragment]) -> Iterator[Part]:
         """The live rows of fragments, in order. Raises Unsupported for pages that must move and cannot."""
         first_row = 0
-        for start in range(0, len(group), _TOGETHER):
-            sources = self._sources(group[start : start + _TOGETHER])
-            for tops, run in groupby(sources, key=lambda source: source.tops):
-                some = list(run)
+        starts = range(0, len(group), _TOGETHER)
+        sources = chain.from_iterable(self._sources(group[start : start + _TOGETHER]) for start in starts)
+        for tops, run in groupby(sources, key=lambda source: source.tops):
+            some = list(run)
+            if tops:
                 yield from self._moved(some, first_row)
-                yield from self._scanned(tops, [source.fragment for source in some])
-                first_row += sum(source.fragment.live_rows for source in some)
+            yield from self._scanned(tops, [source.fragment for source in some])
+            first_row += sum(source.fragment.live_rows for source in some)
 
     # What moves
 
