@@ -51,8 +51,6 @@ _NODE_NBYTES = 64
 SMALL_NBYTES = 8192
 # What the range of the values decides: it is known from the statistics of the column.
 _BY_RANGE = ("constant", "narrow", "plain")
-# The parameters that are ranges of the shared blob, by encoding.
-_IN_BLOB = {"zstd": ("d",)}
 
 
 def candidates(kind: pa.DataType, *, ranged: bool) -> tuple[str, ...]:
@@ -136,8 +134,11 @@ def _chosen(names: tuple[str, ...], choice: Choice, *, small: bool) -> tuple[str
 
 
 def check_blob_ranges(node: Node, blob_nbytes: int) -> None:
-    """Raise Corrupt when a node, or one below it, names bytes past the end of the shared blob."""
-    for name in _IN_BLOB.get(node.encoding, ()):
+    """Raise Corrupt when a node, or one below it, names bytes past the end of the shared blob.
+
+    Raises Unsupported for an unknown encoding.
+    """
+    for name in _in_blob(node.encoding):
         if node.params.get(name) is not None:
             parse_range(node.params[name], blob_nbytes)
     for child in node.children:
@@ -147,13 +148,18 @@ def check_blob_ranges(node: Node, blob_nbytes: int) -> None:
 def with_blob_moved(description: Json, by: int) -> Json:
     """The description of a page whose shared blob begins so many bytes later. description: of sound nodes."""
     moved = dict(description)
-    for name in _IN_BLOB.get(description["e"], ()):
+    for name in _in_blob(description["e"]):
         if description.get(name) is not None:
             start, length = description[name]
             moved[name] = [start + by, length]
     if "c" in description:
         moved["c"] = [with_blob_moved(child, by) for child in description["c"]]
     return moved
+
+
+def _in_blob(encoding: str) -> tuple[str, ...]:
+    """The parameters that are ranges of the shared blob."""
+    return getattr(ENCODINGS.get(encoding), "in_blob", ())
 
 
 def _nbytes(tree: Encoded) -> int:
