@@ -18,6 +18,7 @@ import pyarrow as pa
 from lance_like.encodings.choice import asked_of
 from lance_like.encodings.physical import flat_width
 from lance_like.errors import Corrupt, Unsupported
+from lance_like.file.columns import BARE_STRUCT
 from lance_like.file.moved_zones import moved_extents
 from lance_like.file.reader import FileReader
 from lance_like.file.stats import counted_type
@@ -29,7 +30,7 @@ from lance_like.query.projection import Projection, project
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
 from lance_like.table.fields import Field
-from lance_like.table.fragment import Fragment
+from lance_like.table.fragment import DataFile, Fragment
 from lance_like.table.manifest import Manifest
 from lance_like.typing_ import Bytes
 
@@ -90,6 +91,7 @@ class Moving:
         # Of each top field: itself and all below it, depth first.
         below = (manifest.schema.subtree(field.id) for field in manifest.schema.children())
         self._tops = [[manifest.schema.field(field_id) for field_id in ids] for ids in below]
+        self._widths = [[_width(field.type) for field in fields] for fields in self._tops]
         # What each column of the new file has got of shared blobs.
         self._shared_nbytes = [0] * len(self._numbers)
 
@@ -114,36 +116,43 @@ class Moving:
 
     def _sources(self, fragments: Sequence[Fragment]) -> Iterator[_Source]:
         """What moves of fragments. Cost: 3 rounds for all together, for those that are looked into."""
-        candidates = [fragment for fragment in fragments if self._may_move(fragment)]
-        placements = [self._projection.place(fragment) for fragment in candidates]
-        files = [
-            (place, fragment.files[held.file], held)
-            for place, (fragment, placement) in enumerate(zip(candidates, placements, strict=True))
-            for held in placement.files
-        ]
-        readers = self._session.open([file for _, file, _ in files])
-        reads = [
-            (file.key, reader.stored(held.columns)) for reader, (_, file, held) in zip(readers, files, strict=True)
-        ]
-        found: list[dict[int, _Moved]] = [{} for _ in candidates]
-        for (place, file, held), reader, columns in zip(files, readers, self._session.drive(reads), strict=True):
-            for stored, kind, field_id in zip(columns, held.kinds, held.field_ids, strict=True):
-                _check_type(stored, kind)
-                found[place][field_id] = _Moved(self._numbers[field_id], stored, file.key, reader)
-        known = {fragment.id: held for fragment, held in zip(candidates, found, strict=True)}
+        wanted: list[tuple[Fragment, DataFile, list[tuple[int, pa.DataType, int]]]] = []
         for fragment in fragments:
-            yield self._source(fragment, known.get(fragment.id, {}))
+            looked_at = self._looked_at(fragment)
+            for held in self._projection.place(fragment).files if looked_at else ():
+                columns = zip(held.columns, held.kinds, held.field_ids, strict=True)
+                chosen = [column for column in columns if column[2] in looked_at]
+                if chosen:
+                    wanted.append((fragment, fragment.files[held.file], chosen))
+        readers = self._session.open([file for _, file, _ in wanted])
+        reads = [
+            (file.key, reader.stored([number for number, *_ in chosen]))
+            for reader, (_, file, chosen) in zip(readers, wanted, strict=True)
+        ]
+        found: dict[int, dict[int, _Moved]] = {fragment.id: {} for fragment in fragments}
+        for (fragment, file, chosen), reader, columns in zip(wanted, readers, self._session.drive(reads), strict=True):
+            for (_, kind, field_id), stored in zip(chosen, columns, strict=True):
+                _check_type(stored, kind)
+                found[fragment.id][field_id] = _Moved(self._numbers[field_id], stored, file.key, reader)
+        for fragment in fragments:
+            yield self._source(fragment, found[fragment.id])
 
-    def _may_move(self, fragment: Fragment) -> bool:
-        """Is it worth a look at what its files hold?"""
+    def _looked_at(self, fragment: Fragment) -> set[int]:
+        """The ids of fields of which only their pages tell whether they move: those that are not too small anyway."""
         if self._mode == "reencode":
-            return False
-        if self._mode == "force_binary_copy":
-            if fragment.deletions is not None:
+            return set()
+        force = self._mode == "force_binary_copy"
+        if fragment.deletions is not None:
+            if force:
                 raise _refused(f"rows of fragment {fragment.id} are deleted")
-            return True
-        large = fragment.rows >= _PAGE_ROWS or any(file.nbytes >= _PAGE_NBYTES for file in fragment.files)
-        return large and fragment.deletions is None
+            return set()
+        nbytes = max(file.nbytes for file in fragment.files)
+        tops = (
+            fields
+            for fields, widths in zip(self._tops, self._widths, strict=True)
+            if force or any(_is_large(fragment.rows, nbytes, width) for width in widths)
+        )
+        return {field.id for fields in tops for field in fields}
 
     def _source(self, fragment: Fragment, held: dict[int, _Moved]) -> _Source:
         tops: list[int] = []
@@ -219,11 +228,21 @@ def _are_worth(columns: Sequence[StoredColumn]) -> bool:
 
 
 def _is_worth(stored: StoredColumn) -> bool:
-    pages, kind = len(stored.entries), counted_type(stored.column.type)
-    width = 1 if pa.types.is_boolean(kind) else flat_width(kind)
+    pages = len(stored.entries)
+    return _is_large(stored.num_rows / pages, stored.nbytes / pages, _width(stored.column.type))
+
+
+def _is_large(rows: float, nbytes: float, width: int | None) -> bool:
+    """Is a page of some rows and stored bytes large enough? width: of a value; None where they differ."""
     if width is not None:
-        return stored.num_rows * width >= _NUMBERS_NBYTES * pages
-    return stored.num_rows >= _PAGE_ROWS * pages or stored.nbytes >= _PAGE_NBYTES * pages
+        return rows * width >= _NUMBERS_NBYTES
+    return rows >= _PAGE_ROWS or nbytes >= _PAGE_NBYTES
+
+
+def _width(kind: pa.DataType) -> int | None:
+    """The bytes of a value of a type of one width; a bit, also one that says that a struct is null, counts as one."""
+    kind = counted_type(kind)
+    return 1 if pa.types.is_boolean(kind) or kind.equals(BARE_STRUCT) else flat_width(kind)
 
 
 def _check_type(stored: StoredColumn, kind: pa.DataType) -> None:

@@ -22,6 +22,7 @@ from lance_like.dataset.write import FileLimits, write_version
 from lance_like.errors import Corrupt, Unsupported
 from lance_like.file import stored, writer
 from lance_like.file.anatomy import Anatomy, PageEntry
+from lance_like.file.reader import FileReader
 from lance_like.io.memory import MemoryStore
 from lance_like.io.observe import CountingStore, counted
 from lance_like.optimize import Compaction, CompactionTask
@@ -148,6 +149,15 @@ def test_numbers_move_from_more_bytes_on_than_text(encoded):
     encoded.clear()
     ds.optimize.compact_files()
     assert encoded == [24_000, 24_000]
+    assert ds.to_table().equals(pa.concat_tables([rows, rows]))
+
+
+def test_pages_of_few_numbers_are_not_even_looked_at(monkeypatch):
+    monkeypatch.setattr(moving, "_PAGE_NBYTES", 1)
+    monkeypatch.setattr(FileReader, "stored", None)
+    rows = pa.table({"n": range(9), "s": [{"x": i} for i in range(9)]})
+    ds = table_of(rows, rows)
+    ds.optimize.compact_files()
     assert ds.to_table().equals(pa.concat_tables([rows, rows]))
 
 
