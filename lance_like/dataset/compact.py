@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Real
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
 from lance_like.dataset.blob import resolve
+from lance_like.dataset.moving import Mode, Moving
 from lance_like.dataset.write import write_file
-from lance_like.errors import InvalidInput, Unsupported
+from lance_like.errors import InvalidInput
 from lance_like.file.writer import FileWriter
-from lance_like.query.projection import project
-from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
 from lance_like.table.actions import NewFile, NewFragment, Rewrite, RewrittenGroup
 from lance_like.table.fragment import MAX_ROWS, Fragment
@@ -22,7 +21,6 @@ from lance_like.table.lineage import Runs, concatenated, of_rows, values_at
 from lance_like.table.manifest import Manifest
 from lance_like.table.rowids import ids_at
 
-Mode = Literal["reencode", "try_binary_copy", "force_binary_copy"]
 Group = tuple[Fragment, ...]
 """Neighbours in scan order, whose live rows are to be one fragment."""
 
@@ -38,8 +36,8 @@ class CompactionOptions:
     bytes. A fragment of half so many bytes, or of so many rows, is large enough.
     materialize_deletions (True), materialize_deletions_threshold (0.1): fragments of which a greater share of rows is
     deleted are written anew, also alone.
-    num_threads, batch_size: of the scans. compaction_mode: pages are always encoded anew: "force_binary_copy" is
-    refused.
+    num_threads, batch_size: of the reads. compaction_mode: whether pages move as they are where that pays
+    ("try_binary_copy", the default), never ("reencode") or always ("force_binary_copy": Unsupported where they cannot).
     max_source_fragments, max_source_rows, max_source_bytes: bounds of one run, which takes the oldest first.
     excluded_fragment_ids: stay as they are, and part their neighbours.
     """
@@ -68,10 +66,6 @@ class CompactionOptions:
             raise InvalidInput(f"materialize_deletions_threshold={threshold!r}: expected a share, from 0 to 1")
         if self.compaction_mode not in (None, *get_args(Mode)):
             raise InvalidInput(f"compaction_mode={self.compaction_mode!r}: expected one of {get_args(Mode)}")
-        if self.compaction_mode == "force_binary_copy":
-            raise Unsupported(
-                "pages are not copied as they are", kind="api", hint="use 'try_binary_copy' or 'reencode'"
-            )
 
     @staticmethod
     def of(options: Mapping[str, Any]) -> CompactionOptions:
@@ -161,10 +155,15 @@ def write_group(session: Session, manifest: Manifest, group: Group, options: Com
 
     Memory: what a scan and a writer take; not more for more rows or wider ones.
     """
-    projection = project(manifest.schema)
-    scan = Scan(projection, fragments=group, batch_rows=options.batch_size, threads=options.num_threads or None)
-    batches = run_scan(session, manifest, scan)
-    return write_file(session.store, FileWriter(projection.schema, resolve=resolve), batches)
+    moving = Moving(
+        session,
+        manifest,
+        mode=options.compaction_mode or "try_binary_copy",
+        batch_rows=options.batch_size,
+        threads=options.num_threads or None,
+    )
+    writer = FileWriter(moving.schema, resolve=resolve)
+    return write_file(session.store, writer, moving.parts(group))
 
 
 def rewritten(manifest: Manifest, groups: Sequence[tuple[Group, NewFile]]) -> Rewrite:

@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lance_like.dataset.compact import CompactionOptions, Group, Mode, plan_groups, rewritten, write_group
+from lance_like.dataset.compact import CompactionOptions, Group, plan_groups, rewritten, write_group
+from lance_like.dataset.moving import Mode
 from lance_like.dataset.upkeep import CLEANUP, COMPACT, AutoCleanupConfig, auto_cleanup, check_interval
 from lance_like.errors import InvalidInput, LanceLikeError
 from lance_like.file.layout import parse_json
@@ -268,11 +269,14 @@ class DatasetOptimizer:
         bytes; a fragment of so many rows, or of half so many bytes, is large enough.
         materialize_deletions (True), materialize_deletions_threshold (0.1): fragments of which a greater share of rows
         is deleted are written anew, also alone.
-        num_threads, batch_size: of the scans. compaction_mode: pages are always encoded anew.
+        num_threads, batch_size: of the reads.
+        compaction_mode: "try_binary_copy" (the default) moves pages as they are where that pays, and encodes the other
+        rows anew; "reencode" moves none; "force_binary_copy" moves all.
         max_source_fragments, max_source_rows, max_source_bytes: bounds of one call, which takes the oldest first.
         excluded_fragment_ids: stay as they are, and part their neighbours. The other options: accepted, not needed.
         Beside other writers: what they change meanwhile is left as it is.
-        Raises Conflict, InvalidInput. Memory: what a scan and a writer take, whatever the rows.
+        Raises Conflict, InvalidInput, Unsupported for pages that must move and cannot: rows of their fragment are
+        deleted, or a struct lies in several files. Memory: what a scan and a writer take, whatever the rows.
         """
         options = CompactionOptions(
             target_rows_per_fragment=target_rows_per_fragment,

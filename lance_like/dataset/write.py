@@ -16,7 +16,7 @@ from lance_like.dataset.fragment_metadata import FragmentMetadata
 from lance_like.dataset.inputs import Data, Stream, as_stream, check_nulls, conform
 from lance_like.dataset.progress import FragmentWriteProgress, NoopFragmentWriteProgress, Progress, WriteProgress
 from lance_like.errors import AlreadyExists, InvalidInput
-from lance_like.file.writer import FileWriter
+from lance_like.file.writer import FileWriter, Part
 from lance_like.io.store import Store
 from lance_like.table.actions import Append, Create, NewFile, NewFragment, Overwrite
 from lance_like.table.commit import commit
@@ -153,10 +153,10 @@ def write_fragments(
     return tuple(fragments)
 
 
-def write_file(store: Store, writer: FileWriter, batches: Iterator[pa.RecordBatch]) -> NewFile:
+def write_file(store: Store, writer: FileWriter, parts: Iterator[Part]) -> NewFile:
     """Write one data file under a fresh name."""
     key = new_data_key()
-    with closing(writer.chunks(batches)) as chunks:
+    with closing(writer.chunks(parts)) as chunks:
         store.put(key, chunks)
     summary = writer.summary
     return NewFile(key, summary.nbytes, summary.tail, summary.rows, summary.columns, summary.stats)

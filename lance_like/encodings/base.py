@@ -57,6 +57,11 @@ class Node:
     children: tuple[Node, ...]
     validity: tuple[int, int] | None
 
+    @property
+    def is_null(self) -> bool:
+        """True for the constant null."""
+        return self.encoding == "constant" and self.params.get("x") is None
+
 
 class Shared:
     """What the pages of one column share while its file is written; threads encode several of them at a time.
@@ -81,6 +86,15 @@ class Shared:
                 self._finished.remove(self._turn)
                 self._turn += 1
             self.changed.notify_all()
+
+    def add(self, data: bytes) -> int:
+        """Have bytes in the blob, once however often they are added. Returns where they begin."""
+        with self.changed:
+            start = self.blob.find(data)
+            if start < 0:
+                start = len(self.blob)
+                self.blob += data
+            return start
 
     def wait_for_turn(self, page: int) -> None:
         """Wait until the dictionary is decided, or all pages before this one are finished. Holds `changed`."""
@@ -119,12 +133,7 @@ class Hints:
 
     def share(self, data: bytes) -> list[int]:
         """Put bytes into the shared blob, once however often it is called. Returns their range: start, length."""
-        with self._shared.changed:
-            start = self._shared.blob.find(data)
-            if start < 0:
-                start = len(self._shared.blob)
-                self._shared.blob += data
-            return [start, len(data)]
+        return [self._shared.add(data), len(data)]
 
     @property
     def blob(self) -> bytes:
@@ -179,7 +188,7 @@ def parse_node(body: Json, page_nbytes: int, depth: int = 0) -> Node:
     name, num_rows = body.get("e"), body.get("n")
     if not isinstance(name, str) or not isinstance(num_rows, int) or not _is_count(num_rows):
         raise Corrupt(f"a page description has no encoding or row count: {body!r:.80}", kind="page")
-    validity = _parse_range(body["v"], page_nbytes) if "v" in body else None
+    validity = parse_range(body["v"], page_nbytes) if "v" in body else None
     if validity is not None and validity[1] - validity[0] < (num_rows + 7) // 8:
         raise Corrupt(f"a validity bitmap is too short for {num_rows} rows", kind="page")
     buffers, children = body.get("b", []), body.get("c", [])
@@ -189,7 +198,7 @@ def parse_node(body: Json, page_nbytes: int, depth: int = 0) -> Node:
         encoding=name,
         num_rows=num_rows,
         params={key: value for key, value in body.items() if key not in ("e", "n", "v", "b", "c")},
-        buffers=tuple(_parse_range(item, page_nbytes) for item in buffers),
+        buffers=tuple(parse_range(item, page_nbytes) for item in buffers),
         children=tuple(parse_node(child, page_nbytes, depth + 1) for child in children),
         validity=validity,
     )
@@ -199,15 +208,16 @@ def _is_count(value: Json) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
 
 
-def _parse_range(item: Json, page_nbytes: int) -> tuple[int, int]:
+def parse_range(item: Json, nbytes: int) -> tuple[int, int]:
+    """A range of the description as start and end. nbytes: of the page or blob that it is in. Raises Corrupt."""
     if (
         not isinstance(item, list)
         or len(item) != 2
         or not _is_count(item[0])
         or not _is_count(item[1])
-        or item[0] + item[1] > page_nbytes
+        or item[0] + item[1] > nbytes
     ):
-        raise Corrupt(f"a buffer {item!r:.60} is not inside its page of {page_nbytes} bytes", kind="page")
+        raise Corrupt(f"the range {item!r:.60} is not inside its {nbytes} bytes", kind="page")
     return item[0], item[0] + item[1]
 
 

@@ -15,6 +15,9 @@ _ENCODING, _COMPRESSION, _LEVEL = "lance_like:encoding", "lance_like:compression
 # What Lance reads. Its other values mean encodings of its own: they are no error here, and change nothing.
 _LANCE_COMPRESSION, _LANCE_LEVEL = "lance-encoding:compression", "lance-encoding:compression-level"
 _LANCE_BLOB = "lance-encoding:blob"
+_KEYS = frozenset(
+    key.encode() for key in (_ENCODING, _COMPRESSION, _LEVEL, _LANCE_COMPRESSION, _LANCE_LEVEL, _LANCE_BLOB)
+)
 _LEVELS = range(-7, 23)
 _COMPACT_LEVEL = 9
 
@@ -38,6 +41,11 @@ class Choice:
 
 
 NO_CHOICE = Choice()
+
+
+def asked_of(metadata: Mapping[bytes, bytes] | None) -> dict[bytes, bytes]:
+    """The part of a field's metadata that may say something about its encoding."""
+    return {key: value for key, value in (metadata or {}).items() if key in _KEYS}
 
 
 def choice_of(

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 
 import pyarrow as pa
 
-from lance_like.encodings.base import Encoded, Hints, Node
+from lance_like.encodings.base import Encoded, Hints, Node, parse_range
 from lance_like.encodings.choice import COMPACT, NONE, PLAIN, ZSTD, Choice
 from lance_like.encodings.physical import (
     bitmap_of,
@@ -22,6 +22,7 @@ from lance_like.encodings.physical import (
 from lance_like.encodings.stack import Reading, Runs, Stack, shape_of, together
 from lance_like.errors import Unsupported
 from lance_like.registry import Registry
+from lance_like.typing_ import Json
 
 ENCODINGS = Registry(
     "lance_like.encodings",
@@ -130,6 +131,35 @@ def _chosen(names: tuple[str, ...], choice: Choice, *, small: bool) -> tuple[str
     if choice.encoding not in (None, COMPACT):
         return (choice.encoding, *(name for name in names if name != choice.encoding))
     return names
+
+
+def check_blob_ranges(node: Node, blob_nbytes: int) -> None:
+    """Raise Corrupt when a node, or one below it, names bytes past the end of the shared blob.
+
+    Raises Unsupported for an unknown encoding.
+    """
+    for name in _in_blob(node.encoding):
+        if node.params.get(name) is not None:
+            parse_range(node.params[name], blob_nbytes)
+    for child in node.children:
+        check_blob_ranges(child, blob_nbytes)
+
+
+def with_blob_moved(description: Json, by: int) -> Json:
+    """The description of a page whose shared blob begins so many bytes later. description: of sound nodes."""
+    moved = dict(description)
+    for name in _in_blob(description["e"]):
+        if description.get(name) is not None:
+            start, length = description[name]
+            moved[name] = [start + by, length]
+    if "c" in description:
+        moved["c"] = [with_blob_moved(child, by) for child in description["c"]]
+    return moved
+
+
+def _in_blob(encoding: str) -> tuple[str, ...]:
+    """The parameters that are ranges of the shared blob."""
+    return getattr(ENCODINGS.get(encoding), "in_blob", ())
 
 
 def _nbytes(tree: Encoded) -> int:

@@ -29,7 +29,10 @@ _NODE_NBYTES = 800
 
 
 class Encoding(Protocol):
-    """One encoding. `name` is its name on disk; `shape` names the parameters that pages read together must share."""
+    """One encoding. `name` is its name on disk; `shape` names the parameters that pages read together must share.
+
+    One that keeps bytes in the shared blob names the parameters that are ranges of it: `in_blob`, a tuple of texts.
+    """
 
     name: str
     shape: tuple[str, ...]

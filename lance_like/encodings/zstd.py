@@ -64,6 +64,7 @@ class Zstd:
 
     name = "zstd"
     shape = ("rows", "stride", "d")
+    in_blob = ("d",)
 
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
         offsets = offsets_of(array)

@@ -32,7 +32,7 @@ from lance_like.file.layout import (
     unpack_entries,
     unpack_tail,
 )
-from lance_like.file.stats import ZoneEntry, unpack_zones
+from lance_like.file.stats import ZoneEntry, unpack_zone_entries
 from lance_like.file.types import unpack_field
 from lance_like.io.store import Store
 from lance_like.ranges import gather_from
@@ -169,5 +169,4 @@ class Anatomy:
         data = self.read(start, start + record.zone_nbytes)
         rows = num_rows if zone == record.num_zones else min(record.zone_rows, num_rows - zone * record.zone_rows)
         alone = record._replace(num_zones=1, zone_rows=max(1, rows))
-        unpack_zones(data, start, kind, alone, rows, "")
-        return ZoneEntry.unpack(data.tobytes(), record.zone_width)
+        return unpack_zone_entries(data, start, kind, alone, rows, "")[0]

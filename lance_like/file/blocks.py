@@ -204,7 +204,7 @@ class Blocks:
         if len(touched.numbers) == 0:
             return  # another thread was faster
         lengths = touched.ends - touched.starts
-        sums = list(_sums_as_they_come(data, touched.starts - base, lengths))
+        sums = list(sums_as_they_come(data, touched.starts - base, lengths))
         right = np.concatenate(sums) == self._sums[touched.numbers]
         if not right.all():
             wrong = right.argmin()
@@ -241,7 +241,7 @@ class _Touched(NamedTuple):
         return _Touched(*(part[index] for part in self))
 
 
-def _sums_as_they_come(data: Bytes, places: Int64s, lengths: Int64s) -> Iterator[np.ndarray]:
+def sums_as_they_come(data: Bytes, places: Int64s, lengths: Int64s) -> Iterator[np.ndarray]:
     """The checksums of blocks that the disk may still be reading, in pieces: it goes on while those here are summed."""
     for start in range(0, len(places), _AT_A_TIME):
         some = places[start : start + _AT_A_TIME]
@@ -305,4 +305,4 @@ def _cut(data: Bytes, starts: Int64s, ends: Int64s) -> Bytes:
     return gather_from(data, starts, ends)
 
 
-__all__ = ["Blocks"]
+__all__ = ["Blocks", "sums_as_they_come"]

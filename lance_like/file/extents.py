@@ -29,17 +29,25 @@ Bound: TypeAlias = Any
 
 # One byte more than a bound has room for: enough to tell that a value was cut.
 PREFIX_NBYTES = 33
+# In the place of the greatest value of bytes where only that there is one is known: no text and no prefix is above it.
+ABOVE_ALL = b"\xff" * PREFIX_NBYTES
 
 
 @dataclass(slots=True)
 class Extent:
-    """Some rows of one zone. low, high: of the values that are neither null nor NaN; None: there is none."""
+    """Some rows of one zone.
+
+    low, high: of the values that are neither null nor NaN; None: there is none. low_cut, high_cut: what another file
+    kept of a value that was longer, and so a bound only.
+    """
 
     rows: int
     null_count: int
     nan_count: int = 0
     low: Bound | None = None
     high: Bound | None = None
+    low_cut: bool = False
+    high_cut: bool = False
 
     def widen(self, other: Extent) -> None:
         """Take in other rows of the same column."""
@@ -49,9 +57,9 @@ class Extent:
         if other.low is None or other.high is None:
             return
         if self.low is None or other.low < self.low:
-            self.low = other.low
+            self.low, self.low_cut = other.low, other.low_cut
         if self.high is None or self.high < other.high:
-            self.high = other.high
+            self.high, self.high_cut = other.high, other.high_cut
 
 
 def extents_of(array: pa.Array, *, room: int, zone_rows: int, ordered: bool) -> Iterator[Extent]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from lance_like.encodings.base import Node, parse_node
 from lance_like.encodings.joining import joined, taken
-from lance_like.encodings.physical import is_variable, storage_of
+from lance_like.encodings.physical import is_variable, read_validity, storage_of, unpack_bits
 from lance_like.encodings.places import DESCRIPTION, describe_node
 from lance_like.encodings.registry import read_node, shape
 from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack, together
@@ -158,6 +158,23 @@ class ColumnPages:
             low, high = int(self.fences[page]), int(self.fences[page + 1])
             reads.append(self._read_run(page, max(start, low) - low, min(end, high) - low, kind))
         return (yield from together(reads))
+
+    def read_validity(self, start: int, end: int) -> Conversation[np.ndarray]:
+        """bool[end - start], of at least one row: which are not null; of a dictionary type, which indices are not."""
+        first, last = (int(page) for page in self.page_of(np.array([start, end - 1])))
+        yield from open_pages([self], self.fences[first : last + 1])
+        found: list[np.ndarray] = []
+        for page in range(first, last + 1):
+            low, high = max(start, int(self.fences[page])), min(end, int(self.fences[page + 1]))
+            stack, place = self._stacks[self._stack_of[page]], self._place_in[page : page + 1]
+            if stack.validity is None:
+                found.append(np.full(high - low, not stack.node.is_null))
+                continue
+            rows = np.array([low, high]) - self.fences[page]
+            read = read_validity(stack, Runs(place, rows[:1], rows[1:]))
+            bitmap = yield from checked(read, self._blocks)
+            found.append(unpack_bits(bitmap, 0, high - low).view(bool))
+        return np.concatenate(found)
 
     def _read_run(self, page: int, start: int, end: int, kind: pa.DataType) -> Conversation[pa.Array]:
         stack, place = self._stacks[self._stack_of[page]], self._place_in[page : page + 1]

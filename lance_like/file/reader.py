@@ -34,6 +34,7 @@ from lance_like.file.layout import (
 from lance_like.file.opening import plan_metadata, unpack_metadata
 from lance_like.file.pages import ColumnPages, checked, open_pages
 from lance_like.file.stats import Zones, unpack_zones
+from lance_like.file.stored import StoredColumn, unpack_stored
 from lance_like.file.types import metadata_from_json, unpack_field
 from lance_like.file.wide import ColumnGroup, is_small, open_groups
 from lance_like.locks import lock_over_forks
@@ -226,6 +227,18 @@ class FileReader:
         """The schema that the file itself records. Cost: one read a column."""
         columns = yield from together([self.field(column) for column in range(self.num_columns)])
         return pa.schema(unflatten(columns), (yield from self.metadata()) or None)
+
+    def stored(self, columns: Sequence[int]) -> Conversation[list[StoredColumn]]:
+        """The metadata of columns, whole, for their pages to be moved. Cost: 2 rounds; nothing is kept but records."""
+        yield from self._read_records(list(columns))
+        records = [self._records[column] for column in columns]
+        starts, ends = np.array([(record.offset, record.end) for record in records], np.int64).T
+        data = yield from self._ranges(starts, ends)
+        cuts = np.cumsum(ends - starts)[:-1]
+        return [
+            unpack_stored(column, f"{self.where}, column {column}", record, self.num_rows, part)
+            for column, record, part in zip(columns, records, np.split(data, cuts), strict=True)
+        ]
 
     def metadata(self) -> Conversation[dict[bytes, bytes]]:
         """The metadata of the schema."""

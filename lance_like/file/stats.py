@@ -19,7 +19,7 @@ from lance_like._lazy import per_type
 from lance_like.encodings.physical import flat_array, flat_width, is_variable, storage_of, with_validity
 from lance_like.errors import Corrupt
 from lance_like.file.carry import carried_type
-from lance_like.file.extents import Bound, Extent, extents_of, extents_of_numbers, numbers_of
+from lance_like.file.extents import ABOVE_ALL, Bound, Extent, extents_of, extents_of_numbers, numbers_of
 from lance_like.file.layout import ZONE_ROWS, ColumnRecord, place_at, sum32
 from lance_like.typing_ import Bytes, Int64s
 
@@ -53,6 +53,14 @@ class ZoneEntry(NamedTuple):
         lowest = data[start : start + low] if flags & HAS_MIN and width else None
         highest = data[start + width : start + width + high] if flags & HAS_MAX and width else None
         return cls(nulls, nans, lowest, highest, flags)
+
+    def extent(self, rows: int, null_count: int, nan_count: int, kind: pa.DataType) -> Extent:
+        """Some of its rows: its bounds are theirs too, unless they have no value. kind: `counted_type`."""
+        if null_count + nan_count == rows or not zone_width(kind):
+            return Extent(rows, null_count, nan_count)
+        low, high = value_of(self.min, kind), value_of(self.max, kind)
+        cut = self.flags & MIN_TRUNCATED > 0, self.flags & MAX_TRUNCATED > 0
+        return Extent(rows, null_count, nan_count, low, ABOVE_ALL if high is None else high, *cut)
 
 
 @per_type
@@ -137,13 +145,17 @@ class ZoneBuilder:
             low, high = self._bytes_of_number(zone.low), self._bytes_of_number(zone.high)
             return ZoneEntry(zone.null_count, zone.nan_count, low, high, flags)
         low, high = zone.low, zone.high
-        text = pa.types.is_string(self.kind) or pa.types.is_large_string(self.kind)
+        text = _is_text(self.kind)
         if len(low) > self.width:
             low, flags = _cut(low, text), flags | MIN_TRUNCATED
+        elif zone.low_cut:
+            flags |= MIN_TRUNCATED
         if len(high) > self.width:
             above = _above(_cut(high, text), text)
             flags = flags | MAX_TRUNCATED if above is not None else flags & ~HAS_MAX
             high = above
+        elif zone.high_cut:
+            flags |= MAX_TRUNCATED
         return ZoneEntry(zone.null_count, zone.nan_count, low, high, flags)
 
 
@@ -155,6 +167,17 @@ def _bytes_of_number(kind: pa.DataType) -> Callable[[Bound], bytes]:
         return struct.Struct({2: "<e", 4: "<f", 8: "<d"}[width]).pack
     signed = not pa.types.is_unsigned_integer(kind)
     return lambda value: int(value).to_bytes(width, "little", signed=signed)
+
+
+def value_of(data: bytes | None, kind: pa.DataType) -> Bound | None:
+    """A bound as `Extent` has it: a number, or the bytes of text. data: as stored; None: there is none."""
+    if data is None:
+        return None
+    if _is_bytes(kind):
+        return data
+    if pa.types.is_floating(kind):
+        return float(np.frombuffer(data, f"<f{len(data)}")[0])
+    return int.from_bytes(data, "little", signed=not pa.types.is_unsigned_integer(kind) and len(data) > 0)
 
 
 def _cut(value: bytes, text: bool) -> bytes:
@@ -200,6 +223,39 @@ def unpack_zones(data: Bytes, at: int, kind: pa.DataType, record: ColumnRecord, 
     at: where in the file the first one stands.
     """
     kind = counted_type(kind)
+    entries, rows = _checked_table(data, at, kind, record, num_rows, where)
+    has_min, has_max = (entries["flags"] & HAS_MIN) != 0, (entries["flags"] & HAS_MAX) != 0
+    return Zones(
+        rows,
+        entries["nulls"].astype(np.int64),
+        entries["nans"].astype(np.int64),
+        _bound_array(kind, entries["min"], entries["min_len"], has_min, where),
+        _bound_array(kind, entries["max"], entries["max_len"], has_max, where),
+    )
+
+
+def unpack_zone_entries(
+    data: Bytes, at: int, kind: pa.DataType, record: ColumnRecord, num_rows: int, where: str
+) -> list[ZoneEntry]:
+    """The same entries as they are, checked as `unpack_zones` does. Raises Corrupt."""
+    kind, width, size = counted_type(kind), record.zone_width, record.zone_nbytes
+    table, _ = _checked_table(data, at, kind, record, num_rows, where)
+    raw = data.tobytes()
+    entries = [ZoneEntry.unpack(raw[start : start + size], width) for start in range(0, len(raw), size)]
+    for bound, flag in (("min", HAS_MIN), ("max", HAS_MAX)) if width else ():
+        _checked_lengths(kind, table[bound], table[bound + "_len"], (table["flags"] & flag) != 0, where)
+    if _is_text(kind):
+        try:
+            b"\0".join(bound for entry in entries for bound in (entry.min, entry.max) if bound).decode()
+        except UnicodeDecodeError as error:
+            raise _not_text(error, where) from error
+    return entries
+
+
+def _checked_table(
+    data: Bytes, at: int, kind: pa.DataType, record: ColumnRecord, num_rows: int, where: str
+) -> tuple[np.ndarray, Int64s]:
+    """Zone entries, checked but for their bounds, and the rows of each."""
     width = record.zone_width
     if width not in (0, zone_width(kind)):
         raise Corrupt(f"zones of {width} bytes do not fit the type {kind}", kind="zones", where=where)
@@ -232,14 +288,7 @@ def unpack_zones(data: Bytes, at: int, kind: pa.DataType, record: ColumnRecord, 
         raise Corrupt("a zone entry counts more nulls and NaNs than rows", kind="zones", where=where)
     if nans.any() and not pa.types.is_floating(kind):
         raise Corrupt(f"a zone entry counts NaNs of the type {kind}", kind="zones", where=where)
-    has_min, has_max = (entries["flags"] & HAS_MIN) != 0, (entries["flags"] & HAS_MAX) != 0
-    return Zones(
-        rows,
-        entries["nulls"].astype(np.int64),
-        entries["nans"].astype(np.int64),
-        _bound_array(kind, entries["min"], entries["min_len"], has_min, where),
-        _bound_array(kind, entries["max"], entries["max_len"], has_max, where),
-    )
+    return entries, rows
 
 
 def no_bounds(count: int, kind: pa.DataType) -> pa.Array:
@@ -250,22 +299,29 @@ def no_bounds(count: int, kind: pa.DataType) -> pa.Array:
     return pa.nulls(count, kind if zone_width(kind) else pa.null())
 
 
+def _checked_lengths(
+    kind: pa.DataType, values: np.ndarray, lengths: np.ndarray, known: np.ndarray, where: str
+) -> Int64s:
+    """The bytes of each bound, 0 where it is unknown. values: uint8[n, width], width not 0. Raises Corrupt."""
+    lengths = np.where(known, lengths, 0).astype(np.int64)
+    if (lengths > values.shape[1]).any():
+        raise Corrupt("a zone entry has an impossible length", kind="zones", where=where)
+    exact = 1 if pa.types.is_boolean(kind) else flat_width(kind)
+    if not _is_bytes(kind) and (lengths[known] != exact).any():
+        raise Corrupt(f"a bound of the type {kind} has another length", kind="zones", where=where)
+    if pa.types.is_boolean(kind) and (values[known, 0] > 1).any():
+        raise Corrupt("a bound of a boolean is neither 00 nor 01", kind="zones", where=where)
+    return lengths
+
+
 def _bound_array(kind: pa.DataType, values: np.ndarray, lengths: np.ndarray, known: np.ndarray, where: str) -> pa.Array:
     count, width = values.shape
     if width == 0 or count == 0:
         return no_bounds(count, kind)
-    lengths = np.where(known, lengths, 0).astype(np.int64)
-    if (lengths > width).any():
-        raise Corrupt("a zone entry has an impossible length", kind="zones", where=where)
-    is_bytes = is_variable(kind) or pa.types.is_fixed_size_binary(kind)
-    exact = 1 if pa.types.is_boolean(kind) else flat_width(kind)
-    if not is_bytes and (lengths[known] != exact).any():
-        raise Corrupt(f"a bound of the type {kind} has another length", kind="zones", where=where)
+    lengths = _checked_lengths(kind, values, lengths, known, where)
     if pa.types.is_boolean(kind):
-        if (values[known, 0] > 1).any():
-            raise Corrupt("a bound of a boolean is neither 00 nor 01", kind="zones", where=where)
         return pa.array(values[:, 0] != 0, mask=~known)
-    if is_bytes:
+    if _is_bytes(kind):
         data = np.ascontiguousarray(values)[np.arange(width) < lengths[:, None]]
         offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
         whole = pa.Array.from_buffers(pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
@@ -273,9 +329,22 @@ def _bound_array(kind: pa.DataType, values: np.ndarray, lengths: np.ndarray, kno
         try:
             return bounds.cast(pa.binary() if pa.types.is_fixed_size_binary(kind) else kind)
         except pa.ArrowInvalid as error:
-            raise Corrupt(f"a bound of a text column is not text: {error}", kind="zones", where=where) from error
+            raise _not_text(error, where) from error
     bare = flat_array(kind, np.ascontiguousarray(values[:, : flat_width(kind)]).reshape(-1), count)
     return with_validity(bare, np.packbits(known, bitorder="little"))
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    """Are its bounds bytes, and not numbers?"""
+    return is_variable(kind) or pa.types.is_fixed_size_binary(kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _not_text(error: Exception, where: str) -> Corrupt:
+    return Corrupt(f"a bound of a text column is not text: {error}", kind="zones", where=where)
 
 
 def bounds_array(kind: pa.DataType, values: Sequence[bytes | None]) -> pa.Array:

@@ -16,11 +16,11 @@ from __future__ import annotations
 import struct
 import threading
 import uuid
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -46,6 +46,7 @@ from lance_like.file.layout import (
 )
 from lance_like.file.ordered import OrderedWork
 from lance_like.file.stats import ZoneBuilder, ZoneEntry
+from lance_like.file.stored import MovedPages
 from lance_like.file.streamed import Contents, StreamedPage
 from lance_like.file.types import metadata_to_json, type_to_json
 from lance_like.typing_ import Bytes, Json
@@ -139,6 +140,16 @@ def _as_they_are(_: Column, array: pa.Array) -> Iterable[pa.Array | Contents]:
     return (array,)
 
 
+class SomeColumns(NamedTuple):
+    """The next rows of some columns. columns: their numbers, ascending, of the fields of the batch and all in them."""
+
+    columns: Sequence[int]
+    batch: pa.RecordBatch
+
+
+Part: TypeAlias = pa.RecordBatch | SomeColumns | MovedPages
+
+
 class FileWriter:
     """Writes one file: pass batches through `chunks`, hand those to a store, then read `summary`.
 
@@ -155,6 +166,7 @@ class FileWriter:
         columns = flatten(schema)
         self._fields = list(_fields_json(columns))
         self._columns = list(map(_ColumnWriter, columns, choices_of(columns), repeat(threading.Condition())))
+        self._every = range(len(columns))
         self._cursor = 0
         self._rows = 0
         self._borrowed_nbytes = 0
@@ -185,16 +197,21 @@ class FileWriter:
         assert self._tail is not None, "the file is not finished"
         return FileSummary(self._cursor, self._rows, sum64(self._tail), len(self._columns), tuple(self._stats))
 
-    def chunks(self, batches: Iterable[pa.RecordBatch]) -> Generator[bytes | Bytes, None, None]:
-        """The bytes of the file, in order, while the batches come in. All batches have the schema.
+    def chunks(self, parts: Iterable[Part]) -> Generator[bytes | Bytes, None, None]:
+        """The bytes of the file, in order, while its rows come in: in batches of the schema, or each column apart.
 
+        In the end all columns have as many rows.
         Close the iterator when it is left before its end: threads may still be at work for it.
         """
         yield self._counted(pack_head())
         try:
-            for batch in batches:
-                for part in short_runs(batch):
-                    yield from self._accept(part)
+            for part in parts:
+                if isinstance(part, MovedPages):
+                    yield from self._moved(part)
+                    continue
+                columns, batch = part if isinstance(part, SomeColumns) else (self._every, part)
+                for rows in short_runs(batch):
+                    yield from self._accept(columns, rows)
             for column in self._columns:
                 yield from self._queue(column, column.pending.rest())
             self._submit()
@@ -203,9 +220,11 @@ class FileWriter:
             self._work.close()
         yield from self._metadata()
 
-    def _accept(self, batch: pa.RecordBatch) -> Iterator[bytes | Bytes]:
-        self._rows += len(batch)
-        for column, array in zip(self._columns, split(batch.columns), strict=True):
+    def _accept(self, columns: Sequence[int], batch: pa.RecordBatch) -> Iterator[bytes | Bytes]:
+        # Those of the first column, if there is one.
+        self._rows += len(batch) * (not columns or columns[0] == 0)
+        for number, array in zip(columns, split(batch.columns), strict=True):
+            column = self._columns[number]
             for part in self._resolve(column.column, array):
                 if isinstance(part, pa.Array):
                     if pages := column.pending.add(part):
@@ -258,7 +277,7 @@ class FileWriter:
                 yield from self._page(column, page)
 
     def _page(self, column: _ColumnWriter, page: EncodedPage) -> Iterator[bytes | Bytes]:
-        if pad := self._pad(1 << BLOCK_LOG2 if page.nbytes >= _ALIGN_TO_BLOCK_FROM else ALIGNMENT):
+        if pad := self._pad_for(page.nbytes):
             yield pad
         column.place(page, self._cursor)
         for chunk in page.chunks:
@@ -280,7 +299,29 @@ class FileWriter:
         column.pages_cut += 1
         column.rows_cut += 1
 
+    def _moved(self, part: MovedPages) -> Iterator[bytes | Bytes]:
+        """Write pages of another file, after all pages that were cut before them."""
+        column, stored = self._columns[part.column], part.stored
+        yield from self._queue(column, column.pending.rest())
+        self._submit()
+        yield from self._placed(self._work.rest())
+        for page in stored.pages(column.shared.add(stored.shared)):
+            if pad := self._pad_for(page.nbytes):
+                yield pad
+            column.place(page, self._cursor)
+            left = page.nbytes
+            while left:
+                chunk = next(part.chunks)
+                left -= len(chunk)
+                yield self._counted(chunk)
+            column.shared.finish(column.pages_cut)
+            column.pages_cut += 1
+        column.zones.add(part.extents)
+        column.rows_cut += stored.num_rows
+        self._rows += stored.num_rows * (part.column == 0)
+
     def _metadata(self) -> Iterator[bytes | Bytes]:
+        assert all(column.rows_written == self._rows for column in self._columns), "columns of other rows"
         records = []
         for column, field in zip(self._columns, self._fields, strict=True):
             yield self._pad(ALIGNMENT)
@@ -322,6 +363,10 @@ class FileWriter:
         sums = [chunk.tobytes() for chunk in column.sums]
         entries = pack_entries(column.entries, record.entries_offset)
         return record, b"".join((fences, entries, *column.descriptions, *sums, shared, *packed, field))
+
+    def _pad_for(self, nbytes: int) -> bytes:
+        """What is in front of a page of some bytes."""
+        return self._pad(1 << BLOCK_LOG2 if nbytes >= _ALIGN_TO_BLOCK_FROM else ALIGNMENT)
 
     def _pad(self, alignment: int) -> bytes:
         return self._counted(bytes(-self._cursor % alignment))

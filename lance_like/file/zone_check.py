@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.physical import is_variable
-from lance_like.file.extents import Bound, Extent, extents_of
-from lance_like.file.stats import HAS_MAX, HAS_MIN, ZoneEntry, counted_type, zone_width
+from lance_like.file.extents import Extent, extents_of
+from lance_like.file.stats import HAS_MAX, HAS_MIN, ZoneEntry, counted_type, value_of, zone_width
 
 
 class ZoneCheck:
@@ -79,14 +77,3 @@ def problems_of(entry: ZoneEntry, rows: Extent, kind: pa.DataType) -> Iterator[s
         yield f"its minimum {low!r} is above the value {rows.low!r}"
     if high is not None and high < rows.high:
         yield f"its maximum {high!r} is below the value {rows.high!r}"
-
-
-def value_of(data: bytes | None, kind: pa.DataType) -> Bound | None:
-    """A bound as `Extent` has it: a number, or the bytes of text. data: as stored; None: there is none."""
-    if data is None:
-        return None
-    if is_variable(kind) or pa.types.is_fixed_size_binary(kind):
-        return data
-    if pa.types.is_floating(kind):
-        return float(np.frombuffer(data, f"<f{len(data)}")[0])
-    return int.from_bytes(data, "little", signed=not pa.types.is_unsigned_integer(kind) and len(data) > 0)

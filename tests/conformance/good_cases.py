@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 from handmade_cases import handmade_cases
+from moved_cases import moved_cases
 from number_cases import good_numbers
 from vector_cases import Case
 
@@ -18,6 +19,7 @@ def good_cases() -> Iterator[Case]:
         yield from make()
     yield from good_numbers()
     yield from handmade_cases()
+    yield from moved_cases()
 
 
 def _shapes() -> Iterator[Case]:

@@ -7,13 +7,12 @@ The answers come from the tables that were written, never from reading a file ba
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +25,7 @@ from bad_tables import BadTable, bad_tables
 from forge import Forge
 from good_cases import good_cases
 from table_cases import table_cases
-from vector_cases import BadCase, Case, TableCase, Version
+from vector_cases import BadCase, Case, TableCase, Version, settings
 from vector_json import schema_json, values_json
 from zone_json import zones_json
 
@@ -55,17 +54,6 @@ ENCODINGS = {
     "alp",
     "run_length",
 }
-
-
-@contextmanager
-def settings(values: Mapping[str, int]) -> Iterator[None]:
-    """Set attributes of lance_like modules for a while: pages and zones of a few rows make small vectors."""
-    with ExitStack() as stack:
-        for name, value in values.items():
-            module, _, attribute = name.rpartition(".")
-            owner = importlib.import_module(f"lance_like.{module}")
-            stack.enter_context(mock.patch.object(owner, attribute, value))
-        yield
 
 
 def write_file(case: Case) -> bytes:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 
@@ -67,6 +70,17 @@ class TableCase:
     versions: list[Version]
     tags: dict[str, int] = field(default_factory=dict)
     branches: dict[str, dict[int, Version]] = field(default_factory=dict)
+
+
+@contextmanager
+def settings(values: Mapping[str, int]) -> Iterator[None]:
+    """Set attributes of lance_like modules for a while: pages and zones of a few rows make small vectors."""
+    with ExitStack() as stack:
+        for name, value in values.items():
+            module, _, attribute = name.rpartition(".")
+            owner = importlib.import_module(f"lance_like.{module}")
+            stack.enter_context(mock.patch.object(owner, attribute, value))
+        yield
 
 
 def write(data: pa.Table, folder: Path, **options: object) -> lance_like.LanceDataset:

@@ -15,7 +15,7 @@ from page_cases import Page, page_of, read, whole
 from wrong_json import changed, members
 
 from lance_like.encodings.base import Encoded, Hints, parse_node
-from lance_like.encodings.registry import ENCODINGS, encode_array
+from lance_like.encodings.registry import ENCODINGS, check_blob_ranges, encode_array, with_blob_moved
 from lance_like.errors import Corrupt, LanceLikeError, Unsupported
 from lance_like.typing_ import Json
 
@@ -302,6 +302,27 @@ def test_codes_past_their_values_are_refused() -> None:
     for kind in (pa.uint8(), pa.dictionary(pa.int8(), pa.uint8())):
         with pytest.raises(Corrupt):
             read(page_of(Encoded("dictionary", 2, {}, (), (codes, values)), kind), *whole(2))
+
+
+@pytest.mark.parametrize("place", [[0, 13], [12, 1], [-1, 2], [0], "x", [0.0, 1]])
+def test_ranges_past_the_shared_blob_are_refused_before_it_is_joined_to_another(place: Json) -> None:
+    inner = {"e": "zstd", "n": 1, "rows": 1, "stride": 0, "d": place}
+    node = parse_node({"e": "list", "n": 1, "c": [{"e": "plain", "n": 2}, inner]}, 0)
+    with pytest.raises(Corrupt):
+        check_blob_ranges(node, 12)
+
+
+def test_an_unknown_encoding_is_not_moved() -> None:
+    with pytest.raises(Unsupported):
+        check_blob_ranges(parse_node({"e": "of-tomorrow", "n": 1}, 0), 0)
+
+
+def test_a_description_with_its_blob_moved_differs_in_its_ranges_only() -> None:
+    zstd = {"e": "zstd", "n": 1, "d": [3, 4], "c": [{"e": "plain", "n": 2, "d": [5, 6]}]}
+    body = {"e": "list", "n": 1, "b": [[0, 1]], "c": [{"e": "zstd", "n": 2, "d": None}, zstd]}
+    moved = with_blob_moved(body, 100)
+    assert moved == {**body, "c": [body["c"][0], {**zstd, "d": [103, 4]}]}
+    assert zstd["d"] == [3, 4]
 
 
 @pytest.mark.slow
