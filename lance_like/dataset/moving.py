@@ -36,7 +36,7 @@ from lance_like.typing_ import Bytes
 
 Mode = Literal["reencode", "try_binary_copy", "force_binary_copy"]
 
-# Smaller pages, on the average of a column in a file, are encoded anew, many as one (format_spec/decisions/0012).
+# Smaller pages, on the average of a column in a file, are encoded anew, many as one (format_spec/decisions/0013).
 # Numbers: encoding them takes little longer than moving them, and full pages are scanned three times as fast.
 _NUMBERS_NBYTES = 2 << 20
 # Others: that many rows, or that many stored bytes.

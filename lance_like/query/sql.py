@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any
 
 import pyarrow as pa
 
 from lance_like.errors import InvalidInput
 from lance_like.query import engine_duckdb
-from lance_like.query.arithmetic import ARITHMETIC, MIRRORED, Column, Comparison, Constant, Operation, Value
+from lance_like.query.arithmetic import MIRRORED, Value
 from lance_like.query.expr import (
     BoolColumn,
     Compare,
@@ -35,24 +34,12 @@ from lance_like.query.expr import (
 )
 from lance_like.query.literals import comparison_type, is_text
 from lance_like.query.names import Path
-
-Node: TypeAlias = Any
-"""A node of DuckDB's JSON tree; a shape that is not known here becomes `Opaque`."""
+from lance_like.query.nodes import COMPARISONS, OWN_SCHEMA, Node, arguments, literal, type_name, value_of, written
 
 _FILTER_HEAD = "SELECT 1 FROM t WHERE "
 _EXPRESSION_HEAD = "SELECT "
 _IMPLIED = 2**64 - 1  # query_location of a node that the text does not hold
 
-_OWN_SCHEMA = ("", "main")  # of a function of DuckDB itself: its connection makes no other
-
-_COMPARISONS = {
-    "COMPARE_EQUAL": "=",
-    "COMPARE_NOTEQUAL": "<>",
-    "COMPARE_LESSTHAN": "<",
-    "COMPARE_LESSTHANOREQUALTO": "<=",
-    "COMPARE_GREATERTHAN": ">",
-    "COMPARE_GREATERTHANOREQUALTO": ">=",
-}
 _LIKES = {"~~": (False, False), "!~~": (True, False), "~~*": (False, True), "!~~*": (True, True)}
 _ESCAPED_LIKES = {
     "like_escape": (False, False),
@@ -252,9 +239,9 @@ def _comparison(node: Node) -> Expr | None:
     if op in ("COMPARE_DISTINCT_FROM", "COMPARE_NOT_DISTINCT_FROM"):
         same = _same(left, right)
         return Not(same) if same is not None and op == "COMPARE_DISTINCT_FROM" else same
-    if op not in _COMPARISONS:
+    if op not in COMPARISONS:
         return None
-    op = _COMPARISONS[op]
+    op = COMPARISONS[op]
     if left["class"] != "COLUMN_REF":
         left, right, op = right, left, MIRRORED[op]
     path, value = _column(left), _constant(right)
@@ -321,11 +308,11 @@ def _alike(values: list[pa.Scalar]) -> bool:
 
 
 def _function(node: Node) -> Expr | None:
-    name, arguments = node["function_name"], _arguments(node)
-    if node["schema"] not in _OWN_SCHEMA or name not in _LIKES | _ESCAPED_LIKES:
+    name, given = node["function_name"], arguments(node)
+    if node["schema"] not in OWN_SCHEMA or name not in _LIKES | _ESCAPED_LIKES:
         return None
     negated, case_insensitive = (_LIKES | _ESCAPED_LIKES)[name]
-    path, *texts = _column(arguments[0]), *map(_constant, arguments[1:])
+    path, *texts = _column(given[0]), *map(_constant, given[1:])
     words = [text.as_py() for text in texts if text is not None and pa.types.is_string(text.type)]
     if path is None or len(words) != len(texts):
         return None
@@ -349,9 +336,9 @@ def _column(node: Node) -> Path | None:
 
 def _constant(node: Node) -> pa.Scalar | None:
     """Read a literal: as written, or a typed one such as DATE '2020-01-01', which DuckDB itself evaluates."""
-    written = _written(node) if node.get("class") == "CONSTANT" else None
-    if written is not None or not _foldable(node):
-        return written
+    found = written(node) if node.get("class") == "CONSTANT" else None
+    if found is not None or not _foldable(node):
+        return found
     try:
         batch = pa.RecordBatch.from_pydict({"row": pa.nulls(1, pa.int8())})
         value = engine_duckdb.evaluate({"value": _sql(node)}, batch).column(0)[0]
@@ -367,118 +354,21 @@ def _foldable(node: Node) -> bool:
     if node.get("class") == "CONSTANT":
         return True
     if node.get("class") == "FUNCTION":
-        known = node["function_name"] in _FOLDED_FUNCTIONS and node["schema"] in _OWN_SCHEMA
-        return known and all(map(_foldable, _arguments(node)))
+        known = node["function_name"] in _FOLDED_FUNCTIONS and node["schema"] in OWN_SCHEMA
+        return known and all(map(_foldable, arguments(node)))
     if node.get("class") != "CAST" or node.get("try_cast"):
         return False
-    name, child = _type_name(node), node["child"]
-    kind, text = _literal(child) if child.get("class") == "CONSTANT" else ("", "")
+    name, child = type_name(node), node["child"]
+    kind, text = literal(child) if child.get("class") == "CONSTANT" else ("", "")
     if kind == "STRING" and name.startswith(("DATE", "TIME")) and not text[:1].isdigit():
         return False  # it may be a word such as 'today'
     return name in _FOLDED_CASTS and _foldable(child)
 
 
-def _literal(constant: Node) -> tuple[str, str]:
-    """Name the kind of a literal and its text, as DuckDB 2 does: DuckDB 1 writes a typed value instead."""
-    if "literal" in constant:
-        return constant["literal"]["kind"], constant["literal"]["text"]
-    type_, value = constant["value"]["type"], constant["value"].get("value")
-    if isinstance(value, dict):  # two 64-bit words
-        value = (value["upper"] << 64) + value["lower"]
-    match type_["id"]:
-        case "INTEGER" | "BIGINT" | "HUGEINT" | "UHUGEINT":
-            return "INTEGER", str(value)
-        case "DECIMAL":
-            return "NUMERIC", format(Decimal(f"{value}e-{type_['type_info']['scale']}"), "f")
-        case "DOUBLE":
-            text = repr(value)
-            return "NUMERIC", text if "e" in text else text + "e0"
-        case "VARCHAR":
-            return "STRING", value
-        case "BOOLEAN":
-            return "BOOLEAN", str(value)
-        case "NULL":
-            return "NULL_LITERAL", ""
-        case other:
-            return other, ""
-
-
-def _arguments(function: Node) -> list[Node]:
-    """Answer the arguments of a call, of DuckDB 2 or DuckDB 1."""
-    named = function.get("arguments")
-    return function["children"] if named is None else [argument["expression"] for argument in named]
-
-
-def _type_name(cast: Node) -> str:
-    """Name the type of a cast, of DuckDB 2 or DuckDB 1."""
-    return str(cast["type_expr"]["type_name"] if "type_expr" in cast else cast["cast_type"]["id"]).upper()
-
-
-def _written(constant: Node) -> pa.Scalar | None:
-    kind, text = _literal(constant)
-    try:
-        if kind == "INTEGER":
-            number = int(text)
-            signed = -(2**63) <= number < 2**63
-            return pa.scalar(number, pa.int64() if signed else pa.uint64()) if number < 2**64 else None
-        if kind == "NUMERIC":
-            return pa.scalar(float(text)) if "e" in text.lower() else _decimal(Decimal(text))
-        if kind == "HEX":
-            return pa.scalar(bytes.fromhex(text))
-    except (ValueError, OverflowError, InvalidOperation, pa.ArrowInvalid):
-        return None
-    if kind == "BOOLEAN":
-        return pa.scalar(text.lower() == "true")
-    if kind == "NULL_LITERAL":
-        return pa.scalar(None)
-    return pa.scalar(text) if kind == "STRING" else None
-
-
-def _decimal(number: Decimal) -> pa.Scalar:
-    _, digits, exponent = number.as_tuple()
-    scale = -min(int(exponent), 0)
-    return pa.scalar(number, pa.decimal128(max(len(digits), scale, 1), scale))
-
-
 def _opaque(node: Node) -> Opaque:
     columns, maybe = _references(node)
-    value = _value(node)  # before the node is written back, which may change it
+    value = value_of(node)  # before the node is written back, which may change it
     return Opaque(_sql(node), columns, maybe, value)
-
-
-def _value(node: Node) -> Value | None:
-    """Read a node as arithmetic; None if it is something else, or has another shape in this DuckDB."""
-    try:
-        match node["class"]:
-            case "COLUMN_REF":
-                return Column(tuple(node["column_names"]))
-            case "CONSTANT":
-                literal = _written(node)
-                return Constant(literal) if literal is not None and literal.is_valid else None
-            case "COMPARISON":
-                sides = (node["left"], node["right"])
-                make, symbol = Comparison, _COMPARISONS[node["type"]]
-            case "FUNCTION" if node["function_name"] in ARITHMETIC and node["schema"] in _OWN_SCHEMA:
-                sides = _arguments(node)
-                make, symbol = Operation, node["function_name"]
-            case _:
-                return None
-        values = [value for value in map(_value, sides) if value is not None]
-    except (KeyError, TypeError):
-        return None
-    match values:
-        case [left, right]:
-            return make(symbol, left, right)
-        case [only] if symbol == "-" and len(sides) == 1:
-            return _negated(only)
-    return None
-
-
-def _negated(value: Value) -> Constant | None:
-    """A literal below 0."""
-    if not isinstance(value, Constant) or pa.types.is_boolean(value.type) or is_text(value.type):
-        return None
-    return Constant(pa.scalar(-value.value.as_py()))
 
 
 def _references(node: Node) -> tuple[frozenset[Path], frozenset[Path]]:
@@ -509,7 +399,7 @@ def _keep_types(node: Node) -> None:
     for this in _nodes(node):
         type_ = this["value"]["type"] if this.get("class") == "CONSTANT" and "value" in this else {}
         if type_.get("id") in ("DOUBLE", "DECIMAL"):
-            text = {"type": {"id": "VARCHAR", "type_info": None}, "is_null": False, "value": _literal(this)[1]}
+            text = {"type": {"id": "VARCHAR", "type_info": None}, "is_null": False, "value": literal(this)[1]}
             cast = {"class": "CAST", "type": "OPERATOR_CAST", "cast_type": type_, "try_cast": False}
             this.update(cast, child=dict(this, value=text, alias=""))
             del this["value"]

@@ -1,0 +1,127 @@
+"""Nodes of DuckDB's JSON tree: what they hold, in DuckDB 2 and in DuckDB 1, and their arithmetic. Pure."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from lance_like.query.arithmetic import ARITHMETIC, Column, Comparison, Constant, Operation, Value
+from lance_like.query.literals import is_text
+
+Node: TypeAlias = Any
+"""A node; a shape that is not known here becomes `Opaque`."""
+
+COMPARISONS = {
+    "COMPARE_EQUAL": "=",
+    "COMPARE_NOTEQUAL": "<>",
+    "COMPARE_LESSTHAN": "<",
+    "COMPARE_LESSTHANOREQUALTO": "<=",
+    "COMPARE_GREATERTHAN": ">",
+    "COMPARE_GREATERTHANOREQUALTO": ">=",
+}
+"""Type of a comparison -> how it is written."""
+
+OWN_SCHEMA = ("", "main")
+"""The schemas of a function of DuckDB itself: its connection makes no other."""
+
+
+def literal(constant: Node) -> tuple[str, str]:
+    """Name the kind of a literal and its text, as DuckDB 2 does: DuckDB 1 writes a typed value instead."""
+    if "literal" in constant:
+        return constant["literal"]["kind"], constant["literal"]["text"]
+    type_, value = constant["value"]["type"], constant["value"].get("value")
+    if isinstance(value, dict):  # two 64-bit words
+        value = (value["upper"] << 64) + value["lower"]
+    match type_["id"]:
+        case "INTEGER" | "BIGINT" | "HUGEINT" | "UHUGEINT":
+            return "INTEGER", str(value)
+        case "DECIMAL":
+            return "NUMERIC", format(Decimal(f"{value}e-{type_['type_info']['scale']}"), "f")
+        case "DOUBLE":
+            text = repr(value)
+            return "NUMERIC", text if "e" in text else text + "e0"
+        case "VARCHAR":
+            return "STRING", value
+        case "BOOLEAN":
+            return "BOOLEAN", str(value)
+        case "NULL":
+            return "NULL_LITERAL", ""
+        case other:
+            return other, ""
+
+
+def arguments(function: Node) -> list[Node]:
+    """Answer the arguments of a call, of DuckDB 2 or DuckDB 1."""
+    named = function.get("arguments")
+    return function["children"] if named is None else [argument["expression"] for argument in named]
+
+
+def type_name(cast: Node) -> str:
+    """Name the type of a cast, of DuckDB 2 or DuckDB 1."""
+    return str(cast["type_expr"]["type_name"] if "type_expr" in cast else cast["cast_type"]["id"]).upper()
+
+
+def written(constant: Node) -> pa.Scalar | None:
+    kind, text = literal(constant)
+    try:
+        if kind == "INTEGER":
+            number = int(text)
+            signed = -(2**63) <= number < 2**63
+            return pa.scalar(number, pa.int64() if signed else pa.uint64()) if number < 2**64 else None
+        if kind == "NUMERIC":
+            return pa.scalar(float(text)) if "e" in text.lower() else _decimal(Decimal(text))
+        if kind == "HEX":
+            return pa.scalar(bytes.fromhex(text))
+    except (ValueError, OverflowError, InvalidOperation, pa.ArrowInvalid):
+        return None
+    if kind == "BOOLEAN":
+        return pa.scalar(text.lower() == "true")
+    if kind == "NULL_LITERAL":
+        return pa.scalar(None)
+    return pa.scalar(text) if kind == "STRING" else None
+
+
+def _decimal(number: Decimal) -> pa.Scalar:
+    _, digits, exponent = number.as_tuple()
+    scale = -min(int(exponent), 0)
+    return pa.scalar(number, pa.decimal128(max(len(digits), scale, 1), scale))
+
+
+def value_of(node: Node) -> Value | None:
+    """Read a node as arithmetic; None if it is something else, or has another shape in this DuckDB."""
+    try:
+        match node["class"]:
+            case "COLUMN_REF":
+                return Column(tuple(node["column_names"]))
+            case "CONSTANT":
+                found = written(node)
+                return Constant(found) if found is not None and found.is_valid else None
+            case "COMPARISON":
+                sides = (node["left"], node["right"])
+                make, symbol = Comparison, COMPARISONS[node["type"]]
+            case "FUNCTION" if node["function_name"] in ARITHMETIC and node["schema"] in OWN_SCHEMA:
+                sides = arguments(node)
+                make, symbol = Operation, node["function_name"]
+            case _:
+                return None
+        values = [value for value in map(value_of, sides) if value is not None]
+    except (KeyError, TypeError):
+        return None
+    match values:
+        case [left, right]:
+            return make(symbol, left, right)
+        case [only] if symbol == "-" and len(sides) == 1:
+            return _negated(only)
+    return None
+
+
+def _negated(value: Value) -> Constant | None:
+    """A literal below 0."""
+    if not isinstance(value, Constant) or pa.types.is_boolean(value.type) or is_text(value.type):
+        return None
+    return Constant(pa.scalar(-value.value.as_py()))
+
+
+__all__ = ["COMPARISONS", "OWN_SCHEMA", "Node", "arguments", "literal", "type_name", "value_of", "written"]
