@@ -59,7 +59,9 @@ def test_wrong_rows_after_a_change_stop_the_run(tmp_path: Path) -> None:
 def test_a_table_that_is_copied_by_links_is_not_changed(tmp_path: Path) -> None:
     peer = LanceLikeNoSync()
     samples = changes.measure({"t": TINY}, ["restore"], tmp_path, [peer], repeat=3)
-    assert len(set(samples["t, restore, bytes"]["lance_like_nosync"])) == 1
+    written = samples["t, restore, bytes"]["lance_like_nosync"]
+    # A packed root is some bytes longer or shorter by its digests; a changed file would add hundreds.
+    assert max(written) - min(written) < 32
 
 
 def test_bytes_written_are_those_of_new_and_changed_files(tmp_path: Path) -> None:
