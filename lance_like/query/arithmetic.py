@@ -148,7 +148,12 @@ def _operation(symbol: str, left: Value, right: Value) -> Operation | None:
         if isinstance(right, Constant) and pa.types.is_decimal(right.type) and left_too.type != _DOUBLE:
             return None
         kind = _DOUBLE
-    return Operation(symbol, left_too, right_too, kind)
+    return Operation(symbol, _literal_of(left_too, kind), _literal_of(right_too, kind), kind)
+
+
+def _literal_of(value: Value, kind: pa.DataType) -> Value:
+    """A literal in the type that is computed in, so that it is not cast for each batch."""
+    return Constant(_cast(value.value, kind)) if isinstance(value, Constant) else value
 
 
 def _is_divisor(symbol: str, value: Value) -> bool:

@@ -85,6 +85,19 @@ def judge_zones(condition: Expr, stats: Stats, *, zones: int) -> npt.NDArray[np.
     return verdict
 
 
+def judged_paths(condition: Expr) -> frozenset[Path]:
+    """Name the leaf columns whose statistics `judge_zones` asks for."""
+    match condition:
+        case And(children) | Or(children):
+            return reduce(frozenset.union, map(judged_paths, children), frozenset())
+        case Not(child):
+            return judged_paths(child)
+        case Compare(_, path) | In(path) | Like(path) | BoolColumn(path) | IsNull(path):
+            return frozenset([path])
+        case _:
+            return frozenset()
+
+
 def _judge(condition: Expr, stats: Stats, zones: int) -> _Possible:
     match condition:
         case And(children):
@@ -237,4 +250,4 @@ def _known(bound: pa.Array) -> Flags:
     return bound.is_valid().to_numpy(zero_copy_only=False)
 
 
-__all__ = ["ALL", "NONE", "SOME", "Flags", "Stats", "ZoneColumn", "judge_zones"]
+__all__ = ["ALL", "NONE", "SOME", "Flags", "Stats", "ZoneColumn", "judge_zones", "judged_paths"]

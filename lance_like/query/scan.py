@@ -30,9 +30,10 @@ from lance_like.query.ahead import Job, default_threads, in_order
 from lance_like.query.evaluate import select
 from lance_like.query.expr import Expr, paths
 from lance_like.query.names import Path
-from lance_like.query.neighbours import Neighbours, Piece, can_join, is_small, neighbouring
+from lance_like.query.neighbours import Neighbours, Piece, can_join, neighbouring
 from lance_like.query.plan import ALL, NONE, Span, field_of, judge_fragments, judge_spans, null_zones
 from lance_like.query.projection import Output, Projection, as_batch, virtual_of
+from lance_like.query.prune import judged_paths
 from lance_like.query.session import Session
 from lance_like.query.take import read_rows
 from lance_like.table.fragment import Fragment
@@ -219,15 +220,17 @@ def _fragments(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Pie
         for fragment in chosen:
             yield fragment, [Span(0, fragment.rows, False)]
         return
+    judged = judged_paths(condition)
     for group in _grouped(chosen):
         verdicts = judge_fragments(group, condition, scan.projection.table)
         for fragment, verdict in zip(group, verdicts, strict=True):
             if verdict == ALL:
                 yield fragment, [Span(0, fragment.rows, False)]
-            elif verdict != NONE and is_small(fragment):
+            elif verdict != NONE and (fragment.rows <= ZONE_ROWS or not judged):
+                # Its rows are one zone, of which the manifest has said all; or no statistics say anything.
                 yield fragment, [Span(0, fragment.rows, True)]
             elif verdict != NONE:
-                spans = _spans(session, scan.projection.table, fragment, condition)
+                spans = _spans(session, scan.projection.table, fragment, condition, judged)
                 if spans:
                     yield fragment, spans
 
@@ -239,11 +242,13 @@ def _grouped(fragments: Iterable[Fragment]) -> Iterator[list[Fragment]]:
         yield group
 
 
-def _spans(session: Session, schema: Schema, fragment: Fragment, condition: Expr) -> list[Span]:
-    """Read the zones of the condition's columns and judge them."""
+def _spans(
+    session: Session, schema: Schema, fragment: Fragment, condition: Expr, judged: frozenset[Path]
+) -> list[Span]:
+    """Read the zones of the columns by which a condition is judged, and judge them."""
     found: dict[Path, Zones | None] = {}
     located = []
-    for path in paths(condition):
+    for path in judged:
         named = field_of(schema, path)
         if named is None or pa.types.is_struct(named.type):
             found[path] = None

@@ -191,3 +191,13 @@ def test_every_type_prunes_something() -> None:
     for name in VALUES:
         verdicts = [assert_sound(f"{name} = {literal[name]}", seed).tolist() for seed in range(4)]
         assert any(prune.NONE in verdict for verdict in verdicts), name
+
+
+def test_the_columns_that_statistics_are_asked_for() -> None:
+    schema = pa.schema({"a": pa.int64(), "b": pa.string(), "c": pa.bool_(), "d": pa.int64()})
+    condition = evaluate.prepare("a > 1 AND (b LIKE 'x%' OR NOT c) AND d % 7 = 3", schema)
+    assert condition is not None
+    assert prune.judged_paths(condition) == {("a",), ("b",), ("c",)}
+    opaque = evaluate.prepare("d % 7 = 3 OR hash(a) > 5", schema)
+    assert opaque is not None
+    assert prune.judged_paths(opaque) == frozenset()

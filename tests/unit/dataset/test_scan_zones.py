@@ -1,0 +1,42 @@
+"""Zones are read where they may say more than the manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import lance_like
+from lance_like.file.reader import FileReader
+
+ROWS = 20_000
+
+
+@pytest.mark.parametrize(
+    ("rows", "filter", "reads"),
+    [
+        (ROWS, "a > 9000 and a < 9100", True),  # some zones are left out
+        (ROWS, "a % 100 = 7", False),  # nothing can be left out
+        (ROWS, "a > 9000 and b % 100 = 7", True),
+        (8_192, "a > 4000 and a < 4100", False),  # one zone: the manifest has said it
+    ],
+)
+def test_zones_are_read_where_they_say_more_than_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, filter: str, reads: bool
+) -> None:
+    table = pa.table({"a": range(rows), "b": range(rows)})
+    # Large cells keep the file from being read whole.
+    table = table.append_column("c", pa.array([bytes(range(256))] * rows))
+    dataset = lance_like.write_dataset(table, tmp_path)
+    asked = []
+    zones = FileReader.zones
+
+    def noted(self: FileReader, column: int, kind: pa.DataType):
+        asked.append(column)
+        return zones(self, column, kind)
+
+    monkeypatch.setattr(FileReader, "zones", noted)
+    expected = [a for a in range(rows) if eval(filter.replace(" = ", " == "), {"a": a, "b": a})]
+    assert dataset.to_table(["a"], filter=filter)["a"].to_pylist() == expected
+    assert bool(asked) == reads
