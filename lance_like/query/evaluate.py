@@ -201,7 +201,7 @@ def _cost(condition: Expr) -> int:
         case Like():
             return 6 if condition.case_insensitive else 5
         case Opaque() if condition.value is not None:
-            return _CHEAP
+            return _CHEAP + 1  # asked only about rows that are left: it may overflow on others
         case ArrowOpaque() | Opaque():
             return _DUCKDB_COST
         case _:

@@ -135,7 +135,7 @@ def _whole(file: DataFile, data: bytes | None) -> WholeFile:
     return WholeFile(file.key, data, file.tail, file.rows, sum(count for _, count in file.fields))
 
 
-def is_small(fragment: Fragment) -> bool:
+def _is_small(fragment: Fragment) -> bool:
     """May it be read with its neighbours? Its rows are one zone: the bounds of its columns say what zones would."""
     return fragment.rows <= ZONE_ROWS and all(
         file.nbytes <= _SMALL_NBYTES and file.base is None for file in fragment.files
@@ -154,7 +154,7 @@ def neighbouring(pieces: Iterable[Piece], projection: Projection) -> Iterator[li
     most, nbytes, rows, alike = _FIRST, 0, 0, None
     for fragment, spans in pieces:
         own = sum(file.nbytes for file in fragment.files)
-        whole = is_small(fragment) and (spans[0].start, spans[0].end) == (0, fragment.rows)
+        whole = _is_small(fragment) and (spans[0].start, spans[0].end) == (0, fragment.rows)
         # Placements are equal where the files of fragments hold the same fields: then they are one object.
         kind = (id(projection.place(fragment)), spans[0].check) if whole else None
         full = len(run) == most or nbytes + own > _MOST_NBYTES or rows + fragment.rows > ZONE_ROWS
@@ -177,4 +177,4 @@ def _settled(run: list[Piece]) -> Iterator[list[Piece]]:
         yield from ([piece] for piece in run)
 
 
-__all__ = ["Neighbours", "Piece", "can_join", "is_small", "neighbouring"]
+__all__ = ["Neighbours", "Piece", "can_join", "neighbouring"]

@@ -159,3 +159,15 @@ def test_columns_of_every_stored_kind_may_stand_beside_a_filter() -> None:
     assert rows("v[1] = 1", batch) == [0]
     assert rows("m['k'] = 1", batch) == [0]
     assert rows("d = interval 1 second", batch) == [0]
+
+
+def test_arithmetic_is_asked_only_about_rows_that_other_conditions_leave() -> None:
+    batch = pa.RecordBatch.from_pydict({"a": [1, 3, 2**62]})
+    for text, passing in (("a < 10 AND a * a > 5", [1]), ("a * a > 5 AND a < 10", [1]), ("a > 9 OR a * a > 5", [1, 2])):
+        condition = evaluate.prepare(text, batch.schema)
+        assert condition is not None
+        assert evaluate.select(condition, batch).tolist() == passing
+    overflowing = evaluate.prepare("a * a > 5", batch.schema)
+    assert overflowing is not None
+    with pytest.raises(InvalidInput, match="Overflow"):
+        evaluate.select(overflowing, batch)
