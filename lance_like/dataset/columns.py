@@ -16,10 +16,9 @@ from lance_like.dataset.inputs import Stream, as_stream
 from lance_like.dataset.placing import Placing, place_columns
 from lance_like.dataset.udf import BatchUDF, Checkpoint
 from lance_like.dataset.write import write_file
-from lance_like.encodings.joining import joined
 from lance_like.encodings.physical import flat_width
 from lance_like.errors import Conflict, InvalidInput, NotFound
-from lance_like.file.carry import nulls, taken_rows
+from lance_like.file.carry import nulls, one_batch, taken_rows
 from lance_like.file.writer import FileWriter
 from lance_like.io.store import Store
 from lance_like.query.evaluate import compute_columns
@@ -274,10 +273,7 @@ def _settled(asked: pa.Schema | None, known: pa.Schema | None, kept: Checkpoint 
 
 def _one_batch(stream: Stream) -> pa.RecordBatch:
     table = pa.Table.from_batches(list(stream.batches), stream.schema)
-    schema = table.schema.remove_metadata()
-    if len(table) == 0:
-        return _empty_batch(schema)
-    return pa.RecordBatch.from_arrays([joined(column.chunks) for column in table.columns], schema=schema)
+    return one_batch(table, table.schema.remove_metadata())
 
 
 def write_columns(store: Store, schema: pa.Schema, fragment: Fragment, batches: Iterator[pa.RecordBatch]) -> NewFile:

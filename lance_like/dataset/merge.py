@@ -21,7 +21,7 @@ from lance_like.dataset.scanner import Filter, bind_filter
 from lance_like.dataset.write import FileLimits, write_fragments
 from lance_like.encodings.joining import joined
 from lance_like.errors import InvalidInput
-from lance_like.file.carry import nulls, taken_rows
+from lance_like.file.carry import nulls, one_batch, taken_rows
 from lance_like.io.local import LocalStore
 from lance_like.query.evaluate import compute_columns
 from lance_like.query.expr import Compare, Expr, In, Opaque, all_of, bind, paths
@@ -138,17 +138,12 @@ class Source:
         if self._table is None:
             session, manifest = self._stored
             table = take_positions(session, manifest, project(manifest.schema), rows)
-            return _one_batch(table, self.schema)
-        return taken_rows(_one_batch(self._table, self.schema), rows)
+            return one_batch(table, self.schema)
+        return taken_rows(one_batch(self._table, self.schema), rows)
 
     def close(self) -> None:
         """Remove what was kept in files."""
         self._exit.close()
-
-
-def _one_batch(table: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
-    arrays = [joined(c.chunks) if c.num_chunks else nulls(0, c.type) for c in table.columns]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from lance_like.dataset.fragment_metadata import DataFile, FragmentMetadata
-from lance_like.dataset.lance_schema import LanceSchema, as_arrow
+from lance_like.dataset.lance_schema import LanceSchema
 from lance_like.errors import InvalidInput
 from lance_like.table.actions import KeyRange
 
@@ -41,11 +41,6 @@ class LanceOperation:
 
         def __post_init__(self) -> None:
             check_fragments(self.fragments)
-
-        @property
-        def arrow_schema(self) -> pa.Schema:
-            """The schema as Arrow has it."""
-            return as_arrow(self.new_schema)
 
     @dataclass(frozen=True)
     class Delete(BaseOperation):
@@ -99,11 +94,6 @@ class LanceOperation:
         def __post_init__(self) -> None:
             check_fragments(self.fragments)
 
-        @property
-        def arrow_schema(self) -> pa.Schema:
-            """The schema as Arrow has it."""
-            return as_arrow(self.schema)
-
     @dataclass(frozen=True)
     class Project(BaseOperation):
         """Only these columns remain, or all with other names.
@@ -115,11 +105,6 @@ class LanceOperation:
 
         schema: pa.Schema | LanceSchema
         preserves_nullability: bool = False
-
-        @property
-        def arrow_schema(self) -> pa.Schema:
-            """The schema as Arrow has it."""
-            return as_arrow(self.schema)
 
     @dataclass(frozen=True)
     class Restore(BaseOperation):

@@ -16,7 +16,7 @@ from lance_like.dataset.inputs import Stream, check_nulls
 from lance_like.dataset.stats import stored_nbytes
 from lance_like.dataset.write import FileLimits, write_fragments
 from lance_like.encodings.joining import joined, taken
-from lance_like.file.carry import carry, present
+from lance_like.file.carry import carry, one_batch, present
 from lance_like.query.projection import ROW_ADDRESS, as_batch, project
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
@@ -138,8 +138,7 @@ def _new_values(
         )
         for i, j in steps(patch.fragment, end - start)
     ]
-    [made] = pa.Table.from_batches(pieces).combine_chunks().to_batches()
-    return made
+    return one_batch(pa.Table.from_batches(pieces))
 
 
 def _merged(old: pa.RecordBatch, new: pa.RecordBatch, places: Int64s) -> pa.RecordBatch:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from lance_like.dataset.change import fields_read
 from lance_like.dataset.fragment_metadata import DataFile, DeletionFile, FragmentMetadata
+from lance_like.dataset.lance_schema import as_arrow
 from lance_like.dataset.operations import LanceOperation as Op
 from lance_like.dataset.scanner import bind_filter
 from lance_like.errors import Corrupt, InvalidInput, NotFound, Unsupported
@@ -85,7 +86,7 @@ def _overwrite(operation: Op.Overwrite, base: Manifest | None) -> Action:
     if list(ids) != sorted(set(ids)):
         raise InvalidInput("the files of an overwrite hold the columns of its schema in order, depth first")
     make = Create if base is None else Overwrite
-    return make(operation.arrow_schema, fragments)
+    return make(as_arrow(operation.new_schema), fragments)
 
 
 def _new_fragments(fragments: Sequence[FragmentMetadata]) -> tuple[tuple[NewFragment, ...], tuple[int, ...]]:
@@ -202,7 +203,7 @@ def _carried(base: Manifest, metadata: FragmentMetadata, removed: Mapping[int, I
 
 
 def _merge(operation: Op.Merge, base: Manifest) -> AddColumns:
-    found = _new_fields(base.schema, list(operation.arrow_schema), ROOT)
+    found = _new_fields(base.schema, list(as_arrow(operation.schema)), ROOT)
     if not found:
         raise InvalidInput("the schema of a merge has no field that the table lacks", kind="schema")
     files = {
@@ -244,7 +245,7 @@ def _fields_of(schema: Schema, predicate: str | None) -> tuple[int, ...]:
 
 
 def _project(operation: Op.Project, base: Manifest) -> DropColumns | AlterColumns:
-    offered = Schema.from_arrow(operation.arrow_schema, 0)[0]
+    offered = Schema.from_arrow(as_arrow(operation.schema), 0)[0]
     names = _new_names(base.schema.fields, offered.fields)
     if names:
         return AlterColumns({field_id: Alteration(name) for field_id, name in names.items()})

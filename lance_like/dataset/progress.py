@@ -12,11 +12,11 @@ from typing import Any
 from lance_like.dataset.fragment_metadata import FragmentMetadata
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class WriteProgress:
-    """How far a write has come.
+    """How far a write is. rows: accepted; nbytes: of the files so far; files: finished.
 
-    rows, nbytes: accepted so far, bytes before compression. files: finished data files.
+    A bar: `with tqdm(total=n) as bar: write_dataset(…, progress=lambda now: bar.update(now.rows - bar.n))`.
     """
 
     rows: int

@@ -10,9 +10,8 @@ from typing import Any, Literal, TypeAlias, get_args
 import pyarrow as pa
 
 from lance_like.dataset.arguments import check_hints
-from lance_like.encodings.joining import joined
 from lance_like.errors import InvalidInput
-from lance_like.file.carry import carried_field
+from lance_like.file.carry import carried_field, one_batch
 from lance_like.query.evaluate import parse, prepare
 from lance_like.query.expr import Expr, top_names
 from lance_like.query.projection import VIRTUAL, project
@@ -137,14 +136,10 @@ def _of_exactly(rows: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Rec
         count += len(batch)
         while count >= rows:
             table = pa.Table.from_batches(held)
-            yield _one_batch(table.slice(0, rows))
+            yield one_batch(table.slice(0, rows))
             held, count = table.slice(rows).to_batches(), count - rows
     if held:
-        yield _one_batch(pa.Table.from_batches(held))
-
-
-def _one_batch(table: pa.Table) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([joined(column.chunks) for column in table.columns], schema=table.schema)
+        yield one_batch(pa.Table.from_batches(held))
 
 
 def _count(name: str, value: Any, *, low: int = 0) -> int:

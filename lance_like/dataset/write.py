@@ -14,7 +14,7 @@ import pyarrow as pa
 from lance_like.dataset.blob import resolve, source_nbytes
 from lance_like.dataset.fragment_metadata import FragmentMetadata
 from lance_like.dataset.inputs import Data, Stream, as_stream, check_nulls, conform
-from lance_like.dataset.progress import FragmentWriteProgress, NoopFragmentWriteProgress, Progress, WriteProgress
+from lance_like.dataset.progress import FragmentWriteProgress, Progress, WriteProgress
 from lance_like.errors import AlreadyExists, InvalidInput
 from lance_like.file.writer import FileWriter, Part
 from lance_like.io.store import Store
@@ -127,8 +127,7 @@ def write_fragments(
 ) -> tuple[NewFragment, ...]:
     """Write a stream as data files, one a fragment. Nothing refers to them until they are committed."""
     batches = _Peekable(_pieces(stream.batches))
-    watcher = progress if isinstance(progress, FragmentWriteProgress) else NoopFragmentWriteProgress()
-    report = None if isinstance(progress, FragmentWriteProgress) else progress
+    watcher, report = (progress, None) if isinstance(progress, FragmentWriteProgress) else (None, progress)
     # Made before any byte is written: it refuses types that cannot be stored.
     unused: FileWriter | None = FileWriter(stream.schema, resolve=resolve)
     fragments: list[NewFragment] = []
@@ -142,10 +141,12 @@ def write_fragments(
             if report is not None:
                 report(WriteProgress(rows + writer.rows, nbytes + writer.nbytes, len(fragments)))
 
-        watcher.begin(FragmentMetadata(len(fragments), (), 0))
+        if watcher is not None:
+            watcher.begin(FragmentMetadata(len(fragments), (), 0))
         file = write_file(store, writer, batches.until_full(writer, limits, batch_done))
         made = NewFragment((file,))
-        watcher.complete(replace(FragmentMetadata.of_new(made, range(file.columns)), id=len(fragments)))
+        if watcher is not None:
+            watcher.complete(replace(FragmentMetadata.of_new(made, range(file.columns)), id=len(fragments)))
         fragments.append(made)
         rows, nbytes = rows + file.rows, nbytes + file.nbytes
     if report is not None:

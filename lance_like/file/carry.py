@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.joining import holds, items_of_fixed, offsets_and_items, taken
+from lance_like.encodings.joining import holds, items_of_fixed, joined, offsets_and_items, taken
 from lance_like.encodings.physical import bitmap_of, buffer_bytes, offsets_of, storage_of
 from lance_like.encodings.stack import expand
 from lance_like.errors import Corrupt, InvalidInput
@@ -76,6 +76,12 @@ def taken_rows(batch: pa.RecordBatch, rows: Int64s) -> pa.RecordBatch:
     order = pa.array(rows)
     arrays = [present(taken(carry(array), order), array.type) for array in batch.columns]
     return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
+
+
+def one_batch(table: pa.Table, schema: pa.Schema | None = None) -> pa.RecordBatch:
+    """All rows of a table as one batch. schema: of the batch; None: the table's."""
+    arrays = [joined(column.chunks) if column.num_chunks else nulls(0, column.type) for column in table.columns]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema or table.schema)
 
 
 def present(array: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -24,8 +24,6 @@ from lance_like.query.names import Path, find, find_known, has, sql_path
 if TYPE_CHECKING:
     import pyarrow.compute as pc
 
-COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
-
 
 class Wild(Enum):
     """A wild card of LIKE."""
@@ -86,7 +84,7 @@ class BoolColumn:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """A column against a literal. op: one of COMPARISONS."""
+    """A column against a literal. op: one of `arithmetic.MIRRORED`."""
 
     op: str
     path: Path
@@ -323,7 +321,6 @@ def _grouped(condition: Expr) -> str:
 
 
 __all__ = [
-    "COMPARISONS",
     "And",
     "ArrowOpaque",
     "BoolColumn",

@@ -17,6 +17,7 @@ import pytest
 import lance_like
 from lance_like import LanceDataset, LanceOperation, Transaction
 from lance_like.commit import CommitConflictError
+from lance_like.dataset.lance_schema import as_arrow
 from lance_like.errors import Conflict, IncompatibleChange, InvalidInput, NotFound, Unsupported
 from lance_like.fragment import FragmentMetadata, LanceFragment, write_fragments
 
@@ -218,7 +219,7 @@ def test_columns_that_workers_made_are_merged(ds):
 
 
 def replace_schema(operation: LanceOperation.Merge) -> LanceOperation.Merge:
-    return replace(operation, schema=operation.arrow_schema.set(2, pa.field("other", pa.int64())))
+    return replace(operation, schema=as_arrow(operation.schema).set(2, pa.field("other", pa.int64())))
 
 
 def test_columns_of_workers_go_into_structs_too(uri):
