@@ -16,6 +16,7 @@ _EXTRA = {
     "torch": "torch",
     "polars": "polars",
     "pandas": "pandas",
+    "datasets": "hf",
     "tqdm": "progress",
     "lance": "lance",
     "deltalake": "delta",

@@ -17,6 +17,14 @@ from lance_like.dataset.arguments import not_here
 class PythonDataset(ArrowDataset):
     """A dataset of pyarrow whose reads are made in Python: `scanner` is all that engines need."""
 
+    def __arrow_c_schema__(self) -> Any:
+        """The schema for the Arrow PyCapsule interface."""
+        return self.schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """All rows for the Arrow PyCapsule interface, read while they are consumed; a new stream a call."""
+        return self.scanner().__arrow_c_stream__(requested_schema)
+
     @property
     def partition_expression(self) -> NoReturn:
         """Not a notion of this format."""

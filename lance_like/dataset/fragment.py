@@ -107,33 +107,45 @@ class LanceFragment:
 
     # -- reading --
 
-    def scanner(self, columns: Sequence[str] | None = None, filter: Filter = None, **options: Any) -> LanceScanner:
-        """A scan of this fragment; options as in `LanceDataset.scanner`."""
+    def scanner(
+        self,
+        schema: pa.Schema | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        filter: Filter = None,
+        **options: Any,
+    ) -> LanceScanner:
+        """A scan of this fragment; options as in `LanceDataset.scanner`.
+
+        schema: of the dataset, as engines over pyarrow's fragments (DataFusion) pass it; no other.
+        """
+        if schema is not None and not schema.equals(self.schema):
+            raise InvalidInput(f"a fragment is read in the schema of its dataset, not in {schema}")
         return LanceScanner(
             self._session, self._manifest, columns=columns, filter=filter, fragments=[self._fragment], **options
         )
 
     def to_table(self, columns: Sequence[str] | None = None, filter: Filter = None, **options: Any) -> pa.Table:
         """All its rows that pass."""
-        return self.scanner(columns, filter, **options).to_table()
+        return self.scanner(columns=columns, filter=filter, **options).to_table()
 
     def to_batches(
         self, columns: Sequence[str] | None = None, filter: Filter = None, **options: Any
     ) -> Iterator[pa.RecordBatch]:
         """Its rows that pass, a batch at a time."""
-        return self.scanner(columns, filter, **options).to_batches()
+        return self.scanner(columns=columns, filter=filter, **options).to_batches()
 
     def to_pandas(self, columns: Sequence[str] | None = None, filter: Filter = None, **options: Any) -> Any:
         """Its rows that pass as a pandas DataFrame."""
-        return self.scanner(columns, filter, **options).to_pandas()
+        return self.scanner(columns=columns, filter=filter, **options).to_pandas()
 
     def head(self, num_rows: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Its first rows."""
-        return self.scanner(columns).head(num_rows)
+        return self.scanner(columns=columns).head(num_rows)
 
     def count_rows(self, filter: Filter = None) -> int:
         """How many of its rows pass."""
-        return self.scanner([], filter).count_rows()
+        return self.scanner(columns=[], filter=filter).count_rows()
 
     def take(self, indices: Any, columns: Sequence[str] | None = None) -> pa.Table:
         """Rows by position among its live rows, in the order asked. Raises OutOfRange."""

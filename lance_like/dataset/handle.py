@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from lance_like.dataset import preview
 from lance_like.dataset.alter import plan_alter_columns
 from lance_like.dataset.arguments import check_hints, check_insert_options, integers
 from lance_like.dataset.arrow import PythonDataset
@@ -86,6 +87,9 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
     def __repr__(self) -> str:
         version = self.version if self.branch is None else (self.branch, self.version)
         return f"LanceDataset({self.uri!r}, version={version!r}, rows={len(self):,})"
+
+    def _repr_html_(self) -> str:
+        return preview.html(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return open_version, (self._store, self.version, self._options)

@@ -19,12 +19,14 @@ from lance_like.file.carry import carried_field, carry, nulls
 from lance_like.table.fields import is_blob
 
 Data: TypeAlias = Any
-"""A pa.Table, RecordBatch, RecordBatchReader, pyarrow Dataset or Scanner; pandas, Polars; anything with
-`__arrow_c_stream__`; an iterable of batches; a dict of columns; a list of dicts."""
+"""A pa.Table, RecordBatch, RecordBatchReader, pyarrow Dataset or Scanner; pandas, Polars; a Dataset or IterableDataset
+of Hugging Face; anything with `__arrow_c_stream__`; an iterable of batches; a dict of columns; a list of dicts."""
 
+# The rows of a batch that Hugging Face datasets are asked for, as its own functions ask: cells may be images.
+_HF_ROWS = 1000
 _NAMES = (
-    "a table, batch or reader of pyarrow, a pandas or Polars frame, any object with __arrow_c_stream__, an iterable"
-    " of batches, a dict of columns or a list of dicts"
+    "a table, batch or reader of pyarrow, a pandas or Polars frame, a dataset of Hugging Face, any object with"
+    " __arrow_c_stream__, an iterable of batches, a dict of columns or a list of dicts"
 )
 
 
@@ -163,6 +165,8 @@ def _open(data: Data, schema: pa.Schema | None) -> Stream:
         return _open(data.to_arrow(), schema)
     if type(data).__module__.startswith("pandas") and hasattr(data, "columns"):
         return _open(_built(partial(pa.Table.from_pandas, preserve_index=False), data, None), schema)
+    if type(data).__module__.startswith("datasets."):
+        return _from_hugging_face(data)
     if hasattr(data, "__arrow_c_stream__"):
         try:
             reader = pa.RecordBatchReader.from_stream(data)
@@ -174,6 +178,21 @@ def _open(data: Data, schema: pa.Schema | None) -> Stream:
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
         return _from_iterable(iter(data), schema)
     raise InvalidInput(f"data of type {type(data).__name__} cannot be written: expected {_NAMES}")
+
+
+def _from_hugging_face(data: Any) -> Stream:
+    """The rows of a Dataset or IterableDataset, in its order; its features go along as metadata of the schema."""
+    if isinstance(data, Mapping):
+        raise InvalidInput(f"a {type(data).__name__} holds several datasets, {sorted(data)}: write one of them a table")
+    tables = data.with_format("arrow").iter(batch_size=_HF_ROWS)
+    features = data.features
+    if features is None:
+        first = next(iter(tables), None)
+        if first is None:
+            raise InvalidInput("the data is empty and has no features", hint="pass a dataset with features")
+        return Stream(first.schema, _each_batch(chain([first], tables), first.schema))
+    schema = features.arrow_schema
+    return Stream(schema, (batch for table in tables for batch in table.cast(schema).to_batches()))
 
 
 def _from_iterable(items: Iterator[Any], schema: pa.Schema | None) -> Stream:

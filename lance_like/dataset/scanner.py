@@ -94,6 +94,10 @@ class LanceScanner:
         """The rows as an Arrow stream, read while it is consumed."""
         return pa.RecordBatchReader.from_batches(self.projected_schema, self.to_batches())
 
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """The rows for the Arrow PyCapsule interface, as `to_reader` gives them."""
+        return self.to_reader().__arrow_c_stream__(requested_schema)
+
     def to_table(self) -> pa.Table:
         """All rows in memory; without a copy of what lies in plain pages."""
         scan = self._scan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 from decimal import Decimal
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from lance_like import LanceDataset
 from lance_like.errors import InvalidInput
 
 pl = pytest.importorskip("polars")
+from lance_like.integrations.polars import condition_of, scan_lance_like  # noqa: E402
 
 ROWS = 300
 
@@ -70,11 +72,64 @@ CONDITIONS = {
 }
 
 
+@pytest.mark.parametrize("scan", [scan_lance_like, pl.scan_pyarrow_dataset], ids=["own", "pyarrow"])
 @pytest.mark.parametrize("kind", CONDITIONS)
-def test_a_lazy_scan_gives_what_a_frame_gives(kind, ds, frame):
+def test_a_lazy_scan_gives_what_a_frame_gives(kind, scan, ds, frame):
     condition = CONDITIONS[kind](pl.col)
-    found = pl.scan_pyarrow_dataset(ds).filter(condition).select("i", "t", "s").collect()
+    found = scan(ds).filter(condition).select("i", "t", "s").collect()
     assert found.equals(frame.filter(condition).select("i", "t", "s"), null_equal=True)
+
+
+def test_what_an_own_scan_pushes_down_is_what_it_can_say_exactly_or_weaker(ds):
+    def pushed(condition) -> str:
+        return str(condition_of(condition, ds.schema))
+
+    c = pl.col
+    for kind in CONDITIONS:
+        assert condition_of(CONDITIONS[kind](c), ds.schema) is not None, kind
+    assert pushed((c("i") * 2 > 5) & (c("u") == 4)) == '"u" = 4'
+    assert pushed((c("i") * 2 > 5) | (c("u") == 4)) == "None"
+    assert pushed(((c("i") * 2 > 5) & (c("i") < 9)) | (c("u") == 4)) == '"i" < 9 OR "u" = 4'
+    assert pushed(~((c("i") * 2 > 5) & (c("u") == 4))) == "None", "less than all of a negated part would lose rows"
+    assert pushed(c("money") > 3) == "None", "decimals and integers are compared each in its own way"
+    assert pushed(c("i").is_in([])) == "None"
+    assert pushed(pl.lit(5) > c("i")) == '"i" < 5'
+    assert pushed(c("i").is_between(2, 4, closed="left")) == '"i" >= 2 AND "i" < 4'
+    assert pushed(c("t").str.starts_with("100%_")) == "\"t\" LIKE '100\\%\\_%' ESCAPE '\\'"
+
+
+def test_an_own_scan_reads_the_columns_and_rows_that_are_needed(ds, monkeypatch):
+    asked = []
+    real = LanceDataset.scanner
+
+    def scanner(self, columns=None, filter=None, limit=None, *rest, **options):
+        asked.append((columns, str(filter), limit))
+        return real(self, columns, filter, limit, *rest, **options)
+
+    monkeypatch.setattr(LanceDataset, "scanner", scanner)
+    lazy = scan_lance_like(ds)
+    asked.clear()
+    assert lazy.filter(pl.col("u") == 4).select("i").collect()["i"].to_list() == [4, 204]
+    assert lazy.head(7).select("t").collect().height == 7
+    assert lazy.filter(pl.col("i") > 200).head(7).select("i").collect()["i"].to_list() == list(range(201, 208))
+    [(first, condition, _), (second, _, limit), (third, *_)] = asked
+    assert (sorted(first), condition) == (["i", "u"], '"u" = 4')
+    assert (second, limit) == (["t"], 7)
+    assert third == ["i"]
+
+
+def test_an_own_scan_opens_a_place_and_travels(tmp_path):
+    lance_like.write_dataset({"a": [1, 2]}, tmp_path)
+    lance_like.write_dataset({"a": [3]}, tmp_path, mode="append")
+    assert scan_lance_like(tmp_path).select(pl.col("a").sum()).collect().item() == 6
+    lazy = scan_lance_like(str(tmp_path), version=1)
+    copy = pl.LazyFrame.deserialize(io.BytesIO(lazy.serialize()))
+    assert copy.collect()["a"].to_list() == [1, 2]
+
+
+def test_a_frame_is_made_of_the_stream_of_a_dataset(ds, frame):
+    assert pl.DataFrame(ds).equals(frame)
+    assert pl.DataFrame(ds.scanner(["i"], "i < 3"))["i"].to_list() == [0, 1, 2]
 
 
 def test_a_lazy_scan_asks_for_the_columns_and_rows_that_it_needs(ds, monkeypatch):
