@@ -21,11 +21,10 @@ from lance_like.errors import Conflict, InvalidInput, NotFound
 from lance_like.file.carry import nulls, one_batch, taken_rows
 from lance_like.file.writer import FileWriter
 from lance_like.io.store import Store
-from lance_like.query.evaluate import compute_columns
+from lance_like.query.evaluate import columns_read, compute_columns, is_expression, parse_expressions
 from lance_like.query.projection import Projection, project
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
-from lance_like.query.sql import columns_read, parse_expressions
 from lance_like.table.actions import AddColumns, NewFile
 from lance_like.table.commit import Change
 from lance_like.table.fields import ROOT
@@ -53,7 +52,7 @@ def add_columns(
     if fields is not None:
         placing = place_columns(manifest.schema, fields)
         commit(AddColumns(placing.schema, None, parents=placing.parents))
-    elif isinstance(transforms, Mapping) and all(isinstance(text, str) for text in transforms.values()):
+    elif isinstance(transforms, Mapping) and all(map(is_expression, transforms.values())):
         transform, known, read_columns = _from_sql(transforms, manifest)
         rows = batch_size or _rows_at_once(manifest, read_columns)
         commit(Computed(session, transform, read_columns, rows, known=known))
@@ -79,7 +78,7 @@ def _null_fields(transforms: Any) -> pa.Schema | None:
     return None
 
 
-def _from_sql(expressions: Mapping[str, str], manifest: Manifest) -> tuple[Transform, pa.Schema, list[str]]:
+def _from_sql(expressions: Mapping[str, Any], manifest: Manifest) -> tuple[Transform, pa.Schema, list[str]]:
     """The function that expressions stand for, what it gives and what it reads."""
     computed = parse_expressions(dict(expressions))
     needed = columns_read(computed.values(), manifest.schema.to_arrow())

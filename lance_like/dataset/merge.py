@@ -23,12 +23,11 @@ from lance_like.encodings.joining import joined
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import nulls, one_batch, taken_rows
 from lance_like.io.local import LocalStore
-from lance_like.query.evaluate import compute_columns
-from lance_like.query.expr import Compare, Expr, In, Opaque, all_of, bind, paths
+from lance_like.query.evaluate import compute_columns, parse_expressions
+from lance_like.query.expr import Compare, Expr, In, all_of, bind_opaque
 from lance_like.query.projection import ROW_ADDRESS, project
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
-from lance_like.query.sql import parse_expressions
 from lance_like.query.take import take_positions
 from lance_like.table.actions import ChangeRows, Create, KeyRange, NewFragment
 from lance_like.table.commit import commit
@@ -262,7 +261,7 @@ class Merge:
         schema = manifest.schema.to_arrow()
         pair = pa.schema([("source", pa.struct(list(self.source.schema))), ("target", pa.struct(list(schema)))])
         [computed] = parse_expressions({"condition": self.rules.condition or ""}).values()
-        read = paths(bind(Opaque(computed.sql, computed.paths, computed.maybe), pair))
+        read = bind_opaque(computed, pair).columns
         if any(path[:1] == ("target",) and len(path) == 1 for path in read):
             return schema.names
         found = {path[1] for path in read if path[0] == "target"}

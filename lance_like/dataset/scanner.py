@@ -173,16 +173,10 @@ def bind_filter(schema: Schema, filter: Filter) -> Expr | None:
 
 def _schema_for(condition: Expr, table: Schema) -> pa.Schema:
     """The columns that a condition names, when each is there as it is spelled; else all, to look for near names."""
-    names = top_names(condition)
-    fields: list[pa.Field] = []
-    for name in () if names is None else sorted(names - set(VIRTUAL)):
-        found = table.child(name)
-        if found is None:
-            names = None
-            break
-        fields.append(table.arrow_field(found.id))
+    found = [table.child(name) for name in sorted(top_names(condition) - set(VIRTUAL))]
+    known = [field for field in found if field is not None]
+    chosen = [table.arrow_field(field.id) for field in known] if len(known) == len(found) else table.to_arrow()
     virtual = [pa.field(name, pa.uint64(), nullable=False) for name in VIRTUAL]
-    chosen = table.to_arrow() if names is None else fields
     # Conditions are judged on values as they are carried: a text view as text, runs as a dictionary.
     return pa.schema([*map(carried_field, chosen), *virtual])
 

@@ -7,8 +7,10 @@ over the rows that have not passed yet. The meaning is DuckDB's: NaN equals itse
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +19,10 @@ import pyarrow.compute as pc
 from lance_like.encodings.joining import taken
 from lance_like.errors import InvalidInput
 from lance_like.query import arrow_expr, engine_duckdb, sql
-from lance_like.query.arithmetic import bind_value, compare, compute
+from lance_like.query.arithmetic import compare, compute
 from lance_like.query.expr import (
     And,
-    ArrowOpaque,
+    ArrowCall,
     BoolColumn,
     Compare,
     Expr,
@@ -33,8 +35,9 @@ from lance_like.query.expr import (
     Or,
     Wild,
     bind,
+    bind_opaque,
     like_parts,
-    paths,
+    opaque_of,
 )
 from lance_like.query.literals import comparable, comparison_type, is_bytes, is_text
 from lance_like.query.names import Path
@@ -68,14 +71,50 @@ def parse(condition: str | pc.Expression | Expr) -> Expr:
     if isinstance(condition, pc.Expression):
         return arrow_expr.from_arrow(condition)
     if not isinstance(condition, Expr):
-        raise InvalidInput(f"a filter is SQL text or a pyarrow expression, not {type(condition).__name__}")
+        raise InvalidInput(f"a filter is SQL text or an expression, not {type(condition).__name__}")
     return condition
+
+
+def is_expression(given: Any) -> bool:
+    """Tell whether something has one of the forms of a filter or an expression."""
+    return isinstance(given, str | pc.Expression | Expr)
+
+
+def parse_expressions(expressions: Mapping[str, Any]) -> dict[str, Opaque]:
+    """Read expressions, one per new column, for `compute_columns`: in any form that a filter has.
+
+    Raises InvalidInput as `parse` does.
+    """
+    return {name: _expression(given, f"expression of {name!r}") for name, given in expressions.items()}
+
+
+def _expression(given: Any, what: str) -> Opaque:
+    if isinstance(given, str):
+        return sql.parse_expression(given, what)
+    if isinstance(given, pc.Expression):
+        return arrow_expr.expression_from_arrow(given)
+    if isinstance(given, Expr):
+        return opaque_of(given)
+    raise InvalidInput(
+        f"the {what} is {given!r:.80}: expected SQL text or an expression",
+        kind="filter",
+        hint="write SQL: 'n + 1', or \"'text'\" for a text",
+    )
+
+
+def columns_read(expressions: Iterable[Opaque], schema: pa.Schema) -> list[str]:
+    """Name the columns of a schema that expressions read, in its order and spelling.
+
+    Raises NotFound, naming the nearest, for a column that the schema does not have.
+    """
+    read = {path[0] for expression in expressions for path in bind_opaque(expression, schema).columns}
+    return [name for name in schema.names if name in read]
 
 
 def select(condition: Expr, batch: pa.RecordBatch) -> Int64s:
     """Find the rows of a batch that pass.
 
-    condition: bound to a schema; the batch holds at least the columns of `paths(condition)`.
+    condition: bound to a schema; the batch holds at least the columns of `expr.paths(condition)`.
     Returns int64[k], ascending row numbers.
     Raises InvalidInput if DuckDB cannot evaluate a part.
     """
@@ -90,7 +129,7 @@ def mask(condition: Expr, batch: pa.RecordBatch) -> pa.BooleanArray:
     return _mask(condition, _View(batch, None))
 
 
-def compute_columns(expressions: Mapping[str, sql.Computed], batch: pa.RecordBatch) -> pa.RecordBatch:
+def compute_columns(expressions: Mapping[str, Opaque], batch: pa.RecordBatch) -> pa.RecordBatch:
     """Compute one column per expression over the rows of a batch: arithmetic here, the rest by DuckDB.
 
     expressions: by name of the new column. batch: at least the columns that they read.
@@ -99,12 +138,16 @@ def compute_columns(expressions: Mapping[str, sql.Computed], batch: pa.RecordBat
     """
     view = _View(batch, None)
     made: dict[str, pa.Array] = {}
+    asked: dict[str, str] = {}
     for name, expression in expressions.items():
-        value = None if expression.value is None else bind_value(expression.value, batch.schema)
-        array = None if value is None else compute(value, view.leaf, len(view))
+        bound = bind_opaque(expression, batch.schema)
+        array = None if bound.value is None else compute(bound.value, view.leaf, len(view))
         if array is not None:
             made[name] = array
-    asked = {name: expression.sql for name, expression in expressions.items() if name not in made}
+        elif bound.calls:
+            made[name] = _by_duckdb(bound, view)
+        else:
+            asked[name] = bound.sql
     if asked:
         answer = engine_duckdb.evaluate(asked, batch)
         made |= zip(asked, answer.columns, strict=True)
@@ -202,7 +245,7 @@ def _cost(condition: Expr) -> int:
             return 6 if condition.case_insensitive else 5
         case Opaque() if condition.value is not None:
             return _CHEAP + 1  # asked only about rows that are left: it may overflow on others
-        case ArrowOpaque() | Opaque():
+        case Opaque():
             return _DUCKDB_COST
         case _:
             return 0
@@ -230,8 +273,6 @@ def _mask(condition: Expr, view: _View) -> pa.BooleanArray:
             return _on_values(view.leaf(path), lambda array: _like(array, condition))
         case Opaque():
             return _opaque(condition, view)
-        case ArrowOpaque(expression):
-            return _by_arrow(expression, view.columns(paths(condition)))
 
 
 def _on_values(array: pa.Array, judge: Callable[[pa.Array], pa.BooleanArray]) -> pa.BooleanArray:
@@ -296,26 +337,45 @@ def _opaque(condition: Opaque, view: _View) -> pa.BooleanArray:
         answer = compute(condition.value, view.leaf, len(view))
         if answer is not None:
             return answer
-    batch = view.columns(condition.columns)
-    answer = engine_duckdb.evaluate({"passes": condition.sql}, batch).column(0)
+    answer = _by_duckdb(condition, view)
     if not pa.types.is_boolean(answer.type):
-        answer = engine_duckdb.evaluate({"passes": f"CAST(({condition.sql}) AS BOOLEAN)"}, batch).column(0)
+        answer = _by_duckdb(replace(condition, sql=f"CAST(({condition.sql}) AS BOOLEAN)"), view)
     return answer
 
 
-def _by_arrow(expression: pc.Expression, batch: pa.RecordBatch) -> pa.BooleanArray:
-    """Evaluate a pyarrow expression with pyarrow's meaning."""
-    from pyarrow import acero  # brings pyarrow.dataset, which loading this module must not
+def _by_duckdb(expression: Opaque, view: _View) -> pa.Array:
+    batch = view.columns(expression.columns)
+    for call in expression.calls:
+        batch = batch.append_column(call.name, _called(call, batch, view))
+    return engine_duckdb.evaluate({"passes": expression.sql}, batch).column(0)
 
-    source = acero.Declaration("table_source", acero.TableSourceNodeOptions(pa.Table.from_batches([batch])))
-    project = acero.Declaration("project", acero.ProjectNodeOptions([expression], ["passes"]), [source])
+
+def _called(call: ArrowCall, batch: pa.RecordBatch, view: _View) -> pa.Array:
+    """Compute a function of pyarrow's. batch: with what its arguments name."""
+    given: list[Any] = []
+    for argument in call.arguments:
+        if isinstance(argument, str):
+            given.append(engine_duckdb.evaluate({"argument": argument}, batch).column(0))
+        else:
+            given.append(_decoded(view.leaf(argument)) if isinstance(argument, tuple) else argument)
     try:
-        answer = project.to_table(use_threads=False).column(0)
+        answer = pc.call_function(call.function, given, call.options)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, KeyError) as error:
-        raise InvalidInput(f"pyarrow cannot evaluate {expression}: {error}", kind="filter") from error
-    if not pa.types.is_boolean(answer.type):
-        raise InvalidInput(f"the filter {expression} gives {answer.type}, not true or false", kind="filter")
-    return pa.concat_arrays(answer.chunks) if answer.num_chunks else pa.nulls(0, pa.bool_())
+        raise InvalidInput(f"pyarrow cannot compute {call.function}(): {error}", kind="filter") from error
+    return pa.repeat(answer, len(view)) if isinstance(answer, pa.Scalar) else answer
 
 
-__all__ = ["compute_columns", "mask", "parse", "prepare", "select"]
+def _decoded(array: pa.Array) -> pa.Array:
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+
+
+__all__ = [
+    "columns_read",
+    "compute_columns",
+    "is_expression",
+    "mask",
+    "parse",
+    "parse_expressions",
+    "prepare",
+    "select",
+]
