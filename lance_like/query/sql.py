@@ -130,9 +130,17 @@ def columns_read(expressions: Iterable[Computed], schema: pa.Schema) -> list[str
 
     Raises NotFound, naming the nearest, for a column that the schema does not have.
     """
-    opaque = (Opaque(one.sql, one.paths, one.maybe) for one in expressions)
-    read = {path[0] for one in opaque for path in paths(bind(one, schema))}
+    read = {path[0] for path in paths_read(expressions, schema)}
     return [name for name in schema.names if name in read]
+
+
+def paths_read(expressions: Iterable[Computed], schema: pa.Schema) -> frozenset[Path]:
+    """Name what expressions read of a schema, in its spelling: columns, and fields of structs.
+
+    Raises NotFound, naming the nearest, for a column that the schema does not have.
+    """
+    opaque = (Opaque(one.sql, one.paths, one.maybe) for one in expressions)
+    return frozenset(path for one in opaque for path in paths(bind(one, schema)))
 
 
 def _tree(head: str, text: str, what: str) -> dict[str, Any]:
@@ -405,4 +413,4 @@ def _keep_types(node: Node) -> None:
             del this["value"]
 
 
-__all__ = ["Computed", "columns_read", "parse", "parse_expressions"]
+__all__ = ["Computed", "columns_read", "parse", "parse_expressions", "paths_read"]
