@@ -10,7 +10,7 @@ from lance_like.dataset.upkeep import tidy
 from lance_like.errors import InvalidInput
 from lance_like.io.local import Durability
 from lance_like.io.store import Store
-from lance_like.query.projection import Projection
+from lance_like.query.answer import Answer
 from lance_like.query.session import CACHE_NBYTES, Session
 from lance_like.table.bases import StorageOptions, with_bases
 from lance_like.table.commit import Change, commit
@@ -50,7 +50,7 @@ class BoundVersion:
         }
         reads = with_bases(store, manifest.bases, base_store_params)
         self._session = Session(reads, verify=verify == "full", cache_nbytes=metadata_cache_size_bytes)
-        self._projections: dict[tuple[BlobHandling | None, tuple[str, ...] | None], Projection] = {}
+        self._answers: dict[tuple[BlobHandling | None, Any], Answer] = {}
 
     def _at(self, line: Store, manifest: Manifest) -> LanceDataset:
         """A new handle on another version, with the options of this one."""
@@ -65,7 +65,7 @@ class BoundVersion:
     def _move(self, manifest: Manifest) -> None:
         """Move this handle to another version."""
         self._manifest = manifest
-        self._projections = {}
+        self._answers = {}
 
     def _commit(self, change: Change, retries: int = RETRIES, timeout: timedelta = RETRY_TIMEOUT) -> None:
         """Commit a change and move this handle to the version that it makes."""

@@ -25,7 +25,7 @@ from lance_like.dataset.scanner import Filter, LanceScanner, bind_filter
 from lance_like.dataset.staging import write_fragments
 from lance_like.dataset.write import MAX_ROWS_PER_FILE, Mode
 from lance_like.errors import InvalidInput, OutOfRange
-from lance_like.query.projection import project
+from lance_like.query.answer import Columns, answer_of
 from lance_like.query.take import Placed, take_placed
 from lance_like.table.actions import AddColumns
 from lance_like.table.commit import Change
@@ -111,7 +111,7 @@ class LanceFragment:
         self,
         schema: pa.Schema | None = None,
         *,
-        columns: Sequence[str] | None = None,
+        columns: Columns | None = None,
         filter: Filter = None,
         **options: Any,
     ) -> LanceScanner:
@@ -125,21 +125,21 @@ class LanceFragment:
             self._session, self._manifest, columns=columns, filter=filter, fragments=[self._fragment], **options
         )
 
-    def to_table(self, columns: Sequence[str] | None = None, filter: Filter = None, **options: Any) -> pa.Table:
+    def to_table(self, columns: Columns | None = None, filter: Filter = None, **options: Any) -> pa.Table:
         """All its rows that pass."""
         return self.scanner(columns=columns, filter=filter, **options).to_table()
 
     def to_batches(
-        self, columns: Sequence[str] | None = None, filter: Filter = None, **options: Any
+        self, columns: Columns | None = None, filter: Filter = None, **options: Any
     ) -> Iterator[pa.RecordBatch]:
         """Its rows that pass, a batch at a time."""
         return self.scanner(columns=columns, filter=filter, **options).to_batches()
 
-    def to_pandas(self, columns: Sequence[str] | None = None, filter: Filter = None, **options: Any) -> Any:
+    def to_pandas(self, columns: Columns | None = None, filter: Filter = None, **options: Any) -> Any:
         """Its rows that pass as a pandas DataFrame."""
         return self.scanner(columns=columns, filter=filter, **options).to_pandas()
 
-    def head(self, num_rows: int, columns: Sequence[str] | None = None) -> pa.Table:
+    def head(self, num_rows: int, columns: Columns | None = None) -> pa.Table:
         """Its first rows."""
         return self.scanner(columns=columns).head(num_rows)
 
@@ -147,14 +147,15 @@ class LanceFragment:
         """How many of its rows pass."""
         return self.scanner(columns=[], filter=filter).count_rows()
 
-    def take(self, indices: Any, columns: Sequence[str] | None = None) -> pa.Table:
+    def take(self, indices: Any, columns: Columns | None = None) -> pa.Table:
         """Rows by position among its live rows, in the order asked. Raises OutOfRange."""
         positions, live = integers(indices), self._fragment.live_rows
         if len(positions) and (positions.min() < 0 or positions.max() >= live):
             raise OutOfRange(f"a position is outside the {live:,} rows of fragment {self.fragment_id}")
         offsets = self._fragment.offsets_of_live(positions)
-        projection = project(self._manifest.schema.described, columns)
-        return take_placed(self._session, projection, Placed([self._fragment], np.zeros_like(offsets), offsets))
+        answer = answer_of(self._manifest, self._manifest.schema.described, columns)
+        placed = Placed([self._fragment], np.zeros_like(offsets), offsets)
+        return answer.made(take_placed(self._session, answer.read, placed))
 
     # -- changes, for somebody to commit --
 

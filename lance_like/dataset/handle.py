@@ -38,8 +38,8 @@ from lance_like.dataset.write import (
 )
 from lance_like.errors import InvalidInput
 from lance_like.io.store import Store
+from lance_like.query.answer import Answer, Columns, answer_of
 from lance_like.query.plan import NONE, judge_fragments
-from lance_like.query.projection import Projection, project
 from lance_like.query.take import place_addresses, place_ids, place_positions, take_ids, take_positions
 from lance_like.table.actions import DropColumns
 from lance_like.table.commit import Change, commit
@@ -47,7 +47,7 @@ from lance_like.table.fragment import Fragment
 from lance_like.table.history import newest_held
 from lance_like.table.snapshot import read_manifest
 
-_PROJECTIONS_KEPT = 64
+_ANSWERS_KEPT = 64
 COLUMN_RETRIES = 1000
 COLUMN_TIMEOUT = timedelta(days=7)
 
@@ -98,7 +98,7 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
 
     def scanner(
         self,
-        columns: Sequence[str] | None = None,
+        columns: Columns | None = None,
         filter: Filter = None,
         limit: int | None = None,
         offset: int | None = None,
@@ -114,7 +114,9 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
     ) -> LanceScanner:
         """Prepare a scan.
 
-        columns: names or dotted paths into structs, in the order wanted; None: all.
+        columns: names or dotted paths into structs, in the order wanted; or {name: SQL expression}, of which a bare
+        column is read as it is; None: all. `_rowid`, `_rowaddr`, `_rowoffset` (the position that `take` takes),
+        `_row_created_at_version` and `_row_last_updated_at_version` may be named, and expressions may read them.
         filter: SQL text, a pyarrow Expression, or None.
         limit, offset: rows of the answer. batch_size: the most rows of a batch; by default 65,536, fewer when
         rows are wide.
@@ -147,7 +149,7 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
 
     def to_table(
         self,
-        columns: Sequence[str] | None = None,
+        columns: Columns | None = None,
         filter: Filter = None,
         limit: int | None = None,
         offset: int | None = None,
@@ -158,7 +160,7 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
 
     def to_batches(
         self,
-        columns: Sequence[str] | None = None,
+        columns: Columns | None = None,
         filter: Filter = None,
         limit: int | None = None,
         offset: int | None = None,
@@ -183,7 +185,7 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
     def take(
         self,
         indices: Any,
-        columns: Sequence[str] | None = None,
+        columns: Columns | None = None,
         *,
         blob_handling: BlobHandling | None = None,
         **hints: Any,
@@ -195,10 +197,10 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         Raises OutOfRange for a position below 0 or past the last row.
         """
         check_hints(hints)
-        projection = self._projected(columns, blob_handling)
-        return take_positions(self._session, self._manifest, projection, integers(indices))
+        answer = self._answer(columns, blob_handling)
+        return answer.made(take_positions(self._session, self._manifest, answer.read, integers(indices)))
 
-    def slice(self, start: int, end: int, columns: Sequence[str] | None = None) -> pa.Table:
+    def slice(self, start: int, end: int, columns: Columns | None = None) -> pa.Table:
         """The live rows at positions start … end, half-open, in scan order; those past the last one are left out.
 
         Raises InvalidInput unless 0 <= start <= end.
@@ -208,7 +210,7 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         return self.to_table(columns, offset=start, limit=end - start)
 
     def sample(
-        self, num_rows: int, columns: Sequence[str] | None = None, randomize_order: bool = True, **options: Any
+        self, num_rows: int, columns: Columns | None = None, randomize_order: bool = True, **options: Any
     ) -> pa.Table:
         """Different rows by chance, each as likely as any other; options as in `take`.
 
@@ -237,9 +239,10 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         [(place, rows)] = chosen
         return open_blobs(self._session, self._manifest, blob_column, place(self._manifest, integers(rows)))
 
-    def _take_rows(self, row_ids: Any, columns: Sequence[str] | None = None) -> pa.Table:
+    def _take_rows(self, row_ids: Any, columns: Columns | None = None) -> pa.Table:
         """Rows by stable row id, in the order asked. Raises NotFound for an id that is not in this version."""
-        return take_ids(self._session, self._manifest, self._projected(columns), integers(row_ids))
+        answer = self._answer(columns)
+        return answer.made(take_ids(self._session, self._manifest, answer.read, integers(row_ids)))
 
     def get_fragments(self, filter: Filter = None) -> list[LanceFragment]:
         """The fragments, in scan order. filter: those that may hold rows that pass, by bounds."""
@@ -405,13 +408,14 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         self._committed(manifest)
         return stats
 
-    def _projected(self, columns: Sequence[str] | None, blob_handling: BlobHandling | None = None) -> Projection:
-        key = blob_handling, None if columns is None else tuple(columns) if not isinstance(columns, str) else (columns,)
-        found = self._projections.get(key)
+    def _answer(self, columns: Columns | None, blob_handling: BlobHandling | None = None) -> Answer:
+        key = blob_handling, _key(columns)
+        found = self._answers.get(key)
         if found is None:
-            if len(self._projections) >= _PROJECTIONS_KEPT:
-                self._projections = {}
-            found = self._projections[key] = project(as_read(self._manifest.schema, blob_handling), columns)
+            if len(self._answers) >= _ANSWERS_KEPT:
+                self._answers = {}
+            found = answer_of(self._manifest, as_read(self._manifest.schema, blob_handling), columns)
+            self._answers[key] = found
         return found
 
     def _fragments_of(self, fragments: Iterable[LanceFragment]) -> list[Fragment]:
@@ -419,6 +423,13 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         if not all(isinstance(fragment, LanceFragment) for fragment in fragments):
             raise InvalidInput("fragments: expected a list of fragments, as get_fragments gives them")
         return [self._manifest.fragment(fragment.fragment_id) for fragment in fragments]
+
+
+def _key(columns: Columns | None) -> Any:
+    """What tells the same columns from others."""
+    if isinstance(columns, Mapping):
+        return tuple((name, type(text), str(text)) for name, text in columns.items())
+    return columns if columns is None or isinstance(columns, str) else tuple(columns)
 
 
 def open_version(store: Store, version: int, options: Mapping[str, Any]) -> LanceDataset:

@@ -12,9 +12,10 @@ import pyarrow as pa
 from lance_like.dataset.arguments import check_hints
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_field, one_batch
+from lance_like.query.answer import POSITION, Columns, answer_of, schema_naming
 from lance_like.query.evaluate import parse, prepare
 from lance_like.query.expr import Expr, top_names
-from lance_like.query.projection import VIRTUAL, project
+from lance_like.query.projection import VIRTUAL
 from lance_like.query.scan import Scan, count_passing, run_scan
 from lance_like.query.session import Session
 from lance_like.table.fields import is_binary
@@ -44,7 +45,7 @@ class LanceScanner:
         session: Session,
         manifest: Manifest,
         *,
-        columns: Sequence[str] | None = None,
+        columns: Columns | None = None,
         filter: Filter = None,
         limit: int | None = None,
         offset: int | None = None,
@@ -64,17 +65,18 @@ class LanceScanner:
         batch_size = None if batch_size is None else _count("batch_size", batch_size, low=1)
         self._session, self._manifest = session, manifest
         schema = as_read(manifest.schema, blob_handling)
-        projection = project(schema, columns, with_row_id=with_row_id, with_row_address=with_row_address)
+        self._answer = answer_of(manifest, schema, columns, with_row_id=with_row_id, with_row_address=with_row_address)
         condition = bind_filter(schema, filter)
         batch_readahead = None if batch_readahead is None else _count("batch_readahead", batch_readahead)
         threads = None if use_threads else 1
-        self._scan = Scan(projection, condition, limit, offset, batch_size, fragments, threads, batch_readahead)
+        read, make = self._answer.read, self._answer.make
+        self._scan = Scan(read, condition, limit, offset, batch_size, fragments, threads, batch_readahead, make)
         self._strict = strict_batch_size
 
     @property
     def projected_schema(self) -> pa.Schema:
         """The schema of the answer."""
-        return self._scan.projection.schema
+        return self._answer.schema
 
     @property
     def dataset_schema(self) -> pa.Schema:
@@ -168,17 +170,16 @@ def bind_filter(schema: Schema, filter: Filter) -> Expr | None:
     if filter is None:
         return None
     condition = parse(filter)
-    return prepare(condition, _schema_for(condition, schema))
-
-
-def _schema_for(condition: Expr, table: Schema) -> pa.Schema:
-    """The columns that a condition names, when each is there as it is spelled; else all, to look for near names."""
-    found = [table.child(name) for name in sorted(top_names(condition) - set(VIRTUAL))]
-    known = [field for field in found if field is not None]
-    chosen = [table.arrow_field(field.id) for field in known] if len(known) == len(found) else table.to_arrow()
-    virtual = [pa.field(name, pa.uint64(), nullable=False) for name in VIRTUAL]
+    names = top_names(condition)
+    if POSITION in names:
+        raise InvalidInput(
+            f"a filter does not know {POSITION}",
+            kind="filter",
+            hint="ask for rows by position with take, slice, or limit and offset",
+        )
     # Conditions are judged on values as they are carried: a text view as text, runs as a dictionary.
-    return pa.schema([*map(carried_field, chosen), *virtual])
+    fields = map(carried_field, schema_naming(schema, names, VIRTUAL.keys()))
+    return prepare(condition, pa.schema(list(fields)))
 
 
 __all__ = ["BlobHandling", "Filter", "LanceScanner", "as_read", "bind_filter"]

@@ -121,11 +121,12 @@ class _Tree:
 class Projection:
     """Columns of an answer, in order.
 
-    table: the fields to choose from; a struct gives the children that are in it.
+    table: the fields to choose from. inside: those of them that structs give; None: all.
     """
 
     table: Schema
     outputs: tuple[Output, ...]
+    inside: Schema | None = None
     _placements: dict[tuple[Runs, ...], Placement] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached
@@ -138,8 +139,12 @@ class Projection:
         if field is None:
             return pa.field(output.name, pa.uint64())
         if field.is_struct:
-            return self.table.arrow_field(field.id).with_name(output.name)
+            return self._inside.arrow_field(field.id).with_name(output.name)
         return pa.field(output.name, field.type, field.nullable, field.metadata or None)
+
+    @property
+    def _inside(self) -> Schema:
+        return self.table if self.inside is None else self.inside
 
     @cached
     def carried_schema(self) -> pa.Schema:
@@ -173,7 +178,8 @@ class Projection:
             if output.field is not None:
                 found[output.field.id] = output.field.type
                 if output.field.is_struct:
-                    found.update((below, self.table.field(below).type) for below in self.table.subtree(output.field.id))
+                    inside = self._inside
+                    found.update((below, inside.field(below).type) for below in inside.subtree(output.field.id))
         return found
 
     def place(self, fragment: Fragment) -> Placement:
@@ -220,8 +226,8 @@ class Projection:
     def _tree(self, field: Field) -> _Tree:
         if not field.is_struct:
             return _Tree(field.id, None, ())
-        children = tuple(self._tree(child) for child in self.table.children(field.id))
-        return _Tree(field.id, carried_type(self.table.arrow_field(field.id).type), children)
+        children = tuple(self._tree(child) for child in self._inside.children(field.id))
+        return _Tree(field.id, carried_type(self._inside.arrow_field(field.id).type), children)
 
     def settle(self, arrays: list[pa.Array]) -> list[pa.Array]:
         """What `assemble` gave, ready for Arrow's own take of a whole batch."""
@@ -291,20 +297,25 @@ def project(
     """
     if columns is None:
         outputs = [Output(field.name, field) for field in table.children()]
-    elif isinstance(columns, str):
-        raise InvalidInput(f"columns={columns!r} is one text: expected a list of column names")
-    elif isinstance(columns, Mapping) or not all(isinstance(name, str) for name in columns):
-        raise InvalidInput(f"columns={columns!r:.80}: expected a list of column names")
     else:
+        check_names(columns)
         outputs = [Output(name, None if name in VIRTUAL else table.find(name)) for name in columns]
     for wanted, name in ((with_row_id, ROW_ID), (with_row_address, ROW_ADDRESS)):
         if wanted and not any(output.name == name for output in outputs):
             outputs.append(Output(name, None))
-    names = [output.name for output in outputs]
-    if len(set(names)) < len(names):
+    return Projection(table, tuple(outputs))
+
+
+def check_names(columns: Sequence[str]) -> None:
+    """Raise InvalidInput unless columns are different names."""
+    if isinstance(columns, str):
+        raise InvalidInput(f"columns={columns!r} is one text: expected a list of column names")
+    if isinstance(columns, Mapping) or not all(isinstance(name, str) for name in columns):
+        raise InvalidInput(f"columns={columns!r:.80}: expected a list of column names")
+    if len(set(columns)) < len(columns):
+        names = list(columns)
         twice = next(name for name in names if names.count(name) > 1)
         raise InvalidInput(f"the column {twice!r} is asked for twice")
-    return Projection(table, tuple(outputs))
 
 
 def as_batch(arrays: Sequence[pa.Array], schema: pa.Schema, num_rows: int) -> pa.RecordBatch:

@@ -7,7 +7,7 @@ decided by the manifest's bounds, then by the zones of the files, then by the co
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -59,6 +59,7 @@ class Scan:
 
     fragments: of the manifest, all when None. batch_rows: the most rows of a batch; None: by size.
     threads: those that read and decode; None: `default_threads`. most_ahead: batches made ahead; None: by size alone.
+    make: what a batch of the projection becomes, done by the threads; None: it is the answer.
     """
 
     projection: Projection
@@ -69,6 +70,7 @@ class Scan:
     fragments: Sequence[Fragment] | None = None
     threads: int | None = None
     most_ahead: int | None = None
+    make: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None
 
     @cached
     def filter(self) -> Projection | None:
@@ -89,7 +91,10 @@ def run_scan(session: Session, manifest: Manifest, scan: Scan) -> Iterator[pa.Re
         return
     if scan.condition is None:
         skip, left = 0, None
-    with closing(_ahead(scan, _batch_jobs(session, manifest, scan))) as windows:
+    jobs = _batch_jobs(session, manifest, scan)
+    if scan.make is not None:
+        jobs = (Job(partial(_made, job, scan.make), job.nbytes, job.batches) for job in jobs)
+    with closing(_ahead(scan, jobs)) as windows:
         for batch in chain.from_iterable(windows):
             if skip >= len(batch):
                 skip -= len(batch)
@@ -102,6 +107,10 @@ def run_scan(session: Session, manifest: Manifest, scan: Scan) -> Iterator[pa.Re
                 yield cut
             if left == 0:
                 return
+
+
+def _made(job: Job[list[pa.RecordBatch]], make: Callable[[pa.RecordBatch], pa.RecordBatch]) -> list[pa.RecordBatch]:
+    return [make(batch) for batch in job.run()]
 
 
 def count_passing(session: Session, manifest: Manifest, condition: Expr, scan: Scan) -> int:

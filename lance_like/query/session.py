@@ -66,7 +66,9 @@ class Session:
             _check_shape(opened[path], file)
         return opened
 
-    def columns(self, asked: Sequence[tuple[DataFile, Sequence[int], Sequence[pa.DataType]]]) -> list[list[ColumnPages]]:
+    def columns(
+        self, asked: Sequence[tuple[DataFile, Sequence[int], Sequence[pa.DataType]]]
+    ) -> list[list[ColumnPages]]:
         """The pages of columns of files, all side by side. asked: files, numbers and types of their columns.
 
         Cost: one round for files that are not open yet, 2 for columns.

@@ -137,6 +137,23 @@ def place_addresses(manifest: Manifest, addresses: Int64s) -> Placed:
     return Placed(fragments, index.reshape(-1), offsets)
 
 
+def positions_of(manifest: Manifest, addresses: Int64s) -> Int64s:
+    """The position among the live rows of each address; the inverse of `place_positions`.
+
+    addresses: int64[n] of live rows. Cost: the parts of the manifest before the last of them, when new.
+    """
+    numbers, index = np.unique(addresses >> _OFFSET_BITS, return_inverse=True)
+    offsets = addresses & ((1 << _OFFSET_BITS) - 1)
+    positions = np.empty(len(addresses), np.int64)
+    for place, number in enumerate(numbers.tolist()):
+        here = index.reshape(-1) == place
+        found = manifest.tree.placed(number)
+        assert found is not None, "the address of a row of this version"
+        before, fragment = found
+        positions[here] = before + fragment.live_before(offsets[here])
+    return positions
+
+
 def take_positions(session: Session, manifest: Manifest, projection: Projection, positions: Int64s) -> pa.Table:
     """Rows by position among the live rows in scan order: int64[n], any order, repeats kept.
 

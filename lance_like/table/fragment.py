@@ -135,6 +135,10 @@ class Fragment:
             return positions
         return positions + self._deleted_ranks.searchsorted(positions, "right")
 
+    def live_before(self, offsets: Int64s) -> Int64s:
+        """int64[n] offsets among all rows -> int64[n] live rows before each. Cost: O(n log deleted)."""
+        return offsets if self.deletions is None else offsets - self.deleted.searchsorted(offsets)
+
     def live_between(self, start: int, end: int) -> Int64s | None:
         """int64[n] offsets of the live rows among rows start … end; None when all are."""
         if self.deletions is None:

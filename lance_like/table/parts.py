@@ -109,6 +109,18 @@ class Items:
                     return found
         return None
 
+    def placed(self, fragment_id: int) -> tuple[int, Fragment] | None:
+        """The live rows before the fragment of an id, and the fragment. Cost: as `find`."""
+        for item, before in zip(reversed(self.items), self.live_starts[-2::-1].tolist(), strict=True):
+            if isinstance(item, Fragment):
+                if item.id == fragment_id:
+                    return before, item
+            elif item.fragment_ids[0] <= fragment_id < item.fragment_ids[1]:
+                found = item.placed(fragment_id)
+                if found is not None:
+                    return before + found[0], found[1]
+        return None
+
 
 @dataclass(frozen=True, eq=False)
 class Part(Items):
