@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from lance_like.encodings.judge import Flags, Test
 from lance_like.encodings.physical import flat_width, integer_dtype, is_integer_like
+from lance_like.file.carry import carried_type
 from lance_like.query.evaluate import cost, passing
 from lance_like.query.expr import (
     And,
@@ -27,6 +28,7 @@ from lance_like.query.expr import (
     all_of,
     conjuncts,
 )
+from lance_like.table.fields import Field
 
 # What a value of variable width counts as, in bytes, when columns are ordered by what reading them takes.
 _TEXT_NBYTES = 16
@@ -36,7 +38,7 @@ _TEXT_NBYTES = 16
 class ColumnTest:
     """The part of a condition that one top-level column decides alone."""
 
-    name: str
+    field: Field
     condition: Expr
     test: Test
 
@@ -49,18 +51,18 @@ class Parts:
     rest: Expr | None
 
 
-def split(condition: Expr, kinds: Mapping[str, pa.DataType]) -> Parts:
-    """Split a bound condition. kinds: the types, as carried, of the top-level columns that may be tested alone."""
+def split(condition: Expr, fields: Mapping[str, Field]) -> Parts:
+    """Split a bound condition. fields: the top-level columns that may be tested alone, by name."""
     alone: dict[str, list[Expr]] = {}
     rest: list[Expr] = []
     for part in conjuncts(condition):
         names = _names(part)
-        if names is not None and len(names) == 1 and names <= kinds.keys():
+        if names is not None and len(names) == 1 and names <= fields.keys():
             alone.setdefault(next(iter(names)), []).append(part)
         else:
             rest.append(part)
-    tests = [_column_test(name, all_of(parts), kinds[name]) for name, parts in alone.items()]
-    tests.sort(key=lambda one: (cost(one.condition), flat_width(kinds[one.name]) or _TEXT_NBYTES))
+    tests = [_column_test(fields[name], all_of(parts)) for name, parts in alone.items()]
+    tests.sort(key=lambda one: (cost(one.condition), flat_width(carried_type(one.field.type)) or _TEXT_NBYTES))
     return Parts(tuple(tests), all_of(rest) if rest else None)
 
 
@@ -79,11 +81,11 @@ def _names(part: Expr) -> frozenset[str] | None:
             return None
 
 
-def _column_test(name: str, condition: Expr, kind: pa.DataType) -> ColumnTest:
+def _column_test(field: Field, condition: Expr) -> ColumnTest:
     def of_values(array: pa.Array) -> Flags:
-        return passing(condition, pa.RecordBatch.from_arrays([array], names=[name]))
+        return passing(condition, pa.RecordBatch.from_arrays([array], names=[field.name]))
 
-    return ColumnTest(name, condition, Test(of_values, _between(condition, kind)))
+    return ColumnTest(field, condition, Test(of_values, _between(condition, carried_type(field.type))))
 
 
 def _between(condition: Expr, kind: pa.DataType) -> tuple[int, int] | None:

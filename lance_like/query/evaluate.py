@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from lance_like.encodings.joining import taken
 from lance_like.encodings.judge import Flags
-from lance_like.encodings.physical import buffer_bytes, unpack_bits, valid_of
+from lance_like.encodings.physical import bits_of, valid_of
 from lance_like.errors import InvalidInput
 from lance_like.query import arrow_expr, engine_duckdb, sql
 from lance_like.query.arithmetic import bind_value, compare, compute
@@ -184,10 +184,8 @@ def _passing(condition: Expr, view: _View) -> Flags:
 
 
 def true_of(answer: pa.BooleanArray) -> Flags:
-    """bool[n]: where an answer is true; many times faster than asking Arrow for the places."""
-    bits = buffer_bytes(answer.buffers()[1])
-    found = unpack_bits(bits, answer.offset, len(answer)).view(bool)
-    return found & valid_of(answer) if answer.null_count else found
+    """bool[n]: where an answer is true."""
+    return bits_of(answer) & valid_of(answer) if answer.null_count else bits_of(answer)
 
 
 def cost(condition: Expr) -> int:

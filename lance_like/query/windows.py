@@ -69,12 +69,12 @@ class Scan:
     def parts(self) -> Parts:
         """The condition in the parts in which it is asked."""
         assert self.filter is not None and self.condition is not None
-        kinds = {
-            output.name: carried_type(output.field.type)
+        alone = {
+            output.name: output.field
             for output in self.filter.outputs
             if output.field is not None and not output.field.is_struct and output.field.type is not DESCRIPTION
         }
-        return split(self.condition, kinds)
+        return split(self.condition, alone)
 
     @cached
     def rest(self) -> Projection | None:
@@ -216,11 +216,9 @@ class FragmentScan:
 
     def _judged(self, test: ColumnTest, start: int, end: int, left: Flags | None) -> Flags:
         """Which rows of a window pass a test of one column. left: those that matter; None: all."""
-        field_id = self._scan.projection.table.holder((test.name,)).id
-        column = self._columns.get(field_id)
+        column = self._columns.get(test.field.id)
         if column is None:
-            kind = carried_type(self._scan.projection.table.field(field_id).type)
-            return np.full(end - start, test.test.of_values(pa.nulls(1, kind))[0])
+            return np.full(end - start, test.test.of_values(pa.nulls(1, carried_type(test.field.type)))[0])
         if left is None or np.count_nonzero(left) >= _TAKE_BELOW * (end - start):
             return self._session.drive([(column.path, column.pages.judge_span(start, end, test.test))])[0]
         rows = np.flatnonzero(left)
