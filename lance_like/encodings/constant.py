@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.joining import taken
+from lance_like.encodings.judge import Flags, Test
 from lance_like.encodings.physical import (
     buffer_bytes,
     flat_array,
@@ -56,6 +57,11 @@ class Constant:
             return null_array(runs.count, kind)
         return _repeated_value(stack, kind, text, runs.count)
         yield  # a conversation that asks for nothing
+
+    def judge(self, stack: Stack, kind: pa.DataType, runs: Runs, test: Test) -> Reading[Flags]:
+        """Test the one value."""
+        value = yield from self.read(stack, kind, Runs(runs.at, runs.starts, runs.starts + 1))
+        return np.full(runs.count, test.of_values(value)[0])
 
 
 _LARGE = (pa.large_string(), pa.large_binary())

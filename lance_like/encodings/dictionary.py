@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.joining import concatenated, joined, taken
+from lance_like.encodings.judge import Flags, Test, read_judged
 from lance_like.encodings.physical import (
     flat_array,
     flat_bytes,
@@ -91,6 +92,30 @@ class Dictionary:
         if as_dictionary:
             return _dictionary_array(kind, loaded, at, local)
         return _values_at(kind, loaded, at, local)
+
+    def judge(self, stack: Stack, kind: pa.DataType, runs: Runs, test: Test) -> Reading[Flags]:
+        """Test each value of the page once, then look up or compare codes."""
+        value_type = kind.value_type if pa.types.is_dictionary(kind) else kind
+        loaded, missing = _loaded(stack, value_type, runs)
+        if len(missing):
+            loaded = yield from _load(stack, value_type, loaded, missing)
+        page = runs.at[0]
+        if not loaded.counts[page]:
+            return test.of_values((yield from self.read(stack, kind, runs)))
+        of_values = test.of_values(loaded.values.slice(loaded.first[page], loaded.counts[page]))
+        passing = np.flatnonzero(of_values)
+        if not len(passing):
+            return np.zeros(runs.count, bool)
+        low, high = int(passing[0]), int(passing[-1])
+
+        def of_codes(codes: pa.Array) -> Flags:
+            stack.require(codes.null_count == 0, "its codes have nulls")
+            known = codes.to_numpy()
+            stack.require(int(known.max(initial=0)) < len(of_values), "a code is past the last value")
+            return of_values.take(known)
+
+        between = (low, high) if high - low + 1 == len(passing) else None
+        return (yield from read_judged(stack.child(0, stack.num_rows), CODE_TYPE, runs, Test(of_codes, between)))
 
 
 def _with_values(kind: pa.DataType, codes: pa.Array, values: pa.Array) -> pa.Array:

@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lance_like.encodings.joining import taken
+from lance_like.encodings.judge import Flags
+from lance_like.encodings.physical import bits_of, valid_of
 from lance_like.errors import InvalidInput
 from lance_like.query import arrow_expr, engine_duckdb, sql
 from lance_like.query.arithmetic import compare, compute
@@ -57,7 +59,7 @@ def prepare(condition: str | pc.Expression | Expr | None, schema: pa.Schema) -> 
     if condition is None:
         return None
     bound = bind(parse(condition), schema)
-    if _cost(bound) >= _DUCKDB_COST:
+    if cost(bound) >= _DUCKDB_COST:
         # so that a wrong type shows now, and not with the first batch that no statistics exclude
         nothing = [pa.nulls(0, field.type) for field in schema]
         mask(bound, pa.RecordBatch.from_arrays(nothing, schema=schema))
@@ -118,6 +120,11 @@ def select(condition: Expr, batch: pa.RecordBatch) -> Int64s:
     Returns int64[k], ascending row numbers.
     Raises InvalidInput if DuckDB cannot evaluate a part.
     """
+    return np.flatnonzero(passing(condition, batch))
+
+
+def passing(condition: Expr, batch: pa.RecordBatch) -> Flags:
+    """bool[n]: which rows of a batch pass. condition, batch, Raises: as for `select`."""
     return _passing(condition, _View(batch, None))
 
 
@@ -201,42 +208,36 @@ def _field(batch: pa.RecordBatch, path: Path) -> pa.Array:
     return column
 
 
-def _passing(condition: Expr, view: _View) -> Int64s:
+def _passing(condition: Expr, view: _View) -> Flags:
     if not isinstance(condition, And | Or) or len(view) == 0:
-        return _true_rows(_mask(condition, view))
-    together = pc.and_kleene if isinstance(condition, And) else pc.or_kleene
-    ordered = sorted(condition.children, key=_cost)
-    cheap = [child for child in ordered if _cost(child) <= _CHEAP]
-    dear = ordered[len(cheap) :]
-    if isinstance(condition, And):
-        left = np.arange(len(view), dtype=np.int64)
-        if cheap:
-            left = _true_rows(reduce(together, (_mask(child, view) for child in cheap)))
-        for child in dear:
-            if len(left):
-                left = left[_passing(child, view.narrow(left))]
-        return left
-    passed = np.zeros(len(view), np.bool_)
+        return true_of(_mask(condition, view))
+    conjunctive = isinstance(condition, And)
+    ordered = sorted(condition.children, key=cost)
+    cheap = [child for child in ordered if cost(child) <= _CHEAP]
+    passed = np.full(len(view), conjunctive)
     if cheap:
-        passed[_true_rows(reduce(together, (_mask(child, view) for child in cheap)))] = True
-    for child in dear:
-        left = np.flatnonzero(~passed)
+        together = pc.and_kleene if conjunctive else pc.or_kleene
+        passed = true_of(reduce(together, (_mask(child, view) for child in cheap)))
+    for child in ordered[len(cheap) :]:
+        # The rows that are not settled yet.
+        left = np.flatnonzero(passed if conjunctive else ~passed)
         if len(left):
-            passed[left[_passing(child, view.narrow(left))]] = True
-    return np.flatnonzero(passed)
+            passed[left] = _passing(child, view.narrow(left))
+    return passed
 
 
-def _true_rows(answer: pa.BooleanArray) -> Int64s:
-    return pc.indices_nonzero(answer).to_numpy().astype(np.int64)
+def true_of(answer: pa.BooleanArray) -> Flags:
+    """bool[n]: where an answer is true."""
+    return bits_of(answer) & valid_of(answer) if answer.null_count else bits_of(answer)
 
 
-def _cost(condition: Expr) -> int:
+def cost(condition: Expr) -> int:
     """Rank a condition by the work it takes per row."""
     match condition:
         case And(children) | Or(children):
-            return max(map(_cost, children))
+            return max(map(cost, children))
         case Not(child):
-            return _cost(child)
+            return cost(child)
         case Compare(_, _, value):
             return 3 if is_text(value.type) or is_bytes(value.type) else 1
         case In(_, values):
@@ -372,10 +373,12 @@ def _decoded(array: pa.Array) -> pa.Array:
 __all__ = [
     "columns_read",
     "compute_columns",
+    "cost",
     "is_expression",
     "mask",
     "parse",
     "parse_expressions",
+    "passing",
     "prepare",
     "select",
 ]
