@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints, int_param
-from lance_like.encodings.judge import Flags, Test
 from lance_like.encodings.narrow import (
     base_by_row,
     bases_of,
@@ -21,6 +20,7 @@ from lance_like.encodings.narrow import (
 )
 from lance_like.encodings.physical import flat_array, integer_dtype, unsigned_dtype
 from lance_like.encodings.pool import allocate, batches
+from lance_like.encodings.sift import Flags, Test
 from lance_like.encodings.stack import Ask, Reading, Runs, Stack, ask
 from lance_like.typing_ import Int64s
 

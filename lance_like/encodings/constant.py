@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.joining import taken
-from lance_like.encodings.judge import Flags, Test
 from lance_like.encodings.physical import (
     buffer_bytes,
     flat_array,
@@ -20,6 +19,7 @@ from lance_like.encodings.physical import (
     offsets_of,
     with_validity,
 )
+from lance_like.encodings.sift import Flags, Test
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.errors import Corrupt
 from lance_like.ranges import lengths_to_offsets

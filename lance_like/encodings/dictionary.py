@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 
 from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.joining import concatenated, joined, taken
-from lance_like.encodings.judge import Flags, Test, read_judged
 from lance_like.encodings.physical import (
     flat_array,
     flat_bytes,
@@ -22,6 +21,7 @@ from lance_like.encodings.physical import (
 from lance_like.encodings.pool import allocate
 from lance_like.encodings.registry import encode_array, read_node
 from lance_like.encodings.sample import sampled_runs
+from lance_like.encodings.sift import Flags, Test, read_chosen, read_judged
 from lance_like.encodings.stack import Reading, Runs, Stack, together
 from lance_like.typing_ import Int64s
 
@@ -61,11 +61,21 @@ class Dictionary:
         return Encoded(self.name, len(array), children=children)
 
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
+        return self._values(stack, kind, runs, read_node(stack.child(0, stack.num_rows), CODE_TYPE, runs))
+
+    def choose(self, stack: Stack, kind: pa.DataType, runs: Runs, rows: Int64s) -> Reading[pa.Array]:
+        """Only the codes of chosen rows are looked up."""
+        if not stack.child(1).num_rows[runs.at[0]]:
+            return taken((yield from self.read(stack, kind, runs)), pa.array(rows))
+        codes = read_chosen(stack.child(0, stack.num_rows), CODE_TYPE, runs, rows)
+        return (yield from self._values(stack, kind, runs, codes))
+
+    def _values(self, stack: Stack, kind: pa.DataType, runs: Runs, codes: Reading[pa.Array]) -> Reading[pa.Array]:
+        """The values of the codes that a read gives, of rows of runs or of some of one run."""
         as_dictionary = pa.types.is_dictionary(kind)
         value_type = kind.value_type if as_dictionary else kind
         if not as_dictionary and (pa.types.is_nested(kind) or pa.types.is_null(kind)):
             raise stack.corrupt(f"it cannot hold the type {kind}")
-        codes = read_node(stack.child(0, stack.num_rows), CODE_TYPE, runs)
         loaded, missing = _loaded(stack, value_type, runs)
         if len(missing):
             codes, loaded = yield from together([codes, _load(stack, value_type, loaded, missing)])

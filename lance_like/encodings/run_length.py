@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints
-from lance_like.encodings.judge import Flags, Test, read_judged
 from lance_like.encodings.physical import flat_array, flat_bytes, flat_width, is_variable, valid_of
 from lance_like.encodings.rank import LINE_BITS, LINE_NBYTES, pack_ranked, read_ones, read_ranks
 from lance_like.encodings.registry import encode_array, read_node
 from lance_like.encodings.sample import sampled_runs
+from lance_like.encodings.sift import Flags, Test, read_judged
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.typing_ import Int64s
 

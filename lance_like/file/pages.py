@@ -7,17 +7,17 @@ one shape that open together are one stack, so that rows of many pages are read 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Node, parse_node
 from lance_like.encodings.joining import joined, taken
-from lance_like.encodings.judge import Flags, Test, read_judged
 from lance_like.encodings.physical import is_variable, read_validity, storage_of, unpack_bits
 from lance_like.encodings.places import DESCRIPTION, describe_node
 from lance_like.encodings.registry import read_node, shape
+from lance_like.encodings.sift import Flags, Test, read_chosen, read_judged
 from lance_like.encodings.stack import Ask, Reading, Runs, SharedBlob, Stack, together
 from lance_like.errors import Corrupt
 from lance_like.file.blocks import Blocks
@@ -153,25 +153,45 @@ class ColumnPages:
         first, last = (int(page) for page in self.page_of(np.array([start, end - 1])))
         if kind is DESCRIPTION and end - start < _FEW_ROWS * (last - first):
             return [(yield from self.read_rows(np.arange(start, end), kind))]
-        read = partial(self._read_node, kind=kind)
+
+        def read(stack: Stack, runs: Runs, _: int) -> Reading[pa.Array]:
+            return self._read_node(stack, kind, runs)
+
         return (yield from self._by_page(start, end, read, parts=kind is DESCRIPTION))
+
+    def read_chosen(self, start: int, end: int, rows: Int64s) -> Conversation[list[pa.Array]]:
+        """Rows of a run, an array a page: int64[n], ascending, from the start of the run; a good part of it."""
+
+        def read(stack: Stack, runs: Runs, first: int) -> Reading[pa.Array]:
+            low, high = rows.searchsorted((first - start, first - start + runs.count))
+            return read_chosen(stack, self.kind, runs, rows[low:high] - (first - start))
+
+        return (yield from self._by_page(start, end, read, parts=False))
 
     def judge_span(self, start: int, end: int, test: Test) -> Conversation[Flags]:
         """bool[end - start], of at least one row: which rows of a run pass a test of their values as carried."""
-        read = partial(read_judged, kind=self.kind, test=test)
+
+        def read(stack: Stack, runs: Runs, _: int) -> Reading[Flags]:
+            return read_judged(stack, self.kind, runs, test)
+
         found = yield from self._by_page(start, end, read, parts=False)
         return found[0] if len(found) == 1 else np.concatenate(found)
 
-    def _by_page(self, start: int, end: int, read: Callable[..., Reading[T]], *, parts: bool) -> Conversation[list[T]]:
-        """What a read answers for each page of a run of rows. parts: it never needs a page whole."""
+    def _by_page(
+        self, start: int, end: int, read: Callable[[Stack, Runs, int], Reading[T]], *, parts: bool
+    ) -> Conversation[list[T]]:
+        """What a read answers for each page of a run of rows.
+
+        read: is given stack, rows and the first of them, counted in the column. parts: it never needs a page whole.
+        """
         first, last = (int(page) for page in self.page_of(np.array([start, end - 1])))
         yield from open_pages([self], self.fences[first : last + 1])
         reads = []
         for page in range(first, last + 1):
-            low, high = int(self.fences[page]), int(self.fences[page + 1])
+            low, high = max(start, int(self.fences[page])), min(end, int(self.fences[page + 1]))
             stack, place = self._stacks[self._stack_of[page]], self._place_in[page : page + 1]
-            runs = Runs(place, np.array([max(start, low) - low]), np.array([min(end, high) - low]))
-            reads.append(self._read_run(page, runs, read(stack=stack, runs=runs), parts=parts))
+            runs = Runs(place, np.array([low]) - self.fences[page], np.array([high]) - self.fences[page])
+            reads.append(self._read_run(page, runs, read(stack, runs, low), parts=parts))
         return (yield from together(reads))
 
     def read_validity(self, start: int, end: int) -> Conversation[np.ndarray]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from lance_like.encodings.judge import Flags, Test
 from lance_like.encodings.physical import flat_width, integer_dtype, is_integer_like
+from lance_like.encodings.sift import Flags, Test
 from lance_like.file.carry import carried_type
 from lance_like.query.evaluate import cost, passing
 from lance_like.query.expr import (

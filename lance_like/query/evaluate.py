@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lance_like.encodings.joining import taken
-from lance_like.encodings.judge import Flags
 from lance_like.encodings.physical import bits_of, valid_of
+from lance_like.encodings.sift import Flags
 from lance_like.errors import InvalidInput
 from lance_like.query import arrow_expr, engine_duckdb, sql
 from lance_like.query.arithmetic import compare, compute

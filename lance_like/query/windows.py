@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like._lazy import cached
-from lance_like.encodings.joining import joined, taken
-from lance_like.encodings.judge import Flags
+from lance_like.encodings.joining import joined
 from lance_like.encodings.physical import flat_width
 from lance_like.encodings.places import DESCRIPTION
+from lance_like.encodings.sift import Flags
 from lance_like.file.carry import carried_type
 from lance_like.file.cut import PAGE_NBYTES
 from lance_like.file.pages import ColumnPages
@@ -31,7 +31,7 @@ from lance_like.query.projection import Output, Projection, as_batch, place_leav
 from lance_like.query.session import Session
 from lance_like.query.take import read_rows
 from lance_like.table.fragment import Fragment
-from lance_like.typing_ import Int64s
+from lance_like.typing_ import Conversation, Int64s, T
 
 BATCH_ROWS = 1 << 16
 # Estimated bytes of a batch of default size; wide rows make it shorter.
@@ -108,6 +108,19 @@ class _Column:
         pages = len(self.pages.fences) - 1
         nbytes = max(PAGE_NBYTES * pages, self.pages.stored_nbytes)
         return nbytes / max(1, int(self.pages.fences[-1])) if pages > 1 else 16
+
+
+def _some(column: _Column, start: int, end: int, rows: Int64s | None) -> Conversation[list[pa.Array]]:
+    """Rows start … end of a column, an array a page. rows: those of them that are wanted; None: all."""
+    if rows is None:
+        return column.pages.read_span(start, end, column.kind)
+    if column.kind is DESCRIPTION:
+        return _listed(column.pages.read_rows(start + rows, column.kind))
+    return column.pages.read_chosen(start, end, rows)
+
+
+def _listed(read: Conversation[T]) -> Conversation[list[T]]:
+    return [(yield from read)]
 
 
 class FragmentScan:
@@ -256,20 +269,18 @@ class FragmentScan:
         offsets = start + rows
         if len(rows) < _TAKE_BELOW * (end - start):
             return read_rows(self._session, projection, [(self._fragment, offsets)])[0], offsets
-        order = pa.array(rows)
-        leaves = self._read(projection.leaves, start, end)
-        return {field_id: taken(array, order) for field_id, array in leaves.items()}, offsets
+        return self._read(projection.leaves, start, end, rows), offsets
 
-    def _read(self, leaves: dict[int, pa.DataType], start: int, end: int) -> dict[int, pa.Array]:
-        """The leaves' arrays of rows start … end; one round for all columns, more where pages are not open."""
+    def _read(
+        self, leaves: dict[int, pa.DataType], start: int, end: int, rows: Int64s | None = None
+    ) -> dict[int, pa.Array]:
+        """The leaves' arrays of rows start … end, or of some of them; one round for all columns, if their pages are open."""
         asking = [self._columns[field_id] for field_id in leaves if field_id in self._columns]
-        answers = self._session.drive(
-            [(column.path, column.pages.read_span(start, end, column.kind)) for column in asking]
-        )
-        pieces = iter(answers)
+        answers = iter(self._session.drive([(column.path, _some(column, start, end, rows)) for column in asking]))
+        count = end - start if rows is None else len(rows)
         return {
             # A slice of one page, or a copy where the rows lie in several.
-            field_id: joined(next(pieces)) if field_id in self._columns else pa.nulls(end - start, carried_type(kind))
+            field_id: joined(next(answers)) if field_id in self._columns else pa.nulls(count, carried_type(kind))
             for field_id, kind in leaves.items()
         }
 
