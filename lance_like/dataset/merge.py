@@ -330,8 +330,11 @@ def _by_fragment(addresses: Int64s) -> dict[int, Int64s]:
 
 def _united(*parts: dict[int, Int64s]) -> dict[int, Int64s]:
     """Rows of fragments from several sets of them."""
-    ids = {fragment_id for part in parts for fragment_id in part}
-    return {i: np.unique(np.concatenate([part[i] for part in parts if i in part])) for i in ids}
+    sets: dict[int, list[Int64s]] = {}
+    for part in parts:
+        for fragment_id, offsets in part.items():
+            sets.setdefault(fragment_id, []).append(offsets)
+    return {i: found[0] if len(found) == 1 else np.unique(np.concatenate(found)) for i, found in sets.items()}
 
 
 class MergeInsertBuilder:

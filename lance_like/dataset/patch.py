@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 
 import numpy as np
@@ -17,6 +18,7 @@ from lance_like.dataset.stats import stored_nbytes
 from lance_like.dataset.write import FileLimits, write_fragments
 from lance_like.encodings.joining import joined, taken
 from lance_like.file.carry import carry, one_batch, present
+from lance_like.query.ahead import Job, default_threads, in_order
 from lance_like.query.projection import ROW_ADDRESS, as_batch, project
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
@@ -33,6 +35,8 @@ _OFFSET_MASK = (1 << OFFSET_BITS) - 1
 # Rows that are read, changed and written in one step, by their estimated bytes.
 _STEP_NBYTES = 16 << 20
 _STEP_ROWS = 1 << 16
+# Of steps that are read ahead.
+_AHEAD_NBYTES = 2 * _STEP_NBYTES
 # What deletion vectors and lineages take for a row that moves: written anew, it must pay for them.
 _MOVED_NBYTES = 6
 
@@ -83,8 +87,7 @@ def write_patches(session: Session, manifest: Manifest, patches: Sequence[Patch]
 
 def _rows_are_cheaper(session: Session, schema: Schema, patch: Patch, names: Sequence[str]) -> bool:
     fragment = patch.fragment
-    row_nbytes = sum(file.nbytes for file in fragment.files) / fragment.rows + _MOVED_NBYTES
-    rows_nbytes = len(patch.offsets) * row_nbytes
+    rows_nbytes = len(patch.offsets) * (_row_nbytes(fragment) + _MOVED_NBYTES)
     return rows_nbytes < _columns_nbytes(session, schema, fragment, names)
 
 
@@ -178,9 +181,15 @@ def with_lineage(written: Sequence[NewFragment], ids: Int64s, created: Int64s) -
 def _whole_rows(
     session: Session, manifest: Manifest, patches: Sequence[Patch], names: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
-    for patch in patches:
-        for start, end in steps(patch.fragment, len(patch.offsets)):
-            yield _rows_of_patch(session, manifest.schema, patch, names, start, end)
+    """All columns of the rows of patches as they are from now on, read on threads, in order."""
+
+    def jobs() -> Iterator[Job[pa.RecordBatch]]:
+        for patch in patches:
+            for start, end in steps(patch.fragment, len(patch.offsets)):
+                run = partial(_rows_of_patch, session, manifest.schema, patch, names, start, end)
+                yield Job(run, int((end - start) * _row_nbytes(patch.fragment)))
+
+    yield from in_order(jobs(), threads=default_threads(), budget_nbytes=_AHEAD_NBYTES)
 
 
 def _rows_of_patch(
@@ -197,10 +206,14 @@ def _rows_of_patch(
 
 def steps(fragment: Fragment, rows: int) -> Iterator[tuple[int, int]]:
     """So many rows of a fragment cut into steps that are small in memory: start and end of each."""
-    row_nbytes = sum(file.nbytes for file in fragment.files) / fragment.rows
-    step = int(min(_STEP_ROWS, max(1, _STEP_NBYTES // max(1, row_nbytes))))
+    step = int(min(_STEP_ROWS, max(1, _STEP_NBYTES // max(1, _row_nbytes(fragment)))))
     for start in range(0, rows, step):
         yield start, min(rows, start + step)
+
+
+def _row_nbytes(fragment: Fragment) -> float:
+    """What a row of a fragment takes in its files."""
+    return sum(file.nbytes for file in fragment.files) / fragment.rows
 
 
 def rows_of(

@@ -32,7 +32,7 @@ from lance_like.query.expr import Expr, paths
 from lance_like.query.names import Path
 from lance_like.query.neighbours import Neighbours, Piece, can_join, neighbouring
 from lance_like.query.plan import ALL, NONE, Span, field_of, judge_fragments, judge_spans, null_zones
-from lance_like.query.projection import Output, Projection, as_batch, virtual_of
+from lance_like.query.projection import Output, Projection, as_batch, place_leaves, virtual_of
 from lance_like.query.prune import judged_paths
 from lance_like.query.session import Session
 from lance_like.query.take import read_rows
@@ -406,21 +406,13 @@ class _FragmentScan:
 
     def _open(self, leaves: dict[int, pa.DataType]) -> dict[int, _Column]:
         """Open the columns that files of the fragment hold. Cost: 1 round for files, 2 for columns, if new."""
-        located = [
-            (field_id, kind, *place)
-            for field_id, kind in leaves.items()
-            if (place := self._fragment.locate(field_id)) is not None
-        ]
-        readers = self._session.open([file for _, _, file, _ in located])
-        pages = self._session.drive(
-            [
-                (file.key, reader.pages(number, kind))
-                for reader, (_, kind, file, number) in zip(readers, located, strict=True)
-            ],
-        )
+        files = self._fragment.files
+        held = place_leaves(leaves, [file.fields for file in files]).files
+        opened = self._session.columns([(files[own.file], own.columns, own.kinds) for own in held])
         return {
-            field_id: _Column(file.key, kind, found)
-            for (field_id, kind, file, _), found in zip(located, pages, strict=True)
+            field_id: _Column(files[own.file].key, kind, pages)
+            for own, found in zip(held, opened, strict=True)
+            for field_id, kind, pages in zip(own.field_ids, own.kinds, found, strict=True)
         }
 
 

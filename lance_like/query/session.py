@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from lance_like.errors import Corrupt, NotFound
+from lance_like.file.pages import ColumnPages
 from lance_like.file.reader import FileReader, open_file
 from lance_like.io.fetch import drive_all
 from lance_like.io.store import Store
@@ -62,6 +65,19 @@ class Session:
         for path, file in missing.items():
             _check_shape(opened[path], file)
         return opened
+
+    def columns(self, asked: Sequence[tuple[DataFile, Sequence[int], Sequence[pa.DataType]]]) -> list[list[ColumnPages]]:
+        """The pages of columns of files, all side by side. asked: files, numbers and types of their columns.
+
+        Cost: one round for files that are not open yet, 2 for columns.
+        """
+        readers = self.open([file for file, _, _ in asked])
+        return self.drive(
+            [
+                (file.key, reader.pages_of(columns, kinds))
+                for reader, (file, columns, kinds) in zip(readers, asked, strict=True)
+            ]
+        )
 
     @property
     def nbytes_cached(self) -> int:
