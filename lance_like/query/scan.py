@@ -7,11 +7,12 @@ decided by the manifest's bounds, then by the zones of the files, then by the co
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -34,8 +35,8 @@ from lance_like.query.neighbours import Neighbours, Piece, can_join, neighbourin
 from lance_like.query.plan import ALL, NONE, Span, field_of, judge_fragments, judge_spans, null_zones
 from lance_like.query.projection import Output, Projection, as_batch, place_leaves, virtual_of
 from lance_like.query.prune import judged_paths
-from lance_like.query.session import Session
-from lance_like.query.take import read_rows
+from lance_like.query.session import Reads, Session
+from lance_like.query.take import reading_rows
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema
@@ -51,6 +52,12 @@ _DESCRIPTION_NBYTES = 16
 # Below this share of a window the rows that passed are taken one by one instead of reading their pages.
 _TAKE_BELOW = 1 / 16
 _JUDGED_TOGETHER = 256
+# Fragments whose columns are opened side by side: at first few, so that the first rows come soon.
+_OPENED_FIRST, _OPENED_MOST = 4, 16
+# Windows are read together up to so many bytes: a thread for each would cost more than reading it.
+_TINY_NBYTES = 256 << 10
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -131,13 +138,12 @@ def _ahead(scan: Scan, jobs: Iterator[Job[T]]) -> Generator[T, None, None]:
     )
 
 
-def _batch_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job[list[pa.RecordBatch]]]:
+def _batch_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job[Iterable[pa.RecordBatch]]]:
     """The windows to read, and the small fragments that are read together."""
     rows = min(scan.batch_rows or BATCH_ROWS, scan.projection.most_rows or BATCH_ROWS)
 
-    def apart(pieces: Sequence[Piece]) -> Iterator[Job[list[pa.RecordBatch]]]:
-        for fragment, spans in pieces:
-            yield from _FragmentScan(session, manifest, fragment, scan).batches(spans)
+    def apart(pieces: Sequence[Piece]) -> Iterator[Job[Iterable[pa.RecordBatch]]]:
+        return _window_jobs(session, scan, _opened(session, scan, pieces), _FragmentScan.batches, chain.from_iterable)
 
     def job(some: Neighbours, pieces: Sequence[Piece]) -> list[pa.RecordBatch]:
         try:
@@ -146,8 +152,8 @@ def _batch_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Jo
             # One of them is damaged, or all do not fit one array: one by one, each says what is wrong with it.
             return list(chain.from_iterable(one.run() for one in apart(pieces)))
 
-    for pieces in _together(_pieces(session, manifest, scan), scan, [scan.projection, scan.filter]):
-        if len(pieces) == 1:
+    for pieces, are_near in _together(_pieces(session, manifest, scan), scan, [scan.projection, scan.filter]):
+        if not are_near:
             yield from apart(pieces)
         else:
             some = _neighbours(session, scan, pieces)
@@ -158,8 +164,9 @@ def _count_jobs(session: Session, manifest: Manifest, scan: Scan, doubtful: Iter
     """The windows to count in, as `_batch_jobs`."""
 
     def apart(pieces: Sequence[Piece]) -> Iterator[Job[int]]:
-        for fragment, spans in pieces:
-            yield from _FragmentScan(session, manifest, fragment, scan, counting=True).counts(spans)
+        jobs = _window_jobs(session, scan, _opened(session, scan, pieces, counting=True), _FragmentScan.count, sum)
+        # Counts take no memory.
+        return (Job(job.run, 0) for job in jobs)
 
     def job(some: Neighbours, pieces: Sequence[Piece]) -> int:
         try:
@@ -167,18 +174,107 @@ def _count_jobs(session: Session, manifest: Manifest, scan: Scan, doubtful: Iter
         except LanceLikeError:
             return sum(one.run() for one in apart(pieces))
 
-    for pieces in _together(doubtful, scan, [scan.filter]):
-        if len(pieces) == 1:
+    for pieces, are_near in _together(doubtful, scan, [scan.filter]):
+        if not are_near:
             yield from apart(pieces)
         else:
             yield Job(partial(job, _neighbours(session, scan, pieces), pieces), 0)
 
 
-def _together(pieces: Iterator[Piece], scan: Scan, read: Sequence[Projection | None]) -> Iterator[Sequence[Piece]]:
-    """The pieces that are read together, and all others alone. read: the columns that are read of them."""
-    if all(can_join(projection) for projection in read if projection is not None):
-        return neighbouring(pieces, scan.projection)
-    return ([piece] for piece in pieces)
+def _together(
+    pieces: Iterator[Piece], scan: Scan, read: Sequence[Projection | None]
+) -> Iterator[tuple[Sequence[Piece], bool]]:
+    """The pieces in groups: True for `Neighbours`, False for those whose columns are opened in one round.
+
+    read: the columns that are read of them.
+    """
+    joins = all(can_join(projection) for projection in read if projection is not None)
+    most = _OPENED_FIRST if scan.limit is None else 1
+    alone: list[Piece] = []
+    for group in neighbouring(pieces, scan.projection) if joins else ([piece] for piece in pieces):
+        if len(group) == 1:
+            alone += group
+        if alone and (len(group) > 1 or len(alone) >= most):
+            yield alone, False
+            alone, most = [], min(2 * most, _OPENED_MOST)
+        if len(group) > 1:
+            yield group, True
+    if alone:
+        yield alone, False
+
+
+def _opened(
+    session: Session, scan: Scan, pieces: Sequence[Piece], *, counting: bool = False
+) -> Iterator[tuple[_FragmentScan, list[Span]]]:
+    """The scans of fragments, and the spans of each. counting: only the rows that pass count."""
+    leaves = {} if counting else dict(scan.projection.leaves)
+    if scan.filter is not None:
+        leaves.update(scan.filter.leaves)
+    try:
+        columns = _open(session, [fragment for fragment, _ in pieces], leaves)
+    except LanceLikeError:
+        if len(pieces) == 1:
+            raise
+        # One of them is damaged: those before it are read first.
+        yield from chain.from_iterable(_opened(session, scan, [piece], counting=counting) for piece in pieces)
+        return
+    for (fragment, spans), held in zip(pieces, columns, strict=True):
+        yield _FragmentScan(session, fragment, scan, held), spans
+
+
+def _open(session: Session, fragments: Sequence[Fragment], leaves: dict[int, pa.DataType]) -> list[dict[int, _Column]]:
+    """Open the columns that files of fragments hold. Cost: 1 round for files, 2 for columns, if some are new."""
+    held = [(fragment, place_leaves(leaves, [file.fields for file in fragment.files]).files) for fragment in fragments]
+    opened = iter(
+        session.columns(
+            [(fragment.files[own.file], own.columns, own.kinds) for fragment, files in held for own in files]
+        )
+    )
+    return [
+        {
+            field_id: _Column(fragment.files[own.file].key, kind, pages)
+            for own in files
+            for field_id, kind, pages in zip(own.field_ids, own.kinds, next(opened), strict=True)
+        }
+        for fragment, files in held
+    ]
+
+
+def _window_jobs(
+    session: Session,
+    scan: Scan,
+    scans: Iterable[tuple[_FragmentScan, list[Span]]],
+    read: Callable[[_FragmentScan, _Window], Reads[T]],
+    join: Callable[[Iterable[T]], R],
+) -> Iterator[Job[R]]:
+    """The windows of fragments, tiny ones that stand side by side as one job. join: what windows make together."""
+
+    def run(reads: Sequence[Callable[[], Reads[T]]]) -> R:
+        try:
+            return join(session.run([read() for read in reads]))
+        except LanceLikeError:
+            if len(reads) == 1:
+                raise
+            # One of them is damaged: those before it come first, if what they make together can wait.
+            return join(session.run([read()])[0] for read in reads)
+
+    most = _TINY_NBYTES if scan.limit is None else 0
+    together: list[_Window] = []
+    reads: list[Callable[[], Reads[T]]] = []
+
+    def job() -> Job[R]:
+        nbytes, batches = sum(window.nbytes for window in together), sum(window.batches for window in together)
+        return Job(partial(run, reads), nbytes, batches)
+
+    for one, spans in scans:
+        for window in one.windows(spans):
+            if together and sum(other.nbytes for other in together) + window.nbytes > most:
+                yield job()
+                together, reads = [], []
+            together.append(window)
+            reads.append(partial(read, one, window))
+    if together:
+        yield job()
 
 
 def _neighbours(session: Session, scan: Scan, pieces: Sequence[Piece]) -> Neighbours:
@@ -289,19 +385,25 @@ class _Column:
         return nbytes / max(1, int(self.pages.fences[-1])) if pages > 1 else 16
 
 
-class _FragmentScan:
-    """The scan of one fragment, as jobs that any thread may run. counting: only the rows that pass count."""
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """Rows start … end of a fragment. check: ask the condition. nbytes: about; batches: at most, that they give."""
 
-    def __init__(
-        self, session: Session, manifest: Manifest, fragment: Fragment, scan: Scan, *, counting: bool = False
-    ) -> None:
+    start: int
+    end: int
+    check: bool
+    nbytes: int
+    batches: int
+
+
+class _FragmentScan:
+    """The scan of one fragment, in windows that any thread may read. columns: those that are read, by field."""
+
+    def __init__(self, session: Session, fragment: Fragment, scan: Scan, columns: dict[int, _Column]) -> None:
         self._session, self._fragment, self._scan = session, fragment, scan
         self._projection = scan.projection
         self._filter = scan.filter
-        leaves = {} if counting else dict(self._projection.leaves)
-        if self._filter is not None:
-            leaves.update(self._filter.leaves)
-        self._columns = self._open(leaves)
+        self._columns = columns
         self._row_nbytes = max(1.0, sum(column.row_nbytes for column in self._columns.values()))
         usual = int(min(BATCH_ROWS, max(1, _BATCH_NBYTES // self._row_nbytes)))
         rows = scan.batch_rows or usual
@@ -309,31 +411,24 @@ class _FragmentScan:
         batches = max(1, int(_WINDOW_NBYTES // self._row_nbytes) // self._batch_rows)
         self._window_rows = batches * self._batch_rows
 
-    def batches(self, spans: Sequence[Span]) -> Iterator[Job[list[pa.RecordBatch]]]:
-        """For each window of spans, the rows that pass in batches."""
-        for start, end, check in self._windows(spans):
-            nbytes, batches = int((end - start) * self._row_nbytes), -(-(end - start) // self._batch_rows)
-            yield Job(partial(self._batches_of, start, end, check), nbytes, batches)
-
-    def counts(self, spans: Sequence[Span]) -> Iterator[Job[int]]:
-        """For each window of spans, how many rows pass."""
-        for start, end, _ in self._windows(spans):
-            yield Job(partial(self._count, start, end), 0)
-
-    def _windows(self, spans: Sequence[Span]) -> Iterator[tuple[int, int, bool]]:
+    def windows(self, spans: Sequence[Span]) -> Iterator[_Window]:
+        """The windows of spans."""
         for span in spans:
             start = span.start
             while start < span.end:
                 end = self._cut(start, min(span.end, start + self._window_rows))
-                yield start, end, span.check
+                nbytes, batches = int((end - start) * self._row_nbytes), -(-(end - start) // self._batch_rows)
+                yield _Window(start, end, span.check, nbytes, batches)
                 start = end
 
-    def _count(self, start: int, end: int) -> int:
-        return len(self._select(start, end))
+    def count(self, window: _Window) -> Reads[int]:
+        """How many rows of a window pass."""
+        return len((yield from self._select(window.start, window.end)))
 
-    def _batches_of(self, start: int, end: int, check: bool) -> list[pa.RecordBatch]:
-        """The rows of a window that pass."""
-        rows = self._select(start, end) if check else self._live(start, end)
+    def batches(self, window: _Window) -> Reads[list[pa.RecordBatch]]:
+        """The rows of a window that pass, in batches."""
+        start, end = window.start, window.end
+        rows = (yield from self._select(start, end)) if window.check else self._live(start, end)
         count = end - start if rows is None else len(rows)
         if count == 0:
             return []
@@ -345,9 +440,9 @@ class _FragmentScan:
         elif projection.is_virtual:
             offsets = np.arange(start, end)
         if offsets is not None and count < _TAKE_BELOW * (end - start):
-            leaves = self._taken(offsets)
+            [leaves] = yield from reading_rows(self._session, projection, [(self._fragment, offsets)])
         else:
-            leaves = self._read(projection.leaves, start, end)
+            leaves = yield from self._read(projection.leaves, start, end)
             if chosen is not None:
                 order = pa.array(chosen)
                 leaves = {field_id: taken(array, order) for field_id, array in leaves.items()}
@@ -371,13 +466,13 @@ class _FragmentScan:
         live = self._fragment.live_between(start, end)
         return None if live is None else live - start
 
-    def _select(self, start: int, end: int) -> Int64s:
+    def _select(self, start: int, end: int) -> Reads[Int64s]:
         """The live rows of a window that pass, from its start."""
         assert self._filter is not None and self._scan.condition is not None
         live = self._live(start, end)
         if live is not None and len(live) == 0:
             return live
-        leaves = self._read(self._filter.leaves, start, end)
+        leaves = yield from self._read(self._filter.leaves, start, end)
         offsets = np.arange(start, end) if self._filter.is_virtual else None
         if live is not None:
             # The condition is not asked about deleted rows, on which it may fail.
@@ -388,31 +483,14 @@ class _FragmentScan:
         chosen = select(self._scan.condition, as_batch(arrays, self._filter.carried_schema, count))
         return chosen if live is None else live[chosen]
 
-    def _read(self, leaves: dict[int, pa.DataType], start: int, end: int) -> dict[int, pa.Array]:
+    def _read(self, leaves: dict[int, pa.DataType], start: int, end: int) -> Reads[dict[int, pa.Array]]:
         """The leaves' arrays of rows start … end; one round for all columns, more where pages are not open."""
         asking = [self._columns[field_id] for field_id in leaves if field_id in self._columns]
-        answers = self._session.drive(
-            [(column.path, column.pages.read_span(start, end, column.kind)) for column in asking]
-        )
-        pieces = iter(answers)
+        pieces = iter((yield [(column.path, column.pages.read_span(start, end, column.kind)) for column in asking]))
         return {
             # A slice of one page, or a copy where the rows lie in several.
             field_id: joined(next(pieces)) if field_id in self._columns else pa.nulls(end - start, carried_type(kind))
             for field_id, kind in leaves.items()
-        }
-
-    def _taken(self, rows: Int64s) -> dict[int, pa.Array]:
-        return read_rows(self._session, self._projection, [(self._fragment, rows)])[0]
-
-    def _open(self, leaves: dict[int, pa.DataType]) -> dict[int, _Column]:
-        """Open the columns that files of the fragment hold. Cost: 1 round for files, 2 for columns, if new."""
-        files = self._fragment.files
-        held = place_leaves(leaves, [file.fields for file in files]).files
-        opened = self._session.columns([(files[own.file], own.columns, own.kinds) for own in held])
-        return {
-            field_id: _Column(files[own.file].key, kind, pages)
-            for own, found in zip(held, opened, strict=True)
-            for field_id, kind, pages in zip(own.field_ids, own.kinds, found, strict=True)
         }
 
 
