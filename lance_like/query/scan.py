@@ -66,6 +66,7 @@ class Scan:
 
     fragments: of the manifest, all when None. batch_rows: the most rows of a batch; None: by size.
     threads: those that read and decode; None: `default_threads`. most_ahead: batches made ahead; None: by size alone.
+    apart: no batch has rows of several fragments.
     """
 
     projection: Projection
@@ -76,6 +77,7 @@ class Scan:
     fragments: Sequence[Fragment] | None = None
     threads: int | None = None
     most_ahead: int | None = None
+    apart: bool = False
 
     @cached
     def filter(self) -> Projection | None:
@@ -89,7 +91,7 @@ class Scan:
         return Projection(table, (*(Output(top.name, top) for top in table.children()), *virtual))
 
 
-def run_scan(session: Session, manifest: Manifest, scan: Scan) -> Iterator[pa.RecordBatch]:
+def run_scan(session: Session, manifest: Manifest, scan: Scan) -> Generator[pa.RecordBatch, None, None]:
     """The rows that pass, in scan order, after `offset` of them and at most `limit`."""
     skip, left = scan.offset, scan.limit
     if left == 0:
@@ -188,7 +190,7 @@ def _together(
 
     read: the columns that are read of them.
     """
-    joins = all(can_join(projection) for projection in read if projection is not None)
+    joins = not scan.apart and all(can_join(projection) for projection in read if projection is not None)
     most = _OPENED_FIRST if scan.limit is None else 1
     alone: list[Piece] = []
     for group in neighbouring(pieces, scan.projection) if joins else ([piece] for piece in pieces):
