@@ -115,7 +115,8 @@ class Session:
                     asked[index] = next(reads[index]) if found is None else reads[index].send(found)
                 except StopIteration as stop:
                     answers[index] = stop.value
-            told = iter(self.drive([conversation for some in asked.values() for conversation in some]))
+            wanted = [conversation for some in asked.values() for conversation in some]
+            told = iter(self.drive(wanted) if wanted else ())
             given = {index: list(islice(told, len(some))) for index, some in asked.items()}
         return [answers[index] for index in range(len(reads))]
 
