@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import chain, islice
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,8 +26,8 @@ from lance_like.query.neighbours import Neighbours, Piece, can_join, neighbourin
 from lance_like.query.plan import ALL, NONE, Span, field_of, judge_fragments, judge_spans, null_zones
 from lance_like.query.projection import Projection
 from lance_like.query.prune import judged_paths
-from lance_like.query.session import Session
-from lance_like.query.windows import BATCH_ROWS, FragmentScan, Scan
+from lance_like.query.session import Reads, Session
+from lance_like.query.windows import BATCH_ROWS, WINDOW_NBYTES, FragmentScan, Scan, Window, open_columns
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema
@@ -34,9 +35,15 @@ from lance_like.typing_ import T
 
 _AHEAD_NBYTES = 64 << 20
 _JUDGED_TOGETHER = 256
+# Fragments whose columns are opened side by side: at first few, so that the first rows come soon.
+_OPENED_FIRST, _OPENED_MOST = 4, 16
+# Windows of several fragments are read together up to so many bytes: a thread for each would cost more than reading it.
+_TINY_NBYTES = 256 << 10
+
+R = TypeVar("R")
 
 
-def run_scan(session: Session, manifest: Manifest, scan: Scan) -> Iterator[pa.RecordBatch]:
+def run_scan(session: Session, manifest: Manifest, scan: Scan) -> Generator[pa.RecordBatch, None, None]:
     """The rows that pass, in scan order, after `offset` of them and at most `limit`."""
     skip, left = scan.offset, scan.limit
     if left == 0:
@@ -61,7 +68,9 @@ def run_scan(session: Session, manifest: Manifest, scan: Scan) -> Iterator[pa.Re
                 return
 
 
-def _made(job: Job[list[pa.RecordBatch]], make: Callable[[pa.RecordBatch], pa.RecordBatch]) -> list[pa.RecordBatch]:
+def _made(
+    job: Job[Iterable[pa.RecordBatch]], make: Callable[[pa.RecordBatch], pa.RecordBatch]
+) -> Iterable[pa.RecordBatch]:
     return [make(batch) for batch in job.run()]
 
 
@@ -92,13 +101,12 @@ def _ahead(scan: Scan, jobs: Iterator[Job[T]]) -> Generator[T, None, None]:
     )
 
 
-def _batch_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job[list[pa.RecordBatch]]]:
+def _batch_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job[Iterable[pa.RecordBatch]]]:
     """The windows to read, and the small fragments that are read together."""
     rows = min(scan.batch_rows or BATCH_ROWS, scan.projection.most_rows or BATCH_ROWS)
 
-    def apart(pieces: Sequence[Piece]) -> Iterator[Job[list[pa.RecordBatch]]]:
-        for fragment, spans in pieces:
-            yield from FragmentScan(session, fragment, scan).batches(spans)
+    def apart(pieces: Sequence[Piece]) -> Iterator[Job[Iterable[pa.RecordBatch]]]:
+        return _window_jobs(session, scan, _opened(session, scan, pieces), FragmentScan.batches, chain.from_iterable)
 
     def job(some: Neighbours, pieces: Sequence[Piece]) -> list[pa.RecordBatch]:
         try:
@@ -107,8 +115,8 @@ def _batch_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Jo
             # One of them is damaged, or all do not fit one array: one by one, each says what is wrong with it.
             return list(chain.from_iterable(one.run() for one in apart(pieces)))
 
-    for pieces in _together(_pieces(session, manifest, scan), scan, [scan.projection, scan.filter]):
-        if len(pieces) == 1:
+    for pieces, are_near in _together(_pieces(session, manifest, scan), scan, [scan.projection, scan.filter]):
+        if not are_near:
             yield from apart(pieces)
         else:
             some = _neighbours(session, scan, pieces)
@@ -119,8 +127,9 @@ def _count_jobs(session: Session, manifest: Manifest, scan: Scan, doubtful: Iter
     """The windows to count in, as `_batch_jobs`."""
 
     def apart(pieces: Sequence[Piece]) -> Iterator[Job[int]]:
-        for fragment, spans in pieces:
-            yield from FragmentScan(session, fragment, scan, counting=True).counts(spans)
+        jobs = _window_jobs(session, scan, _opened(session, scan, pieces, counting=True), FragmentScan.count, sum)
+        # Counts take no memory.
+        return (Job(job.run, 0) for job in jobs)
 
     def job(some: Neighbours, pieces: Sequence[Piece]) -> int:
         try:
@@ -128,18 +137,91 @@ def _count_jobs(session: Session, manifest: Manifest, scan: Scan, doubtful: Iter
         except LanceLikeError:
             return sum(one.run() for one in apart(pieces))
 
-    for pieces in _together(doubtful, scan, [scan.filter]):
-        if len(pieces) == 1:
+    for pieces, are_near in _together(doubtful, scan, [scan.filter]):
+        if not are_near:
             yield from apart(pieces)
         else:
             yield Job(partial(job, _neighbours(session, scan, pieces), pieces), 0)
 
 
-def _together(pieces: Iterator[Piece], scan: Scan, read: Sequence[Projection | None]) -> Iterator[Sequence[Piece]]:
-    """The pieces that are read together, and all others alone. read: the columns that are read of them."""
-    if all(can_join(projection) for projection in read if projection is not None):
-        return neighbouring(pieces, scan.projection)
-    return ([piece] for piece in pieces)
+def _together(
+    pieces: Iterator[Piece], scan: Scan, read: Sequence[Projection | None]
+) -> Iterator[tuple[Sequence[Piece], bool]]:
+    """The pieces in groups: True for `Neighbours`, False for those whose columns are opened in one round.
+
+    read: the columns that are read of them.
+    """
+    joins = not scan.apart and all(can_join(projection) for projection in read if projection is not None)
+    most = _OPENED_FIRST if scan.limit is None else 1
+    alone: list[Piece] = []
+    for group in neighbouring(pieces, scan.projection) if joins else ([piece] for piece in pieces):
+        if len(group) == 1:
+            alone += group
+        if alone and (len(group) > 1 or len(alone) >= most):
+            yield alone, False
+            alone, most = [], min(2 * most, _OPENED_MOST)
+        if len(group) > 1:
+            yield group, True
+    if alone:
+        yield alone, False
+
+
+def _opened(
+    session: Session, scan: Scan, pieces: Sequence[Piece], *, counting: bool = False
+) -> Iterator[tuple[FragmentScan, list[Span]]]:
+    """The scans of fragments, and the spans of each. counting: only the rows that pass count."""
+    leaves = {} if counting else dict(scan.projection.leaves)
+    if scan.filter is not None:
+        leaves.update(scan.filter.leaves)
+    try:
+        columns = open_columns(session, [fragment for fragment, _ in pieces], leaves)
+    except LanceLikeError:
+        if len(pieces) == 1:
+            raise
+        # One of them is damaged: those before it are read first.
+        yield from chain.from_iterable(_opened(session, scan, [piece], counting=counting) for piece in pieces)
+        return
+    for (fragment, spans), held in zip(pieces, columns, strict=True):
+        yield FragmentScan(session, fragment, scan, held), spans
+
+
+def _window_jobs(
+    session: Session,
+    scan: Scan,
+    scans: Iterable[tuple[FragmentScan, list[Span]]],
+    read: Callable[[FragmentScan, Window], Reads[T]],
+    join: Callable[[Iterable[T]], R],
+) -> Iterator[Job[R]]:
+    """The windows of fragments, short ones that stand side by side as one job. join: what windows make together."""
+
+    def run(reads: Sequence[Callable[[], Reads[T]]]) -> R:
+        try:
+            return join(session.run([read() for read in reads]))
+        except LanceLikeError:
+            if len(reads) == 1:
+                raise
+            # One of them is damaged: those before it come first, if what they make together can wait.
+            return join(session.run([read()])[0] for read in reads)
+
+    together: list[Window] = []
+    reads: list[Callable[[], Reads[T]]] = []
+    last: FragmentScan | None = None
+
+    def job() -> Job[R]:
+        nbytes, batches = sum(window.nbytes for window in together), sum(window.batches for window in together)
+        return Job(partial(run, reads), nbytes, batches)
+
+    for one, spans in scans:
+        for window in one.windows(spans):
+            most = 0 if scan.limit is not None else WINDOW_NBYTES if one is last else _TINY_NBYTES
+            if together and sum(other.nbytes for other in together) + window.nbytes > most:
+                yield job()
+                together, reads = [], []
+            together.append(window)
+            reads.append(partial(read, one, window))
+            last = one
+    if together:
+        yield job()
 
 
 def _neighbours(session: Session, scan: Scan, pieces: Sequence[Piece]) -> Neighbours:

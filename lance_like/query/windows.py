@@ -1,15 +1,12 @@
 """The rows of one fragment in windows: filter columns first, the others only for the rows that passed.
 
-A window is 8 MiB by estimate, or one batch when that is more. Short spans share a job, since handing one to a thread
-takes as long as reading some kilobytes.
+A window is 8 MiB by estimate, or one batch when that is more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -22,14 +19,13 @@ from lance_like.encodings.sift import Flags
 from lance_like.file.carry import carried_type
 from lance_like.file.cut import PAGE_NBYTES
 from lance_like.file.pages import ColumnPages
-from lance_like.query.ahead import Job
 from lance_like.query.conjuncts import ColumnTest, Parts, split
 from lance_like.query.evaluate import passing
 from lance_like.query.expr import Expr, paths
 from lance_like.query.plan import Span, field_of
 from lance_like.query.projection import Output, Projection, as_batch, place_leaves, virtual_of
-from lance_like.query.session import Session
-from lance_like.query.take import read_rows
+from lance_like.query.session import Reads, Session
+from lance_like.query.take import reading_rows
 from lance_like.table.fragment import Fragment
 from lance_like.typing_ import Conversation, Int64s, T
 
@@ -37,7 +33,7 @@ BATCH_ROWS = 1 << 16
 # Estimated bytes of a batch of default size; wide rows make it shorter.
 _BATCH_NBYTES = 32 << 20
 # Estimated bytes of a window: a page of numbers. Below, handing it to a thread shows (int64 at 2 MiB: 5.0 ms for 3.5).
-_WINDOW_NBYTES = 8 << 20
+WINDOW_NBYTES = 8 << 20
 _DESCRIPTION_NBYTES = 16
 # Below this share of a window the rows that passed are taken one by one instead of reading their pages.
 _TAKE_BELOW = 1 / 16
@@ -50,6 +46,7 @@ class Scan:
     fragments: of the manifest, all when None. batch_rows: the most rows of a batch; None: by size.
     threads: those that read and decode; None: `default_threads`. most_ahead: batches made ahead; None: by size alone.
     make: what a batch of the projection becomes, done by the threads; None: it is the answer.
+    apart: no batch has rows of several fragments.
     """
 
     projection: Projection
@@ -61,6 +58,7 @@ class Scan:
     threads: int | None = None
     most_ahead: int | None = None
     make: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None
+    apart: bool = False
 
     @cached
     def filter(self) -> Projection | None:
@@ -92,7 +90,7 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
+class Column:
     """One column of a fragment in its file."""
 
     path: str
@@ -110,7 +108,7 @@ class _Column:
         return nbytes / max(1, int(self.pages.fences[-1])) if pages > 1 else 16
 
 
-def _some(column: _Column, start: int, end: int, rows: Int64s | None) -> Conversation[list[pa.Array]]:
+def _some(column: Column, start: int, end: int, rows: Int64s | None) -> Conversation[list[pa.Array]]:
     """Rows start … end of a column, an array a page. rows: those of them that are wanted; None: all."""
     if rows is None:
         return column.pages.read_span(start, end, column.kind)
@@ -123,72 +121,54 @@ def _listed(read: Conversation[T]) -> Conversation[list[T]]:
     return [(yield from read)]
 
 
-class FragmentScan:
-    """The scan of one fragment, as jobs that any thread may run. counting: only the rows that pass count."""
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Rows start … end of a fragment. check: ask the condition. nbytes: about; batches: at most, that they give."""
 
-    def __init__(self, session: Session, fragment: Fragment, scan: Scan, *, counting: bool = False) -> None:
+    start: int
+    end: int
+    check: bool
+    nbytes: int
+    batches: int
+
+
+class FragmentScan:
+    """The scan of one fragment, in windows that any thread may read. columns: those that are read, by field."""
+
+    def __init__(self, session: Session, fragment: Fragment, scan: Scan, columns: dict[int, Column]) -> None:
         self._session, self._fragment, self._scan = session, fragment, scan
         self._projection = scan.projection
-        leaves = {} if counting else dict(self._projection.leaves)
-        if scan.filter is not None:
-            leaves.update(scan.filter.leaves)
-        self._columns = self._open(leaves)
+        self._columns = columns
         self._row_nbytes = max(1.0, sum(column.row_nbytes for column in self._columns.values()))
         usual = int(min(BATCH_ROWS, max(1, _BATCH_NBYTES // self._row_nbytes)))
         rows = scan.batch_rows or usual
         self._batch_rows = min(rows, self._projection.most_rows or rows)
-        batches = max(1, int(_WINDOW_NBYTES // self._row_nbytes) // self._batch_rows)
+        batches = max(1, int(WINDOW_NBYTES // self._row_nbytes) // self._batch_rows)
         self._window_rows = batches * self._batch_rows
 
-    def batches(self, spans: Sequence[Span]) -> Iterator[Job[list[pa.RecordBatch]]]:
-        """For each window of spans, the rows that pass in batches."""
-        for windows, rows in self._grouped(spans):
-            yield Job(
-                partial(self._batches_of_all, windows), int(rows * self._row_nbytes), -(-rows // self._batch_rows)
-            )
-
-    def counts(self, spans: Sequence[Span]) -> Iterator[Job[int]]:
-        """For each window of spans, how many rows pass."""
-        for windows, _ in self._grouped(spans):
-            yield Job(partial(self._count_all, windows), 0)
-
-    def _grouped(self, spans: Sequence[Span]) -> Iterator[tuple[list[Span], int]]:
-        """Windows that one job reads one after the other, and their rows: as many as one long window has."""
-        group: list[Span] = []
-        rows = 0
-        for window in self._windows(spans):
-            own = window.end - window.start
-            if group and rows + own > self._window_rows:
-                yield group, rows
-                group, rows = [], 0
-            group.append(window)
-            rows += own
-        if group:
-            yield group, rows
-
-    def _windows(self, spans: Sequence[Span]) -> Iterator[Span]:
+    def windows(self, spans: Sequence[Span]) -> Iterator[Window]:
+        """The windows of spans."""
         for span in spans:
             start = span.start
             while start < span.end:
                 end = self._cut(start, min(span.end, start + self._window_rows))
-                yield Span(start, end, span.check)
+                nbytes, batches = int((end - start) * self._row_nbytes), -(-(end - start) // self._batch_rows)
+                yield Window(start, end, span.check, nbytes, batches)
                 start = end
 
-    def _count_all(self, windows: Sequence[Span]) -> int:
-        return sum(int(np.count_nonzero(self._passing(window.start, window.end))) for window in windows)
+    def count(self, window: Window) -> Reads[int]:
+        """How many rows of a window pass."""
+        return int(np.count_nonzero((yield from self._passing(window.start, window.end))))
 
-    def _batches_of_all(self, windows: Sequence[Span]) -> list[pa.RecordBatch]:
-        return list(chain.from_iterable(map(self._batches_of, windows)))
-
-    def _batches_of(self, window: Span) -> list[pa.RecordBatch]:
-        """The rows of a window that pass."""
+    def batches(self, window: Window) -> Reads[list[pa.RecordBatch]]:
+        """The rows of a window that pass, in batches."""
         start, end = window.start, window.end
-        flags = self._passing(start, end) if window.check else self._live(start, end)
+        flags = (yield from self._passing(start, end)) if window.check else self._live(start, end)
         rows = None if flags is None else np.flatnonzero(flags)
         count = end - start if rows is None else len(rows)
         if count == 0:
             return []
-        leaves, offsets = self._leaves(self._projection, start, end, rows)
+        leaves, offsets = yield from self._leaves(self._projection, start, end, rows)
         arrays = self._projection.assemble(leaves, virtual_of(self._fragment, offsets))
         return self._projection.batches(arrays, count, self._batch_rows)
 
@@ -212,7 +192,7 @@ class FragmentScan:
         flags[live - start] = True
         return flags
 
-    def _passing(self, start: int, end: int) -> Flags:
+    def _passing(self, start: int, end: int) -> Reads[Flags]:
         """Which rows of a window are live and pass.
 
         Columns are read in the order of the parts, and none once no row is left. Only rows that are left are asked
@@ -222,32 +202,33 @@ class FragmentScan:
         for test in parts.tests:
             if flags is not None and not flags.any():
                 return flags
-            found = self._judged(test, start, end, flags)
+            found = yield from self._judged(test, start, end, flags)
             flags = found if flags is None else flags & found
         if parts.rest is not None and (flags is None or flags.any()):
-            flags = self._asked(parts.rest, start, end, flags)
+            flags = yield from self._asked(parts.rest, start, end, flags)
         assert flags is not None
         return flags
 
-    def _judged(self, test: ColumnTest, start: int, end: int, left: Flags | None) -> Flags:
+    def _judged(self, test: ColumnTest, start: int, end: int, left: Flags | None) -> Reads[Flags]:
         """Which rows of a window pass a test of one column. left: those that matter; None: all."""
         column = self._columns.get(test.field.id)
         if column is None:
             return np.full(end - start, test.test.of_values(pa.nulls(1, carried_type(test.field.type)))[0])
         if left is None or np.count_nonzero(left) >= _TAKE_BELOW * (end - start):
-            return self._session.drive([(column.path, column.pages.judge_span(start, end, test.test))])[0]
+            [flags] = yield [(column.path, column.pages.judge_span(start, end, test.test))]
+            return flags
         rows = np.flatnonzero(left)
-        array = self._session.drive([(column.path, column.pages.read_rows(start + rows, column.kind))])[0]
+        [array] = yield [(column.path, column.pages.read_rows(start + rows, column.kind))]
         flags = np.zeros(end - start, bool)
         flags[rows] = test.test.of_values(array)
         return flags
 
-    def _asked(self, condition: Expr, start: int, end: int, left: Flags | None) -> Flags:
+    def _asked(self, condition: Expr, start: int, end: int, left: Flags | None) -> Reads[Flags]:
         """Which of the rows that are left in a window pass a condition on several columns."""
         projection = self._scan.rest
         assert projection is not None
         rows = None if left is None else np.flatnonzero(left)
-        leaves, offsets = self._leaves(projection, start, end, rows)
+        leaves, offsets = yield from self._leaves(projection, start, end, rows)
         arrays = projection.assemble(leaves, virtual_of(self._fragment, offsets))
         count = end - start if rows is None else len(rows)
         passed = passing(condition, as_batch(arrays, projection.carried_schema, count))
@@ -259,24 +240,26 @@ class FragmentScan:
 
     def _leaves(
         self, projection: Projection, start: int, end: int, rows: Int64s | None
-    ) -> tuple[dict[int, pa.Array], Int64s | None]:
+    ) -> Reads[tuple[dict[int, pa.Array], Int64s | None]]:
         """The leaves of a projection for some rows of a window, and the offsets of the rows where they are needed.
 
         rows: from the start of the window, ascending; None: all.
         """
         if rows is None or len(rows) == end - start:
-            return self._read(projection.leaves, start, end), np.arange(start, end) if projection.is_virtual else None
+            leaves = yield from self._read(projection.leaves, start, end)
+            return leaves, np.arange(start, end) if projection.is_virtual else None
         offsets = start + rows
         if len(rows) < _TAKE_BELOW * (end - start):
-            return read_rows(self._session, projection, [(self._fragment, offsets)])[0], offsets
-        return self._read(projection.leaves, start, end, rows), offsets
+            [leaves] = yield from reading_rows(self._session, projection, [(self._fragment, offsets)])
+            return leaves, offsets
+        return (yield from self._read(projection.leaves, start, end, rows)), offsets
 
     def _read(
         self, leaves: dict[int, pa.DataType], start: int, end: int, rows: Int64s | None = None
-    ) -> dict[int, pa.Array]:
-        """The leaves' arrays of rows start … end, or of some of them; one round for all columns, if their pages are open."""
+    ) -> Reads[dict[int, pa.Array]]:
+        """The leaves' arrays of rows start … end, or of some of them; one round for columns whose pages are open."""
         asking = [self._columns[field_id] for field_id in leaves if field_id in self._columns]
-        answers = iter(self._session.drive([(column.path, _some(column, start, end, rows)) for column in asking]))
+        answers = iter((yield [(column.path, _some(column, start, end, rows)) for column in asking]))
         count = end - start if rows is None else len(rows)
         return {
             # A slice of one page, or a copy where the rows lie in several.
@@ -284,16 +267,25 @@ class FragmentScan:
             for field_id, kind in leaves.items()
         }
 
-    def _open(self, leaves: dict[int, pa.DataType]) -> dict[int, _Column]:
-        """Open the columns that files of the fragment hold. Cost: 1 round for files, 2 for columns, if new."""
-        files = self._fragment.files
-        held = place_leaves(leaves, [file.fields for file in files]).files
-        opened = self._session.columns([(files[own.file], own.columns, own.kinds) for own in held])
-        return {
-            field_id: _Column(files[own.file].key, kind, pages)
-            for own, found in zip(held, opened, strict=True)
-            for field_id, kind, pages in zip(own.field_ids, own.kinds, found, strict=True)
+
+def open_columns(
+    session: Session, fragments: Sequence[Fragment], leaves: dict[int, pa.DataType]
+) -> list[dict[int, Column]]:
+    """Open the columns that files of fragments hold, by field. Cost: 1 round for files, 2 for columns, if new."""
+    held = [(fragment, place_leaves(leaves, [file.fields for file in fragment.files]).files) for fragment in fragments]
+    opened = iter(
+        session.columns(
+            [(fragment.files[own.file], own.columns, own.kinds) for fragment, files in held for own in files]
+        )
+    )
+    return [
+        {
+            field_id: Column(fragment.files[own.file].key, kind, pages)
+            for own in files
+            for field_id, kind, pages in zip(own.field_ids, own.kinds, next(opened), strict=True)
         }
+        for fragment, files in held
+    ]
 
 
-__all__ = ["BATCH_ROWS", "FragmentScan", "Scan"]
+__all__ = ["BATCH_ROWS", "WINDOW_NBYTES", "FragmentScan", "Scan", "Window", "open_columns"]
