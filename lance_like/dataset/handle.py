@@ -111,7 +111,7 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         """Prepare a scan.
 
         columns: names or dotted paths into structs, in the order wanted; None: all.
-        filter: SQL text, a pyarrow Expression, or None.
+        filter: SQL text, an expression of `lance_like.col`, a pyarrow Expression, or None.
         limit, offset: rows of the answer. batch_size: the most rows of a batch; by default 65,536, fewer when
         rows are wide.
         with_row_id, with_row_address: append `_rowid` (the stable id) and `_rowaddr` (fragment << 32 | row).

@@ -8,8 +8,10 @@ from numbers import Integral
 from typing import Any, Literal, TypeAlias, get_args
 
 import pyarrow as pa
+from pyarrow.types import is_union
 
 from lance_like.dataset.arguments import check_hints
+from lance_like.encodings.joining import holds
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_field, one_batch
 from lance_like.query.evaluate import parse, prepare
@@ -23,7 +25,7 @@ from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema
 
 Filter: TypeAlias = Any
-"""SQL text, a pyarrow.compute.Expression, or an expression of lance_like.query.expr; None: every row."""
+"""SQL text, an expression of lance_like.col, or a pyarrow.compute.Expression; None: every row."""
 
 BlobHandling: TypeAlias = Literal["all_binary", "blobs_descriptions", "all_descriptions"]
 """What a read gives of blobs: their bytes; descriptions (position, size) of the cells of blob columns; or descriptions
@@ -173,8 +175,8 @@ def _schema_for(condition: Expr, table: Schema) -> pa.Schema:
     known = [field for field in found if field is not None]
     chosen = [table.arrow_field(field.id) for field in known] if len(known) == len(found) else table.to_arrow()
     virtual = [pa.field(name, pa.uint64(), nullable=False) for name in VIRTUAL]
-    # Conditions are judged on values as they are carried: a text view as text, runs as a dictionary.
-    return pa.schema([*map(carried_field, chosen), *virtual])
+    # Conditions are judged on values as they are carried: a text view as text, runs as a dictionary; not so unions.
+    return pa.schema([field if holds(field.type, is_union) else carried_field(field) for field in (*chosen, *virtual)])
 
 
 __all__ = ["BlobHandling", "Filter", "LanceScanner", "as_read", "bind_filter"]
