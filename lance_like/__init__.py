@@ -31,11 +31,13 @@ if TYPE_CHECKING:
     )
     from lance_like.integrations import torch as torch
     from lance_like.integrations.convert import convert
+    from lance_like.query.build import Expression, col, expr, func, lit, when
 
 _HOME = {
     "BatchUDF": "lance_like.dataset:BatchUDF",
     "Blob": "lance_like.dataset:Blob",
     "BlobFile": "lance_like.dataset:BlobFile",
+    "Expression": "lance_like.query.build:Expression",
     "FragmentMetadata": "lance_like.dataset:FragmentMetadata",
     "LanceDataset": "lance_like.dataset:LanceDataset",
     "LanceFragment": "lance_like.dataset:LanceFragment",
@@ -44,6 +46,7 @@ _HOME = {
     "Transaction": "lance_like.dataset:Transaction",
     "WriteProgress": "lance_like.dataset:WriteProgress",
     "batch_udf": "lance_like.dataset:batch_udf",
+    "col": "lance_like.query.build:col",
     "commit": "lance_like.commit:",
     "fragment": "lance_like.fragment:",
     "blob_array": "lance_like.dataset:blob_array",
@@ -51,11 +54,15 @@ _HOME = {
     "convert": "lance_like.integrations.convert:convert",
     "dataset": "lance_like.dataset:",
     "errors": "lance_like.errors:",
+    "expr": "lance_like.query.build:expr",
     "file": "lance_like.file:",
+    "func": "lance_like.query.build:func",
+    "lit": "lance_like.query.build:lit",
     "optimize": "lance_like.optimize:",
     "progress": "lance_like.progress:",
     "schema": "lance_like.schema:",
     "torch": "lance_like.integrations.torch:",
+    "when": "lance_like.query.build:when",
     "write_dataset": "lance_like.dataset:write_dataset",
 }
 
@@ -64,6 +71,7 @@ __all__ = [
     "BatchUDF",
     "Blob",
     "BlobFile",
+    "Expression",
     "FragmentMetadata",
     "LanceDataset",
     "LanceFragment",
@@ -75,15 +83,20 @@ __all__ = [
     "batch_udf",
     "blob_array",
     "blob_field",
+    "col",
     "commit",
     "convert",
     "dataset",
     "errors",
+    "expr",
     "file",
     "fragment",
+    "func",
+    "lit",
     "optimize",
     "progress",
     "schema",
+    "when",
     "write_dataset",
 ]
 

@@ -12,6 +12,7 @@ from lance_like.dataset.inputs import cast_array
 from lance_like.dataset.patch import Patch, Patched, write_patches
 from lance_like.dataset.scanner import Filter, bind_filter
 from lance_like.errors import InvalidInput
+from lance_like.query.build import Expression
 from lance_like.query.evaluate import columns_read, compute_columns, parse_expressions
 from lance_like.query.expr import Expr, Opaque, paths
 from lance_like.query.plan import field_of
@@ -82,7 +83,7 @@ class Delete:
         removed = matching(self._session, manifest, condition)
         self.rows = sum(map(len, removed.values()))
         reads = fields_read(manifest.schema, condition)
-        text = self._predicate if isinstance(self._predicate, str) else None
+        text = str(self._predicate) if isinstance(self._predicate, str | Expression) else None
         return ChangeRows("delete", removed=removed, reads=reads, serializable=self._serializable, predicate=text)
 
 

@@ -117,7 +117,7 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         columns: names or dotted paths into structs, in the order wanted; or {name: SQL expression}, of which a bare
         column is read as it is; None: all. `_rowid`, `_rowaddr`, `_rowoffset` (the position that `take` takes),
         `_row_created_at_version` and `_row_last_updated_at_version` may be named, and expressions may read them.
-        filter: SQL text, a pyarrow Expression, or None.
+        filter: SQL text, an expression of `lance_like.col`, a pyarrow Expression, or None.
         limit, offset: rows of the answer. batch_size: the most rows of a batch; by default 65,536, fewer when
         rows are wide.
         with_row_id, with_row_address: append `_rowid` (the stable id) and `_rowaddr` (fragment << 32 | row).

@@ -54,7 +54,7 @@ class Rules:
 
     on: tuple[str, ...]
     matched: str | None = None
-    condition: str | None = None
+    condition: Filter = None
     insert: bool = False
     by_source: Filter | bool = None
 
@@ -184,7 +184,7 @@ class Merge:
         self.stats.inserted, self.stats.updated = rows, sum(len(patch.offsets) for patch in patches)
         self.stats.deleted = sum(map(len, removed.values())) + sum(map(len, by_source.values()))
         changes = [i for name in names for i in schema.subtree(schema.find((name,)).id)] if patches else []
-        condition = None if rules.by_source in (None, True) else bind_filter(schema, rules.by_source)
+        condition = None if rules.by_source is None or rules.by_source is True else bind_filter(schema, rules.by_source)
         return ChangeRows(
             "merge_insert",
             removed=_united(written.removed, removed, by_source),
@@ -260,7 +260,7 @@ class Merge:
         """The columns of the table that the condition may read."""
         schema = manifest.schema.to_arrow()
         pair = pa.schema([("source", pa.struct(list(self.source.schema))), ("target", pa.struct(list(schema)))])
-        [computed] = parse_expressions({"condition": self.rules.condition or ""}).values()
+        [computed] = parse_expressions({"condition": self.rules.condition}).values()
         read = bind_opaque(computed, pair).columns
         if any(path[:1] == ("target",) and len(path) == 1 for path in read):
             return schema.names
@@ -352,10 +352,10 @@ class MergeInsertBuilder:
         self._rules = Rules(tuple(on))
         self._retries, self._timeout_s = 10, 30.0
 
-    def when_matched_update_all(self, condition: str | None = None) -> MergeInsertBuilder:
+    def when_matched_update_all(self, condition: Filter = None) -> MergeInsertBuilder:
         """Give rows whose key the data has the values of the data, in the columns that it has.
 
-        condition: SQL over `source` and `target`, such as `source.v > target.v`.
+        condition: over `source` and `target`, such as "source.v > target.v" or col("source.v") > col("target.v").
         """
         return self._with(matched="update", condition=condition)
 

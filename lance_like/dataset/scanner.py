@@ -8,8 +8,10 @@ from numbers import Integral
 from typing import Any, Literal, TypeAlias, get_args
 
 import pyarrow as pa
+from pyarrow.types import is_union
 
 from lance_like.dataset.arguments import check_hints
+from lance_like.encodings.joining import holds
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_field, one_batch
 from lance_like.query.answer import POSITION, Columns, answer_of, schema_naming
@@ -24,7 +26,7 @@ from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema
 
 Filter: TypeAlias = Any
-"""SQL text, a pyarrow.compute.Expression, or an expression of lance_like.query.expr; None: every row."""
+"""SQL text, an expression of lance_like.col, or a pyarrow.compute.Expression; None: every row."""
 
 BlobHandling: TypeAlias = Literal["all_binary", "blobs_descriptions", "all_descriptions"]
 """What a read gives of blobs: their bytes; descriptions (position, size) of the cells of blob columns; or descriptions
@@ -177,9 +179,9 @@ def bind_filter(schema: Schema, filter: Filter) -> Expr | None:
             kind="filter",
             hint="ask for rows by position with take, slice, or limit and offset",
         )
-    # Conditions are judged on values as they are carried: a text view as text, runs as a dictionary.
-    fields = map(carried_field, schema_naming(schema, names, VIRTUAL.keys()))
-    return prepare(condition, pa.schema(list(fields)))
+    # Conditions are judged on values as they are carried: a text view as text, runs as a dictionary; not so unions.
+    fields = schema_naming(schema, names, VIRTUAL.keys())
+    return prepare(condition, pa.schema([f if holds(f.type, is_union) else carried_field(f) for f in fields]))
 
 
 __all__ = ["BlobHandling", "Filter", "LanceScanner", "as_read", "bind_filter"]

@@ -27,6 +27,7 @@ from lance_like.query.expr import (
     Opaque,
     all_of,
     any_of,
+    like_text,
 )
 from lance_like.query.literals import comparison_type
 from lance_like.query.names import Path
@@ -123,9 +124,8 @@ def _like(path: Path, function: str, options: pa.StructScalar | None) -> Like:
     pattern = options["pattern"].as_py()
     if function == "match_like":
         return Like(path, pattern, "\\")
-    text = "".join("\\" + letter if letter in "\\%_" else letter for letter in pattern)
     before = "" if function == "starts_with" else "%"
-    return Like(path, f"{before}{text}{'' if function == 'ends_with' else '%'}", "\\")
+    return Like(path, f"{before}{like_text(pattern)}{'' if function == 'ends_with' else '%'}", "\\")
 
 
 def _null_for_null(path: Path, node: Node) -> Expr:

@@ -66,8 +66,16 @@ def too_deep() -> InvalidInput:
     return InvalidInput("the expression is nested too deeply", kind="filter", hint="write it with fewer parentheses")
 
 
+def no_row_value(function: str) -> str | None:
+    """Say what a function is that has no value for a single row; None if it has one."""
+    name = function.lower()
+    if name in _aggregates():
+        return f"the aggregate {name}()"
+    return f"{name}(), which makes several rows or columns," if name in ("unnest", "unlist", "columns") else None
+
+
 @lru_cache(maxsize=1)
-def aggregates() -> frozenset[str]:
+def _aggregates() -> frozenset[str]:
     """Name the functions that fold many rows into one, in lower case."""
     names = "SELECT lower(function_name) FROM duckdb_functions() WHERE function_type"
     rows = _fetch(f"{names} = 'aggregate' EXCEPT {names} <> 'aggregate'")
@@ -172,4 +180,4 @@ def _one_array(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.nulls(0, column.type)
 
 
-__all__ = ["aggregates", "deserialize", "evaluate", "serialize", "too_deep"]
+__all__ = ["deserialize", "evaluate", "no_row_value", "serialize", "too_deep"]

@@ -20,8 +20,10 @@ from lance_like.encodings.joining import taken
 from lance_like.encodings.physical import bits_of, valid_of
 from lance_like.encodings.sift import Flags
 from lance_like.errors import InvalidInput
+from lance_like.file.carry import carried_field, present
 from lance_like.query import arrow_expr, engine_duckdb, sql
 from lance_like.query.arithmetic import compare, compute
+from lance_like.query.build import Expression
 from lance_like.query.expr import (
     And,
     ArrowCall,
@@ -49,7 +51,7 @@ _CHEAP = 2
 _DUCKDB_COST = 100
 
 
-def prepare(condition: str | pc.Expression | Expr | None, schema: pa.Schema) -> Expr | None:
+def prepare(condition: str | Expression | pc.Expression | Expr | None, schema: pa.Schema) -> Expr | None:
     """Turn a filter in any form into a condition bound to a schema.
 
     Returns None for None: every row.
@@ -61,17 +63,19 @@ def prepare(condition: str | pc.Expression | Expr | None, schema: pa.Schema) -> 
     bound = bind(parse(condition), schema)
     if cost(bound) >= _DUCKDB_COST:
         # so that a wrong type shows now, and not with the first batch that no statistics exclude
-        nothing = [pa.nulls(0, field.type) for field in schema]
-        mask(bound, pa.RecordBatch.from_arrays(nothing, schema=schema))
+        carried = pa.schema(map(carried_field, schema))
+        mask(bound, pa.RecordBatch.from_arrays([pa.nulls(0, kind) for kind in carried.types], schema=carried))
     return bound
 
 
-def parse(condition: str | pc.Expression | Expr) -> Expr:
+def parse(condition: str | Expression | pc.Expression | Expr) -> Expr:
     """Turn a filter in any form into a condition that is not bound yet. Raises InvalidInput."""
     if isinstance(condition, str):
         return sql.parse(condition)
     if isinstance(condition, pc.Expression):
         return arrow_expr.from_arrow(condition)
+    if isinstance(condition, Expression):
+        return condition.tree
     if not isinstance(condition, Expr):
         raise InvalidInput(f"a filter is SQL text or an expression, not {type(condition).__name__}")
     return condition
@@ -79,7 +83,7 @@ def parse(condition: str | pc.Expression | Expr) -> Expr:
 
 def is_expression(given: Any) -> bool:
     """Tell whether something has one of the forms of a filter or an expression."""
-    return isinstance(given, str | pc.Expression | Expr)
+    return isinstance(given, str | Expression | pc.Expression | Expr)
 
 
 def parse_expressions(expressions: Mapping[str, Any]) -> dict[str, Opaque]:
@@ -95,6 +99,8 @@ def _expression(given: Any, what: str) -> Opaque:
         return sql.parse_expression(given, what)
     if isinstance(given, pc.Expression):
         return arrow_expr.expression_from_arrow(given)
+    if isinstance(given, Expression):
+        return given.opaque
     if isinstance(given, Expr):
         return opaque_of(given)
     raise InvalidInput(
@@ -346,6 +352,11 @@ def _opaque(condition: Opaque, view: _View) -> pa.BooleanArray:
 
 def _by_duckdb(expression: Opaque, view: _View) -> pa.Array:
     batch = view.columns(expression.columns)
+    for name, kind in expression.unions:
+        at = batch.schema.get_field_index(name)
+        column = batch.column(at)
+        if column.type != kind:
+            batch = batch.set_column(at, name, present(column, kind))
     for call in expression.calls:
         batch = batch.append_column(call.name, _called(call, batch, view))
     return engine_duckdb.evaluate({"passes": expression.sql}, batch).column(0)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 
+from lance_like.encodings.joining import holds
 from lance_like.errors import InvalidInput
 from lance_like.query.arithmetic import Value, bind_value
 from lance_like.query.literals import comparison_type, exact, exact_values, is_text
@@ -155,6 +156,7 @@ class Opaque:
     maybe: paths that are columns if the schema has them, else parameters of a lambda.
     value: the same as arithmetic, which is tried first; None: it is none.
     calls: parts that pyarrow computes before, in this order.
+    unions: bound, the columns that hold a union, by name, and their types: rows carry them as structs.
     """
 
     sql: str
@@ -162,6 +164,7 @@ class Opaque:
     maybe: frozenset[Path] = frozenset()
     value: Value | None = None
     calls: tuple[ArrowCall, ...] = ()
+    unions: tuple[tuple[str, pa.DataType], ...] = ()
 
     def __str__(self) -> str:
         return self.sql
@@ -243,6 +246,11 @@ def _opaques(condition: Expr) -> Iterator[Opaque]:
             yield condition
 
 
+def like_text(text: str) -> str:
+    """Write a text as a part of a pattern whose escape is a backslash."""
+    return "".join("\\" + letter if letter in "\\%_" else letter for letter in text)
+
+
 def like_parts(condition: Like) -> list[str | Wild]:
     """Split a pattern into texts and wild cards; neighbouring texts are one.
 
@@ -299,7 +307,12 @@ def bind_opaque(expression: Opaque, schema: pa.Schema) -> Opaque:
     found |= {find_known(path, schema) for path in expression.maybe if has(path[0], schema)}
     value = None if expression.value is None else bind_value(expression.value, schema)
     calls = tuple(_bind_call(call, schema) for call in expression.calls)
-    return Opaque(expression.sql, frozenset(found), value=value, calls=calls)
+    return Opaque(expression.sql, frozenset(found), value=value, calls=calls, unions=_unions(found, schema))
+
+
+def _unions(found: Iterable[Path], schema: pa.Schema) -> tuple[tuple[str, pa.DataType], ...]:
+    kinds = {path[0]: schema.field(path[0]).type for path in found}
+    return tuple((name, kind) for name, kind in kinds.items() if holds(kind, pa.types.is_union))
 
 
 def _bind_call(call: ArrowCall, schema: pa.Schema) -> ArrowCall:
@@ -311,7 +324,9 @@ def _bind_leaf(leaf: _Leaf, schema: pa.Schema) -> Expr:
     path, type_ = find(leaf.path, schema)
     leaf = replace(leaf, path=path)
     bound = _cast(leaf, comparison_type(type_))
-    return Opaque(str(leaf), frozenset([path])) if bound is None else bound
+    if bound is not None and not pa.types.is_union(type_):
+        return bound
+    return Opaque(str(leaf), frozenset([path]), unions=_unions([path], schema))
 
 
 def _cast(leaf: _Leaf, to: pa.DataType | None) -> Expr | None:
@@ -360,6 +375,7 @@ __all__ = [
     "bind_opaque",
     "conjuncts",
     "like_parts",
+    "like_text",
     "opaque_of",
     "paths",
     "top_names",

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lance_like.query.nearest import nearest
+
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _SECONDS_PER_DAY = 86_400
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
@@ -27,8 +29,8 @@ _FLOAT_WHOLE = {64: 2**53, 32: 2**24}
 def comparison_type(type_: pa.DataType) -> pa.DataType | None:
     """Choose the type in which values of a column are compared.
 
-    Returns the type itself, or the plain type for dictionaries, views, short floats and short decimals; None for
-    types whose comparisons are left to DuckDB.
+    Returns the type itself, or the plain type for dictionaries, views, short floats and decimals that DuckDB has in
+    another type; None for types whose comparisons are left to DuckDB.
     """
     types = pa.types
     if types.is_dictionary(type_):
@@ -36,8 +38,10 @@ def comparison_type(type_: pa.DataType) -> pa.DataType | None:
     if types.is_float16(type_):
         return pa.float32()
     if types.is_decimal(type_):
-        short = type_.bit_width < 128
-        return pa.decimal128(type_.precision, type_.scale) if short else type_
+        plain: Any = nearest(type_)
+        if types.is_decimal(plain):
+            return pa.decimal128(plain.precision, plain.scale)
+        return type_ if type_.scale >= 0 else None
     if types.is_fixed_size_binary(type_) or str(type_) == "binary_view":
         return pa.binary()
     if str(type_) == "string_view":
@@ -166,9 +170,10 @@ def _decimal(value: pa.Scalar, to: Any) -> pa.Scalar | None:
     if isinstance(number, int):
         number = Decimal(number)
     elif isinstance(number, Decimal):
-        # DuckDB compares in a type that holds the digits of both sides, and has none beyond 38.
+        # DuckDB compares in a type that holds the digits of both sides, and has none beyond 38; a column that is
+        # longer by itself is compared here, exactly.
         scale = max(value.type.scale, to.scale)
-        if max(value.type.precision - value.type.scale, to.precision - to.scale) + scale > 38:
+        if to.precision <= 38 and max(value.type.precision - value.type.scale, to.precision - to.scale) + scale > 38:
             return None
     else:
         return None

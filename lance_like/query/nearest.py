@@ -7,8 +7,9 @@
 | decimal256, and what has no room in 38 digits | decimal128 of up to 38 digits; beyond, double |
 | fixed_size_list of no items | list |
 | dictionary inside a list, or of values of another type | its values |
+| dense union | sparse union |
 
-Types around these keep their kind; a column of another type is handed over as it is.
+Types around these keep their kind, but a union inside another type stays as it is; so do all other types.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 _DIGITS = 38  # of DuckDB's longest decimal
 
@@ -27,10 +29,26 @@ def nearest(kind: pa.DataType) -> pa.DataType:
 
 def as_nearest(array: pa.Array) -> pa.Array:
     """An array in the type that DuckDB reads; the same array if it has it."""
+    if pa.types.is_union(array.type):
+        return _sparse(array)
     kind = nearest(array.type)
     if kind == array.type:
         return array
     return (array.dictionary_decode() if pa.types.is_dictionary(array.type) else array).cast(kind)
+
+
+def _sparse(array: Any) -> pa.Array:
+    """A union whose fields are as long as itself, of types that DuckDB reads."""
+    kind = array.type
+    fields = [array.field(i) for i in range(kind.num_fields)]
+    if kind.mode == "dense":
+        codes, places = array.type_codes, array.offsets
+        fields = [
+            field.take(pc.if_else(pc.equal(codes, code), places, None))
+            for field, code in zip(fields, kind.type_codes, strict=True)
+        ]
+    names = [kind.field(i).name for i in range(kind.num_fields)]
+    return pa.UnionArray.from_sparse(array.type_codes, list(map(as_nearest, fields)), names, kind.type_codes)
 
 
 def _nearest(kind: Any, in_list: bool) -> pa.DataType:

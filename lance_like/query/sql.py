@@ -168,11 +168,10 @@ def _refuse(node: Node, text: str) -> None:
         kind = this.get("class")
         found = _REFUSED.get(str(kind))
         if kind == "FUNCTION":
-            name = str(this.get("function_name")).lower()
-            if name in engine_duckdb.aggregates() or this.get("filter") or this.get("distinct"):
-                found = f"the aggregate {name}()"
-            elif name in ("unnest", "unlist", "columns"):
-                found = f"{name}(), which makes several rows or columns,"
+            name = str(this.get("function_name"))
+            found = engine_duckdb.no_row_value(name)
+            if this.get("filter") or this.get("distinct"):
+                found = f"the aggregate {name.lower()}()"
         elif kind == "OPERATOR" and this.get("type") == "GROUPING_FUNCTION":
             found = "GROUPING()"
         if found:
