@@ -80,7 +80,8 @@ def made(folder: Path, *, columns: list[str] | None = None, changes: bool = Fals
     for step in range(2 * changes):
         if step:
             ds.delete("row % 7 = 3")
-            ds.update({"i32": "i8::INTEGER + 1", "text": "text || 'q'", "f64": "-f64", "s": "NULL"}, where="row % 5 = 0")
+            changed = {"i32": "i8::INTEGER + 1", "text": "text || 'q'", "f64": "-f64", "s": "NULL"}
+            ds.update(changed, where="row % 5 = 0")
             for statement in CHANGES:
                 con.execute(statement)
         more = table(3 + step, 1_500, ROWS * (step + 1)).select(names)
