@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         dataset,
         write_dataset,
     )
+    from lance_like.dataset.sql.query import SqlQuery, SqlQueryBuilder, sql
     from lance_like.integrations import torch as torch
     from lance_like.integrations.convert import convert
 
@@ -55,6 +56,9 @@ _HOME = {
     "optimize": "lance_like.optimize:",
     "progress": "lance_like.progress:",
     "schema": "lance_like.schema:",
+    "sql": "lance_like.dataset.sql.query:sql",
+    "SqlQuery": "lance_like.dataset.sql.query:SqlQuery",
+    "SqlQueryBuilder": "lance_like.dataset.sql.query:SqlQueryBuilder",
     "torch": "lance_like.integrations.torch:",
     "write_dataset": "lance_like.dataset:write_dataset",
 }
@@ -69,6 +73,8 @@ __all__ = [
     "LanceFragment",
     "LanceOperation",
     "LanceScanner",
+    "SqlQuery",
+    "SqlQueryBuilder",
     "Transaction",
     "WriteProgress",
     "__version__",
@@ -84,6 +90,7 @@ __all__ = [
     "optimize",
     "progress",
     "schema",
+    "sql",
     "write_dataset",
 ]
 
