@@ -91,7 +91,7 @@ class Word:
 
 def words_of(data: bytes, tokens: Sequence[tuple[int, str]]) -> list[Word]:
     """The words of a text. tokens: start and kind of each token, as DuckDB finds them."""
-    ends = [start for start, _ in tokens[1:]] + [len(data)]
+    ends = [*(start for start, _ in tokens), len(data)][1:]
     words = []
     for (start, kind), end in zip(tokens, ends, strict=True):
         found = None if kind == "comment" else _FIRST.match(data, start, end)

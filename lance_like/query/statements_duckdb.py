@@ -31,6 +31,7 @@ _CONFIG = {"python_enable_replacements": "false"}
 # Texts become moments, and moments days, as they do in filters.
 _SETTINGS = ("SET GLOBAL TimeZone = 'UTC'",)
 _ROWS = 1 << 16
+_ANSWER = quote("lance_like answer")
 
 _LOCK = lock_over_forks()
 _databases: dict[int, Any] = {}
@@ -55,6 +56,8 @@ def _database() -> Any:
 def statements(text: Text) -> list[tuple[Text, str]]:
     """Cut a text into its statements, each with its kind, as DuckDB names it: "SELECT", "INSERT", "MERGE_INTO" …
 
+    Returns none for a text of nothing but comments.
+
     Raises InvalidInput, pointing at the place.
     """
     try:
@@ -66,7 +69,8 @@ def statements(text: Text) -> list[tuple[Text, str]]:
         end = start + len(one.query.encode())
         cut.append((text.cut(start, end), one.type.name))
         start = end
-    return cut
+    # A PIVOT is several statements, which are not in the text.
+    return cut if not found or start == len(text.data) else [(text, "SELECT")]
 
 
 def parameters(text: Text) -> set[str]:
@@ -105,7 +109,13 @@ class Connection:
     def relation(self, text: Text, values: Mapping[str, Any]) -> Any:
         """Bind a statement that gives rows. values: of the parameters, each of which it must name."""
         try:
-            return self._cursor.sql(str(text), **({"params": dict(values)} if values else {}))
+            if not values:
+                return self._cursor.sql(str(text))
+            if _duckdb().__version__.startswith("1."):
+                # It would run the statement without letting other threads go on, for which a scan waits.
+                self.execute(f"CREATE OR REPLACE TEMP TABLE {_ANSWER} AS " + text, values)
+                return self._cursor.sql(f"FROM {_ANSWER}")
+            return self._cursor.sql(str(text), params=dict(values))
         except (_duckdb().Error, UnicodeError) as error:
             raise self.translated(error, text, values) from error
 

@@ -148,7 +148,7 @@ class SqlQuery(SqlAnswer):
         if verbose and not analyze:
             connection.execute(Text.words("SET explain_output = 'all'"))
         explained = ("EXPLAIN ANALYZE " if analyze else "EXPLAIN ") + text
-        rows = connection.run(explained, values, lambda relation: relation.fetchall())
+        rows = connection.execute(explained, values)
         return "\n".join(f"{name}\n{plan}" if verbose else plan for name, plan in rows)
 
 
