@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         dataset,
         write_dataset,
     )
+    from lance_like.dataset.sql.query import SqlQuery, SqlQueryBuilder, sql
     from lance_like.integrations import torch as torch
     from lance_like.integrations.convert import convert
     from lance_like.query.build import Expression, col, expr, func, lit, when
@@ -61,6 +62,9 @@ _HOME = {
     "optimize": "lance_like.optimize:",
     "progress": "lance_like.progress:",
     "schema": "lance_like.schema:",
+    "sql": "lance_like.dataset.sql.query:sql",
+    "SqlQuery": "lance_like.dataset.sql.query:SqlQuery",
+    "SqlQueryBuilder": "lance_like.dataset.sql.query:SqlQueryBuilder",
     "torch": "lance_like.integrations.torch:",
     "when": "lance_like.query.build:when",
     "write_dataset": "lance_like.dataset:write_dataset",
@@ -77,6 +81,8 @@ __all__ = [
     "LanceFragment",
     "LanceOperation",
     "LanceScanner",
+    "SqlQuery",
+    "SqlQueryBuilder",
     "Transaction",
     "WriteProgress",
     "__version__",
@@ -96,6 +102,7 @@ __all__ = [
     "optimize",
     "progress",
     "schema",
+    "sql",
     "when",
     "write_dataset",
 ]

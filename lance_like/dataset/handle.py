@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
@@ -46,6 +46,9 @@ from lance_like.table.commit import Change, commit
 from lance_like.table.fragment import Fragment
 from lance_like.table.history import newest_held
 from lance_like.table.snapshot import read_manifest
+
+if TYPE_CHECKING:
+    from lance_like.dataset.sql.query import SqlQueryBuilder
 
 _ANSWERS_KEPT = 64
 COLUMN_RETRIES = 1000
@@ -262,6 +265,16 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
     def fragment_ids(self) -> list[int]:
         """The numbers of the fragments, in scan order."""
         return [fragment.id for fragment in self._manifest.tree.iterate()]
+
+    def sql(self, sql: str, /, *, params: Any = None, **tables: Any) -> SqlQueryBuilder:
+        """Run a statement of DuckDB's SQL over this dataset, which it calls `dataset` or `ds`; see `lance_like.sql`.
+
+        tables: others that it names. Variables of the caller are not looked at.
+        Returns a builder, whose `build` gives the query, and which answers by itself too.
+        """
+        from lance_like.dataset.sql.query import sql_of  # which opens datasets
+
+        return sql_of(self, sql, params, tables)
 
     # -- changing --
 

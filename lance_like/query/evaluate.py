@@ -309,8 +309,10 @@ def _is_in(array: pa.Array, values: pa.Array) -> pa.BooleanArray:
     if values.type != array.type:
         values = values.cast(array.type)
     if pa.types.is_floating(array.type):
-        # the look-up tells -0.0 from 0.0 by their bits
+        # the look-up tells -0.0 from 0.0, and one NaN from another, by their bits
+        array = pc.if_else(pc.is_nan(array), pa.scalar(float("nan"), array.type), array)
         values = pa.concat_arrays([values, pc.negate(values).filter(pc.equal(values, 0.0))])
+        values = pc.if_else(pc.is_nan(values), pa.scalar(float("nan"), values.type), values)
     found = pc.is_in(array, value_set=values.drop_null())
     known = array.is_valid()
     if values.null_count:

@@ -15,6 +15,8 @@ import lance_like
 from lance_like import errors
 
 NAMES = {
+    *("Expression", "col", "expr", "func", "lit", "when"),
+    *("SqlQuery", "SqlQueryBuilder", "sql"),
     "BatchUDF",
     "Blob",
     "BlobFile",
@@ -78,7 +80,7 @@ DATASET = {
     *("add_columns", "drop_columns", "alter_columns", "merge", "delta", "diff", "fragment_ids"),
     *("commit", "commit_batch", "shallow_clone", "deep_clone"),
     *("cleanup_old_versions", "explain_cleanup_old_versions", "lease", "stats", "validate", "drop"),
-    *("lance_schema", "max_field_id", "has_stable_row_ids", "sample"),
+    *("sql", "lance_schema", "max_field_id", "has_stable_row_ids", "sample"),
 }
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}
 
