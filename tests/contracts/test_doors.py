@@ -17,7 +17,7 @@ PACKAGE = Path(lance_like.__file__).parent
 
 OWNERS = {
     "deltalake": "integrations/convert/delta.py",
-    "duckdb": "query/engine_duckdb.py",
+    "duckdb": ("query/engine_duckdb.py", "query/statements_duckdb.py"),
     "faiss": None,
     "fsspec": "io/remote.py",
     "lance": "integrations/convert/lance.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from lance_like.dataset.handle import LanceDataset
 
 
-class SqlAnswer:
+class SqlAnswer(ABC):
     """The rows that a statement gives. Each call runs it anew, but `fetchone` and `fetchmany`, which go on.
 
     Streams and batches are made while they are read, in bounded memory; rows of Python are kept by DuckDB until they
@@ -31,8 +32,9 @@ class SqlAnswer:
 
     _rows: Iterator[tuple[Any, ...]] | None = None
 
+    @abstractmethod
     def _query(self) -> SqlQuery:
-        raise NotImplementedError
+        """The query, as it is now."""
 
     # -- Arrow --
 
