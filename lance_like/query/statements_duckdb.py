@@ -120,8 +120,11 @@ class Connection:
             raise self.translated(error, text, values) from error
 
     def value(self, text: Text, values: Mapping[str, Any]) -> Any:
-        """The one value of an expression, as pyarrow gives it."""
-        return self.run(text, values, lambda relation: relation.to_arrow_table()).column(0)[0].as_py()
+        """The one value of an expression, as Python has it."""
+        column = self.run(text, values, lambda relation: relation.to_arrow_table()).column(0)
+        if pa.types.is_struct(column.type):  # of fields that may have no names
+            return self.run(text, values, lambda relation: relation.fetchall())[0][0]
+        return column[0].as_py()  # of a moment DuckDB itself makes Python's with pytz only
 
     def run(self, text: Text, values: Mapping[str, Any], take: Callable[[Any], T]) -> T:
         """Bind a statement and take something of its relation, with errors of our tree."""

@@ -28,6 +28,8 @@ NAMES = {
     "LanceFragment",
     "LanceOperation",
     "LanceScanner",
+    "SqlQuery",
+    "SqlQueryBuilder",
     "Transaction",
     "WriteProgress",
     "__version__",
@@ -40,6 +42,7 @@ NAMES = {
     "progress",
     "schema",
     "fragment",
+    "sql",
     "torch",
     "write_dataset",
 }
@@ -49,6 +52,7 @@ DATASET = {
     *("uri", "version", "latest_version", "schema", "metadata", "tags", "optimize", "stats"),
     *(
         "scanner",
+        "sql",
         "to_table",
         "to_batches",
         "to_pandas",
@@ -125,7 +129,10 @@ def test_the_dataset_has_these_methods() -> None:
     assert public == DATASET | NOT_HERE
 
 
-@pytest.mark.parametrize("owner", [lance_like.LanceDataset, lance_like.LanceFragment, lance_like.LanceScanner])
+OWNERS = ["LanceDataset", "LanceFragment", "LanceScanner", "SqlQuery", "SqlQueryBuilder"]
+
+
+@pytest.mark.parametrize("owner", [getattr(lance_like, name) for name in OWNERS])
 def test_every_public_method_says_what_it_does(owner: type) -> None:
     for name, member in inspect.getmembers(owner):
         if not name.startswith("_"):

@@ -34,7 +34,7 @@ class SqlAnswer(ABC):
 
     @abstractmethod
     def _query(self) -> SqlQuery:
-        """The statement that gives the rows."""
+        """The query, as it is now."""
 
     # -- Arrow --
 

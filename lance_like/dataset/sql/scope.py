@@ -27,6 +27,8 @@ Parameters = Sequence[Any] | Mapping[str, Any] | None
 # What DuckDB itself reads by its name.
 _FILES = (".parquet", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt", ".xlsx", ".arrow", ".arrows", ".db")
 _PACKED = (".gz", ".zst")
+# Words before a name that stands alone, of which DuckDB 2 does not say where it is.
+_BARE = ("TABLE", "DESCRIBE", "DESC", "SUMMARIZE", "SHOW")
 
 
 class Scope:
@@ -161,6 +163,8 @@ class _Replaced:
     def _name(self, one: TableName, first: int) -> Iterator[tuple[int, int, str]]:
         known = self._scope.find(one.name)
         place = None if one.place is None else self._word_at(first + one.place)
+        if place and self._words[place - 1].is_(*_BARE):
+            place = None
         quoted = place is None or _is_quoted(self._words[place])
         if one.unit is None and (known is not None or not quoted or not is_place(one.name)):
             return
