@@ -17,9 +17,9 @@ from lance_like.dataset.sql.edits import Edit, Reading, read_delete, read_merge,
 from lance_like.dataset.sql.scope import Scope, explained, numbered
 from lance_like.dataset.sql.tables import BYTES
 from lance_like.errors import InvalidInput, Unsupported
+from lance_like.query.evaluate import parse_expressions
 from lance_like.query.names import fold, quote
 from lance_like.query.projection import VIRTUAL
-from lance_like.query.evaluate import parse_expressions
 from lance_like.query.statement_text import Text, closing, outside, parts
 from lance_like.query.statements_duckdb import Connection, statements, words
 from lance_like.table.schema import join_path
