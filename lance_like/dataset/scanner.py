@@ -12,13 +12,14 @@ from pyarrow.types import is_union
 
 from lance_like.dataset.arguments import check_hints
 from lance_like.encodings.joining import holds
-from lance_like.errors import InvalidInput
+from lance_like.errors import InvalidInput, NotFound
 from lance_like.file.carry import carried_field, one_batch
 from lance_like.query.evaluate import parse, prepare
 from lance_like.query.expr import Expr, top_names
 from lance_like.query.projection import VIRTUAL, project
 from lance_like.query.scan import Scan, count_passing, run_scan
 from lance_like.query.session import Session
+from lance_like.query.sql import unknown_column
 from lance_like.table.fields import is_binary
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
@@ -166,7 +167,11 @@ def bind_filter(schema: Schema, filter: Filter) -> Expr | None:
     if filter is None:
         return None
     condition = parse(filter)
-    return prepare(condition, _schema_for(condition, schema))
+    try:
+        return prepare(condition, _schema_for(condition, schema))
+    except NotFound as error:
+        place = unknown_column(filter, schema.to_arrow()) if isinstance(filter, str) else ""
+        raise NotFound(error.message, kind=error.kind, hint=error.hint + place) from None
 
 
 def _schema_for(condition: Expr, table: Schema) -> pa.Schema:
