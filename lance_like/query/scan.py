@@ -100,7 +100,7 @@ def _batch_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Jo
             # One of them is damaged, or all do not fit one array: one by one, each says what is wrong with it.
             return list(chain.from_iterable(one.run() for one in apart(pieces)))
 
-    for pieces in _together(_pieces(session, manifest, scan), scan, [scan.projection, scan.filter]):
+    for pieces in _together(pieces_of(session, manifest, scan), scan, [scan.projection, scan.filter]):
         if len(pieces) == 1:
             yield from apart(pieces)
         else:
@@ -141,7 +141,7 @@ def _neighbours(session: Session, scan: Scan, pieces: Sequence[Piece]) -> Neighb
     return Neighbours(session, fragments, scan.projection, scan.filter, scan.condition if checked else None)
 
 
-def _pieces(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Piece]:
+def pieces_of(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Piece]:
     """The fragments to read and their spans."""
     skip, left = scan.offset, scan.limit
     for fragment, spans in _fragments(session, manifest, scan):
@@ -224,4 +224,4 @@ def _spans(
     return judge_spans(condition, found.__getitem__, zone_rows=ZONE_ROWS, rows=fragment.rows)
 
 
-__all__ = ["BATCH_ROWS", "Scan", "count_passing", "run_scan"]
+__all__ = ["BATCH_ROWS", "Scan", "count_passing", "pieces_of", "run_scan"]

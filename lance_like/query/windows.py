@@ -90,7 +90,7 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
+class Column:
     """One column of a fragment in its file."""
 
     path: str
@@ -108,7 +108,7 @@ class _Column:
         return nbytes / max(1, int(self.pages.fences[-1])) if pages > 1 else 16
 
 
-def _some(column: _Column, start: int, end: int, rows: Int64s | None) -> Conversation[list[pa.Array]]:
+def _some(column: Column, start: int, end: int, rows: Int64s | None) -> Conversation[list[pa.Array]]:
     """Rows start … end of a column, an array a page. rows: those of them that are wanted; None: all."""
     if rows is None:
         return column.pages.read_span(start, end, column.kind)
@@ -122,7 +122,10 @@ def _listed(read: Conversation[T]) -> Conversation[list[T]]:
 
 
 class FragmentScan:
-    """The scan of one fragment, as jobs that any thread may run. counting: only the rows that pass count."""
+    """The scan of one fragment, as jobs that any thread may run. counting: only the rows that pass count.
+
+    columns: those that its files hold, by field id.
+    """
 
     def __init__(self, session: Session, fragment: Fragment, scan: Scan, *, counting: bool = False) -> None:
         self._session, self._fragment, self._scan = session, fragment, scan
@@ -130,8 +133,8 @@ class FragmentScan:
         leaves = {} if counting else dict(self._projection.leaves)
         if scan.filter is not None:
             leaves.update(scan.filter.leaves)
-        self._columns = self._open(leaves)
-        self._row_nbytes = max(1.0, sum(column.row_nbytes for column in self._columns.values()))
+        self.columns = self._open(leaves)
+        self._row_nbytes = max(1.0, sum(column.row_nbytes for column in self.columns.values()))
         usual = int(min(BATCH_ROWS, max(1, _BATCH_NBYTES // self._row_nbytes)))
         rows = scan.batch_rows or usual
         self._batch_rows = min(rows, self._projection.most_rows or rows)
@@ -154,7 +157,7 @@ class FragmentScan:
         """Windows that one job reads one after the other, and their rows: as many as one long window has."""
         group: list[Span] = []
         rows = 0
-        for window in self._windows(spans):
+        for window in self.windows(spans):
             own = window.end - window.start
             if group and rows + own > self._window_rows:
                 yield group, rows
@@ -164,7 +167,8 @@ class FragmentScan:
         if group:
             yield group, rows
 
-    def _windows(self, spans: Sequence[Span]) -> Iterator[Span]:
+    def windows(self, spans: Sequence[Span]) -> Iterator[Span]:
+        """Spans cut into what is read in one go."""
         for span in spans:
             start = span.start
             while start < span.end:
@@ -173,15 +177,15 @@ class FragmentScan:
                 start = end
 
     def _count_all(self, windows: Sequence[Span]) -> int:
-        return sum(int(np.count_nonzero(self._passing(window.start, window.end))) for window in windows)
+        found = ((window, self.passing(window)) for window in windows)
+        return sum(w.end - w.start if flags is None else int(np.count_nonzero(flags)) for w, flags in found)
 
     def _batches_of_all(self, windows: Sequence[Span]) -> list[pa.RecordBatch]:
-        return list(chain.from_iterable(map(self._batches_of, windows)))
+        return list(chain.from_iterable(self.read(window, self.passing(window)) for window in windows))
 
-    def _batches_of(self, window: Span) -> list[pa.RecordBatch]:
-        """The rows of a window that pass."""
+    def read(self, window: Span, flags: Flags | None) -> list[pa.RecordBatch]:
+        """The rows of a window that are flagged, all for None."""
         start, end = window.start, window.end
-        flags = self._passing(start, end) if window.check else self._live(start, end)
         rows = None if flags is None else np.flatnonzero(flags)
         count = end - start if rows is None else len(rows)
         if count == 0:
@@ -193,7 +197,7 @@ class FragmentScan:
     def _cut(self, start: int, end: int) -> int:
         """End a batch at a page boundary when that keeps a good part of it: slices of one page need no copy."""
         low = start + max(1, (end - start) // 4)
-        for column in self._columns.values():
+        for column in self.columns.values():
             if column.kind is DESCRIPTION:
                 continue
             fences = column.pages.fences
@@ -210,13 +214,17 @@ class FragmentScan:
         flags[live - start] = True
         return flags
 
-    def _passing(self, start: int, end: int) -> Flags:
-        """Which rows of a window are live and pass.
+    def passing(self, window: Span) -> Flags | None:
+        """Which rows of a window are live and pass, if it is to be checked; None for all there are.
 
         Columns are read in the order of the parts, and none once no row is left. Only rows that are left are asked
         about what may fail.
         """
-        flags, parts = self._live(start, end), self._scan.parts
+        start, end = window.start, window.end
+        flags = self._live(start, end)
+        if not window.check:
+            return flags
+        parts = self._scan.parts
         for test in parts.tests:
             if flags is not None and not flags.any():
                 return flags
@@ -224,12 +232,11 @@ class FragmentScan:
             flags = found if flags is None else flags & found
         if parts.rest is not None and (flags is None or flags.any()):
             flags = self._asked(parts.rest, start, end, flags)
-        assert flags is not None
         return flags
 
     def _judged(self, test: ColumnTest, start: int, end: int, left: Flags | None) -> Flags:
         """Which rows of a window pass a test of one column. left: those that matter; None: all."""
-        column = self._columns.get(test.field.id)
+        column = self.columns.get(test.field.id)
         if column is None:
             return np.full(end - start, test.test.of_values(pa.nulls(1, carried_type(test.field.type)))[0])
         if left is None or np.count_nonzero(left) >= _TAKE_BELOW * (end - start):
@@ -272,17 +279,17 @@ class FragmentScan:
     def _read(
         self, leaves: dict[int, pa.DataType], start: int, end: int, rows: Int64s | None = None
     ) -> dict[int, pa.Array]:
-        """The leaves' arrays of rows start … end, or of some of them; one round for all columns, if their pages are open."""
-        asking = [self._columns[field_id] for field_id in leaves if field_id in self._columns]
+        """The leaves' arrays of rows start … end, or of some of them. Cost: one round, if all pages are open."""
+        asking = [self.columns[field_id] for field_id in leaves if field_id in self.columns]
         answers = iter(self._session.drive([(column.path, _some(column, start, end, rows)) for column in asking]))
         count = end - start if rows is None else len(rows)
         return {
             # A slice of one page, or a copy where the rows lie in several.
-            field_id: joined(next(answers)) if field_id in self._columns else pa.nulls(count, carried_type(kind))
+            field_id: joined(next(answers)) if field_id in self.columns else pa.nulls(count, carried_type(kind))
             for field_id, kind in leaves.items()
         }
 
-    def _open(self, leaves: dict[int, pa.DataType]) -> dict[int, _Column]:
+    def _open(self, leaves: dict[int, pa.DataType]) -> dict[int, Column]:
         """Open the columns that files of the fragment hold. Cost: 1 round for files, 2 for columns, if new."""
         located = [
             (field_id, kind, *place)
@@ -297,7 +304,7 @@ class FragmentScan:
             ],
         )
         return {
-            field_id: _Column(file.key, kind, found)
+            field_id: Column(file.key, kind, found)
             for (field_id, kind, file, _), found in zip(located, pages, strict=True)
         }
 
