@@ -12,7 +12,7 @@ import pytest
 
 import lance_like
 from lance_like.errors import Corrupt, InvalidInput
-from lance_like.query import scan
+from lance_like.query import scan, windows
 
 ROWS = 50_000
 
@@ -21,7 +21,7 @@ ROWS = 50_000
 def several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads whatever the machine, and windows so small that there are many."""
     monkeypatch.setattr(scan, "default_threads", lambda: 4)
-    monkeypatch.setattr(scan, "_WINDOW_NBYTES", 1 << 14)
+    monkeypatch.setattr(windows, "_WINDOW_NBYTES", 1 << 14)
 
 
 def table(rows: int = ROWS) -> pa.Table:
@@ -40,7 +40,7 @@ def table(rows: int = ROWS) -> pa.Table:
 def readers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the threads that read, in the order in which they began; those that ended add another."""
     names: list[str] = []
-    read = scan._FragmentScan._batches_of
+    read = windows.FragmentScan._batches_of_all
 
     def noted(*arguments: Any) -> list[pa.RecordBatch]:
         names.append(threading.current_thread().name)
@@ -48,7 +48,7 @@ def readers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append("ended")
         return found
 
-    monkeypatch.setattr(scan._FragmentScan, "_batches_of", noted)
+    monkeypatch.setattr(windows.FragmentScan, "_batches_of_all", noted)
     return names
 
 
