@@ -22,7 +22,7 @@ from lance_like.query.ahead import Job, default_threads, in_order
 from lance_like.query.expr import Expr
 from lance_like.query.names import Path
 from lance_like.query.neighbours import Neighbours, Piece, can_join, neighbouring
-from lance_like.query.plan import ALL, NONE, Span, field_of, judge_fragments, judge_spans, null_zones
+from lance_like.query.plan import ALL, NONE, Span, field_of, judge_fragments, judge_spans, null_zones, virtual_zones
 from lance_like.query.projection import Projection
 from lance_like.query.prune import judged_paths
 from lance_like.query.session import Session
@@ -204,7 +204,9 @@ def _spans(
     located = []
     for path in judged:
         named = field_of(schema, path)
-        if named is None or pa.types.is_struct(named.type):
+        if named is None:
+            found[path] = virtual_zones(fragment, path[0], ZONE_ROWS)
+        elif pa.types.is_struct(named.type):
             found[path] = None
         elif (place := fragment.locate(named.id)) is None:
             found[path] = null_zones(fragment.rows, ZONE_ROWS, named.type)

@@ -7,6 +7,7 @@ row (subqueries, aggregates, windows, parameters) and text that goes on after th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -47,6 +48,7 @@ _ESCAPED_LIKES = {
     "ilike_escape": (False, True),
     "not_ilike_escape": (True, True),
 }
+_PREFIXES = frozenset(["starts_with", "prefix", "^@"])
 # Casts and functions of literals whose value depends on nothing else.
 # fmt: off
 _FOLDED_CASTS = frozenset([
@@ -309,7 +311,11 @@ def _alike(values: list[pa.Scalar]) -> bool:
 
 def _function(node: Node) -> Expr | None:
     name, given = node["function_name"], arguments(node)
-    if node["schema"] not in OWN_SCHEMA or name not in _LIKES | _ESCAPED_LIKES:
+    if node["schema"] not in OWN_SCHEMA:
+        return None
+    if name in _PREFIXES and len(given) == 2:
+        return _prefix(*given)
+    if name not in _LIKES | _ESCAPED_LIKES:
         return None
     negated, case_insensitive = (_LIKES | _ESCAPED_LIKES)[name]
     path, *texts = _column(given[0]), *map(_constant, given[1:])
@@ -318,6 +324,14 @@ def _function(node: Node) -> Expr | None:
         return None
     like = Like(path, *words, case_insensitive=case_insensitive)
     return Not(like) if negated else like
+
+
+def _prefix(of: Node, text: Node) -> Like | None:
+    """Text that begins with a text, as a pattern, by which zones are judged."""
+    path, begins = _column(of), _constant(text)
+    if path is None or begins is None or not begins.is_valid or not pa.types.is_string(begins.type):
+        return None
+    return Like(path, re.sub(r"([\\%_])", r"\\\1", begins.as_py()) + "%", "\\")
 
 
 _READERS: dict[str, Callable[[Node], Expr | None]] = {
