@@ -16,6 +16,7 @@ from lance_like.errors import InvalidInput, NotFound
 from lance_like.file.carry import carried_field, one_batch
 from lance_like.query.answer import POSITION, Columns, answer_of, schema_naming
 from lance_like.query.evaluate import parse, prepare
+from lance_like.query.explain import analyze, explain
 from lance_like.query.expr import Expr, top_names
 from lance_like.query.projection import VIRTUAL
 from lance_like.query.scan import Scan, count_passing, run_scan
@@ -134,6 +135,14 @@ class LanceScanner:
             total = sum(fragment.live_rows for fragment in scan.fragments)
         total = max(0, total - scan.offset)
         return total if scan.limit is None else min(total, scan.limit)
+
+    def explain_plan(self, verbose: bool = False) -> str:
+        """What the scan will read and skip, as text, by statistics alone. verbose: and in which order it asks."""
+        return explain(self._session, self._manifest, self._scan).text(verbose=verbose)
+
+    def analyze_plan(self, count_rows: bool = False) -> str:
+        """Run the scan on one thread, and say what it read and how long each step took. count_rows: only count."""
+        return analyze(self._session, self._manifest, self._scan, counting=count_rows).text(verbose=True)
 
 
 def _of_exactly(rows: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -49,6 +49,7 @@ _ESCAPED_LIKES = {
     "ilike_escape": (False, True),
     "not_ilike_escape": (True, True),
 }
+_PREFIXES = frozenset(["starts_with", "prefix", "^@"])
 # Casts and functions of literals whose value depends on nothing else.
 # fmt: off
 _FOLDED_CASTS = frozenset([
@@ -315,6 +316,8 @@ def _function(node: Node) -> Expr | None:
     if name == "regexp_match":  # a list of what matches, but pylance's users ask whether something does
         found = _opaque(node)
         return replace(found, sql=f"({found.sql} IS NOT NULL)")
+    if name in _PREFIXES and len(given) == 2:
+        return _prefix(*given)
     if name not in _LIKES | _ESCAPED_LIKES:
         return None
     negated, case_insensitive = (_LIKES | _ESCAPED_LIKES)[name]
@@ -324,6 +327,14 @@ def _function(node: Node) -> Expr | None:
         return None
     like = Like(path, *words, case_insensitive=case_insensitive)
     return Not(like) if negated else like
+
+
+def _prefix(of: Node, text: Node) -> Like | None:
+    """Text that begins with a text, as a pattern, by which zones are judged."""
+    path, begins = _column(of), _constant(text)
+    if path is None or begins is None or not begins.is_valid or not pa.types.is_string(begins.type):
+        return None
+    return Like(path, re.sub(r"([\\%_])", r"\\\1", begins.as_py()) + "%", "\\")
 
 
 _READERS: dict[str, Callable[[Node], Expr | None]] = {
