@@ -12,7 +12,7 @@ from pyarrow.types import is_union
 
 from lance_like.dataset.arguments import check_hints
 from lance_like.encodings.joining import holds
-from lance_like.errors import InvalidInput
+from lance_like.errors import InvalidInput, NotFound
 from lance_like.file.carry import carried_field, one_batch
 from lance_like.query.answer import POSITION, Columns, answer_of, schema_naming
 from lance_like.query.evaluate import parse, prepare
@@ -20,6 +20,7 @@ from lance_like.query.expr import Expr, top_names
 from lance_like.query.projection import VIRTUAL
 from lance_like.query.scan import Scan, count_passing, run_scan
 from lance_like.query.session import Session
+from lance_like.query.sql import unknown_column
 from lance_like.table.fields import is_binary
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
@@ -181,7 +182,11 @@ def bind_filter(schema: Schema, filter: Filter) -> Expr | None:
         )
     # Conditions are judged on values as they are carried: a text view as text, runs as a dictionary; not so unions.
     fields = schema_naming(schema, names, VIRTUAL.keys())
-    return prepare(condition, pa.schema([f if holds(f.type, is_union) else carried_field(f) for f in fields]))
+    try:
+        return prepare(condition, pa.schema([f if holds(f.type, is_union) else carried_field(f) for f in fields]))
+    except NotFound as error:
+        place = unknown_column(filter, schema.to_arrow()) if isinstance(filter, str) else ""
+        raise NotFound(error.message, kind=error.kind, hint=error.hint + place) from None
 
 
 __all__ = ["BlobHandling", "Filter", "LanceScanner", "as_read", "bind_filter"]

@@ -314,6 +314,8 @@ def _is_in(array: pa.Array, values: pa.Array) -> pa.BooleanArray:
         values = pa.concat_arrays([values, pc.negate(values).filter(pc.equal(values, 0.0))])
         values = pc.if_else(pc.is_nan(values), pa.scalar(float("nan"), values.type), values)
     found = pc.is_in(array, value_set=values.drop_null())
+    if pa.types.is_floating(array.type) and pc.any(pc.is_nan(values)).as_py():
+        found = pc.or_(found, pc.fill_null(pc.is_nan(array), False))  # and one NaN from another
     known = array.is_valid()
     if values.null_count:
         known = pc.and_(known, found)
