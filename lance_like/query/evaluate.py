@@ -115,8 +115,13 @@ def columns_read(expressions: Iterable[Opaque], schema: pa.Schema) -> list[str]:
 
     Raises NotFound, naming the nearest, for a column that the schema does not have.
     """
-    read = {path[0] for expression in expressions for path in bind_opaque(expression, schema).columns}
+    read = {path[0] for path in paths_read(expressions, schema)}
     return [name for name in schema.names if name in read]
+
+
+def paths_read(expressions: Iterable[Opaque], schema: pa.Schema) -> frozenset[Path]:
+    """Name what expressions read of a schema, in its spelling: columns, and fields of structs. Raises as above."""
+    return frozenset(path for expression in expressions for path in bind_opaque(expression, schema).columns)
 
 
 def select(condition: Expr, batch: pa.RecordBatch) -> Int64s:
