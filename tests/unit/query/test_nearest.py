@@ -80,7 +80,7 @@ def test_a_decimal_of_more_digits_than_duckdb_has_is_compared_exactly():
     for condition, expected in (
         (f"d = {long}", [0]),
         (f"d > {long}", [1]),
-        (f"d in ({more}, 1)", [1]),
+        (f"d in ({more}, 1.5)", [1]),
         ("d > 5", [0, 1]),
     ):
         bound = evaluate.prepare(condition, batch.schema)
