@@ -75,7 +75,7 @@ def test_variables_of_the_caller_are_not_looked_at_by_a_dataset(ds):
 
 
 def test_variables_that_are_no_tables_are_left_alone(ds):
-    id, name = [1], pa.array([1])  # noqa: F841, A001
+    id, name = [1], pa.array([1])  # noqa: F841
     assert lance_like.sql("select id, name from ds where id = 7").fetchall() == [(7, "n2")]
 
 
@@ -491,8 +491,18 @@ def test_an_error_of_a_read_is_the_error_of_the_read(tmp_path):
 
 @pytest.mark.parametrize(
     "query",
-    ["set threads = 1", "attach 'x.db'", "begin", "create view v as select 1", "create temp table t as select 1"]
-    + ["explain delete from ds", "drop view v", "copy ds from 'x.csv'", "install icu", "prepare p as select 1"],
+    [
+        "set threads = 1",
+        "attach 'x.db'",
+        "begin",
+        "create view v as select 1",
+        "create temp table t as select 1",
+        "explain delete from ds",
+        "drop view v",
+        "copy ds from 'x.csv'",
+        "install icu",
+        "prepare p as select 1",
+    ],
 )
 def test_statements_without_meaning_here_are_refused(ds, query):
     with pytest.raises(Unsupported):
