@@ -122,7 +122,7 @@ class LanceFragment:
         if schema is not None and not schema.equals(self.schema):
             raise InvalidInput(f"a fragment is read in the schema of its dataset, not in {schema}")
         return LanceScanner(
-            self._session, self._manifest, columns=columns, filter=filter, fragments=[self._fragment], **options
+            self._session, self._manifest, columns=columns, filter=filter, within=[self._fragment], **options
         )
 
     def to_table(self, columns: Columns | None = None, filter: Filter = None, **options: Any) -> pa.Table:

@@ -48,7 +48,6 @@ _BATCH_NBYTES = 32 << 20
 _WINDOW_NBYTES = 8 << 20
 _AHEAD_NBYTES = 64 << 20
 _DESCRIPTION_NBYTES = 16
-# Below this share of a window the rows that passed are taken one by one instead of reading their pages.
 _TAKE_BELOW = 1 / 16
 _JUDGED_TOGETHER = 256
 
@@ -59,6 +58,8 @@ class Scan:
 
     fragments: of the manifest, all when None. batch_rows: the most rows of a batch; None: by size.
     threads: those that read and decode; None: `default_threads`. most_ahead: batches made ahead; None: by size alone.
+    ahead_nbytes: of batches made ahead, about. prune: whether statistics say what to skip.
+    take_below: the share of a window below which the rows that passed are taken one by one instead of reading pages.
     make: what a batch of the projection becomes, done by the threads; None: it is the answer.
     """
 
@@ -70,6 +71,9 @@ class Scan:
     fragments: Sequence[Fragment] | None = None
     threads: int | None = None
     most_ahead: int | None = None
+    ahead_nbytes: int = _AHEAD_NBYTES
+    take_below: float = _TAKE_BELOW
+    prune: bool = True
     make: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None
 
     @cached
@@ -134,7 +138,7 @@ def _ahead(scan: Scan, jobs: Iterator[Job[T]]) -> Generator[T, None, None]:
     return in_order(
         jobs,
         threads=scan.threads or default_threads(),
-        budget_nbytes=_AHEAD_NBYTES,
+        budget_nbytes=scan.ahead_nbytes,
         most_ahead=scan.most_ahead,
         patient=scan.condition is not None and scan.limit is not None,
     )
@@ -225,9 +229,9 @@ def _fragments(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Pie
     """The fragments to read, each with its spans."""
     condition = scan.condition
     chosen = manifest.tree.iterate() if scan.fragments is None else scan.fragments
-    if condition is None:
+    if condition is None or not scan.prune:
         for fragment in chosen:
-            yield fragment, [Span(0, fragment.rows, False)]
+            yield fragment, [Span(0, fragment.rows, condition is not None)]
         return
     judged = judged_paths(condition)
     for group in _grouped(chosen):
@@ -353,7 +357,7 @@ class _FragmentScan:
             offsets = start + chosen
         elif projection.is_virtual:
             offsets = np.arange(start, end)
-        if offsets is not None and count < _TAKE_BELOW * (end - start):
+        if offsets is not None and count < self._scan.take_below * (end - start):
             leaves = self._taken(offsets)
         else:
             leaves = self._read(projection.leaves, start, end)
