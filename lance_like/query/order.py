@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from lance_like._lazy import cached
 from lance_like.errors import InvalidInput
-from lance_like.file.carry import carried_type, carry
+from lance_like.file.carry import carried_type, carry, one_batch, taken_rows
 from lance_like.file.stats import bounds_array
 from lance_like.query.answer import MADE, Answer, Columns, answer_of
 from lance_like.query.expr import Compare, Expr, IsNull, all_of, any_of
@@ -41,7 +41,10 @@ from lance_like.typing_ import Int64s
 _KEPT_ROWS = 1 << 16
 # Rows taken to see how wide they are, and bytes of what is taken together.
 _FIRST_ROWS = 64
-_TAKE_NBYTES = 64 << 20
+_TAKE_NBYTES = 32 << 20
+# All rows are read, and picked from in memory, if more than a part of them is wanted and they are as small as that.
+_DENSE = 1 / 8
+_WHOLE_NBYTES = 128 << 20
 _OFFSETS = (1 << OFFSET_BITS) - 1
 
 
@@ -105,7 +108,7 @@ def run_ordered(session: Session, manifest: Manifest, scan: Scan, order: Order) 
     most = None if scan.limit is None else scan.offset + scan.limit
     best = _Best(session, manifest, scan, order, fragments, most)
     addresses = best.addresses()[scan.offset :]
-    yield from _taken(session, scan, fragments, addresses)
+    yield from _Rows(session, manifest, scan, fragments).batches(addresses)
 
 
 @dataclass
@@ -132,8 +135,8 @@ class _Best:
                 self._add(batch)
             if self.most is not None and self._rows >= self.most:
                 self._drop()
-        table = self._sorted()
-        return table[ROW_ADDRESS].to_numpy()
+        table, order = self._sorted()
+        return table[ROW_ADDRESS].to_numpy()[order]
 
     def _groups(self) -> Iterator[Sequence[Fragment]]:
         """The fragments to scan together: with a limit, those with the first bounds alone, then ever more."""
@@ -186,28 +189,42 @@ class _Best:
 
     def _drop(self) -> None:
         """Keep only the rows that are wanted so far."""
-        table = self._sorted()
+        table, order = self._sorted()
+        table = table.take(pa.array(order))
         self._held, self._rows = table.to_batches(), len(table)
         worst = table[0][-1] if len(table) else None
         self._worst = worst if worst is not None and worst.is_valid else None
 
-    def _sorted(self) -> pa.Table:
-        """The keys at hand in order, no more than are wanted."""
+    def _sorted(self) -> tuple[pa.Table, Int64s]:
+        """Keys at hand, and their order; no more than are wanted."""
         names = [*map(str, range(len(self.order.types))), ROW_ADDRESS]
         schema = pa.schema(zip(names, [*self.order.types, pa.int64()], strict=True))
         table = pa.Table.from_batches(self._held, schema).combine_chunks()
-        order = _sort_indices(table, self.order.orderings, self._places(table[ROW_ADDRESS].to_numpy()))
-        return table.take(order if self.most is None else order[: self.most])
-
-    def _places(self, addresses: Int64s) -> Int64s | None:
-        """Numbers that are in the order of the scan; None when the rows are."""
         if self.most is None:
-            return None
+            return table, _sort_indices(table, self.order.orderings, None)
+        table = _not_after(table, self.order.orderings[0], self.most)
+        places = self._places(table[ROW_ADDRESS].to_numpy())
+        return table, _sort_indices(table, self.order.orderings, places)[: self.most]
+
+    def _places(self, addresses: Int64s) -> Int64s:
+        """Numbers that are in the order of the scan."""
         ranks = np.array([rank for _, rank in sorted(self._ranks.items())], np.int64)
         ids = np.array(sorted(self._ranks), np.int64)
-        return (ranks[ids.searchsorted(addresses >> OFFSET_BITS)] << OFFSET_BITS) | (
-            addresses & ((1 << OFFSET_BITS) - 1)
-        )
+        return (ranks[ids.searchsorted(addresses >> OFFSET_BITS)] << OFFSET_BITS) | (addresses & _OFFSETS)
+
+
+def _not_after(table: pa.Table, first: ColumnOrdering, most: int) -> pa.Table:
+    """The rows that the first column alone does not put after so many others, or a few more. Cost: O(rows), no sort."""
+    column = table[0]
+    valid = len(column) - column.null_count
+    nan = pa.types.is_floating(column.type) and pc.any(pc.is_nan(column)).as_py()
+    if not 0 < most < valid or nan or (first.nulls_first and column.null_count) or column.num_chunks != 1:
+        return table
+    values = column.chunk(0)
+    at = most - 1 if first.ascending else valid - most
+    last = values[pc.partition_nth_indices(values, pivot=at)[at].as_py()]
+    kept = (pc.less_equal if first.ascending else pc.greater_equal)(values, last)
+    return table.filter(kept)
 
 
 def _sort_type(name: str, kind: pa.DataType) -> pa.DataType:
@@ -220,7 +237,7 @@ def _sort_type(name: str, kind: pa.DataType) -> pa.DataType:
     return carried if found is None else found
 
 
-def _sort_indices(table: pa.Table, orderings: Sequence[ColumnOrdering], places: Int64s | None) -> pa.Array:
+def _sort_indices(table: pa.Table, orderings: Sequence[ColumnOrdering], places: Int64s | None) -> Int64s:
     """The rows of a table in order, by its first columns. places: the order of rows that are equal; None: as it is."""
     columns: list[tuple[pa.ChunkedArray, bool]] = []
     for column, ordering in zip(table.columns, orderings, strict=False):
@@ -235,7 +252,8 @@ def _sort_indices(table: pa.Table, orderings: Sequence[ColumnOrdering], places: 
         columns.append((pa.chunked_array([places]), True))
     names = [str(i) for i in range(len(columns))]
     keys = [(name, "ascending" if up else "descending") for name, (_, up) in zip(names, columns, strict=True)]
-    return pc.sort_indices(pa.table([column for column, _ in columns], names), sort_keys=keys)
+    order = pc.sort_indices(pa.table([column for column, _ in columns], names), sort_keys=keys)
+    return order.to_numpy().astype(np.int64)
 
 
 def _by_bounds(order: Order, fragments: Sequence[Fragment]) -> list[int]:
@@ -246,26 +264,64 @@ def _by_bounds(order: Order, fragments: Sequence[Fragment]) -> list[int]:
     entries = [dict(place[0].stats).get(field.id) if (place := one.locate(field.id)) else None for one in fragments]
     values = [None if entry is None else entry.min if first.ascending else entry.max for entry in entries]
     bounds = comparable(carry(bounds_array(field.type, values)), order.types[0])
-    return _sort_indices(pa.table([bounds], ["0"]), [ColumnOrdering("0", first.ascending)], None).to_pylist()
+    return _sort_indices(pa.table([bounds], ["0"]), [ColumnOrdering("0", first.ascending)], None).tolist()
 
 
-def _taken(session: Session, scan: Scan, fragments: Sequence[Fragment], addresses: Int64s) -> Iterator[pa.RecordBatch]:
-    """Batches of rows in the order of their addresses."""
-    ids = np.array([fragment.id for fragment in fragments], np.int64)
-    by_id = np.argsort(ids)
-    batch_rows = min(scan.batch_rows or BATCH_ROWS, scan.projection.most_rows or BATCH_ROWS)
-    start, count = 0, _FIRST_ROWS
-    while start < len(addresses):
-        some = addresses[start : start + count]
-        index = by_id[ids[by_id].searchsorted(some >> OFFSET_BITS)]
-        table = take_placed(session, scan.projection, Placed(fragments, index, some & _OFFSETS))
-        for batch in table.to_batches(max_chunksize=batch_rows):
-            yield batch if scan.make is None else scan.make(batch)
-        start += count
-        width = max(1, table.nbytes // len(some))
-        # Whole batches, when they are as small as that.
-        count = max(1, _TAKE_NBYTES // width)
-        count = max(batch_rows, count - count % batch_rows) if count > batch_rows else count
+@dataclass
+class _Rows:
+    """The rows of some fragments, by their addresses."""
+
+    session: Session
+    manifest: Manifest
+    scan: Scan
+    fragments: tuple[Fragment, ...]
+
+    def batches(self, addresses: Int64s) -> Iterator[pa.RecordBatch]:
+        """Batches of rows in the order of their addresses."""
+        projection, make = self.scan.projection, self.scan.make
+        batch_rows = min(self.scan.batch_rows or BATCH_ROWS, projection.most_rows or BATCH_ROWS)
+        read, start, count = self._taken, 0, _FIRST_ROWS
+        while start < len(addresses):
+            found = read(addresses[start : start + count])
+            for batch in found.to_batches(max_chunksize=batch_rows):
+                yield batch if make is None else make(batch)
+            start += count
+            width = max(1, found.nbytes // len(found))
+            # Whole batches, when they are as small as that.
+            count = max(1, _TAKE_NBYTES // width)
+            count = max(batch_rows, count - count % batch_rows) if count > batch_rows else count
+            left, rows = len(addresses) - start, int(self._live_starts[-1])
+            small = rows * width <= _WHOLE_NBYTES and projection.most_rows is None and projection.outputs
+            if small and left > rows * _DENSE:
+                read = self._of_all
+
+    def _taken(self, addresses: Int64s) -> pa.Table:
+        placed = Placed(self.fragments, self._indices(addresses), addresses & _OFFSETS)
+        return take_placed(self.session, self.scan.projection, placed)
+
+    def _of_all(self, addresses: Int64s) -> pa.Table:
+        """The same, of all rows in memory."""
+        index, offsets = self._indices(addresses), addresses & _OFFSETS
+        for place, fragment in enumerate(self.fragments):
+            if fragment.deletions is not None:
+                here = index == place
+                offsets[here] = fragment.live_before(offsets[here])
+        return pa.Table.from_batches([taken_rows(self._all, self._live_starts[index] + offsets)])
+
+    def _indices(self, addresses: Int64s) -> Int64s:
+        """Which of the fragments each address is in."""
+        ids = np.array([fragment.id for fragment in self.fragments], np.int64)
+        order = np.argsort(ids)
+        return order[ids[order].searchsorted(addresses >> OFFSET_BITS)]
+
+    @cached
+    def _all(self) -> pa.RecordBatch:
+        scan = replace(self.scan, condition=None, make=None, limit=None, offset=0, fragments=self.fragments)
+        return one_batch(pa.Table.from_batches(run_scan(self.session, self.manifest, scan), scan.projection.schema))
+
+    @cached
+    def _live_starts(self) -> Int64s:
+        return np.cumsum([0, *(fragment.live_rows for fragment in self.fragments)])
 
 
 __all__ = ["ColumnOrdering", "Order", "order_of", "run_ordered"]
