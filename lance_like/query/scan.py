@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 
@@ -31,7 +31,7 @@ from lance_like.query.evaluate import select
 from lance_like.query.expr import Expr, paths
 from lance_like.query.names import Path
 from lance_like.query.neighbours import Neighbours, Piece, can_join, neighbouring
-from lance_like.query.plan import ALL, NONE, Span, field_of, judge_fragments, judge_spans, null_zones
+from lance_like.query.plan import ALL, NONE, Span, count_nulls, field_of, judge_fragments, judge_spans, null_zones
 from lance_like.query.projection import Output, Projection, as_batch, virtual_of
 from lance_like.query.prune import judged_paths
 from lance_like.query.session import Session
@@ -120,6 +120,15 @@ def _made(job: Job[list[pa.RecordBatch]], make: Callable[[pa.RecordBatch], pa.Re
 def count_passing(session: Session, manifest: Manifest, condition: Expr, scan: Scan) -> int:
     """How many rows pass a condition. Reads only its columns, and only where the statistics leave it open."""
     total = 0
+    chosen = manifest.tree.iterate() if scan.fragments is None else scan.fragments
+    left: list[Fragment] = []
+    for fragment in chosen:
+        counted = count_nulls(fragment, condition, scan.projection.table) if scan.prune else None
+        if counted is None:
+            left.append(fragment)
+        else:
+            total += counted
+    scan = replace(scan, fragments=left)
 
     def doubtful() -> Iterator[Piece]:
         nonlocal total
