@@ -29,8 +29,8 @@ from lance_like.dataset.joins import join_columns
 from lance_like.dataset.maintenance import DatasetMaintenance
 from lance_like.dataset.merge import MergeInsertBuilder, MergeStats, Rules, run_merge
 from lance_like.dataset.metadata import DatasetMetadata
-from lance_like.dataset.scan_options import BlobHandling, ScanOptions, check_tuning
-from lance_like.dataset.scanner import Filter, LanceScanner, as_read, bind_filter
+from lance_like.dataset.scan_options import SCAN_OPTIONS, BlobHandling, ScanOptions, check_tuning
+from lance_like.dataset.scanner import BlobMode, Filter, LanceScanner, as_read, bind_filter
 from lance_like.dataset.write import (
     MAX_BYTES_PER_FILE,
     MAX_ROWS_PER_FILE,
@@ -47,6 +47,7 @@ from lance_like.table.commit import Change, commit
 from lance_like.table.fragment import Fragment
 from lance_like.table.history import newest_held
 from lance_like.table.snapshot import read_manifest
+from lance_like.version import FORMAT_VERSION
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -86,6 +87,11 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
     def has_stable_row_ids(self) -> bool:
         """Do rows keep their ids when they are written anew? Always."""
         return True
+
+    @property
+    def data_storage_version(self) -> str:
+        """The version of the format of its data files."""
+        return str(FORMAT_VERSION)
 
     def __len__(self) -> int:
         return self._manifest.live_rows
@@ -151,9 +157,22 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         """The rows a batch at a time, in bounded memory; options as in `scanner`."""
         return self.scanner(columns, filter, limit, offset, **options).to_batches()
 
-    def to_pandas(self, **options: Any) -> Any:
-        """The rows as a pandas DataFrame; options as in `to_table`."""
-        return self.to_table(**options).to_pandas()
+    def to_pandas(
+        self,
+        columns: Columns | None = None,
+        filter: Filter = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        *,
+        blob_mode: BlobMode = "lazy",
+        **options: Any,
+    ) -> Any:
+        """The rows as a pandas DataFrame. options: of `scanner`, and of pyarrow.Table.to_pandas.
+
+        blob_mode: what it holds of blob columns, see `LanceScanner.to_pandas`.
+        """
+        told = {name: options.pop(name) for name in SCAN_OPTIONS & options.keys()}
+        return self.scanner(columns, filter, limit, offset, **told).to_pandas(blob_mode=blob_mode, **options)
 
     def head(self, num_rows: int, **options: Any) -> pa.Table:
         """The first rows; options as in `scanner`."""

@@ -72,7 +72,8 @@ class ScanOptions(Tuning, total=False):
 
 
 _TUNING = frozenset(Tuning.__annotations__)
-_KNOWN = _TUNING | frozenset(ScanOptions.__annotations__)
+SCAN_OPTIONS = _TUNING | frozenset(ScanOptions.__annotations__)
+"""The names of the options."""
 _READS = frozenset(["columns", "filter", "limit", "offset"])
 # The options that are numbers, and the least of each.
 _COUNTS = {
@@ -86,7 +87,7 @@ _COUNTS = {
 }
 
 
-def check_options(options: Mapping[str, Any], known: Set[str] = _KNOWN) -> None:
+def check_options(options: Mapping[str, Any], known: Set[str] = SCAN_OPTIONS) -> None:
     """Raise InvalidInput unless all are known options, each of which can be."""
     unknown = sorted(options.keys() - known)
     if unknown:
@@ -115,7 +116,7 @@ def check_tuning(options: Mapping[str, Any]) -> None:
 def check_default_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
     """What scans are told unless they say otherwise, checked one by one. Raises InvalidInput."""
     held = dict(options or {})
-    check_options(held, _KNOWN | _READS)
+    check_options(held, SCAN_OPTIONS | _READS)
     return held
 
 
@@ -127,6 +128,7 @@ def count(name: str, value: Any, *, low: int = 0) -> int:
 
 
 __all__ = [
+    "SCAN_OPTIONS",
     "BlobHandling",
     "ScanOptions",
     "Tuning",

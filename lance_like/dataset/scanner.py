@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+import numpy as np
 import pyarrow as pa
 
+from lance_like.dataset.blob_file import open_blobs
 from lance_like.dataset.scan_options import BlobHandling, ScanOptions, check_options, check_together, count
+from lance_like.encodings.places import DESCRIPTION
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_field, one_batch
 from lance_like.query.answer import POSITION, Columns, answer_of, schema_naming
 from lance_like.query.evaluate import parse, prepare
 from lance_like.query.expr import Expr, top_names
 from lance_like.query.order import order_of, run_ordered
-from lance_like.query.projection import VIRTUAL
+from lance_like.query.projection import ROW_ADDRESS, VIRTUAL
 from lance_like.query.scan import Scan, count_passing, run_scan
 from lance_like.query.session import Session
+from lance_like.query.take import place_addresses
 from lance_like.table.fields import is_binary
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
-from lance_like.table.schema import Schema
+from lance_like.table.schema import Schema, join_path
 
 if TYPE_CHECKING:
     from typing import Unpack
 
 Filter: TypeAlias = Any
 """SQL text, a pyarrow.compute.Expression, or an expression of lance_like.query.expr; None: every row."""
+
+BlobMode: TypeAlias = Literal["lazy", "bytes", "descriptions"]
+"""What a data frame holds of blobs."""
 
 # A batch of to_table is as long as the pages allow: its batches are chunks of the table, without a copy.
 _TABLE_BATCH_ROWS = 1 << 20
@@ -53,7 +60,10 @@ class LanceScanner:
     ) -> None:
         check_options(options)
         check_together(options)
-        self._session, self._manifest, self._options = session, manifest, options
+        self._session, self._manifest = session, manifest
+        self._options: dict[str, Any] = dict(options)
+        self._given: dict[str, Any] = {"columns": columns, "filter": filter, "limit": limit, "offset": offset}
+        self._given["within"] = within
         schema = as_read(manifest.schema, options.get("blob_handling"))
         deleted = bool(options.get("include_deleted_rows"))
         self._answer = answer_of(
@@ -122,9 +132,39 @@ class LanceScanner:
             scan = replace(scan, batch_rows=_TABLE_BATCH_ROWS)
         return pa.Table.from_batches(list(self._run(scan)), self.projected_schema)
 
-    def to_pandas(self, **options: Any) -> Any:
-        """All rows as a pandas DataFrame. options: of pyarrow.Table.to_pandas."""
-        return self.to_table().to_pandas(**options)
+    def to_pandas(self, *, blob_mode: BlobMode = "lazy", **options: Any) -> Any:
+        """All rows as a pandas DataFrame. options: of pyarrow.Table.to_pandas.
+
+        blob_mode: of the cells of blob columns: files that read when they are asked ("lazy"), "bytes", or what a table
+        gives ("descriptions").
+        """
+        if blob_mode not in get_args(BlobMode):
+            raise InvalidInput(f"blob_mode={blob_mode!r}: expected one of {', '.join(get_args(BlobMode))}")
+        blobs = self._blobs() if blob_mode != "descriptions" else {}
+        if not blobs:
+            return self.to_table().to_pandas(**options)
+        if blob_mode == "bytes":
+            return self._again({"blob_handling": "all_binary"}).to_table().to_pandas(**options)
+        table = self._again({"with_row_address": True}).to_table()
+        placed = place_addresses(self._manifest, table[ROW_ADDRESS].to_numpy().view(np.int64))
+        frame = table.select(self.schema.names).to_pandas(**options)
+        for name, path in blobs.items():
+            frame[name] = open_blobs(self._session, self._manifest, path, placed)
+        return frame
+
+    def _blobs(self) -> dict[str, str]:
+        """The columns of the answer that are descriptions of cells, and the path of each in the table."""
+        table, schema = self._answer.read.table, self.schema
+        described = {name for name, kind in zip(schema.names, schema.types, strict=True) if kind.equals(DESCRIPTION)}
+        return {
+            output.name: join_path(table.path(output.field.id))
+            for output in self._answer.read.outputs
+            if output.field is not None and output.name in described and output.field.type.equals(DESCRIPTION)
+        }
+
+    def _again(self, options: Mapping[str, Any]) -> LanceScanner:
+        """The same scan but for some options."""
+        return LanceScanner(self._session, self._manifest, **self._given, **{**self._options, **options})
 
     def head(self, num_rows: int) -> pa.Table:
         """The first rows."""
