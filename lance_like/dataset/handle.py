@@ -181,7 +181,7 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
     def count_rows(self, filter: Filter = None, **hints: Any) -> int:
         """How many rows there are, or pass a filter. Cost: no I/O without a filter."""
         check_tuning(hints)
-        return self._scan({"columns": [], "filter": filter}).count_rows()
+        return len(self) if filter is None else self._scan({"columns": [], "filter": filter}).count_rows()
 
     def take(
         self,

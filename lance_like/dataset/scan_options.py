@@ -89,14 +89,13 @@ _COUNTS = {
 
 def check_options(options: Mapping[str, Any], known: Set[str] = SCAN_OPTIONS) -> None:
     """Raise InvalidInput unless all are known options, each of which can be."""
-    unknown = sorted(options.keys() - known)
-    if unknown:
-        raise InvalidInput(f"{unknown[0]!r} is not an option of a read")
-    for name, low in _COUNTS.items():
-        if options.get(name) is not None:
-            count(name, options[name], low=low)
+    for name, value in options.items():
+        if name not in known:
+            raise InvalidInput(f"{name!r} is not an option of a read")
+        if value is not None and name in _COUNTS:
+            count(name, value, low=_COUNTS[name])
     handling = options.get("blob_handling")
-    if handling not in (None, *get_args(BlobHandling)):
+    if handling is not None and handling not in get_args(BlobHandling):
         raise InvalidInput(f"blob_handling={handling!r}: expected one of {', '.join(get_args(BlobHandling))}")
 
 

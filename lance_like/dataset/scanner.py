@@ -217,6 +217,8 @@ def _of_bytes(nbytes: int, rows: int | None, batches: Iterator[pa.RecordBatch]) 
 
 def _tuned(options: ScanOptions) -> dict[str, Any]:
     """The options of a `Scan` that change how it is done, not what it gives."""
+    if not options:
+        return {}
     late = options.get("late_materialization")
     chosen = {
         "threads": 1 if options.get("use_threads") is False else None,
@@ -231,7 +233,8 @@ def _tuned(options: ScanOptions) -> dict[str, Any]:
 
 def as_read(schema: Schema, blob_handling: BlobHandling | None) -> Schema:
     """A table's schema with descriptions in the place of the blobs that a read does not give whole."""
-    check_options({"blob_handling": blob_handling})
+    if blob_handling is not None:
+        check_options({"blob_handling": blob_handling})
     if blob_handling == "all_binary":
         return schema
     if blob_handling == "all_descriptions":

@@ -40,18 +40,27 @@ Columns: TypeAlias = Sequence[str] | Mapping[str, str]
 class Answer:
     """Columns of an answer, in order.
 
-    read: the columns that are read for it. make: what a batch of them becomes; None: it is the answer.
+    read: the columns that are read for it. recipe: what is made of them; None: they are the answer.
     """
 
     read: Projection
-    schema: pa.Schema
-    make: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None
+    recipe: Recipe | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of the answer."""
+        return self.read.schema if self.recipe is None else self.recipe.schema
+
+    @property
+    def make(self) -> Callable[[pa.RecordBatch], pa.RecordBatch] | None:
+        """What a batch of the columns that are read becomes; None: it is the answer."""
+        return None if self.recipe is None else self.recipe.make
 
     def made(self, table: pa.Table) -> pa.Table:
         """The answer from a table of the columns that were read."""
-        if self.make is None:
+        if self.recipe is None:
             return table
-        return pa.Table.from_batches(map(self.make, table.to_batches()), self.schema)
+        return pa.Table.from_batches(map(self.recipe.make, table.to_batches()), self.schema)
 
 
 def answer_of(
@@ -72,7 +81,7 @@ def answer_of(
     """
     if not isinstance(columns, Mapping) and not with_deleted and (columns is None or POSITION not in columns):
         read = project(table, columns, with_row_id=with_row_id, with_row_address=with_row_address)
-        return Answer(read, read.schema)
+        return Answer(read)
     sources: dict[str, _Source]
     if isinstance(columns, Mapping):
         sources = _computed(table, columns)
@@ -130,9 +139,9 @@ def _answer(manifest: Manifest, table: Schema, sources: Mapping[str, _Source], *
     positions = tuple(place for place, (_, source) in enumerate(read) if source == POSITION)
     ids = tuple(place for place, (_, source) in enumerate(read) if source == ROW_ID) if with_deleted else ()
     projection = Projection(table, outputs, inside)
-    recipe = _Recipe(manifest, projection, tuple(sources), computed, tuple(held), positions, ids)
-    as_read = not computed and not positions and not ids and recipe.schema == recipe.read.schema
-    return Answer(recipe.read, recipe.schema, None if as_read else recipe.make)
+    recipe = Recipe(manifest, projection, tuple(sources), computed, tuple(held), positions, ids)
+    as_read = not computed and not positions and not ids and recipe.schema == projection.schema
+    return Answer(projection, None if as_read else recipe)
 
 
 def _output(name: str, source: Field | str) -> Output:
@@ -151,7 +160,7 @@ def _fields_read(table: Schema, computed: Mapping[str, Computed]) -> list[tuple[
 
 
 @dataclass(frozen=True)
-class _Recipe:
+class Recipe:
     """How the columns that are read become those of the answer.
 
     names: of the answer. computed: those that are computed; the others are read first, in order.
