@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from lance_like._lazy import cached
 from lance_like.errors import InvalidInput
+from lance_like.file.carry import nulls
 from lance_like.query.arithmetic import Column
 from lance_like.query.evaluate import compute_columns
 from lance_like.query.names import find_known
@@ -181,7 +182,7 @@ class Recipe:
     def schema(self) -> pa.Schema:
         """The schema of the answer."""
         schema = self.read.schema
-        nothing = [pa.nulls(0, kind) for kind in schema.types]
+        nothing = [nulls(0, kind) for kind in schema.types]
         computed = self._computed(nothing)
         stored = iter(schema)
         fields = [

@@ -232,9 +232,11 @@ def _sort_type(name: str, kind: pa.DataType) -> pa.DataType:
     if isinstance(carried, pa.BaseExtensionType):
         carried = carried.storage_type
     found = comparison_type(carried)
-    if found is None and not (pa.types.is_date64(carried) or pa.types.is_duration(carried)):
+    if found is None and (pa.types.is_date64(carried) or pa.types.is_duration(carried)):
+        found = carried
+    if found is None or (pa.types.is_decimal(found) and found.scale < 0):
         raise InvalidInput(f"order_by: {name!r} is of type {kind}, which has no order", hint="name a column inside it")
-    return carried if found is None else found
+    return found
 
 
 def _sort_indices(table: pa.Table, orderings: Sequence[ColumnOrdering], places: Int64s | None) -> Int64s:
