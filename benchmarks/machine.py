@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["describe_machine", "installed_versions"]
 
-PACKAGES = ("lance-like", "pylance", "deltalake", "vortex-data", "pyarrow", "numpy")
+PACKAGES = ("lance-like", "pylance", "deltalake", "vortex-data", "duckdb", "pyarrow", "numpy")
 
 
 def installed_versions() -> dict[str, str]:

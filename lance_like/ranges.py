@@ -22,9 +22,11 @@ def lengths_to_offsets(lengths: np.ndarray) -> Int64s:
     """Integers[n], lengths -> int64[n + 1] offsets."""
     if len(lengths) <= _FEW:
         return np.array([0, *accumulate(lengths.tolist())], np.int64)
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.add.accumulate(lengths, dtype=np.int64, out=offsets[1:])
-    return offsets
+    offsets = np.empty(len(lengths) + 1, np.int64)
+    offsets[0] = 0
+    # In place: other integers than int64 would be summed up through a buffer, at three times the cost.
+    offsets[1:] = lengths
+    return np.add.accumulate(offsets, out=offsets)
 
 
 def has_negative(numbers: Int64s) -> bool:

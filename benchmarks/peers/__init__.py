@@ -8,12 +8,19 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
-__all__ = ["FORMS", "PEERS", "Peer", "files_below", "load_peer"]
+__all__ = ["FORMS", "PEERS", "Named", "Peer", "files_below", "load_peer"]
+
+
+class Named(Protocol):
+    """What clocks and reports know of a peer. settings: what was chosen and why, one line each."""
+
+    name: str
+    settings: tuple[str, ...]
 
 
 class Peer(ABC):

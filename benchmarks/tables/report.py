@@ -7,17 +7,21 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from benchmarks.machine import describe_machine, installed_versions
-from benchmarks.tables import TablePeer, load_peer
+from benchmarks.peers import Named
+from benchmarks.tables import load_peer
 
 __all__ = ["Samples", "render", "run_and_report"]
 
 Samples = dict[str, dict[str, list[float]]]
 """row -> peer -> a figure a sample; a peer that lacks a verb is left out. The row names the unit: ms or bytes."""
+
+
+P = TypeVar("P", bound=Named)
 
 
 def render(samples: Samples, peers: Sequence[str]) -> str:
@@ -42,17 +46,23 @@ def _figure(value: float) -> str:
 
 
 def run_and_report(
-    name: str, peers: str, measure: Callable[[Path, list[TablePeer]], Samples], *, target: str | None, about: Any
+    name: str,
+    peers: str,
+    measure: Callable[[Path, list[P]], Samples],
+    *,
+    load: Callable[[str], P] = load_peer,
+    target: str | None,
+    about: Any,
 ) -> None:
     """Measure in a folder of its own, print the table, and write JSON.
 
-    peers: names, joined by commas; those not installed are left out with a note. target: the JSON file, or None.
-    about: what the JSON says of the settings.
+    peers: names, joined by commas; those not installed are left out with a note. load: makes one.
+    target: the JSON file, or None. about: what the JSON says of the settings.
     """
-    loaded: list[TablePeer] = []
+    loaded: list[P] = []
     for peer in peers.split(","):
         try:
-            loaded.append(load_peer(peer))
+            loaded.append(load(peer))
         except ImportError as error:
             print(f"skipped {peer}: {error}", file=sys.stderr)
     folder = Path(tempfile.mkdtemp(prefix=f"lance_like_{name}_", dir=os.environ.get("LANCE_LIKE_BENCH_DIR")))

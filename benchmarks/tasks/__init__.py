@@ -7,7 +7,7 @@ while the clock runs, and freeing an answer is not timed.
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.datasets import Data
-from benchmarks.peers import Peer
+from benchmarks.peers import Named, Peer
 
 __all__ = ["Case", "Clock", "Row", "interleaved", "paused_gc"]
 
@@ -68,11 +68,11 @@ class Row:
 class Clock:
     """Collects the wall and CPU milliseconds of calls, by peer."""
 
-    def __init__(self, peers: tuple[Peer, ...]) -> None:
+    def __init__(self, peers: Sequence[Named]) -> None:
         self.wall: dict[str, list[float]] = {peer.name: [] for peer in peers}
         self.cpu: dict[str, list[float]] = {peer.name: [] for peer in peers}
 
-    def run(self, peer: Peer, call: Callable[[], Any]) -> Any:
+    def run(self, peer: Named, call: Callable[[], Any]) -> Any:
         """Time one call and hand on its answer."""
         cpu = time.process_time_ns()
         start = time.perf_counter_ns()

@@ -12,13 +12,13 @@ from lance_like.dataset.inputs import cast_array
 from lance_like.dataset.patch import Patch, Patched, write_patches
 from lance_like.dataset.scanner import Filter, bind_filter
 from lance_like.errors import InvalidInput
-from lance_like.query.evaluate import compute_columns
-from lance_like.query.expr import Expr, paths
+from lance_like.query.build import Expression
+from lance_like.query.evaluate import columns_read, compute_columns, parse_expressions
+from lance_like.query.expr import Expr, Opaque, paths
 from lance_like.query.plan import field_of
 from lance_like.query.projection import ROW_ADDRESS, project
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
-from lance_like.query.sql import Computed, columns_read, parse_expressions
 from lance_like.table.actions import ChangeRows
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
@@ -83,7 +83,7 @@ class Delete:
         removed = matching(self._session, manifest, condition)
         self.rows = sum(map(len, removed.values()))
         reads = fields_read(manifest.schema, condition)
-        text = self._predicate if isinstance(self._predicate, str) else None
+        text = str(self._predicate) if isinstance(self._predicate, str | Expression) else None
         return ChangeRows("delete", removed=removed, reads=reads, serializable=self._serializable, predicate=text)
 
 
@@ -95,9 +95,6 @@ class Update:
     ) -> None:
         if not isinstance(updates, Mapping) or not updates:
             raise InvalidInput(f"updates={updates!r:.80}: expected column names with SQL expressions")
-        odd = next((text for text in updates.values() if not isinstance(text, str)), None)
-        if odd is not None:
-            raise InvalidInput(f"an update of {odd!r} is no text", hint="write SQL: {'n': 'n + 1', 's': \"'text'\"}")
         self._session, self._where, self._serializable = session, where, serializable
         self._expressions = parse_expressions(dict(updates))
         self.rows = 0
@@ -129,7 +126,7 @@ class _ComputedColumns:
     names: the top-level columns that change. reads, changes: field ids.
     """
 
-    def __init__(self, session: Session, schema: Schema, expressions: Mapping[str, Computed]) -> None:
+    def __init__(self, session: Session, schema: Schema, expressions: Mapping[str, Opaque]) -> None:
         self._session, self._schema = session, schema
         self._targets = {path: schema.find(path) for path in expressions}
         tops = {path: schema.path(field.id) for path, field in self._targets.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import chain
 from typing import Any
 
@@ -21,11 +22,10 @@ from lance_like.errors import Conflict, InvalidInput, NotFound
 from lance_like.file.carry import nulls, one_batch, taken_rows
 from lance_like.file.writer import FileWriter
 from lance_like.io.store import Store
-from lance_like.query.evaluate import compute_columns
+from lance_like.query.evaluate import columns_read, compute_columns, is_expression, parse_expressions
 from lance_like.query.projection import Projection, project
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
-from lance_like.query.sql import columns_read, parse_expressions
 from lance_like.table.actions import AddColumns, NewFile
 from lance_like.table.commit import Change
 from lance_like.table.fields import ROOT
@@ -53,7 +53,7 @@ def add_columns(
     if fields is not None:
         placing = place_columns(manifest.schema, fields)
         commit(AddColumns(placing.schema, None, parents=placing.parents))
-    elif isinstance(transforms, Mapping) and all(isinstance(text, str) for text in transforms.values()):
+    elif isinstance(transforms, Mapping) and all(map(is_expression, transforms.values())):
         transform, known, read_columns = _from_sql(transforms, manifest)
         rows = batch_size or _rows_at_once(manifest, read_columns)
         commit(Computed(session, transform, read_columns, rows, known=known))
@@ -79,7 +79,7 @@ def _null_fields(transforms: Any) -> pa.Schema | None:
     return None
 
 
-def _from_sql(expressions: Mapping[str, str], manifest: Manifest) -> tuple[Transform, pa.Schema, list[str]]:
+def _from_sql(expressions: Mapping[str, Any], manifest: Manifest) -> tuple[Transform, pa.Schema, list[str]]:
     """The function that expressions stand for, what it gives and what it reads."""
     computed = parse_expressions(dict(expressions))
     needed = columns_read(computed.values(), manifest.schema.to_arrow())
@@ -183,23 +183,35 @@ class Computed:
         if self._schema is not None:
             # A name that is taken shows before anything is computed.
             self._written.placing(manifest, self._schema)
-        files = {fragment.id: self._file(manifest, fragment) for fragment in manifest.fragments}
-        return self._written.action(files, self._projection.leaves)
+        files = {fragment.id: self._known_file(fragment) for fragment in manifest.fragments}
+        missing = [fragment for fragment in manifest.fragments if files[fragment.id] is None]
+        scan = Scan(self._projection, batch_rows=self._batch_rows, fragments=missing, apart=True)
+        with closing(run_scan(self._session, manifest, scan)) as batches:
+            rows = CutRows(batches)
+            for fragment in missing:
+                files[fragment.id] = self._file(manifest, fragment, rows.take(fragment.live_rows))
+        return self._written.action({i: file for i, file in files.items() if file}, self._projection.leaves)
 
-    def _file(self, manifest: Manifest, fragment: Fragment) -> NewFile:
-        reads = self._reads
+    def _known_file(self, fragment: Fragment) -> NewFile | None:
+        """The file that was written before, for another version or in an earlier run."""
         # What another writer deleted meanwhile changes nothing here: only files count.
-        part = self._written.part(fragment, reads)
+        part = self._written.part(fragment, self._reads)
         found = self._written.find(part) or self._kept_file(fragment, part)
-        if found is None:
-            pieces = f"{_lie(fragment, reads)} {xxhash.xxh3_128_hexdigest(fragment.deleted.tobytes())}"
-            batches = self._batches(manifest, fragment, pieces)
-            first = next(batches)
-            found = self._written.write(manifest, fragment, first.schema, chain([first], batches))
-            # The first batch may have told which structs the columns go into.
-            part = self._written.part(fragment, reads)
-            if self._kept is not None:
-                self._kept.keep_file(part, found, pieces)
+        if found is not None:
+            self._written.keep(part, found)
+        return found
+
+    def _file(self, manifest: Manifest, fragment: Fragment, rows: Iterator[pa.RecordBatch]) -> NewFile:
+        """Compute and write the columns of a fragment. rows: its live ones."""
+        reads = self._reads
+        pieces = f"{_lie(fragment, reads)} {xxhash.xxh3_128_hexdigest(fragment.deleted.tobytes())}"
+        batches = self._batches(rows, pieces)
+        first = next(batches)
+        found = self._written.write(manifest, fragment, first.schema, chain([first], batches))
+        # Only now: the first batch may have told which structs the columns go into.
+        part = self._written.part(fragment, reads)
+        if self._kept is not None:
+            self._kept.keep_file(part, found, pieces)
         self._written.keep(part, found)
         return found
 
@@ -220,11 +232,9 @@ class Computed:
         except NotFound:
             return None
 
-    def _batches(self, manifest: Manifest, fragment: Fragment, pieces: str) -> Iterator[pa.RecordBatch]:
-        assert self._projection is not None
-        scan = Scan(self._projection, batch_rows=self._batch_rows, fragments=[fragment])
+    def _batches(self, rows: Iterator[pa.RecordBatch], pieces: str) -> Iterator[pa.RecordBatch]:
         start = 0
-        for batch in run_scan(self._session, manifest, scan):
+        for batch in rows:
             made = None if self._kept is None else self._kept.batch(pieces, start, len(batch))
             if made is None:
                 made = self._checked(batch)
@@ -331,7 +341,7 @@ class _FromStream:
         return self._written.action(files)
 
     def _consume(self, manifest: Manifest) -> None:
-        rows = _Rows(self._stream.batches)
+        rows = CutRows(self._stream.batches)
         for fragment in manifest.fragments:
             batches = rows.take(fragment.live_rows)
             file = self._written.write(manifest, fragment, self._stream.schema, batches)
@@ -340,7 +350,7 @@ class _FromStream:
             raise InvalidInput(f"the stream has more rows than the table's {manifest.live_rows:,}")
 
 
-class _Rows:
+class CutRows:
     """A stream cut at given numbers of rows."""
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
@@ -348,6 +358,7 @@ class _Rows:
         self._rest: pa.RecordBatch | None = None
 
     def more(self) -> bool:
+        """Are there rows left?"""
         while self._rest is None or len(self._rest) == 0:
             self._rest = next(self._batches, None)
             if self._rest is None:
@@ -355,6 +366,7 @@ class _Rows:
         return True
 
     def take(self, rows: int) -> Iterator[pa.RecordBatch]:
+        """The next rows. Raises InvalidInput where they are fewer."""
         while rows:
             if not self.more():
                 raise InvalidInput(f"the stream ends {rows:,} rows before the table does")
@@ -365,4 +377,4 @@ class _Rows:
             rows -= taken
 
 
-__all__ = ["Computed", "add_columns", "write_columns"]
+__all__ = ["Computed", "CutRows", "add_columns", "write_columns"]

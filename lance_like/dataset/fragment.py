@@ -233,7 +233,7 @@ class LanceFragment:
             if len(patch.offsets) == 0:
                 made, ids = self.metadata, []
             else:
-                written = write_patch_columns(self._session, self._manifest, patch, names)
+                [written] = write_patch_columns(self._session, self._manifest, [patch], names).values()
                 made, ids = self.metadata.with_files(written.files, written.field_ids), sorted(written.field_ids)
             return (made, ids, DeletionFile.of(patch.offsets).bitmap) if with_offsets else (made, ids)
 

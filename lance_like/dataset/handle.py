@@ -52,6 +52,8 @@ from lance_like.version import FORMAT_VERSION
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from lance_like.dataset.sql.query import SqlQueryBuilder
+
 _ANSWERS_KEPT = 64
 COLUMN_RETRIES = 1000
 COLUMN_TIMEOUT = timedelta(days=7)
@@ -121,7 +123,8 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         columns: names or dotted paths into structs, in the order wanted; or {name: SQL expression}, of which a bare
         column is read as it is; None: all. `_rowid`, `_rowaddr`, `_rowoffset` (the position that `take` takes),
         `_row_created_at_version` and `_row_last_updated_at_version` may be named, and expressions may read them.
-        filter: SQL text, a pyarrow Expression, or None. limit, offset: rows of the answer.
+        filter: SQL text, an expression of `lance_like.col`, a pyarrow Expression, or None.
+        limit, offset: rows of the answer.
         options: see `ScanOptions`. What is None is as the handle's default_scan_options say.
         Memory: what is made ahead, and 8 MiB or one batch a thread, by estimate.
         Raises NotFound for an unknown column, InvalidInput for a filter that cannot be evaluated or a wrong option.
@@ -263,6 +266,16 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
     def fragment_ids(self) -> list[int]:
         """The numbers of the fragments, in scan order."""
         return [fragment.id for fragment in self._manifest.tree.iterate()]
+
+    def sql(self, sql: str, /, *, params: Any = None, **tables: Any) -> SqlQueryBuilder:
+        """Run a statement of DuckDB's SQL over this dataset, which it calls `dataset` or `ds`; see `lance_like.sql`.
+
+        tables: others that it names. Variables of the caller are not looked at.
+        Returns a builder, whose `build` gives the query, and which answers by itself too.
+        """
+        from lance_like.dataset.sql.query import sql_of  # which opens datasets
+
+        return sql_of(self, sql, params, tables)
 
     # -- changing --
 

@@ -99,7 +99,8 @@ class _Dense:
 
     def find(self, keys: pa.Array) -> tuple[Int64s, Int64s]:
         """As `KeyIndex.find`."""
-        values = keys.fill_null(self.low).to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
+        values = keys.fill_null(self.low) if keys.null_count else keys
+        values = values.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
         places = values - self.low
         # Of most tables few rows are found: the small table says which, and takes keys outside it for its ends.
         maybe = np.flatnonzero(self.present.take(places, mode="clip"))

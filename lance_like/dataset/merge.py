@@ -23,12 +23,11 @@ from lance_like.encodings.joining import joined
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import nulls, one_batch, taken_rows
 from lance_like.io.local import LocalStore
-from lance_like.query.evaluate import compute_columns
-from lance_like.query.expr import Compare, Expr, In, Opaque, all_of, bind, paths
+from lance_like.query.evaluate import compute_columns, parse_expressions
+from lance_like.query.expr import Compare, Expr, In, all_of, bind_opaque
 from lance_like.query.projection import ROW_ADDRESS, project
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
-from lance_like.query.sql import parse_expressions
 from lance_like.query.take import take_positions
 from lance_like.table.actions import ChangeRows, Create, KeyRange, NewFragment
 from lance_like.table.commit import commit
@@ -55,7 +54,7 @@ class Rules:
 
     on: tuple[str, ...]
     matched: str | None = None
-    condition: str | None = None
+    condition: Filter = None
     insert: bool = False
     by_source: Filter | bool = None
 
@@ -185,7 +184,7 @@ class Merge:
         self.stats.inserted, self.stats.updated = rows, sum(len(patch.offsets) for patch in patches)
         self.stats.deleted = sum(map(len, removed.values())) + sum(map(len, by_source.values()))
         changes = [i for name in names for i in schema.subtree(schema.find((name,)).id)] if patches else []
-        condition = None if rules.by_source in (None, True) else bind_filter(schema, rules.by_source)
+        condition = None if rules.by_source is None or rules.by_source is True else bind_filter(schema, rules.by_source)
         return ChangeRows(
             "merge_insert",
             removed=_united(written.removed, removed, by_source),
@@ -261,8 +260,8 @@ class Merge:
         """The columns of the table that the condition may read."""
         schema = manifest.schema.to_arrow()
         pair = pa.schema([("source", pa.struct(list(self.source.schema))), ("target", pa.struct(list(schema)))])
-        [computed] = parse_expressions({"condition": self.rules.condition or ""}).values()
-        read = paths(bind(Opaque(computed.sql, computed.paths, computed.maybe), pair))
+        [computed] = parse_expressions({"condition": self.rules.condition}).values()
+        read = bind_opaque(computed, pair).columns
         if any(path[:1] == ("target",) and len(path) == 1 for path in read):
             return schema.names
         found = {path[1] for path in read if path[0] == "target"}
@@ -330,8 +329,11 @@ def _by_fragment(addresses: Int64s) -> dict[int, Int64s]:
 
 def _united(*parts: dict[int, Int64s]) -> dict[int, Int64s]:
     """Rows of fragments from several sets of them."""
-    ids = {fragment_id for part in parts for fragment_id in part}
-    return {i: np.unique(np.concatenate([part[i] for part in parts if i in part])) for i in ids}
+    sets: dict[int, list[Int64s]] = {}
+    for part in parts:
+        for fragment_id, offsets in part.items():
+            sets.setdefault(fragment_id, []).append(offsets)
+    return {i: found[0] if len(found) == 1 else np.unique(np.concatenate(found)) for i, found in sets.items()}
 
 
 class MergeInsertBuilder:
@@ -350,10 +352,10 @@ class MergeInsertBuilder:
         self._rules = Rules(tuple(on))
         self._retries, self._timeout_s = 10, 30.0
 
-    def when_matched_update_all(self, condition: str | None = None) -> MergeInsertBuilder:
+    def when_matched_update_all(self, condition: Filter = None) -> MergeInsertBuilder:
         """Give rows whose key the data has the values of the data, in the columns that it has.
 
-        condition: SQL over `source` and `target`, such as `source.v > target.v`.
+        condition: over `source` and `target`, such as "source.v > target.v" or col("source.v") > col("target.v").
         """
         return self._with(matched="update", condition=condition)
 

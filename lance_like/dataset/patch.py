@@ -5,19 +5,22 @@ whichever takes fewer bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
 
-from lance_like.dataset.columns import write_columns
+from lance_like.dataset.columns import CutRows, write_columns
 from lance_like.dataset.inputs import Stream, check_nulls
 from lance_like.dataset.stats import stored_nbytes
 from lance_like.dataset.write import FileLimits, write_fragments
 from lance_like.encodings.joining import joined, taken
 from lance_like.file.carry import carry, one_batch, present
-from lance_like.query.projection import ROW_ADDRESS, as_batch, project
+from lance_like.query.ahead import Job, default_threads, in_order
+from lance_like.query.projection import as_batch, project
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
 from lance_like.query.take import Placed, take_placed
@@ -25,14 +28,15 @@ from lance_like.table.actions import NewColumns, NewFragment
 from lance_like.table.fragment import Fragment
 from lance_like.table.lineage import of_rows, values_at
 from lance_like.table.manifest import Manifest
-from lance_like.table.rowids import OFFSET_BITS, ids_at
+from lance_like.table.rowids import ids_at
 from lance_like.table.schema import Schema
 from lance_like.typing_ import Int64s
 
-_OFFSET_MASK = (1 << OFFSET_BITS) - 1
 # Rows that are read, changed and written in one step, by their estimated bytes.
 _STEP_NBYTES = 16 << 20
 _STEP_ROWS = 1 << 16
+# Of steps that are read ahead.
+_AHEAD_NBYTES = 2 * _STEP_NBYTES
 # What deletion vectors and lineages take for a row that moves: written anew, it must pay for them.
 _MOVED_NBYTES = 6
 
@@ -70,21 +74,18 @@ def write_patches(session: Session, manifest: Manifest, patches: Sequence[Patch]
     Memory: some steps of rows. Cost: for each fragment the fewer bytes, by estimate, of its changed rows whole or its
     changed columns whole.
     """
-    columns: dict[int, NewColumns] = {}
     moved: list[Patch] = []
+    kept: list[Patch] = []
     for patch in patches:
-        if _rows_are_cheaper(session, manifest.schema, patch, names):
-            moved.append(patch)
-        else:
-            columns[patch.fragment.id] = write_patch_columns(session, manifest, patch, names)
+        (moved if _rows_are_cheaper(session, manifest.schema, patch, names) else kept).append(patch)
+    columns = write_patch_columns(session, manifest, kept, names)
     removed = {patch.fragment.id: patch.offsets for patch in moved}
     return Patched(columns, removed, _write_rows(session, manifest, moved, names))
 
 
 def _rows_are_cheaper(session: Session, schema: Schema, patch: Patch, names: Sequence[str]) -> bool:
     fragment = patch.fragment
-    row_nbytes = sum(file.nbytes for file in fragment.files) / fragment.rows + _MOVED_NBYTES
-    rows_nbytes = len(patch.offsets) * row_nbytes
+    rows_nbytes = len(patch.offsets) * (_row_nbytes(fragment) + _MOVED_NBYTES)
     return rows_nbytes < _columns_nbytes(session, schema, fragment, names)
 
 
@@ -94,31 +95,41 @@ def _columns_nbytes(session: Session, schema: Schema, fragment: Fragment, names:
     return sum(stored_nbytes(session, schema, fragment, ids).values())
 
 
-def write_patch_columns(session: Session, manifest: Manifest, patch: Patch, names: Sequence[str]) -> NewColumns:
-    """Write the changed columns of a fragment anew, with all its rows. names: the changed columns."""
+def write_patch_columns(
+    session: Session, manifest: Manifest, patches: Sequence[Patch], names: Sequence[str]
+) -> dict[int, NewColumns]:
+    """Write the changed columns of fragments anew, with all their rows. names: the changed columns."""
     projection = project(manifest.schema, names)
-    batches = _patched(session, manifest, patch, names)
-    file = write_columns(session.store, projection.schema, patch.fragment, batches)
     ids = tuple(below for output in projection.outputs if output.field for below in _subtree(manifest, output.field.id))
-    return NewColumns((file,), ids, patch.offsets)
+    columns: dict[int, NewColumns] = {}
+    scan = Scan(projection, fragments=[patch.fragment for patch in patches], apart=True)
+    with closing(run_scan(session, manifest, scan)) as batches:
+        rows = CutRows(batches)
+        for patch in patches:
+            new = _patched(session, manifest, patch, rows.take(patch.fragment.live_rows))
+            file = write_columns(session.store, projection.schema, patch.fragment, new)
+            columns[patch.fragment.id] = NewColumns((file,), ids, patch.offsets)
+    return columns
 
 
 def _subtree(manifest: Manifest, field_id: int) -> tuple[int, ...]:
     return manifest.schema.subtree(field_id)
 
 
-def _patched(session: Session, manifest: Manifest, patch: Patch, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Some columns of all live rows of a fragment, with the new values."""
-    projection = project(manifest.schema, [*names, ROW_ADDRESS])
-    for batch in run_scan(session, manifest, Scan(projection, fragments=[patch.fragment])):
-        offsets = batch.column(len(names)).to_numpy().astype(np.int64) & _OFFSET_MASK
+def _patched(
+    session: Session, manifest: Manifest, patch: Patch, batches: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """Some columns of all live rows of a fragment, with the new values. batches: as they are."""
+    live = 0
+    for batch in batches:
+        offsets = patch.fragment.offsets_of_live(np.arange(live, live + len(batch)))
+        live += len(batch)
         start, end = patch.offsets.searchsorted((offsets[0], offsets[-1] + 1)).tolist()
-        kept = batch.select(list(names))
         if start < end:
             places = offsets.searchsorted(patch.offsets[start:end])
-            new = _new_values(session, manifest.schema, patch, start, end, kept, places)
-            kept = _merged(kept, check_nulls(new), places)
-        yield kept
+            new = _new_values(session, manifest.schema, patch, start, end, batch, places)
+            batch = _merged(batch, check_nulls(new), places)
+        yield batch
 
 
 def _new_values(
@@ -178,9 +189,15 @@ def with_lineage(written: Sequence[NewFragment], ids: Int64s, created: Int64s) -
 def _whole_rows(
     session: Session, manifest: Manifest, patches: Sequence[Patch], names: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
-    for patch in patches:
-        for start, end in steps(patch.fragment, len(patch.offsets)):
-            yield _rows_of_patch(session, manifest.schema, patch, names, start, end)
+    """All columns of the rows of patches as they are from now on, read on threads, in order."""
+
+    def jobs() -> Iterator[Job[pa.RecordBatch]]:
+        for patch in patches:
+            for start, end in steps(patch.fragment, len(patch.offsets)):
+                run = partial(_rows_of_patch, session, manifest.schema, patch, names, start, end)
+                yield Job(run, int((end - start) * _row_nbytes(patch.fragment)))
+
+    yield from in_order(jobs(), threads=default_threads(), budget_nbytes=_AHEAD_NBYTES)
 
 
 def _rows_of_patch(
@@ -197,10 +214,14 @@ def _rows_of_patch(
 
 def steps(fragment: Fragment, rows: int) -> Iterator[tuple[int, int]]:
     """So many rows of a fragment cut into steps that are small in memory: start and end of each."""
-    row_nbytes = sum(file.nbytes for file in fragment.files) / fragment.rows
-    step = int(min(_STEP_ROWS, max(1, _STEP_NBYTES // max(1, row_nbytes))))
+    step = int(min(_STEP_ROWS, max(1, _STEP_NBYTES // max(1, _row_nbytes(fragment)))))
     for start in range(0, rows, step):
         yield start, min(rows, start + step)
+
+
+def _row_nbytes(fragment: Fragment) -> float:
+    """What a row of a fragment takes in its files."""
+    return sum(file.nbytes for file in fragment.files) / fragment.rows
 
 
 def rows_of(

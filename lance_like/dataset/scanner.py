@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import pyarrow as pa
+from pyarrow.types import is_union
 
 from lance_like.dataset.blob_file import open_blobs
 from lance_like.dataset.scan_options import BlobHandling, ScanOptions, check_options, check_together, count
+from lance_like.encodings.joining import holds
 from lance_like.encodings.places import DESCRIPTION
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_field, one_batch
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
 Filter: TypeAlias = Any
-"""SQL text, a pyarrow.compute.Expression, or an expression of lance_like.query.expr; None: every row."""
+"""SQL text, an expression of lance_like.col, or a pyarrow.compute.Expression; None: every row."""
 
 BlobMode: TypeAlias = Literal["lazy", "bytes", "descriptions"]
 """What a data frame holds of blobs."""
@@ -248,15 +250,15 @@ def bind_filter(schema: Schema, filter: Filter) -> Expr | None:
         return None
     condition = parse(filter)
     names = top_names(condition)
-    if names is not None and POSITION in names:
+    if POSITION in names:
         raise InvalidInput(
             f"a filter does not know {POSITION}",
             kind="filter",
             hint="ask for rows by position with take, slice, or limit and offset",
         )
-    # Conditions are judged on values as they are carried: a text view as text, runs as a dictionary.
-    fields = map(carried_field, schema_naming(schema, names, VIRTUAL.keys()))
-    return prepare(condition, pa.schema(list(fields)))
+    # Conditions are judged on values as they are carried: a text view as text, runs as a dictionary; not so unions.
+    fields = schema_naming(schema, names, VIRTUAL.keys())
+    return prepare(condition, pa.schema([f if holds(f.type, is_union) else carried_field(f) for f in fields]))
 
 
 __all__ = ["BlobHandling", "Filter", "LanceScanner", "as_read", "bind_filter"]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
+from lance_like.query.projection import place_leaves
 from lance_like.query.session import Session
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
@@ -63,14 +64,14 @@ class LanceStats:
 
 def stored_nbytes(session: Session, schema: Schema, fragment: Fragment, field_ids: Sequence[int]) -> dict[int, int]:
     """Field id -> stored bytes of its pages, of the fields that files of a fragment hold."""
-    places = {i: place for i in field_ids if (place := fragment.locate(i)) is not None}
-    readers = session.open([file for file, _ in places.values()])
-    conversations = [
-        (file.key, reader.pages(column, schema.field(field_id).type))
-        for reader, (field_id, (file, column)) in zip(readers, places.items(), strict=True)
-    ]
-    pages = session.drive(conversations)
-    return {field_id: found.stored_nbytes for field_id, found in zip(places, pages, strict=True)}
+    leaves = {field_id: schema.field(field_id).type for field_id in field_ids}
+    held = place_leaves(leaves, [file.fields for file in fragment.files]).files
+    opened = session.columns([(fragment.files[own.file], own.columns, own.kinds) for own in held])
+    return {
+        field_id: pages.stored_nbytes
+        for own, found in zip(held, opened, strict=True)
+        for field_id, pages in zip(own.field_ids, found, strict=True)
+    }
 
 
 __all__ = ["DataStatistics", "DatasetStats", "FieldStatistics", "LanceStats", "stored_nbytes"]

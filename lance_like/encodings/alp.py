@@ -22,6 +22,7 @@ from lance_like.encodings.physical import buffer_bytes, flat_array, flat_bytes, 
 from lance_like.encodings.pool import allocate, batches
 from lance_like.encodings.registry import ENCODINGS, encode_array, read_node
 from lance_like.encodings.sample import sampled_runs
+from lance_like.encodings.sift import read_chosen
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.typing_ import Int64s
 
@@ -77,11 +78,19 @@ class Alp:
         return Encoded(self.name, len(array), params, children=children)
 
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
+        return self._values(stack, kind, runs, read_node(stack.child(0, stack.num_rows), NUMBER_TYPE, runs))
+
+    def choose(self, stack: Stack, kind: pa.DataType, runs: Runs, rows: Int64s) -> Reading[pa.Array]:
+        """Only the numbers of chosen rows are divided."""
+        return self._values(stack, kind, runs, read_chosen(stack.child(0, stack.num_rows), NUMBER_TYPE, runs, rows))
+
+    def _values(self, stack: Stack, kind: pa.DataType, runs: Runs, read: Reading[pa.Array]) -> Reading[pa.Array]:
+        """The floats of the numbers that a read gives, of rows of runs or of some of one run."""
         dtype = _DTYPES.get(kind)
         if dtype is None:
             raise stack.corrupt(f"it cannot hold the type {kind}")
         powers = stack.once("powers", lambda: alike(_POWERS[stack.ints("exponent", 0, MAX_EXPONENT)], np.float64))
-        array = yield from read_node(stack.child(0, stack.num_rows), NUMBER_TYPE, runs)
+        array = yield from read
         stack.require(array.null_count == 0, "its numbers have nulls")
         numbers = np.frombuffer(array.buffers()[1] or b"", np.int64, len(array), array.offset * 8)
         values = _divided(numbers, base_by_row(powers, runs), dtype)

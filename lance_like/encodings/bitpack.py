@@ -18,9 +18,10 @@ from lance_like.encodings.narrow import (
     differences_from,
     values_and_range,
 )
-from lance_like.encodings.physical import flat_array, unsigned_dtype
+from lance_like.encodings.physical import flat_array, integer_dtype, unsigned_dtype
 from lance_like.encodings.pool import allocate, batches
-from lance_like.encodings.stack import Reading, Runs, Stack, ask
+from lance_like.encodings.sift import Flags, Test
+from lance_like.encodings.stack import Ask, Reading, Runs, Stack, ask
 from lance_like.typing_ import Int64s
 
 # A tile has this many rows, whatever the word; the second word of a value lies 1 KiB on, mostly in the same block.
@@ -60,19 +61,44 @@ class Bitpack:
         check_integer_like(stack, kind)
         width, lanes, start = stack.once("opened", lambda: self._opened(stack))
         bases, dtype, word = bases_of(stack), unsigned_dtype(kind), word_dtype(width)
-        tile_rows, tile_nbytes = 8 * word.itemsize * lanes, lanes * width * word.itemsize
-        if len(runs.starts) == 1 and runs.count >= min(tile_rows, int(stack.num_rows[runs.at[0]])) // 2:
-            # A long run: whole tiles, unpacked strip by strip.
-            first, last = int(runs.starts[0]) // tile_rows, -(-int(runs.ends[0]) // tile_rows)
-            low = start[runs.at] + first * tile_nbytes
-            (data,) = yield [(low, low + (last - first) * tile_nbytes, stack.slots[runs.at])]
+        tiles = self._tiles(stack, runs)
+        if tiles is not None:
+            first, ask_of_tiles = tiles
+            (data,) = yield [ask_of_tiles]
             values = _unpack(data.view(word).reshape(-1, width, lanes), base_by_row(bases, runs)[0], dtype)
-            cut = values[int(runs.starts[0]) - first * tile_rows :][: runs.count]
+            cut = values[int(runs.starts[0]) - first :][: runs.count]
             return flat_array(kind, cut.view(np.uint8), runs.count)
         at, rows = runs.places if runs.single else runs.rows()
         bits = yield from _pick(start[at], stack.slots[at], rows, width, lanes)
         values = (bits + base_by_row(bases, runs)).astype(dtype, copy=False)
         return flat_array(kind, values.view(np.uint8), len(values))
+
+    def judge(self, stack: Stack, kind: pa.DataType, runs: Runs, test: Test) -> Reading[Flags]:
+        """Compare differences as they come out of their words: no value is made."""
+        tiles, between = self._tiles(stack, runs), test.between
+        width, lanes, _ = stack.once("opened", lambda: self._opened(stack))
+        base = int(base_by_row(bases_of(stack), runs)[0].view(np.int64))
+        check_integer_like(stack, kind)
+        domain, mask = np.iinfo(integer_dtype(kind)), (1 << width) - 1
+        if between is None or tiles is None or base < domain.min or base + mask > domain.max:
+            return test.of_values((yield from self.read(stack, kind, runs)))
+        low, high = max(0, between[0] - base), min(mask, between[1] - base)
+        if low > high or (low, high) == (0, mask):
+            return np.full(runs.count, low <= high)
+        first, ask_of_tiles = tiles
+        (data,) = yield [ask_of_tiles]
+        passes = _within(data.view(word_dtype(width)).reshape(-1, width, lanes), low, high)
+        return passes[int(runs.starts[0]) - first :][: runs.count]
+
+    def _tiles(self, stack: Stack, runs: Runs) -> tuple[int, Ask] | None:
+        """The first row and the bytes of the tiles of a long run; None for other runs."""
+        width, lanes, start = stack.once("opened", lambda: self._opened(stack))
+        tile_rows, tile_nbytes = 8 * word_dtype(width).itemsize * lanes, lanes * width * word_dtype(width).itemsize
+        if len(runs.starts) != 1 or runs.count < min(tile_rows, int(stack.num_rows[runs.at[0]])) // 2:
+            return None
+        first, last = int(runs.starts[0]) // tile_rows, -(-int(runs.ends[0]) // tile_rows)
+        low = start[runs.at] + first * tile_nbytes
+        return first * tile_rows, (low, low + (last - first) * tile_nbytes, stack.slots[runs.at])
 
     @staticmethod
     def _opened(stack: Stack) -> tuple[int, int, Int64s]:
@@ -143,6 +169,47 @@ def _unpack_tiles(words: np.ndarray, base: np.generic, out: np.ndarray, scratch:
         if base:
             np.add(bits, word_type(base), out=bits)
         np.copyto(out[:, strip], bits)
+
+
+def _within(words: np.ndarray, low: int, high: int) -> Flags:
+    """bool[rows]: which differences of whole tiles are in low … high, both included. words: word[tiles, width, lanes].
+
+    A difference is compared at the top of its word, where it needs no mask: what stands below it is less than one.
+    """
+    tiles, width, lanes = words.shape
+    word_type, strips = words.dtype.type, 8 * words.itemsize
+    below = strips - width
+    lowest, highest = word_type(low << below), word_type((high << below) + (1 << below) - 1)
+    out = np.empty((tiles, strips, lanes), np.bool_)
+    batch = min(tiles, max(1, _BATCH_NBYTES // (lanes * words.itemsize)))
+    scratch = np.empty((2, batch, lanes), words.dtype)
+    for tile in range(0, tiles, batch):
+        part, passes = words[tile : tile + batch], out[tile : tile + batch]
+        for strip in range(strips):
+            tops = _at_the_top(part, strip, scratch[:, : len(part)])
+            if not low:
+                np.less_equal(tops, highest, out=passes[:, strip])
+            elif not ~highest:
+                np.greater_equal(tops, lowest, out=passes[:, strip])
+            else:
+                # What is below `lowest` wraps to far above.
+                tops = np.subtract(tops, lowest, out=scratch[0, : len(part)])
+                np.less_equal(tops, highest - lowest, out=passes[:, strip])
+    return out.reshape(-1)
+
+
+def _at_the_top(words: np.ndarray, strip: int, scratch: np.ndarray) -> np.ndarray:
+    """One strip, each difference in the top bits of a word, above bits of others."""
+    word_type, strips, width = words.dtype.type, 8 * words.itemsize, words.shape[1]
+    word, shift = divmod(strip * width, strips)
+    above = shift + width - strips
+    if above == 0:
+        return words[:, word]
+    if above < 0:
+        return np.left_shift(words[:, word], word_type(-above), out=scratch[0])
+    np.left_shift(words[:, word + 1], word_type(strips - above), out=scratch[0])
+    np.right_shift(words[:, word], word_type(above), out=scratch[1])
+    return np.bitwise_or(scratch[0], scratch[1], out=scratch[0])
 
 
 def _pick(start: Int64s, slots: Int64s, rows: Int64s, width: int, lanes: int) -> Reading[np.ndarray]:

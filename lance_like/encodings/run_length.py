@@ -13,7 +13,9 @@ from lance_like.encodings.physical import flat_array, flat_bytes, flat_width, is
 from lance_like.encodings.rank import LINE_BITS, LINE_NBYTES, pack_ranked, read_ones, read_ranks
 from lance_like.encodings.registry import encode_array, read_node
 from lance_like.encodings.sample import sampled_runs
+from lance_like.encodings.sift import Flags, Test, read_judged
 from lance_like.encodings.stack import Reading, Runs, Stack
+from lance_like.typing_ import Int64s
 
 _WIDTHS = (1, 2, 4, 8)
 _BITMAP_BITS = 8 * LINE_NBYTES / LINE_BITS
@@ -60,9 +62,16 @@ class RunLength:
         stack.require(values.null_count == 0, "a value is null")
         return values
 
+    def judge(self, stack: Stack, kind: pa.DataType, runs: Runs, test: Test) -> Reading[Flags]:
+        """Test the value of each run once."""
+        if runs.count <= LINE_BITS:
+            return test.of_values((yield from self.read(stack, kind, runs)))
+        places, lengths = yield from _runs_of(stack, stack.child(0), runs)
+        return np.repeat((yield from read_judged(stack.child(0), kind, places, test)), lengths)
 
-def _read_run(stack: Stack, child: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
-    """One long run of rows: a run of values, each repeated."""
+
+def _runs_of(stack: Stack, child: Stack, runs: Runs) -> Reading[tuple[Runs, Int64s]]:
+    """The values that one long run of rows has, as rows of the child, and int64[n]: how many rows have each."""
     before, ones = yield from read_ones(stack, 0, runs)
     last = before + len(ones)
     if not len(ones) or ones[0]:
@@ -70,9 +79,14 @@ def _read_run(stack: Stack, child: Stack, kind: pa.DataType, runs: Runs) -> Read
         ones = np.concatenate(([0], ones))
     first = last - len(ones)
     stack.require(first >= 0 and last <= int(child.num_rows[runs.at[0]]), "a row is past its last run")
-    values = yield from read_node(child, kind, Runs(runs.at, np.array([first]), np.array([last])))
+    return Runs(runs.at, np.array([first]), np.array([last])), np.diff(ones, append=runs.count)
+
+
+def _read_run(stack: Stack, child: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
+    """One long run of rows: a run of values, each repeated."""
+    places, lengths = yield from _runs_of(stack, child, runs)
+    values = yield from read_node(child, kind, places)
     stack.require(values.null_count == 0, "a value is null")
-    lengths = np.diff(ones, append=runs.count)
     width = flat_width(kind)
     if width not in _WIDTHS or pa.types.is_nested(kind):
         return values.take(pa.array(np.repeat(np.arange(len(values)), lengths)))

@@ -6,7 +6,7 @@ one shape that open together are one stack, so that rows of many pages are read 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -17,7 +17,8 @@ from lance_like.encodings.joining import joined, taken
 from lance_like.encodings.physical import is_variable, read_validity, storage_of, unpack_bits
 from lance_like.encodings.places import DESCRIPTION, describe_node
 from lance_like.encodings.registry import read_node, shape
-from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack, together
+from lance_like.encodings.sift import Flags, Test, read_chosen, read_judged
+from lance_like.encodings.stack import Ask, Reading, Runs, SharedBlob, Stack, together
 from lance_like.errors import Corrupt
 from lance_like.file.blocks import Blocks
 from lance_like.file.carry import carried_type
@@ -152,11 +153,45 @@ class ColumnPages:
         first, last = (int(page) for page in self.page_of(np.array([start, end - 1])))
         if kind is DESCRIPTION and end - start < _FEW_ROWS * (last - first):
             return [(yield from self.read_rows(np.arange(start, end), kind))]
+
+        def read(stack: Stack, runs: Runs, _: int) -> Reading[pa.Array]:
+            return self._read_node(stack, kind, runs)
+
+        return (yield from self._by_page(start, end, read, parts=kind is DESCRIPTION))
+
+    def read_chosen(self, start: int, end: int, rows: Int64s) -> Conversation[list[pa.Array]]:
+        """Rows of a run, an array a page: int64[n], ascending, from the start of the run; a good part of it."""
+
+        def read(stack: Stack, runs: Runs, first: int) -> Reading[pa.Array]:
+            low, high = rows.searchsorted((first - start, first - start + runs.count))
+            return read_chosen(stack, self.kind, runs, rows[low:high] - (first - start))
+
+        return (yield from self._by_page(start, end, read, parts=False))
+
+    def judge_span(self, start: int, end: int, test: Test) -> Conversation[Flags]:
+        """bool[end - start], of at least one row: which rows of a run pass a test of their values as carried."""
+
+        def read(stack: Stack, runs: Runs, _: int) -> Reading[Flags]:
+            return read_judged(stack, self.kind, runs, test)
+
+        found = yield from self._by_page(start, end, read, parts=False)
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def _by_page(
+        self, start: int, end: int, read: Callable[[Stack, Runs, int], Reading[T]], *, parts: bool
+    ) -> Conversation[list[T]]:
+        """What a read answers for each page of a run of rows.
+
+        read: is given stack, rows and the first of them, counted in the column. parts: it never needs a page whole.
+        """
+        first, last = (int(page) for page in self.page_of(np.array([start, end - 1])))
         yield from open_pages([self], self.fences[first : last + 1])
         reads = []
         for page in range(first, last + 1):
-            low, high = int(self.fences[page]), int(self.fences[page + 1])
-            reads.append(self._read_run(page, max(start, low) - low, min(end, high) - low, kind))
+            low, high = max(start, int(self.fences[page])), min(end, int(self.fences[page + 1]))
+            stack, place = self._stacks[self._stack_of[page]], self._place_in[page : page + 1]
+            runs = Runs(place, np.array([low]) - self.fences[page], np.array([high]) - self.fences[page])
+            reads.append(self._read_run(page, runs, read(stack, runs, low), parts=parts))
         return (yield from together(reads))
 
     def read_validity(self, start: int, end: int) -> Conversation[np.ndarray]:
@@ -176,15 +211,19 @@ class ColumnPages:
             found.append(unpack_bits(bitmap, 0, high - low).view(bool))
         return np.concatenate(found)
 
-    def _read_run(self, page: int, start: int, end: int, kind: pa.DataType) -> Conversation[pa.Array]:
-        stack, place = self._stacks[self._stack_of[page]], self._place_in[page : page + 1]
-        read = self._read_node(stack, kind, Runs(place, np.array([start]), np.array([end])))
-        rows, nbytes = int(stack.num_rows[place[0]]), int(self._entries["nbytes"][page])
-        if end - start < _WHOLE_PAGE_SHARE * rows or nbytes == 0 or kind is DESCRIPTION:
+    def _read_run(self, page: int, runs: Runs, read: Reading[T], *, parts: bool) -> Conversation[T]:
+        rows, nbytes = int(self.fences[page + 1] - self.fences[page]), int(self._entries["nbytes"][page])
+        if runs.count < _WHOLE_PAGE_SHARE * rows or nbytes == 0 or parts:
             return (yield from checked(read, self._blocks))
+        try:
+            asks = next(read)
+        except StopIteration as stop:
+            return stop.value  # what is kept of the page said it all
         low = self._entries["offset"][page : page + 1].astype(np.int64)
-        (data,) = yield from self._blocks.checked([(low, low + nbytes, stack.slots[place])])
-        return _answer_from(data, int(low[0]), read)
+        stack = self._stacks[self._stack_of[page]]
+        slot = stack.slots[self._place_in[page : page + 1]]
+        (data,) = yield from self._blocks.checked([(low, low + nbytes, slot)])
+        return _answer_from(data, int(low[0]), read, asks)
 
     def _read_nodes(self, rows: Int64s) -> Conversation[tuple[Int64s, list[Node]]]:
         """Read and check what is known of the pages of rows that are not open yet, and of their neighbours."""
@@ -301,10 +340,9 @@ _parse_short = lru_cache(maxsize=4096)(_parse)
 shape_of_node = lru_cache(maxsize=4096)(shape)
 
 
-def _answer_from(page: Bytes, first: int, read: Reading[T]) -> T:
-    """Run a read of one page against the whole page in hand. first: where the page begins in the file."""
+def _answer_from(page: Bytes, first: int, read: Reading[T], asks: list[Ask]) -> T:
+    """Run a begun read of one page against the whole page in hand. first: where the page begins in the file."""
     try:
-        asks = next(read)
         while True:
             asks = read.send([gather_from(page, starts - first, ends - first) for starts, ends, _ in asks])
     except StopIteration as stop:

@@ -63,6 +63,8 @@ class FileReader:
         self._blocks = Blocks(where, verify=verify)
         self._records: dict[int, ColumnRecord] = {}
         self._pages: dict[int, ColumnPages] = {}
+        # What is known of the zones of columns, by number and type.
+        self._zones: dict[tuple[int, pa.DataType], Zones] = {}
         # Columns that were opened many at a time, and the group of each.
         self._groups: list[ColumnGroup] = []
         self._group_of: dict[int, int] = {}
@@ -80,7 +82,8 @@ class FileReader:
         """Memory, estimated: what is kept of the file's metadata. Cost: O(columns opened)."""
         columns = sum(pages.nbytes_cached + _COLUMN_NBYTES for pages in list(self._pages.values()))
         groups = sum(group.stack.nbytes_cached for group in list(self._groups))
-        own = _READER_NBYTES + len(self._end) + _RECORD_NBYTES * len(self._records)
+        zones = sum(found.nbytes for found in list(self._zones.values()))
+        own = zones + _READER_NBYTES + len(self._end) + _RECORD_NBYTES * len(self._records)
         return own + self._blocks.nbytes_cached + columns + groups
 
     def read_rows(self, column: int, kind: pa.DataType, rows: Int64s) -> Conversation[pa.Array]:
@@ -198,10 +201,16 @@ class FileReader:
 
         Raises Corrupt when the file holds another type.
         """
-        if column not in self._pages:
-            yield from self._open([column], [kind])
-        found = self._pages[column]
-        found.check_kind(kind)
+        [found] = yield from self.pages_of([column], [kind])
+        return found
+
+    def pages_of(self, columns: Sequence[int], kinds: Sequence[pa.DataType]) -> Conversation[list[ColumnPages]]:
+        """The pages of several columns, as `pages` of each. Cost: 2 rounds if some are new, whatever their number."""
+        if any(column not in self._pages for column in columns):
+            yield from self._open(columns, kinds)
+        found = [self._pages[column] for column in columns]
+        for pages, kind in zip(found, kinds, strict=True):
+            pages.check_kind(kind)
         return found
 
     def read_bytes(self, column: int, kind: pa.DataType, row: int, start: int, end: int) -> Conversation[Bytes]:
@@ -210,7 +219,12 @@ class FileReader:
         return (yield from pages.read_bytes(row, start, end))
 
     def zones(self, column: int, kind: pa.DataType) -> Conversation[Zones]:
-        """The statistics of every zone of a column."""
+        """The statistics of every zone of a column; kept after the first call."""
+        if (column, kind) not in self._zones:
+            self._zones[column, kind] = yield from self._read_zones(column, kind)
+        return self._zones[column, kind]
+
+    def _read_zones(self, column: int, kind: pa.DataType) -> Conversation[Zones]:
         record = yield from self._record(column)
         end = record.zones_offset + record.zone_nbytes * record.num_zones
         data = yield from self._bytes(record.zones_offset, end)

@@ -216,6 +216,11 @@ class Zones:
     mins: pa.Array
     maxs: pa.Array
 
+    @property
+    def nbytes(self) -> int:
+        """Memory."""
+        return sum(part.nbytes for part in (self.rows, self.nulls, self.nans, self.mins, self.maxs))
+
 
 def unpack_zones(data: Bytes, at: int, kind: pa.DataType, record: ColumnRecord, num_rows: int, where: str) -> Zones:
     """Check and read all zone entries of a column of num_rows (without the one that sums it up). Raises Corrupt.

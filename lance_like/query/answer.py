@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +18,10 @@ from lance_like._lazy import cached
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import nulls
 from lance_like.query.arithmetic import Column
-from lance_like.query.evaluate import compute_columns
+from lance_like.query.evaluate import compute_columns, is_expression, parse_expressions
+from lance_like.query.expr import Opaque, bind_opaque
 from lance_like.query.names import find_known
 from lance_like.query.projection import ROW_ADDRESS, ROW_ID, VIRTUAL, Output, Projection, check_names, project
-from lance_like.query.sql import Computed, parse_expressions, paths_read
 from lance_like.query.take import are_deleted, positions_of
 from lance_like.table.fields import Field
 from lance_like.table.manifest import Manifest
@@ -33,8 +33,8 @@ POSITION = "_rowoffset"
 MADE = frozenset([*VIRTUAL, POSITION])
 """The columns that no file holds."""
 
-Columns: TypeAlias = Sequence[str] | Mapping[str, str]
-"""Names or dotted paths into structs; or name -> SQL expression."""
+Columns: TypeAlias = Sequence[str] | Mapping[str, Any]
+"""Names or dotted paths into structs; or name -> expression, in any form that a filter has."""
 
 
 @dataclass(frozen=True)
@@ -97,20 +97,20 @@ def answer_of(
     return _answer(manifest, table, sources, with_deleted=with_deleted)
 
 
-_Source: TypeAlias = Field | str | Computed
+_Source: TypeAlias = Field | str | Opaque
 """Where a column of an answer comes from: a field, one that no file holds by its name, or an expression."""
 
 
-def _computed(table: Schema, expressions: Mapping[str, str]) -> dict[str, _Source]:
+def _computed(table: Schema, expressions: Mapping[str, Any]) -> dict[str, _Source]:
     """The source of each column; one that an expression only names is read as it is, whatever its type."""
     for name, text in expressions.items():
-        if not isinstance(name, str) or not isinstance(text, str):
+        if not isinstance(name, str) or not is_expression(text):
             raise InvalidInput(f"columns: {name!r} is {text!r:.80}: expected a name and its SQL expression")
     parsed = parse_expressions(expressions)
     return {name: _named(table, one) or one for name, one in parsed.items()}
 
 
-def _named(table: Schema, expression: Computed) -> Field | str | None:
+def _named(table: Schema, expression: Opaque) -> Field | str | None:
     """The column that an expression only names."""
     if not isinstance(expression.value, Column):
         return None
@@ -124,8 +124,8 @@ def _named(table: Schema, expression: Computed) -> Field | str | None:
 
 
 def _answer(manifest: Manifest, table: Schema, sources: Mapping[str, _Source], *, with_deleted: bool) -> Answer:
-    computed = {name: source for name, source in sources.items() if isinstance(source, Computed)}
-    stored = {name: source for name, source in sources.items() if not isinstance(source, Computed)}
+    computed = {name: source for name, source in sources.items() if isinstance(source, Opaque)}
+    stored = {name: source for name, source in sources.items() if not isinstance(source, Opaque)}
     fields = _fields_read(table, computed)
     held: dict[str, Field | str] = {}
     for name, field in fields:
@@ -151,12 +151,13 @@ def _output(name: str, source: Field | str) -> Output:
     return Output(name, source)
 
 
-def _fields_read(table: Schema, computed: Mapping[str, Computed]) -> list[tuple[str, Field | None]]:
+def _fields_read(table: Schema, computed: Mapping[str, Opaque]) -> list[tuple[str, Field | None]]:
     """The top-level name of each thing that expressions read, and the field; None for a column that no file holds."""
     if not computed:
         return []
-    names = {path[0] for one in computed.values() for path in one.paths | one.maybe}
-    needed = paths_read(computed.values(), schema_naming(table, names, MADE))
+    names = {path[0] for one in computed.values() for path in one.columns | one.maybe}
+    schema = schema_naming(table, names, MADE)
+    needed = {path for one in computed.values() for path in bind_opaque(one, schema).columns}
     return [(path[0], None if path[0] in MADE else table.holder(path)) for path in sorted(needed)]
 
 
@@ -173,7 +174,7 @@ class Recipe:
     manifest: Manifest
     read: Projection
     names: tuple[str, ...]
-    computed: Mapping[str, Computed]
+    computed: Mapping[str, Opaque]
     held: tuple[str, ...]
     positions: tuple[int, ...]
     ids: tuple[int, ...]

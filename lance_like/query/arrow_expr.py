@@ -1,27 +1,21 @@
 """pyarrow expressions, as users write them and as DuckDB pushes them down, turned into the tree of `expr`.
 
-An expression is read through its pickle form, an Arrow IPC file of one batch of one row:
-
-    columns   the literals and function options, by number
-    metadata  the tree, as ordered pairs:  call NAME … end NAME | literal COLUMN | options COLUMN
-              | field_ref NAME | nested_field_ref COUNT, then COUNT field_refs
-
-That form is no contract of pyarrow's. So whatever is not known here, from one function to the whole form, is left
-to pyarrow as an `ArrowOpaque`: slower, never wrong.
+Their meaning is DuckDB's, as that of SQL text: `arrow_sql` says what each function means. What has no node of its own
+becomes an `Opaque`, which DuckDB evaluates.
 """
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lance_like.query import arithmetic, engine_duckdb
+from lance_like.query.arithmetic import MIRRORED
+from lance_like.query.arrow_sql import ARITHMETIC, COMPARISONS, write
+from lance_like.query.arrow_tree import Call, Field, Node, Value, decode
 from lance_like.query.expr import (
-    ArrowOpaque,
     BoolColumn,
     Compare,
     Expr,
@@ -30,202 +24,119 @@ from lance_like.query.expr import (
     Like,
     Literal,
     Not,
-    Path,
+    Opaque,
     all_of,
     any_of,
+    like_text,
 )
 from lance_like.query.literals import comparison_type
+from lance_like.query.names import Path
 
-_COMPARISONS = {
-    "equal": "=",
-    "not_equal": "<>",
-    "less": "<",
-    "less_equal": "<=",
-    "greater": ">",
-    "greater_equal": ">=",
-}
-_MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _MATCH, _SKIP = 0, 1  # null_matching_behavior of is_in
-
-
-@dataclass(frozen=True, slots=True)
-class _Field:
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class _Value:
-    scalar: pa.Scalar
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    name: str
-    arguments: tuple[_Field | _Value | _Call, ...]
-    options: pa.StructScalar | None
-
-
-_Node: TypeAlias = _Field | _Value | _Call
+_NAN = pa.scalar(float("nan"))
 
 
 class _Unknown(Exception):
-    """The expression holds something that has no node of ours."""
+    """The call has no node of its own."""
 
 
 def from_arrow(expression: pc.Expression) -> Expr:
-    """Read a pyarrow expression.
+    """Read a pyarrow expression as a condition, to be bound to a schema.
 
-    Returns a condition to be bound to a schema. Comparisons have DuckDB's meaning (NaN is the greatest number),
-    what stays `ArrowOpaque` has pyarrow's.
+    Raises InvalidInput for one that cannot be read, or that has no value row by row.
     Cost: tens of microseconds.
     """
     try:
-        tree = _decode(expression)
-    except (_Unknown, pa.ArrowException, ValueError, LookupError, TypeError, AttributeError):
-        return ArrowOpaque(expression)
-    known: list[Expr] = []
-    rest = False
-    for part in _and_parts(tree):
-        try:
-            known.append(_condition(part))
-        except (_Unknown, LookupError, TypeError, AttributeError, RecursionError):
-            rest = True
-    if rest:
-        # the parts that are known still prune; the whole expression decides
-        known.append(ArrowOpaque(expression, frozenset(_paths(tree))))
-    return all_of(known)
+        return _condition(decode(expression))
+    except RecursionError:
+        raise engine_duckdb.too_deep() from None
 
 
-def _decode(expression: pc.Expression) -> _Node:
-    _, (form,) = expression.__reduce__()[:2]
-    batch = pa.ipc.open_file(form).get_batch(0)
-    open_calls: list[tuple[list[_Node], list[pa.StructScalar]]] = [([], [])]
-    pairs = _ordered_metadata(batch.schema)
-    for key, value in pairs:
-        arguments, options = open_calls[-1]
-        if key == "call":
-            open_calls.append(([], []))
-        elif key == "end":
-            open_calls.pop()
-            call = _Call(value, tuple(arguments), options[0] if options else None)
-            open_calls[-1][0].append(call)
-        elif key == "field_ref":
-            arguments.append(_Field((value,)))
-        elif key == "nested_field_ref":
-            steps = [next(pairs) for _ in range(int(value))]
-            if any(step != "field_ref" for step, _ in steps):
-                raise _Unknown
-            arguments.append(_Field(tuple(name for _, name in steps)))
-        elif key == "literal":
-            arguments.append(_Value(batch.column(int(value))[0]))
-        elif key == "options":
-            options.append(batch.column(int(value))[0])
-        else:
-            raise _Unknown
-    (arguments, _), *unclosed = open_calls
-    if unclosed or len(arguments) != 1:
-        raise _Unknown
-    return arguments[0]
+def expression_from_arrow(expression: pc.Expression) -> Opaque:
+    """Read a pyarrow expression as the value of a column. Raises as `from_arrow`."""
+    try:
+        return _opaque(decode(expression))
+    except RecursionError:
+        raise engine_duckdb.too_deep() from None
 
 
-class _CSchema(ctypes.Structure):
-    """The head of the Arrow C data interface's schema: all that holds the metadata."""
-
-    _fields_ = [("format", ctypes.c_char_p), ("name", ctypes.c_char_p), ("metadata", ctypes.c_void_p)]
+def _opaque(node: Node) -> Opaque:
+    return replace(write(node), value=_value(node))
 
 
-def _ordered_metadata(schema: pa.Schema) -> Iterator[tuple[str, str]]:
-    """Read the metadata of a schema pair by pair: `schema.metadata` keeps one of a repeated key only."""
-    capsule = schema.__arrow_c_schema__()
-    pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
-    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    at = _CSchema.from_address(pointer_of(capsule, b"arrow_schema")).metadata
-    if at is None:
-        raise _Unknown
-
-    def number() -> int:
-        nonlocal at
-        at += 4
-        return ctypes.c_int32.from_address(at - 4).value
-
-    def text() -> str:
-        nonlocal at
-        length = number()
-        at += length
-        return ctypes.string_at(at - length, length).decode()
-
-    # all of it now: the memory goes when the capsule does
-    return iter([(text(), text()) for _ in range(number())])
+def _condition(node: Node) -> Expr:
+    match node:
+        case Call("and_kleene"):
+            return all_of(map(_condition, _chained(node)))
+        case Call("or_kleene"):
+            return any_of(map(_condition, _chained(node)))
+        case Call("invert", (argument,)):
+            return Not(_condition(argument))
+    try:
+        return _leaf(node)
+    except (_Unknown, LookupError, TypeError, AttributeError):
+        return _opaque(node)
 
 
-def _and_parts(node: _Node) -> Iterator[_Node]:
-    waiting = [node]
+def _chained(node: Call) -> list[Node]:
+    """The conditions that one function joins, however deep: chains of thousands are made by `&` and `|`."""
+    found: list[Node] = []
+    waiting: list[Node] = [node]
     while waiting:
         this = waiting.pop()
-        if isinstance(this, _Call) and this.name == "and_kleene":
+        if isinstance(this, Call) and this.name == node.name:
             waiting.extend(reversed(this.arguments))
         else:
-            yield this
+            found.append(this)
+    return found
 
 
-def _paths(node: _Node) -> Iterator[Path]:
-    waiting = [node]
-    while waiting:
-        this = waiting.pop()
-        if isinstance(this, _Field):
-            yield this.path
-        elif isinstance(this, _Call):
-            waiting.extend(this.arguments)
-
-
-def _condition(node: _Node) -> Expr:
+def _leaf(node: Node) -> Expr:
     match node:
-        case _Field(path):
+        case Field(path):
             return BoolColumn(path)
-        case _Call("and_kleene", arguments):
-            return all_of(_condition(argument) for argument in arguments)
-        case _Call("or_kleene", arguments):
-            return any_of(_condition(argument) for argument in arguments)
-        case _Call("invert", (argument,)):
-            return Not(_condition(argument))
-        case _Call("is_valid", (_Field(path),)):
+        case Call("is_valid", (Field(path),)):
             return Not(IsNull(path))
-        case _Call("is_null", (_Field(path),), options):
-            nan = Compare("=", path, pa.scalar(float("nan")))
+        case Call("is_null", (Field(path),), options):
             nan_too = options is not None and options["nan_is_null"].as_py()
-            return any_of([IsNull(path), nan]) if nan_too else IsNull(path)
-        case _Call("is_nan", (_Field(path),)):
-            return Compare("=", path, pa.scalar(float("nan")))
-        case _Call("is_in", (_Field(path),), options) if options is not None:
+            return any_of([IsNull(path), Compare("=", path, _NAN)]) if nan_too else IsNull(path)
+        case Call("is_nan", (Field(path),)):
+            return Compare("=", path, _NAN)
+        case Call("is_in", (Field(path),), options) if options is not None:
             return _is_in(path, options)
-        case _Call("if_else", (_Call("is_valid", (_Field(path),)), then, _Value(other))):
-            if other.is_valid:
-                raise _Unknown
+        case Call("if_else", (Call("is_valid", (Field(path),)), then, Value(other))) if not other.is_valid:
             return _null_for_null(path, then)
-        case _Call("match_like", (_Field(path),), options) if options is not None:
-            pattern = options["pattern"].as_py()
-            if options["ignore_case"].as_py() or "\\" in pattern:
-                raise _Unknown
-            return Like(path, pattern)
-        case _Call(name, (_Field(path), _Value(value))) if name in _COMPARISONS:
-            return Compare(_COMPARISONS[name], path, _literal(value))
-        case _Call(name, (_Value(value), _Field(path))) if name in _COMPARISONS:
-            return Compare(_MIRRORED[_COMPARISONS[name]], path, _literal(value))
-        case _Value(value) if pa.types.is_boolean(value.type) or pa.types.is_null(value.type):
+        case Call("match_like" | "starts_with" | "ends_with" | "match_substring", (Field(path),), options):
+            return _like(path, node.name, options)
+        case Call(name, (Field(path), Value(value))) if name in COMPARISONS:
+            return Compare(COMPARISONS[name], path, _literal(value))
+        case Call(name, (Value(value), Field(path))) if name in COMPARISONS:
+            return Compare(MIRRORED[COMPARISONS[name]], path, _literal(value))
+        case Value(value) if pa.types.is_boolean(value.type) or pa.types.is_null(value.type):
             return Literal(value.as_py())
         case _:
             raise _Unknown
 
 
-def _null_for_null(path: Path, node: _Node) -> Expr:
+def _like(path: Path, function: str, options: pa.StructScalar | None) -> Like:
+    if options is None or options["ignore_case"].as_py():
+        raise _Unknown
+    pattern = options["pattern"].as_py()
+    if function == "match_like":
+        return Like(path, pattern, "\\")
+    before = "" if function == "starts_with" else "%"
+    return Like(path, f"{before}{like_text(pattern)}{'' if function == 'ends_with' else '%'}", "\\")
+
+
+def _null_for_null(path: Path, node: Node) -> Expr:
     """Read a condition on one column that is unknown where the column is null: how DuckDB pushes IN down."""
     match node:
-        case _Call("or_kleene", arguments):
-            return any_of(_null_for_null(path, argument) for argument in arguments)
-        case _Call("is_in", (_Field(same),), options) if same == path and options is not None:
+        case Call("or_kleene"):
+            return any_of(_null_for_null(path, argument) for argument in _chained(node))
+        case Call("is_in", (Field(same),), options) if same == path and options is not None:
             return _in(path, options)
-        case _Call(name, (_Field(same), _Value(value))) if same == path and value.is_valid:
-            return Compare(_COMPARISONS[name], path, _literal(value))
+        case Call(name, (Field(same), Value(value))) if same == path and value.is_valid:
+            return Compare(COMPARISONS[name], path, _literal(value))
         case _:
             raise _Unknown
 
@@ -257,4 +168,22 @@ def _is_in(path: Path, options: pa.StructScalar) -> Expr:
     return any_of([IsNull(path), found]) if behaviour == _MATCH and values.null_count else found
 
 
-__all__ = ["from_arrow"]
+def _value(node: Node) -> arithmetic.Value | None:
+    """Read a tree as arithmetic; None if it is something else."""
+    match node:
+        case Field(path):
+            return arithmetic.Column(path)
+        case Value(scalar):
+            return arithmetic.Constant(scalar) if scalar.is_valid else None
+        case Call(name, (left, right)):
+            one, other = _value(left), _value(right)
+            if one is None or other is None:
+                return None
+            if name in COMPARISONS:
+                return arithmetic.Comparison(COMPARISONS[name], one, other)
+            symbol = ARITHMETIC.get(name.removesuffix("_checked"))
+            return None if symbol is None else arithmetic.Operation(symbol, one, other)
+    return None
+
+
+__all__ = ["expression_from_arrow", "from_arrow"]

@@ -21,6 +21,7 @@ import pyarrow as pa
 from lance_like._lazy import need
 from lance_like.errors import InvalidInput
 from lance_like.query.names import fold, quote
+from lance_like.query.nearest import as_nearest
 
 _TABLE = "__lance_like_batch"
 _ROW = "__lance_like_row"
@@ -65,8 +66,16 @@ def too_deep() -> InvalidInput:
     return InvalidInput("the expression is nested too deeply", kind="filter", hint="write it with fewer parentheses")
 
 
+def no_row_value(function: str) -> str | None:
+    """Say what a function is that has no value for a single row; None if it has one."""
+    name = function.lower()
+    if name in _aggregates():
+        return f"the aggregate {name}()"
+    return f"{name}(), which makes several rows or columns," if name in ("unnest", "unlist", "columns") else None
+
+
 @lru_cache(maxsize=1)
-def aggregates() -> frozenset[str]:
+def _aggregates() -> frozenset[str]:
     """Name the functions that fold many rows into one, in lower case."""
     names = "SELECT lower(function_name) FROM duckdb_functions() WHERE function_type"
     rows = _fetch(f"{names} = 'aggregate' EXCEPT {names} <> 'aggregate'")
@@ -76,7 +85,7 @@ def aggregates() -> frozenset[str]:
 def evaluate(expressions: Mapping[str, str], batch: pa.RecordBatch) -> pa.RecordBatch:
     """Compute one column per expression over the rows of a batch.
 
-    expressions: name of the new column -> SQL expression, as `sql.parse_expressions` lets through.
+    expressions: name of the new column -> SQL expression, as `evaluate.parse_expressions` lets through.
     Returns one row per row of the batch, in its order; the types do not depend on the rows.
     Raises InvalidInput with DuckDB's text, or if the number of rows changed.
     Cost: about a millisecond per call beyond the work itself.
@@ -159,10 +168,7 @@ def _table_of(batch: pa.RecordBatch) -> pa.Table:
     twice = [name for name in batch.schema.names if seen[fold(name)] > 1]
     if twice:
         raise InvalidInput(f"columns {twice!r} are one name to DuckDB, which ignores case", kind="filter")
-    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-    for name, column in columns.items():
-        if pa.types.is_float16(column.type):
-            columns[name] = column.cast(pa.float32())
+    columns = dict(zip(batch.schema.names, map(as_nearest, batch.columns), strict=True))
     if not columns:
         columns[_ROW] = pa.nulls(batch.num_rows, pa.int8())
     return pa.table(columns)
@@ -174,4 +180,4 @@ def _one_array(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.nulls(0, column.type)
 
 
-__all__ = ["aggregates", "deserialize", "evaluate", "serialize", "too_deep"]
+__all__ = ["deserialize", "evaluate", "no_row_value", "serialize", "too_deep"]

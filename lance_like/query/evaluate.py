@@ -7,20 +7,26 @@ over the rows that have not passed yet. The meaning is DuckDB's: NaN equals itse
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lance_like.encodings.joining import taken
+from lance_like.encodings.physical import bits_of, valid_of
+from lance_like.encodings.sift import Flags
 from lance_like.errors import InvalidInput
+from lance_like.file.carry import carried_field, present
 from lance_like.query import arrow_expr, engine_duckdb, sql
-from lance_like.query.arithmetic import bind_value, compare, compute
+from lance_like.query.arithmetic import compare, compute
+from lance_like.query.build import Expression
 from lance_like.query.expr import (
     And,
-    ArrowOpaque,
+    ArrowCall,
     BoolColumn,
     Compare,
     Expr,
@@ -33,8 +39,9 @@ from lance_like.query.expr import (
     Or,
     Wild,
     bind,
+    bind_opaque,
     like_parts,
-    paths,
+    opaque_of,
 )
 from lance_like.query.literals import comparable, comparison_type, is_bytes, is_text
 from lance_like.query.names import Path
@@ -44,7 +51,7 @@ _CHEAP = 2
 _DUCKDB_COST = 100
 
 
-def prepare(condition: str | pc.Expression | Expr | None, schema: pa.Schema) -> Expr | None:
+def prepare(condition: str | Expression | pc.Expression | Expr | None, schema: pa.Schema) -> Expr | None:
     """Turn a filter in any form into a condition bound to a schema.
 
     Returns None for None: every row.
@@ -54,31 +61,76 @@ def prepare(condition: str | pc.Expression | Expr | None, schema: pa.Schema) -> 
     if condition is None:
         return None
     bound = bind(parse(condition), schema)
-    if _cost(bound) >= _DUCKDB_COST:
+    if cost(bound) >= _DUCKDB_COST:
         # so that a wrong type shows now, and not with the first batch that no statistics exclude
-        nothing = [pa.nulls(0, field.type) for field in schema]
-        mask(bound, pa.RecordBatch.from_arrays(nothing, schema=schema))
+        carried = pa.schema(map(carried_field, schema))
+        mask(bound, pa.RecordBatch.from_arrays([pa.nulls(0, kind) for kind in carried.types], schema=carried))
     return bound
 
 
-def parse(condition: str | pc.Expression | Expr) -> Expr:
+def parse(condition: str | Expression | pc.Expression | Expr) -> Expr:
     """Turn a filter in any form into a condition that is not bound yet. Raises InvalidInput."""
     if isinstance(condition, str):
         return sql.parse(condition)
     if isinstance(condition, pc.Expression):
         return arrow_expr.from_arrow(condition)
+    if isinstance(condition, Expression):
+        return condition.tree
     if not isinstance(condition, Expr):
-        raise InvalidInput(f"a filter is SQL text or a pyarrow expression, not {type(condition).__name__}")
+        raise InvalidInput(f"a filter is SQL text or an expression, not {type(condition).__name__}")
     return condition
+
+
+def is_expression(given: Any) -> bool:
+    """Tell whether something has one of the forms of a filter or an expression."""
+    return isinstance(given, str | Expression | pc.Expression | Expr)
+
+
+def parse_expressions(expressions: Mapping[str, Any]) -> dict[str, Opaque]:
+    """Read expressions, one per new column, for `compute_columns`: in any form that a filter has.
+
+    Raises InvalidInput as `parse` does.
+    """
+    return {name: _expression(given, f"expression of {name!r}") for name, given in expressions.items()}
+
+
+def _expression(given: Any, what: str) -> Opaque:
+    if isinstance(given, str):
+        return sql.parse_expression(given, what)
+    if isinstance(given, pc.Expression):
+        return arrow_expr.expression_from_arrow(given)
+    if isinstance(given, Expression):
+        return given.opaque
+    if isinstance(given, Expr):
+        return opaque_of(given)
+    raise InvalidInput(
+        f"the {what} is {given!r:.80}: expected SQL text or an expression",
+        kind="filter",
+        hint="write SQL: 'n + 1', or \"'text'\" for a text",
+    )
+
+
+def columns_read(expressions: Iterable[Opaque], schema: pa.Schema) -> list[str]:
+    """Name the columns of a schema that expressions read, in its order and spelling.
+
+    Raises NotFound, naming the nearest, for a column that the schema does not have.
+    """
+    read = {path[0] for expression in expressions for path in bind_opaque(expression, schema).columns}
+    return [name for name in schema.names if name in read]
 
 
 def select(condition: Expr, batch: pa.RecordBatch) -> Int64s:
     """Find the rows of a batch that pass.
 
-    condition: bound to a schema; the batch holds at least the columns of `paths(condition)`.
+    condition: bound to a schema; the batch holds at least the columns of `expr.paths(condition)`.
     Returns int64[k], ascending row numbers.
     Raises InvalidInput if DuckDB cannot evaluate a part.
     """
+    return np.flatnonzero(passing(condition, batch))
+
+
+def passing(condition: Expr, batch: pa.RecordBatch) -> Flags:
+    """bool[n]: which rows of a batch pass. condition, batch, Raises: as for `select`."""
     return _passing(condition, _View(batch, None))
 
 
@@ -90,7 +142,7 @@ def mask(condition: Expr, batch: pa.RecordBatch) -> pa.BooleanArray:
     return _mask(condition, _View(batch, None))
 
 
-def compute_columns(expressions: Mapping[str, sql.Computed], batch: pa.RecordBatch) -> pa.RecordBatch:
+def compute_columns(expressions: Mapping[str, Opaque], batch: pa.RecordBatch) -> pa.RecordBatch:
     """Compute one column per expression over the rows of a batch: arithmetic here, the rest by DuckDB.
 
     expressions: by name of the new column. batch: at least the columns that they read.
@@ -99,12 +151,16 @@ def compute_columns(expressions: Mapping[str, sql.Computed], batch: pa.RecordBat
     """
     view = _View(batch, None)
     made: dict[str, pa.Array] = {}
+    asked: dict[str, str] = {}
     for name, expression in expressions.items():
-        value = None if expression.value is None else bind_value(expression.value, batch.schema)
-        array = None if value is None else compute(value, view.leaf, len(view))
+        bound = bind_opaque(expression, batch.schema)
+        array = None if bound.value is None else compute(bound.value, view.leaf, len(view))
         if array is not None:
             made[name] = array
-    asked = {name: expression.sql for name, expression in expressions.items() if name not in made}
+        elif bound.calls:
+            made[name] = _by_duckdb(bound, view)
+        else:
+            asked[name] = bound.sql
     if asked:
         answer = engine_duckdb.evaluate(asked, batch)
         made |= zip(asked, answer.columns, strict=True)
@@ -158,42 +214,36 @@ def _field(batch: pa.RecordBatch, path: Path) -> pa.Array:
     return column
 
 
-def _passing(condition: Expr, view: _View) -> Int64s:
+def _passing(condition: Expr, view: _View) -> Flags:
     if not isinstance(condition, And | Or) or len(view) == 0:
-        return _true_rows(_mask(condition, view))
-    together = pc.and_kleene if isinstance(condition, And) else pc.or_kleene
-    ordered = sorted(condition.children, key=_cost)
-    cheap = [child for child in ordered if _cost(child) <= _CHEAP]
-    dear = ordered[len(cheap) :]
-    if isinstance(condition, And):
-        left = np.arange(len(view), dtype=np.int64)
-        if cheap:
-            left = _true_rows(reduce(together, (_mask(child, view) for child in cheap)))
-        for child in dear:
-            if len(left):
-                left = left[_passing(child, view.narrow(left))]
-        return left
-    passed = np.zeros(len(view), np.bool_)
+        return true_of(_mask(condition, view))
+    conjunctive = isinstance(condition, And)
+    ordered = sorted(condition.children, key=cost)
+    cheap = [child for child in ordered if cost(child) <= _CHEAP]
+    passed = np.full(len(view), conjunctive)
     if cheap:
-        passed[_true_rows(reduce(together, (_mask(child, view) for child in cheap)))] = True
-    for child in dear:
-        left = np.flatnonzero(~passed)
+        together = pc.and_kleene if conjunctive else pc.or_kleene
+        passed = true_of(reduce(together, (_mask(child, view) for child in cheap)))
+    for child in ordered[len(cheap) :]:
+        # The rows that are not settled yet.
+        left = np.flatnonzero(passed if conjunctive else ~passed)
         if len(left):
-            passed[left[_passing(child, view.narrow(left))]] = True
-    return np.flatnonzero(passed)
+            passed[left] = _passing(child, view.narrow(left))
+    return passed
 
 
-def _true_rows(answer: pa.BooleanArray) -> Int64s:
-    return pc.indices_nonzero(answer).to_numpy().astype(np.int64)
+def true_of(answer: pa.BooleanArray) -> Flags:
+    """bool[n]: where an answer is true."""
+    return bits_of(answer) & valid_of(answer) if answer.null_count else bits_of(answer)
 
 
-def _cost(condition: Expr) -> int:
+def cost(condition: Expr) -> int:
     """Rank a condition by the work it takes per row."""
     match condition:
         case And(children) | Or(children):
-            return max(map(_cost, children))
+            return max(map(cost, children))
         case Not(child):
-            return _cost(child)
+            return cost(child)
         case Compare(_, _, value):
             return 3 if is_text(value.type) or is_bytes(value.type) else 1
         case In(_, values):
@@ -202,7 +252,7 @@ def _cost(condition: Expr) -> int:
             return 6 if condition.case_insensitive else 5
         case Opaque() if condition.value is not None:
             return _CHEAP + 1  # asked only about rows that are left: it may overflow on others
-        case ArrowOpaque() | Opaque():
+        case Opaque():
             return _DUCKDB_COST
         case _:
             return 0
@@ -230,8 +280,6 @@ def _mask(condition: Expr, view: _View) -> pa.BooleanArray:
             return _on_values(view.leaf(path), lambda array: _like(array, condition))
         case Opaque():
             return _opaque(condition, view)
-        case ArrowOpaque(expression):
-            return _by_arrow(expression, view.columns(paths(condition)))
 
 
 def _on_values(array: pa.Array, judge: Callable[[pa.Array], pa.BooleanArray]) -> pa.BooleanArray:
@@ -261,8 +309,10 @@ def _is_in(array: pa.Array, values: pa.Array) -> pa.BooleanArray:
     if values.type != array.type:
         values = values.cast(array.type)
     if pa.types.is_floating(array.type):
-        # the look-up tells -0.0 from 0.0 by their bits
+        # the look-up tells -0.0 from 0.0, and one NaN from another, by their bits
+        array = pc.if_else(pc.is_nan(array), pa.scalar(float("nan"), array.type), array)
         values = pa.concat_arrays([values, pc.negate(values).filter(pc.equal(values, 0.0))])
+        values = pc.if_else(pc.is_nan(values), pa.scalar(float("nan"), values.type), values)
     found = pc.is_in(array, value_set=values.drop_null())
     known = array.is_valid()
     if values.null_count:
@@ -296,26 +346,52 @@ def _opaque(condition: Opaque, view: _View) -> pa.BooleanArray:
         answer = compute(condition.value, view.leaf, len(view))
         if answer is not None:
             return answer
-    batch = view.columns(condition.columns)
-    answer = engine_duckdb.evaluate({"passes": condition.sql}, batch).column(0)
+    answer = _by_duckdb(condition, view)
     if not pa.types.is_boolean(answer.type):
-        answer = engine_duckdb.evaluate({"passes": f"CAST(({condition.sql}) AS BOOLEAN)"}, batch).column(0)
+        answer = _by_duckdb(replace(condition, sql=f"CAST(({condition.sql}) AS BOOLEAN)"), view)
     return answer
 
 
-def _by_arrow(expression: pc.Expression, batch: pa.RecordBatch) -> pa.BooleanArray:
-    """Evaluate a pyarrow expression with pyarrow's meaning."""
-    from pyarrow import acero  # brings pyarrow.dataset, which loading this module must not
+def _by_duckdb(expression: Opaque, view: _View) -> pa.Array:
+    batch = view.columns(expression.columns)
+    for name, kind in expression.unions:
+        at = batch.schema.get_field_index(name)
+        column = batch.column(at)
+        if column.type != kind:
+            batch = batch.set_column(at, name, present(column, kind))
+    for call in expression.calls:
+        batch = batch.append_column(call.name, _called(call, batch, view))
+    return engine_duckdb.evaluate({"passes": expression.sql}, batch).column(0)
 
-    source = acero.Declaration("table_source", acero.TableSourceNodeOptions(pa.Table.from_batches([batch])))
-    project = acero.Declaration("project", acero.ProjectNodeOptions([expression], ["passes"]), [source])
+
+def _called(call: ArrowCall, batch: pa.RecordBatch, view: _View) -> pa.Array:
+    """Compute a function of pyarrow's. batch: with what its arguments name."""
+    given: list[Any] = []
+    for argument in call.arguments:
+        if isinstance(argument, str):
+            given.append(engine_duckdb.evaluate({"argument": argument}, batch).column(0))
+        else:
+            given.append(_decoded(view.leaf(argument)) if isinstance(argument, tuple) else argument)
     try:
-        answer = project.to_table(use_threads=False).column(0)
+        answer = pc.call_function(call.function, given, call.options)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, KeyError) as error:
-        raise InvalidInput(f"pyarrow cannot evaluate {expression}: {error}", kind="filter") from error
-    if not pa.types.is_boolean(answer.type):
-        raise InvalidInput(f"the filter {expression} gives {answer.type}, not true or false", kind="filter")
-    return pa.concat_arrays(answer.chunks) if answer.num_chunks else pa.nulls(0, pa.bool_())
+        raise InvalidInput(f"pyarrow cannot compute {call.function}(): {error}", kind="filter") from error
+    return pa.repeat(answer, len(view)) if isinstance(answer, pa.Scalar) else answer
 
 
-__all__ = ["compute_columns", "mask", "parse", "prepare", "select"]
+def _decoded(array: pa.Array) -> pa.Array:
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+
+
+__all__ = [
+    "columns_read",
+    "compute_columns",
+    "cost",
+    "is_expression",
+    "mask",
+    "parse",
+    "parse_expressions",
+    "passing",
+    "prepare",
+    "select",
+]

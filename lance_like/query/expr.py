@@ -8,7 +8,7 @@ into the column's own type where that changes no answer; where it might, the nod
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import reduce
@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 
+from lance_like.encodings.joining import holds
 from lance_like.errors import InvalidInput
 from lance_like.query.arithmetic import Value, bind_value
-from lance_like.query.literals import comparison_type, exact, exact_values, is_text, sql_of
+from lance_like.query.literals import comparison_type, exact, exact_values, is_text
 from lance_like.query.names import Path, find, find_known, has, sql_path
+from lance_like.query.spelling import sql_of
 
 if TYPE_CHECKING:
     import pyarrow.compute as pc
@@ -133,41 +135,43 @@ class Like:
         return f"{sql_path(self.path)} {word} {sql_of(pa.scalar(self.pattern))}{escape}"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrowCall:
+    """A function of pyarrow's over the rows, whose values are a column of the SQL around it.
+
+    name: of that column. arguments: paths of columns, literals, or SQL over the columns and the calls before it.
+    """
+
+    name: str
+    function: str
+    arguments: tuple[Path | pa.Scalar | str, ...]
+    options: pc.FunctionOptions | None
+
+
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """A condition that DuckDB evaluates.
+    """An expression that DuckDB evaluates; as a condition, its value counts as a boolean.
 
-    sql: an expression; its value counts as a boolean.
     columns: the paths it names.
     maybe: paths that are columns if the schema has them, else parameters of a lambda.
     value: the same as arithmetic, which is tried first; None: it is none.
+    calls: parts that pyarrow computes before, in this order.
+    unions: bound, the columns that hold a union, by name, and their types: rows carry them as structs.
     """
 
     sql: str
     columns: frozenset[Path]
     maybe: frozenset[Path] = frozenset()
     value: Value | None = None
+    calls: tuple[ArrowCall, ...] = ()
+    unions: tuple[tuple[str, pa.DataType], ...] = ()
 
     def __str__(self) -> str:
         return self.sql
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ArrowOpaque:
-    """A pyarrow expression that pyarrow evaluates, with pyarrow's meaning.
-
-    columns: the paths it names; None = not known, so all of the schema.
-    """
-
-    expression: pc.Expression
-    columns: frozenset[Path] | None = None
-
-    def __str__(self) -> str:
-        return f"arrow_expression({sql_of(pa.scalar(str(self.expression)))})"
-
-
 _Leaf: TypeAlias = BoolColumn | Compare | In | IsNull | Like
-Expr: TypeAlias = And | Or | Not | Literal | BoolColumn | Compare | In | IsNull | Like | Opaque | ArrowOpaque
+Expr: TypeAlias = And | Or | Not | Literal | BoolColumn | Compare | In | IsNull | Like | Opaque
 
 
 def all_of(conditions: Iterable[Expr]) -> Expr:
@@ -192,10 +196,7 @@ def conjuncts(condition: Expr) -> tuple[Expr, ...]:
 
 
 def paths(condition: Expr) -> frozenset[Path]:
-    """Name the leaf columns that a bound condition needs; a path may end at a whole struct.
-
-    Raises InvalidInput for a pyarrow expression that is not bound: its columns are not known yet.
-    """
+    """Name the leaf columns that a bound condition needs; a path may end at a whole struct."""
     match condition:
         case And(children) | Or(children):
             return reduce(frozenset.union, map(paths, children), frozenset())
@@ -205,31 +206,49 @@ def paths(condition: Expr) -> frozenset[Path]:
             return frozenset()
         case Opaque():
             return condition.columns
-        case ArrowOpaque():
-            if condition.columns is None:
-                raise InvalidInput("the columns of this pyarrow expression are known only after bind()")
-            return condition.columns
         case _:
             return frozenset([condition.path])
 
 
-def top_names(condition: Expr) -> frozenset[str] | None:
-    """Name the top-level columns that a condition may mean, as it spells them; None when they are not known."""
+def top_names(condition: Expr) -> frozenset[str]:
+    """Name the top-level columns that a condition may mean, as it spells them."""
     match condition:
         case And(children) | Or(children):
-            below = [top_names(child) for child in children]
-            known = [names for names in below if names is not None]
-            return frozenset().union(*known) if len(known) == len(below) else None
+            return reduce(frozenset.union, map(top_names, children), frozenset())
         case Not(child):
             return top_names(child)
         case Literal():
             return frozenset()
         case Opaque(_, columns, maybe):
             return frozenset(path[0] for path in columns | maybe)
-        case ArrowOpaque(_, columns):
-            return None if columns is None else frozenset(path[0] for path in columns)
         case _:
             return frozenset([condition.path[0]])
+
+
+def opaque_of(condition: Expr) -> Opaque:
+    """Turn a condition into the expression of a column of booleans."""
+    if isinstance(condition, Opaque):
+        return condition
+    inside = list(_opaques(condition))
+    maybe = frozenset(path for one in inside for path in one.maybe)
+    calls = tuple(call for one in inside for call in one.calls)
+    return Opaque(str(condition), paths(condition), maybe, calls=calls)
+
+
+def _opaques(condition: Expr) -> Iterator[Opaque]:
+    match condition:
+        case And(children) | Or(children):
+            for child in children:
+                yield from _opaques(child)
+        case Not(child):
+            yield from _opaques(child)
+        case Opaque():
+            yield condition
+
+
+def like_text(text: str) -> str:
+    """Write a text as a part of a pattern whose escape is a backslash."""
+    return "".join("\\" + letter if letter in "\\%_" else letter for letter in text)
 
 
 def like_parts(condition: Like) -> list[str | Wild]:
@@ -274,24 +293,40 @@ def bind(condition: Expr, schema: pa.Schema) -> Expr:
             return Not(bind(child, schema))
         case Literal():
             return condition
-        case Opaque(sql, columns, maybe, value):
-            found = {find_known(path, schema) for path in columns}
-            found |= {find_known(path, schema) for path in maybe if has(path[0], schema)}
-            bound = None if value is None else bind_value(value, schema)
-            judges = bound is not None and bound.type == pa.bool_()
-            return Opaque(sql, frozenset(found), value=bound if judges else None)
-        case ArrowOpaque(expression, columns):
-            wanted = [(name,) for name in schema.names] if columns is None else columns
-            return ArrowOpaque(expression, frozenset(find(path, schema)[0] for path in wanted))
+        case Opaque():
+            bound = bind_opaque(condition, schema)
+            judges = bound.value is not None and bound.value.type == pa.bool_()
+            return bound if judges else replace(bound, value=None)
         case _:
             return _bind_leaf(condition, schema)
+
+
+def bind_opaque(expression: Opaque, schema: pa.Schema) -> Opaque:
+    """Find the columns of an expression in a schema. Raises as `bind`."""
+    found = {find_known(path, schema) for path in expression.columns}
+    found |= {find_known(path, schema) for path in expression.maybe if has(path[0], schema)}
+    value = None if expression.value is None else bind_value(expression.value, schema)
+    calls = tuple(_bind_call(call, schema) for call in expression.calls)
+    return Opaque(expression.sql, frozenset(found), value=value, calls=calls, unions=_unions(found, schema))
+
+
+def _unions(found: Iterable[Path], schema: pa.Schema) -> tuple[tuple[str, pa.DataType], ...]:
+    kinds = {path[0]: schema.field(path[0]).type for path in found}
+    return tuple((name, kind) for name, kind in kinds.items() if holds(kind, pa.types.is_union))
+
+
+def _bind_call(call: ArrowCall, schema: pa.Schema) -> ArrowCall:
+    found = (find(given, schema)[0] if isinstance(given, tuple) else given for given in call.arguments)
+    return replace(call, arguments=tuple(found))
 
 
 def _bind_leaf(leaf: _Leaf, schema: pa.Schema) -> Expr:
     path, type_ = find(leaf.path, schema)
     leaf = replace(leaf, path=path)
     bound = _cast(leaf, comparison_type(type_))
-    return Opaque(str(leaf), frozenset([path])) if bound is None else bound
+    if bound is not None and not pa.types.is_union(type_):
+        return bound
+    return Opaque(str(leaf), frozenset([path]), unions=_unions([path], schema))
 
 
 def _cast(leaf: _Leaf, to: pa.DataType | None) -> Expr | None:
@@ -322,7 +357,7 @@ def _grouped(condition: Expr) -> str:
 
 __all__ = [
     "And",
-    "ArrowOpaque",
+    "ArrowCall",
     "BoolColumn",
     "Compare",
     "Expr",
@@ -337,8 +372,11 @@ __all__ = [
     "all_of",
     "any_of",
     "bind",
+    "bind_opaque",
     "conjuncts",
     "like_parts",
+    "like_text",
+    "opaque_of",
     "paths",
     "top_names",
 ]

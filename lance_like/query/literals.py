@@ -1,4 +1,4 @@
-"""Literals: the type a column is compared in, the literals that reach it without changing an answer, their SQL.
+"""Literals: the type a column is compared in, and the literals that reach it without changing an answer.
 
 `exact` is a list of what is known to be right; all else is answered None, and DuckDB decides instead.
 """
@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lance_like.errors import Unsupported
+from lance_like.query.nearest import nearest
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _SECONDS_PER_DAY = 86_400
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d:\d\d(?:\.\d{1,6})?))?")
-_TIMESTAMP_SQL = {"s": "TIMESTAMP_S", "ms": "TIMESTAMP_MS", "us": "TIMESTAMP", "ns": "TIMESTAMP_NS"}
 # The most decimal digits and the longest scale whose quotient one division of that width rounds right, so that
 # every way to read the number agrees.
 _FLOAT_DIGITS = {64: (15, 22), 32: (7, 10)}
@@ -30,8 +29,8 @@ _FLOAT_WHOLE = {64: 2**53, 32: 2**24}
 def comparison_type(type_: pa.DataType) -> pa.DataType | None:
     """Choose the type in which values of a column are compared.
 
-    Returns the type itself, or the plain type for dictionaries, views, short floats and short decimals; None for
-    types whose comparisons are left to DuckDB.
+    Returns the type itself, or the plain type for dictionaries, views, short floats and decimals that DuckDB has in
+    another type; None for types whose comparisons are left to DuckDB.
     """
     types = pa.types
     if types.is_dictionary(type_):
@@ -39,8 +38,10 @@ def comparison_type(type_: pa.DataType) -> pa.DataType | None:
     if types.is_float16(type_):
         return pa.float32()
     if types.is_decimal(type_):
-        short = type_.bit_width < 128
-        return pa.decimal128(type_.precision, type_.scale) if short else type_
+        plain: Any = nearest(type_)
+        if types.is_decimal(plain):
+            return pa.decimal128(plain.precision, plain.scale)
+        return type_ if type_.scale >= 0 else None
     if types.is_fixed_size_binary(type_) or str(type_) == "binary_view":
         return pa.binary()
     if str(type_) == "string_view":
@@ -169,9 +170,10 @@ def _decimal(value: pa.Scalar, to: Any) -> pa.Scalar | None:
     if isinstance(number, int):
         number = Decimal(number)
     elif isinstance(number, Decimal):
-        # DuckDB compares in a type that holds the digits of both sides, and has none beyond 38.
+        # DuckDB compares in a type that holds the digits of both sides, and has none beyond 38; a column that is
+        # longer by itself is compared here, exactly.
         scale = max(value.type.scale, to.scale)
-        if max(value.type.precision - value.type.scale, to.precision - to.scale) + scale > 38:
+        if to.precision <= 38 and max(value.type.precision - value.type.scale, to.precision - to.scale) + scale > 38:
             return None
     else:
         return None
@@ -214,51 +216,4 @@ def _is_number(type_: pa.DataType) -> bool:
     return types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_)
 
 
-def sql_of(value: pa.Scalar) -> str:
-    """Write a literal as SQL of the same type.
-
-    Raises Unsupported for types that no condition holds, such as lists.
-    """
-    types, type_ = pa.types, value.type
-    if not value.is_valid:
-        return "NULL"
-    if types.is_boolean(type_):
-        return str(value.as_py()).upper()
-    if types.is_integer(type_):
-        return str(value.as_py())
-    if types.is_decimal(type_):
-        text = format(value.as_py(), "f")
-        return text if "." in text else text + "."
-    if types.is_floating(type_):
-        return _sql_of_float(float(value.as_py()), double=types.is_float64(type_))
-    if is_text(type_) or str(type_) == "string_view":
-        return _quoted(value.as_py())
-    if is_bytes(type_) or types.is_fixed_size_binary(type_) or str(type_) == "binary_view":
-        digits = "".join(f"\\x{byte:02X}" for byte in value.as_py())
-        return f"CAST('{digits}' AS BLOB)"
-    if types.is_date32(type_):
-        return f"DATE {_quoted(value.cast(pa.string()).as_py())}"
-    if types.is_timestamp(type_):
-        text = pa.scalar(value.value, pa.timestamp(type_.unit)).cast(pa.string()).as_py()
-        if type_.tz is None:
-            return f"{_TIMESTAMP_SQL[type_.unit]} {_quoted(text)}"
-        return f"CAST({_quoted(text + '+00')} AS {'TIMESTAMPTZ_NS' if type_.unit == 'ns' else 'TIMESTAMPTZ'})"
-    if types.is_time(type_):
-        name = "TIME_NS" if type_.unit == "ns" else "TIME"
-        return f"CAST({_quoted(value.cast(pa.string()).as_py())} AS {name})"
-    raise Unsupported(f"a literal of type {type_} has no SQL form here", kind="filter")
-
-
-def _sql_of_float(number: float, *, double: bool) -> str:
-    if not math.isfinite(number):
-        return f"CAST('{number}' AS {'DOUBLE' if double else 'FLOAT'})"
-    text = repr(number)
-    text = text if "e" in text else text + "e0"  # without an exponent DuckDB reads a DECIMAL
-    return text if double else f"CAST({text} AS FLOAT)"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-__all__ = ["comparable", "comparison_type", "exact", "exact_values", "is_bytes", "is_text", "sql_of"]
+__all__ = ["comparable", "comparison_type", "exact", "exact_values", "is_bytes", "is_text"]

@@ -86,7 +86,8 @@ def written(constant: Node) -> pa.Scalar | None:
 def _decimal(number: Decimal) -> pa.Scalar:
     _, digits, exponent = number.as_tuple()
     scale = -min(int(exponent), 0)
-    return pa.scalar(number, pa.decimal128(max(len(digits), scale, 1), scale))
+    precision = max(len(digits), scale, 1)
+    return pa.scalar(number, (pa.decimal128 if precision <= 38 else pa.decimal256)(precision, scale))
 
 
 def value_of(node: Node) -> Value | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from typing import TypeAlias
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lance_like.encodings.physical import bits_of, valid_of
 from lance_like.query.expr import (
     And,
     BoolColumn,
@@ -78,7 +79,8 @@ def judge_zones(condition: Expr, stats: Stats, *, zones: int) -> npt.NDArray[np.
     Returns int8[zones]: 0 = no row passes, 1 = some may, 2 = every row passes.
     Cost: no I/O, a few vector operations per node.
     """
-    possible = _judge(condition, stats, zones)
+    # Two bounds of one column are common.
+    possible = _judge(condition, cache(stats), zones)
     verdict = np.full(zones, SOME, np.int8)
     verdict[~possible.false & ~possible.null] = ALL
     verdict[~possible.true] = NONE
@@ -170,18 +172,28 @@ def _compare(op: str, value: pa.Scalar, lo: pa.Array, hi: pa.Array) -> tuple[Fla
         return np.full(len(lo), always), np.full(len(lo), not always)
     if value.type != lo.type and not pa.types.is_floating(lo.type):
         value = value.cast(lo.type)
-    below, above = _maybe(pc.less(lo, value)), _maybe(pc.greater(hi, value))
-    equal = _maybe(pc.less_equal(lo, value)) & _maybe(pc.greater_equal(hi, value))
-    true = {
-        "=": equal,
-        "<>": below | above,
-        "<": below,
-        "<=": _maybe(pc.less_equal(lo, value)),
-        ">": above,
-        ">=": _maybe(pc.greater_equal(hi, value)),
-    }
-    opposite = {"=": "<>", "<>": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
-    return true[op], true[opposite[op]]
+    true, false = _ASKED[op], _ASKED[_OPPOSITE[op]]
+    return true(lo, hi, value), false(lo, hi, value)
+
+
+def _is_inside(lo: pa.Array, hi: pa.Array, value: pa.Scalar) -> Flags:
+    return _maybe(pc.less_equal(lo, value)) & _maybe(pc.greater_equal(hi, value))
+
+
+def _is_beside(lo: pa.Array, hi: pa.Array, value: pa.Scalar) -> Flags:
+    return _maybe(pc.less(lo, value)) | _maybe(pc.greater(hi, value))
+
+
+_OPPOSITE = {"=": "<>", "<>": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
+# May a value between the bounds compare so with a literal?
+_ASKED: dict[str, Callable[[pa.Array, pa.Array, pa.Scalar], Flags]] = {
+    "=": _is_inside,
+    "<>": _is_beside,
+    "<": lambda lo, hi, value: _maybe(pc.less(lo, value)),
+    "<=": lambda lo, hi, value: _maybe(pc.less_equal(lo, value)),
+    ">": lambda lo, hi, value: _maybe(pc.greater(hi, value)),
+    ">=": lambda lo, hi, value: _maybe(pc.greater_equal(hi, value)),
+}
 
 
 def _in(values: pa.Array, lo: pa.Array, hi: pa.Array) -> tuple[Flags, Flags]:
@@ -238,16 +250,18 @@ def _nan(leaf: Compare | In | Like | BoolColumn) -> tuple[bool, bool]:
 
 def _maybe(answer: pa.BooleanArray) -> Flags:
     """Take an answer that a missing bound left open as true."""
-    return answer.fill_null(True).to_numpy(zero_copy_only=False)
+    found = bits_of(answer)
+    return found | ~valid_of(answer) if answer.null_count else found
 
 
 def _surely(answer: pa.BooleanArray) -> Flags:
     """Take an answer that a missing bound left open as false."""
-    return answer.fill_null(False).to_numpy(zero_copy_only=False)
+    found = bits_of(answer)
+    return found & valid_of(answer) if answer.null_count else found
 
 
 def _known(bound: pa.Array) -> Flags:
-    return bound.is_valid().to_numpy(zero_copy_only=False)
+    return valid_of(bound)
 
 
 __all__ = ["ALL", "NONE", "SOME", "Flags", "Stats", "ZoneColumn", "judge_zones", "judged_paths"]

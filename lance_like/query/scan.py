@@ -9,86 +9,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from lance_like._lazy import cached
-from lance_like.encodings.joining import joined, taken
-from lance_like.encodings.physical import flat_width
-from lance_like.encodings.places import DESCRIPTION
 from lance_like.errors import LanceLikeError
-from lance_like.file.carry import carried_type
-from lance_like.file.cut import PAGE_NBYTES
 from lance_like.file.layout import ZONE_ROWS
-from lance_like.file.pages import ColumnPages
 from lance_like.file.stats import Zones
 from lance_like.query.ahead import Job, default_threads, in_order
-from lance_like.query.evaluate import select
-from lance_like.query.expr import Expr, paths
+from lance_like.query.expr import Expr
 from lance_like.query.names import Path
 from lance_like.query.neighbours import Neighbours, Piece, can_join, neighbouring
 from lance_like.query.plan import ALL, NONE, Span, count_nulls, field_of, judge_fragments, judge_spans, null_zones
-from lance_like.query.projection import Output, Projection, as_batch, virtual_of
+from lance_like.query.projection import Projection
 from lance_like.query.prune import judged_paths
-from lance_like.query.session import Session
-from lance_like.query.take import read_rows
+from lance_like.query.session import Reads, Session
+from lance_like.query.windows import BATCH_ROWS, WINDOW_NBYTES, FragmentScan, Scan, Window, open_columns
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema
-from lance_like.typing_ import Int64s, T
+from lance_like.typing_ import T
 
-BATCH_ROWS = 1 << 16
-# Estimated bytes of a batch of default size; wide rows make it shorter.
-_BATCH_NBYTES = 32 << 20
-# Estimated bytes of a window: a page of numbers. Below, handing it to a thread shows (int64 at 2 MiB: 5.0 ms for 3.5).
-_WINDOW_NBYTES = 8 << 20
-_AHEAD_NBYTES = 64 << 20
-_DESCRIPTION_NBYTES = 16
-_TAKE_BELOW = 1 / 16
 _JUDGED_TOGETHER = 256
+# Fragments whose columns are opened side by side: at first few, so that the first rows come soon.
+_OPENED_FIRST, _OPENED_MOST = 4, 16
+# Windows of several fragments are read together up to so many bytes: a thread for each would cost more than reading it.
+_TINY_NBYTES = 256 << 10
+
+R = TypeVar("R")
 
 
-@dataclass(frozen=True)
-class Scan:
-    """What to read. condition: bound to the table's schema with the virtual columns.
-
-    fragments: of the manifest, all when None. batch_rows: the most rows of a batch; None: by size.
-    threads: those that read and decode; None: `default_threads`. most_ahead: batches made ahead; None: by size alone.
-    ahead_nbytes: of batches made ahead, about. prune: whether statistics say what to skip.
-    take_below: the share of a window below which the rows that passed are taken one by one instead of reading pages.
-    make: what a batch of the projection becomes, done by the threads; None: it is the answer.
-    """
-
-    projection: Projection
-    condition: Expr | None = None
-    limit: int | None = None
-    offset: int = 0
-    batch_rows: int | None = None
-    fragments: Sequence[Fragment] | None = None
-    threads: int | None = None
-    most_ahead: int | None = None
-    ahead_nbytes: int = _AHEAD_NBYTES
-    take_below: float = _TAKE_BELOW
-    prune: bool = True
-    make: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None
-
-    @cached
-    def filter(self) -> Projection | None:
-        """The columns that the condition needs, inside their structs."""
-        if self.condition is None:
-            return None
-        schema, named = self.projection.table, sorted(paths(self.condition))
-        fields = [field_of(schema, path) for path in named]
-        table = schema.project([found.id for found in fields if found is not None])
-        virtual = [Output(path[0], None) for path, found in zip(named, fields, strict=True) if found is None]
-        return Projection(table, (*(Output(top.name, top) for top in table.children()), *virtual))
-
-
-def run_scan(session: Session, manifest: Manifest, scan: Scan) -> Iterator[pa.RecordBatch]:
+def run_scan(session: Session, manifest: Manifest, scan: Scan) -> Generator[pa.RecordBatch, None, None]:
     """The rows that pass, in scan order, after `offset` of them and at most `limit`."""
     skip, left = scan.offset, scan.limit
     if left == 0:
@@ -113,7 +68,9 @@ def run_scan(session: Session, manifest: Manifest, scan: Scan) -> Iterator[pa.Re
                 return
 
 
-def _made(job: Job[list[pa.RecordBatch]], make: Callable[[pa.RecordBatch], pa.RecordBatch]) -> list[pa.RecordBatch]:
+def _made(
+    job: Job[Iterable[pa.RecordBatch]], make: Callable[[pa.RecordBatch], pa.RecordBatch]
+) -> Iterable[pa.RecordBatch]:
     return [make(batch) for batch in job.run()]
 
 
@@ -153,13 +110,12 @@ def _ahead(scan: Scan, jobs: Iterator[Job[T]]) -> Generator[T, None, None]:
     )
 
 
-def _batch_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job[list[pa.RecordBatch]]]:
+def _batch_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job[Iterable[pa.RecordBatch]]]:
     """The windows to read, and the small fragments that are read together."""
     rows = min(scan.batch_rows or BATCH_ROWS, scan.projection.most_rows or BATCH_ROWS)
 
-    def apart(pieces: Sequence[Piece]) -> Iterator[Job[list[pa.RecordBatch]]]:
-        for fragment, spans in pieces:
-            yield from _FragmentScan(session, manifest, fragment, scan).batches(spans)
+    def apart(pieces: Sequence[Piece]) -> Iterator[Job[Iterable[pa.RecordBatch]]]:
+        return _window_jobs(session, scan, _opened(session, scan, pieces), FragmentScan.batches, chain.from_iterable)
 
     def job(some: Neighbours, pieces: Sequence[Piece]) -> list[pa.RecordBatch]:
         try:
@@ -168,8 +124,8 @@ def _batch_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Jo
             # One of them is damaged, or all do not fit one array: one by one, each says what is wrong with it.
             return list(chain.from_iterable(one.run() for one in apart(pieces)))
 
-    for pieces in _together(_pieces(session, manifest, scan), scan, [scan.projection, scan.filter]):
-        if len(pieces) == 1:
+    for pieces, are_near in _together(_pieces(session, manifest, scan), scan, [scan.projection, scan.filter]):
+        if not are_near:
             yield from apart(pieces)
         else:
             some = _neighbours(session, scan, pieces)
@@ -180,8 +136,9 @@ def _count_jobs(session: Session, manifest: Manifest, scan: Scan, doubtful: Iter
     """The windows to count in, as `_batch_jobs`."""
 
     def apart(pieces: Sequence[Piece]) -> Iterator[Job[int]]:
-        for fragment, spans in pieces:
-            yield from _FragmentScan(session, manifest, fragment, scan, counting=True).counts(spans)
+        jobs = _window_jobs(session, scan, _opened(session, scan, pieces, counting=True), FragmentScan.count, sum)
+        # Counts take no memory.
+        return (Job(job.run, 0) for job in jobs)
 
     def job(some: Neighbours, pieces: Sequence[Piece]) -> int:
         try:
@@ -189,18 +146,91 @@ def _count_jobs(session: Session, manifest: Manifest, scan: Scan, doubtful: Iter
         except LanceLikeError:
             return sum(one.run() for one in apart(pieces))
 
-    for pieces in _together(doubtful, scan, [scan.filter]):
-        if len(pieces) == 1:
+    for pieces, are_near in _together(doubtful, scan, [scan.filter]):
+        if not are_near:
             yield from apart(pieces)
         else:
             yield Job(partial(job, _neighbours(session, scan, pieces), pieces), 0)
 
 
-def _together(pieces: Iterator[Piece], scan: Scan, read: Sequence[Projection | None]) -> Iterator[Sequence[Piece]]:
-    """The pieces that are read together, and all others alone. read: the columns that are read of them."""
-    if all(can_join(projection) for projection in read if projection is not None):
-        return neighbouring(pieces, scan.projection)
-    return ([piece] for piece in pieces)
+def _together(
+    pieces: Iterator[Piece], scan: Scan, read: Sequence[Projection | None]
+) -> Iterator[tuple[Sequence[Piece], bool]]:
+    """The pieces in groups: True for `Neighbours`, False for those whose columns are opened in one round.
+
+    read: the columns that are read of them.
+    """
+    joins = not scan.apart and all(can_join(projection) for projection in read if projection is not None)
+    most = _OPENED_FIRST if scan.limit is None else 1
+    alone: list[Piece] = []
+    for group in neighbouring(pieces, scan.projection) if joins else ([piece] for piece in pieces):
+        if len(group) == 1:
+            alone += group
+        if alone and (len(group) > 1 or len(alone) >= most):
+            yield alone, False
+            alone, most = [], min(2 * most, _OPENED_MOST)
+        if len(group) > 1:
+            yield group, True
+    if alone:
+        yield alone, False
+
+
+def _opened(
+    session: Session, scan: Scan, pieces: Sequence[Piece], *, counting: bool = False
+) -> Iterator[tuple[FragmentScan, list[Span]]]:
+    """The scans of fragments, and the spans of each. counting: only the rows that pass count."""
+    leaves = {} if counting else dict(scan.projection.leaves)
+    if scan.filter is not None:
+        leaves.update(scan.filter.leaves)
+    try:
+        columns = open_columns(session, [fragment for fragment, _ in pieces], leaves)
+    except LanceLikeError:
+        if len(pieces) == 1:
+            raise
+        # One of them is damaged: those before it are read first.
+        yield from chain.from_iterable(_opened(session, scan, [piece], counting=counting) for piece in pieces)
+        return
+    for (fragment, spans), held in zip(pieces, columns, strict=True):
+        yield FragmentScan(session, fragment, scan, held), spans
+
+
+def _window_jobs(
+    session: Session,
+    scan: Scan,
+    scans: Iterable[tuple[FragmentScan, list[Span]]],
+    read: Callable[[FragmentScan, Window], Reads[T]],
+    join: Callable[[Iterable[T]], R],
+) -> Iterator[Job[R]]:
+    """The windows of fragments, short ones that stand side by side as one job. join: what windows make together."""
+
+    def run(reads: Sequence[Callable[[], Reads[T]]]) -> R:
+        try:
+            return join(session.run([read() for read in reads]))
+        except LanceLikeError:
+            if len(reads) == 1:
+                raise
+            # One of them is damaged: those before it come first, if what they make together can wait.
+            return join(session.run([read()])[0] for read in reads)
+
+    together: list[Window] = []
+    reads: list[Callable[[], Reads[T]]] = []
+    last: FragmentScan | None = None
+
+    def job() -> Job[R]:
+        nbytes, batches = sum(window.nbytes for window in together), sum(window.batches for window in together)
+        return Job(partial(run, reads), nbytes, batches)
+
+    for one, spans in scans:
+        for window in one.windows(spans):
+            most = 0 if scan.limit is not None else WINDOW_NBYTES if one is last else _TINY_NBYTES
+            if together and sum(other.nbytes for other in together) + window.nbytes > most:
+                yield job()
+                together, reads = [], []
+            together.append(window)
+            reads.append(partial(read, one, window))
+            last = one
+    if together:
+        yield job()
 
 
 def _neighbours(session: Session, scan: Scan, pieces: Sequence[Piece]) -> Neighbours:
@@ -290,160 +320,6 @@ def _spans(
         usual = len(answer.rows) == -(-fragment.rows // ZONE_ROWS) and (answer.rows[:-1] == ZONE_ROWS).all()
         found[path] = answer if usual else None
     return judge_spans(condition, found.__getitem__, zone_rows=ZONE_ROWS, rows=fragment.rows)
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """One column of a fragment in its file."""
-
-    path: str
-    kind: pa.DataType
-    pages: ColumnPages
-
-    @property
-    def row_nbytes(self) -> float:
-        """The bytes of a row in memory, estimated: pages of variable width have PAGE_NBYTES, but for large cells."""
-        width = _DESCRIPTION_NBYTES if self.kind is DESCRIPTION else flat_width(self.kind)
-        if width is not None:
-            return width
-        pages = len(self.pages.fences) - 1
-        nbytes = max(PAGE_NBYTES * pages, self.pages.stored_nbytes)
-        return nbytes / max(1, int(self.pages.fences[-1])) if pages > 1 else 16
-
-
-class _FragmentScan:
-    """The scan of one fragment, as jobs that any thread may run. counting: only the rows that pass count."""
-
-    def __init__(
-        self, session: Session, manifest: Manifest, fragment: Fragment, scan: Scan, *, counting: bool = False
-    ) -> None:
-        self._session, self._fragment, self._scan = session, fragment, scan
-        self._projection = scan.projection
-        self._filter = scan.filter
-        leaves = {} if counting else dict(self._projection.leaves)
-        if self._filter is not None:
-            leaves.update(self._filter.leaves)
-        self._columns = self._open(leaves)
-        self._row_nbytes = max(1.0, sum(column.row_nbytes for column in self._columns.values()))
-        usual = int(min(BATCH_ROWS, max(1, _BATCH_NBYTES // self._row_nbytes)))
-        rows = scan.batch_rows or usual
-        self._batch_rows = min(rows, self._projection.most_rows or rows)
-        batches = max(1, int(_WINDOW_NBYTES // self._row_nbytes) // self._batch_rows)
-        self._window_rows = batches * self._batch_rows
-
-    def batches(self, spans: Sequence[Span]) -> Iterator[Job[list[pa.RecordBatch]]]:
-        """For each window of spans, the rows that pass in batches."""
-        for start, end, check in self._windows(spans):
-            nbytes, batches = int((end - start) * self._row_nbytes), -(-(end - start) // self._batch_rows)
-            yield Job(partial(self._batches_of, start, end, check), nbytes, batches)
-
-    def counts(self, spans: Sequence[Span]) -> Iterator[Job[int]]:
-        """For each window of spans, how many rows pass."""
-        for start, end, _ in self._windows(spans):
-            yield Job(partial(self._count, start, end), 0)
-
-    def _windows(self, spans: Sequence[Span]) -> Iterator[tuple[int, int, bool]]:
-        for span in spans:
-            start = span.start
-            while start < span.end:
-                end = self._cut(start, min(span.end, start + self._window_rows))
-                yield start, end, span.check
-                start = end
-
-    def _count(self, start: int, end: int) -> int:
-        return len(self._select(start, end))
-
-    def _batches_of(self, start: int, end: int, check: bool) -> list[pa.RecordBatch]:
-        """The rows of a window that pass."""
-        rows = self._select(start, end) if check else self._live(start, end)
-        count = end - start if rows is None else len(rows)
-        if count == 0:
-            return []
-        projection = self._projection
-        chosen = None if rows is None or count == end - start else rows
-        offsets = None
-        if chosen is not None:
-            offsets = start + chosen
-        elif projection.is_virtual:
-            offsets = np.arange(start, end)
-        if offsets is not None and count < self._scan.take_below * (end - start):
-            leaves = self._taken(offsets)
-        else:
-            leaves = self._read(projection.leaves, start, end)
-            if chosen is not None:
-                order = pa.array(chosen)
-                leaves = {field_id: taken(array, order) for field_id, array in leaves.items()}
-        return projection.batches(
-            projection.assemble(leaves, virtual_of(self._fragment, offsets)), count, self._batch_rows
-        )
-
-    def _cut(self, start: int, end: int) -> int:
-        """End a batch at a page boundary when that keeps a good part of it: slices of one page need no copy."""
-        low = start + max(1, (end - start) // 4)
-        for column in self._columns.values():
-            if column.kind is DESCRIPTION:
-                continue
-            fences = column.pages.fences
-            boundary = int(fences[np.searchsorted(fences, low)]) if low <= fences[-1] else end
-            end = min(end, max(boundary, low))
-        return end
-
-    def _live(self, start: int, end: int) -> Int64s | None:
-        """The rows of a window that are not deleted, from its start; None when all are."""
-        live = self._fragment.live_between(start, end)
-        return None if live is None else live - start
-
-    def _select(self, start: int, end: int) -> Int64s:
-        """The live rows of a window that pass, from its start."""
-        assert self._filter is not None and self._scan.condition is not None
-        live = self._live(start, end)
-        if live is not None and len(live) == 0:
-            return live
-        leaves = self._read(self._filter.leaves, start, end)
-        offsets = np.arange(start, end) if self._filter.is_virtual else None
-        if live is not None:
-            # The condition is not asked about deleted rows, on which it may fail.
-            leaves = {field_id: taken(array, pa.array(live)) for field_id, array in leaves.items()}
-            offsets = live + start if self._filter.is_virtual else None
-        arrays = self._filter.assemble(leaves, virtual_of(self._fragment, offsets))
-        count = end - start if live is None else len(live)
-        chosen = select(self._scan.condition, as_batch(arrays, self._filter.carried_schema, count))
-        return chosen if live is None else live[chosen]
-
-    def _read(self, leaves: dict[int, pa.DataType], start: int, end: int) -> dict[int, pa.Array]:
-        """The leaves' arrays of rows start … end; one round for all columns, more where pages are not open."""
-        asking = [self._columns[field_id] for field_id in leaves if field_id in self._columns]
-        answers = self._session.drive(
-            [(column.path, column.pages.read_span(start, end, column.kind)) for column in asking]
-        )
-        pieces = iter(answers)
-        return {
-            # A slice of one page, or a copy where the rows lie in several.
-            field_id: joined(next(pieces)) if field_id in self._columns else pa.nulls(end - start, carried_type(kind))
-            for field_id, kind in leaves.items()
-        }
-
-    def _taken(self, rows: Int64s) -> dict[int, pa.Array]:
-        return read_rows(self._session, self._projection, [(self._fragment, rows)])[0]
-
-    def _open(self, leaves: dict[int, pa.DataType]) -> dict[int, _Column]:
-        """Open the columns that files of the fragment hold. Cost: 1 round for files, 2 for columns, if new."""
-        located = [
-            (field_id, kind, *place)
-            for field_id, kind in leaves.items()
-            if (place := self._fragment.locate(field_id)) is not None
-        ]
-        readers = self._session.open([file for _, _, file, _ in located])
-        pages = self._session.drive(
-            [
-                (file.key, reader.pages(number, kind))
-                for reader, (_, kind, file, number) in zip(readers, located, strict=True)
-            ],
-        )
-        return {
-            field_id: _Column(file.key, kind, found)
-            for (field_id, kind, file, _), found in zip(located, pages, strict=True)
-        }
 
 
 __all__ = ["BATCH_ROWS", "Scan", "count_passing", "run_scan"]

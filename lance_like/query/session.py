@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Generator, Sequence
+from itertools import islice
+from typing import Any, TypeAlias
+
+import pyarrow as pa
 
 from lance_like.errors import Corrupt, NotFound
+from lance_like.file.pages import ColumnPages
 from lance_like.file.reader import FileReader, open_file
 from lance_like.io.fetch import drive_all
 from lance_like.io.store import Store
 from lance_like.locks import lock_over_forks
 from lance_like.table.fragment import DataFile
-from lance_like.typing_ import Conversation
+from lance_like.typing_ import Conversation, T
 
 CACHE_NBYTES = 256 << 20
 """Default of what a handle keeps of the metadata of its files: some tens of KiB for a file of few columns."""
@@ -21,6 +25,9 @@ CACHE_NBYTES = 256 << 20
 _USES_BETWEEN = 64
 
 _LOCK = lock_over_forks()
+
+Reads: TypeAlias = Generator[Sequence[tuple[str, Conversation[Any]]], list[Any], T]
+"""A read of several files: asks for conversations with them, by path, is given their answers, and has an answer."""
 
 
 class Session:
@@ -63,6 +70,21 @@ class Session:
             _check_shape(opened[path], file)
         return opened
 
+    def columns(
+        self, asked: Sequence[tuple[DataFile, Sequence[int], Sequence[pa.DataType]]]
+    ) -> list[list[ColumnPages]]:
+        """The pages of columns of files, all side by side. asked: files, numbers and types of their columns.
+
+        Cost: one round for files that are not open yet, 2 for columns.
+        """
+        readers = self.open([file for file, _, _ in asked])
+        return self.drive(
+            [
+                (file.key, reader.pages_of(columns, kinds))
+                for reader, (file, columns, kinds) in zip(readers, asked, strict=True)
+            ]
+        )
+
     @property
     def nbytes_cached(self) -> int:
         """What the readers keep, by estimate. Cost: O(columns opened)."""
@@ -81,6 +103,22 @@ class Session:
             raise Corrupt(
                 f"a data file that the manifest names is missing: {error.message}", kind="missing", where=error.where
             ) from error
+
+    def run(self, reads: Sequence[Reads[T]]) -> list[T]:
+        """Run reads side by side, each step of all of them as one `drive`; their answers in order."""
+        answers: dict[int, T] = {}
+        given: dict[int, list[Any] | None] = dict.fromkeys(range(len(reads)))
+        while given:
+            asked: dict[int, Sequence[tuple[str, Conversation[Any]]]] = {}
+            for index, found in given.items():
+                try:
+                    asked[index] = next(reads[index]) if found is None else reads[index].send(found)
+                except StopIteration as stop:
+                    answers[index] = stop.value
+            wanted = [conversation for some in asked.values() for conversation in some]
+            told = iter(self.drive(wanted) if wanted else ())
+            given = {index: list(islice(told, len(some))) for index, some in asked.items()}
+        return [answers[index] for index in range(len(reads))]
 
     def _keep(self, files: Sequence[DataFile], new: dict[str, FileReader]) -> None:
         """Keep the readers of files just opened, and those of the call at hand above all others."""

@@ -7,8 +7,7 @@ row (subqueries, aggregates, windows, parameters) and text that goes on after th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -16,7 +15,7 @@ import pyarrow as pa
 
 from lance_like.errors import InvalidInput
 from lance_like.query import engine_duckdb
-from lance_like.query.arithmetic import MIRRORED, Value
+from lance_like.query.arithmetic import MIRRORED
 from lance_like.query.expr import (
     BoolColumn,
     Compare,
@@ -29,8 +28,6 @@ from lance_like.query.expr import (
     Opaque,
     all_of,
     any_of,
-    bind,
-    paths,
 )
 from lance_like.query.literals import comparison_type, is_text
 from lance_like.query.names import Path
@@ -70,20 +67,6 @@ _REFUSED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """One SQL expression for `evaluate.compute_columns`, and the columns it reads.
-
-    maybe: paths that are columns if the schema has them, else parameters of a lambda.
-    value: the same as arithmetic; None: it is none.
-    """
-
-    sql: str
-    paths: frozenset[Path]
-    maybe: frozenset[Path] = frozenset()
-    value: Value | None = None
-
-
 @lru_cache(maxsize=512)
 def parse(text: str) -> Expr:
     """Read the text of a WHERE clause, without the word WHERE.
@@ -104,16 +87,12 @@ def parse(text: str) -> Expr:
         raise engine_duckdb.too_deep() from None
 
 
-def parse_expressions(expressions: Mapping[str, str]) -> dict[str, Computed]:
-    """Read SQL expressions, one per new column, for `evaluate.compute_columns`.
-
-    Raises InvalidInput as `parse` does, and for an alias: the name is the key.
-    """
-    return {name: _expression(text, f"expression of {name!r}") for name, text in expressions.items()}
-
-
 @lru_cache(maxsize=512)
-def _expression(text: str, what: str) -> Computed:
+def parse_expression(text: str, what: str) -> Opaque:
+    """Read one SQL expression, for `evaluate.compute_columns`. what: how errors call it.
+
+    Raises InvalidInput as `parse` does, and for an alias.
+    """
     tree = _tree(_EXPRESSION_HEAD, text, what)
     node = tree["statements"][0]["node"]
     items = node.get("select_list") or []
@@ -121,26 +100,7 @@ def _expression(text: str, what: str) -> Computed:
     if len(items) != 1 or items[0].get("alias") or rest != _template(_EXPRESSION_HEAD, "select_list"):
         raise _goes_on(text, what)
     _refuse(items[0], text)
-    opaque = _opaque(items[0])
-    return Computed(opaque.sql, opaque.columns, opaque.maybe, opaque.value)
-
-
-def columns_read(expressions: Iterable[Computed], schema: pa.Schema) -> list[str]:
-    """Name the columns of a schema that expressions read, in its order and spelling.
-
-    Raises NotFound, naming the nearest, for a column that the schema does not have.
-    """
-    read = {path[0] for path in paths_read(expressions, schema)}
-    return [name for name in schema.names if name in read]
-
-
-def paths_read(expressions: Iterable[Computed], schema: pa.Schema) -> frozenset[Path]:
-    """Name what expressions read of a schema, in its spelling: columns, and fields of structs.
-
-    Raises NotFound, naming the nearest, for a column that the schema does not have.
-    """
-    opaque = (Opaque(one.sql, one.paths, one.maybe) for one in expressions)
-    return frozenset(path for one in opaque for path in paths(bind(one, schema)))
+    return _opaque(items[0])
 
 
 def _tree(head: str, text: str, what: str) -> dict[str, Any]:
@@ -208,11 +168,10 @@ def _refuse(node: Node, text: str) -> None:
         kind = this.get("class")
         found = _REFUSED.get(str(kind))
         if kind == "FUNCTION":
-            name = str(this.get("function_name")).lower()
-            if name in engine_duckdb.aggregates() or this.get("filter") or this.get("distinct"):
-                found = f"the aggregate {name}()"
-            elif name in ("unnest", "unlist", "columns"):
-                found = f"{name}(), which makes several rows or columns,"
+            name = str(this.get("function_name"))
+            found = engine_duckdb.no_row_value(name)
+            if this.get("filter") or this.get("distinct"):
+                found = f"the aggregate {name.lower()}()"
         elif kind == "OPERATOR" and this.get("type") == "GROUPING_FUNCTION":
             found = "GROUPING()"
         if found:
@@ -413,4 +372,4 @@ def _keep_types(node: Node) -> None:
             del this["value"]
 
 
-__all__ = ["Computed", "columns_read", "parse", "parse_expressions", "paths_read"]
+__all__ = ["parse", "parse_expression"]

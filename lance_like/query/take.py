@@ -12,7 +12,7 @@ from lance_like.encodings.joining import joined
 from lance_like.errors import NotFound, OutOfRange
 from lance_like.file.carry import carried_type
 from lance_like.query.projection import FileColumns, Projection, as_batch, virtual_of
-from lance_like.query.session import Session
+from lance_like.query.session import Reads, Session
 from lance_like.table.fragment import DataFile, Fragment
 from lance_like.table.manifest import Manifest
 from lance_like.table.parts import Items
@@ -244,6 +244,13 @@ def read_rows(
     session: Session, projection: Projection, parts: Sequence[tuple[Fragment, Int64s]]
 ) -> list[dict[int, pa.Array]]:
     """The leaves of a projection for rows of fragments: all columns of a file in one read, all files side by side."""
+    return session.run([reading_rows(session, projection, parts)])[0]
+
+
+def reading_rows(
+    session: Session, projection: Projection, parts: Sequence[tuple[Fragment, Int64s]]
+) -> Reads[list[dict[int, pa.Array]]]:
+    """As `read_rows`, to be run beside other reads."""
     found: list[dict[int, pa.Array]] = []
     asked: list[tuple[dict[int, pa.Array], Int64s, FileColumns]] = []
     files: list[DataFile] = []
@@ -258,6 +265,6 @@ def read_rows(
         (file.key, reader.read_columns(held.columns, held.kinds, rows))
         for file, reader, (_, rows, held) in zip(files, session.open(files), asked, strict=True)
     ]
-    for arrays, (leaves, _, held) in zip(session.drive(reads), asked, strict=True):
+    for arrays, (leaves, _, held) in zip((yield reads), asked, strict=True):
         leaves.update(zip(held.field_ids, arrays, strict=True))
     return found

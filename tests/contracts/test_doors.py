@@ -16,13 +16,14 @@ from lance_like.errors import MissingDependency
 PACKAGE = Path(lance_like.__file__).parent
 
 OWNERS = {
+    "datasets": "integrations/huggingface.py",
     "deltalake": "integrations/convert/delta.py",
-    "duckdb": "query/engine_duckdb.py",
+    "duckdb": ("query/engine_duckdb.py", "query/statements_duckdb.py"),
     "faiss": None,
     "fsspec": "io/remote.py",
     "lance": "integrations/convert/lance.py",
     "pandas": None,
-    "polars": None,
+    "polars": "integrations/polars.py",
     "pyarrow.dataset": ("dataset/arrow.py", "integrations/convert/parquet.py"),
     "pyroaring": "table/deletions.py",
     "tantivy": None,
@@ -33,7 +34,13 @@ OWNERS = {
 """Library -> the module, or modules, that may import it; None: none may yet."""
 
 # What imports a library when it is itself imported: modules that nobody loads without wanting the library.
-EAGER = {"dataset/arrow.py", "table/deletions.py", "integrations/torch.py"}
+EAGER = {
+    "dataset/arrow.py",
+    "table/deletions.py",
+    "integrations/huggingface.py",
+    "integrations/polars.py",
+    "integrations/torch.py",
+}
 
 
 def imported(tree: ast.AST, *, inside: bool = False) -> Iterator[tuple[str, bool]]:

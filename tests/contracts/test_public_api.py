@@ -15,6 +15,8 @@ import lance_like
 from lance_like import errors
 
 NAMES = {
+    *("Expression", "col", "expr", "func", "lit", "when"),
+    *("SqlQuery", "SqlQueryBuilder", "sql"),
     "BatchUDF",
     "Blob",
     "BlobFile",
@@ -26,6 +28,8 @@ NAMES = {
     "LanceFragment",
     "LanceOperation",
     "LanceScanner",
+    "SqlQuery",
+    "SqlQueryBuilder",
     "Transaction",
     "WriteProgress",
     "__version__",
@@ -38,6 +42,7 @@ NAMES = {
     "progress",
     "schema",
     "fragment",
+    "sql",
     "torch",
     "write_dataset",
 }
@@ -47,6 +52,7 @@ DATASET = {
     *("uri", "version", "latest_version", "schema", "metadata", "tags", "optimize", "stats"),
     *(
         "scanner",
+        "sql",
         "to_table",
         "to_batches",
         "to_pandas",
@@ -79,7 +85,7 @@ DATASET = {
     *("add_columns", "drop_columns", "alter_columns", "merge", "delta", "diff", "fragment_ids"),
     *("commit", "commit_batch", "shallow_clone", "deep_clone"),
     *("cleanup_old_versions", "explain_cleanup_old_versions", "lease", "stats", "validate", "drop"),
-    *("lance_schema", "max_field_id", "has_stable_row_ids", "sample"),
+    *("sql", "lance_schema", "max_field_id", "has_stable_row_ids", "sample"),
 }
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}
 
@@ -124,7 +130,10 @@ def test_the_dataset_has_these_methods() -> None:
     assert public == DATASET | NOT_HERE
 
 
-@pytest.mark.parametrize("owner", [lance_like.LanceDataset, lance_like.LanceFragment, lance_like.LanceScanner])
+OWNERS = ["LanceDataset", "LanceFragment", "LanceScanner", "SqlQuery", "SqlQueryBuilder"]
+
+
+@pytest.mark.parametrize("owner", [getattr(lance_like, name) for name in OWNERS])
 def test_every_public_method_says_what_it_does(owner: type) -> None:
     for name, member in inspect.getmembers(owner):
         if not name.startswith("_"):

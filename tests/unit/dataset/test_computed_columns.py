@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +81,13 @@ def test_row_ids_follow_computed_columns(ds: LanceDataset) -> None:
 def test_only_what_expressions_read_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ds = lance_like.write_dataset(TABLE.drop_columns(["color"]), tmp_path)
     opened: list[int] = []
-    pages = FileReader.pages
+    pages_of = FileReader.pages_of
 
-    def noted(self: FileReader, column: int, kind: pa.DataType):
-        opened.append(column)
-        return pages(self, column, kind)
+    def noted(self: FileReader, columns: Sequence[int], kinds: Sequence[pa.DataType]):
+        opened.extend(columns)
+        return pages_of(self, columns, kinds)
 
-    monkeypatch.setattr(FileReader, "pages", noted)
+    monkeypatch.setattr(FileReader, "pages_of", noted)
     assert ds.to_table({"c": "1"}).num_rows == 4
     assert opened == []
     ds.to_table({"deep": "st.b.c + 1"})

@@ -153,13 +153,13 @@ def test_only_fragments_that_may_hold_the_first_rows_are_read(tmp_path, monkeypa
     table = pa.table({"a": range(40_000), "b": ["x" * 50] * 40_000})
     ds = lance_like.write_dataset(table, tmp_path, max_rows_per_file=1_000)
     opened: list[Any] = []
-    pages = FileReader.pages
+    pages = FileReader.pages_of
 
-    def noted(self: FileReader, column: int, kind: pa.DataType):
+    def noted(self: FileReader, columns: Any, kinds: Any):
         opened.append(self)
-        return pages(self, column, kind)
+        return pages(self, columns, kinds)
 
-    monkeypatch.setattr(FileReader, "pages", noted)
+    monkeypatch.setattr(FileReader, "pages_of", noted)
     first = ds.to_table(["b", "a"], limit=10, order_by=[ColumnOrdering("a", ascending=False)])
     assert first["a"].to_pylist() == list(range(39_999, 39_989, -1))
     assert len(set(map(id, opened))) == 1

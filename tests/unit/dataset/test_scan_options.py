@@ -105,13 +105,13 @@ def test_without_statistics_everything_is_read(tmp_path: Path, monkeypatch: pyte
     table = TABLE.append_column("wide", pa.array([random.Random(i).randbytes(1000) for i in range(100)]))
     ds = lance_like.write_dataset(table, tmp_path, max_rows_per_file=30)
     opened: set[str] = set()
-    pages = FileReader.pages
+    pages = FileReader.pages_of
 
-    def noted(self: FileReader, column: int, kind: pa.DataType):
+    def noted(self: FileReader, columns: Any, kinds: Any):
         opened.add(str(id(self)))
-        return pages(self, column, kind)
+        return pages(self, columns, kinds)
 
-    monkeypatch.setattr(FileReader, "pages", noted)
+    monkeypatch.setattr(FileReader, "pages_of", noted)
     assert ds.to_table(filter="a = 5").num_rows == 1
     assert len(opened) == 1
     assert ds.to_table(filter="a = 5", use_stats=False).num_rows == 1

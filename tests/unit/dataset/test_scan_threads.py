@@ -12,7 +12,8 @@ import pytest
 
 import lance_like
 from lance_like.errors import Corrupt, InvalidInput
-from lance_like.query import scan
+from lance_like.query import scan, windows
+from lance_like.query.session import Reads
 
 ROWS = 50_000
 
@@ -21,7 +22,9 @@ ROWS = 50_000
 def several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads whatever the machine, and windows so small that there are many."""
     monkeypatch.setattr(scan, "default_threads", lambda: 4)
-    monkeypatch.setattr(scan, "_WINDOW_NBYTES", 1 << 14)
+    for module in (scan, windows):
+        monkeypatch.setattr(module, "WINDOW_NBYTES", 1 << 14)
+    monkeypatch.setattr(scan, "_TINY_NBYTES", 1 << 15)
 
 
 def table(rows: int = ROWS) -> pa.Table:
@@ -40,15 +43,15 @@ def table(rows: int = ROWS) -> pa.Table:
 def readers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the threads that read, in the order in which they began; those that ended add another."""
     names: list[str] = []
-    read = scan._FragmentScan._batches_of
+    read = windows.FragmentScan.batches
 
-    def noted(*arguments: Any) -> list[pa.RecordBatch]:
+    def noted(*arguments: Any) -> Reads[list[pa.RecordBatch]]:
         names.append(threading.current_thread().name)
-        found = read(*arguments)
+        found = yield from read(*arguments)
         names.append("ended")
         return found
 
-    monkeypatch.setattr(scan._FragmentScan, "_batches_of", noted)
+    monkeypatch.setattr(windows.FragmentScan, "batches", noted)
     return names
 
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lance_like.errors import InvalidInput
-from lance_like.query import engine_duckdb, evaluate, sql
+from lance_like.query import engine_duckdb, evaluate
 
 ORACLE = duckdb.connect(config={"threads": 1})
 ORACLE.execute("SET TimeZone = 'UTC'")
@@ -97,13 +97,13 @@ def _numbers() -> st.SearchStrategy[str]:
 
 def _computed(expression: str, batch: pa.RecordBatch) -> pa.Array | str:
     try:
-        return evaluate.compute_columns(sql.parse_expressions({"x": expression}), batch).column(0)
+        return evaluate.compute_columns(evaluate.parse_expressions({"x": expression}), batch).column(0)
     except InvalidInput as error:
         return str(error)
 
 
 def _asked(expression: str, batch: pa.RecordBatch) -> pa.Array | str:
-    computed = sql.parse_expressions({"x": expression})["x"]
+    computed = evaluate.parse_expressions({"x": expression})["x"]
     try:
         return engine_duckdb.evaluate({"x": computed.sql}, batch).column(0)
     except InvalidInput as error:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from lance_like.errors import InvalidInput, NotFound
-from lance_like.query import engine_duckdb, sql
+from lance_like.query import engine_duckdb, evaluate, sql
 from lance_like.query.expr import And, BoolColumn, Compare, In, IsNull, Like, Literal, Not, Opaque, Or
 
 A, B, ONE, TWO = ("a",), ("b",), pa.scalar(1), pa.scalar(2)
@@ -177,7 +177,7 @@ def test_a_filter_nested_too_deeply_is_refused() -> None:
     with pytest.raises(InvalidInput):
         sql.parse("not " * 5000 + "a")
     with pytest.raises(InvalidInput):
-        sql.parse_expressions({"n": "abs(" * 900 + "a" + ")" * 900})
+        evaluate.parse_expressions({"n": "abs(" * 900 + "a" + ")" * 900})
 
 
 def test_a_long_or_is_read() -> None:
@@ -199,14 +199,14 @@ def test_hexadecimal_bytes_are_read() -> None:
 @pytest.mark.parametrize("text", ["1e0", "a * 1e0", "0.1e0", "1e-7", "a * 1.", "0.10", "a // 2e0", "a = 1 and true"])
 def test_what_duckdb_writes_back_has_the_type_of_what_was_written(text: str) -> None:
     batch = pa.record_batch({"a": [3, None]})
-    computed = sql.parse_expressions({"n": text})["n"]
+    computed = evaluate.parse_expressions({"n": text})["n"]
     expected = engine_duckdb.evaluate({"n": text}, batch)
     assert engine_duckdb.evaluate({"n": computed.sql}, batch).equals(expected)
 
 
 def test_computed_columns_name_what_they_read() -> None:
-    computed = sql.parse_expressions({"n": "a + s.b", "m": "list_transform(l, lambda x: x + a)", "one": "1"})
-    assert {name: set(one.paths) for name, one in computed.items()} == {
+    computed = evaluate.parse_expressions({"n": "a + s.b", "m": "list_transform(l, lambda x: x + a)", "one": "1"})
+    assert {name: set(one.columns) for name, one in computed.items()} == {
         "n": {A, ("s", "b")},
         "m": {A, ("l",)},
         "one": set(),
@@ -216,10 +216,10 @@ def test_computed_columns_name_what_they_read() -> None:
 
 def test_the_columns_that_expressions_read_are_spelled_as_in_the_schema() -> None:
     schema = pa.schema([("L", pa.list_(pa.int64())), ("A", pa.int64()), ("b", pa.int64()), ("x", pa.int64())])
-    computed = sql.parse_expressions({"n": "b + A", "m": "list_transform(l, lambda y: y + a)"})
-    assert sql.columns_read(computed.values(), schema) == ["L", "A", "b"]
+    computed = evaluate.parse_expressions({"n": "b + A", "m": "list_transform(l, lambda y: y + a)"})
+    assert evaluate.columns_read(computed.values(), schema) == ["L", "A", "b"]
     with pytest.raises(NotFound):
-        sql.columns_read(sql.parse_expressions({"n": "c"}).values(), schema)
+        evaluate.columns_read(evaluate.parse_expressions({"n": "c"}).values(), schema)
 
 
 @pytest.mark.parametrize(
@@ -227,4 +227,4 @@ def test_the_columns_that_expressions_read_are_spelled_as_in_the_schema() -> Non
 )
 def test_what_is_not_one_expression_per_row_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):
-        sql.parse_expressions({"n": text})
+        evaluate.parse_expressions({"n": text})

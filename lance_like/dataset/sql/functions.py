@@ -1,0 +1,137 @@
+"""Table functions of statements: names to Python functions that give a table. Other packages add theirs.
+
+An entry point of the group "lance_like.table_functions" names a function without arguments, which returns the table
+function: called with the values of its arguments, where a dataset stands for its name or path, it returns a dataset or
+a table, batch or stream of Arrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from lance_like.dataset.handle import LanceDataset
+from lance_like.dataset.opening import dataset
+from lance_like.dataset.sql.tables import Shown
+from lance_like.errors import InvalidInput
+from lance_like.query.projection import CREATED_AT, ROW_ADDRESS, ROW_ID, UPDATED_AT
+from lance_like.registry import Registry
+from lance_like.table.history import Reference, read_version
+
+TableFunction = Callable[..., Any]
+
+REGISTRY = Registry(
+    "lance_like.table_functions",
+    {
+        name: f"lance_like.dataset.sql.functions:_{name}"
+        for name in ("delta", "fragments", "lance", "rows", "take", "versions")
+    },
+)
+
+
+class Viewed:
+    """A dataset that statements see in another way than others."""
+
+    def __init__(self, dataset: LanceDataset, shown: Shown) -> None:
+        self.dataset, self.shown = dataset, shown
+
+
+def at(table: LanceDataset, *, version: Reference | None = None, asof: datetime | str | None = None) -> LanceDataset:
+    """Another version of a dataset, with the options of the handle. Raises NotFound."""
+    if version is None and asof is None:
+        return table
+    return table._at(*read_version(table._store, version, asof=asof, known=table._manifest))
+
+
+def _lance() -> TableFunction:
+    def lance(
+        place: LanceDataset | str,
+        *,
+        version: Reference | None = None,
+        tag: str | None = None,
+        asof: datetime | str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> LanceDataset:
+        """A version of a dataset, by name or URI."""
+        if version is not None and tag is not None:
+            raise InvalidInput("lance() takes a version or a tag, not both", kind="sql")
+        version = tag if version is None else version
+        if isinstance(place, LanceDataset):
+            return at(place, version=version, asof=asof)
+        return dataset(place, version, asof, storage_options=storage_options)
+
+    return lance
+
+
+def _rows() -> TableFunction:
+    def rows(table: LanceDataset, *, blobs: str | None = None) -> Viewed:
+        """A dataset with the columns that are not stored, such as `_rowid`. blobs: as blob_handling."""
+        return Viewed(table, Shown((ROW_ID, ROW_ADDRESS, CREATED_AT, UPDATED_AT), blobs=blobs))  # type: ignore[arg-type]
+
+    return rows
+
+
+def _take() -> TableFunction:
+    def take(table: LanceDataset, positions: Sequence[int]) -> pa.Table:
+        """Rows by position, in the order asked."""
+        return table.take(list(positions))
+
+    return take
+
+
+def _delta() -> TableFunction:
+    def delta(table: LanceDataset, begin: int, end: int | None = None) -> pa.RecordBatchReader:
+        """The rows that came or changed after a version, up to another, with "insert" or "update" as `_change`."""
+        found = table.delta(begin_version=begin, end_version=table.version if end is None else end)
+        kinds = {"insert": found.get_inserted_rows(), "update": found.get_updated_rows()}
+        schema = kinds["insert"].schema.append(pa.field("_change", pa.string()))
+
+        def batches():
+            for kind, rows in kinds.items():
+                for batch in rows:
+                    column = pa.repeat(pa.scalar(kind), len(batch))
+                    yield pa.RecordBatch.from_arrays([*batch.columns, column], schema=schema)
+
+        return pa.RecordBatchReader.from_batches(schema, batches())
+
+    return delta
+
+
+def _versions() -> TableFunction:
+    def versions(table: LanceDataset) -> pa.Table:
+        """The versions of a dataset, oldest first."""
+        found = table.versions()
+        return pa.table(
+            {
+                "version": pa.array([one["version"] for one in found], pa.int64()),
+                "timestamp": pa.array([one["timestamp"] for one in found], pa.timestamp("us", "UTC")),
+                "metadata": pa.array(
+                    [list(one["metadata"].items()) for one in found], pa.map_(pa.string(), pa.string())
+                ),
+            }
+        )
+
+    return versions
+
+
+def _fragments() -> TableFunction:
+    def fragments(table: LanceDataset) -> pa.Table:
+        """The fragments of a dataset, in scan order."""
+        found = list(table._manifest.tree.iterate())
+        return pa.table(
+            {
+                "id": pa.array([one.id for one in found], pa.int64()),
+                "rows": pa.array([one.live_rows for one in found], pa.int64()),
+                "deleted": pa.array([one.rows - one.live_rows for one in found], pa.int64()),
+                "files": pa.array([len(one.files) for one in found], pa.int64()),
+                "nbytes": pa.array([sum(file.nbytes for file in one.files) for one in found], pa.int64()),
+            }
+        )
+
+    return fragments
+
+
+__all__ = ["REGISTRY", "TableFunction", "Viewed", "at"]

@@ -1,0 +1,65 @@
+"""Some rows of a run of a page: those that pass a test, and many that were chosen, without decoding the others.
+
+An encoding that can test its stored form has a method `judge`, one that can choose before most of its work a method
+`choose`; of all others the whole run is decoded first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lance_like.encodings.joining import taken
+from lance_like.encodings.physical import read_validity, unpack_bits, with_validity
+from lance_like.encodings.registry import ENCODINGS, read_node
+from lance_like.encodings.stack import Reading, Runs, Stack, together
+from lance_like.typing_ import Int64s
+
+Flags: TypeAlias = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """A question to each value of a column, answered without regard to its other rows.
+
+    of_values: the answers for an array, nulls among its values or not; unknown counts as false.
+    between: low and high when the test is "low <= value <= high" of a type that is stored as integers, counted as they
+    are stored; None: it is another one.
+    """
+
+    of_values: Callable[[pa.Array], Flags]
+    between: tuple[int, int] | None = None
+
+
+def read_judged(stack: Stack, kind: pa.DataType, runs: Runs, test: Test) -> Reading[Flags]:
+    """bool[count]: the rows of one run of a page that pass. Raises as `read_node` does for what it reads."""
+    judge = getattr(ENCODINGS.get(stack.encoding), "judge", None)
+    if judge is None or isinstance(kind, pa.BaseExtensionType):
+        return test.of_values((yield from read_node(stack, kind, runs)))
+    if stack.validity is None:
+        return (yield from judge(stack, kind, runs, test))
+    passes, bitmap = yield from together([judge(stack, kind, runs, test), read_validity(stack, runs)])
+    valid = unpack_bits(bitmap, 0, len(passes)).view(bool)
+    return passes | ~valid if test.of_values(pa.nulls(1, kind))[0] else passes & valid
+
+
+def read_chosen(stack: Stack, kind: pa.DataType, runs: Runs, rows: Int64s) -> Reading[pa.Array]:
+    """Rows of one run of a page, in the order of `rows`: int64[n], from the start of the run.
+
+    For a good part of the run; few rows are read by their own numbers. Raises as `read_node`.
+    """
+    choose = getattr(ENCODINGS.get(stack.encoding), "choose", None)
+    if choose is None or isinstance(kind, pa.BaseExtensionType):
+        return taken((yield from read_node(stack, kind, runs)), pa.array(rows))
+    if stack.validity is None:
+        return (yield from choose(stack, kind, runs, rows))
+    array, bitmap = yield from together([choose(stack, kind, runs, rows), read_validity(stack, runs)])
+    return with_validity(array, np.packbits(unpack_bits(bitmap, 0, runs.count)[rows], bitorder="little"))
+
+
+__all__ = ["Flags", "Test", "read_chosen", "read_judged"]

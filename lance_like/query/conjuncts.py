@@ -1,0 +1,113 @@
+"""A condition in the parts in which a scan asks them: tests of single columns, cheap ones first, then all else. Pure.
+
+A row passes if it passes every part. A test of one column may be judged on the stored form of a page, and the columns
+of a later part are read only where rows are left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from lance_like.encodings.physical import flat_width, integer_dtype, is_integer_like
+from lance_like.encodings.sift import Flags, Test
+from lance_like.file.carry import carried_type
+from lance_like.query.evaluate import cost, passing
+from lance_like.query.expr import (
+    And,
+    BoolColumn,
+    Compare,
+    Expr,
+    In,
+    IsNull,
+    Like,
+    Not,
+    Or,
+    all_of,
+    conjuncts,
+)
+from lance_like.table.fields import Field
+
+# What a value of variable width counts as, in bytes, when columns are ordered by what reading them takes.
+_TEXT_NBYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnTest:
+    """The part of a condition that one top-level column decides alone."""
+
+    field: Field
+    condition: Expr
+    test: Test
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """tests: in the order in which they are asked. rest: what no single column decides; None: there is none."""
+
+    tests: tuple[ColumnTest, ...]
+    rest: Expr | None
+
+
+def split(condition: Expr, fields: Mapping[str, Field]) -> Parts:
+    """Split a bound condition. fields: the top-level columns that may be tested alone, by name."""
+    alone: dict[str, list[Expr]] = {}
+    rest: list[Expr] = []
+    for part in conjuncts(condition):
+        names = _names(part)
+        if names is not None and len(names) == 1 and names <= fields.keys():
+            alone.setdefault(next(iter(names)), []).append(part)
+        else:
+            rest.append(part)
+    tests = [_column_test(fields[name], all_of(parts)) for name, parts in alone.items()]
+    tests.sort(key=lambda one: (cost(one.condition), flat_width(carried_type(one.field.type)) or _TEXT_NBYTES))
+    return Parts(tuple(tests), all_of(rest) if rest else None)
+
+
+def _names(part: Expr) -> frozenset[str] | None:
+    """The top-level columns whose own values decide a part, row by row; None when it needs more than those."""
+    match part:
+        case And(children) | Or(children):
+            below = [_names(child) for child in children]
+            known = [names for names in below if names is not None]
+            return frozenset().union(*known) if len(known) == len(below) else None
+        case Not(child):
+            return _names(child)
+        case Compare(_, path) | In(path) | Like(path) | BoolColumn(path) | IsNull(path):
+            return frozenset(path) if len(path) == 1 else None
+        case _:
+            return None
+
+
+def _column_test(field: Field, condition: Expr) -> ColumnTest:
+    def of_values(array: pa.Array) -> Flags:
+        return passing(condition, pa.RecordBatch.from_arrays([array], names=[field.name]))
+
+    return ColumnTest(field, condition, Test(of_values, _between(condition, carried_type(field.type))))
+
+
+def _between(condition: Expr, kind: pa.DataType) -> tuple[int, int] | None:
+    """The bounds of values as they are stored, when a condition is nothing but bounds."""
+    if not is_integer_like(kind):
+        return None
+    low, high = (int(bound) for bound in _domain(kind))
+    for part in conjuncts(condition):
+        if not isinstance(part, Compare) or part.op == "<>" or not is_integer_like(part.value.type):
+            return None
+        value = part.value.as_py() if pa.types.is_integer(kind) else part.value.cast(kind).value
+        if part.op in ("=", ">=", ">"):
+            low = max(low, value + (part.op == ">"))
+        if part.op in ("=", "<=", "<"):
+            high = min(high, value - (part.op == "<"))
+    return low, high
+
+
+def _domain(kind: pa.DataType) -> tuple[int, int]:
+    dtype = integer_dtype(kind)
+    bits = 8 * dtype.itemsize
+    return (0, 2**bits - 1) if dtype.kind == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+__all__ = ["ColumnTest", "Parts", "split"]

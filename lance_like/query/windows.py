@@ -1,0 +1,296 @@
+"""The rows of one fragment in windows: filter columns first, the others only for the rows that passed.
+
+A window is 8 MiB by estimate, or one batch when that is more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like._lazy import cached
+from lance_like.encodings.joining import joined
+from lance_like.encodings.physical import flat_width
+from lance_like.encodings.places import DESCRIPTION
+from lance_like.encodings.sift import Flags
+from lance_like.file.carry import carried_type
+from lance_like.file.cut import PAGE_NBYTES
+from lance_like.file.pages import ColumnPages
+from lance_like.query.conjuncts import ColumnTest, Parts, split
+from lance_like.query.evaluate import passing
+from lance_like.query.expr import Expr, paths
+from lance_like.query.plan import Span, field_of
+from lance_like.query.projection import Output, Projection, as_batch, place_leaves, virtual_of
+from lance_like.query.session import Reads, Session
+from lance_like.query.take import reading_rows
+from lance_like.table.fragment import Fragment
+from lance_like.typing_ import Conversation, Int64s, T
+
+BATCH_ROWS = 1 << 16
+# Estimated bytes of a batch of default size; wide rows make it shorter.
+_BATCH_NBYTES = 32 << 20
+# Estimated bytes of a window: a page of numbers. Below, handing it to a thread shows (int64 at 2 MiB: 5.0 ms for 3.5).
+WINDOW_NBYTES = 8 << 20
+_DESCRIPTION_NBYTES = 16
+# Below this share of a window the rows that passed are taken one by one instead of reading their pages.
+_TAKE_BELOW = 1 / 16
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What to read. condition: bound to the table's schema with the virtual columns.
+
+    fragments: of the manifest, all when None. batch_rows: the most rows of a batch; None: by size.
+    threads: those that read and decode; None: `default_threads`. most_ahead: batches made ahead; None: by size alone.
+    make: what a batch of the projection becomes, done by the threads; None: it is the answer.
+    apart: no batch has rows of several fragments.
+    ahead_nbytes: of batches made ahead, about. prune: whether statistics say what to skip.
+    take_below: the share of a window below which the rows that passed are taken one by one instead of reading pages.
+    """
+
+    projection: Projection
+    condition: Expr | None = None
+    limit: int | None = None
+    offset: int = 0
+    batch_rows: int | None = None
+    fragments: Sequence[Fragment] | None = None
+    threads: int | None = None
+    most_ahead: int | None = None
+    make: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None
+    apart: bool = False
+    ahead_nbytes: int = 64 << 20
+    prune: bool = True
+    take_below: float = _TAKE_BELOW
+
+    @cached
+    def filter(self) -> Projection | None:
+        """The columns that the condition needs, inside their structs."""
+        return None if self.condition is None else self._columns_of(self.condition)
+
+    @cached
+    def parts(self) -> Parts:
+        """The condition in the parts in which it is asked."""
+        assert self.filter is not None and self.condition is not None
+        alone = {
+            output.name: output.field
+            for output in self.filter.outputs
+            if output.field is not None and not output.field.is_struct and output.field.type is not DESCRIPTION
+        }
+        return split(self.condition, alone)
+
+    @cached
+    def rest(self) -> Projection | None:
+        """The columns that the last of the parts needs."""
+        return None if self.parts.rest is None else self._columns_of(self.parts.rest)
+
+    def _columns_of(self, condition: Expr) -> Projection:
+        schema, named = self.projection.table, sorted(paths(condition))
+        fields = [field_of(schema, path) for path in named]
+        table = schema.project([found.id for found in fields if found is not None])
+        virtual = [Output(path[0], None) for path, found in zip(named, fields, strict=True) if found is None]
+        return Projection(table, (*(Output(top.name, top) for top in table.children()), *virtual))
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a fragment in its file."""
+
+    path: str
+    kind: pa.DataType
+    pages: ColumnPages
+
+    @property
+    def row_nbytes(self) -> float:
+        """The bytes of a row in memory, estimated: pages of variable width have PAGE_NBYTES, but for large cells."""
+        width = _DESCRIPTION_NBYTES if self.kind is DESCRIPTION else flat_width(self.kind)
+        if width is not None:
+            return width
+        pages = len(self.pages.fences) - 1
+        nbytes = max(PAGE_NBYTES * pages, self.pages.stored_nbytes)
+        return nbytes / max(1, int(self.pages.fences[-1])) if pages > 1 else 16
+
+
+def _some(column: Column, start: int, end: int, rows: Int64s | None) -> Conversation[list[pa.Array]]:
+    """Rows start … end of a column, an array a page. rows: those of them that are wanted; None: all."""
+    if rows is None:
+        return column.pages.read_span(start, end, column.kind)
+    if column.kind is DESCRIPTION:
+        return _listed(column.pages.read_rows(start + rows, column.kind))
+    return column.pages.read_chosen(start, end, rows)
+
+
+def _listed(read: Conversation[T]) -> Conversation[list[T]]:
+    return [(yield from read)]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Rows start … end of a fragment. check: ask the condition. nbytes: about; batches: at most, that they give."""
+
+    start: int
+    end: int
+    check: bool
+    nbytes: int
+    batches: int
+
+
+class FragmentScan:
+    """The scan of one fragment, in windows that any thread may read. columns: those that are read, by field."""
+
+    def __init__(self, session: Session, fragment: Fragment, scan: Scan, columns: dict[int, Column]) -> None:
+        self._session, self._fragment, self._scan = session, fragment, scan
+        self._projection = scan.projection
+        self._columns = columns
+        self._row_nbytes = max(1.0, sum(column.row_nbytes for column in self._columns.values()))
+        usual = int(min(BATCH_ROWS, max(1, _BATCH_NBYTES // self._row_nbytes)))
+        rows = scan.batch_rows or usual
+        self._batch_rows = min(rows, self._projection.most_rows or rows)
+        batches = max(1, int(WINDOW_NBYTES // self._row_nbytes) // self._batch_rows)
+        self._window_rows = batches * self._batch_rows
+
+    def windows(self, spans: Sequence[Span]) -> Iterator[Window]:
+        """The windows of spans."""
+        for span in spans:
+            start = span.start
+            while start < span.end:
+                end = self._cut(start, min(span.end, start + self._window_rows))
+                nbytes, batches = int((end - start) * self._row_nbytes), -(-(end - start) // self._batch_rows)
+                yield Window(start, end, span.check, nbytes, batches)
+                start = end
+
+    def count(self, window: Window) -> Reads[int]:
+        """How many rows of a window pass."""
+        return int(np.count_nonzero((yield from self._passing(window.start, window.end))))
+
+    def batches(self, window: Window) -> Reads[list[pa.RecordBatch]]:
+        """The rows of a window that pass, in batches."""
+        start, end = window.start, window.end
+        flags = (yield from self._passing(start, end)) if window.check else self._live(start, end)
+        rows = None if flags is None else np.flatnonzero(flags)
+        count = end - start if rows is None else len(rows)
+        if count == 0:
+            return []
+        leaves, offsets = yield from self._leaves(self._projection, start, end, rows)
+        arrays = self._projection.assemble(leaves, virtual_of(self._fragment, offsets))
+        return self._projection.batches(arrays, count, self._batch_rows)
+
+    def _cut(self, start: int, end: int) -> int:
+        """End a batch at a page boundary when that keeps a good part of it: slices of one page need no copy."""
+        low = start + max(1, (end - start) // 4)
+        for column in self._columns.values():
+            if column.kind is DESCRIPTION:
+                continue
+            fences = column.pages.fences
+            boundary = int(fences[np.searchsorted(fences, low)]) if low <= fences[-1] else end
+            end = min(end, max(boundary, low))
+        return end
+
+    def _live(self, start: int, end: int) -> Flags | None:
+        """Which rows of a window are not deleted; None when none is."""
+        live = self._fragment.live_between(start, end)
+        if live is None:
+            return None
+        flags = np.zeros(end - start, bool)
+        flags[live - start] = True
+        return flags
+
+    def _passing(self, start: int, end: int) -> Reads[Flags]:
+        """Which rows of a window are live and pass.
+
+        Columns are read in the order of the parts, and none once no row is left. Only rows that are left are asked
+        about what may fail.
+        """
+        flags, parts = self._live(start, end), self._scan.parts
+        for test in parts.tests:
+            if flags is not None and not flags.any():
+                return flags
+            found = yield from self._judged(test, start, end, flags)
+            flags = found if flags is None else flags & found
+        if parts.rest is not None and (flags is None or flags.any()):
+            flags = yield from self._asked(parts.rest, start, end, flags)
+        assert flags is not None
+        return flags
+
+    def _judged(self, test: ColumnTest, start: int, end: int, left: Flags | None) -> Reads[Flags]:
+        """Which rows of a window pass a test of one column. left: those that matter; None: all."""
+        column = self._columns.get(test.field.id)
+        if column is None:
+            return np.full(end - start, test.test.of_values(pa.nulls(1, carried_type(test.field.type)))[0])
+        if left is None or np.count_nonzero(left) >= _TAKE_BELOW * (end - start):
+            [flags] = yield [(column.path, column.pages.judge_span(start, end, test.test))]
+            return flags
+        rows = np.flatnonzero(left)
+        [array] = yield [(column.path, column.pages.read_rows(start + rows, column.kind))]
+        flags = np.zeros(end - start, bool)
+        flags[rows] = test.test.of_values(array)
+        return flags
+
+    def _asked(self, condition: Expr, start: int, end: int, left: Flags | None) -> Reads[Flags]:
+        """Which of the rows that are left in a window pass a condition on several columns."""
+        projection = self._scan.rest
+        assert projection is not None
+        rows = None if left is None else np.flatnonzero(left)
+        leaves, offsets = yield from self._leaves(projection, start, end, rows)
+        arrays = projection.assemble(leaves, virtual_of(self._fragment, offsets))
+        count = end - start if rows is None else len(rows)
+        passed = passing(condition, as_batch(arrays, projection.carried_schema, count))
+        if rows is None:
+            return passed
+        flags = np.zeros(end - start, bool)
+        flags[rows] = passed
+        return flags
+
+    def _leaves(
+        self, projection: Projection, start: int, end: int, rows: Int64s | None
+    ) -> Reads[tuple[dict[int, pa.Array], Int64s | None]]:
+        """The leaves of a projection for some rows of a window, and the offsets of the rows where they are needed.
+
+        rows: from the start of the window, ascending; None: all.
+        """
+        if rows is None or len(rows) == end - start:
+            leaves = yield from self._read(projection.leaves, start, end)
+            return leaves, np.arange(start, end) if projection.is_virtual else None
+        offsets = start + rows
+        if len(rows) < self._scan.take_below * (end - start):
+            [leaves] = yield from reading_rows(self._session, projection, [(self._fragment, offsets)])
+            return leaves, offsets
+        return (yield from self._read(projection.leaves, start, end, rows)), offsets
+
+    def _read(
+        self, leaves: dict[int, pa.DataType], start: int, end: int, rows: Int64s | None = None
+    ) -> Reads[dict[int, pa.Array]]:
+        """The leaves' arrays of rows start … end, or of some of them; one round for columns whose pages are open."""
+        asking = [self._columns[field_id] for field_id in leaves if field_id in self._columns]
+        answers = iter((yield [(column.path, _some(column, start, end, rows)) for column in asking]))
+        count = end - start if rows is None else len(rows)
+        return {
+            # A slice of one page, or a copy where the rows lie in several.
+            field_id: joined(next(answers)) if field_id in self._columns else pa.nulls(count, carried_type(kind))
+            for field_id, kind in leaves.items()
+        }
+
+
+def open_columns(
+    session: Session, fragments: Sequence[Fragment], leaves: dict[int, pa.DataType]
+) -> list[dict[int, Column]]:
+    """Open the columns that files of fragments hold, by field. Cost: 1 round for files, 2 for columns, if new."""
+    held = [(fragment, place_leaves(leaves, [file.fields for file in fragment.files]).files) for fragment in fragments]
+    opened = iter(
+        session.columns(
+            [(fragment.files[own.file], own.columns, own.kinds) for fragment, files in held for own in files]
+        )
+    )
+    return [
+        {
+            field_id: Column(fragment.files[own.file].key, kind, pages)
+            for own in files
+            for field_id, kind, pages in zip(own.field_ids, own.kinds, next(opened), strict=True)
+        }
+        for fragment, files in held
+    ]
+
+
+__all__ = ["BATCH_ROWS", "WINDOW_NBYTES", "FragmentScan", "Scan", "Window", "open_columns"]
