@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lance_like.dataset.fragment import LanceFragment
+from lance_like.dataset.fragment import FragmentSession, LanceFragment
 from lance_like.dataset.fragment_metadata import (
     DataFile,
     DeletionFile,
@@ -16,6 +16,7 @@ __all__ = [
     "DataFile",
     "DeletionFile",
     "FragmentMetadata",
+    "FragmentSession",
     "LanceFragment",
     "RowDatasetVersionMeta",
     "RowIdMeta",

@@ -18,8 +18,10 @@ from lance_like.dataset.opening import dataset, write_dataset
 from lance_like.dataset.operations import LANCE_COMMIT_MESSAGE_KEY, LanceOperation, Transaction
 from lance_like.dataset.progress import WriteProgress
 from lance_like.dataset.scanner import LanceScanner
+from lance_like.dataset.scanner_builder import ScannerBuilder
 from lance_like.dataset.udf import BatchUDF, batch_udf
 from lance_like.dataset.upkeep import AutoCleanupConfig
+from lance_like.query.order import ColumnOrdering
 
 
 class _Callable(ModuleType):
@@ -35,11 +37,13 @@ __all__ = [
     "BatchUDF",
     "Blob",
     "BlobFile",
+    "ColumnOrdering",
     "FragmentMetadata",
     "LanceDataset",
     "LanceFragment",
     "LanceOperation",
     "LanceScanner",
+    "ScannerBuilder",
     "Transaction",
     "WriteProgress",
     "batch_udf",

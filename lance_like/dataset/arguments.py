@@ -13,27 +13,6 @@ from lance_like.typing_ import Int64s
 
 Order = Literal["asc", "desc"]
 
-# Tuning options of pyarrow, which DuckDB, Polars and others pass along, and of pylance.
-_HINTS = frozenset(
-    {
-        "batch_readahead",
-        "batch_size_bytes",
-        "cache_metadata",
-        "fast_search",
-        "fragment_readahead",
-        "fragment_scan_options",
-        "io_buffer_size",
-        "late_materialization",
-        "memory_pool",
-        "prefilter",
-        "scan_in_order",
-        "use_scalar_index",
-        "use_stats",
-        "use_threads",
-    }
-)
-
-
 # pylance's options of tables that change nothing here.
 _TABLE_HINTS = frozenset(
     {
@@ -54,7 +33,6 @@ _TABLE_HINTS = frozenset(
 )
 # Those that would, with what is here instead.
 _TABLE_UNSUPPORTED = {
-    "default_scan_options": "pass them to each scan",
     "external_blob_mode": "a cell that names a URI is a reference; pass the bytes to store them",
     "initial_bases": "data files of a table lie in its own place, or in those of tables it was cloned from",
     "namespace_client": "pass the uri and storage_options that the namespace gives",
@@ -74,12 +52,6 @@ _INSERT_OPTIONS = frozenset(
         "transaction_properties",
     }
 )
-
-
-def check_hints(hints: Mapping[str, Any]) -> None:
-    """Raise InvalidInput unless all are options that change nothing here."""
-    if not hints.keys() <= _HINTS:
-        raise InvalidInput(f"{min(hints.keys() - _HINTS)!r} is not an option of a read")
 
 
 def check_table_hints(hints: Mapping[str, Any], call: str) -> None:
@@ -121,4 +93,4 @@ def integers(values: Any) -> Int64s:
     return array.astype(np.int64, copy=False)
 
 
-__all__ = ["Order", "check_hints", "check_insert_options", "check_table_hints", "in_order", "integers", "not_here"]
+__all__ = ["Order", "check_insert_options", "check_table_hints", "in_order", "integers", "not_here"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from lance_like.dataset.scanner import BlobHandling
+from lance_like.dataset.scan_options import BlobHandling, check_default_options
 from lance_like.dataset.upkeep import tidy
 from lance_like.errors import InvalidInput
 from lance_like.io.local import Durability
@@ -38,6 +39,7 @@ class BoundVersion:
         durability: Durability = "full",
         metadata_cache_size_bytes: int = CACHE_NBYTES,
         base_store_params: StorageOptions | None = None,
+        default_scan_options: Mapping[str, Any] | None = None,
     ) -> None:
         if verify not in ("full", "off"):
             raise InvalidInput(f"verify={verify!r}: expected 'full' or 'off'")
@@ -47,7 +49,9 @@ class BoundVersion:
             "durability": durability,
             "metadata_cache_size_bytes": metadata_cache_size_bytes,
             "base_store_params": base_store_params,
+            "default_scan_options": default_scan_options,
         }
+        self._default_scan = check_default_options(default_scan_options)
         reads = with_bases(store, manifest.bases, base_store_params)
         self._session = Session(reads, verify=verify == "full", cache_nbytes=metadata_cache_size_bytes)
         self._answers: dict[tuple[BlobHandling | None, Any], Answer] = {}

@@ -25,7 +25,8 @@ from lance_like.dataset.scanner import Filter, LanceScanner, bind_filter
 from lance_like.dataset.staging import write_fragments
 from lance_like.dataset.write import MAX_ROWS_PER_FILE, Mode
 from lance_like.errors import InvalidInput, OutOfRange
-from lance_like.query.answer import Columns, answer_of
+from lance_like.query.answer import Answer, Columns, answer_of
+from lance_like.query.session import Session
 from lance_like.query.take import Placed, take_placed
 from lance_like.table.actions import AddColumns
 from lance_like.table.commit import Change
@@ -122,7 +123,7 @@ class LanceFragment:
         if schema is not None and not schema.equals(self.schema):
             raise InvalidInput(f"a fragment is read in the schema of its dataset, not in {schema}")
         return LanceScanner(
-            self._session, self._manifest, columns=columns, filter=filter, fragments=[self._fragment], **options
+            self._session, self._manifest, columns=columns, filter=filter, within=[self._fragment], **options
         )
 
     def to_table(self, columns: Columns | None = None, filter: Filter = None, **options: Any) -> pa.Table:
@@ -149,13 +150,13 @@ class LanceFragment:
 
     def take(self, indices: Any, columns: Columns | None = None) -> pa.Table:
         """Rows by position among its live rows, in the order asked. Raises OutOfRange."""
-        positions, live = integers(indices), self._fragment.live_rows
-        if len(positions) and (positions.min() < 0 or positions.max() >= live):
-            raise OutOfRange(f"a position is outside the {live:,} rows of fragment {self.fragment_id}")
-        offsets = self._fragment.offsets_of_live(positions)
-        answer = answer_of(self._manifest, self._manifest.schema.described, columns)
-        placed = Placed([self._fragment], np.zeros_like(offsets), offsets)
-        return answer.made(take_placed(self._session, answer.read, placed))
+        return self.open_session(columns).take(indices)
+
+    def open_session(self, columns: Columns | None = None, with_row_address: bool | None = None) -> FragmentSession:
+        """For many takes of the same columns."""
+        schema = self._manifest.schema.described
+        answer = answer_of(self._manifest, schema, columns, with_row_address=bool(with_row_address))
+        return FragmentSession(self._session, self._fragment, answer)
 
     # -- changes, for somebody to commit --
 
@@ -283,8 +284,24 @@ class LanceFragment:
         return FragmentMetadata(fragment_id, (file,), file.rows)
 
 
+class FragmentSession:
+    """Takes of the same columns from one fragment. Made by `LanceFragment.open_session`."""
+
+    def __init__(self, session: Session, fragment: Fragment, answer: Answer) -> None:
+        self._session, self._fragment, self._answer = session, fragment, answer
+
+    def take(self, indices: Any) -> pa.Table:
+        """Rows by position among its live rows, in the order asked. Raises OutOfRange."""
+        positions, live = integers(indices), self._fragment.live_rows
+        if len(positions) and (positions.min() < 0 or positions.max() >= live):
+            raise OutOfRange(f"a position is outside the {live:,} rows of fragment {self._fragment.id}")
+        offsets = self._fragment.offsets_of_live(positions)
+        placed = Placed([self._fragment], np.zeros_like(offsets), offsets)
+        return self._answer.made(take_placed(self._session, self._answer.read, placed))
+
+
 def _reopened(reopen: Callable[..., LanceDataset], arguments: tuple[Any, ...], fragment_id: int) -> LanceFragment:
     return LanceFragment(reopen(*arguments), fragment_id)
 
 
-__all__ = ["LanceFragment"]
+__all__ = ["FragmentSession", "LanceFragment"]

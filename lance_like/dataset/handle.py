@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from lance_like.dataset import preview
 from lance_like.dataset.alter import plan_alter_columns
-from lance_like.dataset.arguments import check_hints, check_insert_options, integers
+from lance_like.dataset.arguments import check_insert_options, integers
 from lance_like.dataset.arrow import PythonDataset
 from lance_like.dataset.blob_file import BlobFile, open_blobs
 from lance_like.dataset.bound import RETRIES, RETRY_TIMEOUT
@@ -29,7 +29,8 @@ from lance_like.dataset.joins import join_columns
 from lance_like.dataset.maintenance import DatasetMaintenance
 from lance_like.dataset.merge import MergeInsertBuilder, MergeStats, Rules, run_merge
 from lance_like.dataset.metadata import DatasetMetadata
-from lance_like.dataset.scanner import BlobHandling, Filter, LanceScanner, as_read, bind_filter
+from lance_like.dataset.scan_options import SCAN_OPTIONS, BlobHandling, ScanOptions, check_tuning
+from lance_like.dataset.scanner import BlobMode, Filter, LanceScanner, as_read, bind_filter
 from lance_like.dataset.write import (
     MAX_BYTES_PER_FILE,
     MAX_ROWS_PER_FILE,
@@ -46,8 +47,11 @@ from lance_like.table.commit import Change, commit
 from lance_like.table.fragment import Fragment
 from lance_like.table.history import newest_held
 from lance_like.table.snapshot import read_manifest
+from lance_like.version import FORMAT_VERSION
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from lance_like.dataset.sql.query import SqlQueryBuilder
 
 _ANSWERS_KEPT = 64
@@ -72,6 +76,8 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
     @property
     def schema(self) -> pa.Schema:
         """The columns of this version, as a read gives them: a blob column as descriptions of its cells."""
+        if self._default_scan:
+            return self.scanner().projected_schema
         return self._manifest.schema.described.to_arrow()
 
     @property
@@ -83,6 +89,11 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
     def has_stable_row_ids(self) -> bool:
         """Do rows keep their ids when they are written anew? Always."""
         return True
+
+    @property
+    def data_storage_version(self) -> str:
+        """The version of the format of its data files."""
+        return str(FORMAT_VERSION)
 
     def __len__(self) -> int:
         return self._manifest.live_rows
@@ -105,15 +116,7 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         filter: Filter = None,
         limit: int | None = None,
         offset: int | None = None,
-        *,
-        batch_size: int | None = None,
-        with_row_id: bool = False,
-        with_row_address: bool = False,
-        fragments: Iterable[LanceFragment] | None = None,
-        batch_readahead: int | None = None,
-        use_threads: bool = True,
-        blob_handling: BlobHandling | None = None,
-        **options: Any,
+        **options: Unpack[ScanOptions],
     ) -> LanceScanner:
         """Prepare a scan.
 
@@ -121,34 +124,19 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         column is read as it is; None: all. `_rowid`, `_rowaddr`, `_rowoffset` (the position that `take` takes),
         `_row_created_at_version` and `_row_last_updated_at_version` may be named, and expressions may read them.
         filter: SQL text, an expression of `lance_like.col`, a pyarrow Expression, or None.
-        limit, offset: rows of the answer. batch_size: the most rows of a batch; by default 65,536, fewer when
-        rows are wide.
-        with_row_id, with_row_address: append `_rowid` (the stable id) and `_rowaddr` (fragment << 32 | row).
-        fragments: scan only these. options: tuning options of pyarrow's and pylance's, accepted and not needed; and
-        strict_batch_size=True: every batch but the last has batch_size rows.
-        use_threads: read and decode on as many threads as there are cores, 8 at most; False: on the caller's alone.
-        batch_readahead: batches made ahead, at most; None: as many as 64 MiB hold; 0: none, and no threads.
+        limit, offset: rows of the answer.
+        options: see `ScanOptions`. What is None is as the handle's default_scan_options say.
         Memory: what is made ahead, and 8 MiB or one batch a thread, by estimate.
-        blob_handling: "blobs_descriptions" (when None) gives struct<position, size> for cells of blob columns (a filter
-        says `video.size > 5`), "all_descriptions" for those of all binary columns, "all_binary" the bytes.
-        Raises NotFound for an unknown column, InvalidInput for a filter that cannot be evaluated.
+        Raises NotFound for an unknown column, InvalidInput for a filter that cannot be evaluated or a wrong option.
         """
-        return LanceScanner(
-            self._session,
-            self._manifest,
-            columns=columns,
-            filter=filter,
-            limit=limit,
-            offset=offset,
-            batch_size=batch_size,
-            with_row_id=with_row_id,
-            with_row_address=with_row_address,
-            fragments=None if fragments is None else self._fragments_of(fragments),
-            batch_readahead=batch_readahead,
-            use_threads=use_threads,
-            blob_handling=blob_handling,
-            **options,
-        )
+        given = {"columns": columns, "filter": filter, "limit": limit, "offset": offset, **options}
+        return self._scan(self._default_scan | {name: value for name, value in given.items() if value is not None})
+
+    def _scan(self, options: Mapping[str, Any]) -> LanceScanner:
+        """A scan by its options alone."""
+        fragments = options.get("fragments")
+        within = None if fragments is None else self._fragments_of(fragments)
+        return LanceScanner(self._session, self._manifest, within=within, **options)
 
     def to_table(
         self,
@@ -156,7 +144,7 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         filter: Filter = None,
         limit: int | None = None,
         offset: int | None = None,
-        **options: Any,
+        **options: Unpack[ScanOptions],
     ) -> pa.Table:
         """The rows in memory; options as in `scanner`."""
         return self.scanner(columns, filter, limit, offset, **options).to_table()
@@ -167,14 +155,27 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         filter: Filter = None,
         limit: int | None = None,
         offset: int | None = None,
-        **options: Any,
+        **options: Unpack[ScanOptions],
     ) -> Iterator[pa.RecordBatch]:
         """The rows a batch at a time, in bounded memory; options as in `scanner`."""
         return self.scanner(columns, filter, limit, offset, **options).to_batches()
 
-    def to_pandas(self, **options: Any) -> Any:
-        """The rows as a pandas DataFrame; options as in `to_table`."""
-        return self.to_table(**options).to_pandas()
+    def to_pandas(
+        self,
+        columns: Columns | None = None,
+        filter: Filter = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        *,
+        blob_mode: BlobMode = "lazy",
+        **options: Any,
+    ) -> Any:
+        """The rows as a pandas DataFrame. options: of `scanner`, and of pyarrow.Table.to_pandas.
+
+        blob_mode: what it holds of blob columns, see `LanceScanner.to_pandas`.
+        """
+        told = {name: options.pop(name) for name in SCAN_OPTIONS & options.keys()}
+        return self.scanner(columns, filter, limit, offset, **told).to_pandas(blob_mode=blob_mode, **options)
 
     def head(self, num_rows: int, **options: Any) -> pa.Table:
         """The first rows; options as in `scanner`."""
@@ -182,8 +183,8 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
 
     def count_rows(self, filter: Filter = None, **hints: Any) -> int:
         """How many rows there are, or pass a filter. Cost: no I/O without a filter."""
-        check_hints(hints)
-        return self.scanner([], filter).count_rows()
+        check_tuning(hints)
+        return len(self) if filter is None else self._scan({"columns": [], "filter": filter}).count_rows()
 
     def take(
         self,
@@ -199,7 +200,7 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         Returns them in the order asked.
         Raises OutOfRange for a position below 0 or past the last row.
         """
-        check_hints(hints)
+        check_tuning(hints)
         answer = self._answer(columns, blob_handling)
         return answer.made(take_positions(self._session, self._manifest, answer.read, integers(indices)))
 

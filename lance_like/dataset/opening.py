@@ -40,6 +40,7 @@ def dataset(
     storage_options: Mapping[str, Any] | None = None,
     commit_lock: CommitLock | None = None,
     base_store_params: StorageOptions | None = None,
+    default_scan_options: Mapping[str, Any] | None = None,
     **hints: Any,
 ) -> LanceDataset:
     """Open a dataset.
@@ -54,6 +55,8 @@ def dataset(
     commit_lock: for an object store that cannot write only if a key is free: a function from the version to be written
     to a context manager that one writer at a time is in.
     base_store_params: {URI of a base: its storage options}, for a shallow clone of a table that needs others.
+    default_scan_options: options of `LanceDataset.scanner` for every scan that does not say otherwise; `schema` is then
+    that of such a scan.
     hints: pylance's tuning options, accepted and not needed.
     Raises NotFound when there is no such dataset, version or tag; Corrupt when its metadata is damaged.
     """
@@ -64,6 +67,7 @@ def dataset(
         "durability": durability,
         "metadata_cache_size_bytes": metadata_cache_size_bytes,
         "base_store_params": base_store_params,
+        "default_scan_options": default_scan_options,
     }
     line, manifest = read_version(store, version, asof=asof)
     return LanceDataset(line, manifest, **options)

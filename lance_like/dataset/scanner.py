@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from numbers import Integral
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+import numpy as np
 import pyarrow as pa
 from pyarrow.types import is_union
 
-from lance_like.dataset.arguments import check_hints
+from lance_like.dataset.blob_file import open_blobs
+from lance_like.dataset.scan_options import BlobHandling, ScanOptions, check_options, check_together, count
 from lance_like.encodings.joining import holds
+from lance_like.encodings.places import DESCRIPTION
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.file.carry import carried_field, one_batch
 from lance_like.query.answer import POSITION, Columns, answer_of, schema_naming
 from lance_like.query.evaluate import parse, prepare
 from lance_like.query.explain import analyze, explain
 from lance_like.query.expr import Expr, top_names
-from lance_like.query.projection import VIRTUAL
+from lance_like.query.order import order_of, run_ordered
+from lance_like.query.projection import ROW_ADDRESS, VIRTUAL
 from lance_like.query.scan import Scan, count_passing, run_scan
 from lance_like.query.session import Session
 from lance_like.query.sql import unknown_column
+from lance_like.query.take import place_addresses
 from lance_like.table.fields import is_binary
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
-from lance_like.table.schema import Schema
+from lance_like.table.schema import Schema, join_path
+
+if TYPE_CHECKING:
+    from typing import Unpack
 
 Filter: TypeAlias = Any
 """SQL text, an expression of lance_like.col, or a pyarrow.compute.Expression; None: every row."""
 
-BlobHandling: TypeAlias = Literal["all_binary", "blobs_descriptions", "all_descriptions"]
-"""What a read gives of blobs: their bytes; descriptions (position, size) of the cells of blob columns; or descriptions
-of the cells of all binary columns."""
+BlobMode: TypeAlias = Literal["lazy", "bytes", "descriptions"]
+"""What a data frame holds of blobs."""
 
 # A batch of to_table is as long as the pages allow: its batches are chunks of the table, without a copy.
 _TABLE_BATCH_ROWS = 1 << 20
@@ -53,32 +59,49 @@ class LanceScanner:
         filter: Filter = None,
         limit: int | None = None,
         offset: int | None = None,
-        batch_size: int | None = None,
-        with_row_id: bool = False,
-        with_row_address: bool = False,
-        fragments: Sequence[Fragment] | None = None,
-        batch_readahead: int | None = None,
-        use_threads: bool = True,
-        blob_handling: BlobHandling | None = None,
-        strict_batch_size: bool = False,
-        **hints: Any,
+        within: Sequence[Fragment] | None = None,
+        **options: Unpack[ScanOptions],
     ) -> None:
-        check_hints(hints)
-        limit = None if limit is None else _count("limit", limit)
-        offset = 0 if offset is None else _count("offset", offset)
-        batch_size = None if batch_size is None else _count("batch_size", batch_size, low=1)
+        check_options(options)
+        check_together(options)
         self._session, self._manifest = session, manifest
-        schema = as_read(manifest.schema, blob_handling)
-        self._answer = answer_of(manifest, schema, columns, with_row_id=with_row_id, with_row_address=with_row_address)
-        condition = bind_filter(schema, filter)
-        batch_readahead = None if batch_readahead is None else _count("batch_readahead", batch_readahead)
-        threads = None if use_threads else 1
-        read, make = self._answer.read, self._answer.make
-        self._scan = Scan(read, condition, limit, offset, batch_size, fragments, threads, batch_readahead, make)
-        self._strict = strict_batch_size
+        self._options: dict[str, Any] = dict(options)
+        self._given: dict[str, Any] = {"columns": columns, "filter": filter, "limit": limit, "offset": offset}
+        self._given["within"] = within
+        schema = as_read(manifest.schema, options.get("blob_handling"))
+        deleted = bool(options.get("include_deleted_rows"))
+        self._answer = answer_of(
+            manifest,
+            schema,
+            columns,
+            with_row_id=bool(options.get("with_row_id")),
+            with_row_address=bool(options.get("with_row_address")),
+            with_deleted=deleted,
+        )
+        order_by = options.get("order_by")
+        self._order = order_of(manifest, schema, order_by, columns) if order_by else None
+        if deleted:
+            chosen = manifest.tree.iterate() if within is None else within
+            within = [replace(fragment, deletions=None) for fragment in chosen]
+        by_size = options.get("batch_size_bytes") is not None
+        self._scan = Scan(
+            self._answer.read,
+            bind_filter(schema, filter),
+            None if limit is None else count("limit", limit),
+            0 if offset is None else count("offset", offset),
+            None if by_size else options.get("batch_size"),
+            within,
+            **_tuned(options),
+            make=self._answer.make,
+        )
 
     @property
     def projected_schema(self) -> pa.Schema:
+        """The schema of the answer."""
+        return self._answer.schema
+
+    @property
+    def schema(self) -> pa.Schema:
         """The schema of the answer."""
         return self._answer.schema
 
@@ -92,9 +115,11 @@ class LanceScanner:
 
         Memory: see `LanceDataset.scanner`. Closing the iterator, or dropping it, ends its threads.
         """
-        batches = run_scan(self._session, self._manifest, self._scan)
-        rows = self._scan.batch_rows
-        return _of_exactly(rows, batches) if self._strict and rows is not None else batches
+        batches = self._run(self._scan)
+        rows, nbytes = self._options.get("batch_size"), self._options.get("batch_size_bytes")
+        if nbytes is not None:
+            return _of_bytes(nbytes, rows, batches)
+        return _of_exactly(rows, batches) if self._options.get("strict_batch_size") and rows is not None else batches
 
     def to_reader(self) -> pa.RecordBatchReader:
         """The rows as an Arrow stream, read while it is consumed."""
@@ -109,20 +134,53 @@ class LanceScanner:
         scan = self._scan
         if scan.batch_rows is None:
             scan = replace(scan, batch_rows=_TABLE_BATCH_ROWS)
-        batches = run_scan(self._session, self._manifest, scan)
-        return pa.Table.from_batches(list(batches), self.projected_schema)
+        return pa.Table.from_batches(list(self._run(scan)), self.projected_schema)
 
-    def to_pandas(self, **options: Any) -> Any:
-        """All rows as a pandas DataFrame. options: of pyarrow.Table.to_pandas."""
-        return self.to_table().to_pandas(**options)
+    def to_pandas(self, *, blob_mode: BlobMode = "lazy", **options: Any) -> Any:
+        """All rows as a pandas DataFrame. options: of pyarrow.Table.to_pandas.
+
+        blob_mode: of the cells of blob columns: files that read when they are asked ("lazy"), "bytes", or what a table
+        gives ("descriptions").
+        """
+        if blob_mode not in get_args(BlobMode):
+            raise InvalidInput(f"blob_mode={blob_mode!r}: expected one of {', '.join(get_args(BlobMode))}")
+        blobs = self._blobs() if blob_mode != "descriptions" else {}
+        if not blobs:
+            return self.to_table().to_pandas(**options)
+        if blob_mode == "bytes":
+            return self._again({"blob_handling": "all_binary"}).to_table().to_pandas(**options)
+        table = self._again({"with_row_address": True}).to_table()
+        placed = place_addresses(self._manifest, table[ROW_ADDRESS].to_numpy().view(np.int64))
+        frame = table.select(self.schema.names).to_pandas(**options)
+        for name, path in blobs.items():
+            frame[name] = open_blobs(self._session, self._manifest, path, placed)
+        return frame
+
+    def _blobs(self) -> dict[str, str]:
+        """The columns of the answer that are descriptions of cells, and the path of each in the table."""
+        table, schema = self._answer.read.table, self.schema
+        described = {name for name, kind in zip(schema.names, schema.types, strict=True) if kind.equals(DESCRIPTION)}
+        return {
+            output.name: join_path(table.path(output.field.id))
+            for output in self._answer.read.outputs
+            if output.field is not None and output.name in described and output.field.type.equals(DESCRIPTION)
+        }
+
+    def _again(self, options: Mapping[str, Any]) -> LanceScanner:
+        """The same scan but for some options."""
+        return LanceScanner(self._session, self._manifest, **self._given, **{**self._options, **options})
 
     def head(self, num_rows: int) -> pa.Table:
         """The first rows."""
         scan = self._scan
-        limit = _count("num_rows", num_rows)
+        limit = count("num_rows", num_rows)
         limit = limit if scan.limit is None else min(limit, scan.limit)
-        batches = run_scan(self._session, self._manifest, replace(scan, limit=limit))
-        return pa.Table.from_batches(list(batches), self.projected_schema)
+        return pa.Table.from_batches(list(self._run(replace(scan, limit=limit))), self.projected_schema)
+
+    def _run(self, scan: Scan) -> Iterator[pa.RecordBatch]:
+        if self._order is None:
+            return run_scan(self._session, self._manifest, scan)
+        return run_ordered(self._session, self._manifest, scan, self._order)
 
     def count_rows(self) -> int:
         """How many rows the scan gives. Cost: no I/O without a filter, else its columns where needed."""
@@ -160,16 +218,35 @@ def _of_exactly(rows: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Rec
         yield one_batch(pa.Table.from_batches(held))
 
 
-def _count(name: str, value: Any, *, low: int = 0) -> int:
-    if not isinstance(value, Integral) or value < low:
-        raise InvalidInput(f"{name}={value!r}: expected an integer of at least {low}")
-    return int(value)
+def _of_bytes(nbytes: int, rows: int | None, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Batches of about so many bytes, at most, and at most so many rows; of one row at least."""
+    for batch in batches:
+        most = max(1, len(batch) * nbytes // max(1, batch.nbytes))
+        most = most if rows is None else min(most, rows)
+        for start in range(0, len(batch), most):
+            yield batch.slice(start, most)
+
+
+def _tuned(options: ScanOptions) -> dict[str, Any]:
+    """The options of a `Scan` that change how it is done, not what it gives."""
+    if not options:
+        return {}
+    late = options.get("late_materialization")
+    chosen = {
+        "threads": 1 if options.get("use_threads") is False else None,
+        "most_ahead": options.get("batch_readahead"),
+        "ahead_nbytes": options.get("io_buffer_size"),
+        # A share above 1: however many rows pass.
+        "take_below": (2.0 if late else 0.0) if isinstance(late, bool) else None,
+        "prune": options.get("use_stats"),
+    }
+    return {name: value for name, value in chosen.items() if value is not None}
 
 
 def as_read(schema: Schema, blob_handling: BlobHandling | None) -> Schema:
     """A table's schema with descriptions in the place of the blobs that a read does not give whole."""
-    if blob_handling not in (None, *get_args(BlobHandling)):
-        raise InvalidInput(f"blob_handling={blob_handling!r}: expected one of {', '.join(get_args(BlobHandling))}")
+    if blob_handling is not None:
+        check_options({"blob_handling": blob_handling})
     if blob_handling == "all_binary":
         return schema
     if blob_handling == "all_descriptions":

@@ -12,21 +12,26 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lance_like._lazy import cached
 from lance_like.errors import InvalidInput
+from lance_like.file.carry import nulls
 from lance_like.query.arithmetic import Column
 from lance_like.query.evaluate import compute_columns, is_expression, parse_expressions
 from lance_like.query.expr import Opaque, bind_opaque
 from lance_like.query.names import find_known
 from lance_like.query.projection import ROW_ADDRESS, ROW_ID, VIRTUAL, Output, Projection, check_names, project
-from lance_like.query.take import positions_of
+from lance_like.query.take import are_deleted, positions_of
 from lance_like.table.fields import Field
 from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema
 
 POSITION = "_rowoffset"
 """The column that says where a row stands among the live rows in scan order: what a take by position takes."""
+
+MADE = frozenset([*VIRTUAL, POSITION])
+"""The columns that no file holds."""
 
 Columns: TypeAlias = Sequence[str] | Mapping[str, Any]
 """Names or dotted paths into structs; or name -> expression, in any form that a filter has."""
@@ -36,18 +41,27 @@ Columns: TypeAlias = Sequence[str] | Mapping[str, Any]
 class Answer:
     """Columns of an answer, in order.
 
-    read: the columns that are read for it. make: what a batch of them becomes; None: it is the answer.
+    read: the columns that are read for it. recipe: what is made of them; None: they are the answer.
     """
 
     read: Projection
-    schema: pa.Schema
-    make: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None
+    recipe: Recipe | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of the answer."""
+        return self.read.schema if self.recipe is None else self.recipe.schema
+
+    @property
+    def make(self) -> Callable[[pa.RecordBatch], pa.RecordBatch] | None:
+        """What a batch of the columns that are read becomes; None: it is the answer."""
+        return None if self.recipe is None else self.recipe.make
 
     def made(self, table: pa.Table) -> pa.Table:
         """The answer from a table of the columns that were read."""
-        if self.make is None:
+        if self.recipe is None:
             return table
-        return pa.Table.from_batches(map(self.make, table.to_batches()), self.schema)
+        return pa.Table.from_batches(map(self.recipe.make, table.to_batches()), self.schema)
 
 
 def answer_of(
@@ -57,28 +71,32 @@ def answer_of(
     *,
     with_row_id: bool = False,
     with_row_address: bool = False,
+    with_deleted: bool = False,
 ) -> Answer:
     """Choose columns by name or dotted path, or compute them by SQL; None: all.
 
     table: the manifest's schema, as it is read. `_rowid`, `_rowaddr`, `_rowoffset` and the versions of rows may be
-    named, and expressions may read them.
+    named, and expressions may read them. with_deleted: among the rows are deleted ones, whose `_rowid` is null.
     Raises NotFound (naming the nearest) for an unknown column, InvalidInput for one named twice or bad SQL.
     Cost: no I/O; about a millisecond for a new expression.
     """
-    if not isinstance(columns, Mapping) and (columns is None or POSITION not in columns):
+    if not isinstance(columns, Mapping) and not with_deleted and (columns is None or POSITION not in columns):
         read = project(table, columns, with_row_id=with_row_id, with_row_address=with_row_address)
-        return Answer(read, read.schema)
+        return Answer(read)
+    sources: dict[str, _Source]
     if isinstance(columns, Mapping):
         sources = _computed(table, columns)
+    elif columns is None:
+        sources = {field.name: field for field in table.children()}
     else:
         check_names(columns)
-        sources = {name: name if name in _MADE else table.find(name) for name in columns}
-    sources |= {ROW_ID: ROW_ID} if with_row_id else {}
-    sources |= {ROW_ADDRESS: ROW_ADDRESS} if with_row_address else {}
-    return _answer(manifest, table, sources)
+        sources = {name: name if name in MADE else table.find(name) for name in columns}
+    for wanted, name in ((with_row_id, ROW_ID), (with_row_address, ROW_ADDRESS)):
+        if wanted:
+            sources.setdefault(name, name)
+    return _answer(manifest, table, sources, with_deleted=with_deleted)
 
 
-_MADE = frozenset([*VIRTUAL, POSITION])
 _Source: TypeAlias = Field | str | Opaque
 """Where a column of an answer comes from: a field, one that no file holds by its name, or an expression."""
 
@@ -96,8 +114,8 @@ def _named(table: Schema, expression: Opaque) -> Field | str | None:
     """The column that an expression only names."""
     if not isinstance(expression.value, Column):
         return None
-    path = find_known(expression.value.path, schema_naming(table, [expression.value.path[0]], _MADE))
-    if len(path) == 1 and path[0] in _MADE:
+    path = find_known(expression.value.path, schema_naming(table, [expression.value.path[0]], MADE))
+    if len(path) == 1 and path[0] in MADE:
         return path[0]
     if len(path) < len(expression.value.path):
         return None
@@ -105,14 +123,14 @@ def _named(table: Schema, expression: Opaque) -> Field | str | None:
     return field if table.path(field.id) == path else None
 
 
-def _answer(manifest: Manifest, table: Schema, sources: Mapping[str, _Source]) -> Answer:
+def _answer(manifest: Manifest, table: Schema, sources: Mapping[str, _Source], *, with_deleted: bool) -> Answer:
     computed = {name: source for name, source in sources.items() if isinstance(source, Opaque)}
     stored = {name: source for name, source in sources.items() if not isinstance(source, Opaque)}
     fields = _fields_read(table, computed)
     held: dict[str, Field | str] = {}
     for name, field in fields:
         held[name] = name if field is None else table.find(table.path(field.id)[:1])
-    if computed and not stored and not held:
+    if with_deleted or (computed and not stored and not held):
         # A batch of no columns has no rows to compute constants for.
         held[ROW_ADDRESS] = ROW_ADDRESS
     read = [*stored.items(), *held.items()]
@@ -120,9 +138,11 @@ def _answer(manifest: Manifest, table: Schema, sources: Mapping[str, _Source]) -
     inside = table.project([field.id for field in (*whole, *(field for _, field in fields)) if field is not None])
     outputs = tuple(_output(name, source) for name, source in read)
     positions = tuple(place for place, (_, source) in enumerate(read) if source == POSITION)
-    recipe = _Recipe(manifest, Projection(table, outputs, inside), tuple(sources), computed, tuple(held), positions)
-    as_read = not computed and not positions and recipe.schema == recipe.read.schema
-    return Answer(recipe.read, recipe.schema, None if as_read else recipe.make)
+    ids = tuple(place for place, (_, source) in enumerate(read) if source == ROW_ID) if with_deleted else ()
+    projection = Projection(table, outputs, inside)
+    recipe = Recipe(manifest, projection, tuple(sources), computed, tuple(held), positions, ids)
+    as_read = not computed and not positions and not ids and recipe.schema == projection.schema
+    return Answer(projection, None if as_read else recipe)
 
 
 def _output(name: str, source: Field | str) -> Output:
@@ -136,18 +156,19 @@ def _fields_read(table: Schema, computed: Mapping[str, Opaque]) -> list[tuple[st
     if not computed:
         return []
     names = {path[0] for one in computed.values() for path in one.columns | one.maybe}
-    schema = schema_naming(table, names, _MADE)
+    schema = schema_naming(table, names, MADE)
     needed = {path for one in computed.values() for path in bind_opaque(one, schema).columns}
-    return [(path[0], None if path[0] in _MADE else table.holder(path)) for path in sorted(needed)]
+    return [(path[0], None if path[0] in MADE else table.holder(path)) for path in sorted(needed)]
 
 
 @dataclass(frozen=True)
-class _Recipe:
+class Recipe:
     """How the columns that are read become those of the answer.
 
     names: of the answer. computed: those that are computed; the others are read first, in order.
     held: the names, for the expressions, of what is read after them.
     positions: places of what is read as addresses of rows, and wanted as positions.
+    ids: places of row ids that are null where a row is deleted; then `_rowaddr` is among what is held.
     """
 
     manifest: Manifest
@@ -156,12 +177,13 @@ class _Recipe:
     computed: Mapping[str, Opaque]
     held: tuple[str, ...]
     positions: tuple[int, ...]
+    ids: tuple[int, ...]
 
     @cached
     def schema(self) -> pa.Schema:
         """The schema of the answer."""
         schema = self.read.schema
-        nothing = [pa.nulls(0, kind) for kind in schema.types]
+        nothing = [nulls(0, kind) for kind in schema.types]
         computed = self._computed(nothing)
         stored = iter(schema)
         fields = [
@@ -176,6 +198,11 @@ class _Recipe:
         for place in self.positions:
             addresses = arrays[place].to_numpy().view(np.int64)
             arrays[place] = pa.array(positions_of(self.manifest, addresses).view(np.uint64))
+        if self.ids:
+            addresses = arrays[len(arrays) - len(self.held) + self.held.index(ROW_ADDRESS)]
+            deleted = pa.array(are_deleted(self.manifest, addresses.to_numpy().view(np.int64)))
+            for place in self.ids:
+                arrays[place] = pc.if_else(deleted, None, arrays[place])
         computed = self._computed(arrays)
         stored = iter(arrays)
         chosen = [computed[name] if name in computed else next(stored) for name in self.names]
@@ -202,4 +229,4 @@ def schema_naming(table: Schema, names: Iterable[str] | None, made: Collection[s
     return pa.schema([*chosen, *(pa.field(name, pa.uint64(), nullable=False) for name in sorted(made))])
 
 
-__all__ = ["POSITION", "Answer", "Columns", "answer_of", "schema_naming"]
+__all__ = ["MADE", "POSITION", "Answer", "Columns", "answer_of", "schema_naming"]

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.file.stats import ZoneEntry, Zones, bounds_array, no_bounds
-from lance_like.query.expr import Expr
+from lance_like.query.expr import Expr, IsNull, Not
 from lance_like.query.names import Path
 from lance_like.query.projection import ROW_ADDRESS, ROW_ID, VIRTUAL, virtual_bounds
 from lance_like.query.prune import ZoneColumn, judge_zones
@@ -77,6 +77,23 @@ def _field_stats(fragment: Fragment, field_id: int) -> ZoneEntry | None:
     if place is None:
         return ZoneEntry(fragment.rows, 0, None, None, 0)
     return next((stats for known, stats in place[0].stats if known == field_id), None)
+
+
+def count_nulls(fragment: Fragment, condition: Expr, schema: Schema) -> int | None:
+    """How many rows pass, when a condition asks for nulls of a column, or for the others, and the manifest has counted.
+
+    None: it has not, or rows are deleted since.
+    """
+    asked = condition.child if isinstance(condition, Not) else condition
+    if not isinstance(asked, IsNull) or fragment.deletions is not None:
+        return None
+    field = field_of(schema, asked.path)
+    if field is None or len(asked.path) > 1 or pa.types.is_struct(field.type):
+        return None
+    entry = _field_stats(fragment, field.id)
+    if entry is None:
+        return None
+    return entry.null_count if asked is condition else fragment.rows - entry.null_count
 
 
 def spans_of(verdicts: np.ndarray, zone_rows: int, rows: int) -> list[Span]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from typing import TypeVar
@@ -23,7 +24,17 @@ from lance_like.query.ahead import Job, default_threads, in_order
 from lance_like.query.expr import Expr
 from lance_like.query.names import Path
 from lance_like.query.neighbours import Neighbours, Piece, can_join, neighbouring
-from lance_like.query.plan import ALL, NONE, Span, field_of, judge_fragments, judge_spans, null_zones, virtual_zones
+from lance_like.query.plan import (
+    ALL,
+    NONE,
+    Span,
+    count_nulls,
+    field_of,
+    judge_fragments,
+    judge_spans,
+    null_zones,
+    virtual_zones,
+)
 from lance_like.query.projection import Projection
 from lance_like.query.prune import judged_paths
 from lance_like.query.session import Reads, Session
@@ -33,7 +44,6 @@ from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema
 from lance_like.typing_ import T
 
-_AHEAD_NBYTES = 64 << 20
 _JUDGED_TOGETHER = 256
 # Fragments whose columns are opened side by side: at first few, so that the first rows come soon.
 _OPENED_FIRST, _OPENED_MOST = 4, 16
@@ -77,6 +87,15 @@ def _made(
 def count_passing(session: Session, manifest: Manifest, condition: Expr, scan: Scan) -> int:
     """How many rows pass a condition. Reads only its columns, and only where the statistics leave it open."""
     total = 0
+    chosen = manifest.tree.iterate() if scan.fragments is None else scan.fragments
+    left: list[Fragment] = []
+    for fragment in chosen:
+        counted = count_nulls(fragment, condition, scan.projection.table) if scan.prune else None
+        if counted is None:
+            left.append(fragment)
+        else:
+            total += counted
+    scan = replace(scan, fragments=left)
 
     def doubtful() -> Iterator[Piece]:
         nonlocal total
@@ -95,7 +114,7 @@ def _ahead(scan: Scan, jobs: Iterator[Job[T]]) -> Generator[T, None, None]:
     return in_order(
         jobs,
         threads=scan.threads or default_threads(),
-        budget_nbytes=_AHEAD_NBYTES,
+        budget_nbytes=scan.ahead_nbytes,
         most_ahead=scan.most_ahead,
         patient=scan.condition is not None and scan.limit is not None,
     )
@@ -259,9 +278,9 @@ def _fragments(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Pie
     """The fragments to read, each with its spans."""
     condition = scan.condition
     chosen = manifest.tree.iterate() if scan.fragments is None else scan.fragments
-    if condition is None:
+    if condition is None or not scan.prune:
         for fragment in chosen:
-            yield fragment, [Span(0, fragment.rows, False)]
+            yield fragment, [Span(0, fragment.rows, condition is not None)]
         return
     judged = judged_paths(condition)
     for group in _grouped(chosen):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,20 +138,32 @@ def place_addresses(manifest: Manifest, addresses: Int64s) -> Placed:
 
 
 def positions_of(manifest: Manifest, addresses: Int64s) -> Int64s:
-    """The position among the live rows of each address; the inverse of `place_positions`.
+    """The position among the live rows of each address; the inverse of `place_positions`. int64[n] of live rows.
 
-    addresses: int64[n] of live rows. Cost: the parts of the manifest before the last of them, when new.
+    Cost: the parts of the manifest before the last of them, when new.
     """
-    numbers, index = np.unique(addresses >> _OFFSET_BITS, return_inverse=True)
-    offsets = addresses & ((1 << _OFFSET_BITS) - 1)
     positions = np.empty(len(addresses), np.int64)
-    for place, number in enumerate(numbers.tolist()):
-        here = index.reshape(-1) == place
+    for here, before, fragment, offsets in _by_fragment(manifest, addresses):
+        positions[here] = before + fragment.live_before(offsets)
+    return positions
+
+
+def are_deleted(manifest: Manifest, addresses: Int64s) -> np.ndarray:
+    """bool[n]: which rows are deleted. addresses: int64[n] of rows of this version, live or not."""
+    deleted = np.empty(len(addresses), bool)
+    for here, _, fragment, offsets in _by_fragment(manifest, addresses):
+        deleted[here] = fragment.is_deleted(offsets)
+    return deleted
+
+
+def _by_fragment(manifest: Manifest, addresses: Int64s) -> Iterator[tuple[np.ndarray, int, Fragment, Int64s]]:
+    """For each fragment: bool[n] which addresses are in it, the live rows before it, it, and the offsets."""
+    numbers, offsets = addresses >> _OFFSET_BITS, addresses & ((1 << _OFFSET_BITS) - 1)
+    for number in np.unique(numbers).tolist():
         found = manifest.tree.placed(number)
         assert found is not None, "the address of a row of this version"
-        before, fragment = found
-        positions[here] = before + fragment.live_before(offsets[here])
-    return positions
+        here = numbers == number
+        yield here, *found, offsets[here]
 
 
 def take_positions(session: Session, manifest: Manifest, projection: Projection, positions: Int64s) -> pa.Table:

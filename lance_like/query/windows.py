@@ -47,6 +47,8 @@ class Scan:
     threads: those that read and decode; None: `default_threads`. most_ahead: batches made ahead; None: by size alone.
     make: what a batch of the projection becomes, done by the threads; None: it is the answer.
     apart: no batch has rows of several fragments.
+    ahead_nbytes: of batches made ahead, about. prune: whether statistics say what to skip.
+    take_below: the share of a window below which the rows that passed are taken one by one instead of reading pages.
     """
 
     projection: Projection
@@ -59,6 +61,9 @@ class Scan:
     most_ahead: int | None = None
     make: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None
     apart: bool = False
+    ahead_nbytes: int = 64 << 20
+    prune: bool = True
+    take_below: float = _TAKE_BELOW
 
     @cached
     def filter(self) -> Projection | None:
@@ -249,7 +254,7 @@ class FragmentScan:
             leaves = yield from self._read(projection.leaves, start, end)
             return leaves, np.arange(start, end) if projection.is_virtual else None
         offsets = start + rows
-        if len(rows) < _TAKE_BELOW * (end - start):
+        if len(rows) < self._scan.take_below * (end - start):
             [leaves] = yield from reading_rows(self._session, projection, [(self._fragment, offsets)])
             return leaves, offsets
         return (yield from self._read(projection.leaves, start, end, rows)), offsets

@@ -54,3 +54,28 @@ def test_a_compaction_takes_memory_for_some_pages_only(tmp_path: Path, cells: in
 @pytest.mark.slow
 def test_compacting_five_gigabytes_of_wide_rows_takes_less_than_one(tmp_path: Path) -> None:
     assert grown_by("compacting_process.py", tmp_path, 5000, MB, 20)["compact"] / MB < 1000
+
+
+@pytest.mark.slow
+def test_scans_of_a_gigabyte_of_large_cells_take_memory_for_some_pages_only(tmp_path: Path) -> None:
+    assert max(scans_grown(tmp_path, 10_000).values()) / MB < 300
+
+
+@pytest.mark.exhaustive
+def test_scans_of_ten_gigabytes_of_large_cells_take_less_than_half_a_gigabyte(tmp_path: Path) -> None:
+    assert max(scans_grown(tmp_path, 100_000).values()) / MB < 450
+
+
+def scans_grown(folder: Path, cells: int) -> dict[str, int]:
+    """Bytes that scans of cells of 100 KB took, each beyond what its process had, by the way of scanning."""
+    subprocess.run(scan_command(folder, cells, "write"), check=True)
+    found: dict[str, int] = {}
+    for way in ("all", "half", "first", "ordered"):
+        done = subprocess.run(scan_command(folder, cells, way), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        found |= json.loads(done.stdout)
+    return found
+
+
+def scan_command(folder: Path, cells: int, way: str) -> list[str]:
+    return [sys.executable, str(PROGRAMS / "scanning_process.py"), str(folder / "t"), str(cells), way]

@@ -72,6 +72,7 @@ DATASET = {
         "branch",
         "branches",
         "create_branch",
+        "data_storage_version",
         "versions",
         "version_refs",
         "get_version",

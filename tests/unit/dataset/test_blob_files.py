@@ -294,3 +294,22 @@ def test_any_sequence_of_calls_answers_as_a_file_in_memory(ds: LanceDataset, cal
             start, size = number // 3, min(number, 20_000) // 2
             assert file.read_range(start, size) == CELLS[40][start : start + size]
         assert file.tell() == model.tell()
+
+
+def test_a_data_frame_holds_files_bytes_or_descriptions_of_blobs():
+    pytest.importorskip("pandas")
+    cells = [b"one", None, b"three" * 40_000]
+    schema = pa.schema([lance_like.blob_field("video"), ("id", pa.int64())])
+    ds = lance_like.write_dataset(pa.table([lance_like.blob_array(cells), [0, 1, 2]], schema=schema), "memory://frames")
+    lazy = ds.to_pandas()
+    assert [None if file is None else file.read() for file in lazy["video"]] == cells
+    assert list(lazy.columns) == ["video", "id"]
+    assert list(ds.to_pandas({"v": "video"}, "id != 1", order_by=["id"], blob_mode="bytes")["v"]) == [
+        cells[0],
+        cells[2],
+    ]
+    described = ds.to_pandas(["video"], blob_mode="descriptions")["video"]
+    assert [None if one is None else one["size"] for one in described] == [3, None, 200_000]
+    assert ds.to_pandas({"v": "video"}, "video.size > 5")["v"][0].read() == cells[2]
+    with pytest.raises(InvalidInput, match="blob_mode"):
+        ds.to_pandas(blob_mode="eager")

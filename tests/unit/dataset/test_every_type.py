@@ -10,6 +10,7 @@ import pytest
 from arrow_values import TYPES, Shape, cells_of, make_array, null_cell
 
 import lance_like
+from lance_like.dataset import ColumnOrdering
 
 PIECES = (9, 5, 12)
 ROWS = sum(PIECES)
@@ -41,6 +42,8 @@ def test_a_type_comes_back_bit_for_bit_from_every_read(kind, nulls, uri):
     check(ds.to_table()["c"], kind, cells)
     check(ds.to_table(["c"], batch_size=4)["c"], kind, cells)
     check(ds.to_table(["c"], limit=9, offset=7)["c"], kind, cells[7:16])
+    check(ds.to_table({"at": "_rowoffset", "x": "c", "k": "n + 1"}, batch_size=4)["x"], kind, cells)
+    check(ds.to_table(["c"], order_by=[ColumnOrdering("n", False)])["c"], kind, cells[::-1])
     for order in (number, number[::-1], np.random.default_rng(5).integers(0, ROWS, 60), number[:0]):
         expected = [cells[row] for row in order]
         check(ds.take(order, ["c"])["c"], kind, expected)

@@ -131,3 +131,15 @@ def test_a_merge_with_nothing_gives_nulls(ds):
     none = pa.table({"i": pa.array([], pa.int64()), "n": pa.array([], pa.list_(pa.int8()))})
     metadata, schema = ds.get_fragment(0).merge(none, "i")
     assert (len(metadata.files), schema.to_pyarrow().names) == (2, ["i", "t", "n"])
+
+
+def test_a_session_of_a_fragment_takes_the_same_columns_again_and_again():
+    ds = lance_like.write_dataset(pa.table({"a": range(20), "b": range(20)}), "memory://sessions", max_rows_per_file=10)
+    ds.delete("a = 12")
+    session = ds.get_fragments()[1].open_session({"x": "a + b"}, with_row_address=True)
+    for positions in ([2, 0], [8], []):
+        found = session.take(positions)
+        assert found.schema.names == ["x", "_rowaddr"]
+        assert found["x"].to_pylist() == [2 * [10, 11, *range(13, 20)][i] for i in positions]
+    with pytest.raises(OutOfRange):
+        session.take([9])

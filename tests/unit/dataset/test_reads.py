@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import lance_like
 from lance_like import LanceDataset
 from lance_like.errors import InvalidInput, NotFound, OutOfRange
+from lance_like.file.reader import FileReader
 
 
 @pytest.fixture(scope="module")
@@ -255,3 +256,22 @@ def test_fragments_that_may_hold_rows_that_pass_are_found_by_bounds(ds):
         (None, [0, 1, 2]),
     ):
         assert [fragment.fragment_id for fragment in ds.get_fragments(filter)] == found
+
+
+@pytest.mark.parametrize("struct", [False, True])
+def test_nulls_are_counted_by_the_manifest(tmp_path, monkeypatch, struct):
+    values = [None if i % 7 == 0 else i for i in range(20_000)]
+    column = pa.array([None if i % 3 == 0 else {"x": x} for i, x in enumerate(values)]) if struct else pa.array(values)
+    table = pa.table({"a": column, "wide": pa.array([bytes([i % 256]) * 100 for i in range(20_000)])})
+    ds = lance_like.write_dataset(table, tmp_path, max_rows_per_file=7_000)
+    nulls = column.null_count
+    asked = []
+    monkeypatch.setattr(FileReader, "pages_of", lambda self, columns, kinds: asked.append(columns))
+    if not struct:
+        assert ds.count_rows("a is null") == nulls
+        assert ds.count_rows("a is not null") == ds.count_rows("not (a is null)") == 20_000 - nulls
+        assert asked == []
+    monkeypatch.undo()
+    assert ds.count_rows("a is null") == ds.scanner(filter="a is null", use_stats=False).count_rows() == nulls
+    ds.delete("_rowid < 100")
+    assert ds.count_rows("a is null") == column.slice(100).null_count

@@ -1,0 +1,139 @@
+"""The options of a scan, the same in every method that reads; those of pylance under its names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, get_args
+
+from lance_like.errors import InvalidInput
+from lance_like.query.order import ColumnOrdering
+
+if TYPE_CHECKING:
+    from lance_like.dataset.fragment import LanceFragment
+
+BlobHandling: TypeAlias = Literal["all_binary", "blobs_descriptions", "all_descriptions"]
+"""What a read gives of blobs: their bytes; descriptions (position, size) of the cells of blob columns; or descriptions
+of the cells of all binary columns."""
+
+
+class Tuning(TypedDict, total=False):
+    """Options that change how rows are read, not which.
+
+    use_threads: read and decode on as many threads as there are cores, 8 at most; False: on the caller's alone.
+    batch_readahead: batches made ahead, at most; 0: none, and no threads. io_buffer_size: bytes made ahead, about;
+    64 MiB by default.
+    late_materialization: True: columns that the filter does not need are taken for the rows that pass, False: they are
+    read whole; None: by the share of rows that pass. A list of columns says nothing here.
+    use_stats: False: skip nothing by statistics.
+
+    The others are options of pyarrow's and pylance's, accepted and not needed: rows come in order, and filters come
+    before all else.
+    """
+
+    use_threads: bool | None
+    batch_readahead: int | None
+    io_buffer_size: int | None
+    late_materialization: bool | Sequence[str] | None
+    use_stats: bool | None
+    cache_metadata: Any
+    fast_search: Any
+    fragment_readahead: Any
+    fragment_scan_options: Any
+    memory_pool: Any
+    prefilter: Any
+    scan_in_order: Any
+    use_scalar_index: Any
+
+
+class ScanOptions(Tuning, total=False):
+    """What a scan may be told beside columns, filter, limit and offset; and `Tuning`. None is the default of each.
+
+    order_by: the rows in the order of columns: names (ascending, nulls last) or `ColumnOrdering`. NaN is above every
+    number, equal rows keep their order. With a limit, memory is a few times that; without one, the keys of all rows.
+    batch_size: the most rows of a batch; by default 65,536, fewer when rows are wide. batch_size_bytes: about the most
+    bytes of one. strict_batch_size: every batch but the last has batch_size rows.
+    with_row_id, with_row_address: append `_rowid` (the stable id) and `_rowaddr` (fragment << 32 | row).
+    fragments: scan only these, in this order.
+    blob_handling: "blobs_descriptions" (when None) gives struct<position, size> for cells of blob columns (a filter
+    says `video.size > 5`), "all_descriptions" for those of all binary columns, "all_binary" the bytes.
+    include_deleted_rows: also rows that are deleted and still stored, with a null `_rowid`; needs with_row_id.
+    """
+
+    order_by: Sequence[ColumnOrdering | str] | None
+    batch_size: int | None
+    batch_size_bytes: int | None
+    strict_batch_size: bool | None
+    with_row_id: bool | None
+    with_row_address: bool | None
+    fragments: Iterable[LanceFragment] | None
+    blob_handling: BlobHandling | None
+    include_deleted_rows: bool | None
+
+
+_TUNING = frozenset(Tuning.__annotations__)
+SCAN_OPTIONS = _TUNING | frozenset(ScanOptions.__annotations__)
+"""The names of the options."""
+_READS = frozenset(["columns", "filter", "limit", "offset"])
+# The options that are numbers, and the least of each.
+_COUNTS = {
+    "limit": 0,
+    "offset": 0,
+    "batch_size": 1,
+    "batch_size_bytes": 1,
+    "batch_readahead": 0,
+    "io_buffer_size": 1,
+    "fragment_readahead": 0,
+}
+
+
+def check_options(options: Mapping[str, Any], known: Set[str] = SCAN_OPTIONS) -> None:
+    """Raise InvalidInput unless all are known options, each of which can be."""
+    for name, value in options.items():
+        if name not in known:
+            raise InvalidInput(f"{name!r} is not an option of a read")
+        if value is not None and name in _COUNTS:
+            count(name, value, low=_COUNTS[name])
+    handling = options.get("blob_handling")
+    if handling is not None and handling not in get_args(BlobHandling):
+        raise InvalidInput(f"blob_handling={handling!r}: expected one of {', '.join(get_args(BlobHandling))}")
+
+
+def check_together(options: Mapping[str, Any]) -> None:
+    """Raise InvalidInput for options of one scan that contradict each other."""
+    if options.get("strict_batch_size") and options.get("batch_size_bytes") is not None:
+        raise InvalidInput("strict_batch_size cannot be combined with batch_size_bytes: such batches have any size")
+    if options.get("include_deleted_rows") and not options.get("with_row_id"):
+        raise InvalidInput("include_deleted_rows is set but with_row_id is false: it tells which rows are deleted")
+
+
+def check_tuning(options: Mapping[str, Any]) -> None:
+    """Raise InvalidInput unless all are options that change no answer."""
+    check_options(options, _TUNING)
+
+
+def check_default_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What scans are told unless they say otherwise, checked one by one. Raises InvalidInput."""
+    held = dict(options or {})
+    check_options(held, SCAN_OPTIONS | _READS)
+    return held
+
+
+def count(name: str, value: Any, *, low: int = 0) -> int:
+    """A number that a caller gave. Raises InvalidInput unless it is an integer of at least `low`."""
+    if not isinstance(value, Integral) or value < low:
+        raise InvalidInput(f"{name}={value!r}: expected an integer of at least {low}")
+    return int(value)
+
+
+__all__ = [
+    "SCAN_OPTIONS",
+    "BlobHandling",
+    "ScanOptions",
+    "Tuning",
+    "check_default_options",
+    "check_options",
+    "check_together",
+    "check_tuning",
+    "count",
+]
