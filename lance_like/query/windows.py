@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like._lazy import cached
+from lance_like.encodings.coded import is_coded
 from lance_like.encodings.joining import joined
 from lance_like.encodings.physical import flat_width
 from lance_like.encodings.places import DESCRIPTION
@@ -45,6 +46,8 @@ class Scan:
 
     fragments: of the manifest, all when None. batch_rows: the most rows of a batch; None: by size.
     threads: those that read and decode; None: `default_threads`. most_ahead: batches made ahead; None: by size alone.
+    usual_rows: of a batch, where batch_rows is None and rows are narrow. window_nbytes: of a window, by estimate. None:
+    as the module's.
     make: what a batch of the projection becomes, done by the threads; None: it is the answer.
     apart: no batch has rows of several fragments.
     """
@@ -59,6 +62,8 @@ class Scan:
     most_ahead: int | None = None
     make: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None
     apart: bool = False
+    usual_rows: int | None = None
+    window_nbytes: int | None = None
 
     @cached
     def filter(self) -> Projection | None:
@@ -108,12 +113,17 @@ class Column:
         return nbytes / max(1, int(self.pages.fences[-1])) if pages > 1 else 16
 
 
-def _some(column: Column, start: int, end: int, rows: Int64s | None) -> Conversation[list[pa.Array]]:
-    """Rows start … end of a column, an array a page. rows: those of them that are wanted; None: all."""
+def _some(
+    column: Column, kind: pa.DataType, start: int, end: int, rows: Int64s | None
+) -> Conversation[list[pa.Array]]:
+    """Rows start … end of a column, an array a page. rows: those of them that are wanted; None: all.
+
+    kind: what is read of it, which may be another for a filter than for the answer.
+    """
     if rows is None:
-        return column.pages.read_span(start, end, column.kind)
-    if column.kind is DESCRIPTION:
-        return _listed(column.pages.read_rows(start + rows, column.kind))
+        return column.pages.read_span(start, end, kind)
+    if kind is DESCRIPTION or is_coded(kind):
+        return _listed(column.pages.read_rows(start + rows, kind))
     return column.pages.read_chosen(start, end, rows)
 
 
@@ -137,11 +147,12 @@ class FragmentScan:
         self._projection = scan.projection
         self.columns = columns
         self._row_nbytes = max(1.0, sum(column.row_nbytes for column in self.columns.values()))
-        usual = int(min(BATCH_ROWS, max(1, _BATCH_NBYTES // self._row_nbytes)))
+        usual = int(min(scan.usual_rows or BATCH_ROWS, max(1, _BATCH_NBYTES // self._row_nbytes)))
         rows = scan.batch_rows or usual
         self._batch_rows = min(rows, self._projection.most_rows or rows)
-        batches = max(1, int(WINDOW_NBYTES // self._row_nbytes) // self._batch_rows)
-        self._window_rows = batches * self._batch_rows
+        batches = max(1, int((scan.window_nbytes or WINDOW_NBYTES) // self._row_nbytes) // self._batch_rows)
+        # Pages of numbers have powers of two of rows: windows that have them too begin and end with pages.
+        self._window_rows = (1 << batches.bit_length() - 1) * self._batch_rows
 
     def windows(self, spans: Sequence[Span]) -> Iterator[Window]:
         """Spans cut into what is read in one go."""
@@ -263,8 +274,8 @@ class FragmentScan:
         self, leaves: dict[int, pa.DataType], start: int, end: int, rows: Int64s | None = None
     ) -> Reads[dict[int, pa.Array]]:
         """The leaves' arrays of rows start … end, or of some of them. Cost: one round, if all pages are open."""
-        asking = [self.columns[field_id] for field_id in leaves if field_id in self.columns]
-        answers = iter((yield [(column.path, _some(column, start, end, rows)) for column in asking]))
+        asking = [(self.columns[field_id], kind) for field_id, kind in leaves.items() if field_id in self.columns]
+        answers = iter((yield [(column.path, _some(column, kind, start, end, rows)) for column, kind in asking]))
         count = end - start if rows is None else len(rows)
         return {
             # A slice of one page, or a copy where the rows lie in several.
