@@ -48,6 +48,8 @@ _WIDE_ROW_NBYTES = 256
 _SMALL_NBYTES = 4 << 20
 # A condition that statistics answer for so much of the table is worth taking over.
 _PRUNED = 0.5
+# Fragments whose zones are asked, spread over the table.
+_FRAGMENTS_ASKED = 8
 _MAX_DIGITS = 38
 _CONDITIONS_KEPT = 64
 
@@ -120,21 +122,24 @@ class EngineTable:
         it filters itself: so only what spares reading is taken over.
         """
         text = node.fragment()
-        if text not in self._taken_over:
+        known = self._taken_over.get(text)
+        if known is None:
             condition = self.condition(node)
+            known = condition is not None and self._spares_reading(condition)
             if len(self._taken_over) >= _CONDITIONS_KEPT:
                 self._taken_over.clear()
-            self._taken_over[text] = condition is not None and self._spares_reading(condition)
-        return self._taken_over[text]
+            self._taken_over[text] = known
+        return known
 
     def _spares_reading(self, condition: Expr) -> bool:
+        """Cost: zones of the condition's columns in a few fragments, if they are new."""
         fragments = list(self.manifest.tree.iterate())
-        rows = sum(fragment.rows for fragment in fragments)
         nbytes = sum(file.nbytes for fragment in fragments for file in fragment.files)
-        if nbytes > max(_SMALL_NBYTES, _WIDE_ROW_NBYTES * rows):
+        if nbytes > max(_SMALL_NBYTES, _WIDE_ROW_NBYTES * sum(fragment.rows for fragment in fragments)):
             return True
-        scan = Scan(Projection(self.manifest.schema.described, ()), condition)
-        return rows_to_read(self.session, self.manifest, scan) <= _PRUNED * rows
+        some = fragments[:: -(-len(fragments) // _FRAGMENTS_ASKED) or 1]
+        scan = Scan(Projection(self.manifest.schema.described, ()), condition, fragments=some)
+        return rows_to_read(self.session, self.manifest, scan) <= _PRUNED * sum(fragment.rows for fragment in some)
 
     def reader(self, columns: Sequence[int] | None, condition: Expr | None) -> pa.RecordBatchReader:
         """The rows that pass, as a stream. columns: positions in the schema; None: all."""
@@ -259,9 +264,11 @@ class EngineSource(SourceBase):
 
     def stream(self, columns: Sequence[int] | None, filters: Sequence[Any]) -> tuple[Any, bool]:
         """The rows that pass conditions that were accepted. columns: positions in the schema; None: all."""
-        # One that was accepted has a condition.
-        conditions = [condition for node in filters if (condition := self._engine.condition(node)) is not None]
-        condition = all_of(conditions) if conditions else None
+        conditions = [self._engine.condition(node) for node in filters]
+        known = [condition for condition in conditions if condition is not None]
+        if len(known) < len(conditions):
+            raise InvalidInput("the columns of the table changed while it was queried", hint="run the query again")
+        condition = all_of(known) if known else None
         return self._engine.reader(columns, condition).__arrow_c_stream__(), columns is not None
 
 

@@ -105,11 +105,11 @@ _BY_NAME: Mapping[str, Callable[[Any], Expr]] = {
 def _literal(node: Any) -> pa.Scalar:
     """The constant in the Arrow type of its type in DuckDB. Raises LookupError for a type that has none here."""
     name = node.type
+    if node.value is None:
+        raise LookupError("a constant without value")
     if name.startswith("DECIMAL("):
         precision, scale = map(int, name[len("DECIMAL(") : -1].split(","))
         return pa.scalar(node.value, pa.decimal128(precision, scale))
-    if node.value is None:
-        raise LookupError("a constant without value")
     return pa.scalar(node.value, _KINDS[name])
 
 

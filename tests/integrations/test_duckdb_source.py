@@ -250,3 +250,22 @@ def test_a_view_answers_as_a_dataset_of_pyarrow(place, table):
 def test_every_public_attribute_of_an_arrow_dataset_is_the_views_own():
     ours = {name for cls in DatasetView.__mro__ if not issubclass(pads.Dataset, cls) for name in vars(cls)}
     assert {name for name in dir(pads.Dataset) if not name.startswith("_")} <= ours
+
+
+def test_of_many_fragments_few_are_asked_whether_a_condition_prunes(tmp_path):
+    rows = {"n": np.random.default_rng(1).integers(0, 100, 400_000)}
+    lance_like.write_dataset(rows, str(tmp_path / "t"), max_rows_per_file=10_000)
+    store = CountingStore(LocalStore(str(tmp_path / "t")))
+    ds = LanceDataset(store, read_manifest(store, 1))  # noqa: F841
+    with counted(store) as counts:
+        (plan,) = duckdb.sql("explain select n from ds where n = 7").fetchall()
+    assert "Filters:" not in plan[1]
+    assert len({key for key, _ in counts.log}) <= 9
+
+
+def test_a_query_that_was_bound_before_the_table_changed_reads_the_table_as_it_is(tmp_path):
+    ds = lance_like.write_dataset({"a": [1, 2], "b": [10, 20], "c": ["x", "y"]}, str(tmp_path / "t"))
+    query = duckdb.sql("select c from ds where b > 10")
+    ds.drop_columns(["a"])
+    ds.insert({"b": [30], "c": ["z"]})
+    assert query.fetchall() == [("y",), ("z",)]
