@@ -113,9 +113,7 @@ class Column:
         return nbytes / max(1, int(self.pages.fences[-1])) if pages > 1 else 16
 
 
-def _some(
-    column: Column, kind: pa.DataType, start: int, end: int, rows: Int64s | None
-) -> Conversation[list[pa.Array]]:
+def _some(column: Column, kind: pa.DataType, start: int, end: int, rows: Int64s | None) -> Conversation[list[pa.Array]]:
     """Rows start … end of a column, an array a page. rows: those of them that are wanted; None: all.
 
     kind: what is read of it, which may be another for a filter than for the answer.
