@@ -1,7 +1,7 @@
 """The targets of files and tables against measured results: `python -m benchmarks.targets results/*.json`.
 
-Reads what `--json` of `benchmarks.run`, `wide`, `appends` and `changes` wrote, and prints one line a target: what was
-asked, what was measured, whether it holds. A target without figures is said to be unmeasured.
+Reads what `--json` of `benchmarks.run`, `wide`, `appends`, `changes` and `tpch` wrote, and prints one line a target:
+what was asked, what was measured, whether it holds. A target without figures is said to be unmeasured.
 """
 
 import argparse
@@ -88,6 +88,17 @@ def judge(results: Sequence[dict[str, Any]]) -> Iterator[Verdict]:
     for task, limit in (("open", 1 / 3), ("open, take of 1 column", 1 / 3), ("take of all columns", 1 / 5)):
         yield Verdict(f"10,000 columns, {task}, / pylance", limit, (wide[task], "") if task in wide else None)
     yield from _judge_tables(results)
+    for peer, limit in (("arrow", 1.3), ("pylance", 1 / 2)):
+        yield Verdict(f"TPC-H through DuckDB, total, / {peer}", limit, _tpch(results, peer))
+
+
+def _tpch(results: Sequence[dict[str, Any]], peer: str) -> tuple[float, str] | None:
+    for result in results:
+        queries = list(result.get("tpch", {}).get("samples", {}).values())
+        if queries and all(peer in query for query in queries):
+            total = {name: sum(min(query[name]) for query in queries) for name in ("lance_like", peer)}
+            return total["lance_like"] / total[peer], f"{len(queries)} queries"
+    return None
 
 
 def _judge_tables(results: Sequence[dict[str, Any]]) -> Iterator[Verdict]:

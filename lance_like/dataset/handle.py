@@ -22,6 +22,7 @@ from lance_like.dataset.bound import RETRIES, RETRY_TIMEOUT
 from lance_like.dataset.change import Delete, Isolation, Update, check_isolation
 from lance_like.dataset.columns import Computed, add_columns
 from lance_like.dataset.commits import DatasetCommits
+from lance_like.dataset.engine import EngineSource, EngineTable
 from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.history import DatasetHistory
 from lance_like.dataset.inputs import Data, Stream, as_stream, conform_some
@@ -31,6 +32,7 @@ from lance_like.dataset.merge import MergeInsertBuilder, MergeStats, Rules, run_
 from lance_like.dataset.metadata import DatasetMetadata
 from lance_like.dataset.scan_options import SCAN_OPTIONS, BlobHandling, ScanOptions, check_tuning
 from lance_like.dataset.scanner import BlobMode, Filter, LanceScanner, as_read, bind_filter
+from lance_like.dataset.view import DatasetView
 from lance_like.dataset.write import (
     MAX_BYTES_PER_FILE,
     MAX_ROWS_PER_FILE,
@@ -59,7 +61,7 @@ COLUMN_RETRIES = 1000
 COLUMN_TIMEOUT = timedelta(days=7)
 
 
-class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMetadata, PythonDataset):
+class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMetadata, EngineSource, PythonDataset):
     """One version of a dataset. Made by `lance_like.dataset` and `lance_like.write_dataset`.
 
     The handle moves only by its own writes, `checkout_latest` and `restore`, never by others' commits.
@@ -94,6 +96,13 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
     def data_storage_version(self) -> str:
         """The version of the format of its data files."""
         return str(FORMAT_VERSION)
+
+    @property
+    def _engine(self) -> EngineTable:
+        found = self._engine_table
+        if found is None or found.manifest is not self._manifest:
+            found = self._engine_table = EngineTable(self._session, self._manifest)
+        return found
 
     def __len__(self) -> int:
         return self._manifest.live_rows
@@ -137,6 +146,13 @@ class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMe
         fragments = options.get("fragments")
         within = None if fragments is None else self._fragments_of(fragments)
         return LanceScanner(self._session, self._manifest, within=within, **options)
+
+    def view(self) -> DatasetView:
+        """This version for other engines, each type as the nearest that they read.
+
+        DuckDB 2 reads the dataset itself in these types; the view is for engines that go by the schema.
+        """
+        return DatasetView(self._engine)
 
     def to_table(
         self,

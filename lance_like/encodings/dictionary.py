@@ -131,7 +131,10 @@ class Dictionary:
 def _with_values(kind: pa.DataType, codes: pa.Array, values: pa.Array) -> pa.Array:
     """Rows of one page. codes: uint32, in bounds."""
     if pa.types.is_dictionary(kind):
-        return pa.DictionaryArray.from_arrays(codes.cast(kind.index_type), values, ordered=kind.ordered, safe=False)
+        # In bounds, so that codes of 32 bits are the same with a sign.
+        same = kind.index_type.bit_width == CODE_TYPE.bit_width
+        indices = codes.view(kind.index_type) if same else codes.cast(kind.index_type)
+        return pa.DictionaryArray.from_arrays(indices, values, ordered=kind.ordered, safe=False)
     width = flat_width(kind)
     if width not in _WIDTHS:
         return pc.take(values, codes, boundscheck=False)

@@ -5,6 +5,8 @@ u32 ones before the line | 60 bytes: 480 bits, least significant first      a li
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from lance_like.encodings.stack import Reading, Runs, Stack
@@ -15,6 +17,12 @@ LINE_BITS = 480
 _COUNT_NBYTES = 4
 # Masks of the first 0 to 480 bits of a line, as 32-bit words.
 _BELOW = np.packbits(np.tri(LINE_BITS + 1, LINE_BITS, -1, np.uint8), axis=1, bitorder="little").view("<u4")
+
+# Of each byte, the ones before or at each of its bits, a byte each: uint64[256].
+_PREFIX = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
+_PREFIX = _PREFIX.cumsum(axis=1, dtype=np.uint8).view("<u8").reshape(-1)
+# Ranks made at a time, 512 KiB of them: they stay in the cache.
+_PART_NBYTES = 1 << 13
 
 
 def lines_of(num_bits: Int64s | int) -> Int64s | int:
@@ -45,23 +53,63 @@ def read_ranks(stack: Stack, index: int, runs: Runs) -> Reading[Int64s]:
     return words[:, 0] + np.bitwise_count(words[:, 1:] & _BELOW[bit + 1]).sum(axis=1, dtype=np.int64)
 
 
-def read_ones(stack: Stack, index: int, runs: Runs) -> Reading[tuple[int, Int64s]]:
-    """Where the ones of one run of rows are.
+class RunOfRanks:
+    """Ranks in one run of rows.
 
-    runs: one, not empty. index: the buffer of the lines.
-    Returns how many ones stand before the run, and int64[k] places of those in it, from its start.
-    Raises Corrupt when the counts of neighbouring lines disagree with the bits between them.
+    before: ones before the run. inside: ones in it. begins: whether there is one at its first row.
     """
+
+    def __init__(self, data: Bytes, begin: int, end: int, stack: Stack) -> None:
+        """data: the whole lines that hold rows begin … end of the bitmap, begin < end.
+
+        Raises Corrupt when the counts of neighbouring lines disagree with the bits between them.
+        """
+        words = data.view("<u4").reshape(-1, LINE_NBYTES // 4)
+        counts = words[:, 0].astype(np.int64)
+        ones = np.bitwise_count(words[:, 1:]).sum(axis=1, dtype=np.int64)
+        agree = bool((np.diff(counts) == ones[:-1]).all())
+        stack.require(agree, "the counts of its bitmap disagree with its bits")
+        self._bytes = data.reshape(-1, LINE_NBYTES)[:, _COUNT_NBYTES:].reshape(-1)
+        self._skip = begin % LINE_BITS
+        self.count = end - begin
+        ones_to = [_ones_before(self._bytes, bit) for bit in (self._skip, self._skip + self.count)]
+        self.before = int(counts[0]) + ones_to[0]
+        self.inside = ones_to[1] - ones_to[0]
+        self.begins = bool(self._bytes[self._skip // 8] >> self._skip % 8 & 1)
+        self._skipped = ones_to[0]
+
+    def parts(self) -> Iterator[tuple[slice, Int64s]]:
+        """The rows of the run a part at a time, from 0, and int64: ones of the run before or at each."""
+        done = 0
+        low = self._skip // 8
+        counted = _ones_before(self._bytes, 8 * low)
+        while done < self.count:
+            some = self._bytes[low : low + _PART_NBYTES]
+            ones = np.bitwise_count(some)
+            before = np.cumsum(ones, dtype=np.int64)
+            before += counted - self._skipped
+            counted = int(before[-1]) + self._skipped
+            before -= ones
+            ranks = np.add(_PREFIX.take(some).view(np.uint8).reshape(-1, 8), before[:, None]).reshape(-1)
+            start = self._skip + done - 8 * low
+            part = ranks[start : start + self.count - done]
+            yield slice(done, done + len(part)), part
+            done += len(part)
+            low += _PART_NBYTES
+
+
+def _ones_before(data: Bytes, bit: int) -> int:
+    """How many of the first bits are ones."""
+    whole, rest = divmod(bit, 8)
+    ones = int(np.bitwise_count(data[:whole]).sum(dtype=np.int64))
+    return ones + (int(data[whole]) & ((1 << rest) - 1)).bit_count() if rest else ones
+
+
+def read_run_of_ranks(stack: Stack, index: int, runs: Runs) -> Reading[RunOfRanks]:
+    """The ranks of one run of rows. runs: one, not empty. index: the buffer of the lines."""
     start = stack.place(index, lines_of(stack.num_rows) * LINE_NBYTES)
     begin, end = int(runs.starts[0]), int(runs.ends[0])
     first, last = begin // LINE_BITS, -(-end // LINE_BITS)
     low = start[runs.at] + first * LINE_NBYTES
     (data,) = yield [(low, low + (last - first) * LINE_NBYTES, stack.slots[runs.at])]
-    lines = data.reshape(-1, LINE_NBYTES)
-    counts = data.view("<u4")[:: LINE_NBYTES // 4].astype(np.int64)
-    ones = np.flatnonzero(np.unpackbits(lines[:, _COUNT_NBYTES:], axis=1, bitorder="little").view(bool))
-    found = np.searchsorted(ones, np.arange(1, len(lines)) * LINE_BITS)
-    stack.require(bool((counts[1:] - counts[0] == found).all()), "the counts of its bitmap disagree with its bits")
-    skip = begin - first * LINE_BITS
-    low, high = np.searchsorted(ones, (skip, skip + end - begin))
-    return int(counts[0] + low), ones[low:high] - skip
+    return RunOfRanks(data, begin, end, stack)

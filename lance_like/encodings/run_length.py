@@ -10,12 +10,12 @@ import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.physical import flat_array, flat_bytes, flat_width, is_variable, valid_of
-from lance_like.encodings.rank import LINE_BITS, LINE_NBYTES, pack_ranked, read_ones, read_ranks
+from lance_like.encodings.pool import allocate
+from lance_like.encodings.rank import LINE_BITS, LINE_NBYTES, RunOfRanks, pack_ranked, read_ranks, read_run_of_ranks
 from lance_like.encodings.registry import encode_array, read_node
 from lance_like.encodings.sample import sampled_runs
 from lance_like.encodings.sift import Flags, Test, read_judged
 from lance_like.encodings.stack import Reading, Runs, Stack
-from lance_like.typing_ import Int64s
 
 _WIDTHS = (1, 2, 4, 8)
 _BITMAP_BITS = 8 * LINE_NBYTES / LINE_BITS
@@ -66,32 +66,42 @@ class RunLength:
         """Test the value of each run once."""
         if runs.count <= LINE_BITS:
             return test.of_values((yield from self.read(stack, kind, runs)))
-        places, lengths = yield from _runs_of(stack, stack.child(0), runs)
-        return np.repeat((yield from read_judged(stack.child(0), kind, places, test)), lengths)
+        places, ranks = yield from _runs_of(stack, stack.child(0), runs)
+        return _spread((yield from read_judged(stack.child(0), kind, places, test)), ranks)
 
 
-def _runs_of(stack: Stack, child: Stack, runs: Runs) -> Reading[tuple[Runs, Int64s]]:
-    """The values that one long run of rows has, as rows of the child, and int64[n]: how many rows have each."""
-    before, ones = yield from read_ones(stack, 0, runs)
-    last = before + len(ones)
-    if not len(ones) or ones[0]:
-        # The run of values that began before these rows.
-        ones = np.concatenate(([0], ones))
-    first = last - len(ones)
+def _runs_of(stack: Stack, child: Stack, runs: Runs) -> Reading[tuple[Runs, RunOfRanks]]:
+    """The values that one long run of rows has, as rows of the child, and which of them each row has."""
+    ranks = yield from read_run_of_ranks(stack, 0, runs)
+    # Without a one at the first row, its value is that of a run which began before.
+    first, last = ranks.before + int(ranks.begins) - 1, ranks.before + ranks.inside
     stack.require(first >= 0 and last <= int(child.num_rows[runs.at[0]]), "a row is past its last run")
-    return Runs(runs.at, np.array([first]), np.array([last])), np.diff(ones, append=runs.count)
+    return Runs(runs.at, np.array([first]), np.array([last])), ranks
 
 
 def _read_run(stack: Stack, child: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
     """One long run of rows: a run of values, each repeated."""
-    places, lengths = yield from _runs_of(stack, child, runs)
+    places, ranks = yield from _runs_of(stack, child, runs)
     values = yield from read_node(child, kind, places)
     stack.require(values.null_count == 0, "a value is null")
     width = flat_width(kind)
     if width not in _WIDTHS or pa.types.is_nested(kind):
-        return values.take(pa.array(np.repeat(np.arange(len(values)), lengths)))
+        return values.take(pa.array(_spread(np.arange(len(values)), ranks)))
     stored = np.frombuffer(values.buffers()[1] or b"", f"<u{width}", len(values), values.offset * width)
-    return flat_array(kind, np.repeat(stored, lengths).view(np.uint8), runs.count)
+    return flat_array(kind, _spread(stored, ranks).view(np.uint8), runs.count)
+
+
+def _spread(values: np.ndarray, ranks: RunOfRanks) -> np.ndarray:
+    """The value of each row. values: of the runs that the rows lie in."""
+    out = allocate(ranks.count, values.dtype)
+    behind = int(ranks.begins)
+    for rows, part in ranks.parts():
+        if behind:
+            np.subtract(part, behind, out=part)
+        # A gather: np.repeat takes longer for runs of a few rows. All are in bounds; "clip" is the mode that writes to
+        # `out` without a copy.
+        np.take(values, part, out=out[rows], mode="clip")
+    return out
 
 
 def _pays(sample: np.ndarray) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Node, parse_node
+from lance_like.encodings.coded import is_coded, read_coded
 from lance_like.encodings.joining import joined, taken
 from lance_like.encodings.physical import is_variable, read_validity, storage_of, unpack_bits
 from lance_like.encodings.places import DESCRIPTION, describe_node
@@ -54,7 +55,8 @@ class ColumnPages:
         # The type of the column, and the one its arrays are carried as.
         self.stored = metadata.stored
         self.check_kind(kind)
-        self.kind = carried_type(self.stored if kind is DESCRIPTION else kind)
+        apart = kind is DESCRIPTION or is_coded(kind)
+        self.kind = carried_type(self.stored if apart else kind)
         self._blocks = blocks
         self._shared = SharedBlob(metadata.shared)
         n = self.record.num_pages
@@ -69,9 +71,13 @@ class ColumnPages:
         self.unopened = n
 
     def check_kind(self, kind: pa.DataType) -> None:
-        """Raise Corrupt unless a column of that type can be read as kind: its type, or the description of its cells."""
+        """Raise Corrupt unless a column of that type can be read as kind.
+
+        kind: its type, the description of its cells, or codes into the values of each page (encodings/coded.py).
+        """
         described = kind is DESCRIPTION and is_variable(storage_of(carried_type(self.stored)))
-        if not described and not is_stored_as(kind, self.stored):
+        coded = is_coded(kind) and kind.value_type.equals(self.stored)
+        if not described and not coded and not is_stored_as(kind, self.stored):
             raise Corrupt(
                 f"the file holds the type {self.stored}, the table says {kind}", kind="type", where=self.where
             )
@@ -112,7 +118,7 @@ class ColumnPages:
         if kind is not self.stored:
             self.check_kind(kind)
         if len(rows) == 0:
-            return pa.nulls(0, kind if kind is DESCRIPTION else self.kind)
+            return pa.nulls(0, kind if kind is DESCRIPTION or is_coded(kind) else self.kind)
         pages = self.page_of(rows)
         local = rows - self.fences[pages]
         stacks = self._stack_of[pages] if len(self._stacks) > 1 else _FIRST
@@ -135,7 +141,15 @@ class ColumnPages:
         return taken(joined(arrays), pa.array(back))
 
     def _read_node(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
-        return describe_node(stack, self.kind, runs) if kind is DESCRIPTION else read_node(stack, self.kind, runs)
+        if kind is DESCRIPTION:
+            return describe_node(stack, self.kind, runs)
+        return read_coded(stack, kind, runs) if is_coded(kind) else read_node(stack, self.kind, runs)
+
+    def is_coded_by(self, encoding: str) -> bool:
+        """Whether most of the pages that are open begin with an encoding."""
+        stacks = list(self._stacks)
+        rows = sum(int(stack.num_rows.sum()) for stack in stacks)
+        return 2 * sum(int(s.num_rows.sum()) for s in stacks if s.encoding == encoding) > rows
 
     def read_bytes(self, row: int, start: int, end: int) -> Conversation[Bytes]:
         """Bytes of the file that lie in the page of a row, the blocks around them checked.

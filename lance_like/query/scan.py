@@ -122,7 +122,8 @@ def _ahead(scan: Scan, jobs: Iterator[Job[T]]) -> Generator[T, None, None]:
 
 def _batch_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job[Iterable[pa.RecordBatch]]]:
     """The windows to read, and the small fragments that are read together."""
-    rows = min(scan.batch_rows or BATCH_ROWS, scan.projection.most_rows or BATCH_ROWS)
+    usual = scan.usual_rows or BATCH_ROWS
+    rows = min(scan.batch_rows or usual, scan.projection.most_rows or usual)
 
     def apart(pieces: Sequence[Piece]) -> Iterator[Job[Iterable[pa.RecordBatch]]]:
         return _window_jobs(session, scan, opened(session, scan, pieces), FragmentScan.batches, chain.from_iterable)
@@ -161,6 +162,11 @@ def _count_jobs(session: Session, manifest: Manifest, scan: Scan, doubtful: Iter
             yield from apart(pieces)
         else:
             yield Job(partial(job, _neighbours(session, scan, pieces), pieces), 0)
+
+
+def rows_to_read(session: Session, manifest: Manifest, scan: Scan) -> int:
+    """How many rows the statistics leave to a scan: the work that a condition does not spare. Reads zones alone."""
+    return sum(span.end - span.start for _, spans in _fragments(session, manifest, scan) for span in spans)
 
 
 def _together(
@@ -334,4 +340,4 @@ def _spans(
     return judge_spans(condition, found.__getitem__, zone_rows=ZONE_ROWS, rows=fragment.rows)
 
 
-__all__ = ["BATCH_ROWS", "Scan", "count_passing", "opened", "pieces_of", "run_scan"]
+__all__ = ["BATCH_ROWS", "Scan", "count_passing", "opened", "pieces_of", "rows_to_read", "run_scan"]

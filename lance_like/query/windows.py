@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like._lazy import cached
-from lance_like.encodings.joining import joined, taken
+from lance_like.encodings.coded import is_coded
+from lance_like.encodings.joining import joined
 from lance_like.encodings.physical import flat_width
 from lance_like.encodings.places import DESCRIPTION
 from lance_like.encodings.sift import Flags
@@ -27,7 +28,7 @@ from lance_like.query.projection import Output, Projection, as_batch, place_leav
 from lance_like.query.session import Reads, Session
 from lance_like.query.take import reading_rows
 from lance_like.table.fragment import Fragment
-from lance_like.typing_ import Conversation, Int64s
+from lance_like.typing_ import Conversation, Int64s, T
 
 BATCH_ROWS = 1 << 16
 # Estimated bytes of a batch of default size; wide rows make it shorter.
@@ -45,6 +46,8 @@ class Scan:
 
     fragments: of the manifest, all when None. batch_rows: the most rows of a batch; None: by size.
     threads: those that read and decode; None: `default_threads`. most_ahead: batches made ahead; None: by size alone.
+    usual_rows: of a batch, where batch_rows is None and rows are narrow. window_nbytes: of a window, by estimate. None:
+    as the module's.
     make: what a batch of the projection becomes, done by the threads; None: it is the answer.
     apart: no batch has rows of several fragments.
     ahead_nbytes: of batches made ahead, about. prune: whether statistics say what to skip.
@@ -64,6 +67,8 @@ class Scan:
     ahead_nbytes: int = 64 << 20
     prune: bool = True
     take_below: float = _TAKE_BELOW
+    usual_rows: int | None = None
+    window_nbytes: int | None = None
 
     @cached
     def filter(self) -> Projection | None:
@@ -114,11 +119,19 @@ class Column:
 
 
 def _some(column: Column, kind: pa.DataType, start: int, end: int, rows: Int64s | None) -> Conversation[list[pa.Array]]:
-    """Rows start … end of a column read as a type, an array a page. rows: those of them that are wanted; None: all."""
-    if rows is not None and carried_type(kind) == column.pages.kind:
-        return (yield from column.pages.read_chosen(start, end, rows))
-    found = yield from column.pages.read_span(start, end, kind)
-    return found if rows is None else [taken(joined(found), pa.array(rows))]
+    """Rows start … end of a column, an array a page. rows: those of them that are wanted; None: all.
+
+    kind: what is read of it, which may be another for a filter than for the answer.
+    """
+    if rows is None:
+        return column.pages.read_span(start, end, kind)
+    if kind is DESCRIPTION or is_coded(kind):
+        return _listed(column.pages.read_rows(start + rows, kind))
+    return column.pages.read_chosen(start, end, rows)
+
+
+def _listed(read: Conversation[T]) -> Conversation[list[T]]:
+    return [(yield from read)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +150,12 @@ class FragmentScan:
         self._projection = scan.projection
         self.columns = columns
         self._row_nbytes = max(1.0, sum(column.row_nbytes for column in self.columns.values()))
-        usual = int(min(BATCH_ROWS, max(1, _BATCH_NBYTES // self._row_nbytes)))
+        usual = int(min(scan.usual_rows or BATCH_ROWS, max(1, _BATCH_NBYTES // self._row_nbytes)))
         rows = scan.batch_rows or usual
         self._batch_rows = min(rows, self._projection.most_rows or rows)
-        batches = max(1, int(WINDOW_NBYTES // self._row_nbytes) // self._batch_rows)
-        self._window_rows = batches * self._batch_rows
+        batches = max(1, int((scan.window_nbytes or WINDOW_NBYTES) // self._row_nbytes) // self._batch_rows)
+        # Pages of numbers have powers of two of rows: windows that have them too begin and end with pages.
+        self._window_rows = (1 << batches.bit_length() - 1) * self._batch_rows
 
     def windows(self, spans: Sequence[Span]) -> Iterator[Window]:
         """Spans cut into what is read in one go."""

@@ -1,0 +1,275 @@
+"""A version as DuckDB reads it: types that DuckDB knows, repeated texts as codes, batches of DuckDB's size.
+
+| type | presented as |
+|---|---|
+| text and bytes whose pages hold distinct values and codes | dictionary<int32, …>, shown as the plain type |
+| float16, also inside lists and structs | float32 |
+| decimal256 of up to 38 digits, of more | decimal128, double |
+| dense union | sparse union |
+
+All other types are handed over as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like._lazy import cached
+from lance_like.dataset.scanner import bind_filter
+from lance_like.encodings.coded import CODED
+from lance_like.errors import InvalidInput, NotFound
+from lance_like.file.carry import carry, present
+from lance_like.file.pages import open_pages
+from lance_like.query.engine_source import HAS_SOURCES, SourceBase, condition_of
+from lance_like.query.expr import Expr, all_of, paths
+from lance_like.query.projection import Output, Projection
+from lance_like.query.scan import Scan, rows_to_read, run_scan
+from lance_like.query.session import Session
+from lance_like.table.fields import Field
+from lance_like.table.fragment import Fragment
+from lance_like.table.manifest import Manifest
+
+# DuckDB works on 2,048 rows at a time, and needs batches of 64 Ki rows or more to be as fast as on a table in memory.
+_BATCH_ROWS = 1 << 17
+# What a window costs beside its rows showed at 8 MiB: queries took a quarter longer.
+_WINDOW_NBYTES = 32 << 20
+# Columns of text whose pages are looked at when DuckDB asks for the schema.
+_MOST_LOOKED_AT = 256
+# A file of fewer rows gives no dictionary that pays.
+_FEWEST_ROWS = 1 << 13
+# From so many bytes a row on, rows that fail a condition are better not read: DuckDB would be handed all of them.
+_WIDE_ROW_NBYTES = 256
+# A table of fewer bytes is read at once.
+_SMALL_NBYTES = 4 << 20
+# A condition that statistics answer for so much of the table is worth taking over.
+_PRUNED = 0.5
+# Fragments whose zones are asked, spread over the table.
+_FRAGMENTS_ASKED = 8
+_MAX_DIGITS = 38
+_CONDITIONS_KEPT = 64
+
+
+@dataclass(frozen=True)
+class EngineTable:
+    """One version, prepared for DuckDB."""
+
+    session: Session
+    manifest: Manifest
+
+    @cached
+    def _taken_over(self) -> dict[str, bool]:
+        """Which conditions were taken over; DuckDB asks several times."""
+        return {}
+
+    @cached
+    def schema(self) -> pa.Schema:
+        """The types that DuckDB is told. Cost: the first time, 2 rounds for the pages of columns of text."""
+        return self.schema_of(None)
+
+    def schema_of(self, columns: Sequence[int] | None) -> pa.Schema:
+        """The types of some columns, by their positions; None: of all."""
+        return self._projection(columns).schema_shown
+
+    @cached
+    def _fields(self) -> list[Field]:
+        return list(self.manifest.schema.described.children())
+
+    @cached
+    def _coded(self) -> frozenset[int]:
+        """The columns of text that the first fragment holds in dictionary pages."""
+        fragment = next(iter(self.manifest.tree.iterate()), None)
+        fields = [field for field in self._fields if field.type.id in CODED][:_MOST_LOOKED_AT]
+        if not HAS_SOURCES or fragment is None or fragment.rows < _FEWEST_ROWS:
+            return frozenset()
+        return _coded_of(self.session, fragment, fields)
+
+    def _projection(self, columns: Sequence[int] | None) -> _Shown:
+        fields = self._fields if columns is None else [self._fields[i] for i in columns]
+        outputs = tuple(Output(field.name, self._read_as(field)) for field in fields)
+        return _Shown(Projection(self.manifest.schema.described, outputs))
+
+    def _read_as(self, field: Field) -> Field:
+        return field._replace(type=CODED[field.type.id]) if field.id in self._coded else field
+
+    def condition(self, node: Any) -> Expr | None:
+        """What a node of DuckDB's predicate tree says of the columns as they are stored; None: DuckDB must judge it."""
+        condition = condition_of(node)
+        if condition is None or any(self._is_changed(path[0]) for path in paths(condition)):
+            return None
+        try:
+            return bind_filter(self.manifest.schema.described, condition)
+        except (InvalidInput, NotFound):
+            return None
+
+    def _is_changed(self, name: str) -> bool:
+        """Whether values of a column are others for DuckDB than here."""
+        schema = self.manifest.schema.described
+        found = schema.child(name)
+        if found is None:
+            return False
+        kind = schema.arrow_field(found.id).type
+        return _shown_type(kind) is not kind
+
+    def takes_over(self, node: Any) -> bool:
+        """Whether a condition is evaluated here.
+
+        DuckDB compares faster than any batch can be filtered before it is handed over, and counts on fewer rows where
+        it filters itself: so only what spares reading is taken over.
+        """
+        text = node.fragment()
+        known = self._taken_over.get(text)
+        if known is None:
+            condition = self.condition(node)
+            known = condition is not None and self._spares_reading(condition)
+            if len(self._taken_over) >= _CONDITIONS_KEPT:
+                self._taken_over.clear()
+            self._taken_over[text] = known
+        return known
+
+    def _spares_reading(self, condition: Expr) -> bool:
+        """Cost: zones of the condition's columns in a few fragments, if they are new."""
+        fragments = list(self.manifest.tree.iterate())
+        nbytes = sum(file.nbytes for fragment in fragments for file in fragment.files)
+        if nbytes > max(_SMALL_NBYTES, _WIDE_ROW_NBYTES * sum(fragment.rows for fragment in fragments)):
+            return True
+        some = fragments[:: -(-len(fragments) // _FRAGMENTS_ASKED) or 1]
+        scan = Scan(Projection(self.manifest.schema.described, ()), condition, fragments=some)
+        return rows_to_read(self.session, self.manifest, scan) <= _PRUNED * sum(fragment.rows for fragment in some)
+
+    def reader(self, columns: Sequence[int] | None, condition: Expr | None) -> pa.RecordBatchReader:
+        """The rows that pass, as a stream. columns: positions in the schema; None: all."""
+        shown = self._projection(columns)
+        scan = Scan(shown.projection, condition, usual_rows=_BATCH_ROWS, window_nbytes=_WINDOW_NBYTES)
+        batches = run_scan(self.session, self.manifest, scan)
+        return pa.RecordBatchReader.from_batches(shown.schema_shown, shown.batches(batches))
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Columns of a read and the types that they are shown as."""
+
+    projection: Projection
+
+    @cached
+    def schema_shown(self) -> pa.Schema:
+        read = self.projection.schema
+        return pa.schema([_shown_field(field) for field in read], metadata=read.metadata)
+
+    def batches(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Batches of a read in the types shown."""
+        schema = self.schema_shown
+        if schema.equals(self.projection.schema):
+            return batches
+        return (_shown_batch(batch, schema) for batch in batches)
+
+
+def _shown_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    arrays = [
+        array if array.type.equals(field.type) else _shown_array(array, field.type)
+        for array, field in zip(batch.columns, schema, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _shown_array(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_union(kind):
+        return present(carry(array), kind)
+    return array.cast(kind)
+
+
+def _shown_field(field: pa.Field) -> pa.Field:
+    stored = field.type
+    shown = _shown_type(stored)
+    return field if shown is stored else field.with_type(shown)
+
+
+def _shown_type(kind: pa.DataType) -> pa.DataType:
+    """The type that DuckDB is told for one; the same object when that is the type itself."""
+    t = pa.types
+    if t.is_float16(kind):
+        return pa.float32()
+    if t.is_decimal256(kind):
+        return pa.decimal128(kind.precision, kind.scale) if kind.precision <= _MAX_DIGITS else pa.float64()
+    if t.is_union(kind) and kind.mode == "dense":
+        return pa.sparse_union([kind.field(i) for i in range(kind.num_fields)], kind.type_codes)
+    if t.is_dictionary(kind):
+        values = kind.value_type
+        shown = _shown_type(values)
+        return kind if shown is values else shown
+    if t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind):
+        return _shown_list(kind)
+    if t.is_struct(kind):
+        inside = list(kind)
+        shown = list(map(_shown_field, inside))
+        return kind if all(new is old for new, old in zip(shown, inside, strict=True)) else pa.struct(shown)
+    return kind
+
+
+def _shown_list(kind: pa.DataType) -> pa.DataType:
+    inside = kind.value_field
+    shown = _shown_field(inside)
+    if shown is inside:
+        return kind
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(shown, kind.list_size)
+    return pa.list_(shown) if pa.types.is_list(kind) else pa.large_list(shown)
+
+
+def _coded_of(session: Session, fragment: Fragment, fields: Sequence[Field]) -> frozenset[int]:
+    """The ids of those fields whose first pages in a fragment are dictionary pages. Cost: 2 rounds, if they are new."""
+    located = [(field, *place) for field in fields if (place := fragment.locate(field.id)) is not None]
+    readers = session.open([file for _, file, _ in located])
+    asked = [
+        (file.key, reader.pages(number, field.type))
+        for reader, (field, file, number) in zip(readers, located, strict=True)
+    ]
+    pages = session.drive(asked)
+    first = np.zeros(1, np.int64)
+    session.drive([(file.key, open_pages([some], first)) for some, (_, file, _) in zip(pages, located, strict=True)])
+    return frozenset(
+        field.id for some, (field, _, _) in zip(pages, located, strict=True) if some.is_coded_by("dictionary")
+    )
+
+
+class EngineSource(SourceBase):
+    """What DuckDB calls on a dataset that it reads from."""
+
+    one_shot = False
+    schema_is_stable = False
+    pull_under_gil = False
+
+    _engine_table: EngineTable | None = None
+
+    @property
+    def _engine(self) -> EngineTable:
+        """The version that DuckDB reads now."""
+        raise NotImplementedError
+
+    def __arrow_c_schema__(self) -> Any:
+        """The types that `stream` gives."""
+        return self._engine.schema.__arrow_c_schema__()
+
+    def rows(self) -> int:
+        """How many rows there are, by which DuckDB orders joins."""
+        return self._engine.manifest.live_rows
+
+    def accepts(self, predicate: Any) -> bool:
+        """Whether a condition of DuckDB's is evaluated by the scan; else DuckDB evaluates it."""
+        return self._engine.takes_over(predicate)
+
+    def stream(self, columns: Sequence[int] | None, filters: Sequence[Any]) -> tuple[Any, bool]:
+        """The rows that pass conditions that were accepted. columns: positions in the schema; None: all."""
+        conditions = [self._engine.condition(node) for node in filters]
+        known = [condition for condition in conditions if condition is not None]
+        if len(known) < len(conditions):
+            raise InvalidInput("the columns of the table changed while it was queried", hint="run the query again")
+        condition = all_of(known) if known else None
+        return self._engine.reader(columns, condition).__arrow_c_stream__(), columns is not None
+
+
+__all__ = ["EngineSource", "EngineTable"]
