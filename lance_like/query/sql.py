@@ -2,7 +2,7 @@
 
 Comparisons with literals, IN, BETWEEN, IS NULL, LIKE and boolean columns become nodes of their own under AND, OR
 and NOT; every other part becomes the smallest `Opaque`, written back as SQL by DuckDB. What has no meaning row by
-row (subqueries, aggregates, windows, parameters) and text that goes on after the condition is refused.
+row (aggregates, windows, parameters, subqueries over tables) and text that goes on after the condition is refused.
 """
 
 from __future__ import annotations

@@ -143,6 +143,8 @@ def test_built_conditions_and_values_are_taken_wherever_text_is(tmp_path):
     assert ds.to_table(filter=n > 2)["n"].to_pylist() == [3, 4]
     assert ds.count_rows(n > 2) == 2
     assert len(ds.get_fragments(n > 2)) == 1
+    columns = {"twice": n * 2, "n": n, "odd": pc.field("n") == 1, "text": "t || n"}
+    assert ds.to_table(columns, limit=1).to_pylist() == [{"twice": 2, "n": 1, "odd": True, "text": "a1"}]
     ds.update({"t": func("upper", col("t")), "n": "n + 10"}, where=n == 2)
     ds.update({"n": n * 2}, where=pc.field("n") == 4)
     ds.add_columns({"twice": n * 2, "odd": pc.field("n") == 1, "text": "'x' || t"})
