@@ -214,6 +214,15 @@ def test_rows_by_position_changes_versions_and_fragments(ds):
     assert ds.sql("select sum(rows) from fragments(ds)").fetchall() == [(ROWS + 5,)]
 
 
+def test_what_a_table_function_gives_can_be_read_twice(ds, monkeypatch):
+    query = "with d as materialized (select 1), t as (from delta(ds, 2)) select count(*) from t a join t b using (id)"
+    assert ds.sql(query).fetchall() == [(5,)]
+    monkeypatch.setitem(REGISTRY._builtin, "streamed", "tests:none")
+    monkeypatch.setitem(REGISTRY._loaded, "streamed", lambda table: table.scanner(["id"], "id < 4").to_reader())
+    query = "with t as (from streamed(ds)) select count(*) from t a join t b using (id)"
+    assert ds.sql(query).fetchall() == [(4,)]
+
+
 def test_other_packages_add_table_functions(ds, monkeypatch):
     def nearest(table: LanceDataset, to: list[int], *, k: int = 1) -> pa.Table:
         return table.take(to[:k], ["id"]).append_column("distance", pa.array([0.5] * k))

@@ -2,12 +2,12 @@
 
 An entry point of the group "lance_like.table_functions" names a function without arguments, which returns the table
 function: called with the values of its arguments, where a dataset stands for its name or path, it returns a dataset or
-a table, batch or stream of Arrow.
+a table or batch of Arrow, or `Streamed`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +37,16 @@ class Viewed:
 
     def __init__(self, dataset: LanceDataset, shown: Shown) -> None:
         self.dataset, self.shown = dataset, shown
+
+
+class Streamed:
+    """Rows that are made while they are read, anew each time: a statement may read a table twice."""
+
+    def __init__(self, open: Callable[[], pa.RecordBatchReader]) -> None:
+        self._open = open
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self._open().__arrow_c_stream__(requested_schema)
 
 
 def at(table: LanceDataset, *, version: Reference | None = None, asof: datetime | str | None = None) -> LanceDataset:
@@ -83,21 +93,25 @@ def _take() -> TableFunction:
 
 
 def _delta() -> TableFunction:
-    def delta(table: LanceDataset, begin: int, end: int | None = None) -> pa.RecordBatchReader:
+    def delta(table: LanceDataset, begin: int, end: int | None = None) -> Streamed:
         """The rows that came or changed after a version, up to another, with "insert" or "update" as `_change`."""
         found = table.delta(begin_version=begin, end_version=table.version if end is None else end)
-        kinds = {"insert": found.get_inserted_rows(), "update": found.get_updated_rows()}
-        schema = kinds["insert"].schema.append(pa.field("_change", pa.string()))
-
-        def batches():
-            for kind, rows in kinds.items():
-                for batch in rows:
-                    column = pa.repeat(pa.scalar(kind), len(batch))
-                    yield pa.RecordBatch.from_arrays([*batch.columns, column], schema=schema)
-
-        return pa.RecordBatchReader.from_batches(schema, batches())
+        return Streamed(lambda: _changes({"insert": found.get_inserted_rows(), "update": found.get_updated_rows()}))
 
     return delta
+
+
+def _changes(kinds: Mapping[str, pa.RecordBatchReader]) -> pa.RecordBatchReader:
+    """Rows of several kinds in one stream, with the kind as `_change`."""
+    schema = kinds["insert"].schema.append(pa.field("_change", pa.string()))
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for kind, rows in kinds.items():
+            for batch in rows:
+                column = pa.repeat(pa.scalar(kind), len(batch))
+                yield pa.RecordBatch.from_arrays([*batch.columns, column], schema=schema)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
 
 
 def _versions() -> TableFunction:
@@ -134,4 +148,4 @@ def _fragments() -> TableFunction:
     return fragments
 
 
-__all__ = ["REGISTRY", "TableFunction", "Viewed", "at"]
+__all__ = ["REGISTRY", "Streamed", "TableFunction", "Viewed", "at"]

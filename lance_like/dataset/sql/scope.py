@@ -9,6 +9,8 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from lance_like.dataset.handle import LanceDataset
 from lance_like.dataset.opening import dataset
 from lance_like.dataset.sql.functions import REGISTRY, Viewed, at
@@ -197,6 +199,8 @@ class _Replaced:
         except TypeError as error:
             raise InvalidInput(f"{one.name}() is not called so: {error}", kind="sql") from error
         found = function(*given, **named)
+        if isinstance(found, pa.RecordBatchReader):
+            found = found.read_all()  # which can be read twice
         place = self._word_at(first + one.place)
         end = closing(self._words, place + 1)
         alias = "" if one.alias else f" AS {quote(one.name)}"
