@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like._lazy import cached
-from lance_like.encodings.joining import joined
+from lance_like.encodings.joining import joined, taken
 from lance_like.encodings.physical import flat_width
 from lance_like.encodings.places import DESCRIPTION
 from lance_like.encodings.sift import Flags
@@ -27,7 +27,7 @@ from lance_like.query.projection import Output, Projection, as_batch, place_leav
 from lance_like.query.session import Reads, Session
 from lance_like.query.take import reading_rows
 from lance_like.table.fragment import Fragment
-from lance_like.typing_ import Conversation, Int64s, T
+from lance_like.typing_ import Conversation, Int64s
 
 BATCH_ROWS = 1 << 16
 # Estimated bytes of a batch of default size; wide rows make it shorter.
@@ -108,17 +108,12 @@ class Column:
         return nbytes / max(1, int(self.pages.fences[-1])) if pages > 1 else 16
 
 
-def _some(column: Column, start: int, end: int, rows: Int64s | None) -> Conversation[list[pa.Array]]:
-    """Rows start … end of a column, an array a page. rows: those of them that are wanted; None: all."""
-    if rows is None:
-        return column.pages.read_span(start, end, column.kind)
-    if column.kind is DESCRIPTION:
-        return _listed(column.pages.read_rows(start + rows, column.kind))
-    return column.pages.read_chosen(start, end, rows)
-
-
-def _listed(read: Conversation[T]) -> Conversation[list[T]]:
-    return [(yield from read)]
+def _some(column: Column, kind: pa.DataType, start: int, end: int, rows: Int64s | None) -> Conversation[list[pa.Array]]:
+    """Rows start … end of a column read as a type, an array a page. rows: those of them that are wanted; None: all."""
+    if rows is not None and carried_type(kind) == column.pages.kind:
+        return (yield from column.pages.read_chosen(start, end, rows))
+    found = yield from column.pages.read_span(start, end, kind)
+    return found if rows is None else [taken(joined(found), pa.array(rows))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,8 +258,9 @@ class FragmentScan:
         self, leaves: dict[int, pa.DataType], start: int, end: int, rows: Int64s | None = None
     ) -> Reads[dict[int, pa.Array]]:
         """The leaves' arrays of rows start … end, or of some of them. Cost: one round, if all pages are open."""
-        asking = [self.columns[field_id] for field_id in leaves if field_id in self.columns]
-        answers = iter((yield [(column.path, _some(column, start, end, rows)) for column in asking]))
+        # A filter and an answer may read one column in two ways.
+        asking = [(self.columns[field_id], kind) for field_id, kind in leaves.items() if field_id in self.columns]
+        answers = iter((yield [(column.path, _some(column, kind, start, end, rows)) for column, kind in asking]))
         count = end - start if rows is None else len(rows)
         return {
             # A slice of one page, or a copy where the rows lie in several.
