@@ -14,6 +14,7 @@ from lance_like.dataset.handle import LanceDataset
 from lance_like.file.carry import carried_field
 from lance_like.io.observe import CountingStore, counted
 from lance_like.query.evaluate import prepare, select
+from lance_like.query.plan import Span, without_crumbs
 
 ROWS = 30_000
 RNG = np.random.default_rng(11)
@@ -177,3 +178,11 @@ def test_a_limit_ends_what_is_read(uri: str) -> None:
     )
     assert all_of_it == rows
     assert some < rows
+
+
+def test_many_short_spans_are_read_as_few() -> None:
+    spans = [Span(start, start + 10, check=True) for start in range(0, 3_000, 20)]
+    assert without_crumbs(spans, 10) == [Span(0, 2_990, check=True)]
+    assert without_crumbs(spans[:16], 10) == spans[:16]
+    apart = [*spans, Span(10_000, 10_010, check=True), Span(10_010, 20_000, check=False)]
+    assert without_crumbs(apart, 10) == [Span(0, 2_990, check=True), *apart[-2:]]
