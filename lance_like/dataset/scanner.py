@@ -14,15 +14,17 @@ from lance_like.dataset.blob_file import open_blobs
 from lance_like.dataset.scan_options import BlobHandling, ScanOptions, check_options, check_together, count
 from lance_like.encodings.joining import holds
 from lance_like.encodings.places import DESCRIPTION
-from lance_like.errors import InvalidInput
+from lance_like.errors import InvalidInput, NotFound
 from lance_like.file.carry import carried_field, one_batch
 from lance_like.query.answer import POSITION, Columns, answer_of, schema_naming
 from lance_like.query.evaluate import parse, prepare
+from lance_like.query.explain import analyze, explain
 from lance_like.query.expr import Expr, top_names
 from lance_like.query.order import order_of, run_ordered
 from lance_like.query.projection import ROW_ADDRESS, VIRTUAL
 from lance_like.query.scan import Scan, count_passing, run_scan
 from lance_like.query.session import Session
+from lance_like.query.sql import unknown_column
 from lance_like.query.take import place_addresses
 from lance_like.table.fields import is_binary
 from lance_like.table.fragment import Fragment
@@ -192,6 +194,14 @@ class LanceScanner:
         total = max(0, total - scan.offset)
         return total if scan.limit is None else min(total, scan.limit)
 
+    def explain_plan(self, verbose: bool = False) -> str:
+        """What the scan will read and skip, as text, by statistics alone. verbose: and in which order it asks."""
+        return explain(self._session, self._manifest, self._scan).text(verbose=verbose)
+
+    def analyze_plan(self, count_rows: bool = False) -> str:
+        """Run the scan on one thread, and say what it read and how long each step took. count_rows: only count."""
+        return analyze(self._session, self._manifest, self._scan, counting=count_rows).text(verbose=True)
+
 
 def _of_exactly(rows: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Batches of so many rows, but for the last one: neighbours are joined and cut."""
@@ -258,7 +268,11 @@ def bind_filter(schema: Schema, filter: Filter) -> Expr | None:
         )
     # Conditions are judged on values as they are carried: a text view as text, runs as a dictionary; not so unions.
     fields = schema_naming(schema, names, VIRTUAL.keys())
-    return prepare(condition, pa.schema([f if holds(f.type, is_union) else carried_field(f) for f in fields]))
+    try:
+        return prepare(condition, pa.schema([f if holds(f.type, is_union) else carried_field(f) for f in fields]))
+    except NotFound as error:
+        place = unknown_column(filter, schema.to_arrow()) if isinstance(filter, str) else ""
+        raise NotFound(error.message, kind=error.kind, hint=error.hint + place) from None
 
 
 __all__ = ["BlobHandling", "Filter", "LanceScanner", "as_read", "bind_filter"]

@@ -27,7 +27,7 @@ from lance_like.file.opening import Metadata, check_against_fences
 from lance_like.file.types import is_stored_as
 from lance_like.locks import lock_over_forks
 from lance_like.ranges import gather_from
-from lance_like.typing_ import Bytes, Conversation, Int64s, T
+from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges, T
 
 # Pages that open together when a column has more than are read at once.
 _WINDOW = 64
@@ -87,6 +87,12 @@ class ColumnPages:
         parts = (self.fences, self._entries, self._stack_of, self._place_in)
         tables = sum(part.nbytes for part in parts) + (len(self._metadata.rest) if self._metadata else 0)
         return tables + len(self._shared.data) + sum(stack.nbytes_cached for stack in list(self._stacks))
+
+    def extents(self) -> Conversation[Ranges]:
+        """Where each page begins and ends in the file. Cost: the page table, and what else is known of all pages."""
+        yield from open_pages([self], self.fences[:-1])
+        starts = self._entries["offset"].astype(np.int64)
+        return starts, starts + self._entries["nbytes"].astype(np.int64)
 
     def page_of(self, rows: Int64s) -> Int64s:
         """The page of each row."""

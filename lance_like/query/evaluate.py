@@ -115,8 +115,13 @@ def columns_read(expressions: Iterable[Opaque], schema: pa.Schema) -> list[str]:
 
     Raises NotFound, naming the nearest, for a column that the schema does not have.
     """
-    read = {path[0] for expression in expressions for path in bind_opaque(expression, schema).columns}
+    read = {path[0] for path in paths_read(expressions, schema)}
     return [name for name in schema.names if name in read]
+
+
+def paths_read(expressions: Iterable[Opaque], schema: pa.Schema) -> frozenset[Path]:
+    """Name what expressions read of a schema, in its spelling: columns, and fields of structs. Raises as above."""
+    return frozenset(path for expression in expressions for path in bind_opaque(expression, schema).columns)
 
 
 def select(condition: Expr, batch: pa.RecordBatch) -> Int64s:
@@ -314,6 +319,8 @@ def _is_in(array: pa.Array, values: pa.Array) -> pa.BooleanArray:
         values = pa.concat_arrays([values, pc.negate(values).filter(pc.equal(values, 0.0))])
         values = pc.if_else(pc.is_nan(values), pa.scalar(float("nan"), values.type), values)
     found = pc.is_in(array, value_set=values.drop_null())
+    if pa.types.is_floating(array.type) and pc.any(pc.is_nan(values)).as_py():
+        found = pc.or_(found, pc.fill_null(pc.is_nan(array), False))  # and one NaN from another
     known = array.is_valid()
     if values.null_count:
         known = pc.and_(known, found)

@@ -321,12 +321,13 @@ def _bind_call(call: ArrowCall, schema: pa.Schema) -> ArrowCall:
 
 
 def _bind_leaf(leaf: _Leaf, schema: pa.Schema) -> Expr:
+    top = find_known(leaf.path, schema)
+    if pa.types.is_union(schema.field(top[0]).type):
+        return Opaque(str(leaf), frozenset([top]), unions=_unions([top], schema))
     path, type_ = find(leaf.path, schema)
     leaf = replace(leaf, path=path)
     bound = _cast(leaf, comparison_type(type_))
-    if bound is not None and not pa.types.is_union(type_):
-        return bound
-    return Opaque(str(leaf), frozenset([path]), unions=_unions([path], schema))
+    return Opaque(str(leaf), frozenset([path]), unions=_unions([path], schema)) if bound is None else bound
 
 
 def _cast(leaf: _Leaf, to: pa.DataType | None) -> Expr | None:

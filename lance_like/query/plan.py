@@ -13,7 +13,7 @@ from lance_like.file.stats import ZoneEntry, Zones, bounds_array, no_bounds
 from lance_like.query.expr import Expr, IsNull, Not
 from lance_like.query.literals import comparison_type
 from lance_like.query.names import Path
-from lance_like.query.projection import VIRTUAL, virtual_bounds
+from lance_like.query.projection import ROW_ADDRESS, ROW_ID, VIRTUAL, virtual_bounds
 from lance_like.query.prune import ZoneColumn, judge_zones
 from lance_like.table.fields import Field
 from lance_like.table.fragment import Fragment
@@ -136,7 +136,14 @@ def null_zones(rows: int, zone_rows: int, kind: pa.DataType) -> Zones:
     return Zones(sizes, sizes, np.zeros(count, np.int64), unknown, unknown)
 
 
-def within(spans: Sequence[Span], start: int, end: int) -> list[Span]:
-    """The parts of spans that lie in start … end."""
-    cut = (Span(max(span.start, start), min(span.end, end), span.check) for span in spans)
-    return [span for span in cut if span.start < span.end]
+def virtual_zones(fragment: Fragment, name: str, zone_rows: int) -> Zones:
+    """What is known of a virtual column in the zones of a fragment. Cost: its lineage, which may lie in a part."""
+    starts = np.arange(0, fragment.rows, zone_rows)
+    ends = np.append(starts[1:], fragment.rows)
+    if name == ROW_ADDRESS or (name == ROW_ID and len(fragment.runs.row_ids) == 1):
+        mins, maxs = VIRTUAL[name](fragment, starts), VIRTUAL[name](fragment, ends - 1)
+    else:
+        values = VIRTUAL[name](fragment, np.arange(fragment.rows)).to_numpy()
+        mins, maxs = pa.array(np.minimum.reduceat(values, starts)), pa.array(np.maximum.reduceat(values, starts))
+    none = np.zeros(len(starts), np.int64)
+    return Zones(ends - starts, none, none, mins, maxs)

@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lance_like.encodings.physical import bits_of, valid_of
+from lance_like.query.arithmetic import Comparison
+from lance_like.query.bounds import bounds_of, columns_judged, compared
 from lance_like.query.expr import (
     And,
     BoolColumn,
@@ -28,6 +30,7 @@ from lance_like.query.expr import (
     Like,
     Literal,
     Not,
+    Opaque,
     Or,
     Path,
     Wild,
@@ -96,6 +99,8 @@ def judged_paths(condition: Expr) -> frozenset[Path]:
             return judged_paths(child)
         case Compare(_, path) | In(path) | Like(path) | BoolColumn(path) | IsNull(path):
             return frozenset([path])
+        case Opaque() if condition.value is not None:
+            return columns_judged(condition.value)
         case _:
             return frozenset()
 
@@ -113,8 +118,22 @@ def _judge(condition: Expr, stats: Stats, zones: int) -> _Possible:
         case Compare(_, path) | In(path) | Like(path) | BoolColumn(path) | IsNull(path):
             column = stats(path)
             return _unknown(zones) if column is None else _leaf(condition, column)
+        case Opaque() if isinstance(condition.value, Comparison):
+            return _arithmetic(condition.value, stats, zones)
         case _:
             return _unknown(zones)
+
+
+def _arithmetic(value: Comparison, stats: Stats, zones: int) -> _Possible:
+    columns = {path: column for path in columns_judged(value) if (column := stats(path)) is not None}
+    if not columns or len(columns) < len(columns_judged(value)):
+        return _unknown(zones)
+    sides = [
+        bounds_of(side, lambda path: (columns[path].mins, columns[path].maxs, columns[path].nans > 0))
+        for side in (value.left, value.right)
+    ]
+    null = np.logical_or.reduce([column.nulls > 0 for column in columns.values()])
+    return _Possible(*compared(value.symbol, *sides), null)
 
 
 def _unknown(zones: int) -> _Possible:

@@ -24,7 +24,17 @@ from lance_like.query.ahead import Job, default_threads, in_order
 from lance_like.query.expr import Expr
 from lance_like.query.names import Path
 from lance_like.query.neighbours import Neighbours, Piece, can_join, neighbouring
-from lance_like.query.plan import ALL, NONE, Span, count_nulls, field_of, judge_fragments, judge_spans, null_zones
+from lance_like.query.plan import (
+    ALL,
+    NONE,
+    Span,
+    count_nulls,
+    field_of,
+    judge_fragments,
+    judge_spans,
+    null_zones,
+    virtual_zones,
+)
 from lance_like.query.projection import Projection
 from lance_like.query.prune import judged_paths
 from lance_like.query.session import Reads, Session
@@ -115,7 +125,7 @@ def _batch_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Jo
     rows = min(scan.batch_rows or BATCH_ROWS, scan.projection.most_rows or BATCH_ROWS)
 
     def apart(pieces: Sequence[Piece]) -> Iterator[Job[Iterable[pa.RecordBatch]]]:
-        return _window_jobs(session, scan, _opened(session, scan, pieces), FragmentScan.batches, chain.from_iterable)
+        return _window_jobs(session, scan, opened(session, scan, pieces), FragmentScan.batches, chain.from_iterable)
 
     def job(some: Neighbours, pieces: Sequence[Piece]) -> list[pa.RecordBatch]:
         try:
@@ -124,7 +134,7 @@ def _batch_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Jo
             # One of them is damaged, or all do not fit one array: one by one, each says what is wrong with it.
             return list(chain.from_iterable(one.run() for one in apart(pieces)))
 
-    for pieces, are_near in _together(_pieces(session, manifest, scan), scan, [scan.projection, scan.filter]):
+    for pieces, are_near in _together(pieces_of(session, manifest, scan), scan, [scan.projection, scan.filter]):
         if not are_near:
             yield from apart(pieces)
         else:
@@ -136,7 +146,7 @@ def _count_jobs(session: Session, manifest: Manifest, scan: Scan, doubtful: Iter
     """The windows to count in, as `_batch_jobs`."""
 
     def apart(pieces: Sequence[Piece]) -> Iterator[Job[int]]:
-        jobs = _window_jobs(session, scan, _opened(session, scan, pieces, counting=True), FragmentScan.count, sum)
+        jobs = _window_jobs(session, scan, opened(session, scan, pieces, counting=True), FragmentScan.count, sum)
         # Counts take no memory.
         return (Job(job.run, 0) for job in jobs)
 
@@ -175,7 +185,7 @@ def _together(
         yield alone, False
 
 
-def _opened(
+def opened(
     session: Session, scan: Scan, pieces: Sequence[Piece], *, counting: bool = False
 ) -> Iterator[tuple[FragmentScan, list[Span]]]:
     """The scans of fragments, and the spans of each. counting: only the rows that pass count."""
@@ -188,7 +198,7 @@ def _opened(
         if len(pieces) == 1:
             raise
         # One of them is damaged: those before it are read first.
-        yield from chain.from_iterable(_opened(session, scan, [piece], counting=counting) for piece in pieces)
+        yield from chain.from_iterable(opened(session, scan, [piece], counting=counting) for piece in pieces)
         return
     for (fragment, spans), held in zip(pieces, columns, strict=True):
         yield FragmentScan(session, fragment, scan, held), spans
@@ -239,7 +249,7 @@ def _neighbours(session: Session, scan: Scan, pieces: Sequence[Piece]) -> Neighb
     return Neighbours(session, fragments, scan.projection, scan.filter, scan.condition if checked else None)
 
 
-def _pieces(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Piece]:
+def pieces_of(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Piece]:
     """The fragments to read and their spans."""
     skip, left = scan.offset, scan.limit
     for fragment, spans in _fragments(session, manifest, scan):
@@ -302,7 +312,9 @@ def _spans(
     located = []
     for path in judged:
         named = field_of(schema, path)
-        if named is None or pa.types.is_struct(named.type):
+        if named is None:
+            found[path] = virtual_zones(fragment, path[0], ZONE_ROWS)
+        elif pa.types.is_struct(named.type):
             found[path] = None
         elif (place := fragment.locate(named.id)) is None:
             found[path] = null_zones(fragment.rows, ZONE_ROWS, named.type)
@@ -322,4 +334,4 @@ def _spans(
     return judge_spans(condition, found.__getitem__, zone_rows=ZONE_ROWS, rows=fragment.rows)
 
 
-__all__ = ["BATCH_ROWS", "Scan", "count_passing", "run_scan"]
+__all__ = ["BATCH_ROWS", "Scan", "count_passing", "opened", "pieces_of", "run_scan"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from copy import copy
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -46,6 +47,12 @@ class Session:
         # When each was last asked for, by a clock that counts what is asked for.
         self._last_used: dict[str, int] = {}
         self._clock = self._uses = 0
+
+    def through(self, store: Store) -> Session:
+        """The same open files, read through another store, such as one that counts."""
+        other = copy(self)
+        other.store = store
+        return other
 
     def open(self, files: Sequence[DataFile]) -> list[FileReader]:
         """The readers of files, in order. Cost: one round for those that are not open yet."""

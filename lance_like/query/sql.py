@@ -7,13 +7,15 @@ row (subqueries, aggregates, windows, parameters) and text that goes on after th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
 
-from lance_like.errors import InvalidInput
+from lance_like.errors import InvalidInput, NotFound
 from lance_like.query import engine_duckdb
 from lance_like.query.arithmetic import MIRRORED
 from lance_like.query.expr import (
@@ -29,13 +31,16 @@ from lance_like.query.expr import (
     all_of,
     any_of,
 )
-from lance_like.query.literals import comparison_type, is_text
-from lance_like.query.names import Path
+from lance_like.query.literals import comparison_type, exact, is_text
+from lance_like.query.names import Path, find_known, quote
 from lance_like.query.nodes import COMPARISONS, OWN_SCHEMA, Node, arguments, literal, type_name, value_of, written
 
 _FILTER_HEAD = "SELECT 1 FROM t WHERE "
 _EXPRESSION_HEAD = "SELECT "
 _IMPLIED = 2**64 - 1  # query_location of a node that the text does not hold
+
+# Literals, names in double quotes and comments, or a name in back-ticks.
+_BACK_TICKS = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|`((?:[^`]|``)*)`""", re.DOTALL)
 
 _LIKES = {"~~": (False, False), "!~~": (True, False), "~~*": (False, True), "!~~*": (True, True)}
 _ESCAPED_LIKES = {
@@ -44,6 +49,7 @@ _ESCAPED_LIKES = {
     "ilike_escape": (False, True),
     "not_ilike_escape": (True, True),
 }
+_PREFIXES = frozenset(["starts_with", "prefix", "^@"])
 # Casts and functions of literals whose value depends on nothing else.
 # fmt: off
 _FOLDED_CASTS = frozenset([
@@ -57,10 +63,9 @@ _FOLDED_FUNCTIONS = frozenset([
     "to_weeks", "to_months", "to_quarters", "to_years",
 ])
 # fmt: on
+_MOMENTS = {"DATE": pa.date32(), "TIMESTAMP": pa.timestamp("us")}
 _REFUSED = {
-    "SUBQUERY": "a subquery",
     "WINDOW": "a window function",
-    "PARAMETER": "a parameter",
     "STAR": "*",
     "DEFAULT": "DEFAULT",
     "POSITIONAL_REFERENCE": "a column by position",
@@ -81,7 +86,7 @@ def parse(text: str) -> Expr:
         condition = node.get("where_clause")
         if condition is None or _rest(node, "where_clause") != _template(_FILTER_HEAD, "where_clause"):
             raise _goes_on(text, "filter")
-        _refuse(condition, text)
+        _refuse(condition, text, _FILTER_HEAD)
         return _condition(condition)
     except RecursionError:
         raise engine_duckdb.too_deep() from None
@@ -99,14 +104,26 @@ def parse_expression(text: str, what: str) -> Opaque:
     rest = _rest(node, "select_list")
     if len(items) != 1 or items[0].get("alias") or rest != _template(_EXPRESSION_HEAD, "select_list"):
         raise _goes_on(text, what)
-    _refuse(items[0], text)
+    _refuse(items[0], text, _EXPRESSION_HEAD)
     return _opaque(items[0])
+
+
+def unknown_column(text: str, schema: pa.Schema) -> str:
+    """Point at the first column that the text of a filter names and a schema has not; nothing if there is none."""
+    tree = engine_duckdb.serialize(_FILTER_HEAD + text)
+    columns = [node for node in _nodes(tree) if node.get("class") == "COLUMN_REF"]
+    for node in sorted(columns, key=lambda node: node["query_location"]):
+        try:
+            find_known(tuple(node["column_names"]), schema)
+        except NotFound:
+            return _pointer(text, node, _FILTER_HEAD)
+    return ""
 
 
 def _tree(head: str, text: str, what: str) -> dict[str, Any]:
     if not text.strip():
         raise InvalidInput(f"the {what} is empty", kind="filter")
-    tree = engine_duckdb.serialize(head + text)
+    tree = engine_duckdb.serialize(head + _BACK_TICKS.sub(_in_double_quotes, text))
     if not tree.get("error") and len(tree["statements"]) == 1:
         return tree
     message = str(tree.get("error_message", ""))
@@ -114,6 +131,11 @@ def _tree(head: str, text: str, what: str) -> dict[str, Any]:
         raise _goes_on(text, what)
     place = _caret(text, tree, len(head))
     raise InvalidInput(f"cannot parse the {what}: {message}{place}", kind="filter")
+
+
+def _in_double_quotes(found: re.Match[str]) -> str:
+    """Write a name in back-ticks as SQL does; a literal or a comment stays as it is."""
+    return found[0] if found[1] is None else quote(found[1].replace("``", "`"))
 
 
 @lru_cache(maxsize=2)
@@ -133,38 +155,44 @@ def _goes_on(text: str, what: str) -> InvalidInput:
 
 
 def _caret(text: str, error: Mapping[str, Any], head: int) -> str:
-    """Show the line of an error with a caret below its place."""
+    """Show the line of a parser's error with a caret below its place."""
     try:
         place = max(int(error["position"]) - head, 0)
     except (KeyError, TypeError, ValueError):
         return f"\n  {_cut(text)}"
     # UTF-8 bytes from the start of the query, but characters in DuckDB 1, which gives no "location"
     before = text.encode()[:place].decode(errors="ignore") if "location" in error else text[:place]
-    start = before.rfind("\n") + 1
-    line = text[start:].partition("\n")[0]
-    column = len(before) - start
-    left = max(column - 60, 0)
-    return f"\n  {line[left : left + 100]}\n  {' ' * (column - left)}^"
+    return engine_duckdb.pointer(text, len(before))
+
+
+def _pointer(text: str, node: Node, head: str) -> str:
+    """Show the line of a node with a caret below its place."""
+    location = node.get("query_location")
+    known = isinstance(location, int) and location != _IMPLIED
+    before = text.encode()[: max(location - len(head), 0)].decode(errors="ignore") if known else ""
+    return engine_duckdb.pointer(text, len(before))
 
 
 def _cut(text: str) -> str:
     return repr(text if len(text) <= 200 else text[:200] + "…")
 
 
-def _nodes(node: Node) -> Iterator[dict[str, Any]]:
+def _nodes(node: Node, *, into_subqueries: bool = True) -> Iterator[dict[str, Any]]:
     """Walk a JSON tree: every object of it, the outermost first."""
     waiting: list[Node] = [node]
     while waiting:
         this = waiting.pop()
         if isinstance(this, dict):
             yield this
-            waiting.extend(this.values())
+            within = into_subqueries or this.get("class") != "SUBQUERY"
+            waiting.extend(this.values() if within else [this.get("child")])
         elif isinstance(this, list):
             waiting.extend(this)
 
 
-def _refuse(node: Node, text: str) -> None:
-    for this in _nodes(node):
+def _refuse(node: Node, text: str, head: str) -> None:
+    """Refuse what has no value for a single row. A subquery has one, when it reads no table."""
+    for this in _nodes(node, into_subqueries=False):
         kind = this.get("class")
         found = _REFUSED.get(str(kind))
         if kind == "FUNCTION":
@@ -175,7 +203,14 @@ def _refuse(node: Node, text: str) -> None:
         elif kind == "OPERATOR" and this.get("type") == "GROUPING_FUNCTION":
             found = "GROUPING()"
         if found:
-            raise InvalidInput(f"{found} has no value for a single row, in {_cut(text)}", kind="filter")
+            place = _pointer(text, this, head)
+            raise InvalidInput(f"{found} has no value for a single row{place}", kind="filter")
+    for this in _nodes(node):
+        if this.get("type") == "BASE_TABLE" or this.get("class") == "PARAMETER":
+            name = this.get("table_name")
+            found = f"the table {name!r} cannot be read here" if name else "a parameter has no value for a single row"
+            hint = "join tables in ds.sql" if name else "write the value into the text"
+            raise InvalidInput(found, kind="filter", hint=hint + _pointer(text, this, head))
 
 
 def _condition(node: Node) -> Expr:
@@ -276,7 +311,14 @@ def _alike(values: list[pa.Scalar]) -> bool:
 
 def _function(node: Node) -> Expr | None:
     name, given = node["function_name"], arguments(node)
-    if node["schema"] not in OWN_SCHEMA or name not in _LIKES | _ESCAPED_LIKES:
+    if node["schema"] not in OWN_SCHEMA:
+        return None
+    if name == "regexp_match":  # a list of what matches, but pylance's users ask whether something does
+        found = _opaque(node)
+        return replace(found, sql=f"({found.sql} IS NOT NULL)")
+    if name in _PREFIXES and len(given) == 2:
+        return _prefix(*given)
+    if name not in _LIKES | _ESCAPED_LIKES:
         return None
     negated, case_insensitive = (_LIKES | _ESCAPED_LIKES)[name]
     path, *texts = _column(given[0]), *map(_constant, given[1:])
@@ -285,6 +327,14 @@ def _function(node: Node) -> Expr | None:
         return None
     like = Like(path, *words, case_insensitive=case_insensitive)
     return Not(like) if negated else like
+
+
+def _prefix(of: Node, text: Node) -> Like | None:
+    """Text that begins with a text, as a pattern, by which zones are judged."""
+    path, begins = _column(of), _constant(text)
+    if path is None or begins is None or not begins.is_valid or not pa.types.is_string(begins.type):
+        return None
+    return Like(path, re.sub(r"([\\%_])", r"\\\1", begins.as_py()) + "%", "\\")
 
 
 _READERS: dict[str, Callable[[Node], Expr | None]] = {
@@ -304,6 +354,7 @@ def _column(node: Node) -> Path | None:
 def _constant(node: Node) -> pa.Scalar | None:
     """Read a literal: as written, or a typed one such as DATE '2020-01-01', which DuckDB itself evaluates."""
     found = written(node) if node.get("class") == "CONSTANT" else None
+    found = _moment(node) if found is None else found
     if found is not None or not _foldable(node):
         return found
     try:
@@ -314,6 +365,15 @@ def _constant(node: Node) -> pa.Scalar | None:
     # a decimal of 38 digits may be a HUGEINT, a text the value of a cast that DuckDB compares unlike a written text
     unsure = value.type == pa.decimal128(38, 0) or is_text(value.type) or comparison_type(value.type) is None
     return None if unsure else value
+
+
+def _moment(node: Node) -> pa.Scalar | None:
+    """Read DATE or TIMESTAMP with a text in the form of ISO 8601, without asking DuckDB."""
+    kind = _MOMENTS.get(type_name(node)) if node.get("class") == "CAST" and not node.get("try_cast") else None
+    if kind is None or node["child"].get("class") != "CONSTANT":
+        return None
+    form, text = literal(node["child"])
+    return exact(pa.scalar(text), kind) if form == "STRING" else None
 
 
 def _foldable(node: Node) -> bool:
@@ -339,7 +399,7 @@ def _opaque(node: Node) -> Opaque:
 
 
 def _references(node: Node) -> tuple[frozenset[Path], frozenset[Path]]:
-    """Name the columns below a node, and apart the names that may be parameters of a lambda."""
+    """Name the columns below a node, and apart those that may be parameters of a lambda or columns of a subquery."""
     found: set[Path] = set()
     parameters: set[str] = set()
     for this in _nodes(node):
@@ -349,6 +409,9 @@ def _references(node: Node) -> tuple[frozenset[Path], frozenset[Path]]:
             # x -> y may also take a part out of the JSON column x
             names = [part for part in _nodes(this["lhs"]) if part.get("class") == "COLUMN_REF"]
             parameters.update(part["column_names"][0] for part in names)
+        elif this.get("class") == "SUBQUERY":
+            inside = [part for part in _nodes(this["subquery"]) if part.get("class") == "COLUMN_REF"]
+            parameters.update(part["column_names"][0] for part in inside)
     maybe = frozenset(path for path in found if path[0] in parameters)
     return frozenset(found) - maybe, maybe
 
@@ -356,9 +419,15 @@ def _references(node: Node) -> tuple[frozenset[Path], frozenset[Path]]:
 def _sql(node: Node) -> str:
     """Write a node back as SQL, by DuckDB."""
     _keep_types(node)
-    tree = engine_duckdb.serialize("SELECT 1")
-    tree["statements"][0]["node"]["select_list"] = [node]
-    return engine_duckdb.deserialize(tree).removeprefix("SELECT ")
+    tree = _select()
+    (statement,) = tree["statements"]
+    statement = {**statement, "node": {**statement["node"], "select_list": [node]}}
+    return engine_duckdb.deserialize({**tree, "statements": [statement]}).removeprefix("SELECT ")
+
+
+@lru_cache(maxsize=1)
+def _select() -> dict[str, Any]:
+    return engine_duckdb.serialize("SELECT 1")
 
 
 def _keep_types(node: Node) -> None:
@@ -372,4 +441,4 @@ def _keep_types(node: Node) -> None:
             del this["value"]
 
 
-__all__ = ["parse", "parse_expression"]
+__all__ = ["parse", "parse_expression", "unknown_column"]

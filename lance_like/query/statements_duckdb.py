@@ -56,21 +56,37 @@ def _database() -> Any:
 def statements(text: Text) -> list[tuple[Text, str]]:
     """Cut a text into its statements, each with its kind, as DuckDB names it: "SELECT", "INSERT", "MERGE_INTO" …
 
-    Returns none for a text of nothing but comments.
-
-    Raises InvalidInput, pointing at the place.
+    Returns none for a text of nothing but comments. Raises InvalidInput, pointing at the place.
     """
     try:
-        found = _database().extract_statements(str(text))
+        return [(piece, _kind(piece)) for piece in _pieces(text)]
     except (_duckdb().Error, UnicodeError) as error:
         raise _refusal(error, text) from error
-    cut, start = [], 0
-    for one in found:
-        end = start + len(one.query.encode())
-        cut.append((text.cut(start, end), one.type.name))
-        start = end
-    # A PIVOT is several statements, which are not in the text.
-    return cut if not found or start == len(text.data) else [(text, "SELECT")]
+
+
+def _pieces(text: Text) -> Iterator[Text]:
+    """The parts of a text between its semicolons, each of which has a word."""
+    start, some = 0, False
+    for word in words(text):
+        if word.text == ";":
+            if some:
+                yield text.cut(start, word.start)
+            start, some = word.end, False
+        else:
+            some = True
+    if some:
+        yield text.cut(start, len(text.data))
+
+
+def _kind(piece: Text) -> str:
+    try:
+        found = _database().extract_statements(str(piece))
+    except _duckdb().Error as error:
+        raise _refusal(error, piece) from error
+    if len(found) == 1 and found[0].type.name != "MULTI":
+        return found[0].type.name
+    # DuckDB makes several statements of a PIVOT, or of an ALTER TABLE with a DEFAULT.
+    return "ALTER" if words(piece)[0].is_("ALTER") else "SELECT"
 
 
 def parameters(text: Text) -> set[str]:

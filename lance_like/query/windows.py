@@ -127,12 +127,9 @@ def _listed(read: Conversation[T]) -> Conversation[list[T]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """Rows start … end of a fragment. check: ask the condition. nbytes: about; batches: at most, that they give."""
+class Window(Span):
+    """Some rows of a fragment that are read in one go. nbytes: about; batches: at most, that they give."""
 
-    start: int
-    end: int
-    check: bool
     nbytes: int
     batches: int
 
@@ -143,8 +140,8 @@ class FragmentScan:
     def __init__(self, session: Session, fragment: Fragment, scan: Scan, columns: dict[int, Column]) -> None:
         self._session, self._fragment, self._scan = session, fragment, scan
         self._projection = scan.projection
-        self._columns = columns
-        self._row_nbytes = max(1.0, sum(column.row_nbytes for column in self._columns.values()))
+        self.columns = columns
+        self._row_nbytes = max(1.0, sum(column.row_nbytes for column in self.columns.values()))
         usual = int(min(BATCH_ROWS, max(1, _BATCH_NBYTES // self._row_nbytes)))
         rows = scan.batch_rows or usual
         self._batch_rows = min(rows, self._projection.most_rows or rows)
@@ -152,7 +149,7 @@ class FragmentScan:
         self._window_rows = batches * self._batch_rows
 
     def windows(self, spans: Sequence[Span]) -> Iterator[Window]:
-        """The windows of spans."""
+        """Spans cut into what is read in one go."""
         for span in spans:
             start = span.start
             while start < span.end:
@@ -163,12 +160,17 @@ class FragmentScan:
 
     def count(self, window: Window) -> Reads[int]:
         """How many rows of a window pass."""
-        return int(np.count_nonzero((yield from self._passing(window.start, window.end))))
+        flags = yield from self.passing(window)
+        return window.end - window.start if flags is None else int(np.count_nonzero(flags))
 
     def batches(self, window: Window) -> Reads[list[pa.RecordBatch]]:
         """The rows of a window that pass, in batches."""
+        flags = yield from self.passing(window)
+        return (yield from self.read(window, flags))
+
+    def read(self, window: Window, flags: Flags | None) -> Reads[list[pa.RecordBatch]]:
+        """The rows of a window that are flagged, all for None, in batches."""
         start, end = window.start, window.end
-        flags = (yield from self._passing(start, end)) if window.check else self._live(start, end)
         rows = None if flags is None else np.flatnonzero(flags)
         count = end - start if rows is None else len(rows)
         if count == 0:
@@ -180,7 +182,7 @@ class FragmentScan:
     def _cut(self, start: int, end: int) -> int:
         """End a batch at a page boundary when that keeps a good part of it: slices of one page need no copy."""
         low = start + max(1, (end - start) // 4)
-        for column in self._columns.values():
+        for column in self.columns.values():
             if column.kind is DESCRIPTION:
                 continue
             fences = column.pages.fences
@@ -197,13 +199,17 @@ class FragmentScan:
         flags[live - start] = True
         return flags
 
-    def _passing(self, start: int, end: int) -> Reads[Flags]:
-        """Which rows of a window are live and pass.
+    def passing(self, window: Window) -> Reads[Flags | None]:
+        """Which rows of a window are live and pass, if it is to be checked; None for all there are.
 
         Columns are read in the order of the parts, and none once no row is left. Only rows that are left are asked
         about what may fail.
         """
-        flags, parts = self._live(start, end), self._scan.parts
+        start, end = window.start, window.end
+        flags = self._live(start, end)
+        if not window.check:
+            return flags
+        parts = self._scan.parts
         for test in parts.tests:
             if flags is not None and not flags.any():
                 return flags
@@ -211,12 +217,11 @@ class FragmentScan:
             flags = found if flags is None else flags & found
         if parts.rest is not None and (flags is None or flags.any()):
             flags = yield from self._asked(parts.rest, start, end, flags)
-        assert flags is not None
         return flags
 
     def _judged(self, test: ColumnTest, start: int, end: int, left: Flags | None) -> Reads[Flags]:
         """Which rows of a window pass a test of one column. left: those that matter; None: all."""
-        column = self._columns.get(test.field.id)
+        column = self.columns.get(test.field.id)
         if column is None:
             return np.full(end - start, test.test.of_values(pa.nulls(1, carried_type(test.field.type)))[0])
         if left is None or np.count_nonzero(left) >= _TAKE_BELOW * (end - start):
@@ -262,13 +267,13 @@ class FragmentScan:
     def _read(
         self, leaves: dict[int, pa.DataType], start: int, end: int, rows: Int64s | None = None
     ) -> Reads[dict[int, pa.Array]]:
-        """The leaves' arrays of rows start … end, or of some of them; one round for columns whose pages are open."""
-        asking = [self._columns[field_id] for field_id in leaves if field_id in self._columns]
+        """The leaves' arrays of rows start … end, or of some of them. Cost: one round, if all pages are open."""
+        asking = [self.columns[field_id] for field_id in leaves if field_id in self.columns]
         answers = iter((yield [(column.path, _some(column, start, end, rows)) for column in asking]))
         count = end - start if rows is None else len(rows)
         return {
             # A slice of one page, or a copy where the rows lie in several.
-            field_id: joined(next(answers)) if field_id in self._columns else pa.nulls(count, carried_type(kind))
+            field_id: joined(next(answers)) if field_id in self.columns else pa.nulls(count, carried_type(kind))
             for field_id, kind in leaves.items()
         }
 

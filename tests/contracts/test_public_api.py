@@ -43,6 +43,7 @@ NAMES = {
     "schema",
     "fragment",
     "sql",
+    *("Expression", "col", "expr", "func", "lit", "when"),
     "torch",
     "write_dataset",
 }

@@ -492,8 +492,16 @@ def test_an_error_of_a_read_is_the_error_of_the_read(tmp_path):
 @pytest.mark.parametrize(
     "query",
     [
-        *("set threads = 1", "attach 'x.db'", "begin", "create view v as select 1", "create temp table t as select 1"),
-        *("explain delete from ds", "drop view v", "copy ds from 'x.csv'", "install icu", "prepare p as select 1"),
+        "set threads = 1",
+        "attach 'x.db'",
+        "begin",
+        "create view v as select 1",
+        "create temp table t as select 1",
+        "explain delete from ds",
+        "drop view v",
+        "copy ds from 'x.csv'",
+        "install icu",
+        "prepare p as select 1",
     ],
 )
 def test_statements_without_meaning_here_are_refused(ds, query):

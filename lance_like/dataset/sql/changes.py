@@ -145,7 +145,8 @@ class EditRows:
         return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
     def _inserted(self, source: Source, manifest: Manifest, rows: Int64s) -> tuple[NewFragment, ...]:
-        schema, names = manifest.schema.to_arrow(), self.edit.columns("insert")
+        schema, given = manifest.schema.to_arrow(), self.edit.columns("insert")
+        names = [name for name in schema.names if name in given]
         lacking = [field.name for field in schema if not field.nullable and field.name not in names]
         if lacking and len(rows):
             raise InvalidInput(f"the new rows lack {lacking[0]!r}, which may not be null in the table")

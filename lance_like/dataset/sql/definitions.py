@@ -109,7 +109,7 @@ def _add(reading: Reading, table: LanceDataset) -> None:
     reading.at = default
     if reading.take("DEFAULT"):
         value, reading.at = reading.cut(reading.at, reading.end), reading.end
-    table.add_columns({join_path((name,)): f"CAST(({value}) AS {reading.cut(start, default)})"})
+    table.add_columns({name: f"CAST(({value}) AS {reading.cut(start, default)})"})
 
 
 def _drop_column(reading: Reading, table: LanceDataset) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from lance_like.errors import InvalidInput, Unsupported
 from lance_like.query.names import fold, quote
@@ -31,15 +31,28 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
+class Query:
+    """Rows that may change. head: WITH, or nothing; chosen: the expression of `CHOSEN`; rest: what follows FROM.
+
+    actions: the places of those that it chooses from.
+    """
+
+    head: Text
+    chosen: Text
+    rest: Text
+    actions: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True, slots=True)
 class Edit:
     """A change of rows. alias: what the statement calls the table.
 
-    queries: its parts, each a head (WITH or nothing), expressions of `CHOSEN`, and what follows FROM.
+    queries: its parts; each names some of the actions.
     """
 
     alias: str
     actions: tuple[Action, ...]
-    queries: tuple[tuple[Text, Text, Text], ...]
+    queries: tuple[Query, ...]
 
     def columns(self, kind: str) -> list[str]:
         """The columns that actions of a kind give values."""
@@ -55,22 +68,31 @@ class Edit:
 
         types: of the table's columns, as DuckDB writes them.
         """
-        made = [self._select(head, chosen, rest, types) for head, chosen, rest in self.queries]
+        made = [self._select(query, types) for query in self.queries]
         text = made[0]
         for other in made[1:]:
             text = text + " UNION ALL " + other
         return text
 
-    def _select(self, head: Text, chosen: Text, rest: Text, types: Mapping[str, str]) -> Text:
+    def _select(self, query: Query, types: Mapping[str, str]) -> Text:
         address = f"{quote(self.alias)}.{quote(ROW_ADDRESS)}"
-        items = f"SELECT {address} AS {quote(ROW_ADDRESS)}, CAST(" + chosen + f" AS INTEGER) AS {quote(CHOSEN)}"
+        items = f"SELECT {address} AS {quote(ROW_ADDRESS)}, CAST(" + query.chosen + f" AS INTEGER) AS {quote(CHOSEN)}"
         for place, name in enumerate(self.valued):
             items += ", CASE " + quote(CHOSEN)
-            for number, action in enumerate(self.actions):
-                if name in action.values:
-                    items += f" WHEN {number} THEN CAST((" + action.values[name] + f") AS {types[name]})"
-            items += f" ELSE {quote(self.alias)}.{quote(name)} END AS {quote(f'value {place}')}"
-        return "(" + head + " SELECT * FROM (" + items + " FROM " + rest + f") WHERE {quote(CHOSEN)} IS NOT NULL)"
+            for number in query.actions:
+                value = self.actions[number].values.get(name)
+                if value is not None:
+                    items += f" WHEN {number} THEN CAST((" + value + f") AS {types[name]})"
+            items += f" WHEN -1 THEN NULL ELSE {quote(self.alias)}.{quote(name)} END AS {quote(f'value {place}')}"
+        return (
+            "("
+            + query.head
+            + " SELECT * FROM ("
+            + items
+            + " FROM "
+            + query.rest
+            + f") WHERE {quote(CHOSEN)} IS NOT NULL)"
+        )
 
 
 class Reading:
@@ -182,14 +204,14 @@ def read_update(
 
 def _all_of(
     reading: Reading, head: Text, alias: str, others: tuple[int, int] | None, where: tuple[int, int] | None
-) -> tuple[Text, Text, Text]:
+) -> Query:
     """A query of the rows of the table that pass, each with the first action."""
     rest = Text.words(f"{quote(TARGET)} AS {quote(alias)}")
     if others:
         rest = rest + ", " + reading.cut(*others)
     if where:
         rest = rest + " WHERE " + reading.cut(*where)
-    return head, Text.words("0"), rest
+    return Query(head, Text.words("0"), rest)
 
 
 def _assignments(reading: Reading, start: int, end: int, columns: Sequence[str]) -> dict[str, Text]:
@@ -231,34 +253,38 @@ def read_merge(reading: Reading, head: Text, name: Word, columns: Sequence[str],
     while reading.take("WHEN"):
         clauses.append(_clause(reading, source, columns, columns_of, head))
     reading.finish()
-    actions = tuple(action for _, _, action in clauses)
-    target = f"{quote(TARGET)} AS {quote(alias)}"
-    address = f"{quote(alias)}.{quote(ROW_ADDRESS)}"
-    matched = {"": f"{address} IS NOT NULL", "NOT": f"{address} IS NULL"}
-    numbers = ["NULL" if action.kind == "nothing" else str(number) for number, action in enumerate(actions)]
-    numbered = list(zip(numbers, clauses, strict=True))
-    mine = [(number, matched[when], test) for number, (when, test, _) in numbered if when in matched]
-    theirs = [(number, "true", test) for number, (when, test, _) in numbered if when == "BY SOURCE"]
+    target, address = f"{quote(TARGET)} AS {quote(alias)}", f"{quote(alias)}.{quote(ROW_ADDRESS)}"
+    joined = tuple(place for place, (when, _, _) in enumerate(clauses) if when != "BY SOURCE")
+    alone = tuple(place for place, (when, _, _) in enumerate(clauses) if when == "BY SOURCE")
     queries = []
-    if mine:
+    if joined:
         kind = "LEFT" if any(when == "NOT" for when, _, _ in clauses) else "INNER"
-        queries.append((head, _which(mine), reading.cut(*source) + f" {kind} JOIN {target} " + join_text))
-    if theirs:
-        queries.append((head, _which(theirs), target + " ANTI JOIN " + reading.cut(*source) + " " + join_text))
-    return Edit(alias, actions, tuple(queries))
+        rest = reading.cut(*source) + f" {kind} JOIN {target} " + join_text
+        queries.append(Query(head, _which(clauses, joined, address), rest, joined))
+    if alone:
+        rest = target + " ANTI JOIN " + reading.cut(*source) + " " + join_text
+        queries.append(Query(head, _which(clauses, alone, address), rest, alone))
+    return Edit(alias, tuple(action for _, _, action in clauses), tuple(queries))
 
 
-def _which(clauses: Sequence[tuple[str, str, Text | None]]) -> Text:
-    """The number of the first clause that holds; null when none does."""
+_Clause: TypeAlias = tuple[str, Text | None, Action]
+
+
+def _which(clauses: Sequence[_Clause], numbers: Sequence[int], address: str) -> Text:
+    """The number of the first of some clauses that holds; null when none does, or it does nothing."""
     text = Text.words("CASE")
-    for number, when, test in clauses:
-        text = text + f" WHEN {when}" + (" AND (" + test + ")" if test else Text.words("")) + f" THEN {number}"
+    for number in numbers:
+        when, test, action = clauses[number]
+        text = text + f" WHEN {address} IS {'' if when == 'NOT' else 'NOT '}NULL"
+        if test is not None:
+            text = text + " AND (" + test + ")"
+        text = text + (" THEN NULL" if action.kind == "nothing" else f" THEN {number}")
     return text + " END"
 
 
 def _clause(
     reading: Reading, source: tuple[int, int], columns: Sequence[str], columns_of: Columns, head: Text
-) -> tuple[str, Text | None, Action]:
+) -> _Clause:
     """One WHEN: "" (matched), "NOT" or "BY SOURCE"; its condition; and what it does."""
     when = "NOT" if reading.take("NOT") else ""
     reading.take("MATCHED")
@@ -322,6 +348,8 @@ def _source_alias(reading: Reading, source: tuple[int, int]) -> str:
     at, names = start, []
     while at < end:
         word = reading.words[at]
+        if word.is_("AT") and reading.words[at + 1].text == "(":
+            break
         if word.kind != "operator":
             names.append(word.name)
         at = closing(reading.words, at) + 1

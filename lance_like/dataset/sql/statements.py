@@ -24,7 +24,7 @@ from lance_like.query.statement_text import Text, closing, outside, parts
 from lance_like.query.statements_duckdb import Connection, statements, words
 from lance_like.table.schema import join_path
 
-_ANSWERS = ("SELECT", "EXPLAIN", "MULTI")
+_ANSWERS = ("SELECT", "EXPLAIN")
 
 
 @dataclass(frozen=True, slots=True)

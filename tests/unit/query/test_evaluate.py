@@ -54,6 +54,12 @@ def test_floats_of_any_width_put_nan_last(type_: pa.DataType) -> None:
     assert rows("f >= 'inf'::double", batch) == [1, 4]
 
 
+def test_one_nan_is_in_a_list_as_another_is() -> None:
+    batch = pa.record_batch({"f": pa.array([-NAN, NAN, 1.0, None])})
+    assert rows("f in ('nan'::double, 2e0)", batch) == [0, 1]
+    assert rows("f not in ('nan'::double, 2e0)", batch) == [2]
+
+
 @pytest.mark.parametrize(
     "type_", [pa.decimal32(5, 2), pa.decimal64(12, 2), pa.decimal128(20, 2), pa.decimal256(50, 2)], ids=str
 )

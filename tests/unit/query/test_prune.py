@@ -173,6 +173,39 @@ def test_like_is_judged_by_the_text_it_begins_with(condition: str, expected: lis
     assert judged(condition, column, pa.string()) == expected
 
 
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("x + 1 < 5", [2, 1, 0]),
+        ("x + 1 >= 5", [0, 1, 2]),
+        ("10 - x > 7", [1, 0, 0]),
+        ("x * -2 < -20", [0, 1, 2]),
+        ("x / 2 <= 1.5", [2, 1, 0]),
+        ("x * 2 = x + 30", [0, 1, 1]),
+        ("x + 1 <> 5", [2, 1, 2]),
+        ("x + 9223372036854775800 > 0", [1, 1, 1]),  # may overflow: rows are asked
+        ("x % 7 = 3", [1, 1, 1]),
+    ],
+)
+def test_arithmetic_is_judged_by_what_it_makes_of_bounds(condition: str, expected: list[int]) -> None:
+    mins, maxs = pa.array([0, 3, 20], pa.int64()), pa.array([3, 19, 40], pa.int64())
+    column = ZoneColumn(np.full(3, 10), np.zeros(3, int), np.zeros(3, int), mins, maxs)
+    assert judged(condition, column, pa.int64()) == expected
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_verdict_on_arithmetic_contradicts_a_row(seed: int) -> None:
+    names = [field.name for field in table(0, rows=1).schema if field.type in (pa.int32(), pa.int64(), pa.float64())]
+    rng = np.random.default_rng(seed)
+    for name in names:
+        for other in (name, *names):
+            a, b, c = rng.integers(-9, 9, 3)
+            for symbol in ("<", "<=", "=", "<>", ">", ">="):
+                assert_sound(f"{name} + {a} {symbol} {other} * {b}", seed)
+                assert_sound(f"{name} * {a} - {b} {symbol} {c}", seed)
+                assert_sound(f"{name} / {a or 1} {symbol} {c}e0", seed)
+
+
 def test_a_column_without_statistics_is_never_skipped() -> None:
     bound = evaluate.prepare("x = 1 and y = 1", pa.schema([("x", pa.int64()), ("y", pa.int64())]))
     assert bound is not None

@@ -127,10 +127,6 @@ def test_text_that_goes_on_after_the_condition_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("x = (select 1)", "a subquery"),
-        ("x in (select 1)", "a subquery"),
-        ("exists (select 1)", "a subquery"),
-        ("x = any([1, 2])", "a subquery"),
         ("sum(x) > 1", "the aggregate sum"),
         ("x > 1 and MAX(x) = 2", "the aggregate max"),
         ("count(*) > 1", "the aggregate count"),
@@ -223,7 +219,8 @@ def test_the_columns_that_expressions_read_are_spelled_as_in_the_schema() -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["a as b", "a, b", "a from t", "a where b", "*", "sum(a)", "(select 1)", "a; drop table t", "", "a +"]
+    "text",
+    ["a as b", "a, b", "a from t", "a where b", "*", "sum(a)", "(select a from t)", "a; drop table t", "", "a +"],
 )
 def test_what_is_not_one_expression_per_row_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):

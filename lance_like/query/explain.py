@@ -1,0 +1,260 @@
+"""What a scan will read and skip, and what it did: `explain` from statistics alone, `analyze` by running it.
+
+Rows and zones are counted over all fragments of the scan, pages over those that are not skipped whole. Bytes of a plan
+are those of whole pages, the most that can be read; bytes of a run are what the store was asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from lance_like.encodings.sift import Flags
+from lance_like.file.layout import ZONE_ROWS
+from lance_like.io.observe import CountingStore, Counts, counted
+from lance_like.query.expr import Expr
+from lance_like.query.plan import Span
+from lance_like.query.scan import Scan, opened, pieces_of
+from lance_like.query.session import Session
+from lance_like.query.windows import Column
+from lance_like.table.fragment import Fragment
+from lance_like.table.manifest import Manifest
+from lance_like.typing_ import Int64s, Ranges, T
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+@dataclass
+class Share:
+    """Of something: how many there are, how many are read to be tested, how many pass untested; others are skipped."""
+
+    total: int = 0
+    tested: int = 0
+    passed: int = 0
+
+    @property
+    def skipped(self) -> int:
+        return self.total - self.tested - self.passed
+
+    def add(self, spans: Sequence[Span], rows: int, unit: int) -> None:
+        """Count units of so many rows. spans: of a fragment of `rows` rows."""
+        self.total += -(-rows // unit)
+        for span in spans:
+            count = -(-span.end // unit) - span.start // unit
+            if span.check:
+                self.tested += count
+            else:
+                self.passed += count
+
+    def __str__(self) -> str:
+        return f"{self.skipped:,} of {self.total:,} skipped, {self.tested:,} tested, {self.passed:,} pass untested"
+
+
+@dataclass
+class ColumnUse:
+    """Pages and bytes of one column. read: those that are needed, or were read."""
+
+    pages: int = 0
+    nbytes: int = 0
+    pages_read: int = 0
+    nbytes_read: int = 0
+
+    def add(self, starts: Int64s, ends: Int64s, touched: Flags, nbytes: int) -> None:
+        """Count the pages of one file, of which so many bytes are read."""
+        self.pages += len(starts)
+        self.nbytes += int((ends - starts).sum())
+        self.pages_read += int(touched.sum())
+        self.nbytes_read += nbytes
+
+    def __str__(self) -> str:
+        of_bytes = f"{_bytes(self.nbytes_read)} of {_bytes(self.nbytes)}"
+        return f"{self.pages_read:,} of {self.pages:,} pages, {of_bytes}"
+
+
+@dataclass
+class Step:
+    """One step of a run: its wall time, and what the store was asked for."""
+
+    seconds: float = 0.0
+    rounds: int = 0
+    requests: int = 0
+    nbytes: int = 0
+
+    def add(self, seconds: float, counts: Counts) -> None:
+        self.seconds += seconds
+        self.rounds += counts.rounds
+        self.requests += counts.ranges
+        self.nbytes += counts.bytes_read
+
+    def __str__(self) -> str:
+        asked = f"{self.rounds:,} rounds, {self.requests:,} requests, {_bytes(self.nbytes)} read"
+        return f"{1e3 * self.seconds:.3f} ms, {asked}"
+
+
+@dataclass
+class Report:
+    """What is known of a scan. columns: by name. steps: of a run, empty for a plan; rows: that it gave."""
+
+    scan: Scan
+    fragments: Share = field(default_factory=Share)
+    zones: Share = field(default_factory=Share)
+    rows: Share = field(default_factory=Share)
+    columns: dict[str, ColumnUse] = field(default_factory=dict)
+    steps: dict[str, Step] = field(default_factory=dict)
+    output_rows: int | None = None
+
+    def lines(self, *, verbose: bool = False) -> Iterator[str]:
+        """The report as a tree of text. verbose: also the order in which the parts of a condition are asked."""
+        scan = self.scan
+        limits = "".join(
+            f", {name}={value:,}" for name, value in (("limit", scan.limit), ("offset", scan.offset)) if value
+        )
+        gave = "" if self.output_rows is None else f", output_rows={self.output_rows:,}"
+        yield f"Scan: columns={list(scan.projection.schema.names)}{limits}{gave}"
+        if scan.condition is not None:
+            yield f"  Filter: {scan.condition}"
+            yield from (f"    {line}" for line in _parts(scan)) if verbose else ()
+        for name, step in self.steps.items():
+            yield f"  {name.capitalize()}: {step}"
+        yield f"  Fragments: {self.fragments}"
+        yield f"  Zones: {self.zones}"
+        yield f"  Rows: {self.rows}"
+        for name, use in self.columns.items():
+            yield f"  Column {name}: {'at most ' if not self.steps else ''}{use}"
+
+    def text(self, *, verbose: bool = False) -> str:
+        return "\n".join(self.lines(verbose=verbose)) + "\n"
+
+
+def explain(session: Session, manifest: Manifest, scan: Scan) -> Report:
+    """What a scan will read, from the manifest, zones and page tables. Cost: those; no page is read."""
+    report = Report(scan)
+    for fragment, spans in _counted_pieces(session, manifest, scan, report):
+        tested = frozenset() if scan.filter is None else scan.filter.leaves.keys()
+        asked = scan.projection.leaves
+        [(one, _)] = opened(session, scan, [(fragment, spans)])
+        for field_id, column in one.columns.items():
+            starts, ends = session.drive([(column.path, column.pages.extents())])[0]
+            needed = [span for span in spans if field_id in asked or (span.check and field_id in tested)]
+            touched = np.zeros(len(starts), bool)
+            for span in needed:
+                first, last = column.pages.page_of(np.array([span.start, span.end - 1]))
+                touched[first : last + 1] = True
+            _use(report, field_id).add(starts, ends, touched, int((ends - starts)[touched].sum()))
+    return report
+
+
+def analyze(session: Session, manifest: Manifest, scan: Scan, *, counting: bool = False) -> Report:
+    """Run a scan on one thread, fragment by fragment, and measure its steps.
+
+    counting: only count the rows that pass. Memory: one window.
+    """
+    store = CountingStore(session.store)
+    session = session.through(store)
+    report = Report(scan, steps={"plan": Step(), "filter": Step()} | ({} if counting else {"read": Step()}))
+    # Without a condition the rows before and behind are left out already.
+    skip = 0 if scan.condition is None else scan.offset
+    left = None if scan.condition is None or scan.limit is None else scan.limit + skip
+    logs: list[tuple[str, Ranges]] = []
+    asked: list[Span] = []
+    found = 0
+
+    def timed(name: str, run: Callable[[], T]) -> T:
+        with counted(store) as counts:
+            began = time.perf_counter()
+            answer = run()
+            report.steps[name].add(time.perf_counter() - began, counts)
+        logs.extend(counts.log)
+        return answer
+
+    pieces = _counted_pieces(session, manifest, scan, report)
+    seen: dict[tuple[str, int], tuple[int, Column]] = {}
+    while (left is None or found < left) and (piece := timed("plan", lambda: next(pieces, None))) is not None:
+        _, spans = piece
+        [(one, _)] = timed("plan", lambda piece=piece: list(opened(session, scan, [piece], counting=counting)))
+        seen.update({(column.path, field_id): (field_id, column) for field_id, column in one.columns.items()})
+        for window in one.windows(spans):
+            [flags] = timed("filter", lambda one=one, window=window: session.run([one.passing(window)]))
+            asked.append(window)
+            found += window.end - window.start if flags is None else int(np.count_nonzero(flags))
+            if not counting:
+                timed("read", lambda one=one, window=window, flags=flags: session.run([one.read(window, flags)]))
+            if left is not None and found >= left:
+                break
+    # A limit may have ended the run before all that was planned.
+    report.rows = Share(report.rows.total)
+    report.rows.add(asked, 0, 1)
+    report.output_rows = max(0, (found if left is None else min(found, left)) - skip)
+    for field_id, column in seen.values():
+        _count_pages(session, _use(report, field_id), column, logs)
+    return report
+
+
+def _counted_pieces(
+    session: Session, manifest: Manifest, scan: Scan, report: Report
+) -> Iterator[tuple[Fragment, list[Span]]]:
+    """The fragments that a scan reads and their spans; those that it skips are counted in the report too."""
+    chosen = list(manifest.tree.iterate() if scan.fragments is None else scan.fragments)
+    pieces = pieces_of(session, manifest, replace(scan, fragments=chosen))
+    waiting = iter(chosen)
+    for fragment, spans in pieces:
+        for other in waiting:
+            known = spans if other is fragment else []
+            _count_fragment(other, known, report)
+            if other is fragment:
+                break
+        yield fragment, spans
+    for other in waiting:
+        _count_fragment(other, [], report)
+
+
+def _count_fragment(fragment: Fragment, spans: Sequence[Span], report: Report) -> None:
+    report.rows.add(spans, fragment.rows, 1)
+    report.zones.add(spans, fragment.rows, ZONE_ROWS)
+    report.fragments.total += 1
+    if any(span.check for span in spans):
+        report.fragments.tested += 1
+    elif spans:
+        report.fragments.passed += 1
+
+
+def _use(report: Report, field_id: int) -> ColumnUse:
+    return report.columns.setdefault(".".join(report.scan.projection.table.path(field_id)), ColumnUse())
+
+
+def _count_pages(session: Session, use: ColumnUse, column: Column, logs: Sequence[tuple[str, Ranges]]) -> None:
+    """Count the pages that reads of a file touched, and the bytes that were read of them."""
+    starts, ends = session.drive([(column.path, column.pages.extents())])[0]
+    order = np.argsort(starts)
+    starts, ends = starts[order], ends[order]
+    reads = [ranges for key, ranges in logs if key == column.path]
+    low, high = (np.concatenate([part[side] for part in reads] or [np.empty(0, np.int64)]) for side in (0, 1))
+    first, last = ends.searchsorted(low, "right"), starts.searchsorted(high)
+    # How many reads begin and end in the pages before each one.
+    begun, over = np.bincount(first, minlength=len(starts) + 1), np.bincount(last, minlength=len(starts) + 1)
+    touched = np.cumsum(begun - over)[: len(starts)] > 0
+    nbytes = sum(
+        int(np.maximum(0, np.minimum(high, end) - np.maximum(low, start)).sum())
+        for start, end in zip(starts[touched], ends[touched], strict=True)
+    )
+    use.add(starts, ends, touched, nbytes)
+
+
+def _parts(scan: Scan) -> Iterator[str]:
+    parts = scan.parts
+    asked: list[Expr] = [test.condition for test in parts.tests]
+    for number, condition in enumerate([*asked, *([parts.rest] if parts.rest is not None else [])], 1):
+        yield f"{number}. {condition}"
+
+
+def _bytes(count: float) -> str:
+    unit = 0
+    while count >= 1024 and unit < len(_UNITS) - 1:
+        count, unit = count / 1024, unit + 1
+    return f"{count:,.0f} B" if unit == 0 else f"{count:,.1f} {_UNITS[unit]}"
+
+
+__all__ = ["Report", "analyze", "explain"]

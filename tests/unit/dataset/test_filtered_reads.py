@@ -1,0 +1,179 @@
+"""Filters on the stored form give the rows that pass, and read no more than they must."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import lance_like
+from lance_like.dataset.handle import LanceDataset
+from lance_like.file.carry import carried_field
+from lance_like.io.observe import CountingStore, counted
+from lance_like.query.evaluate import prepare, select
+
+ROWS = 30_000
+RNG = np.random.default_rng(11)
+
+
+def table_of(rows: int) -> pa.Table:
+    """A column for each way in which pages are stored, nulls and NaN among them."""
+    number = np.arange(rows)
+    few = RNG.integers(0, 30, rows)
+    prices = RNG.integers(100, 9_999, rows) / 100
+    prices[::97] = np.nan
+    text = pa.array([f"name {value:06d}" for value in RNG.permutation(rows)])
+    return pa.table(
+        {
+            "id": number * 3,
+            "packed": pa.array(RNG.integers(-1000, 1000, rows), mask=RNG.random(rows) < 0.1),
+            "small": RNG.integers(0, 200, rows).astype(np.uint8),
+            "price": pa.array(prices, mask=RNG.random(rows) < 0.1),
+            "same": pa.array(np.full(rows, 7)),
+            "runs": np.repeat(RNG.integers(0, 10**9, rows // 100), 100),
+            "name": text,
+            "state": pa.array([f"state {value}" for value in few], mask=few == 4),
+            "day": pa.array(number.astype(np.int32) // 50).cast(pa.date32()),
+            "at": pa.array(number * 10**9).cast(pa.timestamp("us", tz="UTC")),
+            "kind": pa.array([f"kind {value}" for value in few]).dictionary_encode(),
+            "place": pa.array([{"x": int(value), "y": None} for value in few]),
+            "yes": few > 3,
+        }
+    )
+
+
+TABLE = table_of(ROWS)
+FILTERS = [
+    "id >= 3000 AND id < 6000",
+    "packed BETWEEN -10 AND 400",
+    "packed = 5 OR packed IS NULL",
+    "packed <> 5",
+    "NOT (packed > 100)",
+    "small > 100 AND packed < 0 AND price > 50",
+    "price >= 99",
+    "price <= 2 OR price IS NULL",
+    "same = 7 AND packed > 990",
+    "same > 7",
+    "runs < 500000000",
+    "name LIKE 'name 0012%'",
+    "name = 'name 000123' OR state = 'state 3'",
+    "state IN ('state 3', 'state 29')",
+    "state IS NULL AND id < 9000",
+    "state <> 'state 3' AND state NOT LIKE 'state 1%'",
+    "day = DATE '1970-03-04'",
+    "\"at\" < TIMESTAMPTZ '1970-01-01 01:00:00+00' AND state = 'state 1'",
+    "kind = 'kind 3' AND packed > 0",
+    "place.x = 3 AND yes",
+    "yes AND packed % 7 = 3 AND id > 60000",
+    "length(name) = 11 AND id IN (3, 9, 33, 88)",
+    "_rowid < 100 AND packed > 0",
+]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> lance_like.LanceDataset:
+    """Two fragments, rows deleted from both."""
+    path = tmp_path_factory.mktemp("filtered")
+    dataset = lance_like.write_dataset(TABLE, path, max_rows_per_file=20_000)
+    dataset.delete("id % 1000 = 0")
+    return dataset
+
+
+def expected_rows(filter: str) -> pa.Table:
+    """By one evaluation over the whole table, no statistics used."""
+    live = np.flatnonzero(TABLE["id"].to_numpy() % 1000 != 0)
+    table = TABLE.append_column("_rowid", pa.array(np.arange(ROWS).astype(np.uint64))).take(pa.array(live))
+    batch = table.combine_chunks().to_batches()[0]
+    condition = prepare(filter, pa.schema([carried_field(field) for field in batch.schema]))
+    assert condition is not None
+    return table.take(pa.array(select(condition, batch))).drop_columns(["_rowid"])
+
+
+@pytest.mark.parametrize("filter", FILTERS)
+def test_a_filter_gives_the_rows_that_pass(dataset: lance_like.LanceDataset, filter: str) -> None:
+    expected = expected_rows(filter)
+    assert dataset.count_rows(filter) == len(expected)
+    found = dataset.to_table(filter=filter)
+    assert found["id"].to_pylist() == expected["id"].to_pylist()
+    assert found.drop_columns(["price"]).equals(expected.drop_columns(["price"]))
+    assert str(found["price"].to_pylist()) == str(expected["price"].to_pylist())
+
+
+@pytest.mark.parametrize("filter", FILTERS)
+def test_what_is_skipped_holds_no_row_that_passes(dataset: lance_like.LanceDataset, filter: str) -> None:
+    """Rows that the plan does not read are not needed; what passes untested passes."""
+    plan = dataset.scanner(["id"], filter=filter).explain_plan()
+    tested, passed = (
+        number(plan, rf"Rows: .* skipped, {pattern}") for pattern in (r"([\d,]+) tested", r".* ([\d,]+) pass")
+    )
+    assert len(expected_rows(filter)) <= tested + passed
+
+
+def counting(uri: str, table: pa.Table) -> tuple[CountingStore, lance_like.LanceDataset]:
+    """A table just opened, and the store that counts its reads."""
+    written = lance_like.write_dataset(table, uri, max_rows_per_file=len(table))
+    store = CountingStore(written._store)
+    return store, LanceDataset(store, written._manifest)
+
+
+def number(text: str, pattern: str) -> int:
+    found = re.search(pattern, text)
+    assert found, (pattern, text)
+    return int(found[1].replace(",", ""))
+
+
+def test_a_point_filter_reads_under_a_hundredth_of_a_sorted_column(uri: str) -> None:
+    rows = 2_000_000
+    keys = np.cumsum(np.random.default_rng(5).integers(1, 20, rows))
+    store, dataset = counting(uri, pa.table({"key": keys}))
+    with counted(store) as counts:
+        assert dataset.to_table(filter=f"key = {keys[1_234_567]}")["key"].to_pylist() == [keys[1_234_567]]
+    assert counts.bytes_read < 0.01 * 8 * rows
+    column = number(dataset.scanner(["key"]).explain_plan(), r"Column key: .* of (\d+)\.\d MiB")
+    with counted(store) as counts:
+        assert dataset.count_rows(f"key = {keys[555_555]}") == 1
+    assert counts.bytes_read < 0.01 * column * 2**20
+
+
+def test_an_analysis_says_what_the_store_was_asked_for(uri: str) -> None:
+    store, dataset = counting(uri, TABLE)
+    for filter in (None, "packed BETWEEN -10 AND 400", "id < 3000", "state = 'state 3' AND price > 20"):
+        scanner = dataset.scanner(["name", "price"], filter=filter)
+        wanted = scanner.to_table().num_rows  # and opens what is kept open
+        with counted(store) as counts:
+            text = scanner.analyze_plan()
+        assert number(text, r"output_rows=([\d,]+)") == wanted
+        requests = sum(int(found.replace(",", "")) for found in re.findall(r"([\d,]+) requests", text))
+        assert requests == counts.ranges
+
+
+def test_columns_are_read_only_for_rows_that_passed_those_before(uri: str) -> None:
+    dataset = lance_like.write_dataset(TABLE, uri)
+    scanner = dataset.scanner(["price"], filter="name LIKE '%9' AND runs = 500000001")
+    text = scanner.analyze_plan()
+    assert "output_rows=0" in text
+    assert "Column runs: 1 of" in text
+    assert "Column name: 0 of" in text
+    assert "Column price: 0 of" in text
+
+
+@pytest.mark.parametrize("opaque", ["random() < 2", "length(name) > 0", "id % 2 < 2"])
+def test_what_statistics_cannot_judge_leaves_the_rest_its_zones(opaque: str, tmp_path: Path) -> None:
+    dataset = lance_like.write_dataset(TABLE, tmp_path)
+    assert "3 of 4 skipped, 1 tested" in dataset.scanner(["id"], filter=f"{opaque} AND id < 300").explain_plan()
+    either = dataset.scanner(["id"], filter=f"({opaque} AND id < 300) OR id > 89900").explain_plan()
+    assert "2 of 4 skipped, 2 tested" in either
+
+
+def test_a_limit_ends_what_is_read(uri: str) -> None:
+    rows = 2_000_000
+    dataset = lance_like.write_dataset(pa.table({"n": np.random.default_rng(1).permutation(rows)}), uri)
+    all_of_it, some = (
+        number(dataset.scanner(["n"], filter="n % 2 = 0", limit=limit).analyze_plan(), r"Rows: .*, ([\d,]+) tested")
+        for limit in (None, 10)
+    )
+    assert all_of_it == rows
+    assert some < rows

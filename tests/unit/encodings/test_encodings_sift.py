@@ -1,0 +1,137 @@
+"""Rows judged and chosen on the stored form are those of the decoded values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from page_cases import Page, forced
+
+from lance_like.encodings.registry import shape
+from lance_like.encodings.sift import Flags, Test, read_chosen, read_judged
+from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack
+from lance_like.ranges import gather_from
+
+ROWS = 24_500
+RNG = np.random.default_rng(3)
+SKEWED = RNG.integers(0, 40, ROWS)
+RUNS = np.repeat(RNG.integers(0, 1 << 40, ROWS // 100), 100)
+
+
+def with_nulls(array: pa.Array) -> pa.Array:
+    return pc.if_else(pa.array(RNG.random(ROWS) < 0.8), array, None)
+
+
+INTEGERS = {
+    **{f"bitpack {bits}": ("bitpack", RNG.integers(-5, (1 << bits) - 5, ROWS)) for bits in (3, 6, 13, 18, 25, 33)},
+    "bitpack, unsigned": ("bitpack", RNG.integers(2**63, 2**63 + 1000, ROWS, np.uint64)),
+    "bitpack, int8": ("bitpack", RNG.integers(-100, -90, ROWS).astype(np.int8)),
+    "narrow": ("narrow", RNG.integers(-9, 60_000, ROWS)),
+    "linear": ("linear", np.cumsum(RNG.integers(0, 9, ROWS))),
+    "run_length": ("run_length", RUNS),
+    "constant": ("constant", np.full(ROWS, 7)),
+    "dictionary": ("dictionary", SKEWED * 1_000_003),
+}
+
+
+def run(page: Page, read: Callable[[Stack, Runs], Reading[Any]], start: int, end: int) -> tuple[Any, int]:
+    """What a read of one run answers, and the bytes that it asks for."""
+    node = page.open()
+    shape(node)
+    stack = Stack([node], np.zeros(1, np.int64), np.zeros(1, np.int64), SharedBlob(page.shared))
+    nbytes = 0
+    conversation = read(stack, Runs(np.zeros(1, np.int64), np.array([start]), np.array([end])))
+    try:
+        asks = next(conversation)
+        while True:
+            nbytes += sum(int((last - first).sum()) for first, last, _ in asks)
+            asks = conversation.send([gather_from(page.data, first, last) for first, last, _ in asks])
+    except StopIteration as stop:
+        return stop.value, nbytes
+
+
+def between(low: int, high: int, kind: pa.DataType) -> Test:
+    """A test of integers, of which nothing but the bounds is known where they are used."""
+
+    def of_values(array: pa.Array) -> Flags:
+        known = np.array(array.fill_null(0).to_numpy(), object)  # of Python's integers, which do not wrap
+        return (known >= low) & (known <= high) & ~array.is_null().to_numpy(False)
+
+    return Test(of_values, (low, high))
+
+
+@pytest.mark.parametrize("nulls", [False, True])
+@pytest.mark.parametrize("case", INTEGERS)
+def test_bounds_are_judged_as_the_decoded_values_are(case: str, nulls: bool) -> None:
+    name, values = INTEGERS[case]
+    array = with_nulls(pa.array(values)) if nulls else pa.array(values)
+    page = forced(name, array)
+    assert page is not None
+    least, most = int(values.min()), int(values.max())
+    middle = int(np.sort(values)[ROWS // 2])
+    bounds = [(least, most), (least, middle), (middle, most), (middle, middle), (middle + 1, most - 1)]
+    bounds += [(most + 1, most + 5), (least - 5, least - 1), (least - 5, most + 5), (5, 4)]
+    for start, end in [(0, ROWS), (5_000, 17_000), (100, 130)]:
+        for low, high in bounds:
+            test = between(low, high, array.type)
+            found, _ = run(page, lambda stack, runs, test=test: read_judged(stack, array.type, runs, test), start, end)
+            assert (found == test.of_values(array.slice(start, end - start))).all(), (start, end, low, high)
+
+
+@pytest.mark.parametrize("nulls", [False, True])
+def test_values_of_a_dictionary_are_tested_once(nulls: bool) -> None:
+    array = pa.array([f"text {value}" for value in SKEWED])
+    array = with_nulls(array) if nulls else array
+    page = forced("dictionary", array)
+    assert page is not None
+    asked: list[int] = []
+
+    def of_values(some: pa.Array) -> Flags:
+        asked.append(len(some))
+        return np.array([value in (None, "text 3", "text 9") for value in some.to_pylist()])
+
+    found, _ = run(page, lambda stack, runs: read_judged(stack, array.type, runs, Test(of_values)), 0, ROWS)
+    assert asked == ([40, 1] if nulls else [40])  # and what null is, once
+    assert (found == of_values(array)).all()
+
+
+def test_codes_are_not_read_when_no_value_passes() -> None:
+    array = pa.array([f"text {value}" for value in SKEWED])
+    page = forced("dictionary", array)
+    assert page is not None
+    none, few = (
+        run(page, lambda stack, runs, test=test: read_judged(stack, array.type, runs, test), 0, ROWS)
+        for test in (
+            Test(lambda some: np.zeros(len(some), bool)),
+            Test(lambda some: np.array([value == "text 3" for value in some.to_pylist()])),
+        )
+    )
+    assert not none[0].any() and few[0].sum() == (SKEWED == 3).sum()
+    assert none[1] < few[1]
+
+
+CHOSEN = {
+    "alp": ("alp", pa.array(RNG.integers(100, 99_999, ROWS) / 100)),
+    "alp with exceptions": ("alp", pa.array(np.where(SKEWED == 3, RNG.random(ROWS), SKEWED / 4))),
+    "dictionary": ("dictionary", pa.array([f"text {value}" for value in SKEWED])),
+    "text": ("zstd", pa.array([f"text number {value}" for value in range(ROWS)])),
+    "bitpack": ("bitpack", pa.array(RNG.integers(0, 999, ROWS))),
+}
+
+
+@pytest.mark.parametrize("nulls", [False, True])
+@pytest.mark.parametrize("case", CHOSEN)
+def test_chosen_rows_are_those_of_the_whole_run(case: str, nulls: bool) -> None:
+    name, array = CHOSEN[case]
+    array = with_nulls(array) if nulls else array
+    page = forced(name, array)
+    assert page is not None
+    for start, end in [(0, ROWS), (5_000, 19_000)]:
+        rows = np.flatnonzero(RNG.random(end - start) < 0.4)
+        read = lambda stack, runs, rows=rows: read_chosen(stack, array.type, runs, rows)  # noqa: E731
+        found, _ = run(page, read, start, end)
+        assert found.equals(array.slice(start, end - start).take(pa.array(rows)))
