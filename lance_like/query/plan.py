@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from lance_like.file.carry import carried_type
 from lance_like.file.stats import ZoneEntry, Zones, bounds_array, no_bounds
 from lance_like.query.expr import Expr, IsNull, Not
+from lance_like.query.literals import comparison_type
 from lance_like.query.names import Path
 from lance_like.query.projection import ROW_ADDRESS, ROW_ID, VIRTUAL, virtual_bounds
 from lance_like.query.prune import ZoneColumn, judge_zones
@@ -80,7 +82,7 @@ def _field_stats(fragment: Fragment, field_id: int) -> ZoneEntry | None:
 
 
 def count_nulls(fragment: Fragment, condition: Expr, schema: Schema) -> int | None:
-    """How many rows pass, when a condition asks for nulls of a column, or for the others, and the manifest has counted.
+    """How many rows pass, when a condition asks for nulls of a plain column, or for the others, and the manifest knows.
 
     None: it has not, or rows are deleted since.
     """
@@ -88,7 +90,7 @@ def count_nulls(fragment: Fragment, condition: Expr, schema: Schema) -> int | No
     if not isinstance(asked, IsNull) or fragment.deletions is not None:
         return None
     field = field_of(schema, asked.path)
-    if field is None or len(asked.path) > 1 or pa.types.is_struct(field.type):
+    if field is None or len(asked.path) > 1 or comparison_type(carried_type(field.type)) is None:
         return None
     entry = _field_stats(fragment, field.id)
     if entry is None:

@@ -28,7 +28,7 @@ from lance_like.query.projection import Output, Projection, as_batch, place_leav
 from lance_like.query.session import Reads, Session
 from lance_like.query.take import reading_rows
 from lance_like.table.fragment import Fragment
-from lance_like.typing_ import Conversation, Int64s
+from lance_like.typing_ import Conversation, Int64s, T
 
 BATCH_ROWS = 1 << 16
 # Estimated bytes of a batch of default size; wide rows make it shorter.
