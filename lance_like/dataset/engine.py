@@ -1,13 +1,7 @@
-"""A version as DuckDB reads it: types that DuckDB knows, repeated texts as codes, batches of DuckDB's size.
+"""A version as DuckDB reads it: types that it knows (query/nearest.py), repeated texts as codes, batches of its size.
 
-| type | presented as |
-|---|---|
-| text and bytes whose pages hold distinct values and codes | dictionary<int32, …>, shown as the plain type |
-| float16, also inside lists and structs | float32 |
-| decimal256 of up to 38 digits, of more | decimal128, double |
-| dense union | sparse union |
-
-All other types are handed over as they are.
+Text and bytes whose first pages hold distinct values and codes are handed over as dictionary<int32, …>, which DuckDB
+shows as the plain type.
 """
 
 from __future__ import annotations
@@ -23,10 +17,11 @@ from lance_like._lazy import cached
 from lance_like.dataset.scanner import bind_filter
 from lance_like.encodings.coded import CODED
 from lance_like.errors import InvalidInput, NotFound
-from lance_like.file.carry import carry, present
+from lance_like.file.carry import nulls
 from lance_like.file.pages import open_pages
 from lance_like.query.engine_source import HAS_SOURCES, SourceBase, condition_of
 from lance_like.query.expr import Expr, all_of, paths
+from lance_like.query.nearest import as_nearest
 from lance_like.query.projection import Output, Projection
 from lance_like.query.scan import Scan, rows_to_read, run_scan
 from lance_like.query.session import Session
@@ -50,7 +45,6 @@ _SMALL_NBYTES = 4 << 20
 _PRUNED = 0.5
 # Fragments whose zones are asked, spread over the table.
 _FRAGMENTS_ASKED = 8
-_MAX_DIGITS = 38
 _CONDITIONS_KEPT = 64
 
 
@@ -113,7 +107,7 @@ class EngineTable:
         if found is None:
             return False
         kind = schema.arrow_field(found.id).type
-        return _shown_type(kind) is not kind
+        return _shown_type(kind) != kind
 
     def takes_over(self, node: Any) -> bool:
         """Whether a condition is evaluated here.
@@ -158,7 +152,7 @@ class _Shown:
     @cached
     def schema_shown(self) -> pa.Schema:
         read = self.projection.schema
-        return pa.schema([_shown_field(field) for field in read], metadata=read.metadata)
+        return pa.schema([field.with_type(_shown_type(field.type)) for field in read], metadata=read.metadata)
 
     def batches(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Batches of a read in the types shown."""
@@ -168,56 +162,13 @@ class _Shown:
         return (_shown_batch(batch, schema) for batch in batches)
 
 
-def _shown_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    arrays = [
-        array if array.type.equals(field.type) else _shown_array(array, field.type)
-        for array, field in zip(batch.columns, schema, strict=True)
-    ]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def _shown_array(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    if pa.types.is_union(kind):
-        return present(carry(array), kind)
-    return array.cast(kind)
-
-
-def _shown_field(field: pa.Field) -> pa.Field:
-    stored = field.type
-    shown = _shown_type(stored)
-    return field if shown is stored else field.with_type(shown)
-
-
 def _shown_type(kind: pa.DataType) -> pa.DataType:
-    """The type that DuckDB is told for one; the same object when that is the type itself."""
-    t = pa.types
-    if t.is_float16(kind):
-        return pa.float32()
-    if t.is_decimal256(kind):
-        return pa.decimal128(kind.precision, kind.scale) if kind.precision <= _MAX_DIGITS else pa.float64()
-    if t.is_union(kind) and kind.mode == "dense":
-        return pa.sparse_union([kind.field(i) for i in range(kind.num_fields)], kind.type_codes)
-    if t.is_dictionary(kind):
-        values = kind.value_type
-        shown = _shown_type(values)
-        return kind if shown is values else shown
-    if t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind):
-        return _shown_list(kind)
-    if t.is_struct(kind):
-        inside = list(kind)
-        shown = list(map(_shown_field, inside))
-        return kind if all(new is old for new, old in zip(shown, inside, strict=True)) else pa.struct(shown)
-    return kind
+    """The type that DuckDB is told for one; an equal one when that is the type itself."""
+    return as_nearest(nulls(0, kind)).type
 
 
-def _shown_list(kind: pa.DataType) -> pa.DataType:
-    inside = kind.value_field
-    shown = _shown_field(inside)
-    if shown is inside:
-        return kind
-    if pa.types.is_fixed_size_list(kind):
-        return pa.list_(shown, kind.list_size)
-    return pa.list_(shown) if pa.types.is_list(kind) else pa.large_list(shown)
+def _shown_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays(list(map(as_nearest, batch.columns)), schema=schema)
 
 
 def _coded_of(session: Session, fragment: Fragment, fields: Sequence[Field]) -> frozenset[int]:
