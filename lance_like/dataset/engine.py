@@ -6,6 +6,7 @@ shows as the plain type.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -197,9 +198,9 @@ class EngineSource(SourceBase):
     _engine_table: EngineTable | None = None
 
     @property
+    @abstractmethod
     def _engine(self) -> EngineTable:
         """The version that DuckDB reads now."""
-        raise NotImplementedError
 
     def __arrow_c_schema__(self) -> Any:
         """The types that `stream` gives."""
