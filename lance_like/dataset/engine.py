@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like._lazy import cached
-from lance_like.dataset.scanner import bind_filter
+from lance_like.dataset.scan_options import BlobHandling
+from lance_like.dataset.scanner import as_read, bind_filter
 from lance_like.encodings.coded import CODED
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.file.carry import nulls
@@ -24,11 +25,12 @@ from lance_like.query.engine_source import HAS_SOURCES, SourceBase, condition_of
 from lance_like.query.expr import Expr, all_of, paths
 from lance_like.query.nearest import as_nearest
 from lance_like.query.projection import Output, Projection
-from lance_like.query.scan import Scan, rows_to_read, run_scan
+from lance_like.query.scan import Scan, rows_left, run_scan
 from lance_like.query.session import Session
 from lance_like.table.fields import Field
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
+from lance_like.table.schema import Schema
 
 # DuckDB works on 2,048 rows at a time, and needs batches of 64 Ki rows or more to be as fast as on a table in memory.
 _BATCH_ROWS = 1 << 17
@@ -51,10 +53,17 @@ _CONDITIONS_KEPT = 64
 
 @dataclass(frozen=True)
 class EngineTable:
-    """One version, prepared for DuckDB."""
+    """One version, prepared for DuckDB.
+
+    virtual: columns of row numbers (`projection.VIRTUAL`) behind the others. blobs: as blob_handling of `scanner`.
+    batch_rows: of a batch, about.
+    """
 
     session: Session
     manifest: Manifest
+    virtual: tuple[str, ...] = ()
+    blobs: BlobHandling | None = None
+    batch_rows: int = _BATCH_ROWS
 
     @cached
     def _taken_over(self) -> dict[str, bool]:
@@ -71,22 +80,26 @@ class EngineTable:
         return self._projection(columns).schema_shown
 
     @cached
-    def _fields(self) -> list[Field]:
-        return list(self.manifest.schema.described.children())
+    def _table(self) -> Schema:
+        return as_read(self.manifest.schema, self.blobs)
+
+    @cached
+    def _outputs(self) -> list[Output]:
+        stored = [Output(field.name, self._read_as(field)) for field in self._table.children()]
+        return [*stored, *(Output(name, None) for name in self.virtual)]
 
     @cached
     def _coded(self) -> frozenset[int]:
         """The columns of text that the first fragment holds in dictionary pages."""
         fragment = next(iter(self.manifest.tree.iterate()), None)
-        fields = [field for field in self._fields if field.type.id in CODED][:_MOST_LOOKED_AT]
+        fields = [field for field in self._table.children() if field.type.id in CODED][:_MOST_LOOKED_AT]
         if not HAS_SOURCES or fragment is None or fragment.rows < _FEWEST_ROWS:
             return frozenset()
         return _coded_of(self.session, fragment, fields)
 
     def _projection(self, columns: Sequence[int] | None) -> _Shown:
-        fields = self._fields if columns is None else [self._fields[i] for i in columns]
-        outputs = tuple(Output(field.name, self._read_as(field)) for field in fields)
-        return _Shown(Projection(self.manifest.schema.described, outputs))
+        outputs = self._outputs if columns is None else [self._outputs[i] for i in columns]
+        return _Shown(Projection(self._table, tuple(outputs)))
 
     def _read_as(self, field: Field) -> Field:
         return field._replace(type=CODED[field.type.id]) if field.id in self._coded else field
@@ -97,24 +110,23 @@ class EngineTable:
         if condition is None or any(self._is_changed(path[0]) for path in paths(condition)):
             return None
         try:
-            return bind_filter(self.manifest.schema.described, condition)
+            return bind_filter(self._table, condition)
         except (InvalidInput, NotFound):
             return None
 
     def _is_changed(self, name: str) -> bool:
         """Whether values of a column are others for DuckDB than here."""
-        schema = self.manifest.schema.described
-        found = schema.child(name)
+        found = self._table.child(name)
         if found is None:
             return False
-        kind = schema.arrow_field(found.id).type
+        kind = self._table.arrow_field(found.id).type
         return _shown_type(kind) != kind
 
     def takes_over(self, node: Any) -> bool:
         """Whether a condition is evaluated here.
 
         DuckDB compares faster than any batch can be filtered before it is handed over, and counts on fewer rows where
-        it filters itself: so only what spares reading is taken over.
+        it filters itself: so only what spares reading is taken over, the column of the condition at least.
         """
         text = node.fragment()
         known = self._taken_over.get(text)
@@ -133,13 +145,14 @@ class EngineTable:
         if nbytes > max(_SMALL_NBYTES, _WIDE_ROW_NBYTES * sum(fragment.rows for fragment in fragments)):
             return True
         some = fragments[:: -(-len(fragments) // _FRAGMENTS_ASKED) or 1]
-        scan = Scan(Projection(self.manifest.schema.described, ()), condition, fragments=some)
-        return rows_to_read(self.session, self.manifest, scan) <= _PRUNED * sum(fragment.rows for fragment in some)
+        scan = Scan(Projection(self._table, ()), condition, fragments=some)
+        read, in_doubt = rows_left(self.session, self.manifest, scan)
+        return in_doubt == 0 or read <= _PRUNED * sum(fragment.rows for fragment in some)
 
     def reader(self, columns: Sequence[int] | None, condition: Expr | None) -> pa.RecordBatchReader:
         """The rows that pass, as a stream. columns: positions in the schema; None: all."""
         shown = self._projection(columns)
-        scan = Scan(shown.projection, condition, usual_rows=_BATCH_ROWS, window_nbytes=_WINDOW_NBYTES)
+        scan = Scan(shown.projection, condition, usual_rows=self.batch_rows, window_nbytes=_WINDOW_NBYTES)
         batches = run_scan(self.session, self.manifest, scan)
         return pa.RecordBatchReader.from_batches(shown.schema_shown, shown.batches(batches))
 
@@ -216,12 +229,15 @@ class EngineSource(SourceBase):
 
     def stream(self, columns: Sequence[int] | None, filters: Sequence[Any]) -> tuple[Any, bool]:
         """The rows that pass conditions that were accepted. columns: positions in the schema; None: all."""
+        return self._engine.reader(columns, self._accepted(filters)).__arrow_c_stream__(), columns is not None
+
+    def _accepted(self, filters: Sequence[Any]) -> Expr | None:
+        """The conditions of DuckDB's that were accepted, as one; None: there are none."""
         conditions = [self._engine.condition(node) for node in filters]
         known = [condition for condition in conditions if condition is not None]
         if len(known) < len(conditions):
             raise InvalidInput("the columns of the table changed while it was queried", hint="run the query again")
-        condition = all_of(known) if known else None
-        return self._engine.reader(columns, condition).__arrow_c_stream__(), columns is not None
+        return all_of(known) if known else None
 
 
 __all__ = ["EngineSource", "EngineTable"]

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from lance_like.dataset.arrow import PythonDataset
+from lance_like.dataset.engine import EngineSource, EngineTable
 from lance_like.dataset.handle import LanceDataset
-from lance_like.dataset.scanner import BlobHandling, Filter
+from lance_like.dataset.scanner import BlobHandling, Filter, bind_filter
+from lance_like.query.expr import Expr
 from lance_like.query.projection import VIRTUAL
 from lance_like.query.statements_duckdb import Connection
 
 ROW = "lance_like row"
+_ROW_FIELD = pa.field(ROW, pa.null())
 _NULLS = 1 << 20
 
 
@@ -34,7 +38,7 @@ BYTES = Shown(blobs="all_binary")
 """As a change sees what it writes."""
 
 
-class CountedTable(PythonDataset):
+class CountedTable(EngineSource, PythonDataset):
     """A dataset with one more column in front, of nulls: DuckDB asks for the first column to count rows.
 
     Behind the others are those of `projection.VIRTUAL`. All of these are hidden by the view that statements name.
@@ -43,78 +47,96 @@ class CountedTable(PythonDataset):
 
     def __init__(self, dataset: LanceDataset, shown: Shown, failures: list[BaseException]) -> None:
         self._dataset, self._shown, self._failures = dataset, shown, failures
+        options = {} if shown.batch_rows is None else {"batch_rows": shown.batch_rows}
+        self._table = EngineTable(dataset._session, dataset._manifest, tuple(VIRTUAL), shown.blobs, **options)
 
     def __new__(cls, *args: Any) -> CountedTable:
         return PythonDataset.__new__(cls)
 
     @property
+    def _engine(self) -> EngineTable:
+        return self._table
+
+    @property
     def schema(self) -> pa.Schema:
         """The columns, with those that are hidden."""
-        fields = self._dataset.scanner(blob_handling=self._shown.blobs).projected_schema
-        virtual = [pa.field(name, pa.uint64(), nullable=False) for name in VIRTUAL]
-        return pa.schema([pa.field(ROW, pa.null()), *fields, *virtual])
+        return pa.schema([_ROW_FIELD, *self._table.schema])
+
+    def __arrow_c_schema__(self) -> Any:
+        """The columns, with those that are hidden."""
+        return self.schema.__arrow_c_schema__()
 
     @property
     def hidden(self) -> tuple[str, ...]:
         """The columns that a statement does not see."""
         return (ROW, *(name for name in VIRTUAL if name not in self._shown.columns))
 
-    def scanner(self, columns: Sequence[str] | None = None, filter: Filter = None, **options: Any) -> _Batches:
-        """What DuckDB calls. columns: None for all."""
-        names = self.schema.names if columns is None else list(columns)
+    def stream(self, columns: Sequence[int] | None, filters: Sequence[Any]) -> tuple[Any, bool]:
+        """What DuckDB 2 calls. columns: positions in the schema; None: all."""
+        with self._noting():
+            return self._reader(columns, self._accepted(filters)).__arrow_c_stream__(), columns is not None
+
+    def scanner(self, columns: Sequence[str] | None = None, filter: Filter = None, **options: Any) -> _Rows:
+        """What DuckDB before 2 calls. columns: None for all."""
+        with self._noting():
+            names = self.schema.names
+            positions = None if columns is None else [names.index(name) for name in columns]
+            return _Rows(self._reader(positions, bind_filter(self._dataset._manifest.schema.described, filter)))
+
+    def _reader(self, columns: Sequence[int] | None, condition: Expr | None) -> pa.RecordBatchReader:
+        columns = range(len(self.schema)) if columns is None else columns
+        fields = self.schema
+        schema = pa.schema([fields.field(position) for position in columns])
+        batches = self._counted(condition) if schema.names == [ROW] else self._read(columns, condition)
+        return pa.RecordBatchReader.from_batches(schema, self._noted(batches))
+
+    def _noted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        with self._noting():
+            yield from batches
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
         try:
-            return _Batches(self._dataset, names, filter, self._shown, self._failures)
+            yield
+        except GeneratorExit:
+            raise
         except BaseException as error:
             self._failures.append(error)
             raise
 
-
-class _Batches:
-    """One scan of a `CountedTable`: `to_reader` is all that DuckDB calls."""
-
-    def __init__(
-        self, dataset: LanceDataset, names: list[str], filter: Filter, shown: Shown, failures: list[BaseException]
-    ) -> None:
-        self._dataset, self._filter, self._failures = dataset, filter, failures
-        self._scanner = dataset.scanner(
-            [name for name in names if name != ROW],
-            filter,
-            batch_size=shown.batch_rows,
-            blob_handling=shown.blobs,
-        )
-        fields = self._scanner.projected_schema
-        self.projected_schema = pa.schema([pa.field(ROW, pa.null()) if n == ROW else fields.field(n) for n in names])
-
-    def to_reader(self) -> pa.RecordBatchReader:
-        return pa.RecordBatchReader.from_batches(self.projected_schema, self._noted())
-
-    def _noted(self) -> Iterator[pa.RecordBatch]:
-        try:
-            yield from self._counted() if self.projected_schema.names == [ROW] else self._read()
-        except BaseException as error:
-            if not isinstance(error, GeneratorExit):
-                self._failures.append(error)
-            raise
-
-    def _counted(self) -> Iterator[pa.RecordBatch]:
-        """As many rows as there are. Cost: no I/O, but for a filter that statistics leave open."""
-        left = self._scanner.count_rows()
+    def _counted(self, condition: Expr | None) -> Iterator[pa.RecordBatch]:
+        """As many rows as there are. Cost: no I/O, but for a condition that statistics leave open."""
+        left = self._dataset.scanner([], condition, blob_handling=self._shown.blobs).count_rows()
         while left > 0:
             rows = min(left, _NULLS)
-            yield pa.RecordBatch.from_arrays([pa.nulls(rows)], schema=self.projected_schema)
+            yield pa.RecordBatch.from_arrays([pa.nulls(rows)], schema=pa.schema([_ROW_FIELD]))
             left -= rows
 
-    def _read(self) -> Iterator[pa.RecordBatch]:
-        batches = self._scanner.to_batches()
-        if ROW not in self.projected_schema.names:
-            yield from batches
+    def _read(self, columns: Sequence[int], condition: Expr | None) -> Iterator[pa.RecordBatch]:
+        stored = [position - 1 for position in columns if position > 0]
+        reader = self._table.reader(stored, condition)
+        if len(stored) == len(columns):
+            yield from reader
             return
-        for batch in batches:
-            found = dict(zip(batch.schema.names, batch.columns, strict=True))
-            found[ROW] = pa.nulls(len(batch))
-            yield pa.RecordBatch.from_arrays(
-                [found[name] for name in self.projected_schema.names], schema=self.projected_schema
-            )
+        schema = pa.schema([self.schema.field(position) for position in columns])
+        for batch in reader:
+            left = iter(batch.columns)
+            arrays = [next(left) if position else pa.nulls(len(batch)) for position in columns]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """One scan of a `CountedTable`: `to_reader` is all that DuckDB calls."""
+
+    reader: pa.RecordBatchReader
+
+    @property
+    def projected_schema(self) -> pa.Schema:
+        return self.reader.schema
+
+    def to_reader(self) -> pa.RecordBatchReader:
+        return self.reader
 
 
 def present(connection: Connection, name: str, table: Any, shown: Shown) -> None:
