@@ -164,9 +164,10 @@ def _count_jobs(session: Session, manifest: Manifest, scan: Scan, doubtful: Iter
             yield Job(partial(job, _neighbours(session, scan, pieces), pieces), 0)
 
 
-def rows_to_read(session: Session, manifest: Manifest, scan: Scan) -> int:
-    """How many rows the statistics leave to a scan: the work that a condition does not spare. Reads zones alone."""
-    return sum(span.end - span.start for _, spans in _fragments(session, manifest, scan) for span in spans)
+def rows_in_doubt(session: Session, manifest: Manifest, scan: Scan) -> int:
+    """Of how many rows the statistics do not tell whether they pass. Reads zones alone."""
+    spans = (span for _, spans in _fragments(session, manifest, scan) for span in spans)
+    return sum(span.end - span.start for span in spans if span.check)
 
 
 def _together(
@@ -340,4 +341,4 @@ def _spans(
     return judge_spans(condition, found.__getitem__, zone_rows=ZONE_ROWS, rows=fragment.rows)
 
 
-__all__ = ["BATCH_ROWS", "Scan", "count_passing", "opened", "pieces_of", "rows_to_read", "run_scan"]
+__all__ = ["BATCH_ROWS", "Scan", "count_passing", "opened", "pieces_of", "rows_in_doubt", "run_scan"]

@@ -11,6 +11,8 @@ import pyarrow as pa
 from lance_like.dataset.arrow import PythonDataset
 from lance_like.dataset.handle import LanceDataset
 from lance_like.dataset.scanner import BlobHandling, Filter
+from lance_like.query.engine_source import SourceBase, condition_of
+from lance_like.query.expr import all_of
 from lance_like.query.projection import VIRTUAL
 from lance_like.query.statements_duckdb import Connection
 
@@ -34,15 +36,32 @@ BYTES = Shown(blobs="all_binary")
 """As a change sees what it writes."""
 
 
-class CountedTable(PythonDataset):
+class CountedTable(SourceBase, PythonDataset):
     """A dataset with one more column in front, of nulls: DuckDB asks for the first column to count rows.
 
     Behind the others are those of `projection.VIRTUAL`. All of these are hidden by the view that statements name.
     failures: where errors go that DuckDB would keep only the text of.
     """
 
+    one_shot = schema_is_stable = pull_under_gil = False
+
     def __init__(self, dataset: LanceDataset, shown: Shown, failures: list[BaseException]) -> None:
         self._dataset, self._shown, self._failures = dataset, shown, failures
+
+    def rows(self) -> int:
+        """How many rows there are, by which DuckDB 2 orders joins."""
+        return self._dataset.rows()
+
+    def accepts(self, predicate: Any) -> bool:
+        """Whether a condition of DuckDB's is evaluated by the scan."""
+        return self._dataset.accepts(predicate)
+
+    def stream(self, columns: Sequence[int] | None, filters: Sequence[Any]) -> tuple[Any, bool]:
+        """The rows that pass conditions that were accepted. columns: positions in the schema; None: all."""
+        names = None if columns is None else [self.schema.names[i] for i in columns]
+        known = [condition for node in filters if (condition := condition_of(node)) is not None]
+        condition = all_of(known) if known else None
+        return self.scanner(names, condition).to_reader().__arrow_c_stream__(), columns is not None
 
     def __new__(cls, *args: Any) -> CountedTable:
         return PythonDataset.__new__(cls)
