@@ -6,6 +6,7 @@ The tables come from `tpchgen-cli` as Parquet; its string views are made plain s
 import json
 import shutil
 import subprocess
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +19,10 @@ import pyarrow.parquet as pq
 from benchmarks.peers.lance_like import LanceLike
 from benchmarks.tpch.queries import TABLES
 
-__all__ = ["DOORS", "Door", "connect", "generate", "load_tables"]
+__all__ = ["DOORS", "TPCHGEN", "Door", "connect", "generate", "load_tables"]
 
+# Beside the interpreter, whose folder need not be on the path.
+TPCHGEN = str(Path(sys.executable).with_name("tpchgen-cli"))
 # What DuckDB takes at a time of a table in memory.
 _BATCH_ROWS = 122_880
 
@@ -29,7 +32,7 @@ def generate(folder: Path, scale: float) -> Path:
     target = folder / f"tpch-{scale:g}"
     if not (target / "generated").exists():
         target.mkdir(parents=True, exist_ok=True)
-        command = ["tpchgen-cli", "parquet", "--quiet", "-s", f"{scale:g}", "-o", str(target), "--overwrite"]
+        command = [TPCHGEN, "parquet", "--quiet", "-s", f"{scale:g}", "-o", str(target), "--overwrite"]
         subprocess.run(command, check=True)
         (target / "generated").touch()
     return target

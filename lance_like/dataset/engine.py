@@ -25,7 +25,7 @@ from lance_like.query.engine_source import HAS_SOURCES, SourceBase, condition_of
 from lance_like.query.expr import Expr, all_of, paths
 from lance_like.query.nearest import as_nearest
 from lance_like.query.projection import Output, Projection
-from lance_like.query.scan import Scan, rows_left, run_scan
+from lance_like.query.scan import Scan, rows_in_doubt, run_scan
 from lance_like.query.session import Session
 from lance_like.table.fields import Field
 from lance_like.table.fragment import Fragment
@@ -44,8 +44,8 @@ _FEWEST_ROWS = 1 << 13
 _WIDE_ROW_NBYTES = 256
 # A table of fewer bytes is read at once.
 _SMALL_NBYTES = 4 << 20
-# A condition that statistics answer for so much of the table is worth taking over.
-_PRUNED = 0.5
+# A condition is worth taking over that statistics leave open for no more of the table.
+_IN_DOUBT = 0.5
 # Fragments whose zones are asked, spread over the table.
 _FRAGMENTS_ASKED = 8
 _CONDITIONS_KEPT = 64
@@ -146,8 +146,7 @@ class EngineTable:
             return True
         some = fragments[:: -(-len(fragments) // _FRAGMENTS_ASKED) or 1]
         scan = Scan(Projection(self._table, ()), condition, fragments=some)
-        read, in_doubt = rows_left(self.session, self.manifest, scan)
-        return in_doubt == 0 or read <= _PRUNED * sum(fragment.rows for fragment in some)
+        return rows_in_doubt(self.session, self.manifest, scan) <= _IN_DOUBT * sum(fragment.rows for fragment in some)
 
     def reader(self, columns: Sequence[int] | None, condition: Expr | None) -> pa.RecordBatchReader:
         """The rows that pass, as a stream. columns: positions in the schema; None: all."""

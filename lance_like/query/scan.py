@@ -164,13 +164,10 @@ def _count_jobs(session: Session, manifest: Manifest, scan: Scan, doubtful: Iter
             yield Job(partial(job, _neighbours(session, scan, pieces), pieces), 0)
 
 
-def rows_left(session: Session, manifest: Manifest, scan: Scan) -> tuple[int, int]:
-    """How many rows the statistics leave to a scan, and of how many of them they do not know whether they pass.
-
-    Cost: zones alone are read.
-    """
-    spans = [span for _, spans in _fragments(session, manifest, scan) for span in spans]
-    return sum(span.end - span.start for span in spans), sum(span.end - span.start for span in spans if span.check)
+def rows_in_doubt(session: Session, manifest: Manifest, scan: Scan) -> int:
+    """Of how many rows the statistics do not tell whether they pass. Reads zones alone."""
+    spans = (span for _, spans in _fragments(session, manifest, scan) for span in spans)
+    return sum(span.end - span.start for span in spans if span.check)
 
 
 def _together(
@@ -344,4 +341,4 @@ def _spans(
     return judge_spans(condition, found.__getitem__, zone_rows=ZONE_ROWS, rows=fragment.rows)
 
 
-__all__ = ["BATCH_ROWS", "Scan", "count_passing", "opened", "pieces_of", "rows_left", "run_scan"]
+__all__ = ["BATCH_ROWS", "Scan", "count_passing", "opened", "pieces_of", "rows_in_doubt", "run_scan"]

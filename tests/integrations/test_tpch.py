@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
+from pathlib import Path
 
 import pytest
 
 import lance_like
 from benchmarks.tpch.__main__ import check_equal, query_text
-from benchmarks.tpch.doors import generate, load_tables
+from benchmarks.tpch.doors import TPCHGEN, generate, load_tables
 from benchmarks.tpch.queries import QUERIES
 
 duckdb = pytest.importorskip("duckdb")
-pytestmark = pytest.mark.skipif(shutil.which("tpchgen-cli") is None, reason="tpchgen-cli is not installed")
+pytestmark = pytest.mark.skipif(not Path(TPCHGEN).exists(), reason="tpchgen-cli is not installed")
 
 SCALE = 0.01
 
