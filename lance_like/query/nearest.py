@@ -8,6 +8,7 @@
 | fixed_size_list of no items | list |
 | dictionary inside a list, or of values of another type | its values |
 | dense union | sparse union |
+| union with other codes than 0, 1 …, or two fields of a name | one with those codes; the second name gets a number |
 
 Types around these keep their kind, but a union inside another type stays as it is; so do all other types.
 """
@@ -16,10 +17,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lance_like.encodings.joining import holds
+from lance_like.file.carry import carry
+
 _DIGITS = 38  # of DuckDB's longest decimal
+_CODES = 128  # that a union may have
 
 
 def nearest(kind: pa.DataType) -> pa.DataType:
@@ -38,17 +44,23 @@ def as_nearest(array: pa.Array) -> pa.Array:
 
 
 def _sparse(array: Any) -> pa.Array:
-    """A union whose fields are as long as itself, of types that DuckDB reads."""
+    """A union whose fields are as long as itself, of types that DuckDB reads; its codes count the fields, as there."""
     kind = array.type
-    fields = [array.field(i) for i in range(kind.num_fields)]
+    fields = [_carried(array.field(i)) for i in range(kind.num_fields)]
+    number = np.zeros(_CODES, np.int8)
+    number[kind.type_codes] = np.arange(kind.num_fields)
+    numbers = pa.array(number[array.type_codes.to_numpy()])
     if kind.mode == "dense":
-        codes, places = array.type_codes, array.offsets
-        fields = [
-            field.take(pc.if_else(pc.equal(codes, code), places, None))
-            for field, code in zip(fields, kind.type_codes, strict=True)
-        ]
+        fields = [field.take(pc.if_else(pc.equal(numbers, i), array.offsets, None)) for i, field in enumerate(fields)]
     names = [kind.field(i).name for i in range(kind.num_fields)]
-    return pa.UnionArray.from_sparse(array.type_codes, list(map(as_nearest, fields)), names, kind.type_codes)
+    # DuckDB finds fields by their names.
+    apart = [f"{name}_{i}" if name in names[:i] else name for i, name in enumerate(names)]
+    return pa.UnionArray.from_sparse(numbers, list(map(as_nearest, fields)), apart)
+
+
+def _carried(array: pa.Array) -> pa.Array:
+    """A field of a union in a form of which Arrow picks rows: views and runs have few kernels."""
+    return array if holds(array.type, pa.types.is_union) else carry(array)
 
 
 def _nearest(kind: Any, in_list: bool) -> pa.DataType:

@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from lance_like.errors import LanceLikeError
+from lance_like.errors import Corrupt, InvalidInput
 from lance_like.file.layout import ZONE_ROWS
 from lance_like.file.stats import Zones
 from lance_like.query.ahead import Job, default_threads, in_order
@@ -131,7 +131,7 @@ def _batch_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Jo
     def job(some: Neighbours, pieces: Sequence[Piece]) -> list[pa.RecordBatch]:
         try:
             return some.batches(rows)
-        except LanceLikeError:
+        except (Corrupt, InvalidInput):
             # One of them is damaged, or all do not fit one array: one by one, each says what is wrong with it.
             return list(chain.from_iterable(one.run() for one in apart(pieces)))
 
@@ -154,7 +154,7 @@ def _count_jobs(session: Session, manifest: Manifest, scan: Scan, doubtful: Iter
     def job(some: Neighbours, pieces: Sequence[Piece]) -> int:
         try:
             return some.count()
-        except LanceLikeError:
+        except (Corrupt, InvalidInput):
             return sum(one.run() for one in apart(pieces))
 
     for pieces, are_near in _together(doubtful, scan, [scan.filter]):
@@ -201,7 +201,7 @@ def opened(
         leaves.update(scan.filter.leaves)
     try:
         columns = open_columns(session, [fragment for fragment, _ in pieces], leaves)
-    except LanceLikeError:
+    except (Corrupt, InvalidInput):
         if len(pieces) == 1:
             raise
         # One of them is damaged: those before it are read first.
@@ -223,7 +223,7 @@ def _window_jobs(
     def run(reads: Sequence[Callable[[], Reads[T]]]) -> R:
         try:
             return join(session.run([read() for read in reads]))
-        except LanceLikeError:
+        except (Corrupt, InvalidInput):
             if len(reads) == 1:
                 raise
             # One of them is damaged: those before it come first, if what they make together can wait.

@@ -18,7 +18,7 @@ PACKAGE = Path(lance_like.__file__).parent
 OWNERS = {
     "datasets": "integrations/huggingface.py",
     "deltalake": "integrations/convert/delta.py",
-    "duckdb": ("query/engine_duckdb.py", "query/statements_duckdb.py"),
+    "duckdb": ("query/engine_duckdb.py", "query/statements_duckdb.py", "query/engine_source.py"),
     "faiss": None,
     "fsspec": "io/remote.py",
     "lance": "integrations/convert/lance.py",
@@ -40,6 +40,7 @@ EAGER = {
     "integrations/huggingface.py",
     "integrations/polars.py",
     "integrations/torch.py",
+    "query/engine_source.py",
 }
 
 

@@ -104,7 +104,7 @@ def tables(request, tmp_path_factory) -> Tables:
 
 @pytest.fixture(scope="module", params=["fresh", "changed"])
 def tables_of_duckdb(request, tmp_path_factory) -> Tables:
-    """DuckDB 2 sees every type as the nearest that it has; before it, there are only those that it reads as they are."""
+    """DuckDB 2 sees every type as the nearest that it has; for others there are only those that it reads."""
     columns = [name for name, column in COLUMNS.items() if column.in_place or HAS_SOURCES]
     return made(tmp_path_factory.mktemp(request.param), columns=columns, changes=request.param == "changed")
 
