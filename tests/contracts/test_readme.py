@@ -19,7 +19,7 @@ def blocks(language: str) -> list[str]:
 
 def test_the_python_examples_of_the_readme_run(tmp_path):
     pytest.importorskip("duckdb")
-    first, second = blocks("python")
+    first, second, third = blocks("python")
     checks = """
 assert ds.version == 4 and lance_like.dataset("documents").version == 5
 assert lance_like.dataset("documents").schema.names == ["id", "text", "vector", "length"]
@@ -30,7 +30,10 @@ assert ds.to_table(["id", "text"], filter="id in (9, 20, 100, 2000)").sort_by("i
     {"id": 20, "text": "changed"}, {"id": 100, "text": "DOCUMENT 100"}, {"id": 2000, "text": "new"}]
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    code = first + checks + second + more
+    last = """
+assert ds.to_table(["id"], filter="length > 12").num_rows == 0 and ds.version == 10
+"""
+    code = first + checks + second + more + third + last
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
 
 
