@@ -17,6 +17,7 @@ from lance_like.dataset.handle import LanceDataset
 from lance_like.dataset.opening import dataset, write_dataset
 from lance_like.dataset.operations import LANCE_COMMIT_MESSAGE_KEY, LanceOperation, Transaction
 from lance_like.dataset.progress import WriteProgress
+from lance_like.dataset.scan_options import ScanStatistics
 from lance_like.dataset.scanner import LanceScanner
 from lance_like.dataset.scanner_builder import ScannerBuilder
 from lance_like.dataset.udf import BatchUDF, batch_udf
@@ -43,6 +44,7 @@ __all__ = [
     "LanceFragment",
     "LanceOperation",
     "LanceScanner",
+    "ScanStatistics",
     "ScannerBuilder",
     "Transaction",
     "WriteProgress",

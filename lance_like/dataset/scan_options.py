@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, get_args
 
@@ -58,6 +59,7 @@ class ScanOptions(Tuning, total=False):
     blob_handling: "blobs_descriptions" (when None) gives struct<position, size> for cells of blob columns (a filter
     says `video.size > 5`), "all_descriptions" for those of all binary columns, "all_binary" the bytes.
     include_deleted_rows: also rows that are deleted and still stored, with a null `_rowid`; needs with_row_id.
+    scan_stats_callback: called with `ScanStatistics` when the last batch was given, or the scan was closed.
     """
 
     order_by: Sequence[ColumnOrdering | str] | None
@@ -69,6 +71,16 @@ class ScanOptions(Tuning, total=False):
     fragments: Iterable[LanceFragment] | None
     blob_handling: BlobHandling | None
     include_deleted_rows: bool | None
+    scan_stats_callback: Callable[[ScanStatistics], None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScanStatistics:
+    """What one scan asked of its store. iops: rounds; requests: byte ranges and objects in them; bytes_read: theirs."""
+
+    iops: int
+    requests: int
+    bytes_read: int
 
 
 _TUNING = frozenset(Tuning.__annotations__)
@@ -130,6 +142,7 @@ __all__ = [
     "SCAN_OPTIONS",
     "BlobHandling",
     "ScanOptions",
+    "ScanStatistics",
     "Tuning",
     "check_default_options",
     "check_options",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -11,11 +12,19 @@ import pyarrow as pa
 from pyarrow.types import is_union
 
 from lance_like.dataset.blob_file import open_blobs
-from lance_like.dataset.scan_options import BlobHandling, ScanOptions, check_options, check_together, count
+from lance_like.dataset.scan_options import (
+    BlobHandling,
+    ScanOptions,
+    ScanStatistics,
+    check_options,
+    check_together,
+    count,
+)
 from lance_like.encodings.joining import holds
 from lance_like.encodings.places import DESCRIPTION
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.file.carry import carried_field, one_batch
+from lance_like.io.observe import CountingStore
 from lance_like.query.answer import POSITION, Columns, answer_of, schema_naming
 from lance_like.query.evaluate import parse, prepare
 from lance_like.query.explain import analyze, explain
@@ -178,9 +187,16 @@ class LanceScanner:
         return pa.Table.from_batches(list(self._run(replace(scan, limit=limit))), self.projected_schema)
 
     def _run(self, scan: Scan) -> Iterator[pa.RecordBatch]:
+        tell = self._options.get("scan_stats_callback")
+        if tell is None:
+            return self._run_through(self._session, scan)
+        store = CountingStore(self._session.store)
+        return _telling(self._run_through(self._session.through(store), scan), store, tell)
+
+    def _run_through(self, session: Session, scan: Scan) -> Generator[pa.RecordBatch, None, None]:
         if self._order is None:
-            return run_scan(self._session, self._manifest, scan)
-        return run_ordered(self._session, self._manifest, scan, self._order)
+            return run_scan(session, self._manifest, scan)
+        return run_ordered(session, self._manifest, scan, self._order)
 
     def count_rows(self) -> int:
         """How many rows the scan gives. Cost: no I/O without a filter, else its columns where needed."""
@@ -201,6 +217,18 @@ class LanceScanner:
     def analyze_plan(self, count_rows: bool = False) -> str:
         """Run the scan on one thread, and say what it read and how long each step took. count_rows: only count."""
         return analyze(self._session, self._manifest, self._scan, counting=count_rows).text(verbose=True)
+
+
+def _telling(
+    batches: Generator[pa.RecordBatch, None, None], store: CountingStore, tell: Callable[[ScanStatistics], None]
+) -> Iterator[pa.RecordBatch]:
+    """The same batches; behind them, what the store was asked for is told."""
+    with closing(batches):
+        try:
+            yield from batches
+        finally:
+            counts = store.counts
+            tell(ScanStatistics(counts.rounds, counts.ranges, counts.bytes_read))
 
 
 def _of_exactly(rows: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -11,7 +11,7 @@ every number; rows that are equal keep the order of the scan.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -100,7 +100,9 @@ def order_of(
     return order
 
 
-def run_ordered(session: Session, manifest: Manifest, scan: Scan, order: Order) -> Iterator[pa.RecordBatch]:
+def run_ordered(
+    session: Session, manifest: Manifest, scan: Scan, order: Order
+) -> Generator[pa.RecordBatch, None, None]:
     """The rows that pass, in order, after `offset` of them and at most `limit`."""
     if scan.limit == 0:
         return

@@ -186,3 +186,20 @@ def test_many_short_spans_are_read_as_few() -> None:
     assert without_crumbs(spans[:16], 10) == spans[:16]
     apart = [*spans, Span(10_000, 10_010, check=True), Span(10_010, 20_000, check=False)]
     assert without_crumbs(apart, 10) == [Span(0, 2_990, check=True), *apart[-2:]]
+
+
+def test_a_scan_tells_what_it_read(tmp_path):
+    lance_like.write_dataset({"a": range(100_000), "b": range(100_000)}, tmp_path, max_rows_per_file=50_000)
+    ds, told = lance_like.dataset(tmp_path), []
+    ds.to_table(["a"], filter="a < 10", scan_stats_callback=told.append)
+    ds.to_table(["a"], filter="a < -1", scan_stats_callback=told.append)
+    ds.to_table(["a", "b"], order_by=["b"], limit=3, scan_stats_callback=told.append)
+    few, none, more = told
+    assert few.requests >= few.iops > 0
+    assert none.bytes_read == 0
+    assert few.bytes_read > 0 and more.bytes_read > 0
+    batches = ds.scanner(batch_size=10, scan_stats_callback=told.append).to_batches()
+    next(batches)
+    assert len(told) == 3
+    batches.close()
+    assert len(told) == 4
