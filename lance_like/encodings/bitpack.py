@@ -20,7 +20,7 @@ from lance_like.encodings.narrow import (
 )
 from lance_like.encodings.physical import flat_array, integer_dtype, unsigned_dtype
 from lance_like.encodings.pool import allocate, batches
-from lance_like.encodings.sift import Flags, Test
+from lance_like.encodings.sift import Flags, Sieve
 from lance_like.encodings.stack import Ask, Reading, Runs, Stack, ask
 from lance_like.typing_ import Int64s
 
@@ -73,7 +73,7 @@ class Bitpack:
         values = (bits + base_by_row(bases, runs)).astype(dtype, copy=False)
         return flat_array(kind, values.view(np.uint8), len(values))
 
-    def judge(self, stack: Stack, kind: pa.DataType, runs: Runs, test: Test) -> Reading[Flags]:
+    def judge(self, stack: Stack, kind: pa.DataType, runs: Runs, test: Sieve) -> Reading[Flags]:
         """Compare differences as they come out of their words: no value is made."""
         tiles, between = self._tiles(stack, runs), test.between
         width, lanes, _ = stack.once("opened", lambda: self._opened(stack))

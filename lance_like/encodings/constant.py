@@ -19,7 +19,7 @@ from lance_like.encodings.physical import (
     offsets_of,
     with_validity,
 )
-from lance_like.encodings.sift import Flags, Test
+from lance_like.encodings.sift import Flags, Sieve
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.errors import Corrupt
 from lance_like.ranges import lengths_to_offsets
@@ -58,7 +58,7 @@ class Constant:
         return _repeated_value(stack, kind, text, runs.count)
         yield  # a conversation that asks for nothing
 
-    def judge(self, stack: Stack, kind: pa.DataType, runs: Runs, test: Test) -> Reading[Flags]:
+    def judge(self, stack: Stack, kind: pa.DataType, runs: Runs, test: Sieve) -> Reading[Flags]:
         """Test the one value."""
         value = yield from self.read(stack, kind, Runs(runs.at, runs.starts, runs.starts + 1))
         return np.full(runs.count, test.of_values(value)[0])

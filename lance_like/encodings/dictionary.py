@@ -21,7 +21,7 @@ from lance_like.encodings.physical import (
 from lance_like.encodings.pool import allocate
 from lance_like.encodings.registry import encode_array, read_node
 from lance_like.encodings.sample import sampled_runs
-from lance_like.encodings.sift import Flags, Test, read_chosen, read_judged
+from lance_like.encodings.sift import Flags, Sieve, read_chosen, read_judged
 from lance_like.encodings.stack import Reading, Runs, Stack, together
 from lance_like.typing_ import Int64s
 
@@ -103,7 +103,7 @@ class Dictionary:
             return _dictionary_array(kind, loaded, at, local)
         return _values_at(kind, loaded, at, local)
 
-    def judge(self, stack: Stack, kind: pa.DataType, runs: Runs, test: Test) -> Reading[Flags]:
+    def judge(self, stack: Stack, kind: pa.DataType, runs: Runs, test: Sieve) -> Reading[Flags]:
         """Test each value of the page once, then look up or compare codes."""
         value_type = kind.value_type if pa.types.is_dictionary(kind) else kind
         loaded, missing = _loaded(stack, value_type, runs)
@@ -125,7 +125,7 @@ class Dictionary:
             return of_values.take(known)
 
         between = (low, high) if high - low + 1 == len(passing) else None
-        return (yield from read_judged(stack.child(0, stack.num_rows), CODE_TYPE, runs, Test(of_codes, between)))
+        return (yield from read_judged(stack.child(0, stack.num_rows), CODE_TYPE, runs, Sieve(of_codes, between)))
 
 
 def _with_values(kind: pa.DataType, codes: pa.Array, values: pa.Array) -> pa.Array:

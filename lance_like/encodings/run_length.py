@@ -14,7 +14,7 @@ from lance_like.encodings.pool import allocate
 from lance_like.encodings.rank import LINE_BITS, LINE_NBYTES, RunOfRanks, pack_ranked, read_ranks, read_run_of_ranks
 from lance_like.encodings.registry import encode_array, read_node
 from lance_like.encodings.sample import sampled_runs
-from lance_like.encodings.sift import Flags, Test, read_judged
+from lance_like.encodings.sift import Flags, Sieve, read_judged
 from lance_like.encodings.stack import Reading, Runs, Stack
 
 _WIDTHS = (1, 2, 4, 8)
@@ -62,7 +62,7 @@ class RunLength:
         stack.require(values.null_count == 0, "a value is null")
         return values
 
-    def judge(self, stack: Stack, kind: pa.DataType, runs: Runs, test: Test) -> Reading[Flags]:
+    def judge(self, stack: Stack, kind: pa.DataType, runs: Runs, test: Sieve) -> Reading[Flags]:
         """Test the value of each run once."""
         if runs.count <= LINE_BITS:
             return test.of_values((yield from self.read(stack, kind, runs)))

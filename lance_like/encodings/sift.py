@@ -24,7 +24,7 @@ Flags: TypeAlias = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Sieve:
     """A question to each value of a column, answered without regard to its other rows.
 
     of_values: the answers for an array, nulls among its values or not; unknown counts as false.
@@ -36,7 +36,7 @@ class Test:
     between: tuple[int, int] | None = None
 
 
-def read_judged(stack: Stack, kind: pa.DataType, runs: Runs, test: Test) -> Reading[Flags]:
+def read_judged(stack: Stack, kind: pa.DataType, runs: Runs, test: Sieve) -> Reading[Flags]:
     """bool[count]: the rows of one run of a page that pass. Raises as `read_node` does for what it reads."""
     judge = getattr(ENCODINGS.get(stack.encoding), "judge", None)
     if judge is None or isinstance(kind, pa.BaseExtensionType):
@@ -62,4 +62,4 @@ def read_chosen(stack: Stack, kind: pa.DataType, runs: Runs, rows: Int64s) -> Re
     return with_validity(array, np.packbits(unpack_bits(bitmap, 0, runs.count)[rows], bitorder="little"))
 
 
-__all__ = ["Flags", "Test", "read_chosen", "read_judged"]
+__all__ = ["Flags", "Sieve", "read_chosen", "read_judged"]

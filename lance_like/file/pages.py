@@ -18,7 +18,7 @@ from lance_like.encodings.joining import joined, taken
 from lance_like.encodings.physical import is_variable, read_validity, storage_of, unpack_bits
 from lance_like.encodings.places import DESCRIPTION, describe_node
 from lance_like.encodings.registry import read_node, shape
-from lance_like.encodings.sift import Flags, Test, read_chosen, read_judged
+from lance_like.encodings.sift import Flags, Sieve, read_chosen, read_judged
 from lance_like.encodings.stack import Ask, Reading, Runs, SharedBlob, Stack, together
 from lance_like.errors import Corrupt
 from lance_like.file.blocks import Blocks
@@ -188,7 +188,7 @@ class ColumnPages:
 
         return (yield from self._by_page(start, end, read, parts=False))
 
-    def judge_span(self, start: int, end: int, test: Test) -> Conversation[Flags]:
+    def judge_span(self, start: int, end: int, test: Sieve) -> Conversation[Flags]:
         """bool[end - start], of at least one row: which rows of a run pass a test of their values as carried."""
 
         def read(stack: Stack, runs: Runs, _: int) -> Reading[Flags]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from lance_like.encodings.physical import flat_width, integer_dtype, is_integer_like
-from lance_like.encodings.sift import Flags, Test
+from lance_like.encodings.sift import Flags, Sieve
 from lance_like.file.carry import carried_type
 from lance_like.query.evaluate import cost, passing
 from lance_like.query.expr import (
@@ -40,7 +40,7 @@ class ColumnTest:
 
     field: Field
     condition: Expr
-    test: Test
+    test: Sieve
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def _column_test(field: Field, condition: Expr) -> ColumnTest:
     def of_values(array: pa.Array) -> Flags:
         return passing(condition, pa.RecordBatch.from_arrays([array], names=[field.name]))
 
-    return ColumnTest(field, condition, Test(of_values, _between(condition, carried_type(field.type))))
+    return ColumnTest(field, condition, Sieve(of_values, _between(condition, carried_type(field.type))))
 
 
 def _between(condition: Expr, kind: pa.DataType) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ import pytest
 from page_cases import Page, forced
 
 from lance_like.encodings.registry import shape
-from lance_like.encodings.sift import Flags, Test, read_chosen, read_judged
+from lance_like.encodings.sift import Flags, Sieve, read_chosen, read_judged
 from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack
 from lance_like.ranges import gather_from
 
@@ -54,14 +54,14 @@ def run(page: Page, read: Callable[[Stack, Runs], Reading[Any]], start: int, end
         return stop.value, nbytes
 
 
-def between(low: int, high: int, kind: pa.DataType) -> Test:
+def between(low: int, high: int, kind: pa.DataType) -> Sieve:
     """A test of integers, of which nothing but the bounds is known where they are used."""
 
     def of_values(array: pa.Array) -> Flags:
         known = np.array(array.fill_null(0).to_numpy(), object)  # of Python's integers, which do not wrap
         return (known >= low) & (known <= high) & ~array.is_null().to_numpy(False)
 
-    return Test(of_values, (low, high))
+    return Sieve(of_values, (low, high))
 
 
 @pytest.mark.parametrize("nulls", [False, True])
@@ -94,7 +94,7 @@ def test_values_of_a_dictionary_are_tested_once(nulls: bool) -> None:
         asked.append(len(some))
         return np.array([value in (None, "text 3", "text 9") for value in some.to_pylist()])
 
-    found, _ = run(page, lambda stack, runs: read_judged(stack, array.type, runs, Test(of_values)), 0, ROWS)
+    found, _ = run(page, lambda stack, runs: read_judged(stack, array.type, runs, Sieve(of_values)), 0, ROWS)
     assert asked == ([40, 1] if nulls else [40])  # and what null is, once
     assert (found == of_values(array)).all()
 
@@ -106,8 +106,8 @@ def test_codes_are_not_read_when_no_value_passes() -> None:
     none, few = (
         run(page, lambda stack, runs, test=test: read_judged(stack, array.type, runs, test), 0, ROWS)
         for test in (
-            Test(lambda some: np.zeros(len(some), bool)),
-            Test(lambda some: np.array([value == "text 3" for value in some.to_pylist()])),
+            Sieve(lambda some: np.zeros(len(some), bool)),
+            Sieve(lambda some: np.array([value == "text 3" for value in some.to_pylist()])),
         )
     )
     assert not none[0].any() and few[0].sum() == (SKEWED == 3).sum()
