@@ -47,7 +47,7 @@ def dataset(
 
     uri: a path (~ works), file://…, memory://name, or s3://… and other object stores.
     version: a number, a tag, or a pair of a branch and a number (None: its newest); None: the newest.
-    asof: the newest version that was there at that time (UTC unless it says otherwise).
+    asof: the newest version that was there at that time (local time unless it says otherwise).
     verify: "off" skips the checksums of page bytes; metadata is always checked.
     durability: of later writes through the handle (`write_dataset`).
     metadata_cache_size_bytes: what the handle may keep of its files' metadata, by estimate; 256 MiB by default.
