@@ -6,7 +6,6 @@ shows as the plain type.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ import pyarrow as pa
 
 from lance_like._lazy import cached
 from lance_like.dataset.scan_options import BlobHandling
-from lance_like.dataset.scanner import as_read, bind_filter
+from lance_like.dataset.scanner import Filter, as_read, bind_filter
 from lance_like.encodings.coded import CODED
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.file.carry import nulls
@@ -84,6 +83,10 @@ class EngineTable:
         return as_read(self.manifest.schema, self.blobs)
 
     @cached
+    def _fragments(self) -> list[Fragment]:
+        return list(self.manifest.tree.iterate())
+
+    @cached
     def _outputs(self) -> list[Output]:
         stored = [Output(field.name, self._read_as(field)) for field in self._table.children()]
         return [*stored, *(Output(name, None) for name in self.virtual)]
@@ -110,9 +113,13 @@ class EngineTable:
         if condition is None or any(self._is_changed(path[0]) for path in paths(condition)):
             return None
         try:
-            return bind_filter(self._table, condition)
+            return self.bound(condition)
         except (InvalidInput, NotFound):
             return None
+
+    def bound(self, filter: Filter) -> Expr | None:
+        """A filter bound to the columns as they are stored. Raises as `bind_filter`."""
+        return bind_filter(self._table, filter)
 
     def _is_changed(self, name: str) -> bool:
         """Whether values of a column are others for DuckDB than here."""
@@ -140,7 +147,7 @@ class EngineTable:
 
     def _spares_reading(self, condition: Expr) -> bool:
         """Cost: zones of the condition's columns in a few fragments, if they are new."""
-        fragments = list(self.manifest.tree.iterate())
+        fragments = self._fragments
         nbytes = sum(file.nbytes for fragment in fragments for file in fragment.files)
         if nbytes > max(_SMALL_NBYTES, _WIDE_ROW_NBYTES * sum(fragment.rows for fragment in fragments)):
             return True
@@ -210,9 +217,10 @@ class EngineSource(SourceBase):
     _engine_table: EngineTable | None = None
 
     @property
-    @abstractmethod
     def _engine(self) -> EngineTable:
         """The version that DuckDB reads now."""
+        assert self._engine_table is not None
+        return self._engine_table
 
     def __arrow_c_schema__(self) -> Any:
         """The types that `stream` gives."""

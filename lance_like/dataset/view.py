@@ -13,7 +13,7 @@ import pyarrow as pa
 from lance_like.dataset.arguments import not_here
 from lance_like.dataset.arrow import PythonDataset
 from lance_like.dataset.engine import EngineSource, EngineTable
-from lance_like.dataset.scanner import Filter, bind_filter
+from lance_like.dataset.scanner import Filter
 from lance_like.errors import InvalidInput, NotFound
 
 
@@ -22,11 +22,6 @@ class DatasetView(EngineSource, PythonDataset):
 
     def __init__(self, engine: EngineTable) -> None:
         self._engine_table = engine
-
-    @property
-    def _engine(self) -> EngineTable:
-        assert self._engine_table is not None
-        return self._engine_table
 
     @property
     def schema(self) -> pa.Schema:
@@ -90,7 +85,7 @@ class ViewScanner:
     def __init__(self, engine: EngineTable, columns: Sequence[str] | None, filter: Filter) -> None:
         self._engine = engine
         self._columns = None if columns is None else [_position(engine.schema, name) for name in columns]
-        self._condition = bind_filter(engine.manifest.schema.described, filter)
+        self._condition = engine.bound(filter)
 
     @property
     def projected_schema(self) -> pa.Schema:

@@ -314,10 +314,8 @@ def _is_in(array: pa.Array, values: pa.Array) -> pa.BooleanArray:
     if values.type != array.type:
         values = values.cast(array.type)
     if pa.types.is_floating(array.type):
-        # the look-up tells -0.0 from 0.0, and one NaN from another, by their bits
-        array = pc.if_else(pc.is_nan(array), pa.scalar(float("nan"), array.type), array)
+        # the look-up tells -0.0 from 0.0 by their bits
         values = pa.concat_arrays([values, pc.negate(values).filter(pc.equal(values, 0.0))])
-        values = pc.if_else(pc.is_nan(values), pa.scalar(float("nan"), values.type), values)
     found = pc.is_in(array, value_set=values.drop_null())
     if pa.types.is_floating(array.type) and pc.any(pc.is_nan(values)).as_py():
         found = pc.or_(found, pc.fill_null(pc.is_nan(array), False))  # and one NaN from another

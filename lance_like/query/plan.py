@@ -81,6 +81,11 @@ def _field_stats(fragment: Fragment, field_id: int) -> ZoneEntry | None:
     return next((stats for known, stats in place[0].stats if known == field_id), None)
 
 
+def asks_for_nulls(condition: Expr) -> bool:
+    """Whether a condition is one that `count_nulls` may answer."""
+    return isinstance(condition.child if isinstance(condition, Not) else condition, IsNull)
+
+
 def count_nulls(fragment: Fragment, condition: Expr, schema: Schema) -> int | None:
     """How many rows pass, when a condition asks for nulls of a plain column, or for the others, and the manifest knows.
 

@@ -28,6 +28,7 @@ from lance_like.query.plan import (
     ALL,
     NONE,
     Span,
+    asks_for_nulls,
     count_nulls,
     field_of,
     judge_fragments,
@@ -87,15 +88,15 @@ def _made(
 def count_passing(session: Session, manifest: Manifest, condition: Expr, scan: Scan) -> int:
     """How many rows pass a condition. Reads only its columns, and only where the statistics leave it open."""
     total = 0
-    chosen = manifest.tree.iterate() if scan.fragments is None else scan.fragments
-    left: list[Fragment] = []
-    for fragment in chosen:
-        counted = count_nulls(fragment, condition, scan.projection.table) if scan.prune else None
-        if counted is None:
-            left.append(fragment)
-        else:
-            total += counted
-    scan = replace(scan, fragments=left)
+    if scan.prune and asks_for_nulls(condition):
+        left: list[Fragment] = []
+        for fragment in manifest.tree.iterate() if scan.fragments is None else scan.fragments:
+            counted = count_nulls(fragment, condition, scan.projection.table)
+            if counted is None:
+                left.append(fragment)
+            else:
+                total += counted
+        scan = replace(scan, fragments=left)
 
     def doubtful() -> Iterator[Piece]:
         nonlocal total
@@ -231,20 +232,21 @@ def _window_jobs(
 
     together: list[Window] = []
     reads: list[Callable[[], Reads[T]]] = []
+    nbytes = 0
     last: FragmentScan | None = None
 
     def job() -> Job[R]:
-        nbytes, batches = sum(window.nbytes for window in together), sum(window.batches for window in together)
-        return Job(partial(run, reads), nbytes, batches)
+        return Job(partial(run, reads), nbytes, sum(window.batches for window in together))
 
     for one, spans in scans:
         for window in one.windows(spans):
             most = 0 if scan.limit is not None else WINDOW_NBYTES if one is last else _TINY_NBYTES
-            if together and sum(other.nbytes for other in together) + window.nbytes > most:
+            if together and nbytes + window.nbytes > most:
                 yield job()
-                together, reads = [], []
+                together, reads, nbytes = [], [], 0
             together.append(window)
             reads.append(partial(read, one, window))
+            nbytes += window.nbytes
             last = one
     if together:
         yield job()

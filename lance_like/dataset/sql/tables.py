@@ -12,7 +12,7 @@ import pyarrow as pa
 from lance_like.dataset.arrow import PythonDataset
 from lance_like.dataset.engine import EngineSource, EngineTable
 from lance_like.dataset.handle import LanceDataset
-from lance_like.dataset.scanner import BlobHandling, Filter, bind_filter
+from lance_like.dataset.scanner import BlobHandling, Filter
 from lance_like.query.expr import Expr
 from lance_like.query.projection import VIRTUAL
 from lance_like.query.statements_duckdb import Connection
@@ -48,19 +48,15 @@ class CountedTable(EngineSource, PythonDataset):
     def __init__(self, dataset: LanceDataset, shown: Shown, failures: list[BaseException]) -> None:
         self._dataset, self._shown, self._failures = dataset, shown, failures
         options = {} if shown.batch_rows is None else {"batch_rows": shown.batch_rows}
-        self._table = EngineTable(dataset._session, dataset._manifest, tuple(VIRTUAL), shown.blobs, **options)
+        self._engine_table = EngineTable(dataset._session, dataset._manifest, tuple(VIRTUAL), shown.blobs, **options)
 
     def __new__(cls, *args: Any) -> CountedTable:
         return PythonDataset.__new__(cls)
 
     @property
-    def _engine(self) -> EngineTable:
-        return self._table
-
-    @property
     def schema(self) -> pa.Schema:
         """The columns, with those that are hidden."""
-        return pa.schema([_ROW_FIELD, *self._table.schema])
+        return pa.schema([_ROW_FIELD, *self._engine.schema])
 
     def __arrow_c_schema__(self) -> Any:
         """The columns, with those that are hidden."""
@@ -81,7 +77,7 @@ class CountedTable(EngineSource, PythonDataset):
         with self._noting():
             names = self.schema.names
             positions = None if columns is None else [names.index(name) for name in columns]
-            return _Rows(self._reader(positions, bind_filter(self._dataset._manifest.schema.described, filter)))
+            return _Rows(self._reader(positions, self._engine.bound(filter)))
 
     def _reader(self, columns: Sequence[int] | None, condition: Expr | None) -> pa.RecordBatchReader:
         columns = range(len(self.schema)) if columns is None else columns
@@ -114,7 +110,7 @@ class CountedTable(EngineSource, PythonDataset):
 
     def _read(self, columns: Sequence[int], condition: Expr | None) -> Iterator[pa.RecordBatch]:
         stored = [position - 1 for position in columns if position > 0]
-        reader = self._table.reader(stored, condition)
+        reader = self._engine.reader(stored, condition)
         if len(stored) == len(columns):
             yield from reader
             return
