@@ -1,0 +1,272 @@
+"""What an index is: the contract of a plug-in (format_spec/index/README.md).
+
+A plug-in makes a *segment* from the values of some rows and searches it later. Rows are numbered from 0 in the order
+in which the values came: an *ordinal*. A segment never changes. What happens to the table afterwards is the business of
+the layers above, in one place for all plug-ins:
+
+- rows appended since are in no segment: they are searched without one, until another segment is built for them;
+- rows deleted or changed since are left out of `allow`, or dropped from what `rows` gives;
+- segments are merged by building one for the rows of several (`build` with `prior`: it may take over what was trained).
+
+Ordinals are `pyroaring.BitMap` as sets and int64 arrays as lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import pyarrow as pa
+from pyroaring import BitMap
+
+from lance_like.index.questions import Answer, Question
+from lance_like.typing_ import Int64s, Json
+
+Kind = Literal["filter", "vector", "text", "duplicates"]
+"""What a plug-in is asked for: rows that pass a condition, nearest rows, rows by relevance, groups of like rows."""
+
+
+class IndexSource(Protocol):
+    """The values of the rows that a segment shall hold, in the order of their ordinals."""
+
+    @property
+    def rows(self) -> int:
+        """How many, below 2^32."""
+        ...
+
+    @property
+    def type(self) -> pa.DataType:
+        """Of the values."""
+        ...
+
+    def batches(self) -> Iterator[pa.Array]:
+        """The values, some at a time; may be asked for again. Memory: one batch, of 8 MiB or one row."""
+        ...
+
+    def take(self, ordinals: Int64s) -> pa.Array:
+        """The values of some rows, in the order asked: for a sample to train on."""
+        ...
+
+
+class FileReads(Protocol):
+    """One open file of a segment."""
+
+    @property
+    def rows(self) -> int:
+        """Of the file."""
+        ...
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The texts that it was written with."""
+        ...
+
+    def columns(self, names: Sequence[str], start: int = 0, end: int | None = None) -> list[pa.Array]:
+        """A run of rows of columns; no copy where a page is plain. Cost: one round once they are open."""
+        ...
+
+    def spans(self, names: Sequence[str], spans: Sequence[tuple[int, int]]) -> list[list[pa.Array]]:
+        """Runs of rows of columns, of each run the columns. Cost: one round for all once they are open."""
+        ...
+
+    def take(self, names: Sequence[str], rows: Int64s) -> list[pa.Array]:
+        """Some rows of columns, in the order asked. Cost: as `columns`."""
+        ...
+
+
+class SegmentReads(Protocol):
+    """The files of a segment, opened when they are first asked for."""
+
+    def file(self, name: str) -> FileReads:
+        """Open a file. Raises Corrupt."""
+        ...
+
+
+class SegmentWrites(Protocol):
+    """Where the files of a segment go."""
+
+    def write(
+        self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], metadata: Mapping[str, str] | None = None
+    ) -> None:
+        """Write one file. name: unique in the segment. Fields may carry the metadata that chooses encodings."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What a plug-in opens.
+
+    rows: how many it holds. type: of the indexed values. params: as `IndexPlugin.params` gave them. detail: what
+    `build` gave back.
+    """
+
+    rows: int
+    type: pa.DataType
+    params: Mapping[str, Json]
+    detail: Mapping[str, Json]
+    files: SegmentReads
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """How a segment is built.
+
+    prior: a searcher of the same index whose training may be taken over. progress: told (stage, done, total).
+    threads: None for all cores. memory_nbytes: about how much the build may take.
+    """
+
+    prior: Searcher | None = None
+    progress: Any = None
+    threads: int | None = None
+    memory_nbytes: int = 1 << 30
+
+
+class Searcher(Protocol):
+    """An open segment. Safe to use from several threads. What it keeps in memory is read when it is needed."""
+
+    @property
+    def nbytes_cached(self) -> int:
+        """What it keeps in memory, by estimate."""
+        ...
+
+    def prewarm(self) -> None:
+        """Read all that a search may need."""
+        ...
+
+
+class FilterSearcher(Searcher, Protocol):
+    """A segment that answers conditions."""
+
+    def rows(self, question: Question) -> BitMap:
+        """The ordinals that match, or more of them where `answers` says SUPERSET."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """The rows found, best first, of each of q queries: k of them at most.
+
+    ordinals: int64[q, k], -1 past the last one. scores: float32[q, k], distances (ascending) or relevance
+    (descending); NaN past the last one.
+    """
+
+    ordinals: Int64s
+    scores: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """How near rows are searched for.
+
+    k: of each query. metric: "l2" (squared), "cosine" (1 - cosine), "dot" (1 - dot product), "hamming" (bits).
+    nprobes: (least, most) partitions to look into, None: what the index was tuned for. ef: of a graph.
+    within: half-open range of distances [low, high), None: no bound.
+    """
+
+    k: int
+    metric: str
+    nprobes: tuple[int | None, int | None] = (None, None)
+    ef: int | None = None
+    within: tuple[float | None, float | None] = (None, None)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class VectorSearcher(Searcher, Protocol):
+    """A segment that finds near vectors."""
+
+    def nearest(self, queries: np.ndarray, how: Nearest, allow: BitMap | None) -> Hits:
+        """The rows nearest to each query, among those allowed; None: all.
+
+        queries: float32[q, dimension] (uint8 for hamming). Distances may be estimates: the layer above computes those
+        of the rows it keeps from the column.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TextStatistics:
+    """What BM25 needs of all segments together: their sums are those of the whole.
+
+    rows: with a value. length: of all of them, in tokens. frequency: token -> rows that hold it.
+    """
+
+    rows: int
+    length: int
+    frequency: Mapping[str, int]
+
+    def __add__(self, other: TextStatistics) -> TextStatistics:
+        frequency = dict(self.frequency)
+        for token, count in other.frequency.items():
+            frequency[token] = frequency.get(token, 0) + count
+        return TextStatistics(self.rows + other.rows, self.length + other.length, frequency)
+
+
+class TextSearcher(Searcher, Protocol):
+    """A segment that finds texts by relevance. A query is one of `index/text/queries.py`, analysed by the plug-in."""
+
+    def tokens(self, query: Any) -> set[str]:
+        """The tokens of this segment that a query asks for; those of a prefix or a fuzzy term among them."""
+        ...
+
+    def statistics(self, tokens: Iterable[str]) -> TextStatistics:
+        """What this segment adds to the statistics of some tokens."""
+        ...
+
+    def search(
+        self, query: Any, k: int | None, allow: BitMap | None, statistics: TextStatistics, expansion: Mapping[Any, Any]
+    ) -> Hits:
+        """The best rows among those allowed, k or all, with BM25 of the statistics of the whole; q is 1.
+
+        expansion: what prefixes and fuzzy terms stand for in all segments, as the text layer computed it.
+        """
+        ...
+
+
+class IndexPlugin(Protocol):
+    """A kind of index. name: how it is asked for and stored, in upper case. version: of its bytes."""
+
+    name: ClassVar[str]
+    kind: ClassVar[Kind]
+    version: ClassVar[int]
+
+    def params(self, type: pa.DataType, given: Mapping[str, Any]) -> dict[str, Json]:
+        """The parameters checked, with their defaults.
+
+        Raises InvalidInput for a wrong one, or a type it cannot index.
+        """
+        ...
+
+    def answers(self, type: pa.DataType, params: Mapping[str, Json], question: Question) -> Answer:
+        """How well a segment would answer a condition; NO for plug-ins that are not of kind "filter"."""
+        ...
+
+    def build(
+        self, source: IndexSource, params: Mapping[str, Json], out: SegmentWrites, options: BuildOptions
+    ) -> dict[str, Json]:
+        """Write a segment. Returns what `open` needs beside the files: little, it stands in the manifest."""
+        ...
+
+    def open(self, segment: Segment) -> Searcher:
+        """A searcher. Cost: none; files are opened when they are needed. Raises Unsupported for other versions."""
+        ...
+
+
+__all__ = [
+    "BuildOptions",
+    "FileReads",
+    "FilterSearcher",
+    "Hits",
+    "IndexPlugin",
+    "IndexSource",
+    "Kind",
+    "Nearest",
+    "Searcher",
+    "Segment",
+    "SegmentReads",
+    "SegmentWrites",
+    "TextSearcher",
+    "TextStatistics",
+    "VectorSearcher",
+]

@@ -1,0 +1,184 @@
+"""How plug-ins read and write: the files of a segment are data files of the format (format_spec/file.md), so their
+bytes are checked, encoded and found as those of a table. The only place of `lance_like.index` that meets a store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from lance_like._lazy import cached
+from lance_like.encodings.joining import joined
+from lance_like.encodings.stack import together
+from lance_like.errors import Corrupt, InvalidInput, NotFound
+from lance_like.file.carry import present
+from lance_like.file.reader import FileReader, open_file
+from lance_like.file.writer import FileWriter
+from lance_like.io.fetch import drive
+from lance_like.io.memory import MemoryStore
+from lance_like.io.store import Store
+from lance_like.locks import lock_over_forks
+from lance_like.table.layout import new_data_key
+from lance_like.typing_ import Conversation, Int64s, T
+
+_LOCK = lock_over_forks()
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFile:
+    """A file of a segment as the manifest names it.
+
+    name: what the plug-in calls it. key: of the object in the store. tail: the checksum of its tail.
+    """
+
+    name: str
+    key: str
+    nbytes: int
+    tail: int
+
+
+class SegmentWriter:
+    """Writes the files of one segment. Nothing refers to them until they are committed."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._files: list[SegmentFile] = []
+
+    @property
+    def files(self) -> tuple[SegmentFile, ...]:
+        """What was written so far."""
+        return tuple(self._files)
+
+    def reader(self) -> SegmentReader:
+        """What was written, opened for reading."""
+        return SegmentReader(self._store, self.files)
+
+    def write(
+        self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], metadata: Mapping[str, str] | None = None
+    ) -> None:
+        """Write one file. Raises InvalidInput for a name that is taken."""
+        if any(file.name == name for file in self._files):
+            raise InvalidInput(f"the segment has a file {name!r} already", kind="index")
+        writer = FileWriter(schema.with_metadata(metadata or None))
+        key = new_data_key()
+        with closing(writer.chunks(iter(batches))) as chunks:
+            self._store.put(key, chunks)
+        self._files.append(SegmentFile(name, key, writer.summary.nbytes, writer.summary.tail))
+
+
+class SegmentReader:
+    """Opens the files of one segment, each once."""
+
+    def __init__(self, store: Store, files: Sequence[SegmentFile], *, verify: bool = True) -> None:
+        self._store, self._verify = store, verify
+        self._files = {file.name: file for file in files}
+        self._open: dict[str, OpenFile] = {}
+
+    def file(self, name: str) -> OpenFile:
+        """Open a file, once. Raises Corrupt when it is missing, or is another than was recorded."""
+        found = self._open.get(name)
+        if found is None:
+            file = self._files.get(name)
+            if file is None:
+                raise Corrupt(f"the segment has no file {name!r}", kind="index", where=self._store.uri)
+            made = OpenFile(self._store, file, verify=self._verify)
+            with _LOCK:
+                found = self._open.setdefault(name, made)
+        return found
+
+
+class OpenFile:
+    """One file of a segment, open; safe to use from several threads."""
+
+    def __init__(self, store: Store, file: SegmentFile, *, verify: bool) -> None:
+        self._store, self._key = store, file.key
+        self._file: FileReader = self._drive(open_file(file.key, file.nbytes, tail=file.tail, verify=verify))
+
+    @property
+    def rows(self) -> int:
+        """Of the file."""
+        return self._file.num_rows
+
+    @cached
+    def metadata(self) -> Mapping[str, str]:
+        """The texts that it was written with."""
+        return {key.decode(): value.decode() for key, value in self._drive(self._file.metadata()).items()}
+
+    def columns(self, names: Sequence[str], start: int = 0, end: int | None = None) -> list[pa.Array]:
+        """A run of rows of columns; no copy where a page is plain. Cost: one round once they are open."""
+        [found] = self.spans(names, [(start, self.rows if end is None else end)])
+        return found
+
+    def spans(self, names: Sequence[str], spans: Sequence[tuple[int, int]]) -> list[list[pa.Array]]:
+        """Runs of rows of columns, of each run the columns. Cost: one round for all once they are open."""
+        chosen = [self._columns[name] for name in names]
+        reads = [self._file.read_span(number, kind, start, end) for start, end in spans for number, kind in chosen]
+        arrays = iter(self._drive(together(reads)))
+        return [[present(joined(next(arrays)), kind) for _, kind in chosen] for _ in spans]
+
+    def take(self, names: Sequence[str], rows: Int64s) -> list[pa.Array]:
+        """Some rows of columns, in the order asked. Cost: as `columns`."""
+        numbers, kinds = zip(*(self._columns[name] for name in names), strict=True)
+        arrays = self._drive(self._file.read_columns(numbers, kinds, rows))
+        return [present(array, kind) for array, kind in zip(arrays, kinds, strict=True)]
+
+    @cached
+    def _columns(self) -> dict[str, tuple[int, pa.DataType]]:
+        """Name -> number and type. Plug-ins write no structs: every column is at the top."""
+        fields = self._drive(together([self._file.field(number) for number in range(self._file.num_columns)]))
+        return {field.name: (number, field.type) for number, field in enumerate(fields)}
+
+    def _drive(self, conversation: Conversation[T]) -> T:
+        try:
+            return drive(self._store, self._key, conversation)
+        except NotFound as error:
+            raise Corrupt(
+                f"a file of an index that the manifest names is missing: {error.message}",
+                kind="missing",
+                where=error.where,
+                hint="drop the index and make it again; no data is lost",
+            ) from error
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """Values in memory as a source of a segment."""
+
+    values: pa.Array | pa.ChunkedArray
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return len(self.values)
+
+    @property
+    def type(self) -> pa.DataType:
+        """Of the values."""
+        return self.values.type
+
+    def batches(self) -> Iterator[pa.Array]:
+        """The values, a chunk at a time."""
+        yield from self.values.chunks if isinstance(self.values, pa.ChunkedArray) else [self.values]
+
+    def take(self, ordinals: Int64s) -> pa.Array:
+        """The values of some rows."""
+        taken = self.values.take(pa.array(ordinals))
+        return joined(taken.chunks) if isinstance(taken, pa.ChunkedArray) else taken
+
+
+def in_memory() -> SegmentWriter:
+    """A writer of a segment that lives as long as somebody holds it."""
+    return SegmentWriter(MemoryStore())
+
+
+__all__ = [
+    "ArraySource",
+    "OpenFile",
+    "SegmentFile",
+    "SegmentReader",
+    "SegmentWriter",
+    "in_memory",
+]

@@ -1,0 +1,12 @@
+"""Names to kinds of indexes; another package adds its own by the entry point group `lance_like.indexes`."""
+
+from __future__ import annotations
+
+from lance_like.registry import Registry
+
+INDEXES = Registry(
+    "lance_like.indexes",
+    {},
+)
+
+__all__ = ["INDEXES"]

@@ -1,0 +1,1 @@
+"""Scalar indexes: which rows pass a condition on one column."""

@@ -1,0 +1,1 @@
+"""Text indexes: which rows are about something. The only door to tantivy."""

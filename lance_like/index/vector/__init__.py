@@ -1,0 +1,1 @@
+"""Vector indexes: which rows are nearest. The only door to faiss."""
