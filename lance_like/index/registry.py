@@ -6,7 +6,9 @@ from lance_like.registry import Registry
 
 INDEXES = Registry(
     "lance_like.indexes",
-    {},
+    {
+        "MINHASHLSH": "lance_like.index.duplicates.minhash:MinHashLsh",
+    },
 )
 
 __all__ = ["INDEXES"]
