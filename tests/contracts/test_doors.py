@@ -25,7 +25,7 @@ OWNERS = {
     "pandas": None,
     "polars": "integrations/polars.py",
     "pyarrow.dataset": ("dataset/arrow.py", "integrations/convert/parquet.py"),
-    "pyroaring": "table/deletions.py",
+    "pyroaring": ("table/deletions.py", "index/base.py", "index/duplicates/minhash.py"),
     "tantivy": None,
     "torch": "integrations/torch.py",
     "tqdm": None,
@@ -36,6 +36,8 @@ OWNERS = {
 # What imports a library when it is itself imported: modules that nobody loads without wanting the library.
 EAGER = {
     "dataset/arrow.py",
+    "index/base.py",
+    "index/duplicates/minhash.py",
     "table/deletions.py",
     "integrations/huggingface.py",
     "integrations/polars.py",
