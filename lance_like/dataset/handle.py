@@ -26,6 +26,7 @@ from lance_like.dataset.duplicates import DatasetDuplicates
 from lance_like.dataset.engine import EngineSource, EngineTable
 from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.history import DatasetHistory
+from lance_like.dataset.indexes import DatasetIndexes
 from lance_like.dataset.inputs import Data, Stream, as_stream, conform_some
 from lance_like.dataset.joins import join_columns
 from lance_like.dataset.maintenance import DatasetMaintenance
@@ -63,7 +64,14 @@ COLUMN_TIMEOUT = timedelta(days=7)
 
 
 class LanceDataset(
-    DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMetadata, DatasetDuplicates, EngineSource, PythonDataset
+    DatasetHistory,
+    DatasetCommits,
+    DatasetMaintenance,
+    DatasetIndexes,
+    DatasetMetadata,
+    DatasetDuplicates,
+    EngineSource,
+    PythonDataset,
 ):
     """One version of a dataset. Made by `lance_like.dataset` and `lance_like.write_dataset`.
 
