@@ -25,7 +25,7 @@ from lance_like.index.registry import INDEXES
 from lance_like.query import expr
 from lance_like.query.evaluate import select
 from lance_like.query.literals import comparison_type
-from lance_like.table.actions import SetIndex
+from lance_like.table.actions import NewIndex, SetIndexes
 from lance_like.table.commit import commit
 from lance_like.table.indices import IndexEntry, IndexSegment, JsonPath, RowRuns
 
@@ -162,5 +162,6 @@ def attach(
     name = f"{column}_{kind.lower()}" + ("" if json is None else f"_{json.type}")
     field = ds._manifest.schema.find(column).id
     entry = IndexEntry(name, kind, (field,), params, (segment,), json)
-    ds._move(commit(ds._store, ds._manifest, SetIndex(entry, ds._manifest.version, mode)))
+    change = SetIndexes((NewIndex(entry, mode),), ds._manifest.version)
+    ds._move(commit(ds._store, ds._manifest, change))
     return name

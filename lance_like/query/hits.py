@@ -117,7 +117,7 @@ class Asked:
 
     def __str__(self) -> str:
         of = f"{self.covered:,} rows covered, {self.uncovered:,} not"
-        return f"{self.ask}: {self.rows:,} rows found, {of}"
+        return f"{self.ask}: {self.rows:,} found, {of}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +235,7 @@ def look_up(
     counting: the rows are only counted. fast: rows that an index does not cover are left out.
     Cost: what the searchers read.
     """
-    search = _Search(session, manifest, fast)
+    search = _Search(session, manifest, fast=fast, few=0 if counting else _FEW_ROWS)
     rows: Rows | None = None
     rest = list(lookup.rest)
     for part in sorted(lookup.answered, key=search.rank):
@@ -259,10 +259,10 @@ def look_up(
 
 
 class _Search:
-    """One run of a lookup. unknown: as of `Hits`, of the parts used so far."""
+    """One run of a lookup. unknown: as of `Hits`, of the parts used so far. few: rows for which no more is asked."""
 
-    def __init__(self, session: Session, manifest: Manifest, fast: bool) -> None:
-        self._session, self._manifest, self._fast = session, manifest, fast
+    def __init__(self, session: Session, manifest: Manifest, *, fast: bool, few: int) -> None:
+        self._session, self._manifest, self._fast, self._few = session, manifest, fast, few
         self.unknown: dict[int, tuple[Fragment, Int64s]] = {}
         self.asked: list[Asked] = []
 
@@ -273,7 +273,7 @@ class _Search:
 
     def pays(self, part: Answered, rows: Rows) -> bool:
         """Whether another part may leave fewer rows to be looked at, beside those found so far."""
-        if len(rows) <= _FEW_ROWS:
+        if len(rows) <= self._few:
             return False
         more = sum(len(offsets) for fragment, offsets in self._uncovered(part) if fragment.id not in self.unknown)
         return more <= len(rows)

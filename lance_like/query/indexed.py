@@ -251,7 +251,7 @@ def questions_of(leaf: Expr, wanted: bool, type_: pa.DataType) -> list[tuple[Que
             if not wanted and values.null_count:
                 return [(None, False)]
             return [_one_of(values.drop_null(), type_, not wanted)]
-        case Like():
+        case expr.Like():
             return [(question, not wanted) for question in _of_like(leaf)]
         case And((Compare() as low, Compare() as high)):
             return [(question, False) for question in _between(low, high, type_)]
