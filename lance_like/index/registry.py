@@ -6,7 +6,14 @@ from lance_like.registry import Registry
 
 INDEXES = Registry(
     "lance_like.indexes",
-    {},
+    {
+        "HNSW": "lance_like.index.vector.hnsw:Hnsw",
+        "IVF_FLAT": "lance_like.index.vector.ivf:IvfFlat",
+        "IVF_HNSW_SQ": "lance_like.index.vector.hnsw:IvfHnswSq",
+        "IVF_PQ": "lance_like.index.vector.ivf:IvfPq",
+        "IVF_RQ": "lance_like.index.vector.ivf:IvfRq",
+        "IVF_SQ": "lance_like.index.vector.ivf:IvfSq",
+    },
 )
 
 __all__ = ["INDEXES"]
