@@ -32,6 +32,7 @@ from lance_like.dataset.merge import MergeInsertBuilder, MergeStats, Rules, run_
 from lance_like.dataset.metadata import DatasetMetadata
 from lance_like.dataset.scan_options import SCAN_OPTIONS, BlobHandling, ScanOptions, check_tuning
 from lance_like.dataset.scanner import BlobMode, Filter, LanceScanner, as_read, bind_filter
+from lance_like.dataset.search_builder import DatasetSearch
 from lance_like.dataset.view import DatasetView
 from lance_like.dataset.write import (
     MAX_BYTES_PER_FILE,
@@ -61,7 +62,9 @@ COLUMN_RETRIES = 1000
 COLUMN_TIMEOUT = timedelta(days=7)
 
 
-class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMetadata, EngineSource, PythonDataset):
+class LanceDataset(
+    DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMetadata, DatasetSearch, EngineSource, PythonDataset
+):
     """One version of a dataset. Made by `lance_like.dataset` and `lance_like.write_dataset`.
 
     The handle moves only by its own writes, `checkout_latest` and `restore`, never by others' commits.
