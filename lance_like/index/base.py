@@ -160,7 +160,7 @@ class Hits:
 class Nearest:
     """How near rows are searched for.
 
-    k: of each query. metric: "l2" (squared), "cosine" (1 - cosine), "dot" (1 - dot product), "hamming" (bits).
+    k: of each query, 1 at least. metric: "l2" (squared), "cosine" (1 - cosine), "dot" (1 - dot product), "hamming" (bits).
     nprobes: (least, most) partitions to look into, None: what the index was tuned for. ef: of a graph.
     within: half-open range of distances [low, high), None: no bound.
     """
@@ -176,12 +176,31 @@ class Nearest:
 class VectorSearcher(Searcher, Protocol):
     """A segment that finds near vectors."""
 
+    @property
+    def metric(self) -> str:
+        """What it was built for, and the only one it answers."""
+        ...
+
+    @property
+    def refine_factor(self) -> int:
+        """How many times k rows to ask for, whose true distances are then computed from the column; 0: they are true.
+
+        It is what the segment was tuned for; a caller may take another.
+        """
+        ...
+
     def nearest(self, queries: np.ndarray, how: Nearest, allow: BitMap | None) -> Hits:
         """The rows nearest to each query, among those allowed; None: all.
 
-        queries: float32[q, dimension] (uint8 for hamming). Distances may be estimates: the layer above computes those
+        queries: float32[q, dimension]; uint8 for hamming; float32[q, m, dimension] for lists of vectors, where the
+        distance of a row is the sum, over the m, of the least to one of its vectors.
+        Distances may be estimates, of which then `within` leaves more than it asks for: the layer above computes those
         of the rows it keeps from the column.
         """
+        ...
+
+    def prefers_exact(self, allowed: int, how: Nearest) -> bool:
+        """Is it cheaper to compute the distances of so many allowed rows from the column?"""
         ...
 
 

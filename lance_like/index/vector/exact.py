@@ -1,0 +1,314 @@
+"""Brute force: true distances of vectors, and the nearest of all that are shown.
+
+Distances, float32: l2 is squared, cosine is 1 - cosine, dot is 1 - dot product, hamming counts bits. That of a
+multi-vector to a row is the sum, over the vectors of the query, of the least distance to a vector of the row. A row
+whose distance is not finite has none: it holds NaN or an infinity, no vector, or nothing but zeros under cosine.
+
+Vectors are scanned in blocks that stay in the cache of a core while they are converted and compared with every query
+(format_spec/decisions/0022-vectors.md has the figures); each thread scans a run of rows.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.errors import InvalidInput
+from lance_like.index.base import Hits, Nearest
+from lance_like.index.vector.door import alone, cores, pointer, spread
+from lance_like.index.vector.values import Vectors, as_float32, as_queries, check_vectors, vector_type, vectors_of
+from lance_like.typing_ import Int64s
+
+# float32 of a block: half of a core's second cache.
+_BLOCK_NBYTES = 1 << 20
+# Of a block that is read once, by one query.
+_RUN_NBYTES = 16 << 20
+# What is found in so many blocks is merged at a time.
+_MERGED = 16
+# faiss answers so many queries by comparing each pair, which the cache makes quicker than a product of matrices.
+_GROUP = 16
+# Less work than this, in numbers to multiply, is done by the caller's thread.
+_SHARED_WORK = 1 << 21
+_BITS = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
+
+
+class Exact:
+    """The nearest of all rows that were added. Safe to add from several threads.
+
+    queries: as `as_queries` gives them. Ties go to the smaller id.
+    """
+
+    def __init__(self, queries: np.ndarray, how: Nearest) -> None:
+        self._queries, self._how = queries, how
+        self._lock = threading.Lock()
+        self._best = _nothing(len(queries), how.k)
+
+    def add(self, vectors: pa.Array, ids: Int64s | int, keep: np.ndarray | None = None) -> None:
+        """Compare some more rows.
+
+        ids: int64[n], or that of the first row. keep: bool[n], the rows that count; None: all.
+        Memory: a block for each thread.
+        """
+        found = vectors_of(vectors)
+        numbers = np.arange(ids, ids + len(vectors)) if isinstance(ids, int) else ids
+        rows = found.rows
+        values = found.values
+        if keep is not None:
+            chosen = np.flatnonzero(keep if rows is None else keep[rows])
+            values, rows = values[chosen], chosen if rows is None else rows[chosen]
+        held = vector_type(vectors.type)
+        if held.several:
+            self._keep(self._several(values, rows, numbers, held.number))
+        else:
+            self.compare(values, numbers if rows is None else numbers[rows], held.number)
+
+    def compare(self, values: np.ndarray, ids: Int64s, number: str) -> None:
+        """Compare vectors as they are stored. values: [n, d] of numbers called so. ids: int64[n]."""
+        self._keep(nearest_of(self._queries, values, number, self._how, ids))
+
+    def hits(self) -> Hits:
+        """The best of them, of each query."""
+        with self._lock:
+            return self._best
+
+    def _keep(self, found: Hits) -> None:
+        with self._lock:
+            self._best = merge([self._best, found], self._how)
+
+    def _several(self, values: np.ndarray, rows: np.ndarray | None, ids: Int64s, number: str) -> Hits:
+        """The nearest rows of several vectors each. rows: of each vector, ascending."""
+        if rows is None or not len(rows):
+            return _nothing(len(self._queries), self._how.k)
+        present, starts = np.unique(rows, return_index=True)
+        scores = np.stack(
+            [_late(query, values, starts, number, self._how.metric) for query in self._queries], dtype=np.float32
+        )
+        return rank(np.broadcast_to(ids[present], scores.shape), scores, self._how)
+
+
+def nearest_of(queries: np.ndarray, values: np.ndarray, number: str, how: Nearest, ids: Int64s) -> Hits:
+    """The nearest of some vectors as they are stored, by all cores when there are many. queries: [q, d]."""
+    shares = min(cores(), 1 + len(queries) * values.size // _SHARED_WORK)
+    cuts = np.linspace(0, len(values), shares + 1).astype(np.int64)
+    scan = partial(_scan, queries, number, how)
+    parts = spread(
+        lambda span: scan(values[span[0] : span[1]], ids[span[0] : span[1]]), zip(cuts, cuts[1:], strict=False)
+    )
+    return parts[0] if len(parts) == 1 else merge(parts, how)
+
+
+def distances(queries: np.ndarray, vectors: pa.Array, metric: str, which: Int64s | None = None) -> np.ndarray:
+    """True distances of queries to rows of an array: float32[q, m]; NaN where there is none.
+
+    which: int64[q, m], the rows to compare each query with, -1 for none; None: every query with every row.
+    """
+    held = vector_type(vectors.type)
+    found = vectors_of(vectors)
+    if which is None:
+        which = np.broadcast_to(np.arange(found.count), (len(queries), found.count))
+    if held.several:
+        return _late_pairs(queries, found, held.number, metric, which)
+    if found.rows is not None:
+        place = np.full(found.count + 1, -1)
+        place[found.rows] = np.arange(len(found.rows))
+        which = place[which]
+    return pairs(queries, found.values, held.number, metric, which)
+
+
+def pairs(queries: np.ndarray, values: np.ndarray, number: str, metric: str, which: Int64s) -> np.ndarray:
+    """True distances of queries to some of the vectors as they are stored. which: int64[q, m], -1 for none."""
+    if not len(values):
+        return np.full(which.shape, np.nan, np.float32)
+    if metric == "hamming":
+        found = _BITS[queries[:, np.newaxis] ^ values[which]].sum(axis=-1, dtype=np.float32)
+    else:
+        vectors = _prepared(values, number, metric)
+        against = _normal(queries) if metric == "cosine" else queries
+        places = np.ascontiguousarray(which, np.int64)
+        found = np.empty(which.shape, np.float32)
+        library = alone()
+        kernel = library.fvec_L2sqr_by_idx if metric == "l2" else library.fvec_inner_products_by_idx
+        against = np.ascontiguousarray(against)
+        shape = (against.shape[1], len(against), which.shape[1])
+        kernel(pointer(found), pointer(against), pointer(vectors), pointer(places), *shape)
+        if metric != "l2":
+            found = 1 - found
+    found[(which < 0) | ~np.isfinite(found)] = np.nan
+    return found
+
+
+def rank(ids: Int64s, scores: np.ndarray, how: Nearest) -> Hits:
+    """The best k of some candidates of each query, within the range that is asked for; ties go to the smaller id.
+
+    ids: int64[q, m], -1 for none. scores: float32[q, m], NaN for none.
+    """
+    bad = (ids < 0) | np.isnan(scores)
+    low, high = how.within
+    if low is not None:
+        bad |= scores < low
+    if high is not None:
+        bad |= scores >= high
+    keys = np.where(bad, np.inf, scores)
+    k = min(how.k, keys.shape[1])
+    if keys.shape[1] > 4 * k + 64:
+        # Those that tie with the k-th stay, so that the smaller id wins.
+        last = np.partition(keys, k - 1, axis=1)[:, k - 1]
+        most = int(np.count_nonzero(keys <= last[:, np.newaxis], axis=1).max())
+        if most < keys.shape[1]:
+            some = np.argpartition(keys, most - 1, axis=1)[:, :most] if most > k else _first(keys, k)
+            ids, keys, bad = (np.take_along_axis(part, some, 1) for part in (ids, keys, bad))
+    order = np.lexsort((ids, keys), axis=-1)[:, :k]
+    out = _nothing(len(ids), how.k)
+    gone = np.take_along_axis(bad, order, 1)
+    out.ordinals[:, :k] = np.where(gone, -1, np.take_along_axis(ids, order, 1))
+    out.scores[:, :k] = np.where(gone, np.nan, np.take_along_axis(keys, order, 1))
+    return out
+
+
+def merge(parts: Sequence[Hits], how: Nearest) -> Hits:
+    """The best k of what several searches found, whose ids are apart."""
+    if not parts:
+        raise InvalidInput("there is nothing to merge")
+    ids = np.concatenate([part.ordinals for part in parts], axis=1)
+    scores = np.concatenate([part.scores for part in parts], axis=1)
+    return rank(ids, scores, how)
+
+
+def _first(keys: np.ndarray, k: int) -> np.ndarray:
+    return np.argpartition(keys, k - 1, axis=1)[:, :k]
+
+
+def _nothing(queries: int, k: int) -> Hits:
+    return Hits(np.full((queries, k), -1, np.int64), np.full((queries, k), np.nan, np.float32))
+
+
+def _scan(queries: np.ndarray, number: str, how: Nearest, values: np.ndarray, ids: Int64s) -> Hits:
+    """The nearest of a run of vectors, a block after another."""
+    against = _normal(queries) if how.metric == "cosine" else queries
+    reused = len(queries) > 1 or number != "float32" or how.metric == "cosine"
+    step = max(64, (_BLOCK_NBYTES if reused else _RUN_NBYTES) // (4 * values.shape[1]))
+    best = [_nothing(len(queries), how.k)]
+    # The worst distance that still counts, of each query.
+    bound = np.full((len(queries), 1), np.inf, np.float32)
+    for start in range(0, len(values), step):
+        scores, places = _block(against, values[start : start + step], number, how)
+        if not (scores[:, :1] < bound).any():
+            continue
+        best.append(Hits(np.where(places < 0, -1, ids[start + places]), scores))
+        if len(best) == _MERGED or start == 0:
+            best = [merge(best, how)]
+            last = best[0].scores[:, -1:]
+            bound = np.where(np.isnan(last), np.inf, last)
+    return merge(best, how)
+
+
+def _block(queries: np.ndarray, values: np.ndarray, number: str, how: Nearest) -> tuple[np.ndarray, Int64s]:
+    """The nearest of one block: float32[q, m] distances, ascending, and int64[q, m] places, -1 for none.
+
+    queries: normal under cosine.
+    """
+    k = min(how.k, len(values))
+    metric = how.metric
+    if metric == "hamming":
+        return _block_of_bits(queries, values, how)
+    vectors = _prepared(values, number, metric)
+    if how.within[0] is not None:
+        return _block_within(queries, vectors, how)
+    library = alone()
+    kernel = library.knn_L2sqr if metric == "l2" else library.knn_inner_product
+    scores = np.empty((len(queries), k), np.float32)
+    places = np.empty((len(queries), k), np.int64)
+    for first in range(0, len(queries), _GROUP):
+        some = queries[first : first + _GROUP]
+        shape = (vectors.shape[1], len(some), len(vectors), k)
+        into = (scores[first : first + _GROUP], places[first : first + _GROUP])
+        kernel(pointer(some), pointer(vectors), *shape, pointer(into[0]), pointer(into[1]))
+    if metric != "l2":
+        if np.isinf(scores).any() and not np.isfinite(vectors).all():
+            # Infinite products displaced finite ones: vectors that are not finite must not be compared.
+            return _finite_only(queries, vectors, how)
+        scores = 1 - scores
+    scores[(places < 0) | ~np.isfinite(scores)] = np.nan
+    return scores, places
+
+
+def _finite_only(queries: np.ndarray, vectors: np.ndarray, how: Nearest) -> tuple[np.ndarray, Int64s]:
+    """As `_block`, of prepared vectors some of which are not finite."""
+    whole = np.flatnonzero(np.isfinite(vectors).all(axis=1))
+    every = np.broadcast_to(np.arange(len(whole)), (len(queries), len(whole)))
+    metric = "dot"
+    found = rank(every, pairs(queries, vectors[whole], "float32", metric, every), how)
+    return found.scores, np.where(found.ordinals < 0, -1, whole[found.ordinals]) if len(whole) else found.ordinals
+
+
+def _block_within(queries: np.ndarray, vectors: np.ndarray, how: Nearest) -> tuple[np.ndarray, Int64s]:
+    """As `_block`, where near vectors may be nearer than what is asked for: every distance is computed."""
+    library = alone()
+    kernel = library.fvec_L2sqr_ny if how.metric == "l2" else library.fvec_inner_products_ny
+    scores = np.empty((len(queries), len(vectors)), np.float32)
+    for query, row in zip(queries, scores, strict=True):
+        kernel(pointer(row), pointer(query), pointer(vectors), vectors.shape[1], len(vectors))
+    if how.metric != "l2":
+        scores = 1 - scores
+    scores[~np.isfinite(scores)] = np.nan
+    found = rank(np.broadcast_to(np.arange(len(vectors)), scores.shape), scores, how)
+    return found.scores, found.ordinals
+
+
+def _block_of_bits(queries: np.ndarray, values: np.ndarray, how: Nearest) -> tuple[np.ndarray, Int64s]:
+    """As `_block`, for hamming."""
+    scores = np.empty((len(queries), len(values)), np.float32)
+    for query, row in zip(queries, scores, strict=True):
+        row[:] = _BITS[values ^ query].sum(axis=1, dtype=np.uint32)
+    found = rank(np.broadcast_to(np.arange(len(values)), scores.shape), scores, how)
+    return found.scores, found.ordinals
+
+
+def _prepared(values: np.ndarray, number: str, metric: str) -> np.ndarray:
+    """Vectors as faiss compares them: float32, under cosine of length 1; a vector of no length becomes NaN."""
+    vectors = as_float32(values, number)
+    return _normal(vectors) if metric == "cosine" else vectors
+
+
+def _normal(vectors: np.ndarray) -> np.ndarray:
+    """Vectors over their lengths; NaN where that is 0 or not finite."""
+    vectors = np.ascontiguousarray(vectors)
+    lengths = np.empty(len(vectors), np.float32)
+    alone().fvec_norms_L2(pointer(lengths), pointer(vectors), vectors.shape[1], len(vectors))
+    lengths[(lengths == 0) | ~np.isfinite(lengths)] = np.nan
+    return vectors * (1 / lengths)[:, np.newaxis]
+
+
+def _late(query: np.ndarray, values: np.ndarray, starts: np.ndarray, number: str, metric: str) -> np.ndarray:
+    """Distances of a query of several vectors to rows of several: float32[rows]. starts: of each row, ascending."""
+    every = np.broadcast_to(np.arange(len(values)), (len(query), len(values)))
+    return np.fmin.reduceat(pairs(query, values, number, metric, every), starts, axis=1).sum(axis=0)
+
+
+def _late_pairs(queries: np.ndarray, found: Vectors, number: str, metric: str, which: Int64s) -> np.ndarray:
+    """As `distances`, for multi-vectors."""
+    out = np.full(which.shape, np.nan, np.float32)
+    if found.rows is None or not len(found.rows):
+        return out
+    present, starts = np.unique(found.rows, return_index=True)
+    every = np.full(found.count + 1, np.nan, np.float32)
+    for query, wanted, row in zip(queries, which, out, strict=True):
+        every[present] = _late(query, found.values, starts, number, metric)
+        row[:] = np.where(wanted < 0, np.nan, every[wanted])
+    return out
+
+
+__all__ = [
+    "Exact",
+    "as_queries",
+    "check_vectors",
+    "distances",
+    "merge",
+    "nearest_of",
+    "pairs",
+    "rank",
+]
