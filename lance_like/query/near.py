@@ -405,7 +405,8 @@ def _hits_of(batch: pa.RecordBatch, queries: int) -> Hits:
 
 
 def _compared(vectors: np.ndarray, how: Nearest, values: pa.Array, ids: Int64s) -> Hits:
-    search = exact.Exact(vectors, replace(how, k=max(1, min(how.k, len(ids)))))
+    # Windows are read and compared by several threads: each keeps to itself.
+    search = exact.Exact(vectors, replace(how, k=max(1, min(how.k, len(ids)))), threads=1)
     search.add(values, ids)
     return search.hits()
 
