@@ -99,7 +99,7 @@ class Segment:
     """What a plug-in opens.
 
     rows: how many it holds. type: of the indexed values. params: as `IndexPlugin.params` gave them. detail: what
-    `build` gave back.
+    `build` gave back. version: of its bytes, as the plug-in that wrote it said.
     """
 
     rows: int
@@ -107,6 +107,7 @@ class Segment:
     params: Mapping[str, Json]
     detail: Mapping[str, Json]
     files: SegmentReads
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,23 +21,12 @@ from lance_like.io.fetch import drive
 from lance_like.io.memory import MemoryStore
 from lance_like.io.store import Store
 from lance_like.locks import lock_over_forks
+from lance_like.table.indices import SegmentFile
 from lance_like.table.layout import new_data_key
 from lance_like.typing_ import Conversation, Int64s, T
 
 _LOCK = lock_over_forks()
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentFile:
-    """A file of a segment as the manifest names it.
-
-    name: what the plug-in calls it. key: of the object in the store. tail: the checksum of its tail.
-    """
-
-    name: str
-    key: str
-    nbytes: int
-    tail: int
+_HINT = "drop the index and make it again; no data is lost"
 
 
 class SegmentWriter:
@@ -77,6 +66,11 @@ class SegmentReader:
         self._files = {file.name: file for file in files}
         self._open: dict[str, OpenFile] = {}
 
+    @property
+    def nbytes_cached(self) -> int:
+        """What the open files keep of their metadata, by estimate."""
+        return sum(file.nbytes_cached for file in list(self._open.values()))
+
     def file(self, name: str) -> OpenFile:
         """Open a file, once. Raises Corrupt when it is missing, or is another than was recorded."""
         found = self._open.get(name)
@@ -102,9 +96,18 @@ class OpenFile:
         """Of the file."""
         return self._file.num_rows
 
-    @cached
+    @property
+    def nbytes_cached(self) -> int:
+        """What it keeps of its metadata, by estimate."""
+        return self._file.nbytes_cached
+
+    @property
     def metadata(self) -> Mapping[str, str]:
         """The texts that it was written with."""
+        return self._metadata
+
+    @cached
+    def _metadata(self) -> dict[str, str]:
         return {key.decode(): value.decode() for key, value in self._drive(self._file.metadata()).items()}
 
     def columns(self, names: Sequence[str], start: int = 0, end: int | None = None) -> list[pa.Array]:
@@ -139,8 +142,10 @@ class OpenFile:
                 f"a file of an index that the manifest names is missing: {error.message}",
                 kind="missing",
                 where=error.where,
-                hint="drop the index and make it again; no data is lost",
+                hint=_HINT,
             ) from error
+        except Corrupt as error:
+            raise Corrupt(error.message, kind=error.kind, where=error.where, hint=_HINT) from error
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from lance_like.errors import Corrupt, NotFound
 from lance_like.file.pages import ColumnPages
 from lance_like.file.reader import FileReader, open_file
+from lance_like.index.cache import OpenIndexes
 from lance_like.io.fetch import drive_all
 from lance_like.io.store import Store
 from lance_like.locks import lock_over_forks
@@ -41,12 +42,21 @@ class Session:
     verify: check the blocks of pages on first touch; metadata is always checked.
     cache_nbytes: what the readers may keep, by estimate: their ends of files, page tables, checksums, dictionaries.
     Those used longest ago are dropped above it, but never those of the call at hand.
+    indexes: the open indexes; None: those of the store with the defaults.
     tails: what searches made of rows that no index holds.
     """
 
-    def __init__(self, store: Store, *, verify: bool = True, cache_nbytes: int = CACHE_NBYTES) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        verify: bool = True,
+        cache_nbytes: int = CACHE_NBYTES,
+        indexes: OpenIndexes | None = None,
+    ) -> None:
         self.store = store
         self.verify = verify
+        self.indexes = indexes or OpenIndexes(store, verify=verify)
         self.tails: Kept[Any] = Kept(_TAILS_NBYTES)
         self._cache_nbytes = cache_nbytes
         self._readers: dict[str, FileReader] = {}
@@ -58,6 +68,7 @@ class Session:
         """The same open files, read through another store, such as one that counts."""
         other = copy(self)
         other.store = store
+        other.indexes = self.indexes.through(store)
         return other
 
     def open(self, files: Sequence[DataFile]) -> list[FileReader]:

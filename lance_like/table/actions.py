@@ -16,6 +16,7 @@ import pyarrow as pa
 from lance_like.file.stats import ZoneEntry
 from lance_like.table.fields import Alteration
 from lance_like.table.fragment import Fragment
+from lance_like.table.indices import IndexEntry
 from lance_like.table.lineage import Runs
 from lance_like.table.manifest import Manifest
 from lance_like.typing_ import Int64s
@@ -245,6 +246,30 @@ class Rewrite:
     field_ids: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SetIndex:
+    """An index, or more segments of one.
+
+    entry: with the new segments, built from the rows of a version.
+    mode: "create" a new one; "replace" what has its name, if anything does; "extend" what has its name by the segments.
+    replaces: of "extend", the uuids of segments whose rows the new ones hold.
+    """
+
+    kind: ClassVar[str] = "create_index"
+    entry: IndexEntry
+    version: int
+    mode: Literal["create", "replace", "extend"] = "create"
+    replaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DropIndex:
+    """An index that goes. Its files stay for the versions that name them."""
+
+    kind: ClassVar[str] = "drop_index"
+    name: str
+
+
 Action = (
     Create
     | Append
@@ -257,6 +282,8 @@ Action = (
     | UpdateMetadata
     | ChangeRows
     | Rewrite
+    | SetIndex
+    | DropIndex
 )
 
 

@@ -17,6 +17,7 @@ from lance_like.table.actions import (
     ChangeRows,
     Create,
     DropColumns,
+    DropIndex,
     NewFile,
     NewFragment,
     Overwrite,
@@ -24,6 +25,7 @@ from lance_like.table.actions import (
     Replacement,
     Restore,
     Rewrite,
+    SetIndex,
     TextChange,
     UpdateMetadata,
 )
@@ -36,9 +38,11 @@ from lance_like.table.fragment import (
     Fragment,
     Runs,
 )
+from lance_like.table.indices import files_of
 from lance_like.table.lineage import Lineage, fresh
 from lance_like.table.manifest import READER_FEATURES, WRITER, WRITER_FEATURES, Manifest, Transaction
 from lance_like.table.parts import Tree, extend, mapped, replaced
+from lance_like.table.reindex import indices_after
 from lance_like.table.schema import Schema, join_path
 from lance_like.table.shape import MAX_INTEGER
 
@@ -75,6 +79,12 @@ def apply(base: Manifest | None, action: Action, stamp: Stamp) -> Manifest:
             raise InvalidInput("the table exists already", kind="base", hint="use Overwrite")
         return _first(action, stamp)
     base = _existing(base, action)
+    made = _applied(base, action, stamp)
+    return replace(made, indices=indices_after(base, action, made.schema))
+
+
+def _applied(base: Manifest, action: Action, stamp: Stamp) -> Manifest:
+    """The next version, but for its indexes."""
     match action:
         case Append():
             return _append(base, action, stamp)
@@ -97,6 +107,17 @@ def apply(base: Manifest | None, action: Action, stamp: Stamp) -> Manifest:
             return _change_rows(base, action, stamp)
         case Rewrite():
             return _rewrite(base, action, stamp)
+        case SetIndex():
+            paths = tuple(file.path for file in files_of([action.entry]))
+            return _about_index(_next(base, action, stamp, files_added=paths), action.entry.name)
+        case DropIndex():
+            return _about_index(_next(base, action, stamp), action.name)
+        case Create():
+            raise AssertionError("there is a version already")
+
+
+def _about_index(made: Manifest, name: str) -> Manifest:
+    return replace(made, transaction=replace(made.transaction, index=name))
 
 
 def _existing(base: Manifest | None, action: Action) -> Manifest:
@@ -150,7 +171,7 @@ def _overwrite(base: Manifest, action: Overwrite, stamp: Stamp) -> Manifest:
         added=added,
         fields=tuple(field_ids),
     )
-    return replace(made, next_field_id=_checked_field_id(next_field_id), indices=())
+    return replace(made, next_field_id=_checked_field_id(next_field_id))
 
 
 def _add_columns(base: Manifest, action: AddColumns, stamp: Stamp) -> Manifest:
@@ -281,7 +302,6 @@ def _restore(base: Manifest, action: Restore, stamp: Stamp) -> Manifest:
         schema_ref=source.schema_ref,
         metadata=dict(source.metadata),
         bases={**source.bases, **base.bases},
-        indices=source.indices,
         next_row_id=max(base.next_row_id, source.next_row_id),
         next_field_id=max(base.next_field_id, source.next_field_id),
         next_fragment_id=max(base.next_fragment_id, source.next_fragment_id),

@@ -34,9 +34,10 @@ from lance_like.io.store import Store
 from lance_like.table.actions import Action, Restore
 from lance_like.table.apply import Stamp, apply, bound
 from lance_like.table.conflicts import Verdict, judge
-from lance_like.table.deletions import encode_deletions
+from lance_like.table.deletions import Deletions, encode_deletions
 from lance_like.table.envelope import MAX_BODY
 from lance_like.table.fragment import Fragment
+from lance_like.table.indices import IndexEntry, IndexSegment, encode_row_runs
 from lance_like.table.layout import PartKind, begins_bucket, new_part_key, version_key
 from lance_like.table.lease import Lease, hold
 from lance_like.table.lineage import encode_lineage
@@ -296,7 +297,8 @@ class _Commit:
         tree = manifest.tree
         parts = tuple(self._written(part) for part in tree.parts)
         tail = tuple(self._settled(fragment) for fragment in tree.tail)
-        manifest = replace(manifest, tree=Tree(parts, tail))
+        indices = tuple(self._settled_index(entry) for entry in manifest.indices)
+        manifest = replace(manifest, tree=Tree(parts, tail), indices=indices)
         transaction: Ref | None = None
         if not is_inline(manifest.transaction):
             transaction = self._put_part("txn", encode_transaction(manifest.transaction))
@@ -311,15 +313,28 @@ class _Commit:
 
     def _settled(self, fragment: Fragment) -> Fragment:
         """The fragment with what is too long to stand in it in parts of its own."""
-        line, deletions = fragment.lineage, fragment.deletions
+        line, deletions = fragment.lineage, self._settled_bitmap(fragment.deletions)
         if not line.is_inline and line.ref is None:
             line = replace(line, ref=self._put_part("rows", encode_lineage(line.runs)))
-        if deletions is not None and deletions.ref is None and not deletions.is_inline:
-            assert deletions.data is not None
-            deletions = replace(deletions, ref=self._put_part("del", encode_deletions(deletions.data)))
         if line is fragment.lineage and deletions is fragment.deletions:
             return fragment
         return replace(fragment, lineage=line, deletions=deletions)
+
+    def _settled_bitmap(self, bitmap: Deletions | None) -> Deletions | None:
+        if bitmap is None or bitmap.ref is not None or bitmap.is_inline:
+            return bitmap
+        assert bitmap.data is not None
+        return replace(bitmap, ref=self._put_part("del", encode_deletions(bitmap.data)))
+
+    def _settled_index(self, entry: IndexEntry) -> IndexEntry:
+        return replace(entry, segments=tuple(self._settled_segment(segment) for segment in entry.segments))
+
+    def _settled_segment(self, segment: IndexSegment) -> IndexSegment:
+        """The segment with what is too long to stand in the root in parts of its own."""
+        rows = segment.row_ids
+        if rows.ref is None and not rows.is_inline:
+            rows = replace(rows, ref=self._put_part("idx", encode_row_runs(rows.runs)))
+        return replace(segment, row_ids=rows, invalid=self._settled_bitmap(segment.invalid))
 
     def _put_part(self, kind: PartKind, data: bytes) -> Ref:
         key = new_part_key(kind)

@@ -24,10 +24,12 @@ from lance_like.table.actions import (
     KeyRange,
     ReplaceColumns,
     Rewrite,
+    SetIndex,
 )
 from lance_like.table.apply import is_intact, missing_required
 from lance_like.table.fields import ROOT, number_fields
 from lance_like.table.fragment import Fragment
+from lance_like.table.indices import IndexEntry
 from lance_like.table.manifest import Manifest, Transaction
 from lance_like.table.schema import Schema
 from lance_like.typing_ import Int64s
@@ -217,6 +219,47 @@ def _some_group_left(meeting: Meeting) -> Verdict:
     return C if any(is_intact(meeting.newest, group.old) for group in mine.groups) else R
 
 
+def _keeps_index(meeting: Meeting) -> Verdict:
+    """Drop or alter: stop if that takes the field of an index that they made; one of another type is another field."""
+    mine = meeting.mine
+    assert isinstance(mine, DropColumns | AlterColumns)
+    gone = mine.field_ids if isinstance(mine, DropColumns) else mine.recast
+    schema = meeting.newest.schema
+    taken = {below for field_id in gone if not schema.missing([field_id]) for below in schema.subtree(field_id)}
+    entry = _named(meeting.newest, meeting.theirs.index)
+    return X if entry is not None and not taken.isdisjoint(entry.field_ids) else C
+
+
+def _struct_remains(meeting: Meeting) -> Verdict:
+    """Index: stop if a field of it has gone; rerun if what lies below one is other fields by now."""
+    mine, before, after = meeting.mine, meeting.base.schema, meeting.newest.schema
+    assert isinstance(mine, SetIndex)
+    ids = mine.entry.field_ids
+    if after.missing(ids):
+        return X
+    return C if [before.arrow_field(i).type for i in ids] == [after.arrow_field(i).type for i in ids] else R
+
+
+def _same_segments(meeting: Meeting) -> Verdict:
+    """Index: stop if they made or dropped the one of its name; rerun if it extends one that has other segments."""
+    mine = meeting.mine
+    assert isinstance(mine, SetIndex)
+    name = mine.entry.name
+    if meeting.theirs.index != name or mine.mode == "replace":
+        return C
+    old, new = _named(meeting.base, name), _named(meeting.newest, name)
+    if mine.mode == "create":
+        return C if new is None else X
+    if old is None or new is None or not new.of_same(old):
+        return X
+    # Segments of which no row is left have gone; what is there is covered as it was.
+    return C if {s.uuid for s in new.segments} <= {s.uuid for s in old.segments} else R
+
+
+def _named(manifest: Manifest, name: str | None) -> IndexEntry | None:
+    return next((entry for entry in manifest.indices if entry.name == name), None)
+
+
 _THEIRS = (
     "append",
     "delete",
@@ -230,33 +273,38 @@ _THEIRS = (
     "update_metadata",
     "overwrite",
     "restore",
+    "create_index",
+    "drop_index",
 )
 
 
-def _row(*cells: Verdict | Rule) -> dict[str, Verdict | Rule]:
+def _of(*cells: Verdict | Rule) -> dict[str, Verdict | Rule]:
     return dict(zip(_THEIRS, cells, strict=True))
 
 
-_fits, _same, _inputs, _columns = _schema_fits, _same_rows, _inputs_remain, _other_columns
-_rows, _keys, _both, _groups = _other_rows, _no_key_meets, _merge_with_merge, _some_group_left
-_alike, _files, _fields, _parts = _inputs_unaltered, _same_files, _fields_remain, _same_fragments
+_fits, _same, _read, _cols = _schema_fits, _same_rows, _inputs_remain, _other_columns
+_rows, _keys, _both, _left = _other_rows, _no_key_meets, _merge_with_merge, _some_group_left
+_like, _file, _stay, _part = _inputs_unaltered, _same_files, _fields_remain, _same_fragments
+_idx, _kept, _made = _keeps_index, _struct_remains, _same_segments
 
 # Names that clash after a rebase (two writers add one name) are found by `apply`, which stops too.
 # fmt: off
 RULES: dict[str, dict[str, Verdict | Rule]] = {
-    # mine      theirs: append  delete   update   merge   add    drop      alter     replace  compact  meta over restore
-    "append":          _row(C,     C,       C,       C,       _fits, _fits,  _fits,    C,       C,       C,    X,   X),
-    "delete":          _row(C,     C,       _rows,   _rows,   C,   _inputs,  _alike,   _rows,   _rows,   C,    X,   X),
-    "update":          _row(C,     _rows,   _rows,   _rows,   R,   _inputs,  _alike,   _rows,   _rows,   C,    X,   X),
-    "merge_insert":    _row(_keys, _rows,   _both,   _both,   R,   _inputs,  _alike,   _rows,   _rows,   C,    X,   X),
-    "add_columns":     _row(_same, C,       _same,   _same,   C,   _inputs,  _inputs,  _same,   _same,   C,    X,   X),
-    "drop_columns":    _row(C,     C,       C,       C,       C,   _columns, _columns, C,       C,       C,    X,   X),
-    "alter_columns":   _row(_same, C,       _same,   _same,   C,   _columns, _columns, _same,   _files,  C,    X,   X),
-    "replace_columns": _row(C,     C,       _parts,  _parts,  C,   _fields,  _fields,  _parts,  _parts,  C,    X,   X),
-    "compact":         _row(C,     _groups, _groups, _groups, R,   C,        _groups,  _groups, _groups, C,    X,   X),
-    "update_metadata": _row(C,     C,       C,       C,       C,   C,        C,        C,       C,       C,    C,   C),
-    "overwrite":       _row(C,     C,       C,       C,       C,   C,        C,        C,       C,       C,    C,   C),
-    "restore":         _row(C,     C,       C,       C,       C,   C,        C,        C,       C,       C,    C,   C),
+    # mine theirs:          append delete update merge  add    drop   alter  repl   comp   meta over rest index  unindex
+    "append":          _of(C,     C,     C,     C,     _fits, _fits, _fits, C,     C,     C,   X,   X,   C,     C),
+    "delete":          _of(C,     C,     _rows, _rows, C,     _read, _like, _rows, _rows, C,   X,   X,   C,     C),
+    "update":          _of(C,     _rows, _rows, _rows, R,     _read, _like, _rows, _rows, C,   X,   X,   C,     C),
+    "merge_insert":    _of(_keys, _rows, _both, _both, R,     _read, _like, _rows, _rows, C,   X,   X,   C,     C),
+    "add_columns":     _of(_same, C,     _same, _same, C,     _read, _read, _same, _same, C,   X,   X,   C,     C),
+    "drop_columns":    _of(C,     C,     C,     C,     C,     _cols, _cols, C,     C,     C,   X,   X,   _idx,  C),
+    "alter_columns":   _of(_same, C,     _same, _same, C,     _cols, _cols, _same, _file, C,   X,   X,   _idx,  C),
+    "replace_columns": _of(C,     C,     _part, _part, C,     _stay, _stay, _part, _part, C,   X,   X,   C,     C),
+    "compact":         _of(C,     _left, _left, _left, R,     C,     _left, _left, _left, C,   X,   X,   C,     C),
+    "update_metadata": _of(C,     C,     C,     C,     C,     C,     C,     C,     C,     C,   C,   C,   C,     C),
+    "overwrite":       _of(C,     C,     C,     C,     C,     C,     C,     C,     C,     C,   C,   C,   C,     C),
+    "restore":         _of(C,     C,     C,     C,     C,     C,     C,     C,     C,     C,   C,   C,   C,     C),
+    "create_index":    _of(C,     C,     C,     C,     _kept, _kept, _kept, C,     C,     C,   X,   X,   _made, _made),
+    "drop_index":      _of(C,     C,     C,     C,     C,     C,     C,     C,     C,     C,   C,   C,   C,     C),
 }
 # fmt: on
 

@@ -355,6 +355,10 @@ class _References:
         if isinstance(root.transaction, Ref):
             self.paths.add(root.transaction.path)
         self._add_items((*root.parts, *root.tail))
+        for segment in (segment for entry in root.indices for segment in entry.segments):
+            self.paths.update(file.key for file in segment.files)
+            self._add_ref(segment.row_ids.ref)
+            self._add_ref(segment.invalid and segment.invalid.ref)
 
     def _add_items(self, items: Iterable[Fragment | PartEntry]) -> None:
         for item in items:
@@ -367,10 +371,12 @@ class _References:
 
     def _add_fragment(self, fragment: Fragment) -> None:
         self.paths.update(file.key for file in fragment.files)
-        if fragment.lineage.ref is not None:
-            self.paths.add(fragment.lineage.ref.path)
-        if fragment.deletions is not None and fragment.deletions.ref is not None:
-            self.paths.add(fragment.deletions.ref.path)
+        self._add_ref(fragment.lineage.ref)
+        self._add_ref(fragment.deletions and fragment.deletions.ref)
+
+    def _add_ref(self, ref: Ref | None) -> None:
+        if ref is not None:
+            self.paths.add(ref.path)
 
 
 __all__ = ["Cleanup", "Cut", "FileKind", "Garbage", "Policy", "clean", "plan_cleanup"]

@@ -2,7 +2,7 @@
 
     data/<uuid>.lnl                                        data files
     _versions/<bucket, 16 hex>/<version, 20 digits>.manifest   one root manifest a version, 256 a bucket
-    _meta/<uuid>.schema | .part | .txn | .rows | .del      immutable parts that manifests name
+    _meta/<uuid>.schema | .part | .txn | .rows | .del | .idx   immutable parts that manifests name
     _refs/tags/<name>.tag                                  tags
     _refs/branches/<name, '+' for '/'>.branch              branches
     _leases/<uuid>.lease | .cleanup                        who uses versions now, and who removes some
@@ -29,12 +29,12 @@ VERSIONS_PER_BUCKET = 256
 FOLDERS = ("data", "_meta", f"{VERSIONS}/{0:016x}")
 MAX_VERSION = 2**53 - 1
 
-PartKind = Literal["schema", "part", "txn", "rows", "del"]
+PartKind = Literal["schema", "part", "txn", "rows", "del", "idx"]
 LeaseKind = Literal["lease", "cleanup"]
 
 _BUCKET = re.compile(r"[0-9a-f]{16}/")
 _MANIFEST = re.compile(r"([0-9]{20})\.manifest")
-_PART = re.compile(r"_meta/[0-9a-f]{32}\.(schema|part|txn|rows|del)")
+_PART = re.compile(r"_meta/[0-9a-f]{32}\.(schema|part|txn|rows|del|idx)")
 _LINE = re.compile(r"[0-9a-f]{32}")
 _BRANCH_FILE = re.compile(r"([A-Za-z0-9._+-]{1,128})\.branch")
 _LEASE = re.compile(r"[0-9a-f]{32}\.(lease|cleanup)")

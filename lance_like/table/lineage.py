@@ -191,9 +191,9 @@ def encode_lineage(runs: Runs) -> bytes:
     steps = ids[:, 0] - np.concatenate(([0], ids[:-1, 1]))
     raw = b"".join(
         (
-            _pack(_zigzag(steps), ids[:, 1] - ids[:, 0]),
-            _pack(runs.created[:, 0], runs.created[:, 1]),
-            _pack(runs.updated[:, 0], runs.updated[:, 1]),
+            pack_pairs(_zigzag(steps), ids[:, 1] - ids[:, 0]),
+            pack_pairs(runs.created[:, 0], runs.created[:, 1]),
+            pack_pairs(runs.updated[:, 0], runs.updated[:, 1]),
         )
     )
     return pack_envelope(MAGIC, _LENGTH.pack(len(raw)) + zlib.compress(raw, 3))
@@ -202,9 +202,9 @@ def encode_lineage(runs: Runs) -> bytes:
 def decode_lineage(data: bytes, where: str) -> Runs:
     """The inverse of `encode_lineage`. Raises Corrupt."""
     raw = inflate(unpack_envelope(MAGIC, data, where), where, limit=MAX_BODY)
-    (steps, lengths), at = _unpack(raw, 0, where)
-    (created, made), at = _unpack(raw, at, where)
-    (updated, changed), at = _unpack(raw, at, where)
+    (steps, lengths), at = unpack_pairs(raw, 0, where)
+    (created, made), at = unpack_pairs(raw, at, where)
+    (updated, changed), at = unpack_pairs(raw, at, where)
     if at != len(raw):
         shape.refuse(len(raw) - at, "no bytes after the three arrays", where)
     ends = np.cumsum(_unzigzag(steps) + lengths)
@@ -259,7 +259,7 @@ def _unzigzag(values: Int64s) -> Int64s:
     return (values >> 1) ^ -(values & 1)
 
 
-def _pack(first: Int64s, second: Int64s) -> bytes:
+def pack_pairs(first: Int64s, second: Int64s) -> bytes:
     """Two arrays of one length: u32 length, the width of each in bytes, then their values."""
     widths = [_width(values) for values in (first, second)]
     packed = [values.astype(_WIDTHS[width]).tobytes() for values, width in zip((first, second), widths, strict=True)]
@@ -271,9 +271,10 @@ def _width(values: Int64s) -> int:
     return next(width for width in _WIDTHS if greatest < 1 << 8 * width)
 
 
-def _unpack(raw: bytes, at: int, where: str) -> tuple[tuple[Int64s, Int64s], int]:
+def unpack_pairs(raw: bytes, at: int, where: str) -> tuple[tuple[Int64s, Int64s], int]:
+    """The inverse of `pack_pairs` from a byte on, and where it ends. Raises Corrupt."""
     if at + _HEAD.size > len(raw):
-        raise Corrupt("the lineage ends within an array", kind="structure", where=where)
+        raise Corrupt("it ends within an array", kind="structure", where=where)
     count, *widths = _HEAD.unpack_from(raw, at)
     at += _HEAD.size
     if not set(widths) <= set(_WIDTHS):
@@ -283,7 +284,7 @@ def _unpack(raw: bytes, at: int, where: str) -> tuple[tuple[Int64s, Int64s], int
     if count > MAX_RUNS:
         raise Corrupt(f"{count:,} runs are over the limit of {MAX_RUNS:,}", kind="limit", where=where)
     if at + count * sum(widths) > len(raw):
-        raise Corrupt("the lineage ends within an array", kind="structure", where=where)
+        raise Corrupt("it ends within an array", kind="structure", where=where)
     found: list[Int64s] = []
     for width in widths:
         values = np.frombuffer(raw, _WIDTHS[width], count, at)
@@ -304,7 +305,9 @@ __all__ = [
     "encode_lineage",
     "fresh",
     "of_rows",
+    "pack_pairs",
     "stated_lineage",
+    "unpack_pairs",
     "values_at",
     "values_of",
     "version_runs",

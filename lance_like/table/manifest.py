@@ -22,6 +22,7 @@ from lance_like.table.fragment import (
     fragment_from_json,
     unread,
 )
+from lance_like.table.indices import IndexEntry, indices_from_json
 from lance_like.table.parts import MAX_FRAGMENTS, PartEntry, Tree, entry_from_json
 from lance_like.table.reference import Ref, ref_from_json
 from lance_like.table.schema import Schema
@@ -38,6 +39,8 @@ WRITER_FEATURES = 0
 INLINE_TRANSACTION_BYTES = 16 * 1024
 _MAX_URI = 8192
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+# Texts of a transaction record that are left out where there is none.
+_OPTIONAL = ("predicate", "index")
 _HEAD_MEMBERS = {"version", "timestamp_us", "writer", "reader_features", "transaction"}
 
 
@@ -49,6 +52,7 @@ class Transaction:
     row_ids: half-open intervals of the ids given to new rows.
     fields: half-open intervals of the ids of fields added, dropped, renamed or written.
     source_version: the version that a restore brought back. predicate: of a delete, the SQL that chose its rows.
+    index: the name of the one that was made, extended or dropped.
     """
 
     uuid: str
@@ -62,6 +66,7 @@ class Transaction:
     fragments_added: tuple[int, ...] = ()
     source_version: int | None = None
     predicate: str | None = None
+    index: str | None = None
 
     def touches(self, field_id: int) -> bool:
         """Was this field added, dropped, renamed or written?"""
@@ -79,7 +84,7 @@ class Transaction:
             "files_added": self.files_added,
             "fragments_added": self.fragments_added,
             "source_version": self.source_version,
-            **({} if self.predicate is None else {"predicate": self.predicate}),
+            **{name: text for name in _OPTIONAL if (text := getattr(self, name)) is not None},
         }
 
 
@@ -100,7 +105,7 @@ class Root:
     tail: tuple[Fragment, ...]
     metadata: dict[str, str]
     config: dict[str, str]
-    indices: tuple[Json, ...]
+    indices: tuple[IndexEntry, ...]
     transaction: Transaction | Ref
     bases: dict[int, str]
 
@@ -114,8 +119,7 @@ class Manifest:
     schema_ref: None until the schema part is written. tree: all fragments.
     digest: XXH3-64 of the root's bytes; None until it is written.
     bases: number -> URI of a place below which data files lie too; a number never names another place.
-    metadata: texts of the table. config: texts about how it is to be kept. indices: carried along, read by the index
-    layer.
+    metadata: texts of the table. config: texts about how it is to be kept.
     """
 
     version: int
@@ -131,7 +135,7 @@ class Manifest:
     tree: Tree
     metadata: Mapping[str, str]
     config: Mapping[str, str]
-    indices: tuple[Json, ...]
+    indices: tuple[IndexEntry, ...]
     transaction: Transaction
     digest: int | None = None
     bases: Mapping[int, str] = field(default_factory=dict)
@@ -182,7 +186,7 @@ def encode_root(manifest: Manifest, transaction: Ref | None) -> bytes:
         },
         "rows": manifest.rows,
         "live_rows": manifest.live_rows,
-        "indices": list(manifest.indices),
+        "indices": [entry.to_json() for entry in manifest.indices],
         "bases": {str(number): uri for number, uri in manifest.bases.items()},
         "metadata": dict(manifest.metadata),
         "config": dict(manifest.config),
@@ -194,7 +198,7 @@ def encode_root(manifest: Manifest, transaction: Ref | None) -> bytes:
 def decode_root(data: bytes, where: str, *, version: int, read: ReadPart = unread) -> Root:
     """The inverse of `encode_root`.
 
-    version: what the name of the object says. read: for the parts of fragments, when they are asked for.
+    version: what the name of the object says. read: for the parts of fragments and indexes, when they are asked for.
     Raises Corrupt; Unsupported for a reader feature that this package does not know.
     """
     body = _checked(parse_json(unpack_json(MAGIC, data, where), where), where, version)
@@ -228,7 +232,7 @@ def decode_root(data: bytes, where: str, *, version: int, read: ReadPart = unrea
         tail=tail,
         metadata=shape.texts(body, "metadata", where),
         config=shape.texts(body, "config", where),
-        indices=tuple(shape.each(body, "indices", where, shape.mapping)),
+        indices=indices_from_json(body, where, read=read),
         transaction=_transaction_or_ref(body, where, version),
         bases=_bases(body, where),
     )
@@ -303,7 +307,7 @@ def transaction_from_json(value: Json, where: str, version: int) -> Transaction:
     message = shape.member(holder, "message", where)
     source = shape.member(holder, "source_version", where)
     return Transaction(
-        uuid=_uuid(holder, where),
+        uuid=shape.uuid(holder, where),
         kind=shape.text(holder, "kind", where),
         read_version=shape.integer(holder, "read_version", where, high=version - 1),
         message=None if message is None else shape.clean_text(message, "'message'", where),
@@ -313,7 +317,7 @@ def transaction_from_json(value: Json, where: str, version: int) -> Transaction:
         files_added=shape.each(holder, "files_added", where, shape.path),
         fragments_added=_integers(holder, "fragments_added", where, MAX_FRAGMENT_ID),
         source_version=None if source is None else shape.integer(holder, "source_version", where, low=1),
-        predicate=shape.clean_text(holder["predicate"], "'predicate'", where) if "predicate" in holder else None,
+        **{name: shape.text(holder, name, where) for name in _OPTIONAL if name in holder},
     )
 
 
@@ -329,13 +333,6 @@ def _integers(holder: dict[str, Any], name: str, where: str, high: int) -> tuple
     if not all(type(value) is int and 0 <= value <= high for value in found):
         shape.refuse(found, f"integers from 0 to {high:,} in {name!r}", where)
     return tuple(found)
-
-
-def _uuid(holder: dict[str, Json], where: str) -> str:
-    value = shape.text(holder, "uuid", where)
-    if len(value) != 32 or not set(value) <= set("0123456789abcdef"):
-        shape.refuse(value, "32 lower-case hexadecimal digits", where)
-    return value
 
 
 def _writer(body: dict[str, Json], where: str) -> tuple[str, str]:

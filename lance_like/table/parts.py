@@ -242,6 +242,11 @@ class Tree(Items):
         return tuple(self.iterate()) if self.parts else self.tail
 
     @cached
+    def all_row_ids(self) -> RowIdMap:
+        """From row ids to `fragments`. Raises Corrupt. Cost: every part, lineage and set of deleted rows is read."""
+        return RowIdMap.of(self.fragments) if self.parts else self.row_id_map
+
+    @cached
     def count(self) -> int:
         """How many fragments there are. Cost: nothing is read."""
         return sum(part.fragments for part in self.parts) + len(self.tail)

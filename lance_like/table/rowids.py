@@ -38,6 +38,11 @@ class RowIdMap:
             raise Corrupt(f"the row id {starts[place + 1]} is used twice", kind="row-ids", where=where)
         return RowIdMap(starts, ends, index, offsets)
 
+    @property
+    def spans(self) -> Int64s:
+        """int64[n, 2] the ranges, half-open."""
+        return np.stack((self.starts, self.ends), axis=1)
+
     def find(self, row_ids: Int64s) -> tuple[Int64s, Int64s]:
         """int64[n] row ids -> int64[n] indices of fragments, -1 where no live row has the id, and offsets in them.
 

@@ -125,6 +125,14 @@ def hexadecimal(value: Json, where: str) -> int:
     return refuse(value, "16 lower-case hexadecimal digits", where)
 
 
+def uuid(holder: dict[str, Json], where: str) -> str:
+    """A required member `uuid` of 32 lower-case hexadecimal digits."""
+    value = text(holder, "uuid", where)
+    if len(value) != 32 or not set(value) <= set("0123456789abcdef"):
+        refuse(value, "32 lower-case hexadecimal digits", where)
+    return value
+
+
 def path(value: Json, where: str) -> str:
     """A relative path of plain parts (format_spec/table.md, "Paths")."""
     known = clean_text(value, "a path", where)

@@ -15,6 +15,7 @@ from lance_like.io.store import Store
 from lance_like.table import shape
 from lance_like.table.envelope import MAX_OBJECT
 from lance_like.table.fragment import DEAD, Fragment
+from lance_like.table.indices import check_indices, with_known_rows
 from lance_like.table.layout import VERSIONS, bucket_number, version_key, version_number
 from lance_like.table.lines import place_of
 from lance_like.table.manifest import (
@@ -84,6 +85,7 @@ def read_manifest(store: Store, version: int, *, known: Manifest | None = None) 
     reader.bound(root)
     schema = _read_schema(store, root, known)
     reader.check(root.tail, key)
+    reader.check_indices(root, key)
     shared = {part.stored: part for part in known.tree.parts} if known else {}
     parts = tuple(shared.get(entry) or reader.part(entry) for entry in root.parts)
     reader.check(parts, key)
@@ -101,7 +103,7 @@ def read_manifest(store: Store, version: int, *, known: Manifest | None = None) 
         tree=Tree(parts, root.tail),
         metadata=root.metadata,
         config=root.config,
-        indices=root.indices,
+        indices=with_known_rows(root.indices, known.indices if known else ()),
         transaction=_resolved(store, root.transaction, version),
         digest=digest,
         bases=root.bases,
@@ -198,6 +200,11 @@ class _PartReader:
         items = tuple(item if isinstance(item, Fragment) else self.part(item) for item in found)
         self.check(items, path)
         return items
+
+    def check_indices(self, root: Root, where: str) -> None:
+        """Raise Corrupt unless what indexes name is below the counters, and the bases of their files are known."""
+        _, row_ids, field_ids = self._limits
+        check_indices(root.indices, next_row_id=row_ids, next_field_id=field_ids, bases=self._bases, where=where)
 
     def check(self, items: Sequence[Fragment | Part], where: str) -> None:
         """Raise Corrupt unless ids stand once and below the counters, and the bases of files are known."""

@@ -174,6 +174,30 @@ def _many_fragments() -> TableCase:
     )
 
 
+_UNKNOWN_INDEX = {
+    "name": "n",
+    "kind": "LATER",
+    "fields": [0],
+    "json": None,
+    "params": {},
+    "segments": [
+        {
+            "uuid": "e" * 32,
+            "version": 1,
+            "format": 9,
+            "created_us": 0,
+            "files": [],
+            "rows": 2,
+            "row_ids": [[0, 1], [2, 3]],
+            "apart": None,
+            "invalid": None,
+            "detail": {"later": None},
+        }
+    ],
+    "later": 2,
+}
+
+
 def _parts_by_hand() -> TableCase:
     data = pa.table({"n": pa.array(range(6), pa.int16()), "dead": ["a", "b", "c", "d", "e", "f"]})
 
@@ -189,7 +213,7 @@ def _parts_by_hand() -> TableCase:
         ):
             fragments[number] |= {"id": fragment_id, "row_ids": ids}
         forge.root |= {"next_row_id": 1 << 52, "next_field_id": 1 << 31, "next_fragment_id": 1 << 31}
-        forge.root |= {"writer_features": 1 << 40, "indices": [{"name": 5}]}
+        forge.root |= {"writer_features": 1 << 40, "indices": [_UNKNOWN_INDEX]}
         forge.root["transaction"]["kind"] = "later"
         forge.root["fragments"] = {"parts": tree(forge, (3, 7, 16)), "tail": []}
         forge.publish(json.dumps(dict(reversed(forge.root.items())), indent=2).encode())
@@ -198,7 +222,7 @@ def _parts_by_hand() -> TableCase:
 
     found = pa.table({"n": data["n"], "dead": pa.nulls(6, pa.string())})
     covers = "nodes of levels 3, 7 and 16; row ids and fragment ids in any order, runs of one, a dead column, "
-    covers += "no statistics, unknown members, writer features and actions, JSON with spaces"
+    covers += "no statistics, unknown members, writer features, actions and indexes, JSON with spaces"
     versions = [Version(found, [5, 0, 2, 4, 3, 1])]
     return TableCase("parts_by_hand", covers, "table.md, Fragment tree", build, versions, {"by-hand": 1})
 

@@ -98,10 +98,17 @@ def shuffle_ids(root: dict) -> None:
     tail[0]["id"], tail[2]["id"] = 2, 0
 
 
+def unknown_index() -> dict:
+    """An index of a kind that nobody knows, with more members than there are."""
+    segment = {"uuid": "e" * 32, "version": 1, "format": 9, "created_us": 0, "files": [], "rows": 2}
+    segment |= {"row_ids": [[0, 1], [2, 3]], "apart": None, "invalid": None, "detail": {"later": None}, "later": 1}
+    return {"name": "n", "kind": "LATER", "fields": [0], "json": None, "params": {}, "segments": [segment], "later": 2}
+
+
 ALLOWED = {
     "unknown members": lambda root: root.update(later={"x": [1.5, None]}) or root["fragments"].update(later=1),
     "unknown writer features": lambda root: root.update(writer_features=1 << 52),
-    "something in indices": lambda root: root.update(indices=[{"name": 5}]),
+    "an unknown kind of index": lambda root: root.update(indices=[unknown_index()]),
     "runs of one": split_runs,
     "no statistics": lambda root: [f["files"][0].update(stats=[]) for f in root["fragments"]["tail"]],
     "counters far ahead": lambda root: root.update(

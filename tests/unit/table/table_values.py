@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -28,10 +29,12 @@ from lance_like.table.actions import (
 from lance_like.table.commit import commit
 from lance_like.table.fields import Alteration
 from lance_like.table.fragment import Fragment
+from lance_like.table.indices import IndexSegment, RowRuns, SegmentFile
 from lance_like.table.layout import new_data_key
 from lance_like.table.lineage import of_rows, values_at
 from lance_like.table.manifest import Manifest
 from lance_like.table.rowids import ids_at
+from lance_like.typing_ import Int64s
 
 SCHEMA = pa.schema([("a", pa.int64()), ("s", pa.struct([("x", pa.string()), ("y", pa.int8())]))])
 COLUMNS = 4
@@ -44,6 +47,12 @@ def new_file(rows: int, columns: int = COLUMNS) -> NewFile:
 
 def new_fragment(rows: int = 3, columns: int = COLUMNS) -> NewFragment:
     return NewFragment((new_file(rows, columns),))
+
+
+def index_segment(ids: Int64s, version: int, *, files: int = 1) -> IndexSegment:
+    """A segment for rows of a version, in files that were never written."""
+    made = tuple(SegmentFile(f"file {i}", new_data_key(), 640, 0xABCD) for i in range(files))
+    return IndexSegment(uuid.uuid4().hex, version, 1, 7, made, RowRuns.of(ids), {"of": "the plug-in"})
 
 
 def create(*rows: int) -> Create:

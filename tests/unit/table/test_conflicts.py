@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from table_values import (
     compact,
     create,
     delete,
+    index_segment,
     live_lineage,
     new_file,
     new_fragment,
@@ -42,15 +43,18 @@ from lance_like.table.actions import (
     ChangeRows,
     Create,
     DropColumns,
+    DropIndex,
     KeyRange,
     NewFragment,
     Restore,
+    SetIndex,
     UpdateMetadata,
 )
 from lance_like.table.apply import Stamp, apply, bound
 from lance_like.table.commit import commit
 from lance_like.table.conflicts import RULES, Verdict, judge
 from lance_like.table.fields import Alteration
+from lance_like.table.indices import IndexEntry
 from lance_like.table.manifest import Manifest, Transaction
 from lance_like.table.snapshot import read_manifest
 
@@ -76,15 +80,38 @@ def simple(kind: str, base: Manifest, mine: bool) -> Action:
         "update_metadata": lambda: UpdateMetadata({name: "1"}),
         "overwrite": lambda: overwrite(4),
         "restore": lambda: Restore(base),
+        "create_index": lambda: index(base, name, 2 if mine else 0),
+        "drop_index": lambda: DropIndex("by mine" if mine else "by theirs"),
     }[kind]()
+
+
+def index(base: Manifest, name: str, *field_ids: int, **options: Any) -> SetIndex:
+    """An index of the rows of the first fragment."""
+    segment = index_segment(np.arange(base.fragments[0].rows), base.version)
+    return SetIndex(IndexEntry(name, "SORTED", field_ids, {}, (segment,)), base.version, **options)
+
+
+def extension(base: Manifest, name: str = "by mine") -> SetIndex:
+    """One more segment of an index."""
+    [known] = [entry for entry in base.indices if entry.name == name]
+    return SetIndex(replace(known, segments=(index_segment(np.array([50]), base.version),)), base.version, "extend")
 
 
 ROW_CHANGES = ("delete", "update", "merge_insert")
 STOPPED = {
     (mine, theirs)
-    for mine in ("append", *ROW_CHANGES, "add_columns", "drop_columns", "alter_columns", "replace_columns", "compact")
+    for mine in (
+        "append",
+        *ROW_CHANGES,
+        "add_columns",
+        "drop_columns",
+        "alter_columns",
+        "replace_columns",
+        "compact",
+        "create_index",
+    )
     for theirs in ("overwrite", "restore")
-} | {("append", "drop_columns")}
+} | {("append", "drop_columns"), ("drop_index", "overwrite")}
 RERUN = {
     *(("add_columns", theirs) for theirs in ("append", "update", "merge_insert", "replace_columns", "compact")),
     *((mine, "add_columns") for mine in ("update", "merge_insert", "compact")),
@@ -104,22 +131,30 @@ def test_the_table_has_a_cell_for_each_pair_of_kinds() -> None:
 @pytest.mark.parametrize("theirs", sorted(RULES))
 @pytest.mark.parametrize("mine", sorted(RULES))
 def test_each_pair_of_kinds_meets_its_cell(mine: str, theirs: str) -> None:
-    store, base = small_table()
+    store, base = indexed_table()
     action = simple(mine, base, mine=True)
     other = commit(store, base, simple(theirs, base, mine=False))
     if (mine, theirs) in STOPPED:
-        with pytest.raises(IncompatibleChange, match=f"{mine} of version 1 cannot follow {theirs}"):
+        with pytest.raises(IncompatibleChange, match=f"{mine} of version 3 (cannot follow {theirs}|does not fit)"):
             commit(store, base, action)
-        assert read_manifest(store, 2) == other
+        assert read_manifest(store, 4) == other
     elif (mine, theirs) in RERUN:
         with pytest.raises(Conflict) as caught:
             commit(store, base, action)
         assert caught.value.retryable
-        assert commit(store, base, lambda newest: simple(mine, newest, mine=True)).version == 3
+        assert commit(store, base, lambda newest: simple(mine, newest, mine=True)).version == 5
     else:
         after = commit(store, base, action)
-        assert (after.version, after.transaction.read_version) == (3, 1)
-        assert read_manifest(store, 3) == after
+        assert (after.version, after.transaction.read_version) == (5, 3)
+        assert read_manifest(store, 5) == after
+
+
+def indexed_table() -> tuple[MemoryStore, Manifest]:
+    """A small table with an index for each of two writers to drop, of a field that neither changes."""
+    store, base = small_table()
+    for name in ("by mine", "by theirs"):
+        base = commit(store, base, index(base, name, 3))
+    return store, base
 
 
 # -- the cells with a condition: each of their verdicts
@@ -361,6 +396,45 @@ CASES: list[tuple[str, str, Made, Made, Verdict]] = [
         )
         for made, verdict in ((lambda base: compact(base, [0], [1]), C), (lambda base: compact(base, [0, 1]), R))
     ),
+    # An index, and what would take its field, or what lies below it.
+    *(
+        (mine, "create_index", made, lambda base: index(base, "new", 2), verdict)
+        for mine, made, verdict in (
+            ("drop_columns", lambda _: DropColumns((0,)), C),
+            ("drop_columns", lambda _: DropColumns((2,)), X),
+            ("drop_columns", lambda _: DropColumns((1,)), X),
+            ("alter_columns", lambda _: rename({2: "z"}), C),
+            ("alter_columns", lambda base: recast(base, 0), C),
+            ("alter_columns", lambda base: recast(base, 2), X),
+        )
+    ),
+    *(
+        ("create_index", theirs, lambda base: index(base, "new", 1), other, verdict)
+        for theirs, other, verdict in (
+            ("add_columns", lambda _: NULL_COLUMN, C),
+            ("add_columns", lambda _: replace(NULL_COLUMN, parents=(1,)), R),
+            ("drop_columns", lambda _: DropColumns((0,)), C),
+            ("drop_columns", lambda _: DropColumns((2,)), R),
+            ("drop_columns", lambda _: DropColumns((1,)), X),
+            ("alter_columns", lambda _: rename({1: "z"}), C),
+            ("alter_columns", lambda _: rename({2: "z"}), R),
+        )
+    ),
+    ("create_index", "alter_columns", lambda base: index(base, "new", 0), lambda base: recast(base, 0), X),
+    # Two writers and one index.
+    *(
+        ("create_index", theirs, mine, other, verdict)
+        for theirs, mine, other, verdict in (
+            ("create_index", lambda base: index(base, "new", 0), lambda base: index(base, "other", 0), C),
+            ("create_index", lambda base: index(base, "new", 0), lambda base: index(base, "new", 1), X),
+            ("create_index", lambda base: index(base, "new", 0, mode="replace"), lambda base: index(base, "new", 0), C),
+            ("create_index", extension, extension, R),
+            ("create_index", extension, lambda base: index(base, "by mine", 0, mode="replace"), X),
+            ("create_index", extension, lambda base: index(base, "new", 0), C),
+            ("drop_index", extension, lambda _: DropIndex("by mine"), X),
+            ("drop_index", extension, lambda _: DropIndex("by theirs"), C),
+        )
+    ),
 ]
 
 
@@ -371,7 +445,7 @@ def meet(base: Manifest, mine: Action, theirs: Action) -> Verdict:
 
 @pytest.mark.parametrize(("mine", "theirs", "made", "other", "verdict"), CASES)
 def test_a_condition_is_judged(mine: str, theirs: str, made: Made, other: Made, verdict: Verdict) -> None:
-    base = apply(None, create(3, 2), Stamp("0" * 32, 1, 0))
+    base = indexed_table()[1]
     action, before = made(base), other(base)
     assert (action.kind, before.kind) == (mine, theirs)
     assert meet(base, action, before) is verdict

@@ -10,6 +10,7 @@ from table_values import (
     add_column,
     compact,
     delete,
+    index_segment,
     live_lineage,
     live_offsets,
     new_file,
@@ -38,6 +39,7 @@ from lance_like.table.commit import commit
 from lance_like.table.deletions import Deletions
 from lance_like.table.fields import ROOT
 from lance_like.table.fragment import DataFile, Fragment, runs_of
+from lance_like.table.indices import IndexEntry, JsonPath
 from lance_like.table.lineage import Lineage, Runs
 from lance_like.table.manifest import Manifest, Transaction, decode_root, encode_root
 from lance_like.table.parts import Part, PartEntry, Tree
@@ -131,7 +133,8 @@ def test_a_root_comes_back_from_its_bytes(
     timestamp_us: int,
 ) -> None:
     schema_ref = Ref(f"_meta/{'b' * 32}.schema", 5, 7)
-    indices = ({"name": "later"},)
+    segments = (index_segment(np.array([0, 1, 7]), 2, files=2), index_segment(np.array([5]), 3))
+    indices = (IndexEntry("i", "LATER", (3,), {"p": [1.5]}, segments, JsonPath("$.a", "double")),)
     version = Manifest(
         3,
         timestamp_us,
