@@ -53,7 +53,7 @@ class NearQuery:
     within: half-open range of distances. covered: only rows that the index holds.
     """
 
-    field: Field
+    column: Field
     q: Any
     k: int
     metric: str | None = None
@@ -208,7 +208,7 @@ class NearSearch:
     def report(self) -> NearReport:
         """What is known before it runs."""
         query, coverage = self.query, self._coverage()
-        path = ".".join(self.manifest.schema.path(query.field.id))
+        path = ".".join(self.manifest.schema.path(query.column.id))
         report = NearReport(path, self.how.metric, query.k, len(self.vectors))
         if self.entry is not None and coverage is not None:
             report.index = f"{self.entry.name} ({self.entry.kind})"
@@ -315,7 +315,7 @@ class NearSearch:
 
     def _of_rows(self, placed: Placed, ids: Int64s | None) -> Hits:
         """The best of some rows, each compared. ids: of the rows; None: they are read too."""
-        step = max(1, int(_CHUNK_NBYTES // _row_nbytes(self.query.field.type)))
+        step = max(1, int(_CHUNK_NBYTES // _row_nbytes(self.query.column.type)))
         jobs = (
             Job(partial(self._of_chunk, placed, None if ids is None else ids[start : start + step], start, step), 0)
             for start in range(0, len(placed.index), step)
@@ -325,12 +325,10 @@ class NearSearch:
         return _best(parts, self.how, len(self.vectors))
 
     def _of_chunk(self, placed: Placed, ids: Int64s | None, start: int, count: int) -> Hits:
-        part = placed.slice(start, start + count)
         virtual = () if ids is not None else (Output(ROW_ID, None),)
-        table = take_placed(self.session, self._projection(*virtual), part)
-        if ids is None:
-            ids = table[ROW_ID].to_numpy().view(np.int64)
-        return _compared(self.vectors, self.how, _one(table), ids)
+        table = take_placed(self.session, self._projection(*virtual), placed.slice(start, start + count))
+        named = table[ROW_ID].to_numpy().view(np.int64) if ids is None else ids
+        return _compared(self.vectors, self.how, _one(table), named)
 
     def _vectors(self, placed: Placed) -> pa.Array:
         return _one(take_placed(self.session, self._projection(), placed))
@@ -339,12 +337,12 @@ class NearSearch:
         return place_ids(self.manifest, ids)
 
     def _projection(self, *others: Output) -> Projection:
-        return Projection(self.manifest.schema, (Output("vector", self.query.field), *others))
+        return Projection(self.manifest.schema, (Output("vector", self.query.column), *others))
 
 
 def near_search(session: Session, manifest: Manifest, query: NearQuery) -> NearSearch:
     """Settle which index is asked. Raises InvalidInput for a query or metric that does not fit the column."""
-    kind = query.field.type
+    kind = query.column.type
     asked = None if query.metric is None else exact.check_vectors(kind, query.metric)
     entry = _chosen(session, manifest, query, asked) if query.use_index else None
     metric = asked or (_metric_of(entry) if entry else exact.check_vectors(kind, None))
@@ -355,7 +353,7 @@ def near_search(session: Session, manifest: Manifest, query: NearQuery) -> NearS
 
 def _chosen(session: Session, manifest: Manifest, query: NearQuery, metric: str | None) -> IndexEntry | None:
     """The index to ask: of the metric, the one that covers most rows, of those the newest."""
-    found = session.indexes.of_field(manifest, query.field.id, "vector")
+    found = session.indexes.of_field(manifest, query.column.id, "vector")
     if query.index is not None:
         named = [entry for entry in found if entry.name == query.index]
         if not named:
