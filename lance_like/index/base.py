@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 from pyroaring import BitMap
 
+from lance_like.index.clauses import Clause
 from lance_like.index.questions import Answer, Question
 from lance_like.typing_ import Int64s, Json
 
@@ -209,7 +210,7 @@ class VectorSearcher(Searcher, Protocol):
 class TextStatistics:
     """What BM25 needs of all segments together: their sums are those of the whole.
 
-    rows: with a value. length: of all of them, in tokens. frequency: token -> rows that hold it.
+    rows: with a term. length: of all of them, in terms. frequency: term -> rows that hold it.
     """
 
     rows: int
@@ -218,29 +219,58 @@ class TextStatistics:
 
     def __add__(self, other: TextStatistics) -> TextStatistics:
         frequency = dict(self.frequency)
-        for token, count in other.frequency.items():
-            frequency[token] = frequency.get(token, 0) + count
+        for term, count in other.frequency.items():
+            frequency[term] = frequency.get(term, 0) + count
         return TextStatistics(self.rows + other.rows, self.length + other.length, frequency)
 
 
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Rows by relevance, best first; of equal scores the lower ordinal first. int64[n] and float64[n]."""
+
+    ordinals: Int64s
+    scores: np.ndarray
+
+
 class TextSearcher(Searcher, Protocol):
-    """A segment that finds texts by relevance. A query is one of `index/text/queries.py`, analysed by the plug-in."""
+    """A segment that finds texts by relevance. The layer above makes clauses of a query (index/clauses.py)."""
 
-    def tokens(self, query: Any) -> set[str]:
-        """The tokens of this segment that a query asks for; those of a prefix or a fuzzy term among them."""
+    def tokens(self, text: str) -> Sequence[tuple[str, int]]:
+        """The terms of a text, and where they stand in it, ascending."""
         ...
 
-    def statistics(self, tokens: Iterable[str]) -> TextStatistics:
-        """What this segment adds to the statistics of some tokens."""
+    def beginning(self, text: str) -> str:
+        """What the terms of words begin with that begin with a text."""
         ...
 
-    def search(
-        self, query: Any, k: int | None, allow: BitMap | None, statistics: TextStatistics, expansion: Mapping[Any, Any]
-    ) -> Hits:
-        """The best rows among those allowed, k or all, with BM25 of the statistics of the whole; q is 1.
+    def similar(self, term: str, edits: int, same: int, limit: int) -> list[tuple[int, str]]:
+        """The terms of this segment within some edits of another, nearest first, then by their bytes, and how far.
 
-        expansion: what prefixes and fuzzy terms stand for in all segments, as the text layer computed it.
+        edits: characters added, dropped or replaced. same: characters at the start that do not differ.
         """
+        ...
+
+    def continued(self, beginning: str, limit: int | None) -> list[str]:
+        """The terms of this segment that begin with a text, the first of them by their bytes."""
+        ...
+
+    def statistics(self, terms: Iterable[str]) -> TextStatistics:
+        """What this segment adds to the statistics of some terms."""
+        ...
+
+    def search(self, clause: Clause, k: int | None, average: float, allow: BitMap | None) -> Ranked:
+        """The best rows that match among those allowed, k or all. average: length of a row, over all segments.
+
+        Raises InvalidInput for a phrase where the segment does not know where terms stand.
+        """
+        ...
+
+    def occurrences(self, term: str) -> tuple[Int64s, Int64s]:
+        """The ordinals of the rows that hold a term, ascending, and how often each does."""
+        ...
+
+    def lengths(self, ordinals: Int64s) -> Int64s:
+        """How many terms rows hold."""
         ...
 
 
@@ -282,6 +312,7 @@ __all__ = [
     "IndexSource",
     "Kind",
     "Nearest",
+    "Ranked",
     "Searcher",
     "Segment",
     "SegmentReads",

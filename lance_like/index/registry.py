@@ -6,7 +6,9 @@ from lance_like.registry import Registry
 
 INDEXES = Registry(
     "lance_like.indexes",
-    {},
+    {
+        "INVERTED": "lance_like.index.text.fulltext:FullText",
+    },
 )
 
 __all__ = ["INDEXES"]

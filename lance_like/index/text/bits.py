@@ -1,0 +1,63 @@
+"""Whole numbers in as few bits as their block needs (format_spec/index/inverted.md, "Packed blocks").
+
+The bits of a block follow each other from the lowest bit of its first byte; each block begins at a byte.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lance_like.typing_ import Bytes, Int64s
+
+MAX_WIDTH = 32
+_MASKS = np.array([(1 << width) - 1 for width in range(MAX_WIDTH + 1)], np.uint64)
+
+
+def widths_of(greatest: np.ndarray) -> Bytes:
+    """The bits that numbers below 2^32 need. Returns uint8[n]."""
+    return np.frexp(greatest.astype(np.float64))[1].astype(np.uint8)
+
+
+def packed_nbytes(counts: Int64s, widths: Bytes) -> Int64s:
+    """The bytes of blocks of counts numbers of widths bits."""
+    return (counts * widths + 7) >> 3
+
+
+def pack(values: np.ndarray, counts: Int64s, widths: Bytes) -> Bytes:
+    """The bytes of blocks, one after the other. values: of all blocks, counts of each."""
+    nbytes = packed_nbytes(counts, widths)
+    at, bits = _places(counts, widths, np.cumsum(nbytes) - nbytes)
+    words = np.zeros((int(nbytes.sum()) >> 3) + 2, np.uint64)
+    if len(at):
+        values = values.astype(np.uint64)
+        word, shift = at >> 6, (at & 63).astype(np.uint64)
+        firsts = np.flatnonzero(np.append(True, word[1:] != word[:-1]))
+        words[word[firsts]] = np.bitwise_or.reduceat(values << shift, firsts)
+        # At most one number reaches from a word into the next.
+        over = np.flatnonzero(shift.astype(np.int64) + bits > 64)
+        words[word[over] + 1] |= values[over] >> (np.uint64(64) - shift[over])
+    return words.view(np.uint8)[: int(nbytes.sum())]
+
+
+def unpack(data: Bytes, counts: Int64s, widths: Bytes, starts: Int64s) -> Int64s:
+    """The numbers of blocks. data: with 8 bytes past the last block. starts: int64, where blocks begin in it."""
+    at, bits = _places(counts, widths, starts)
+    # One number lies in the 8 bytes from the one in which it begins: 7 bits of others and 32 of its own at most.
+    words = np.ndarray(max(len(data) - 7, 0), np.uint64, data, 0, (1,))
+    found = words.take(at >> 3)
+    found >>= (at & 7).astype(np.uint64)
+    found &= _MASKS[bits]
+    return found.view(np.int64)
+
+
+def _places(counts: Int64s, widths: Bytes, starts: Int64s) -> tuple[Int64s, Int64s]:
+    """The bit at which each number begins, and its bits."""
+    bits = np.repeat(widths.astype(np.int64), counts)
+    begins = np.cumsum(counts) - counts
+    at = np.arange(len(bits)) - np.repeat(begins, counts)
+    at *= bits
+    at += np.repeat(starts << 3, counts)
+    return at, bits
+
+
+__all__ = ["MAX_WIDTH", "pack", "packed_nbytes", "unpack", "widths_of"]

@@ -1,0 +1,200 @@
+"""The rows of terms in memory: packed as they were read, and unpacked as far as searches need them.
+
+What is unpacked is kept with the list, and lists are kept up to a bound; both are dropped together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from lance_like._lazy import cached
+from lance_like.index.base import SegmentReads
+from lance_like.index.text.places import PlaceBlocks, decode_places
+from lance_like.index.text.postings import BLOCK, Blocks, decode
+from lance_like.index.text.vocabulary import Entry, Vocabulary
+from lance_like.locks import lock_over_forks
+from lance_like.typing_ import Int64s
+
+K1, B = 1.2, 0.75
+
+_LOCK = lock_over_forks()
+_DENSE_SHARE = 64
+"""Terms in more than one row of so many are looked up by row number, others by binary search: 2 ns against 40."""
+
+
+class Lengths:
+    """How long rows are, and what that does to scores. lengths: unsigned, of all rows."""
+
+    def __init__(self, lengths: np.ndarray, average: float) -> None:
+        self._lengths = lengths
+        self._base = K1 * (1 - B)
+        self._slope = K1 * B / average if average else 0.0
+
+    def damped(self, rows: Int64s, counts: np.ndarray) -> np.ndarray:
+        """float64[n] below 1: what counts in rows come to, before the weight of the term."""
+        return self.of_length(self._lengths.take(rows), counts)
+
+    def of_length(self, lengths: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """The same for counts in rows of some lengths."""
+        return counts / (lengths * self._slope + (counts + self._base))
+
+
+class TermList:
+    """The rows of one term. rows: of the segment."""
+
+    def __init__(self, blocks: Blocks, rows: int) -> None:
+        self.blocks = blocks
+        self._rows_of_segment = rows
+        self._ranking: tuple[float, Int64s, np.ndarray] | None = None
+        self._impacts: tuple[float, np.ndarray] | None = None
+        self.places: PlaceBlocks | None = None
+
+    def __len__(self) -> int:
+        return self.blocks.size
+
+    @property
+    def nbytes(self) -> int:
+        """In memory at most: packed, unpacked with its scores, by row."""
+        unpacked = 13 * len(self) + 16 * len(self.blocks) + (self._rows_of_segment if self.is_dense else 0)
+        return self.blocks.nbytes + unpacked + (self.places.nbytes if self.places else 0)
+
+    @cached
+    def all(self) -> tuple[Int64s, np.ndarray]:
+        """int64[n] rows, ascending, and unsigned[n] how often each holds the term."""
+        rows, counts = self.blocks.rows()
+        return rows, counts.astype(np.min_scalar_type(int(counts.max())))
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it has a count for each row of the segment."""
+        return len(self) * _DENSE_SHARE >= self._rows_of_segment
+
+    @cached
+    def _by_row(self) -> np.ndarray:
+        rows, counts = self.all
+        dense = np.zeros(self._rows_of_segment, counts.dtype)
+        dense[rows] = counts
+        return dense
+
+    def counts_in(self, wanted: Int64s) -> np.ndarray:
+        """How often rows hold the term, 0 where they do not. wanted: ascending."""
+        if self.is_dense:
+            return self._by_row.take(wanted)
+        rows, counts = self.all
+        found = np.zeros(len(wanted), counts.dtype)
+        if len(wanted) <= len(rows):
+            at = np.minimum(np.searchsorted(rows, wanted), len(rows) - 1)
+            same = np.flatnonzero(rows[at] == wanted)
+            found[same] = counts[at[same]]
+        else:
+            at = np.minimum(np.searchsorted(wanted, rows), len(wanted) - 1)
+            same = np.flatnonzero(wanted[at] == rows)
+            found[at[same]] = counts[same]
+        return found
+
+    def ranked_blocks(self, lengths: Lengths, average: float) -> tuple[Int64s, np.ndarray]:
+        """The blocks by the best score in each, best first, of equal ones the first first; and these scores.
+
+        Scores are before the weight of the term, and no row of the block has a better one.
+        """
+        ranking = self._ranking
+        if ranking is None or ranking[0] != average:
+            pairs = self.blocks.pairs
+            bounds = np.maximum.reduceat(lengths.of_length(pairs[:, 1], pairs[:, 0]), self.blocks.pair_begins)
+            # Counts and lengths beyond 16 bits are cut off in the pairs, and 1 is above any score.
+            bounds[np.maximum.reduceat(pairs.max(axis=1), self.blocks.pair_begins) >= 0xFFFF] = 1.0
+            order = np.argsort(-bounds, kind="stable")
+            ranking = self._ranking = (average, order, bounds[order])
+        return ranking[1], ranking[2]
+
+    def impacts(self, lengths: Lengths, average: float) -> np.ndarray:
+        """float32[n]: the scores of all rows, before the weight of the term."""
+        impacts = self._impacts
+        if impacts is None or impacts[0] != average:
+            impacts = self._impacts = (average, lengths.damped(*self.all).astype(np.float32))
+        return impacts[1]
+
+    def best(self, lengths: Lengths, average: float) -> float:
+        """What no row's score is above, before the weight of the term."""
+        if len(self.blocks) > 1:
+            return float(self.ranked_blocks(lengths, average)[1][0])
+        return float(lengths.damped(*self.all).max())
+
+    def located(self, rows: Int64s, places: PlaceBlocks) -> tuple[Int64s, Int64s]:
+        """Where the term stands in some rows that hold it: int64[n] index into rows, ascending, and int64[n] places."""
+        all_rows, all_counts = self.all
+        at = np.searchsorted(all_rows, rows)
+        blocks, first = np.unique(at // BLOCK, return_index=True)
+        held = self.blocks.held[blocks]
+        begins = np.cumsum(held) - held
+        counts = all_counts[np.repeat(blocks * BLOCK - begins, held) + np.arange(int(held.sum()))].astype(np.int64)
+        found = places.places(blocks, counts)
+        starts = np.cumsum(counts) - counts
+        within = at - np.repeat(blocks * BLOCK - begins, np.diff(first, append=len(at)))
+        sizes = counts[within]
+        index = np.repeat(np.arange(len(rows)), sizes)
+        chosen = np.repeat(starts[within] - (np.cumsum(sizes) - sizes), sizes) + np.arange(len(index))
+        return index, found[chosen]
+
+
+class Lists:
+    """The lists of a segment, the last ones that were asked for kept in memory."""
+
+    def __init__(self, files: SegmentReads, vocabulary: Vocabulary, rows: int, limit_nbytes: int) -> None:
+        self._files, self._vocabulary, self._rows, self._limit = files, vocabulary, rows, limit_nbytes
+        self._kept: dict[str, TermList] = {}
+        self._nbytes = 0
+
+    @property
+    def nbytes(self) -> int:
+        """In memory at most."""
+        return self._nbytes
+
+    def of(self, terms: Iterable[str]) -> dict[str, TermList]:
+        """The lists of those of the terms that there are. Cost: one round for all that are not in memory."""
+        wanted = list(dict.fromkeys(terms))
+        found = {term: self._kept[term] for term in wanted if term in self._kept}
+        if len(found) < len(wanted):
+            entries = self._vocabulary.entries([term for term in wanted if term not in found])
+            found |= self._keep(self._read(entries))
+        return {term: found[term] for term in wanted if term in found}
+
+    def places_of(self, lists: dict[str, TermList]) -> dict[str, PlaceBlocks]:
+        """Where terms stand. Cost: one round for all that are not in memory."""
+        missing = {term: found for term, found in lists.items() if found.places is None}
+        if missing:
+            entries = self._vocabulary.entries(missing)
+            spans = [entries[term].places for term in missing]
+            for (term, found), [data] in zip(missing.items(), self._bytes("places", spans), strict=True):
+                places = decode_places(np.asarray(data), len(found))
+                with _LOCK:
+                    if found.places is None:
+                        found.places = places
+                        self._nbytes += places.nbytes if self._kept.get(term) is found else 0
+        return {term: found.places for term, found in lists.items() if found.places is not None}
+
+    def _read(self, entries: dict[str, Entry]) -> dict[str, TermList]:
+        spans = [entry.postings for entry in entries.values()]
+        read = self._bytes("postings", spans) if spans else []
+        return {
+            term: TermList(decode(np.asarray(data), entry.size, self._rows), self._rows)
+            for (term, entry), [data] in zip(entries.items(), read, strict=True)
+        }
+
+    def _bytes(self, name: str, spans: list[tuple[int, int]]) -> list[list]:
+        return self._files.file(name).spans(["bytes"], spans)
+
+    def _keep(self, lists: dict[str, TermList]) -> dict[str, TermList]:
+        with _LOCK:
+            for term, made in lists.items():
+                if term not in self._kept:
+                    self._kept[term] = made
+                    self._nbytes += made.nbytes
+            while self._nbytes > self._limit and self._kept:
+                self._nbytes -= self._kept.pop(next(iter(self._kept))).nbytes
+        return lists
+
+
+__all__ = ["K1", "B", "Lengths", "Lists", "TermList"]

@@ -1,0 +1,198 @@
+"""Which rows of a segment match a clause, and with what score.
+
+Two questions, asked of each kind of clause: which rows may match (`rows`), and of given rows, which do and how well
+(`at`). A clause is computed by asking the first of what gives the fewest rows, and the second of those. Scores are sums
+of float64 in the order of the clause, so a row gets the same one in whatever way it was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lance_like.errors import InvalidInput
+from lance_like.index.clauses import AnyOf, Best, Clause, Combined, Constant, Demoted, Phrase
+from lance_like.index.text.lists import Lengths, Lists, TermList
+from lance_like.index.text.phrases import exact_frequency, sloppy_frequency
+from lance_like.typing_ import Int64s
+
+_DENSE_SHARE = 16
+
+
+class Scored(NamedTuple):
+    """Of given rows: bool[n] which match, and float64[n] their scores, 0 where they do not."""
+
+    matched: np.ndarray
+    scores: np.ndarray
+
+
+class Matching:
+    """A search in a segment. rows: of the segment. with_places: the segment knows where terms stand."""
+
+    def __init__(self, lists: Lists, lengths: Lengths, clause: Clause, rows: int, *, with_places: bool) -> None:
+        self._lists, self._lengths, self._rows, self._with_places = lists, lengths, rows, with_places
+        self.of_term = lists.of(terms_of(clause))
+
+    def __len__(self) -> int:
+        """The rows of the segment."""
+        return self._rows
+
+    def size(self, clause: Clause) -> int:
+        """How many rows may match, at most."""
+        match clause:
+            case AnyOf(terms):
+                return self._total([term.text for term in terms])
+            case Constant(terms):
+                return self._total(terms)
+            case Phrase(places):
+                return min(self._total(terms) for terms in places)
+            case Combined(must, should):
+                return min(map(self.size, must)) if must else sum(map(self.size, should))
+            case Best(clauses):
+                return sum(map(self.size, clauses))
+            case Demoted(positive):
+                return self.size(positive)
+
+    def rows(self, clause: Clause) -> Int64s:
+        """Rows that may match, ascending: none other does."""
+        match clause:
+            case AnyOf(terms):
+                return self._holding([term.text for term in terms])
+            case Constant(terms):
+                return self._holding(terms)
+            case Phrase(places):
+                return self._holding(min(places, key=self._total))
+            case Combined(must, should):
+                return self.rows(min(must, key=self.size)) if must else self._union(map(self.rows, should))
+            case Best(clauses):
+                return self._union(map(self.rows, clauses))
+            case Demoted(positive):
+                return self.rows(positive)
+
+    def at(self, clause: Clause, rows: Int64s) -> Scored:
+        """Which of some rows match, and how well. rows: ascending."""
+        match clause:
+            case AnyOf(terms):
+                return self._any_at([(term.text, term.weight) for term in terms], rows)
+            case Constant(terms, score):
+                matched = self._any_at([(term, 1.0) for term in terms], rows).matched
+                return Scored(matched, np.where(matched, score, 0.0))
+            case Phrase():
+                return self._phrase_at(clause, rows)
+            case Combined():
+                return self._combined_at(clause, rows)
+            case Best(clauses):
+                parts = [self.at(part, rows) for part in clauses]
+                scores = np.maximum.reduce([part.scores for part in parts])
+                return Scored(np.logical_or.reduce([part.matched for part in parts]), scores)
+            case Demoted(positive, negative, factor):
+                matched, scores = self.at(positive, rows)
+                return Scored(matched, np.where(matched, scores - factor * self.at(negative, rows).scores, 0.0))
+
+    def _any_at(self, terms: Sequence[tuple[str, float]], rows: Int64s) -> Scored:
+        matched, scores = np.zeros(len(rows), bool), np.zeros(len(rows))
+        for text, weight in terms:
+            found = self.of_term.get(text)
+            if found is None or not len(rows):
+                continue
+            counts = found.counts_in(rows)
+            held = np.flatnonzero(counts)
+            matched[held] = True
+            scores[held] += weight * self._lengths.damped(rows[held], counts[held])
+        return Scored(matched, scores)
+
+    def _combined_at(self, clause: Combined, rows: Int64s) -> Scored:
+        """Rows that fail a part are not asked of the parts after it."""
+        left = np.arange(len(rows))
+        scores = np.zeros(len(rows))
+        for part in sorted(clause.must, key=self.size):
+            left = left[self.at(part, rows[left]).matched]
+        for part in clause.must_not:
+            left = left[~self.at(part, rows[left]).matched]
+        found = [self.at(part, rows[left]) for part in (*clause.must, *clause.should)]
+        for part in found:
+            scores[left] += part.scores
+        if not clause.must:
+            any_of = np.logical_or.reduce([part.matched for part in found])
+            scores[left[~any_of]] = 0.0
+            left = left[any_of]
+        matched = np.zeros(len(rows), bool)
+        matched[left] = True
+        return Scored(matched, scores)
+
+    def _phrase_at(self, phrase: Phrase, rows: Int64s) -> Scored:
+        if not self._with_places:
+            raise InvalidInput(
+                "the index does not know where words stand, which a phrase needs",
+                kind="query",
+                hint="create the index again with with_position=True",
+            )
+        left = np.arange(len(rows))
+        for terms in phrase.places:
+            left = left[self._any_at([(term, 1.0) for term in terms], rows[left]).matched]
+        scores = np.zeros(len(rows))
+        if len(left):
+            frequency = self._frequency(phrase, rows[left])
+            left, frequency = left[frequency > 0], frequency[frequency > 0]
+            scores[left] = phrase.weight * self._lengths.damped(rows[left], frequency)
+        matched = np.zeros(len(rows), bool)
+        matched[left] = True
+        return Scored(matched, scores)
+
+    def _frequency(self, phrase: Phrase, rows: Int64s) -> np.ndarray:
+        lists = {term: self.of_term[term] for terms in phrase.places for term in terms if term in self.of_term}
+        places = self._lists.places_of(lists)
+        words = []
+        for terms in phrase.places:
+            found = []
+            for term in terms:
+                if term in lists:
+                    held = np.flatnonzero(lists[term].counts_in(rows))
+                    index, place = lists[term].located(rows[held], places[term])
+                    found.append((held[index], place))
+            words.append(tuple(np.concatenate(part) for part in zip(*found, strict=True)))
+        if phrase.slop:
+            return sloppy_frequency(len(rows), words, phrase.offsets, phrase.slop)
+        return exact_frequency(len(rows), words, phrase.offsets)
+
+    def _found(self, terms: Iterable[str]) -> list[TermList]:
+        return [self.of_term[term] for term in terms if term in self.of_term]
+
+    def _total(self, terms: Iterable[str]) -> int:
+        return sum(len(found) for found in self._found(terms))
+
+    def _holding(self, terms: Iterable[str]) -> Int64s:
+        return self._union(found.all[0] for found in self._found(terms))
+
+    def _union(self, parts: Iterable[Int64s]) -> Int64s:
+        found = [part for part in parts if len(part)]
+        if len(found) < 2:
+            return found[0] if found else np.zeros(0, np.int64)
+        if sum(map(len, found)) * _DENSE_SHARE < self._rows:
+            return np.unique(np.concatenate(found))
+        held = np.zeros(self._rows, bool)
+        for part in found:
+            held[part] = True
+        return np.flatnonzero(held)
+
+
+def terms_of(clause: Clause) -> list[str]:
+    """The terms that a clause names."""
+    match clause:
+        case AnyOf(terms):
+            return [term.text for term in terms]
+        case Constant(terms):
+            return list(terms)
+        case Phrase(places):
+            return [term for terms in places for term in terms]
+        case Combined(must, should, must_not):
+            return [term for part in (*must, *should, *must_not) for term in terms_of(part)]
+        case Best(clauses):
+            return [term for part in clauses for term in terms_of(part)]
+        case Demoted(positive, negative):
+            return terms_of(positive) + terms_of(negative)
+
+
+__all__ = ["Matching", "Scored", "terms_of"]

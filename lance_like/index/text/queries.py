@@ -1,0 +1,349 @@
+"""What may be asked of texts: queries as values, with pylance's names, and the forms they may be given in. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from enum import Enum
+from typing import Any, Protocol, TypeVar
+
+from lance_like.errors import InvalidInput
+
+E = TypeVar("E", bound=Enum)
+
+
+class FullTextOperator(Enum):
+    """Whether one word of a query is enough, or all are needed."""
+
+    AND = "AND"
+    OR = "OR"
+
+
+class Occur(Enum):
+    """What a part of a `BooleanQuery` is to it."""
+
+    SHOULD = "SHOULD"
+    MUST = "MUST"
+    MUST_NOT = "MUST_NOT"
+
+
+class FullTextQuery:
+    """What all queries have: `a & b` asks for both, `a | b` for one at least."""
+
+    @property
+    def searched(self) -> frozenset[str]:
+        """The columns that it names."""
+        raise TypeError(f"{type(self).__name__} names no columns")
+
+    def __and__(self, other: FullTextQuery) -> BooleanQuery:
+        return BooleanQuery([(Occur.MUST, self), (Occur.MUST, other)])
+
+    def __or__(self, other: FullTextQuery) -> BooleanQuery:
+        return BooleanQuery([(Occur.SHOULD, self), (Occur.SHOULD, other)])
+
+
+class _OfColumn(FullTextQuery):
+    query: str
+    column: str
+
+    @property
+    def searched(self) -> frozenset[str]:
+        """The column."""
+        return frozenset([self.column])
+
+    def __post_init__(self) -> None:
+        _checked(isinstance(self.query, str), "the query", "a text", self.query)
+        _checked(isinstance(self.column, str), "the column", "a name", self.column)
+
+
+@dataclass(frozen=True)
+class MatchQuery(_OfColumn):
+    """Rows with the words of a text.
+
+    boost: what the score is multiplied by. fuzziness: by how many characters (added, dropped or replaced) a word may
+    differ, 0 to 2; None: 0 for words of one or two characters, 1 up to five, else 2. max_expansions: how many words
+    may stand for each word in this way, the nearest first. operator: whether one word is enough. prefix_length: how
+    many characters at its start must not differ.
+    """
+
+    query: str
+    column: str
+    _: KW_ONLY
+    boost: float = 1.0
+    fuzziness: int | None = 0
+    max_expansions: int = 50
+    operator: FullTextOperator = FullTextOperator.OR
+    prefix_length: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_weight("boost", self.boost)
+        _checked(self.fuzziness in (0, 1, 2, None), "fuzziness", "0, 1, 2 or None", self.fuzziness)
+        _check_count("max_expansions", self.max_expansions, least=1)
+        _check_count("prefix_length", self.prefix_length, least=0)
+        object.__setattr__(self, "operator", _member(FullTextOperator, self.operator))
+
+
+@dataclass(frozen=True)
+class PhraseQuery(_OfColumn):
+    """Rows in which words stand as in a phrase. slop: how far from each other they may be moved, in words."""
+
+    query: str
+    column: str
+    _: KW_ONLY
+    slop: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_count("slop", self.slop, least=0)
+
+
+@dataclass(frozen=True)
+class PrefixQuery(_OfColumn):
+    """Rows with a word that begins with a text, all with the score `boost`. The text is not stemmed."""
+
+    query: str
+    column: str
+    _: KW_ONLY
+    boost: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_weight("boost", self.boost)
+
+
+@dataclass(frozen=True)
+class PhrasePrefixQuery(_OfColumn):
+    """Rows with a phrase of which the last word may go on: search as you type.
+
+    slop: as of `PhraseQuery`. max_expansions: how many words the last one may stand for, in their order.
+    """
+
+    query: str
+    column: str
+    _: KW_ONLY
+    slop: int = 0
+    max_expansions: int = 50
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_count("slop", self.slop, least=0)
+        _check_count("max_expansions", self.max_expansions, least=1)
+
+
+@dataclass(frozen=True)
+class BoostQuery(FullTextQuery):
+    """Rows that match `positive`; `negative_boost` times the score of `negative` is taken from theirs."""
+
+    positive: FullTextQuery
+    negative: FullTextQuery
+    _: KW_ONLY
+    negative_boost: float = 0.5
+
+    def __post_init__(self) -> None:
+        for part in (self.positive, self.negative):
+            _checked(isinstance(part, FullTextQuery), "a part of a boost query", "a query", part)
+        _check_weight("negative_boost", self.negative_boost, least=0)
+
+    @property
+    def searched(self) -> frozenset[str]:
+        """The columns of both."""
+        return self.positive.searched | self.negative.searched
+
+
+class _OfColumns(FullTextQuery):
+    query: str
+    columns: Sequence[str]
+    boosts: Sequence[float] | None
+    operator: FullTextOperator
+
+    def __post_init__(self) -> None:
+        _checked(isinstance(self.query, str), "the query", "a text", self.query)
+        names = [self.columns] if isinstance(self.columns, str) else list(self.columns)
+        _checked(bool(names), "columns", "one at least", names)
+        boosts = [1.0] * len(names) if self.boosts is None else list(self.boosts)
+        _checked(len(boosts) == len(names), "boosts", f"one of each of the {len(names)} columns", boosts)
+        for boost in boosts:
+            _check_weight("boost", boost)
+        object.__setattr__(self, "columns", tuple(names))
+        object.__setattr__(self, "boosts", tuple(boosts))
+        object.__setattr__(self, "operator", _member(FullTextOperator, self.operator))
+
+    @property
+    def searched(self) -> frozenset[str]:
+        """The columns."""
+        return frozenset(self.columns)
+
+    @property
+    def weighted(self) -> list[tuple[str, float]]:
+        """The columns and their boosts."""
+        return list(zip(self.columns, self.boosts or (), strict=True))
+
+
+@dataclass(frozen=True)
+class MultiMatchQuery(_OfColumns):
+    """Rows that match in one of several columns; the score is that of the best.
+
+    boosts: of each column, None: 1. operator: within each column.
+    """
+
+    query: str
+    columns: Sequence[str]
+    _: KW_ONLY
+    boosts: Sequence[float] | None = None
+    operator: FullTextOperator = FullTextOperator.OR
+
+
+@dataclass(frozen=True)
+class CombinedFieldsQuery(_OfColumns):
+    """Rows with the words in several columns taken as one (BM25F): counts and lengths are summed, times the boosts.
+
+    boosts: of each column, at least 1, None: 1. operator: over all columns together.
+    """
+
+    query: str
+    columns: Sequence[str]
+    _: KW_ONLY
+    boosts: Sequence[float] | None = None
+    operator: FullTextOperator = FullTextOperator.OR
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for _, boost in self.weighted:
+            _checked(boost >= 1, "boost", "1 at least", boost)
+
+
+@dataclass(frozen=True)
+class BooleanQuery(FullTextQuery):
+    """Rows that match every MUST, or a SHOULD where there is no MUST, and no MUST_NOT; scores are summed."""
+
+    queries: Sequence[tuple[Occur, FullTextQuery]]
+
+    def __post_init__(self) -> None:
+        parts = tuple((_member(Occur, occur), query) for occur, query in self.queries)
+        for _, query in parts:
+            _checked(isinstance(query, FullTextQuery), "a part of a boolean query", "a query", query)
+        object.__setattr__(self, "queries", parts)
+        if not self.of(Occur.MUST) and not self.of(Occur.SHOULD):
+            raise InvalidInput("a boolean query needs a part that SHOULD or MUST match", kind="query")
+
+    @property
+    def searched(self) -> frozenset[str]:
+        """The columns of all parts."""
+        return frozenset().union(*(query.searched for _, query in self.queries))
+
+    def of(self, wanted: Occur) -> list[FullTextQuery]:
+        """The parts of one kind."""
+        return [query for occur, query in self.queries if occur is wanted]
+
+
+def query_of(given: Any, columns: Sequence[str] = ()) -> FullTextQuery:
+    """A query from what a caller gave: a query, a text, or a mapping of "query" and maybe "columns", or of one of
+    "match", "phrase", "prefix", "boost", "multi_match", "combined_fields" and "boolean" to its arguments.
+
+    columns: to search for a text that comes without. Raises InvalidInput.
+    """
+    if isinstance(given, FullTextQuery):
+        return given
+    if isinstance(given, str):
+        return _of_text(given, columns)
+    _checked(isinstance(given, Mapping) and bool(given), "full_text_query", "a text, a mapping or a query", given)
+    if "query" in given:
+        unknown = set(given) - {"query", "columns"}
+        _checked(not unknown, "full_text_query", "of the keys query and columns", sorted(unknown))
+        return query_of(given["query"], given.get("columns") or columns)
+    _checked(len(given) == 1, "full_text_query", 'one kind of query, or "query"', sorted(given))
+    [(kind, arguments)] = given.items()
+    _checked(kind in _KINDS, "the kind of a query", f"one of {', '.join(_KINDS)}", kind)
+    _checked(isinstance(arguments, Mapping), f"the value of {kind!r}", "a mapping", arguments)
+    try:
+        return _KINDS[kind](**arguments)
+    except TypeError as error:
+        raise InvalidInput(f"the query {kind!r} cannot be made: {error}", kind="query") from error
+
+
+def _of_text(text: str, columns: Sequence[str]) -> FullTextQuery:
+    if not columns:
+        raise InvalidInput(
+            "the query names no column, and no column has a full-text index",
+            kind="query",
+            hint="name the column, as in MatchQuery(text, column)",
+        )
+    return MatchQuery(text, columns[0]) if len(columns) == 1 else MultiMatchQuery(text, columns)
+
+
+class _Maker(Protocol):
+    def __call__(self, **arguments: Any) -> FullTextQuery: ...
+
+
+def _text_under(key: str, make: _Maker) -> _Maker:
+    """pylance's mappings call the text of a query "terms"."""
+
+    def of_mapping(**arguments: Any) -> FullTextQuery:
+        if key in arguments:
+            arguments["query"] = arguments.pop(key)
+        return make(**arguments)
+
+    return of_mapping
+
+
+def _boost(positive: Any, negative: Any, negative_boost: float = 0.5) -> BoostQuery:
+    return BoostQuery(query_of(positive), query_of(negative), negative_boost=negative_boost)
+
+
+def _boolean(must: Sequence[Any] = (), should: Sequence[Any] = (), must_not: Sequence[Any] = ()) -> BooleanQuery:
+    parts = {Occur.MUST: must, Occur.SHOULD: should, Occur.MUST_NOT: must_not}
+    return BooleanQuery([(occur, query_of(query)) for occur, queries in parts.items() for query in queries])
+
+
+_KINDS: dict[str, _Maker] = {
+    "match": _text_under("terms", MatchQuery),
+    "phrase": _text_under("terms", PhraseQuery),
+    "match_phrase": _text_under("terms", PhraseQuery),
+    "prefix": _text_under("terms", PrefixQuery),
+    "phrase_prefix": _text_under("terms", PhrasePrefixQuery),
+    "boost": _boost,
+    "multi_match": MultiMatchQuery,
+    "combined_fields": CombinedFieldsQuery,
+    "boolean": _boolean,
+}
+
+
+def _checked(right: bool, what: str, expected: str, found: Any) -> None:
+    if not right:
+        raise InvalidInput(f"{what} is {found!r:.80}, expected {expected}", kind="query")
+
+
+def _check_weight(name: str, value: Any, least: float | None = None) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    right = number and value < float("inf") and (value > 0 if least is None else value >= least)
+    _checked(right, name, "a number above 0" if least is None else f"a number of {least} or more", value)
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    right = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    _checked(right, name, f"a whole number of {least} or more", value)
+
+
+def _member(kind: type[E], value: Any) -> E:
+    try:
+        return value if isinstance(value, kind) else kind(str(value).upper())
+    except ValueError as error:
+        names = ", ".join(member.value for member in kind)
+        raise InvalidInput(f"{value!r:.40} is not one of {names}", kind="query") from error
+
+
+__all__ = [
+    "BooleanQuery",
+    "BoostQuery",
+    "CombinedFieldsQuery",
+    "FullTextOperator",
+    "FullTextQuery",
+    "MatchQuery",
+    "MultiMatchQuery",
+    "Occur",
+    "PhrasePrefixQuery",
+    "PhraseQuery",
+    "PrefixQuery",
+    "query_of",
+]

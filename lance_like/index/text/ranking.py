@@ -1,0 +1,206 @@
+"""The best rows of a clause, without scoring all that match.
+
+One term: its blocks are ranked by the best score in them, which is known without unpacking them; the first k blocks
+have k rows that no row of a later block beats. Several terms, one of which is enough: the rows of one after the other
+are looked at, that with the greatest possible score first, and of these only what can still be among the best, given
+what the terms to come may add; it ends when these alone cannot reach the k-th score. Every score that comes back is
+computed in full by `Matching.at`, so what was passed over changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from pyroaring import BitMap
+
+from lance_like._lazy import cached
+from lance_like.index.base import Ranked
+from lance_like.index.clauses import AnyOf, Clause, Combined, Term
+from lance_like.index.text.lists import Lengths, TermList
+from lance_like.index.text.matching import Matching
+from lance_like.typing_ import Int64s
+
+_FEW = 1 << 13
+"""Rows that are scored one and all: passing some over would take longer."""
+
+_SLACK = 1e-6
+"""By which share a bound may be off: bounds are of float32, or sums in another order."""
+
+
+class Allowed:
+    """The rows that may come back. rows: of the segment."""
+
+    def __init__(self, allow: BitMap | None, rows: int) -> None:
+        self._allow, self._rows = allow, rows
+
+    def __len__(self) -> int:
+        return self._rows if self._allow is None else len(self._allow)
+
+    @cached
+    def all(self) -> Int64s:
+        """All of them, ascending."""
+        if self._allow is None:
+            return np.arange(self._rows)
+        return np.frombuffer(self._allow.to_array(), np.uint32).astype(np.int64)
+
+    @cached
+    def _mask(self) -> np.ndarray:
+        mask = np.zeros(self._rows, bool)
+        mask[self.all] = True
+        return mask
+
+    def among(self, rows: Int64s) -> Int64s:
+        """Those of some rows, ascending, that may come back."""
+        if self._allow is None:
+            return rows
+        if len(rows) * 4 < len(self._allow):
+            # As a set: turning all that are allowed into a mask would take longer.
+            both = BitMap(rows.astype(np.uint32)) & self._allow
+            return np.frombuffer(both.to_array(), np.uint32).astype(np.int64)
+        return rows[self._mask.take(rows)]
+
+
+class Search:
+    """One search in one segment. average: length of a row, over all segments."""
+
+    def __init__(self, matching: Matching, lengths: Lengths, average: float, allowed: Allowed) -> None:
+        self._matching, self._lengths, self._average, self._allowed = matching, lengths, average, allowed
+
+    def best(self, clause: Clause, k: int | None) -> Ranked:
+        """The best rows that match, k or all."""
+        if k is not None and isinstance(clause, AnyOf) and self._matching.size(clause) > _FEW:
+            terms = [term for term in clause.terms if term.text in self._matching.of_term]
+            if len(self._allowed) * 8 > self._matching.size(clause):
+                return self._of_term(terms[0], k) if len(terms) == 1 else self._of_terms(clause, terms, k)
+        if isinstance(clause, Combined) and _are_all_needed(clause):
+            return self._of_all([part.terms[0] for part in clause.must if isinstance(part, AnyOf)], k)
+        return self._of_rows(clause, self._candidates(clause), k)
+
+    def _candidates(self, clause: Clause) -> Int64s:
+        """Rows that may match and may come back, from whichever are fewer."""
+        if len(self._allowed) < self._matching.size(clause):
+            return self._allowed.all
+        return self._allowed.among(self._matching.rows(clause))
+
+    def _of_rows(self, clause: Clause, rows: Int64s, k: int | None) -> Ranked:
+        matched, scores = self._matching.at(clause, rows)
+        found = np.flatnonzero(matched)
+        return ranked(rows[found], scores[found], k)
+
+    def _of_term(self, term: Term, k: int) -> Ranked:
+        found = self._matching.of_term[term.text]
+        order, bounds = found.ranked_blocks(self._lengths, self._average)
+        best = _NOTHING
+        done, step = 0, k
+        while done < len(order):
+            rows, counts = found.blocks.rows(np.sort(order[done : done + step]))
+            if len(self._allowed) < len(self._matching):
+                allowed = self._allowed.among(rows)
+                counts = counts[np.searchsorted(rows, allowed)]
+                rows = allowed
+            best = merged(best, Ranked(rows, term.weight * self._lengths.damped(rows, counts)), k)
+            done, step = done + step, done + step
+            if done < len(order) and len(best.scores) == k:
+                bound, next_row = term.weight * bounds[done], found.blocks.firsts[order[done]]
+                if (best.scores[-1], -best.ordinals[-1]) > (bound, -next_row):
+                    break
+        return best
+
+    def _of_terms(self, clause: AnyOf, terms: Sequence[Term], k: int) -> Ranked:
+        lists = [self._matching.of_term[term.text] for term in terms]
+        tops = [
+            term.weight * found.best(self._lengths, self._average) for term, found in zip(terms, lists, strict=True)
+        ]
+        drivers = sorted(range(len(terms)), key=lambda number: -tops[number])
+        rest = np.append(np.cumsum([tops[number] for number in drivers][::-1])[::-1], 0.0)
+        best = _NOTHING
+        for at, number in enumerate(drivers):
+            least = self._least(best, k)
+            if rest[at] < least:
+                break
+            if least <= 0 and len(lists[number]) > _FEW:
+                best = self._merge(best, clause, self._first_blocks(lists[number], k), k)
+                least = self._least(best, k)
+            rows = self._allowed.among(self._at_least(lists[number], (least - rest[at + 1]) / terms[number].weight))
+            for after in range(at + 1, len(drivers)):
+                if len(rows) <= _FEW:
+                    break
+                chosen = AnyOf(tuple(terms[other] for other in drivers[at:after]))
+                rows = rows[self._matching.at(chosen, rows).scores + rest[after] >= least]
+            best = self._merge(best, clause, rows, k)
+        return best
+
+    def _least(self, best: Ranked, k: int) -> float:
+        """What a row needs that is to be among the best; 0 while there are not k."""
+        return float(best.scores[-1]) * (1 - _SLACK) if len(best.scores) == k else 0.0
+
+    def _at_least(self, found: TermList, damped: float) -> Int64s:
+        """The rows of a term with a score before its weight that may reach a bound."""
+        rows = found.all[0]
+        if damped <= 0:
+            return rows
+        return rows[np.flatnonzero(found.impacts(self._lengths, self._average) >= np.float32(damped * (1 - _SLACK)))]
+
+    def _first_blocks(self, found: TermList, k: int) -> Int64s:
+        order, _ = found.ranked_blocks(self._lengths, self._average)
+        return self._allowed.among(found.blocks.rows(np.sort(order[:k]))[0])
+
+    def _merge(self, best: Ranked, clause: AnyOf, rows: Int64s, k: int) -> Ranked:
+        found = self._of_rows(clause, rows, k)
+        new = ~np.isin(found.ordinals, best.ordinals)
+        return merged(best, Ranked(found.ordinals[new], found.scores[new]), k)
+
+    def _of_all(self, terms: Sequence[Term], k: int | None) -> Ranked:
+        """The best rows that hold every term."""
+        if any(term.text not in self._matching.of_term for term in terms):
+            return _NOTHING
+        lists = [self._matching.of_term[term.text] for term in terms]
+        order = sorted(range(len(terms)), key=lambda number: len(lists[number]))
+        counts: dict[int, np.ndarray] = {}
+        rows = lists[order[0]].all[0]
+        if len(self._allowed) < len(rows):
+            rows = self._allowed.all
+        elif len(self._allowed) == len(self._matching):
+            counts[order[0]] = lists[order[0]].all[1]
+        else:
+            rows = self._allowed.among(rows)
+        for number in order:
+            if number not in counts:
+                found = lists[number].counts_in(rows)
+                held = np.flatnonzero(found)
+                rows, counts[number] = rows[held], found[held]
+                counts = {other: of[held] if other != number else of for other, of in counts.items()}
+        scores = np.zeros(len(rows))
+        for number, term in enumerate(terms):
+            scores += term.weight * self._lengths.damped(rows, counts[number])
+        return ranked(rows, scores, k)
+
+
+def ranked(rows: Int64s, scores: np.ndarray, k: int | None) -> Ranked:
+    """The best of some rows: greatest scores first, of equal ones the lower row. rows: ascending."""
+    if k is not None and len(rows) > k:
+        if k == 0:
+            return _NOTHING
+        least = np.partition(scores, len(scores) - k)[len(scores) - k]
+        kept = np.flatnonzero(scores >= least)
+        rows, scores = rows[kept], scores[kept]
+    order = np.argsort(-scores, kind="stable")[:k]
+    return Ranked(rows[order], scores[order])
+
+
+def merged(one: Ranked, other: Ranked, k: int | None) -> Ranked:
+    """The best of two, which share no row."""
+    rows, scores = np.concatenate((one.ordinals, other.ordinals)), np.concatenate((one.scores, other.scores))
+    order = np.argsort(rows)
+    return ranked(rows[order], scores[order], k)
+
+
+def _are_all_needed(clause: Combined) -> bool:
+    plain = all(isinstance(part, AnyOf) and len(part.terms) == 1 for part in clause.must)
+    return bool(clause.must) and plain and not clause.should and not clause.must_not
+
+
+_NOTHING = Ranked(np.zeros(0, np.int64), np.zeros(0))
+
+__all__ = ["Allowed", "Search", "merged", "ranked"]
