@@ -95,10 +95,11 @@ class TextSearch:
             uncovered = coverage.uncovered_rows
             for segment in coverage.segments:
                 searcher: Any = segment.searcher
-                yield Part(searcher, segment.ids, segment.valid if rows is None else rows.in_segment(segment))
+                allow = segment.valid if rows is None else rows.in_segment(segment)
+                yield Part(searcher, segment.ids, segment.ordinals, allow)
         if uncovered and not self.covered:
             tail = self._tail(self.fields[name], entry)
-            yield Part(tail.searcher, tail.ids_of, None if rows is None else tail.among(rows))
+            yield Part(tail.searcher, tail.ids_of, tail.ordinals_of, None if rows is None else tail.among(rows))
 
     def _tail(self, column: Field, entry: IndexEntry | None) -> Tail:
         """The segment in memory of the rows that no other holds; kept for the next search of the version."""
@@ -126,12 +127,15 @@ class Tail:
         """The ids of ordinals."""
         return self.ids[ordinals]
 
+    def ordinals_of(self, ids: Int64s) -> Int64s:
+        """The ordinals of ids, -1 for an id that is not in it."""
+        found = np.minimum(self.ids.searchsorted(ids), len(self.ids) - 1)
+        return np.where(self.ids[found] == ids, found, -1)
+
     def among(self, rows: RowSet) -> BitMap:
         """The ordinals of those of some rows that it holds."""
-        found = self.ids.searchsorted(rows.ids)
-        inside = found < len(self.ids)
-        inside[inside] = self.ids[found[inside]] == rows.ids[inside]
-        return BitMap(found[inside].astype(np.uint32))
+        found = self.ordinals_of(rows.ids)
+        return BitMap(found[found >= 0].astype(np.uint32))
 
 
 def text_search(

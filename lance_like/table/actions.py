@@ -247,19 +247,26 @@ class Rewrite:
 
 
 @dataclass(frozen=True, slots=True)
-class SetIndex:
+class NewIndex:
     """An index, or more segments of one.
 
-    entry: with the new segments, built from the rows of a version.
+    entry: with the new segments.
     mode: "create" a new one; "replace" what has its name, if anything does; "extend" what has its name by the segments.
     replaces: of "extend", the uuids of segments whose rows the new ones hold.
     """
 
-    kind: ClassVar[str] = "create_index"
     entry: IndexEntry
-    version: int
     mode: Literal["create", "replace", "extend"] = "create"
     replaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SetIndexes:
+    """Indexes made or extended, each once. version: that their new segments were built from."""
+
+    kind: ClassVar[str] = "create_index"
+    made: tuple[NewIndex, ...]
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +289,7 @@ Action = (
     | UpdateMetadata
     | ChangeRows
     | Rewrite
-    | SetIndex
+    | SetIndexes
     | DropIndex
 )
 

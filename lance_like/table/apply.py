@@ -25,7 +25,7 @@ from lance_like.table.actions import (
     Replacement,
     Restore,
     Rewrite,
-    SetIndex,
+    SetIndexes,
     TextChange,
     UpdateMetadata,
 )
@@ -38,7 +38,7 @@ from lance_like.table.fragment import (
     Fragment,
     Runs,
 )
-from lance_like.table.indices import files_of
+from lance_like.table.indices import IndexEntry, files_of
 from lance_like.table.lineage import Lineage, fresh
 from lance_like.table.manifest import READER_FEATURES, WRITER, WRITER_FEATURES, Manifest, Transaction
 from lance_like.table.parts import Tree, extend, mapped, replaced
@@ -107,17 +107,19 @@ def _applied(base: Manifest, action: Action, stamp: Stamp) -> Manifest:
             return _change_rows(base, action, stamp)
         case Rewrite():
             return _rewrite(base, action, stamp)
-        case SetIndex():
-            paths = tuple(file.path for file in files_of([action.entry]))
-            return _about_index(_next(base, action, stamp, files_added=paths), action.entry.name)
+        case SetIndexes():
+            entries = [new.entry for new in action.made]
+            paths = tuple(file.path for file in files_of(entries))
+            return _about(_next(base, action, stamp, files_added=paths), entries)
         case DropIndex():
-            return _about_index(_next(base, action, stamp), action.name)
+            return _about(_next(base, action, stamp), [entry for entry in base.indices if entry.name == action.name])
         case Create():
             raise AssertionError("there is a version already")
 
 
-def _about_index(made: Manifest, name: str) -> Manifest:
-    return replace(made, transaction=replace(made.transaction, index=name))
+def _about(made: Manifest, entries: Iterable[IndexEntry]) -> Manifest:
+    names = tuple(entry.name for entry in entries)
+    return replace(made, transaction=replace(made.transaction, indexes=names))
 
 
 def _existing(base: Manifest | None, action: Action) -> Manifest:

@@ -22,9 +22,10 @@ from lance_like.table.actions import (
     ChangeRows,
     DropColumns,
     KeyRange,
+    NewIndex,
     ReplaceColumns,
     Rewrite,
-    SetIndex,
+    SetIndexes,
 )
 from lance_like.table.apply import is_intact, missing_required
 from lance_like.table.fields import ROOT, number_fields
@@ -221,33 +222,37 @@ def _some_group_left(meeting: Meeting) -> Verdict:
 
 def _keeps_index(meeting: Meeting) -> Verdict:
     """Drop or alter: stop if that takes the field of an index that they made; one of another type is another field."""
-    mine = meeting.mine
+    mine, newest = meeting.mine, meeting.newest
     assert isinstance(mine, DropColumns | AlterColumns)
     gone = mine.field_ids if isinstance(mine, DropColumns) else mine.recast
-    schema = meeting.newest.schema
-    taken = {below for field_id in gone if not schema.missing([field_id]) for below in schema.subtree(field_id)}
-    entry = _named(meeting.newest, meeting.theirs.index)
-    return X if entry is not None and not taken.isdisjoint(entry.field_ids) else C
+    known = set(gone).difference(newest.schema.missing(gone))
+    taken = {below for field_id in known for below in newest.schema.subtree(field_id)}
+    made = [entry for entry in newest.indices if entry.name in meeting.theirs.indexes]
+    return C if all(taken.isdisjoint(entry.field_ids) for entry in made) else X
 
 
 def _struct_remains(meeting: Meeting) -> Verdict:
     """Index: stop if a field of it has gone; rerun if what lies below one is other fields by now."""
     mine, before, after = meeting.mine, meeting.base.schema, meeting.newest.schema
-    assert isinstance(mine, SetIndex)
-    ids = mine.entry.field_ids
+    assert isinstance(mine, SetIndexes)
+    ids = [field_id for new in mine.made for field_id in new.entry.field_ids]
     if after.missing(ids):
         return X
     return C if [before.arrow_field(i).type for i in ids] == [after.arrow_field(i).type for i in ids] else R
 
 
 def _same_segments(meeting: Meeting) -> Verdict:
-    """Index: stop if they made or dropped the one of its name; rerun if it extends one that has other segments."""
+    """Index: stop if they made or dropped one of its name; rerun if it extends one that has other segments."""
     mine = meeting.mine
-    assert isinstance(mine, SetIndex)
-    name = mine.entry.name
-    if meeting.theirs.index != name or mine.mode == "replace":
+    assert isinstance(mine, SetIndexes)
+    verdicts = [_follows(meeting, new) for new in mine.made if new.entry.name in meeting.theirs.indexes]
+    return X if X in verdicts else R if R in verdicts else C
+
+
+def _follows(meeting: Meeting, mine: NewIndex) -> Verdict:
+    old, new = _named(meeting.base, mine.entry.name), _named(meeting.newest, mine.entry.name)
+    if mine.mode == "replace":
         return C
-    old, new = _named(meeting.base, name), _named(meeting.newest, name)
     if mine.mode == "create":
         return C if new is None else X
     if old is None or new is None or not new.of_same(old):
@@ -256,7 +261,7 @@ def _same_segments(meeting: Meeting) -> Verdict:
     return C if {s.uuid for s in new.segments} <= {s.uuid for s in old.segments} else R
 
 
-def _named(manifest: Manifest, name: str | None) -> IndexEntry | None:
+def _named(manifest: Manifest, name: str) -> IndexEntry | None:
     return next((entry for entry in manifest.indices if entry.name == name), None)
 
 

@@ -39,8 +39,6 @@ WRITER_FEATURES = 0
 INLINE_TRANSACTION_BYTES = 16 * 1024
 _MAX_URI = 8192
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-# Texts of a transaction record that are left out where there is none.
-_OPTIONAL = ("predicate", "index")
 _HEAD_MEMBERS = {"version", "timestamp_us", "writer", "reader_features", "transaction"}
 
 
@@ -52,7 +50,7 @@ class Transaction:
     row_ids: half-open intervals of the ids given to new rows.
     fields: half-open intervals of the ids of fields added, dropped, renamed or written.
     source_version: the version that a restore brought back. predicate: of a delete, the SQL that chose its rows.
-    index: the name of the one that was made, extended or dropped.
+    indexes: the names of those that were made, extended or dropped.
     """
 
     uuid: str
@@ -66,7 +64,7 @@ class Transaction:
     fragments_added: tuple[int, ...] = ()
     source_version: int | None = None
     predicate: str | None = None
-    index: str | None = None
+    indexes: tuple[str, ...] = ()
 
     def touches(self, field_id: int) -> bool:
         """Was this field added, dropped, renamed or written?"""
@@ -84,7 +82,8 @@ class Transaction:
             "files_added": self.files_added,
             "fragments_added": self.fragments_added,
             "source_version": self.source_version,
-            **{name: text for name in _OPTIONAL if (text := getattr(self, name)) is not None},
+            **({} if self.predicate is None else {"predicate": self.predicate}),
+            **({"indexes": self.indexes} if self.indexes else {}),
         }
 
 
@@ -317,8 +316,13 @@ def transaction_from_json(value: Json, where: str, version: int) -> Transaction:
         files_added=shape.each(holder, "files_added", where, shape.path),
         fragments_added=_integers(holder, "fragments_added", where, MAX_FRAGMENT_ID),
         source_version=None if source is None else shape.integer(holder, "source_version", where, low=1),
-        **{name: shape.text(holder, name, where) for name in _OPTIONAL if name in holder},
+        predicate=shape.text(holder, "predicate", where) if "predicate" in holder else None,
+        indexes=shape.each(holder, "indexes", where, _name) if "indexes" in holder else (),
     )
+
+
+def _name(value: Json, where: str) -> str:
+    return shape.clean_text(value, "a name", where)
 
 
 def _transaction_or_ref(body: dict[str, Json], where: str, version: int) -> Transaction | Ref:

@@ -19,10 +19,11 @@ from lance_like.table.actions import (
     ChangeRows,
     DropColumns,
     DropIndex,
+    NewIndex,
     Overwrite,
     ReplaceColumns,
     Restore,
-    SetIndex,
+    SetIndexes,
 )
 from lance_like.table.fields import ROOT
 from lance_like.table.indices import IndexEntry
@@ -41,7 +42,7 @@ def indices_after(base: Manifest, action: Action, schema: Schema) -> tuple[Index
     segments that hold some of them.
     """
     match action:
-        case SetIndex():
+        case SetIndexes():
             return _set(base, action)
         case DropIndex():
             if all(entry.name != action.name for entry in base.indices):
@@ -61,26 +62,31 @@ def indices_after(base: Manifest, action: Action, schema: Schema) -> tuple[Index
             return base.indices
 
 
-def _set(base: Manifest, action: SetIndex) -> tuple[IndexEntry, ...]:
-    entry = action.entry
-    known = next((found for found in base.indices if found.name == entry.name), None)
+def _set(base: Manifest, action: SetIndexes) -> tuple[IndexEntry, ...]:
+    """A row that was changed after the version that segments were built from is invalidated in them."""
+    changed = None if base.version == action.version else changed_since(base.tree, action.version)
+    found = {entry.name: entry for entry in base.indices}
+    for new in action.made:
+        entry = new.entry if changed is None else new.entry.without(changed)
+        found[entry.name] = _made(base, replace(new, entry=entry), found.get(entry.name))
+    return tuple(found.values())
+
+
+def _made(base: Manifest, new: NewIndex, known: IndexEntry | None) -> IndexEntry:
+    entry = new.entry
     gone = base.schema.missing(entry.field_ids)
     if gone:
         raise InvalidInput(f"the field {gone[0]} of the index {entry.name!r} is not in the table", kind="schema")
-    if known is not None and action.mode == "create":
+    if known is not None and new.mode == "create":
         raise InvalidInput(f"there is an index {entry.name!r} already", kind="duplicate-name", hint="pass replace=True")
-    if action.mode == "extend":
-        if known is None:
-            raise _unknown(base, entry.name)
-        if not known.of_same(entry):
-            raise InvalidInput(f"the index {entry.name!r} is another one by now", kind="index")
-    made = entry if base.version == action.version else entry.without(changed_since(base.tree, action.version))
+    if new.mode != "extend":
+        return entry
     if known is None:
-        return (*base.indices, made)
-    if action.mode == "extend":
-        kept = tuple(segment for segment in known.segments if segment.uuid not in action.replaces)
-        made = replace(made, segments=kept + made.segments)
-    return tuple(made if found is known else found for found in base.indices)
+        raise _unknown(base, entry.name)
+    if not known.of_same(entry):
+        raise InvalidInput(f"the index {entry.name!r} is another one by now", kind="index")
+    kept = tuple(segment for segment in known.segments if segment.uuid not in new.replaces)
+    return replace(entry, segments=kept + entry.segments)
 
 
 def _unknown(base: Manifest, name: str) -> NotFound:

@@ -46,8 +46,9 @@ from lance_like.table.actions import (
     DropIndex,
     KeyRange,
     NewFragment,
+    NewIndex,
     Restore,
-    SetIndex,
+    SetIndexes,
     UpdateMetadata,
 )
 from lance_like.table.apply import Stamp, apply, bound
@@ -85,16 +86,17 @@ def simple(kind: str, base: Manifest, mine: bool) -> Action:
     }[kind]()
 
 
-def index(base: Manifest, name: str, *field_ids: int, **options: Any) -> SetIndex:
+def index(base: Manifest, name: str, *field_ids: int, **options: Any) -> SetIndexes:
     """An index of the rows of the first fragment."""
     segment = index_segment(np.arange(base.fragments[0].rows), base.version)
-    return SetIndex(IndexEntry(name, "SORTED", field_ids, {}, (segment,)), base.version, **options)
+    return SetIndexes((NewIndex(IndexEntry(name, "SORTED", field_ids, {}, (segment,)), **options),), base.version)
 
 
-def extension(base: Manifest, name: str = "by mine") -> SetIndex:
+def extension(base: Manifest, name: str = "by mine") -> SetIndexes:
     """One more segment of an index."""
     [known] = [entry for entry in base.indices if entry.name == name]
-    return SetIndex(replace(known, segments=(index_segment(np.array([50]), base.version),)), base.version, "extend")
+    entry = replace(known, segments=(index_segment(np.array([50]), base.version),))
+    return SetIndexes((NewIndex(entry, "extend"),), base.version)
 
 
 ROW_CHANGES = ("delete", "update", "merge_insert")
