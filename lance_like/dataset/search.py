@@ -95,8 +95,6 @@ def settle(
     scores: are distances and scores among the columns when they are not named? None for columns: they are anyway.
     Raises InvalidInput, NotFound. Cost: no I/O but what the coverage of an index needs.
     """
-    if asked.nearest is None and asked.text is None:
-        raise InvalidInput("a search is for a vector, a text, or both")
     if asked.nearest is not None and asked.text is not None and asked.rerank is None:
         hint = "ds.search(vector=..., text=...) ranks by both; a query may also be the filter of the other"
         raise InvalidInput("nearest and full_text_query in one scan: by which are rows to be ranked?", hint=hint)

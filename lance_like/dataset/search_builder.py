@@ -198,6 +198,7 @@ class DatasetSearch(BoundVersion):
         query: a text, a query of `lance_like.query`, or a vector. vector_column: None: the only one of vectors.
         text_columns: None: those with a text index, or the only one of texts.
         Returns a builder: `.where(filter).select(columns).limit(n).to_table()`. The filter holds for both searches.
+        Without a vector and a text it gives the first rows.
         """
         builder = SearchBuilder(cast("LanceDataset", self))
         if query is not None:

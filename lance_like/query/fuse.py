@@ -130,7 +130,7 @@ def best_first(ids: Int64s, relevance: np.ndarray) -> Int64s:
 def relevance_of(answer: Any, ids: Int64s) -> tuple[Int64s, np.ndarray]:
     """Read what a function gave for rows: the places of those that it kept, best first, and their relevance.
 
-    Raises InvalidInput.
+    ids: ascending. Raises InvalidInput.
     """
     if isinstance(answer, pa.RecordBatch):
         answer = pa.Table.from_batches([answer])
@@ -151,9 +151,7 @@ def _relevance_of_table(table: pa.Table, ids: Int64s) -> tuple[Int64s, np.ndarra
     if "_rowid" not in table.schema.names:
         raise InvalidInput("rerank: the table that the function gave has no _rowid", hint="keep the column")
     kept = table["_rowid"].to_numpy().astype(np.int64)
-    order = np.argsort(ids)
-    places = np.minimum(ids[order].searchsorted(kept), max(0, len(ids) - 1))
-    places = order[places] if len(ids) else places
+    places = np.minimum(ids.searchsorted(kept), max(0, len(ids) - 1))
     if len(np.unique(kept)) < len(kept) or (len(kept) and not (len(ids) and (ids[places] == kept).all())):
         raise InvalidInput("rerank: the table that the function gave has rows twice, or that were not found")
     if RELEVANCE not in table.schema.names:

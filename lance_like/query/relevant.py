@@ -15,7 +15,6 @@ import pyarrow as pa
 from pyroaring import BitMap
 
 from lance_like.encodings.joining import joined
-from lance_like.errors import InvalidInput
 from lance_like.file.carry import carry, present
 from lance_like.index.base import BuildOptions, IndexPlugin, Segment
 from lance_like.index.files import ArraySource, in_memory
@@ -150,25 +149,25 @@ def text_search(
     fields = {name: manifest.schema.find(name) for name in sorted(query.searched)}
     entries: dict[str, IndexEntry | None] = {}
     for name, found in fields.items():
-        known = session.indexes.of_field(manifest, found.id, "text")
+        known = _indexes(session, manifest, found)
         entries[name] = known[-1] if known else None
         if not known:
             _plugin(None).params(found.type, {"with_position": True})  # refuses what holds no texts
     return TextSearch(session, manifest, query, fields, entries, covered)
 
 
+def _indexes(session: Session, manifest: Manifest, column: Field) -> list[IndexEntry]:
+    """The text indexes of the values of a column."""
+    return [entry for entry in session.indexes.of_field(manifest, column.id, "text") if entry.json is None]
+
+
 def _default_columns(session: Session, manifest: Manifest) -> list[str]:
+    """The columns with a text index; where there is none, the only one of texts."""
     schema = manifest.schema
     leaves = [found for found in schema.fields if not found.is_struct]
-    indexed = [found for found in leaves if session.indexes.of_field(manifest, found.id, "text")]
+    indexed = [found for found in leaves if _indexes(session, manifest, found)]
     texts = [found for found in leaves if _is_text(found.type)]
     chosen = indexed or (texts if len(texts) == 1 else [])
-    if not chosen:
-        raise InvalidInput(
-            f"no column has a text index, and {len(texts):,} hold texts: which is to be searched?",
-            kind="index",
-            hint="name it: {'query': ..., 'columns': [...]}, or MatchQuery(text, column)",
-        )
     return [join_path(schema.path(found.id)) for found in chosen]
 
 

@@ -16,7 +16,7 @@ from lance_like.index.base import BuildOptions, Hits, IndexSource, Nearest, Segm
 from lance_like.index.files import ArraySource, SegmentWriter
 from lance_like.index.questions import Answer, Question
 from lance_like.index.vector import exact
-from lance_like.table.actions import SetIndex
+from lance_like.table.actions import NewIndex, SetIndexes
 from lance_like.table.indices import IndexEntry, IndexSegment, RowRuns
 from lance_like.typing_ import Json
 
@@ -95,4 +95,4 @@ def add_index(ds: LanceDataset, column: str, plugin: Any, name: str = "near", **
     segment = IndexSegment(uuid.uuid4().hex, ds.version, 1, 1, writer.files, runs, detail)
     found = ds._manifest.schema.find(column)
     entry = IndexEntry(name, plugin.name, (found.id,), checked, (segment,))
-    ds._commit(SetIndex(entry, ds.version))
+    ds._commit(SetIndexes((NewIndex(entry),), ds.version))
