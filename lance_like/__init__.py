@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lance_like.version import __version__
 
 if TYPE_CHECKING:
-    from lance_like import commit, errors, file, fragment, optimize, progress, schema
+    from lance_like import commit, errors, file, fragment, optimize, progress, rerankers, schema
     from lance_like.dataset import (
         BatchUDF,
         Blob,
@@ -61,6 +61,7 @@ _HOME = {
     "lit": "lance_like.query.build:lit",
     "optimize": "lance_like.optimize:",
     "progress": "lance_like.progress:",
+    "rerankers": "lance_like.rerankers:",
     "schema": "lance_like.schema:",
     "sql": "lance_like.dataset.sql.query:sql",
     "SqlQuery": "lance_like.dataset.sql.query:SqlQuery",
@@ -101,6 +102,7 @@ __all__ = [
     "lit",
     "optimize",
     "progress",
+    "rerankers",
     "schema",
     "sql",
     "when",

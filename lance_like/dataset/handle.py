@@ -34,6 +34,7 @@ from lance_like.dataset.merge import MergeInsertBuilder, MergeStats, Rules, run_
 from lance_like.dataset.metadata import DatasetMetadata
 from lance_like.dataset.scan_options import SCAN_OPTIONS, BlobHandling, ScanOptions, check_tuning
 from lance_like.dataset.scanner import BlobMode, Filter, LanceScanner, as_read, bind_filter
+from lance_like.dataset.search_builder import DatasetSearch
 from lance_like.dataset.view import DatasetView
 from lance_like.dataset.write import (
     MAX_BYTES_PER_FILE,
@@ -70,6 +71,7 @@ class LanceDataset(
     DatasetIndexes,
     DatasetMetadata,
     DatasetDuplicates,
+    DatasetSearch,
     EngineSource,
     PythonDataset,
 ):

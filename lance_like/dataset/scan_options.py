@@ -28,10 +28,9 @@ class Tuning(TypedDict, total=False):
     read whole; None: by the share of rows that pass. A list of columns says nothing here.
     use_stats: False: skip nothing by statistics. use_scalar_index: False: ask no index.
     fast_search: True: leave out rows that an index which is asked does not cover yet: the one option that may change
-    which rows come.
+    which rows come. prefilter: of searches, see `ScanOptions`.
 
-    The others are options of pyarrow's and pylance's, accepted and not needed: rows come in order, and filters come
-    before all else.
+    The others are options of pyarrow's and pylance's, accepted and not needed: rows come in order.
     """
 
     use_threads: bool | None
@@ -62,6 +61,17 @@ class ScanOptions(Tuning, total=False):
     says `video.size > 5`), "all_descriptions" for those of all binary columns, "all_binary" the bytes.
     include_deleted_rows: also rows that are deleted and still stored, with a null `_rowid`; needs with_row_id.
     scan_stats_callback: called with `ScanStatistics` when the last batch was given, or the scan was closed.
+    nearest: rows near to a vector, the nearest first, with their `_distance`: {"column", "q": the vector, "k": how many
+    (the limit, or 10), "metric": "l2", "cosine", "dot" or "hamming" (that of the index, or l2), "nprobes",
+    "minimum_nprobes", "maximum_nprobes", "ef", "refine_factor", "distance_range": half-open, "use_index": False: exact,
+    "index_name": which of several}. Several vectors (2-D; 3-D where rows hold several) give k rows each, with their
+    `query_index`. The rows without an index are compared exactly.
+    full_text_query: rows by their relevance (BM25), the best first, with their `_score`: a text, {"query", "columns"},
+    or a query of `lance_like.query`. The rows without an index count too.
+    prefilter: of a search, whether it looks only among the rows that pass the filter (None: it does, and has as many
+    rows as asked for), or rows it found are judged afterwards. What a filter says of `_distance` and `_score` is.
+    fast_search: of a search, leave out rows that the index does not hold.
+    disable_scoring_autoprojection: give `_distance` and `_score` only where columns name them, or none are named.
     """
 
     order_by: Sequence[ColumnOrdering | str] | None
@@ -74,6 +84,9 @@ class ScanOptions(Tuning, total=False):
     blob_handling: BlobHandling | None
     include_deleted_rows: bool | None
     scan_stats_callback: Callable[[ScanStatistics], None] | None
+    nearest: Mapping[str, Any] | None
+    full_text_query: Any
+    disable_scoring_autoprojection: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +132,13 @@ def check_together(options: Mapping[str, Any]) -> None:
         raise InvalidInput("strict_batch_size cannot be combined with batch_size_bytes: such batches have any size")
     if options.get("include_deleted_rows") and not options.get("with_row_id"):
         raise InvalidInput("include_deleted_rows is set but with_row_id is false: it tells which rows are deleted")
+    if options.get("include_deleted_rows") and is_search(options):
+        raise InvalidInput("include_deleted_rows: a search finds no deleted rows")
+
+
+def is_search(options: Mapping[str, Any]) -> bool:
+    """Are rows asked for by what they are near to?"""
+    return options.get("nearest") is not None or options.get("full_text_query") is not None
 
 
 def check_tuning(options: Mapping[str, Any]) -> None:
@@ -151,4 +171,5 @@ __all__ = [
     "check_together",
     "check_tuning",
     "count",
+    "is_search",
 ]

@@ -19,13 +19,14 @@ from lance_like.dataset.scan_options import (
     check_options,
     check_together,
     count,
+    is_search,
 )
 from lance_like.encodings.joining import holds
 from lance_like.encodings.places import DESCRIPTION
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.file.carry import carried_field, one_batch
 from lance_like.io.observe import CountingStore
-from lance_like.query.answer import POSITION, Answer, Columns, answer_of, schema_naming
+from lance_like.query.answer import NOTHING, POSITION, Answer, Columns, answer_of, schema_naming
 from lance_like.query.evaluate import parse, prepare
 from lance_like.query.explain import analyze, explain
 from lance_like.query.expr import Expr, top_names
@@ -43,6 +44,9 @@ from lance_like.typing_ import T
 
 if TYPE_CHECKING:
     from typing import Unpack
+
+    from lance_like.dataset.search import Settled
+    from lance_like.query.fuse import Reranker
 
 Filter: TypeAlias = Any
 """SQL text, an expression of lance_like.col, or a pyarrow.compute.Expression; None: every row."""
@@ -90,6 +94,8 @@ class LanceScanner:
         limit: int | None = None,
         offset: int | None = None,
         within: Sequence[Fragment] | None = None,
+        rerank: Reranker | None = None,
+        text_columns: Sequence[str] | None = None,
         **options: Unpack[ScanOptions],
     ) -> None:
         check_options(options)
@@ -97,19 +103,22 @@ class LanceScanner:
         self._session, self._manifest = session, manifest
         self._options: dict[str, Any] = dict(options)
         self._given: dict[str, Any] = {"columns": columns, "filter": filter, "limit": limit, "offset": offset}
-        self._given["within"] = within
+        self._given |= {"within": within, "rerank": rerank, "text_columns": text_columns}
         schema = as_read(manifest.schema, options.get("blob_handling"))
         deleted = bool(options.get("include_deleted_rows"))
-        self._answer = _prepared_answer(manifest, schema, columns, options)
+        self._settled = self._search(schema) if is_search(options) else None
+        given = NOTHING if self._settled is None else self._settled.given
+        chosen = columns if self._settled is None else self._settled.columns
+        self._answer = _prepared_answer(manifest, schema, chosen, options, given)
         order_by = options.get("order_by")
-        self._order = order_of(manifest, schema, order_by, columns) if order_by else None
+        self._order = order_of(manifest, schema, order_by, columns, given) if order_by else None
         if deleted:
             chosen = manifest.tree.iterate() if within is None else within
             within = [replace(fragment, deletions=None) for fragment in chosen]
         by_size = options.get("batch_size_bytes") is not None
         self._scan = Scan(
             self._answer.read,
-            bind_filter(schema, filter),
+            bind_filter(schema, filter) if self._settled is None else None,
             None if limit is None else count("limit", limit),
             0 if offset is None else count("offset", offset),
             None if by_size else options.get("batch_size"),
@@ -117,6 +126,27 @@ class LanceScanner:
             **_tuned(options),
             make=self._answer.make,
         )
+
+    def _search(self, schema: Schema) -> Settled:
+        """What `nearest` and `full_text_query` ask for."""
+        from lance_like.dataset.search import Asked, settle  # which loads what only searches need
+
+        options, given = self._options, self._given
+        asked = Asked(
+            options.get("nearest"),
+            options.get("full_text_query"),
+            filter=given["filter"],
+            prefilter=options.get("prefilter"),
+            limit=None if given["limit"] is None else count("limit", given["limit"]),
+            offset=0 if given["offset"] is None else count("offset", given["offset"]),
+            within=given["within"],
+            covered=bool(options.get("fast_search")),
+            threads=1 if options.get("use_threads") is False else None,
+            rerank=given["rerank"],
+            text_columns=given["text_columns"],
+        )
+        scores = not options.get("disable_scoring_autoprojection")
+        return settle(self._session, self._manifest, schema, asked, given["columns"], scores=scores)
 
     @property
     def projected_schema(self) -> pa.Schema:
@@ -208,13 +238,21 @@ class LanceScanner:
         return _telling(self._run_through(self._session.through(store), scan), store, tell)
 
     def _run_through(self, session: Session, scan: Scan) -> Generator[pa.RecordBatch, None, None]:
+        if self._settled is not None:
+            return self._found(session, scan)
         if self._order is None:
             return run_scan(session, self._manifest, scan)
         return run_ordered(session, self._manifest, scan, self._order)
 
+    def _found(self, session: Session, scan: Scan) -> Generator[pa.RecordBatch, None, None]:
+        assert self._settled is not None
+        yield from self._settled.run(session, self._answer, self._order, scan)
+
     def count_rows(self) -> int:
         """How many rows the scan gives. Cost: no I/O without a filter, else its columns where needed."""
         scan, manifest = self._scan, self._manifest
+        if self._settled is not None:
+            return self._settled.count()
         if scan.condition is not None:
             total = count_passing(self._session, manifest, scan.condition, scan)
         elif scan.fragments is None:
@@ -225,11 +263,18 @@ class LanceScanner:
         return total if scan.limit is None else min(total, scan.limit)
 
     def explain_plan(self, verbose: bool = False) -> str:
-        """What the scan will read and skip, as text, by statistics alone. verbose: and in which order it asks."""
+        """What the scan will read and skip, as text, by statistics alone. verbose: and in which order it asks.
+
+        Of a search: which indexes are asked, how many rows they cover, and what is compared exactly.
+        """
+        if self._settled is not None:
+            return self._settled.explain(self.schema)
         return explain(self._session, self._manifest, self._scan).text(verbose=verbose)
 
     def analyze_plan(self, count_rows: bool = False) -> str:
         """Run the scan on one thread, and say what it read and how long each step took. count_rows: only count."""
+        if self._settled is not None:
+            return self._settled.analyze(None if count_rows else self._answer, self.schema)
         return analyze(self._session, self._manifest, self._scan, counting=count_rows).text(verbose=True)
 
 
@@ -269,7 +314,9 @@ def _of_bytes(nbytes: int, rows: int | None, batches: Iterator[pa.RecordBatch]) 
             yield batch.slice(start, most)
 
 
-def _prepared_answer(manifest: Manifest, schema: Schema, columns: Columns | None, options: ScanOptions) -> Answer:
+def _prepared_answer(
+    manifest: Manifest, schema: Schema, columns: Columns | None, options: ScanOptions, given: pa.Schema
+) -> Answer:
     """The columns of an answer; those that no expression computes are kept for the next scan of a schema."""
     row_id, row_address = bool(options.get("with_row_id")), bool(options.get("with_row_address"))
     deleted = bool(options.get("include_deleted_rows"))
@@ -277,10 +324,17 @@ def _prepared_answer(manifest: Manifest, schema: Schema, columns: Columns | None
 
     def make() -> Answer:
         return answer_of(
-            manifest, schema, columns, with_row_id=row_id, with_row_address=row_address, with_deleted=deleted
+            manifest,
+            schema,
+            columns,
+            with_row_id=row_id,
+            with_row_address=row_address,
+            with_deleted=deleted,
+            given=given,
         )
 
-    if isinstance(names, Mapping | str) or deleted or (names is not None and POSITION in names):
+    made = {POSITION, *given.names}
+    if isinstance(names, Mapping | str) or deleted or (names is not None and not made.isdisjoint(names)):
         return make()
     return _ANSWERS.get(schema, (names, row_id, row_address), make)
 

@@ -113,13 +113,29 @@ class ScannerBuilder:
         """Accepted and not needed."""
         return self._set("use_scalar_index", use_scalar_index)
 
+    def nearest(
+        self, column: str, q: Any, k: int | None = None, metric: str | None = None, **options: Any
+    ) -> ScannerBuilder:
+        """Rows near to a vector, or to each of several. options: the others of `nearest`."""
+        given = {"column": column, "q": q, "k": k, "metric": metric, **options}
+        return self._set("nearest", {name: value for name, value in given.items() if value is not None})
+
+    def full_text_search(self, query: Any, columns: Sequence[str] | None = None) -> ScannerBuilder:
+        """Rows by their relevance to a text or a query. columns: that a text is looked for in; None: as the indexes."""
+        text = {"query": query, "columns": list(columns)} if isinstance(query, str) and columns else query
+        return self._set("full_text_query", text)
+
     def prefilter(self, prefilter: bool) -> ScannerBuilder:
-        """Accepted and not needed: filters come before all else."""
+        """Whether a search looks only among the rows that pass the filter."""
         return self._set("prefilter", prefilter)
 
-    def fast_search(self, flag: bool) -> ScannerBuilder:
-        """Accepted and not needed."""
+    def fast_search(self, flag: bool = True) -> ScannerBuilder:
+        """Leave out of a search the rows that the index does not hold."""
         return self._set("fast_search", flag)
+
+    def disable_scoring_autoprojection(self, disable: bool = True) -> ScannerBuilder:
+        """Give distances and scores only where the columns name them."""
+        return self._set("disable_scoring_autoprojection", disable)
 
     def to_scanner(self) -> LanceScanner:
         """The scan. Raises as `LanceDataset.scanner`."""

@@ -1,7 +1,8 @@
 """What a read gives, where that is more than columns as they are stored: values computed from them, a batch at a time.
 
-The columns that are read stand side by side, first those of the answer, then what only expressions need; a batch of
-them becomes a batch of the answer. Types of the answer are known before anything is read.
+The columns that are read stand side by side, first those of the answer, then what only expressions need, then those
+that the caller makes, such as distances; a batch of them becomes a batch of the answer. Types of the answer are known
+before anything is read.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ POSITION = "_rowoffset"
 
 MADE = frozenset([*VIRTUAL, POSITION])
 """The columns that no file holds."""
+
+NOTHING = pa.schema([])
 
 Columns: TypeAlias = Sequence[str] | Mapping[str, Any]
 """Names or dotted paths into structs; or name -> expression, in any form that a filter has."""
@@ -72,50 +75,54 @@ def answer_of(
     with_row_id: bool = False,
     with_row_address: bool = False,
     with_deleted: bool = False,
+    given: pa.Schema = NOTHING,
 ) -> Answer:
     """Choose columns by name or dotted path, or compute them by SQL; None: all.
 
     table: the manifest's schema, as it is read. `_rowid`, `_rowaddr`, `_rowoffset` and the versions of rows may be
     named, and expressions may read them. with_deleted: among the rows are deleted ones, whose `_rowid` is null.
+    given: columns that the caller makes, and `Recipe.make` finds behind those that are read; they may be named too.
     Raises NotFound (naming the nearest) for an unknown column, InvalidInput for one named twice or bad SQL.
     Cost: no I/O; about a millisecond for a new expression.
     """
-    if not isinstance(columns, Mapping) and not with_deleted and (columns is None or POSITION not in columns):
+    made = {POSITION, *given.names}
+    if not isinstance(columns, Mapping) and not with_deleted and (columns is None or made.isdisjoint(columns)):
         read = project(table, columns, with_row_id=with_row_id, with_row_address=with_row_address)
         return Answer(read)
     sources: dict[str, _Source]
     if isinstance(columns, Mapping):
-        sources = _computed(table, columns)
+        sources = _computed(table, columns, given)
     elif columns is None:
         sources = {field.name: field for field in table.children()}
     else:
         check_names(columns)
-        sources = {name: name if name in MADE else table.find(name) for name in columns}
+        known = MADE.union(given.names)
+        sources = {name: name if name in known else table.find(name) for name in columns}
     for wanted, name in ((with_row_id, ROW_ID), (with_row_address, ROW_ADDRESS)):
         if wanted:
             sources.setdefault(name, name)
-    return _answer(manifest, table, sources, with_deleted=with_deleted)
+    return _answer(manifest, table, sources, given, with_deleted=with_deleted)
 
 
 _Source: TypeAlias = Field | str | Opaque
 """Where a column of an answer comes from: a field, one that no file holds by its name, or an expression."""
 
 
-def _computed(table: Schema, expressions: Mapping[str, Any]) -> dict[str, _Source]:
+def _computed(table: Schema, expressions: Mapping[str, Any], given: pa.Schema) -> dict[str, _Source]:
     """The source of each column; one that an expression only names is read as it is, whatever its type."""
     for name, text in expressions.items():
         if not isinstance(name, str) or not is_expression(text):
             raise InvalidInput(f"columns: {name!r} is {text!r:.80}: expected a name and its SQL expression")
     parsed = parse_expressions(expressions)
-    return {name: _named(table, one) or one for name, one in parsed.items()}
+    return {name: _named(table, one, given) or one for name, one in parsed.items()}
 
 
-def _named(table: Schema, expression: Opaque) -> Field | str | None:
+def _named(table: Schema, expression: Opaque, given: pa.Schema) -> Field | str | None:
     """The column that an expression only names."""
     if not isinstance(expression.value, Column):
         return None
-    path = find_known(expression.value.path, schema_naming(table, [expression.value.path[0]], MADE))
-    if len(path) == 1 and path[0] in MADE:
+    path = find_known(expression.value.path, schema_naming(table, [expression.value.path[0]], MADE, given))
+    if len(path) == 1 and (path[0] in MADE or path[0] in given.names):
         return path[0]
     if len(path) < len(expression.value.path):
         return None
@@ -123,14 +130,17 @@ def _named(table: Schema, expression: Opaque) -> Field | str | None:
     return field if table.path(field.id) == path else None
 
 
-def _answer(manifest: Manifest, table: Schema, sources: Mapping[str, _Source], *, with_deleted: bool) -> Answer:
+def _answer(
+    manifest: Manifest, table: Schema, sources: Mapping[str, _Source], given: pa.Schema, *, with_deleted: bool
+) -> Answer:
     computed = {name: source for name, source in sources.items() if isinstance(source, Opaque)}
-    stored = {name: source for name, source in sources.items() if not isinstance(source, Opaque)}
-    fields = _fields_read(table, computed)
+    picked = {name: source for name, source in sources.items() if isinstance(source, str) and source in given.names}
+    stored = {name: source for name, source in sources.items() if not isinstance(source, Opaque) and name not in picked}
+    fields = _fields_read(table, computed, given)
     held: dict[str, Field | str] = {}
     for name, field in fields:
         held[name] = name if field is None else table.find(table.path(field.id)[:1])
-    if with_deleted or (computed and not stored and not held):
+    if with_deleted or (computed and not stored and not held and not given):
         # A batch of no columns has no rows to compute constants for.
         held[ROW_ADDRESS] = ROW_ADDRESS
     read = [*stored.items(), *held.items()]
@@ -140,8 +150,8 @@ def _answer(manifest: Manifest, table: Schema, sources: Mapping[str, _Source], *
     positions = tuple(place for place, (_, source) in enumerate(read) if source == POSITION)
     ids = tuple(place for place, (_, source) in enumerate(read) if source == ROW_ID) if with_deleted else ()
     projection = Projection(table, outputs, inside)
-    recipe = Recipe(manifest, projection, tuple(sources), computed, tuple(held), positions, ids)
-    as_read = not computed and not positions and not ids and recipe.schema == projection.schema
+    recipe = Recipe(manifest, projection, tuple(sources), computed, tuple(held), positions, ids, given, picked)
+    as_read = not computed and not positions and not ids and not picked and recipe.schema == projection.schema
     return Answer(projection, None if as_read else recipe)
 
 
@@ -151,13 +161,17 @@ def _output(name: str, source: Field | str) -> Output:
     return Output(name, source)
 
 
-def _fields_read(table: Schema, computed: Mapping[str, Opaque]) -> list[tuple[str, Field | None]]:
-    """The top-level name of each thing that expressions read, and the field; None for a column that no file holds."""
+def _fields_read(table: Schema, computed: Mapping[str, Opaque], given: pa.Schema) -> list[tuple[str, Field | None]]:
+    """The top-level name of each thing that expressions read, and the field; None for a column that no file holds.
+
+    Without those that are given.
+    """
     if not computed:
         return []
     names = {path[0] for one in computed.values() for path in one.columns | one.maybe}
-    schema = schema_naming(table, names, MADE)
+    schema = schema_naming(table, names, MADE, given)
     needed = {path for one in computed.values() for path in bind_opaque(one, schema).columns}
+    needed -= {(name,) for name in given.names}
     return [(path[0], None if path[0] in MADE else table.holder(path)) for path in sorted(needed)]
 
 
@@ -169,6 +183,7 @@ class Recipe:
     held: the names, for the expressions, of what is read after them.
     positions: places of what is read as addresses of rows, and wanted as positions.
     ids: places of row ids that are null where a row is deleted; then `_rowaddr` is among what is held.
+    given: columns that the caller puts behind those that are read. picked: name -> which of them it is.
     """
 
     manifest: Manifest
@@ -178,23 +193,31 @@ class Recipe:
     held: tuple[str, ...]
     positions: tuple[int, ...]
     ids: tuple[int, ...]
+    given: pa.Schema
+    picked: Mapping[str, str]
 
     @cached
     def schema(self) -> pa.Schema:
         """The schema of the answer."""
         schema = self.read.schema
         nothing = [nulls(0, kind) for kind in schema.types]
-        computed = self._computed(nothing)
+        computed = self._computed(nothing, [nulls(0, kind) for kind in self.given.types])
         stored = iter(schema)
         fields = [
-            pa.field(name, computed[name].type) if name in computed else next(stored).with_name(name)
+            pa.field(name, computed[name].type)
+            if name in computed
+            else (self.given.field(self.picked[name]) if name in self.picked else next(stored)).with_name(name)
             for name in self.names
         ]
         return pa.schema(fields, metadata=schema.metadata)
 
     def make(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The answer from a batch of what is read. Raises InvalidInput where DuckDB cannot evaluate an expression."""
-        arrays = list(batch.columns)
+        """The answer from a batch of what is read, and of what is given behind it.
+
+        Raises InvalidInput where DuckDB cannot evaluate an expression.
+        """
+        count = len(self.read.outputs)
+        arrays, given = batch.columns[:count], batch.columns[count:]
         for place in self.positions:
             addresses = arrays[place].to_numpy().view(np.int64)
             arrays[place] = pa.array(positions_of(self.manifest, addresses).view(np.uint64))
@@ -203,30 +226,36 @@ class Recipe:
             deleted = pa.array(are_deleted(self.manifest, addresses.to_numpy().view(np.int64)))
             for place in self.ids:
                 arrays[place] = pc.if_else(deleted, None, arrays[place])
-        computed = self._computed(arrays)
+        computed = self._computed(arrays, given) | {
+            name: given[self.given.names.index(source)] for name, source in self.picked.items()
+        }
         stored = iter(arrays)
         chosen = [computed[name] if name in computed else next(stored) for name in self.names]
         return pa.RecordBatch.from_arrays(chosen, schema=self.schema)
 
-    def _computed(self, arrays: list[pa.Array]) -> dict[str, pa.Array]:
+    def _computed(self, arrays: list[pa.Array], given: list[pa.Array]) -> dict[str, pa.Array]:
         if not self.computed:
             return {}
-        inputs = arrays[len(arrays) - len(self.held) :]
-        made = compute_columns(self.computed, pa.RecordBatch.from_arrays(inputs, names=list(self.held)))
+        inputs = [*arrays[len(arrays) - len(self.held) :], *given]
+        names = [*self.held, *self.given.names]
+        made = compute_columns(self.computed, pa.RecordBatch.from_arrays(inputs, names=names))
         return dict(zip(self.computed, made.columns, strict=True))
 
 
-def schema_naming(table: Schema, names: Iterable[str] | None, made: Collection[str]) -> pa.Schema:
-    """The columns of some names, in which expressions are bound; and those that no file holds.
+def schema_naming(
+    table: Schema, names: Iterable[str] | None, made: Collection[str], given: pa.Schema = NOTHING
+) -> pa.Schema:
+    """The columns of some names, in which expressions are bound; those that no file holds; and those that are given.
 
     names: as expressions spell them. All columns are there when one is not known as it is spelled, or for None: to
     look for near names. made: the names of columns of row numbers.
     """
-    fields = [None] if names is None else [table.child(name) for name in sorted(set(names).difference(made))]
+    known = set(made).union(given.names)
+    fields = [None] if names is None else [table.child(name) for name in sorted(set(names).difference(known))]
     chosen = [table.arrow_field(field.id) for field in fields if field is not None]
     if len(chosen) < len(fields):
         chosen = list(table.to_arrow())
-    return pa.schema([*chosen, *(pa.field(name, pa.uint64(), nullable=False) for name in sorted(made))])
+    return pa.schema([*chosen, *(pa.field(name, pa.uint64(), nullable=False) for name in sorted(made)), *given])
 
 
-__all__ = ["MADE", "POSITION", "Answer", "Columns", "answer_of", "schema_naming"]
+__all__ = ["MADE", "NOTHING", "POSITION", "Answer", "Columns", "answer_of", "schema_naming"]

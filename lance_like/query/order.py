@@ -22,7 +22,7 @@ from lance_like._lazy import cached
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_type, carry, one_batch, taken_rows
 from lance_like.file.stats import bounds_array
-from lance_like.query.answer import MADE, Answer, Columns, answer_of
+from lance_like.query.answer import MADE, NOTHING, Answer, Columns, answer_of
 from lance_like.query.expr import Compare, Expr, IsNull, all_of, any_of
 from lance_like.query.literals import comparable, comparison_type
 from lance_like.query.names import sql_path
@@ -76,12 +76,16 @@ class Order:
 
 
 def order_of(
-    manifest: Manifest, table: Schema, order_by: Sequence[ColumnOrdering | str], columns: Columns | None = None
+    manifest: Manifest,
+    table: Schema,
+    order_by: Sequence[ColumnOrdering | str],
+    columns: Columns | None = None,
+    given: pa.Schema = NOTHING,
 ) -> Order:
     """Read what to order by. A name alone: ascending, nulls last.
 
     table: the manifest's schema, as it is read. columns: of the answer; those that are computed may be named, where
-    the table has none of the name. Raises InvalidInput, NotFound.
+    the table has none of the name. given: as in `answer_of`. Raises InvalidInput, NotFound.
     """
     if isinstance(order_by, str) or not all(isinstance(one, ColumnOrdering | str) for one in order_by):
         raise InvalidInput(f"order_by={order_by!r:.80}: expected a list of names and of ColumnOrdering")
@@ -91,13 +95,29 @@ def order_of(
     own = {name: computed[name] for name in names if name in computed and table.child(name) is None}
     wanted: Columns = list(names)
     if own:
-        stored = {name: table.path(table.find(name).id) for name in names if name not in own and name not in MADE}
+        made = {*own, *MADE, *given.names}
+        stored = {name: table.path(table.find(name).id) for name in names if name not in made}
         wanted = {name: sql_path(stored.get(name, (name,))) for name in names} | own
-    keys = answer_of(manifest, table, wanted, with_row_address=True)
+    keys = answer_of(manifest, table, wanted, with_row_address=True, given=given)
     known = {output.name: output.field for output in keys.read.outputs}
     order = Order(orderings, keys, tuple(known.get(ordering.column_name) for ordering in orderings))
     _ = order.types
     return order
+
+
+def sorted_rows(order: Order, keys: pa.RecordBatch) -> Int64s:
+    """The rows of a batch of keys in order; those that are equal stay as they come."""
+    return _sort_indices(pa.Table.from_batches([_comparable(order, keys)]), order.orderings, None)
+
+
+def _comparable(order: Order, keys: pa.RecordBatch) -> pa.RecordBatch:
+    """Keys in the types in which they are compared, numbered, and the addresses of their rows."""
+    arrays = [
+        comparable(carry(keys.column(ordering.column_name)), kind)
+        for ordering, kind in zip(order.orderings, order.types, strict=True)
+    ]
+    names = [*map(str, range(len(arrays))), ROW_ADDRESS]
+    return pa.RecordBatch.from_arrays([*arrays, keys.column(ROW_ADDRESS).view(pa.int64())], names=names)
 
 
 def run_ordered(
@@ -173,14 +193,7 @@ class _Best:
         return better if condition is None else all_of([better, condition])
 
     def _add(self, batch: pa.RecordBatch) -> None:
-        arrays = [
-            comparable(carry(batch.column(ordering.column_name)), kind)
-            for ordering, kind in zip(self.order.orderings, self.order.types, strict=True)
-        ]
-        keys = pa.RecordBatch.from_arrays(
-            [*arrays, batch.column(ROW_ADDRESS).view(pa.int64())],
-            names=[*map(str, range(len(arrays))), ROW_ADDRESS],
-        )
+        keys = _comparable(self.order, batch)
         if self._worst is not None:
             compare = pc.greater if self.order.orderings[0].ascending else pc.less
             # Unknown for nulls, false for NaN: those are judged by the sort.
@@ -330,4 +343,4 @@ class _Rows:
         return np.cumsum([0, *(fragment.live_rows for fragment in self.fragments)])
 
 
-__all__ = ["ColumnOrdering", "Order", "order_of", "run_ordered"]
+__all__ = ["ColumnOrdering", "Order", "order_of", "run_ordered", "sorted_rows"]

@@ -16,11 +16,15 @@ from lance_like.index.cache import OpenIndexes
 from lance_like.io.fetch import drive_all
 from lance_like.io.store import Store
 from lance_like.locks import lock_over_forks
+from lance_like.query.kept import Kept
 from lance_like.table.fragment import DataFile
 from lance_like.typing_ import Conversation, T
 
 CACHE_NBYTES = 256 << 20
 """Default of what a handle keeps of the metadata of its files: some tens of KiB for a file of few columns."""
+
+# Of segments in memory, made of the texts that no index holds.
+_TAILS_NBYTES = 256 << 20
 
 # What is kept grows as files are read: it is summed up again after so many uses of a session, or a quarter as many as
 # it has files, so that summing up is never most of the work.
@@ -39,6 +43,7 @@ class Session:
     cache_nbytes: what the readers may keep, by estimate: their ends of files, page tables, checksums, dictionaries.
     Those used longest ago are dropped above it, but never those of the call at hand.
     indexes: the open indexes; None: those of the store with the defaults.
+    tails: what searches made of rows that no index holds.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Session:
         self.indexes = indexes or OpenIndexes(store, verify=verify)
         # What was planned to ask them, by condition and version (query/hits.py).
         self.lookups: dict[tuple[int, int], Any] = {}
+        self.tails: Kept[Any] = Kept(_TAILS_NBYTES)
         self._cache_nbytes = cache_nbytes
         self._readers: dict[str, FileReader] = {}
         # When each was last asked for, by a clock that counts what is asked for.

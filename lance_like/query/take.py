@@ -29,6 +29,10 @@ class Placed:
     index: Int64s
     offsets: Int64s
 
+    def slice(self, start: int, end: int) -> Placed:
+        """A run of the rows."""
+        return Placed(self.fragments, self.index[start:end], self.offsets[start:end])
+
 
 def place_positions(manifest: Manifest, positions: Int64s) -> Placed:
     """Where rows are, by position among the live rows.

@@ -23,7 +23,7 @@ OWNERS = {
     "fsspec": "io/remote.py",
     "lance": "integrations/convert/lance.py",
     "pandas": None,
-    "polars": "integrations/polars.py",
+    "polars": ("dataset/search_builder.py", "integrations/polars.py"),
     "pyarrow.dataset": ("dataset/arrow.py", "integrations/convert/parquet.py"),
     "tantivy": None,
     "torch": "integrations/torch.py",

@@ -17,6 +17,7 @@ from lance_like.dataset.handle import LanceDataset
 from lance_like.dataset.opening import dataset
 from lance_like.dataset.sql.tables import Shown
 from lance_like.errors import InvalidInput
+from lance_like.query.fuse import RRFReranker
 from lance_like.query.projection import CREATED_AT, ROW_ADDRESS, ROW_ID, UPDATED_AT
 from lance_like.registry import Registry
 from lance_like.table.history import Reference, read_version
@@ -27,7 +28,9 @@ REGISTRY = Registry(
     "lance_like.table_functions",
     {
         name: f"lance_like.dataset.sql.functions:_{name}"
-        for name in ("delta", "fragments", "lance", "rows", "take", "versions")
+        for name in (
+            *("delta", "fragments", "fts", "hybrid_search", "lance", "rows", "take", "vector_search", "versions"),
+        )
     },
 )
 
@@ -112,6 +115,70 @@ def _changes(kinds: Mapping[str, pa.RecordBatchReader]) -> pa.RecordBatchReader:
                 yield pa.RecordBatch.from_arrays([*batch.columns, column], schema=schema)
 
     return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _vector_search() -> TableFunction:
+    def vector_search(
+        table: LanceDataset,
+        column: str,
+        query: Sequence[Any],
+        *,
+        k: int = 10,
+        filter: str | None = None,
+        prefilter: bool = True,
+        fast_search: bool = False,
+        **options: Any,
+    ) -> pa.Table:
+        """The rows nearest to a vector, or to each of several. options: the others of `nearest`."""
+        nearest = {"column": column, "q": query, "k": k, **options}
+        return table.to_table(nearest=nearest, filter=filter, prefilter=prefilter, fast_search=fast_search)
+
+    return vector_search
+
+
+def _fts() -> TableFunction:
+    def fts(
+        table: LanceDataset,
+        query: str | Mapping[str, Any],
+        *,
+        columns: Sequence[str] | str | None = None,
+        k: int | None = None,
+        filter: str | None = None,
+        prefilter: bool = True,
+        fast_search: bool = False,
+    ) -> pa.Table:
+        """The rows of the most relevant texts. k: None: all that match."""
+        asked = _texts(query, columns)
+        return table.to_table(
+            full_text_query=asked, limit=k, filter=filter, prefilter=prefilter, fast_search=fast_search
+        )
+
+    return fts
+
+
+def _hybrid_search() -> TableFunction:
+    def hybrid_search(
+        table: LanceDataset,
+        vector: Sequence[Any],
+        text: str | Mapping[str, Any],
+        *,
+        k: int = 10,
+        filter: str | None = None,
+        vector_column: str | None = None,
+        text_columns: Sequence[str] | str | None = None,
+        rrf_k: float = 60,
+    ) -> pa.Table:
+        """The rows that a vector and a text find together, by reciprocal rank fusion."""
+        search = table.search(vector=vector, text=text, vector_column=vector_column, text_columns=text_columns)
+        return search.where(filter).limit(k).rerank(RRFReranker(rrf_k)).to_table()
+
+    return hybrid_search
+
+
+def _texts(query: str | Mapping[str, Any], columns: Sequence[str] | str | None) -> Any:
+    if columns is None or not isinstance(query, str):
+        return query
+    return {"query": query, "columns": [columns] if isinstance(columns, str) else list(columns)}
 
 
 def _versions() -> TableFunction:

@@ -41,11 +41,12 @@ _BITS = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 class Exact:
     """The nearest of all rows that were added. Safe to add from several threads.
 
-    queries: as `as_queries` gives them. Ties go to the smaller id.
+    queries: as `as_queries` gives them. Ties go to the smaller id. threads: for each call of `add`; None: all cores,
+    1: the caller's alone, for callers that are many.
     """
 
-    def __init__(self, queries: np.ndarray, how: Nearest) -> None:
-        self._queries, self._how = queries, how
+    def __init__(self, queries: np.ndarray, how: Nearest, threads: int | None = None) -> None:
+        self._queries, self._how, self._threads = queries, how, threads
         self._lock = threading.Lock()
         self._best = _nothing(len(queries), how.k)
 
@@ -70,7 +71,7 @@ class Exact:
 
     def compare(self, values: np.ndarray, ids: Int64s, number: str) -> None:
         """Compare vectors as they are stored. values: [n, d] of numbers called so. ids: int64[n]."""
-        self._keep(nearest_of(self._queries, values, number, self._how, ids))
+        self._keep(nearest_of(self._queries, values, number, self._how, ids, self._threads))
 
     def hits(self) -> Hits:
         """The best of them, of each query."""
@@ -92,9 +93,11 @@ class Exact:
         return rank(np.broadcast_to(ids[present], scores.shape), scores, self._how)
 
 
-def nearest_of(queries: np.ndarray, values: np.ndarray, number: str, how: Nearest, ids: Int64s) -> Hits:
+def nearest_of(
+    queries: np.ndarray, values: np.ndarray, number: str, how: Nearest, ids: Int64s, threads: int | None = None
+) -> Hits:
     """The nearest of some vectors as they are stored, by all cores when there are many. queries: [q, d]."""
-    shares = min(cores(), 1 + len(queries) * values.size // _SHARED_WORK)
+    shares = min(threads or cores(), 1 + len(queries) * values.size // _SHARED_WORK)
     cuts = np.linspace(0, len(values), shares + 1).astype(np.int64)
     scan = partial(_scan, queries, number, how)
     parts = spread(lambda span: scan(values[span[0] : span[1]], ids[span[0] : span[1]]), itertools.pairwise(cuts))

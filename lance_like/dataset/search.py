@@ -1,0 +1,203 @@
+"""What a search is told, read and settled: the options `nearest` and `full_text_query`, and filters that search."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from lance_like.dataset.scanner import bind_filter
+from lance_like.errors import InvalidInput
+from lance_like.index.text.queries import FullTextQuery
+from lance_like.query.answer import Answer, Columns, answer_of
+from lance_like.query.evaluate import parse, parse_expressions
+from lance_like.query.expr import Expr, all_of, conjuncts, top_names
+from lance_like.query.fuse import Fusion, Reranker
+from lance_like.query.names import fold
+from lance_like.query.near import NearSearch, VectorSearchQuery, near_query, near_search
+from lance_like.query.order import Order
+from lance_like.query.relevant import TextSearch, text_search
+from lance_like.query.scan import Scan
+from lance_like.query.search import (
+    QUERY,
+    Filter,
+    Search,
+    analyze_search,
+    explain_search,
+    find,
+    given_of,
+    run_search,
+)
+from lance_like.query.session import Session
+from lance_like.table.fragment import Fragment
+from lance_like.table.manifest import Manifest
+from lance_like.table.schema import Schema
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a caller asks for, as it was given.
+
+    nearest, text: in the forms of pylance's options. text_columns: of a text that names none.
+    prefilter: are the rows that pass the filter found first? None: yes.
+    """
+
+    nearest: Any = None
+    text: Any = None
+    text_columns: Sequence[str] | None = None
+    filter: Any = None
+    prefilter: bool | None = None
+    limit: int | None = None
+    offset: int = 0
+    within: Sequence[Fragment] | None = None
+    covered: bool = False
+    rerank: Reranker | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """A search, the columns that it makes, and all that are asked for."""
+
+    search: Search
+    given: pa.Schema
+    columns: Columns | None
+
+    def run(
+        self, session: Session, answer: Answer, order: Order | None, scan: Scan
+    ) -> Generator[pa.RecordBatch, None, None]:
+        """The answer. scan: gives its limit and the rows of a batch."""
+        search = replace(self.search, limit=scan.limit)
+        if session is not search.session:
+            search = search.through(session)
+        yield from run_search(search, answer, order, scan.batch_rows)
+
+    def count(self) -> int:
+        """How many rows are found."""
+        return 0 if self.search.limit == 0 else len(find(self.search).ids)
+
+    def explain(self, schema: pa.Schema) -> str:
+        """What the search will do."""
+        return explain_search(self.search).text(schema)
+
+    def analyze(self, answer: Answer | None, schema: pa.Schema) -> str:
+        """Run the search and say what it did."""
+        return analyze_search(self.search, answer).text(schema)
+
+
+def settle(
+    session: Session, manifest: Manifest, schema: Schema, asked: Asked, columns: Columns | None, *, scores: bool
+) -> Settled:
+    """Check a search and choose indexes for it. schema: the manifest's, as it is read.
+
+    scores: are distances and scores among the columns when they are not named? None for columns: they are anyway.
+    Raises InvalidInput, NotFound. Cost: no I/O but what the coverage of an index needs.
+    """
+    if asked.nearest is not None and asked.text is not None and asked.rerank is None:
+        hint = "ds.search(vector=..., text=...) ranks by both; a query may also be the filter of the other"
+        raise InvalidInput("nearest and full_text_query in one scan: by which are rows to be ranked?", hint=hint)
+    near = None if asked.nearest is None else _near(session, manifest, schema, asked, asked.nearest)
+    text = None
+    if asked.text is not None:
+        text = text_search(session, manifest, asked.text, asked.text_columns, covered=asked.covered)
+    if near is not None and text is not None and near.numbered:
+        raise InvalidInput("a hybrid search is for one vector, not for a batch")
+    given = given_of(near, text is not None, asked.rerank is not None)
+    for name in given.names:
+        if schema.child(name) is not None:
+            raise InvalidInput(f"the table has a column {name!r}, which the search makes too")
+    shown = _shown(schema, columns, given, scores)
+    condition, after, among = _filter(session, manifest, schema, asked, given)
+    before = asked.prefilter is not False
+    found = Filter(condition, after, *among, before, asked.within)
+    seen = None
+    if asked.rerank is not None and not isinstance(asked.rerank, Fusion):
+        if not callable(asked.rerank):
+            raise InvalidInput(f"rerank={asked.rerank!r:.80}: expected a re-ranker or a function")
+        seen = _seen(manifest, schema, columns, given)
+    search = Search(session, manifest, near, text, found, asked.limit, asked.offset, asked.rerank, seen, asked.threads)
+    return Settled(search, given, shown)
+
+
+def _near(session: Session, manifest: Manifest, schema: Schema, asked: Asked, nearest: Any) -> NearSearch:
+    wanted = None if asked.limit is None else asked.limit + asked.offset
+    query = near_query(schema, nearest, wanted=wanted, covered=asked.covered)
+    threads = query.threads or asked.threads
+    return near_search(session, manifest, replace(query, threads=threads))
+
+
+def _shown(schema: Schema, columns: Columns | None, given: pa.Schema, scores: bool) -> Columns:
+    """The columns of the answer: the number of the query first, distances and scores last unless they are named."""
+    made = [name for name in given.names if name != QUERY] if scores or columns is None else []
+    first = [QUERY] if QUERY in given.names else []
+    if isinstance(columns, Mapping):
+        return {
+            **{name: name for name in first if name not in columns},
+            **columns,
+            **{name: name for name in made if name not in columns},
+        }
+    if isinstance(columns, str):
+        raise InvalidInput(f"columns={columns!r} is one text: expected a list of column names")
+    named = [field.name for field in schema.children()] if columns is None else list(columns)
+    rest = [name for name in named if name not in first]
+    return [*first, *rest, *(name for name in made if name not in rest)]
+
+
+def _filter(
+    session: Session, manifest: Manifest, schema: Schema, asked: Asked, given: pa.Schema
+) -> tuple[Expr | None, Answer | None, tuple[NearSearch | None, TextSearch | None]]:
+    """A filter in its parts: what is judged before the search, what after it, and the search that it is."""
+    words, search = _parts(asked.filter)
+    near, text = None, None
+    if isinstance(search, VectorSearchQuery):
+        if asked.text is None or asked.nearest is not None:
+            raise InvalidInput("a vector search is a filter of a text search alone")
+        near = near_search(session, manifest, near_query(schema, search.nearest, wanted=None, covered=False))
+        if near.numbered:
+            raise InvalidInput("a filter takes one vector, not a batch")
+    elif search is not None:
+        if asked.nearest is None or asked.text is not None:
+            raise InvalidInput("a text search is a filter of a vector search alone")
+        text = text_search(session, manifest, search)
+    parts = () if words is None else conjuncts(parse(words))
+    made = {fold(name) for name in given.names}
+    late = [part for part in parts if asked.prefilter is False or any(fold(name) in made for name in top_names(part))]
+    early = [part for part in parts if part not in late]
+    # As it was given, where it is whole: then an error shows its place.
+    condition = bind_filter(schema, words if not late else all_of(early) if early else None)
+    after = answer_of(manifest, schema, {"passes": all_of(late)}, given=given) if late else None
+    if after is not None and not pa.types.is_boolean(after.schema.types[0]):
+        raise InvalidInput(f"the filter is {after.schema.types[0]}, no condition", kind="filter")
+    return condition, after, (near, text)
+
+
+def _parts(given: Any) -> tuple[Any, FullTextQuery | VectorSearchQuery | None]:
+    """A filter as a condition and a search."""
+    if isinstance(given, FullTextQuery | VectorSearchQuery):
+        return None, given
+    if not isinstance(given, Mapping):
+        return given, None
+    unknown = sorted(map(str, set(given) - {"expr_filter", "search_filter"}))
+    if unknown:
+        raise InvalidInput(f"filter: {unknown[0]!r} is unknown: expected 'expr_filter' and 'search_filter'")
+    search = given.get("search_filter")
+    if search is not None and not isinstance(search, FullTextQuery | VectorSearchQuery):
+        raise InvalidInput(f"filter: search_filter={search!r:.80}: expected a FullTextQuery or a VectorSearchQuery")
+    return given.get("expr_filter"), search
+
+
+def _seen(manifest: Manifest, schema: Schema, columns: Columns | None, given: pa.Schema) -> Answer:
+    """The table that a function ranks: the columns asked for, without its own answer, and the ids of rows."""
+    known = given.remove(given.get_field_index("_relevance_score"))
+    if isinstance(columns, Mapping):
+        parsed = parse_expressions(columns)
+        names = {name: {path[0] for path in one.columns | one.maybe} for name, one in parsed.items()}
+        columns = {name: text for name, text in columns.items() if "_relevance_score" not in names[name]}
+    elif columns is not None:
+        columns = [name for name in columns if name != "_relevance_score"]
+    return answer_of(manifest, schema, _shown(schema, columns, known, True), with_row_id=True, given=known)
+
+
+__all__ = ["Asked", "Settled", "settle"]

@@ -1,0 +1,440 @@
+"""The rows nearest to vectors: by the indexes of a column where there are some, exactly for all other rows.
+
+1. The index of the metric that covers most rows is asked, a segment at a time, for the rows that pass the filter.
+2. Rows that no segment holds, or that are few, are compared with the queries themselves.
+3. Where an index estimates distances, those of the best candidates are computed from the column.
+
+So a filter takes no rows away from the answer, and an index changes which rows are found by its estimates only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.encodings.joining import joined
+from lance_like.encodings.physical import flat_width
+from lance_like.errors import InvalidInput, NotFound
+from lance_like.index.base import Hits, Nearest
+from lance_like.index.vector import exact
+from lance_like.query.ahead import Job, default_threads, in_order
+from lance_like.query.expr import Expr
+from lance_like.query.projection import ROW_ID, Output, Projection
+from lance_like.query.rowset import RowSet
+from lance_like.query.scan import Scan, run_scan
+from lance_like.query.session import Session
+from lance_like.query.take import Placed, place_ids, take_placed
+from lance_like.table.fields import Field
+from lance_like.table.fragment import Fragment
+from lance_like.table.manifest import Manifest
+from lance_like.table.schema import Schema
+from lance_like.typing_ import Int64s
+
+if TYPE_CHECKING:
+    from lance_like.index.coverage import Coverage
+    from lance_like.table.indices import IndexEntry
+
+DEFAULT_K = 10
+# Bytes of vectors that are taken together, and compared while others are taken.
+_CHUNK_NBYTES = 8 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class NearQuery:
+    """What near rows are asked for.
+
+    q: the query or queries as they were given. index: the name of the index to use; None: any of the metric.
+    probes: (least, most) partitions. refine: how many times k candidates are compared exactly; None: as the index says.
+    within: half-open range of distances. covered: only rows that the index holds.
+    """
+
+    column: Field
+    q: Any
+    k: int
+    metric: str | None = None
+    index: str | None = None
+    use_index: bool = True
+    probes: tuple[int | None, int | None] = (None, None)
+    ef: int | None = None
+    refine: int | None = None
+    within: tuple[float | None, float | None] = (None, None)
+    threads: int | None = None
+    covered: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class VectorSearchQuery:
+    """A vector search as the filter of a text search: the arguments are the options of `nearest`."""
+
+    def __init__(self, column: str, q: Any, k: int | None = None, metric: str | None = None, **options: Any) -> None:
+        self.nearest = {"column": column, "q": q, "k": k, "metric": metric, **options}
+
+    def __repr__(self) -> str:
+        return f"VectorSearchQuery({self.nearest['column']!r}, k={self.nearest['k']!r})"
+
+
+@dataclass
+class NearReport:
+    """How a search was, or will be, done. rows: those the filter left; None: all. seen: compared exactly."""
+
+    field: str
+    metric: str
+    k: int
+    queries: int
+    index: str | None = None
+    segments: int = 0
+    indexed: int = 0
+    uncovered: int = 0
+    rows: int | None = None
+    few: bool = False
+    refined: int | None = None
+
+    def lines(self) -> Iterator[str]:
+        """As text."""
+        yield f"Nearest: column={self.field}, metric={self.metric}, k={self.k:,}, queries={self.queries:,}"
+        if self.rows is not None:
+            yield f"  Prefilter: {self.rows:,} rows allowed"
+        if self.index is None:
+            yield "  Exact: every row is compared, no index is used"
+        elif self.few:
+            yield f"  Exact: few rows are left, the index {self.index} is not asked"
+        else:
+            yield f"  Index {self.index}: {self.segments:,} segments of {self.indexed:,} rows, approximate"
+            yield f"  Exact: {self.uncovered:,} rows that the index does not cover"
+            yield f"  Refine: {'no' if not self.refined else f'{self.refined:,} candidates of each query'}"
+
+
+def near_query(schema: Schema, given: Mapping[str, Any], *, wanted: int | None, covered: bool) -> NearQuery:
+    """Read the value of `nearest`. wanted: rows of the answer, k when it is not given; None: 10.
+
+    Raises InvalidInput for an option that is unknown or cannot be, NotFound for a column.
+    """
+    if not isinstance(given, Mapping) or "column" not in given or "q" not in given:
+        raise InvalidInput("nearest: expected {'column': its name, 'q': the vector, 'k': how many rows, ...}")
+    unknown = sorted(map(str, set(given) - _OPTIONS))
+    if unknown:
+        raise InvalidInput(f"nearest: {unknown[0]!r} is not an option", hint=f"known: {', '.join(sorted(_OPTIONS))}")
+    options = {name: value for name, value in given.items() if value is not None}
+    found = schema.find(options["column"])
+    k = _count(options, "k", 1)
+    least, most = _count(options, "minimum_nprobes", 0), _count(options, "maximum_nprobes", 0)
+    probes = _count(options, "nprobes", 1)
+    least, most = probes if least is None else least, probes if most is None else most
+    if least is not None and most is not None and least > most:
+        raise InvalidInput(f"nearest: minimum_nprobes={least} is more than maximum_nprobes={most}")
+    parallel = _count(options, "query_parallelism", -1)
+    return NearQuery(
+        found,
+        options.get("q"),
+        k if k is not None else DEFAULT_K if wanted is None else max(1, wanted),
+        metric=options.get("metric"),
+        index=options.get("index_name"),
+        use_index=bool(options.get("use_index", True)),
+        probes=(least, most),
+        ef=_count(options, "ef", 1),
+        refine=_count(options, "refine_factor", 1),
+        within=_range(options.get("distance_range")),
+        threads=parallel if parallel and parallel > 0 else None,
+        covered=covered,
+        options={name: options[name] for name in ("approx_mode", "search_effort") if name in options},
+    )
+
+
+_OPTIONS = frozenset(
+    {
+        "approx_mode",
+        "column",
+        "distance_range",
+        "ef",
+        "index_name",
+        "k",
+        "maximum_nprobes",
+        "metric",
+        "minimum_nprobes",
+        "nprobes",
+        "q",
+        "query_parallelism",
+        "refine_factor",
+        "search_effort",
+        "use_index",
+    }
+)
+
+
+def _count(options: Mapping[str, Any], name: str, low: int) -> int | None:
+    value = options.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < low:
+        raise InvalidInput(f"nearest: {name}={value!r:.80}: expected an integer of at least {low}")
+    return value.__index__()
+
+
+def _range(given: Any) -> tuple[float | None, float | None]:
+    if given is None:
+        return None, None
+    bounds = tuple(given) if isinstance(given, Sequence) else ()
+    numbers = [bound for bound in bounds if bound is not None]
+    if len(bounds) != 2 or not all(isinstance(bound, int | float | np.number) for bound in numbers):
+        raise InvalidInput(f"nearest: distance_range={given!r:.80}: expected (least, below), None for no bound")
+    low, high = (None if bound is None else float(bound) for bound in bounds)
+    if any(bound is not None and np.isnan(bound) for bound in (low, high)):
+        raise InvalidInput("nearest: distance_range has NaN for a bound", hint="None is no bound")
+    return low, high
+
+
+@dataclass(frozen=True, eq=False)
+class NearSearch:
+    """One search: which index is asked, and in which form the queries are."""
+
+    session: Session
+    manifest: Manifest
+    query: NearQuery
+    entry: IndexEntry | None
+    vectors: np.ndarray
+    numbered: bool
+    how: Nearest
+
+    @property
+    def is_exact(self) -> bool:
+        """Is every row compared?"""
+        return self.entry is None
+
+    def report(self) -> NearReport:
+        """What is known before it runs."""
+        query, coverage = self.query, self._coverage()
+        path = ".".join(self.manifest.schema.path(query.column.id))
+        report = NearReport(path, self.how.metric, query.k, len(self.vectors))
+        if self.entry is not None and coverage is not None:
+            report.index = f"{self.entry.name} ({self.entry.kind})"
+            report.segments = len(coverage.segments)
+            report.indexed = sum(segment.rows for segment in coverage.segments)
+            report.uncovered = 0 if query.covered else coverage.uncovered_rows
+            report.refined = max((self._candidates(s.searcher) for s in coverage.segments), default=None)
+        return report
+
+    def run(self, rows: RowSet | None, report: NearReport | None = None) -> Hits:
+        """The best rows by id, those of each query side by side. rows: among these; None: all."""
+        coverage = self._coverage()
+        if coverage is None:
+            return self.scan(None, None) if rows is None else self._of_rows(self._placed(rows.ids), rows.ids)
+        if rows is not None and self._are_few(coverage, rows):
+            if report is not None:
+                report.few = True
+            ids = rows.ids if not self.query.covered else self._covered(coverage, rows)
+            return self._of_rows(self._placed(ids), ids)
+        parts = [] if self.query.covered else list(self._of_uncovered(coverage, rows))
+        estimated: list[Hits] = []
+        for segment in coverage.segments:
+            allow = segment.valid if rows is None else rows.in_segment(segment)
+            if allow is not None and len(allow) == 0:
+                continue
+            searcher: Any = segment.searcher
+            candidates = self._candidates(searcher)
+            hits = searcher.nearest(self.vectors, replace(self.how, k=candidates or self.how.k), allow)
+            named = Hits(_ids_of(segment.ids, hits.ordinals), hits.scores)
+            (estimated if candidates else parts).append(named)
+        if estimated:
+            parts.append(self._refined(estimated))
+        return self._enough(_best(parts, self.how, len(self.vectors)), coverage, rows)
+
+    def scan(self, condition: Expr | None, within: Sequence[Fragment] | None) -> Hits:
+        """The best rows of fragments that pass, each compared. Cost: the column read once, on all cores."""
+        projection = self._projection(Output(ROW_ID, None))
+        make = partial(_best_of_batch, self.vectors, self.how)
+        scan = Scan(projection, condition, fragments=within, threads=self.query.threads, make=make)
+        parts = [_hits_of(batch, len(self.vectors)) for batch in run_scan(self.session, self.manifest, scan)]
+        return _best(parts, self.how, len(self.vectors))
+
+    def _coverage(self) -> Coverage | None:
+        return None if self.entry is None else self.session.indexes.coverage(self.manifest, self.entry.name)
+
+    def _candidates(self, searcher: Any) -> int:
+        """How many rows of each query are compared exactly; 0: what the searcher gives is exact."""
+        refine = searcher.refine_factor if self.query.refine is None else self.query.refine
+        return refine * self.how.k
+
+    def _are_few(self, coverage: Coverage, rows: RowSet) -> bool:
+        """Is it cheaper to compare all rows that are left than to ask the index?"""
+        if not coverage.segments:
+            return True
+        searcher: Any = max(coverage.segments, key=lambda segment: segment.rows).searcher
+        return len(rows) <= self.how.k or searcher.prefers_exact(len(rows), self.how)
+
+    def _covered(self, coverage: Coverage, rows: RowSet) -> Int64s:
+        found = [segment.ids(np.array(rows.in_segment(segment), np.int64)) for segment in coverage.segments]
+        return np.sort(np.concatenate(found)) if found else rows.ids[:0]
+
+    def _of_uncovered(self, coverage: Coverage, rows: RowSet | None) -> Iterator[Hits]:
+        """The best of the rows that no segment holds. Whole fragments are scanned, of others the rows are taken."""
+        whole: list[Fragment] = []
+        fragments: list[Fragment] = []
+        chosen: list[Int64s] = []
+        for fragment, offsets in coverage.uncovered:
+            if rows is None and len(offsets) == fragment.live_rows:
+                whole.append(fragment)
+                continue
+            offsets = offsets if rows is None else rows.among(fragment, offsets)
+            if len(offsets):
+                fragments.append(fragment)
+                chosen.append(offsets)
+        if whole:
+            yield self.scan(None, whole)
+        if fragments:
+            index = np.repeat(np.arange(len(fragments)), [len(offsets) for offsets in chosen])
+            yield self._of_rows(Placed(fragments, index, np.concatenate(chosen)), None)
+
+    def _enough(self, found: Hits, coverage: Coverage, rows: RowSet | None) -> Hits:
+        """Found rows, or all rows compared where the index found fewer than there are to be found."""
+        bounded = self.how.within != (None, None)
+        fewest = min((found.ordinals >= 0).sum(axis=1), default=0)
+        if rows is None or bounded or self.query.covered or fewest >= min(self.how.k, len(rows)):
+            return found
+        return self._of_rows(self._placed(rows.ids), rows.ids)
+
+    def _refined(self, estimated: list[Hits]) -> Hits:
+        """The candidates of segments with the distances that they have."""
+        ids = np.concatenate([hits.ordinals for hits in estimated], axis=1)
+        if len(estimated) > 1:
+            most = max(hits.ordinals.shape[1] for hits in estimated)
+            scores = np.concatenate([hits.scores for hits in estimated], axis=1)
+            ids = exact.rank(ids, scores, replace(self.how, k=most, within=(None, None))).ordinals
+        different, places = np.unique(ids, return_inverse=True)
+        which = places.reshape(ids.shape)
+        if len(different) and different[0] < 0:
+            different, which = different[1:], which - 1
+        if len(different) == 0:
+            return Hits(ids, np.full(ids.shape, np.nan, np.float32))
+        vectors = self._vectors(self._placed(different))
+        return exact.rank(ids, exact.distances(self.vectors, vectors, self.how.metric, which), self.how)
+
+    def _of_rows(self, placed: Placed, ids: Int64s | None) -> Hits:
+        """The best of some rows, each compared. ids: of the rows; None: they are read too."""
+        step = max(1, int(_CHUNK_NBYTES // _row_nbytes(self.query.column.type)))
+        jobs = (
+            Job(partial(self._of_chunk, placed, None if ids is None else ids[start : start + step], start, step), 0)
+            for start in range(0, len(placed.index), step)
+        )
+        threads = self.query.threads or default_threads()
+        parts = list(in_order(jobs, threads=threads, budget_nbytes=_CHUNK_NBYTES))
+        return _best(parts, self.how, len(self.vectors))
+
+    def _of_chunk(self, placed: Placed, ids: Int64s | None, start: int, count: int) -> Hits:
+        virtual = () if ids is not None else (Output(ROW_ID, None),)
+        table = take_placed(self.session, self._projection(*virtual), placed.slice(start, start + count))
+        named = table[ROW_ID].to_numpy().view(np.int64) if ids is None else ids
+        return _compared(self.vectors, self.how, _one(table), named)
+
+    def _vectors(self, placed: Placed) -> pa.Array:
+        return _one(take_placed(self.session, self._projection(), placed))
+
+    def _placed(self, ids: Int64s) -> Placed:
+        return place_ids(self.manifest, ids)
+
+    def _projection(self, *others: Output) -> Projection:
+        return Projection(self.manifest.schema, (Output("vector", self.query.column), *others))
+
+
+def near_search(session: Session, manifest: Manifest, query: NearQuery) -> NearSearch:
+    """Settle which index is asked. Raises InvalidInput for a query or metric that does not fit the column."""
+    kind = query.column.type
+    asked = None if query.metric is None else exact.check_vectors(kind, query.metric)
+    entry = _chosen(session, manifest, query, asked) if query.use_index else None
+    metric = asked or (_metric_of(entry) if entry else exact.check_vectors(kind, None))
+    vectors = exact.as_queries(query.q, kind, metric)
+    how = Nearest(query.k, metric, query.probes, query.ef, query.within, query.options)
+    return NearSearch(session, manifest, query, entry, vectors, _is_batch(query.q, vectors), how)
+
+
+def _chosen(session: Session, manifest: Manifest, query: NearQuery, metric: str | None) -> IndexEntry | None:
+    """The index to ask: of the metric, the one that covers most rows, of those the newest."""
+    found = session.indexes.of_field(manifest, query.column.id, "vector")
+    if query.index is not None:
+        named = [entry for entry in found if entry.name == query.index]
+        if not named:
+            known = ", ".join(repr(entry.name) for entry in found) or "none"
+            raise NotFound(
+                f"no vector index {query.index!r} on the column", kind="index", hint=f"indexes of it: {known}"
+            )
+        if metric not in (None, _metric_of(named[0])):
+            raise InvalidInput(f"the index {query.index!r} is for {_metric_of(named[0])}, not for {metric}")
+        return named[0]
+    # The newest first: `max` gives the first of equals.
+    fitting = [entry for entry in reversed(found) if metric in (None, _metric_of(entry))]
+    return max(fitting, key=lambda entry: sum(segment.rows for segment in entry.segments), default=None)
+
+
+def _metric_of(entry: IndexEntry) -> str:
+    return str(entry.params["metric"])
+
+
+def _is_batch(q: Any, vectors: np.ndarray) -> bool:
+    """Was a list of queries given, if only of one?"""
+    return _depth(q) == vectors.ndim
+
+
+def _depth(q: Any) -> int:
+    """How deep the lists of numbers are nested."""
+    if hasattr(q, "ndim"):
+        return q.ndim
+    if isinstance(q, pa.Array | pa.ChunkedArray | pa.Scalar):
+        depth, kind = (0 if isinstance(q, pa.Scalar) else 1), q.type
+        while isinstance(kind, pa.BaseExtensionType) or hasattr(kind, "value_field"):
+            depth += not isinstance(kind, pa.BaseExtensionType)
+            kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind.value_type
+        return depth
+    return 1 + _depth(q[0]) if isinstance(q, Sequence) and len(q) else int(isinstance(q, Sequence))
+
+
+def _best_of_batch(vectors: np.ndarray, how: Nearest, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The best rows of a batch of vectors and ids: of each query as many."""
+    hits = _compared(vectors, how, batch.column(0), batch.column(1).to_numpy().view(np.int64))
+    return pa.RecordBatch.from_arrays([pa.array(hits.ordinals.ravel()), pa.array(hits.scores.ravel())], ["id", "score"])
+
+
+def _hits_of(batch: pa.RecordBatch, queries: int) -> Hits:
+    ids, scores = (column.to_numpy(zero_copy_only=False).reshape(queries, -1) for column in batch.columns)
+    return Hits(ids, scores)
+
+
+def _compared(vectors: np.ndarray, how: Nearest, values: pa.Array, ids: Int64s) -> Hits:
+    # Windows are read and compared by several threads: each keeps to itself.
+    search = exact.Exact(vectors, replace(how, k=max(1, min(how.k, len(ids)))), threads=1)
+    search.add(values, ids)
+    return search.hits()
+
+
+def _best(parts: Sequence[Hits], how: Nearest, queries: int) -> Hits:
+    if not parts:
+        return Hits(np.empty((queries, 0), np.int64), np.empty((queries, 0), np.float32))
+    return exact.merge(parts, how) if len(parts) > 1 else parts[0]
+
+
+def _ids_of(ids: Callable[[Int64s], Int64s], ordinals: Int64s) -> Int64s:
+    """The ids of ordinals, -1 where there is none."""
+    missing = ordinals < 0
+    found = ids(np.where(missing, 0, ordinals).ravel()).reshape(ordinals.shape)
+    found[missing] = -1
+    return found
+
+
+def _one(table: pa.Table) -> pa.Array:
+    """The first column of a table as one array."""
+    chunks = table.column(0).chunks
+    return joined(chunks) if chunks else pa.nulls(0, table.schema.types[0])
+
+
+def _row_nbytes(kind: pa.DataType) -> int:
+    """The bytes of a row, about."""
+    while isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    width = flat_width(kind)
+    return 4096 if width is None else max(1, int(width))
+
+
+__all__ = ["DEFAULT_K", "NearQuery", "NearReport", "NearSearch", "VectorSearchQuery", "near_query", "near_search"]

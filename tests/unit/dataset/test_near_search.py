@@ -1,0 +1,326 @@
+"""Rows near to vectors: with an index and without, before and after every change, the filter first."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import lance_like
+from lance_like import LanceDataset
+from lance_like.errors import InvalidInput, NotFound
+from lance_like.index.registry import INDEXES
+from lance_like.query.order import ColumnOrdering
+from tests.unit.dataset.rounded_index import Rounded, add_index
+
+DIMENSION = 6
+RNG = np.random.default_rng(8)
+VECTORS = RNG.standard_normal((300, DIMENSION)).astype(np.float32)
+QUERY = VECTORS[7] + np.float32(0.05)
+
+
+def table(rows: range) -> pa.Table:
+    """Vectors with their numbers and a text."""
+    values = pa.array([VECTORS[i % len(VECTORS)] + np.float32(i // len(VECTORS)) for i in rows], vector_type())
+    return pa.table({"i": pa.array(rows, pa.int64()), "t": [f"t{i % 3}" for i in rows], "v": values})
+
+
+def vector_type() -> pa.DataType:
+    return pa.list_(pa.float32(), DIMENSION)
+
+
+@pytest.fixture
+def dataset(uri: str) -> LanceDataset:
+    return lance_like.write_dataset(table(range(300)), uri, max_rows_per_file=80)
+
+
+@pytest.fixture
+def plugin(monkeypatch: pytest.MonkeyPatch) -> Rounded:
+    made = Rounded()
+    monkeypatch.setitem(INDEXES._loaded, "ROUNDED", made)
+    return made
+
+
+def near(q: Any = QUERY, k: int | None = 5, **options: Any) -> dict[str, Any]:
+    return {"column": "v", "q": q, **({} if k is None else {"k": k}), **options}
+
+
+def nearest_rows(found: pa.Table, q: np.ndarray = QUERY, k: int = 5, metric: str = "l2") -> list[int]:
+    """The numbers of the rows of a table that are nearest, by their definition."""
+    some = found.filter(found["v"].is_valid())
+    vectors = np.array(some["v"].to_pylist(), np.float64).reshape(-1, DIMENSION)
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(q)
+    distances = {
+        "l2": ((vectors - q) ** 2).sum(axis=1),
+        "cosine": 1 - vectors @ q / lengths,
+        "dot": 1 - vectors @ q,
+    }[metric]
+    return some["i"].to_numpy()[np.argsort(distances, kind="stable")[:k]].tolist()
+
+
+def found(dataset: LanceDataset, **options: Any) -> list[int]:
+    return dataset.to_table(**{"columns": ["i"], "nearest": near(), **options})["i"].to_pylist()
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine", "dot"])
+@pytest.mark.parametrize("indexed", [False, True])
+def test_the_nearest_rows_come_with_their_distances(
+    dataset: LanceDataset, plugin: Rounded, metric: str, indexed: bool
+) -> None:
+    if indexed:
+        add_index(dataset, "v", plugin, metric=metric)
+    answer = dataset.to_table(nearest=near(metric=metric, refine_factor=20))
+    assert answer.schema.names == ["i", "t", "v", "_distance"]
+    assert answer.schema.field("_distance").type == pa.float32()
+    assert answer["i"].to_pylist() == nearest_rows(dataset.to_table(), metric=metric)
+    assert answer["_distance"].to_pylist() == sorted(answer["_distance"].to_pylist())
+    assert bool(plugin.asked) is indexed
+
+
+@pytest.mark.parametrize("few", [0, 50, 1000])
+@pytest.mark.parametrize("condition", ["i < 0", "i = 299", "i % 30 = 4", "i >= 100 and i < 200", "i >= 0"])
+def test_a_filter_takes_nothing_away_from_the_answer(
+    dataset: LanceDataset, plugin: Rounded, condition: str, few: int
+) -> None:
+    plugin.few = few
+    expected = nearest_rows(dataset.to_table(filter=condition))
+    assert found(dataset, filter=condition) == expected
+    add_index(dataset, "v", plugin)
+    assert found(dataset, filter=condition, nearest=near(refine_factor=20)) == expected
+    passing = dataset.count_rows(condition)
+    assert plugin.asked == ([(100, passing)] if passing > max(few, 5) else [])
+
+
+def test_an_index_that_finds_too_few_is_not_the_last_word(dataset: LanceDataset, plugin: Rounded) -> None:
+    plugin.most = 2
+    add_index(dataset, "v", plugin)
+    assert found(dataset, filter="i >= 20") == nearest_rows(dataset.to_table(filter="i >= 20"))
+
+
+def test_rows_found_may_be_judged_afterwards(dataset: LanceDataset) -> None:
+    best = nearest_rows(dataset.to_table())
+    assert found(dataset, filter="i % 2 = 1", prefilter=False) == [i for i in best if i % 2]
+
+
+@pytest.mark.parametrize("prefilter", [True, False])
+def test_a_filter_may_speak_of_distances(dataset: LanceDataset, prefilter: bool) -> None:
+    answer = dataset.to_table(nearest=near(k=50))
+    limit = answer["_distance"][9].as_py()
+    kept = dataset.to_table(nearest=near(k=50), filter=f"_distance < {limit} and i >= 0", prefilter=prefilter)
+    assert kept["i"].to_pylist() == answer["i"].to_pylist()[:9]
+
+
+def test_changes_are_seen_at_once(dataset: LanceDataset, plugin: Rounded) -> None:
+    add_index(dataset, "v", plugin)
+    [best, second] = found(dataset, nearest=near(k=2, refine_factor=20))
+    dataset.insert(table(range(300, 340)))
+    dataset.insert(pa.table({"i": [1000], "t": ["new"], "v": pa.array([QUERY], vector_type())}))
+    assert found(dataset, nearest=near(k=2)) == [1000, best]
+    assert found(dataset, nearest=near(k=2), fast_search=True) == [best, second]
+    dataset.delete(f"i = {best}")
+    assert found(dataset, nearest=near(k=2)) == [1000, second]
+    dataset.update({"v": "[9, 9, 9, 9, 9, 9]"}, "i = 1000")
+    far = np.full(DIMENSION, 9, np.float32)
+    assert found(dataset, nearest=near(far, k=1)) == [1000]
+    dataset.update({"v": "[9.1, 9, 9, 9, 9, 9]"}, f"i = {second}")
+    assert found(dataset, nearest=near(far, k=2)) == [1000, second]
+    assert second not in found(dataset, nearest=near(k=20))
+    dataset.optimize.compact_files()
+    assert found(dataset, nearest=near(k=9, refine_factor=30)) == nearest_rows(dataset.to_table(), k=9)
+    assert plugin.asked[-1] == (270, 298)
+
+
+def test_a_batch_of_queries_gives_each_its_rows(dataset: LanceDataset, plugin: Rounded) -> None:
+    queries = VECTORS[:3]
+    for _ in range(2):
+        answer = dataset.to_table(columns=["i"], nearest=near(queries, k=2, refine_factor=30), filter="i >= 1")
+        assert answer.schema.names == ["query_index", "i", "_distance"]
+        assert answer.schema.field("query_index") == pa.field("query_index", pa.int32(), nullable=False)
+        assert answer["query_index"].to_pylist() == [0, 0, 1, 1, 2, 2]
+        rows = dataset.to_table(filter="i >= 1")
+        expected = [i for query in queries for i in nearest_rows(rows, query, 2)]
+        assert answer["i"].to_pylist() == expected
+        if not dataset._manifest.indices:
+            add_index(dataset, "v", plugin)
+    assert (
+        found(dataset, nearest=near(queries, k=2, refine_factor=30), limit=3, offset=1)
+        == [i for query in queries for i in nearest_rows(dataset.to_table(), query, 2)][1:4]
+    )
+    one = dataset.to_table(nearest=near(queries[:1], k=2))
+    assert one["query_index"].to_pylist() == [0, 0]
+
+
+@pytest.mark.parametrize("q", [QUERY.tolist(), pa.array(QUERY), QUERY.astype(np.float64), pa.scalar(QUERY.tolist())])
+def test_a_query_has_many_forms(dataset: LanceDataset, q: Any) -> None:
+    assert found(dataset, nearest=near(q)) == nearest_rows(dataset.to_table())
+
+
+def test_limits_are_of_the_rows_found(dataset: LanceDataset) -> None:
+    best = nearest_rows(dataset.to_table(), k=20)
+    assert found(dataset, nearest=near(k=None)) == best[:10]
+    assert found(dataset, nearest=near(k=None), limit=12, offset=3) == best[3:15]
+    assert found(dataset, limit=2, offset=4) == best[4:5]
+    assert found(dataset, limit=0) == []
+    assert found(dataset, nearest=near(k=1000)) == nearest_rows(dataset.to_table(), k=1000)
+    assert dataset.scanner(nearest=near()).count_rows() == 5
+    assert dataset.scanner(["i"], nearest=near()).head(3)["i"].to_pylist() == best[:3]
+    assert [len(batch) for batch in dataset.to_batches(nearest=near(), batch_size=2)] == [2, 2, 1]
+
+
+def test_columns_are_as_asked(dataset: LanceDataset) -> None:
+    answer = dataset.to_table(columns={"d": "_distance * 2", "j": "i + 1"}, nearest=near(), with_row_id=True)
+    assert answer.schema.names == ["d", "j", "_distance", "_rowid"]
+    assert answer["d"].to_pylist() == [2 * d for d in answer["_distance"].to_pylist()]
+    assert dataset.to_table(columns=["_distance", "t"], nearest=near()).schema.names == ["_distance", "t"]
+    quiet = {"disable_scoring_autoprojection": True, "nearest": near()}
+    assert dataset.to_table(columns=["t"], **quiet).schema.names == ["t"]
+    assert dataset.to_table(**quiet).schema.names == ["i", "t", "v", "_distance"]
+    assert dataset.to_table(columns=[], nearest=near()).schema.names == ["_distance"]
+    assert dataset.to_table(columns=["_rowaddr"], nearest=near())["_rowaddr"].to_pylist()[0] == 7
+    assert dataset.to_table(columns={"one": "1"}, nearest=near())["one"].to_pylist() == [1] * 5
+    assert dataset.scanner(["i"], nearest=near()).projected_schema.names == ["i", "_distance"]
+
+
+def test_rows_found_come_in_another_order(dataset: LanceDataset) -> None:
+    best = nearest_rows(dataset.to_table())
+    assert found(dataset, order_by=["i"]) == sorted(best)
+    assert found(dataset, order_by=[ColumnOrdering("_distance", ascending=False)]) == best[::-1]
+    assert found(dataset, order_by=["t", "_distance"]) == sorted(best, key=lambda i: (i % 3, best.index(i)))
+
+
+def test_distances_may_be_bounded(dataset: LanceDataset, plugin: Rounded) -> None:
+    answer = dataset.to_table(nearest=near(k=300))
+    low, high = answer["_distance"][3].as_py(), answer["_distance"][11].as_py()
+    for _ in range(2):
+        for bounds, rows in (((low, high), slice(3, 11)), ((None, high), slice(0, 11)), ((low, None), slice(3, 300))):
+            options = near(k=300, distance_range=bounds)
+            assert found(dataset, nearest=options) == answer["i"].to_pylist()[rows]
+        if not dataset._manifest.indices:
+            add_index(dataset, "v", plugin)
+
+
+def test_rows_without_a_vector_are_near_to_nothing(uri: str, plugin: Rounded) -> None:
+    values = [None, [1.0] * DIMENSION, None, [2.0] * DIMENSION, [float("nan")] * DIMENSION]
+    data = pa.table({"i": range(5), "v": pa.array(values, vector_type())})
+    dataset = lance_like.write_dataset(data, uri)
+    for _ in range(2):
+        assert found(dataset, nearest=near(k=5)) == [1, 3]
+        if not dataset._manifest.indices:
+            add_index(dataset, "v", plugin)
+
+
+def test_an_empty_table_has_no_near_rows(uri: str) -> None:
+    dataset = lance_like.write_dataset(table(range(0)), uri)
+    assert dataset.to_table(nearest=near()).schema.names == ["i", "t", "v", "_distance"]
+    assert found(dataset) == [] and found(dataset, nearest=near(VECTORS[:2])) == []
+
+
+def test_the_index_of_the_metric_is_asked(dataset: LanceDataset, plugin: Rounded) -> None:
+    add_index(dataset, "v", plugin, "by_angle", metric="cosine")
+    rows = dataset.to_table()
+    assert found(dataset, nearest=near(refine_factor=30)) == nearest_rows(rows, metric="cosine")
+    assert len(plugin.asked) == 1
+    assert found(dataset, nearest=near(metric="l2")) == nearest_rows(rows)
+    assert found(dataset, nearest=near(use_index=False, metric="cosine")) == nearest_rows(rows, metric="cosine")
+    assert len(plugin.asked) == 1
+    add_index(dataset, "v", plugin, "by_length", metric="l2")
+    assert found(dataset, nearest=near(index_name="by_length", refine_factor=30)) == nearest_rows(rows)
+    with pytest.raises(NotFound, match="by_angle"):
+        found(dataset, nearest=near(index_name="other"))
+    with pytest.raises(InvalidInput, match="cosine"):
+        found(dataset, nearest=near(index_name="by_angle", metric="l2"))
+
+
+def test_a_search_looks_at_some_fragments_alone(dataset: LanceDataset, plugin: Rounded) -> None:
+    fragments = dataset.get_fragments()[1:3]
+    expected = nearest_rows(dataset.to_table(fragments=fragments))
+    assert found(dataset, fragments=fragments) == expected
+    assert fragments[0].to_table(columns=["i"], nearest=near())["i"].to_pylist() == nearest_rows(
+        fragments[0].to_table()
+    )
+    add_index(dataset, "v", plugin)
+    assert found(dataset, fragments=dataset.get_fragments()[1:3], nearest=near(refine_factor=30)) == expected
+
+
+def test_rows_of_several_vectors_are_near_by_the_best_of_each(uri: str) -> None:
+    rows = [VECTORS[i : i + 1 + i % 3].tolist() for i in range(60)]
+    data = pa.table({"i": range(60), "v": pa.array(rows, pa.list_(vector_type()))})
+    dataset = lance_like.write_dataset(data, uri, max_rows_per_file=25)
+    query = VECTORS[100:102]
+    distances = [sum(min(((np.array(v) - q) ** 2).sum() for v in row) for q in query) for row in rows]
+    answer = dataset.to_table(columns=["i"], nearest=near(query))
+    assert answer.schema.names == ["i", "_distance"]
+    assert answer["i"].to_pylist() == np.argsort(distances, kind="stable")[:5].tolist()
+    assert answer["_distance"].to_numpy() == pytest.approx(np.sort(distances)[:5], rel=1e-5)
+    assert dataset.to_table(nearest=near(query[np.newaxis], k=2))["query_index"].to_pylist() == [0, 0]
+
+
+def test_a_handle_searches_where_it_is_unpickled(tmp_path: Path, plugin: Rounded) -> None:
+    dataset = lance_like.write_dataset(table(range(300)), tmp_path / "t")
+    add_index(dataset, "v", plugin)
+    expected = found(dataset, nearest=near(refine_factor=20))
+    assert found(pickle.loads(pickle.dumps(dataset)), nearest=near(refine_factor=20)) == expected
+
+
+def test_a_builder_makes_the_same_search(dataset: LanceDataset) -> None:
+    from lance_like.dataset.scanner_builder import ScannerBuilder
+
+    scan = ScannerBuilder(dataset).nearest("v", QUERY, 5, distance_range=(0, 100)).columns(["i"]).filter("i > 9")
+    assert scan.to_scanner().to_table()["i"].to_pylist() == found(dataset, filter="i > 9")
+
+
+def test_a_plan_says_what_is_asked(dataset: LanceDataset, plugin: Rounded) -> None:
+    plan = dataset.scanner(nearest=near(), filter="i > 9").explain_plan()
+    assert "Exact: every row is compared" in plan and "Filter before" in plan
+    add_index(dataset, "v", plugin)
+    dataset.insert(table(range(300, 310)))
+    plan = dataset.scanner(nearest=near()).explain_plan()
+    assert "Index near (ROUNDED): 1 segments of 300 rows, approximate" in plan
+    assert "Exact: 10 rows that the index does not cover" in plan
+    assert plugin.asked == []
+    ran = dataset.scanner(nearest=near(), filter="i > 9").analyze_plan()
+    assert "output_rows=5" in ran and "Prefilter: 300 rows allowed" in ran and "Find: " in ran and "Take: " in ran
+
+
+def test_a_search_reads_the_column_once(dataset: LanceDataset) -> None:
+    told: list[Any] = []
+    found(dataset, nearest=near(), scan_stats_callback=told.append)
+    assert told[0].bytes_read > 0 and told[0].iops <= 12
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"q": QUERY[:3]}, "6"),
+        ({"q": np.full(DIMENSION, np.nan)}, "finite"),
+        ({"q": np.concatenate([QUERY, QUERY])}, "6"),
+        ({"k": 0}, "k=0"),
+        ({"k": 1.5}, "k=1.5"),
+        ({"metric": "nothing"}, "nothing"),
+        ({"nprobes": 0}, "nprobes"),
+        ({"minimum_nprobes": 9, "maximum_nprobes": 3}, "more than"),
+        ({"refine_factor": 0}, "refine_factor"),
+        ({"distance_range": (1,)}, "distance_range"),
+        ({"unknown": 1}, "unknown"),
+        ({"column": "t"}, "string"),
+    ],
+)
+def test_what_cannot_be_is_refused(dataset: LanceDataset, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        dataset.scanner(nearest={**near(), **options})
+
+
+def test_a_search_must_make_sense(dataset: LanceDataset) -> None:
+    with pytest.raises(NotFound, match="'v'"):
+        dataset.scanner(nearest={**near(), "column": "w"})
+    with pytest.raises(InvalidInput, match="nearest"):
+        dataset.scanner(nearest=[1, 2, 3])  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="no deleted rows"):
+        dataset.scanner(nearest=near(), include_deleted_rows=True, with_row_id=True)
+    dataset.add_columns({"query_index": "1"})
+    with pytest.raises(InvalidInput, match="query_index"):
+        dataset.scanner(nearest=near(VECTORS[:2]))
