@@ -14,7 +14,7 @@ from lance_like._lazy import cached
 from lance_like.encodings.joining import joined
 from lance_like.encodings.stack import together
 from lance_like.errors import Corrupt, InvalidInput, NotFound
-from lance_like.file.carry import present
+from lance_like.file.carry import carried_type, present
 from lance_like.file.reader import FileReader, open_file
 from lance_like.file.writer import FileWriter
 from lance_like.io.fetch import drive
@@ -120,7 +120,7 @@ class OpenFile:
         chosen = [self._columns[name] for name in names]
         reads = [self._file.read_span(number, kind, start, end) for start, end in spans for number, kind in chosen]
         arrays = iter(self._drive(together(reads)))
-        return [[present(joined(next(arrays)), kind) for _, kind in chosen] for _ in spans]
+        return [[present(_whole(next(arrays), kind), kind) for _, kind in chosen] for _ in spans]
 
     def take(self, names: Sequence[str], rows: Int64s) -> list[pa.Array]:
         """Some rows of columns, in the order asked. Cost: as `columns`."""
@@ -146,6 +146,11 @@ class OpenFile:
             ) from error
         except Corrupt as error:
             raise Corrupt(error.message, kind=error.kind, where=error.where, hint=_HINT) from error
+
+
+def _whole(parts: list[pa.Array], kind: pa.DataType) -> pa.Array:
+    """The parts of a run as one array; a run of no rows has none."""
+    return joined(parts) if parts else pa.nulls(0, carried_type(kind))
 
 
 @dataclass(frozen=True)

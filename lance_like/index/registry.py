@@ -8,6 +8,7 @@ INDEXES = Registry(
     "lance_like.indexes",
     {
         "INVERTED": "lance_like.index.text.fulltext:FullText",
+        "MINHASHLSH": "lance_like.index.duplicates.minhash:MinHashLsh",
     },
 )
 
