@@ -22,6 +22,7 @@ from lance_like.dataset.bound import RETRIES, RETRY_TIMEOUT
 from lance_like.dataset.change import Delete, Isolation, Update, check_isolation
 from lance_like.dataset.columns import Computed, add_columns
 from lance_like.dataset.commits import DatasetCommits
+from lance_like.dataset.duplicates import DatasetDuplicates
 from lance_like.dataset.engine import EngineSource, EngineTable
 from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.history import DatasetHistory
@@ -61,7 +62,9 @@ COLUMN_RETRIES = 1000
 COLUMN_TIMEOUT = timedelta(days=7)
 
 
-class LanceDataset(DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMetadata, EngineSource, PythonDataset):
+class LanceDataset(
+    DatasetHistory, DatasetCommits, DatasetMaintenance, DatasetMetadata, DatasetDuplicates, EngineSource, PythonDataset
+):
     """One version of a dataset. Made by `lance_like.dataset` and `lance_like.write_dataset`.
 
     The handle moves only by its own writes, `checkout_latest` and `restore`, never by others' commits.

@@ -65,8 +65,12 @@ DATASET = {
         "sample",
         "max_field_id",
         "has_stable_row_ids",
+        "find_duplicates",
+        "find_near_duplicate_pairs",
+        "find_near_duplicates",
         "get_fragments",
         "get_fragment",
+        "minhash_search",
     ),
     *(
         "branch",

@@ -1,4 +1,4 @@
-"""Which of many signatures are alike (format_spec/index/minhash.md, "Finding pairs"). Pure, but for what is called back.
+"""Which of many signatures are alike (format_spec/index/minhash.md, "Finding pairs"). Pure.
 
 Signatures whose bands are equal are candidates; how wide a band is follows from the threshold, so that nearly all pairs
 above it are candidates. Each pair is met once, in the first band that it shares.
