@@ -89,11 +89,7 @@ def search_signed(
 def pairs_of(signed: Signed, threshold: float, *, exact: bool) -> Iterator[Pairs]:
     """Pairs of rows that are alike, by their places in `signed`; rows of equal signatures with the first of them."""
     first, kind = distinct(signed.signatures)
-    others = np.delete(np.arange(len(kind)), first)
-    if len(others):
-        yield from _verified(
-            signed, [(first[kind[others]], others, np.ones(len(others), np.float32))], threshold, exact
-        )
+    yield from _verified(signed, _same_pairs(first, kind), threshold, exact)
     yield from _verified(signed, _kind_pairs(signed, first, threshold, exact, None), threshold, exact)
 
 
