@@ -50,7 +50,7 @@ def read_signed(
 ) -> Signed:
     """The signatures of a column. params: where no index is used."""
     kind = ds.scanner([column]).projected_schema.field(0).type
-    entry = _entry(ds, column, index) if use_index and hasattr(ds._session, "indexes") else None
+    entry = _entry(ds, column, index) if use_index else None
     if entry is not None and params is not None:
         raise InvalidInput(f"params are those of the index {entry.name!r}: leave them out, or set use_index=False")
     used = MinHashLsh().params(kind, params or {}) if entry is None else entry.params
