@@ -1,7 +1,7 @@
 """The best rows of a clause, without scoring all that match.
 
 One term: its blocks are ranked by the best score in them, which is known without unpacking them; the first k blocks
-have k rows that no row of a later block beats. Several terms, one of which is enough: the rows of one term after the other
+have k rows that no row of a later block beats. Several terms, one of which is enough: the rows of one after the other
 are looked at, that with the greatest possible score first, and of these only what can still be among the best, given
 what the terms to come may add; it ends when these alone cannot reach the k-th score. Every score that comes back is
 computed in full by `Matching.at`, so what was passed over changes nothing.

@@ -39,10 +39,15 @@ K1, B = 1.2, 0.75
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One segment of a column. ids: row ids of ordinals, ascending with them. allow: ordinals that may come back."""
+    """One segment of a column.
+
+    ids: row ids of ordinals, ascending with them. ordinals: of row ids, -1 of those of other segments. allow: ordinals
+    that may come back, None: all.
+    """
 
     searcher: TextSearcher
     ids: Callable[[Int64s], Int64s]
+    ordinals: Callable[[Int64s], Int64s]
     allow: BitMap | None = None
 
 
@@ -84,7 +89,7 @@ def _search(query: FullTextQuery, fields: Mapping[str, _Field], k: int | None) -
     """The rows that match, at least the k best of them."""
     if isinstance(query, CombinedFieldsQuery):
         return _combined_fields(query, fields)
-    if len(query.searched) == 1:
+    if len(query.searched) == 1 and not _combines_fields(query):
         [name] = query.searched
         return fields[name].search(fields[name].clause(query), k) if name in fields else _NONE
     match query:
@@ -101,6 +106,16 @@ def _search(query: FullTextQuery, fields: Mapping[str, _Field], k: int | None) -
         case BooleanQuery():
             return _boolean(query, fields)
     raise InvalidInput(f"a query of an unknown kind: {type(query).__name__}", kind="query")
+
+
+def _combines_fields(query: FullTextQuery) -> bool:
+    """Whether a part of a query is one that no segment can answer by itself."""
+    match query:
+        case BoostQuery():
+            return _combines_fields(query.positive) or _combines_fields(query.negative)
+        case BooleanQuery():
+            return any(_combines_fields(part) for _, part in query.queries)
+    return isinstance(query, CombinedFieldsQuery)
 
 
 def _boolean(query: BooleanQuery, fields: Mapping[str, _Field]) -> _Found:
@@ -199,6 +214,30 @@ class _Field:
             self._frequency.update({term: found.frequency.get(term, 0) for term in unknown})
         return [self._frequency[term] for term in terms]
 
+    def terms(self, text: str) -> list[str]:
+        """The terms of a text."""
+        return [term for term, _ in self._searcher.tokens(text)]
+
+    def occurrences(self, term: str) -> _Found:
+        """The rows that hold a term and may come back, and how often."""
+        found = []
+        for part in self._parts:
+            ordinals, counts = part.searcher.occurrences(term)
+            if part.allow is not None:
+                held = np.isin(ordinals, np.frombuffer(part.allow.to_array(), np.uint32))
+                ordinals, counts = ordinals[held], counts[held]
+            found.append(_Found(part.ids(ordinals), counts.astype(np.float64)))
+        return _joined(found, np.add)
+
+    def lengths(self, ids: Int64s) -> Int64s:
+        """How many terms rows hold, 0 of those that are in no segment."""
+        lengths = np.zeros(len(ids), np.int64)
+        for part in self._parts:
+            ordinals = part.ordinals(ids)
+            held = ordinals >= 0
+            lengths[held] = part.searcher.lengths(ordinals[held])
+        return lengths
+
     def _statistics(self, terms: Sequence[str]) -> TextStatistics:
         first, *others = [part.searcher.statistics(terms) for part in self._parts]
         for other in others:
@@ -273,7 +312,31 @@ def _near_first(pair: tuple[int, str]) -> tuple[int, bytes]:
 
 
 def _combined_fields(query: CombinedFieldsQuery, fields: Mapping[str, _Field]) -> _Found:
-    raise NotImplementedError
+    """BM25F: the columns as one text, of which counts and lengths are sums over them, times their boosts."""
+    chosen = [(fields[name], boost) for name, boost in query.weighted if name in fields]
+    if not chosen:
+        return _NONE
+    rows = max(field.rows for field, _ in chosen)
+    average = sum(boost * field.average * field.rows for field, boost in chosen) / max(rows, 1)
+    terms = chosen[0][0].terms(query.query)
+    held = [_summed([field.occurrences(term) for field, _ in chosen], [boost for _, boost in chosen]) for term in terms]
+    ids = np.unique(np.concatenate([found.ids for found in held])) if held else np.zeros(0, np.int64)
+    lengths = np.zeros(len(ids))
+    for field, boost in chosen:
+        lengths += boost * field.lengths(ids)
+    norms = K1 * (1 - B + B * lengths / average) if average else np.zeros(len(ids))
+    scores, matched = np.zeros(len(ids)), np.zeros(len(ids), np.int64)
+    for term, found in zip(terms, held, strict=True):
+        at = np.searchsorted(ids, found.ids)
+        weight = idf(rows, max(field.frequency([term])[0] for field, _ in chosen)) * (K1 + 1)
+        scores[at] += weight * found.scores / (found.scores + norms[at])
+        matched[at] += 1
+    kept = matched >= (len(terms) if query.operator is FullTextOperator.AND else 1)
+    return _Found(ids[kept], scores[kept])
+
+
+def _summed(parts: Sequence[_Found], weights: Sequence[float]) -> _Found:
+    return _joined([_Found(part.ids, part.scores * by) for part, by in zip(parts, weights, strict=True)], np.add)
 
 
 __all__ = ["Part", "RankedTexts", "idf", "search_texts"]
