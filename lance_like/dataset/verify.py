@@ -165,14 +165,17 @@ class _Check:
 
     def _index(self, entry: IndexEntry, manifest: Manifest, where: str) -> None:
         """Check the files, the row ids and the invalidated rows of an index, whatever its kind."""
+        sound: list[bool] = []
         for segment in entry.segments:
             for file in segment.files:
                 self._stored(file.key, Identity(file.nbytes, file.tail), manifest.bases)
             rows, invalid = segment.row_ids.ref, segment.invalid and segment.invalid.ref
-            self._is_sound(rows.path if rows else where, partial(getattr, segment.row_ids, "runs"))
-            self._is_sound(invalid.path if invalid else where, partial(getattr, segment, "invalid_ordinals"))
-        with self._noting(where):
-            _ = coverage_of(manifest, entry, unopened).covered_rows
+            sound.append(self._is_sound(rows.path if rows else where, partial(getattr, segment.row_ids, "runs")))
+            read = partial(getattr, segment, "invalid_ordinals")
+            sound.append(self._is_sound(invalid.path if invalid else where, read))
+        if all(sound):
+            with self._noting(where):
+                _ = coverage_of(manifest, entry, unopened).covered_rows
 
     def _held(self, items: Iterable[Fragment | Part], manifest: Manifest, where: str) -> _Held:
         """Check fragments and parts. where: the object that they stand in."""
