@@ -23,11 +23,12 @@ import pyarrow as pa
 
 from lance_like.errors import InvalidInput
 from lance_like.index.questions import Contains, HasAll, HasAny, Matches, Question
+from lance_like.query.constants import constant_of
 from lance_like.query.expr import Compare, Expr, paths
 from lance_like.query.literals import comparison_type, exact, is_text
 from lance_like.query.names import Path
 from lance_like.query.nodes import OWN_SCHEMA, Node, arguments, type_name
-from lance_like.query.sql import column_of, condition_of, constant_of, tree_of
+from lance_like.query.sql import column_of, condition_of, tree_of
 
 _REGEXES = {"regexp_matches": False, "regexp_like": False, "regexp_full_match": True}
 _CONTAINS = frozenset(["list_contains", "array_contains", "list_has", "array_has"])
