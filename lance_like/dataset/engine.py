@@ -24,7 +24,7 @@ from lance_like.query.engine_source import HAS_SOURCES, SourceBase, condition_of
 from lance_like.query.expr import Expr, all_of, paths
 from lance_like.query.nearest import as_nearest
 from lance_like.query.projection import Output, Projection
-from lance_like.query.scan import Scan, rows_in_doubt, run_scan
+from lance_like.query.scan import Scan, hits_of, rows_in_doubt, run_scan
 from lance_like.query.session import Session
 from lance_like.table.fields import Field
 from lance_like.table.fragment import Fragment
@@ -146,8 +146,11 @@ class EngineTable:
         return known
 
     def _spares_reading(self, condition: Expr) -> bool:
-        """Cost: zones of the condition's columns in a few fragments, if they are new."""
+        """Cost: what indexes read for it, or zones of its columns in a few fragments, if they are new."""
         fragments = self._fragments
+        hits = hits_of(self.session, self.manifest, Scan(Projection(self._table, ()), condition))
+        if hits is not None and hits.most <= _IN_DOUBT * self.manifest.live_rows:
+            return True
         nbytes = sum(file.nbytes for fragment in fragments for file in fragment.files)
         if nbytes > max(_SMALL_NBYTES, _WIDE_ROW_NBYTES * sum(fragment.rows for fragment in fragments)):
             return True

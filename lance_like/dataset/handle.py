@@ -26,6 +26,7 @@ from lance_like.dataset.duplicates import DatasetDuplicates
 from lance_like.dataset.engine import EngineSource, EngineTable
 from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.history import DatasetHistory
+from lance_like.dataset.indexes import DatasetIndexes
 from lance_like.dataset.inputs import Data, Stream, as_stream, conform_some
 from lance_like.dataset.joins import join_columns
 from lance_like.dataset.maintenance import DatasetMaintenance
@@ -67,6 +68,7 @@ class LanceDataset(
     DatasetHistory,
     DatasetCommits,
     DatasetMaintenance,
+    DatasetIndexes,
     DatasetMetadata,
     DatasetDuplicates,
     DatasetSearch,
@@ -211,7 +213,7 @@ class LanceDataset(
     def count_rows(self, filter: Filter = None, **hints: Any) -> int:
         """How many rows there are, or pass a filter. Cost: no I/O without a filter."""
         check_tuning(hints)
-        return len(self) if filter is None else self._scan({"columns": [], "filter": filter}).count_rows()
+        return len(self) if filter is None else self._scan({**hints, "columns": [], "filter": filter}).count_rows()
 
     def take(
         self,

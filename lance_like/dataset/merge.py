@@ -41,6 +41,8 @@ _STEP_ROWS = 1 << 16
 _KEY_BATCH_ROWS = 1 << 20
 # So few keys are looked for by a list of them, which skips more than their range does.
 _FEW_KEYS = 1024
+# The same in a large table: an index reads less than all of the keys, about a page of them for each.
+_ROWS_A_KEY = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Rules:
     matched: rows of the table whose key the source has: "update" (where condition holds, if there is one), "delete",
     "fail", or None to leave them. insert: add the rows of the source whose key the table lacks.
     by_source: delete the rows of the table whose key the source lacks: True for all, or the filter they must pass.
+    use_index: whether indexes are asked for the keys.
     """
 
     on: tuple[str, ...]
@@ -57,6 +60,7 @@ class Rules:
     condition: Filter = None
     insert: bool = False
     by_source: Filter | bool = None
+    use_index: bool = True
 
     def check(self) -> None:
         """Raise InvalidInput when nothing would happen."""
@@ -209,7 +213,8 @@ class Merge:
         source: list[Int64s] = [np.empty(0, np.int64)]
         addresses: list[Int64s] = [np.empty(0, np.int64)]
         if len(self.index):
-            scan = Scan(projection, self._within_ranges(manifest), batch_rows=_KEY_BATCH_ROWS)
+            condition = self._within_ranges(manifest)
+            scan = Scan(projection, condition, batch_rows=_KEY_BATCH_ROWS, indexed=self.rules.use_index)
             for batch in run_scan(self.session, manifest, scan):
                 found, rows = self.index.find(batch.columns[:-1])
                 source.append(rows)
@@ -219,8 +224,9 @@ class Merge:
     def _within_ranges(self, manifest: Manifest) -> Expr | None:
         """A condition that every row with a key of the source passes, by which fragments and zones are skipped."""
         bounds: list[Expr] = []
+        most = max(_FEW_KEYS, manifest.live_rows // _ROWS_A_KEY)
         for name, found, distinct in zip(self.rules.on, self.index.ranges, self.index.distinct, strict=True):
-            if found is not None and len(distinct) <= _FEW_KEYS:
+            if found is not None and len(distinct) <= most:
                 bounds.append(In((name,), distinct))
             elif found is not None:
                 bounds += [Compare(">=", (name,), found[0]), Compare("<=", (name,), found[1])]
@@ -386,8 +392,8 @@ class MergeInsertBuilder:
         return self
 
     def use_index(self, use_index: bool) -> MergeInsertBuilder:
-        """Accepted: an index changes no result."""
-        return self
+        """Whether indexes of the key columns are asked for the rows, where that reads less; they change no result."""
+        return self._with(use_index=use_index)
 
     def write_mode(self, mode: str) -> MergeInsertBuilder:
         """Accepted: what is written, rows or columns, is chosen by the fewer bytes."""

@@ -293,6 +293,28 @@ class DatasetOptimizer:
         )
         return _compact(self._dataset, options)
 
+    def optimize_indices(
+        self,
+        *,
+        num_indices_to_merge: int | None = None,
+        index_names: Sequence[str] | None = None,
+        retrain: bool = False,
+    ) -> None:
+        """Have indexes answer for rows that came or changed since they were built, as one new version.
+
+        Without it they are searched row by row. A second call does nothing.
+        num_indices_to_merge: so many of the newest segments are built anew with what is new: 0 only adds one. None:
+        those that are not much larger than what is new, and those most of whose rows are gone; so a row is built into
+        a segment a few times, however often this is called.
+        index_names: None: all of kinds that are known here. retrain: each index anew, in one segment.
+        Raises NotFound for an unknown name, Conflict.
+        """
+        if num_indices_to_merge is not None and (not isinstance(num_indices_to_merge, int) or num_indices_to_merge < 0):
+            raise InvalidInput(f"num_indices_to_merge={num_indices_to_merge!r}: expected a number from 0 on")
+        if isinstance(index_names, str):
+            raise InvalidInput(f"index_names={index_names!r} is one text: expected a list of names")
+        self._dataset._optimize_indexes(index_names, num_indices_to_merge, retrain=retrain)
+
     def enable_auto_cleanup(self, auto_cleanup_config: AutoCleanupConfig) -> None:
         """Have old versions removed after every so many commits; a failure there is a warning, not one of the commit.
 

@@ -26,8 +26,9 @@ class Tuning(TypedDict, total=False):
     64 MiB by default.
     late_materialization: True: columns that the filter does not need are taken for the rows that pass, False: they are
     read whole; None: by the share of rows that pass. A list of columns says nothing here.
-    use_stats: False: skip nothing by statistics.
-    prefilter, fast_search: of searches, see `ScanOptions`.
+    use_stats: False: skip nothing by statistics. use_scalar_index: False: ask no index of a filter.
+    fast_search: True: leave out rows that an index which is asked does not cover yet: the one option that may change
+    which rows come. prefilter: of searches, see `ScanOptions`.
 
     The others are options of pyarrow's and pylance's, accepted and not needed: rows come in order.
     """
@@ -37,14 +38,14 @@ class Tuning(TypedDict, total=False):
     io_buffer_size: int | None
     late_materialization: bool | Sequence[str] | None
     use_stats: bool | None
+    use_scalar_index: bool | None
+    fast_search: bool | None
     cache_metadata: Any
-    fast_search: Any
     fragment_readahead: Any
     fragment_scan_options: Any
     memory_pool: Any
     prefilter: Any
     scan_in_order: Any
-    use_scalar_index: Any
 
 
 class ScanOptions(Tuning, total=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ from lance_like.encodings.places import DESCRIPTION
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.file.carry import carried_field, one_batch
 from lance_like.io.observe import CountingStore
-from lance_like.query.answer import NOTHING, POSITION, Columns, answer_of, schema_naming
+from lance_like.query.answer import NOTHING, POSITION, Answer, Columns, answer_of, schema_naming
 from lance_like.query.evaluate import parse, prepare
 from lance_like.query.explain import analyze, explain
 from lance_like.query.expr import Expr, top_names
@@ -40,6 +40,7 @@ from lance_like.table.fields import is_binary
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema, join_path
+from lance_like.typing_ import T
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -55,6 +56,26 @@ BlobMode: TypeAlias = Literal["lazy", "bytes", "descriptions"]
 
 # A batch of to_table is as long as the pages allow: its batches are chunks of the table, without a copy.
 _TABLE_BATCH_ROWS = 1 << 20
+
+
+class _Kept(Generic[T]):
+    """What was made for schemas, under a key each; the schemas stay alive beside it, so that their ids are theirs."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: dict[tuple[int, Any], tuple[Schema, T]] = {}
+
+    def get(self, schema: Schema, key: Any, make: Callable[[], T]) -> T:
+        found = self._kept.get((id(schema), key))
+        if found is None:
+            if len(self._kept) >= self._most:
+                self._kept.clear()
+            found = self._kept[id(schema), key] = schema, make()
+        return found[1]
+
+
+_ANSWERS: _Kept[Answer] = _Kept(256)
+_CONDITIONS: _Kept[Expr | None] = _Kept(512)
 
 
 class LanceScanner:
@@ -87,15 +108,8 @@ class LanceScanner:
         deleted = bool(options.get("include_deleted_rows"))
         self._settled = self._search(schema) if is_search(options) else None
         given = NOTHING if self._settled is None else self._settled.given
-        self._answer = answer_of(
-            manifest,
-            schema,
-            columns if self._settled is None else self._settled.columns,
-            with_row_id=bool(options.get("with_row_id")),
-            with_row_address=bool(options.get("with_row_address")),
-            with_deleted=deleted,
-            given=given,
-        )
+        shown = columns if self._settled is None else self._settled.columns
+        self._answer = _prepared_answer(manifest, schema, shown, options, given)
         order_by = options.get("order_by")
         self._order = order_of(manifest, schema, order_by, columns, given) if order_by else None
         if deleted:
@@ -300,6 +314,30 @@ def _of_bytes(nbytes: int, rows: int | None, batches: Iterator[pa.RecordBatch]) 
             yield batch.slice(start, most)
 
 
+def _prepared_answer(
+    manifest: Manifest, schema: Schema, columns: Columns | None, options: ScanOptions, given: pa.Schema
+) -> Answer:
+    """The columns of an answer; those that no expression computes are kept for the next scan of a schema."""
+    row_id, row_address = bool(options.get("with_row_id")), bool(options.get("with_row_address"))
+    deleted = bool(options.get("include_deleted_rows"))
+    names = columns if columns is None or isinstance(columns, Mapping | str) else tuple(columns)
+
+    def make() -> Answer:
+        return answer_of(
+            manifest,
+            schema,
+            columns,
+            with_row_id=row_id,
+            with_row_address=row_address,
+            with_deleted=deleted,
+            given=given,
+        )
+
+    if isinstance(names, Mapping | str) or deleted or (names is not None and POSITION in names):
+        return make()
+    return _ANSWERS.get(schema, (names, row_id, row_address, *given.names), make)
+
+
 def _tuned(options: ScanOptions) -> dict[str, Any]:
     """The options of a `Scan` that change how it is done, not what it gives."""
     if not options:
@@ -312,6 +350,8 @@ def _tuned(options: ScanOptions) -> dict[str, Any]:
         # A share above 1: however many rows pass.
         "take_below": (2.0 if late else 0.0) if isinstance(late, bool) else None,
         "prune": options.get("use_stats"),
+        "indexed": False if options.get("include_deleted_rows") else options.get("use_scalar_index"),
+        "fast": options.get("fast_search"),
     }
     return {name: value for name, value in chosen.items() if value is not None}
 
@@ -331,6 +371,12 @@ def bind_filter(schema: Schema, filter: Filter) -> Expr | None:
     """A filter bound to a table's schema, in which `_rowid` and `_rowaddr` may be named too."""
     if filter is None:
         return None
+    if isinstance(filter, str):
+        return _CONDITIONS.get(schema, filter, lambda: _bound(schema, filter))
+    return _bound(schema, filter)
+
+
+def _bound(schema: Schema, filter: Filter) -> Expr | None:
     condition = parse(filter)
     names = top_names(condition)
     if POSITION in names:

@@ -118,17 +118,13 @@ class Coverage:
         """
         if self.covered_rows == self.live_rows:
             return ()
-        where = self.live
-        left = subtracted(where.spans, self._covered)
-        # Every interval that is left lies in one range of the map.
-        place = where.starts.searchsorted(left[:, 0], "right") - 1
-        starts = where.offsets[place] + left[:, 0] - where.starts[place]
-        index = where.fragments[place]
-        order = np.lexsort((starts, index))
-        ranges = np.stack((starts, starts + left[:, 1] - left[:, 0]), axis=1)[order]
-        found, cuts = np.unique(index[order], return_index=True)
-        parts = np.split(ranges, cuts[1:])
-        return [(self.fragments[i], spread(part)) for i, part in zip(found.tolist(), parts, strict=True)]
+        return offsets_of(self.fragments, self.left([]))
+
+    def left(self, without: Sequence[OpenSegment]) -> RowIdMap:
+        """Where the live rows are that no segment answers for but some, by row id. Cost: O(ranges of row ids)."""
+        kept = [segment.covered for segment in self.segments if segment not in without]
+        covered = np.concatenate([np.empty((0, 2), np.int64), *kept]) if without else self._covered
+        return located(self.live, subtracted(self.live.spans, covered[np.argsort(covered[:, 0], kind="stable")]))
 
     @property
     def uncovered_rows(self) -> int:
@@ -143,15 +139,45 @@ def coverage_of(manifest: Manifest, entry: IndexEntry, open_segment: Callable[[I
     return Coverage(entry, segments, manifest.fragments, live, manifest.live_rows)
 
 
+def located(live: RowIdMap, spans: Int64s) -> RowIdMap:
+    """Some rows of a map: int64[n, 2] ascending intervals of row ids, each within one of its ranges."""
+    place = live.starts.searchsorted(spans[:, 0], "right") - 1
+    offsets = live.offsets[place] + spans[:, 0] - live.starts[place]
+    return RowIdMap(spans[:, 0], spans[:, 1], live.fragments[place], offsets)
+
+
+def offsets_of(fragments: Sequence[Fragment], rows: RowIdMap) -> list[tuple[Fragment, Int64s]]:
+    """Fragments in scan order, of each int64[n] the offsets of some rows, ascending."""
+    order = np.lexsort((rows.offsets, rows.fragments))
+    starts, index = rows.offsets[order], rows.fragments[order]
+    ranges = np.stack((starts, starts + (rows.ends - rows.starts)[order]), axis=1)
+    found, cuts = np.unique(index, return_index=True)
+    parts = np.split(ranges, cuts[1:])
+    return [(fragments[i], spread(part)) for i, part in zip(found.tolist(), parts, strict=True)]
+
+
 def subtracted(spans: Int64s, others: Int64s) -> Int64s:
     """int64[n, 2] what is left of ascending intervals apart from each other without others like them. Cost: O(n)."""
     if len(spans) == 0 or len(others) == 0:
         return spans
-    # Between two neighbouring cuts all numbers are alike.
-    cuts = np.unique(np.concatenate((spans.ravel(), others.ravel())))
-    starts, ends = cuts[:-1], cuts[1:]
+    starts, ends = _cut(spans, others)
     left = _hold(spans, starts) & ~_hold(others, starts)
     return np.stack((starts[left], ends[left]), axis=1)
+
+
+def common(spans: Int64s, others: Int64s) -> Int64s:
+    """int64[n, 2] what two lists of ascending intervals apart from each other have in common. Cost: O(n)."""
+    if len(spans) == 0 or len(others) == 0:
+        return np.empty((0, 2), np.int64)
+    starts, ends = _cut(spans, others)
+    both = _hold(spans, starts) & _hold(others, starts)
+    return np.stack((starts[both], ends[both]), axis=1)
+
+
+def _cut(spans: Int64s, others: Int64s) -> tuple[Int64s, Int64s]:
+    """Pieces, ascending: between two cuts that are neighbours all numbers are alike."""
+    cuts = np.unique(np.concatenate((spans.ravel(), others.ravel())))
+    return cuts[:-1], cuts[1:]
 
 
 def spread(spans: Int64s) -> Int64s:
@@ -172,4 +198,4 @@ def _bitmap(ordinals: Int64s) -> BitMap:
     return BitMap(array("I", ordinals.astype(np.uint32).tobytes()))
 
 
-__all__ = ["Coverage", "OpenSegment", "coverage_of", "spread", "subtracted"]
+__all__ = ["Coverage", "OpenSegment", "common", "coverage_of", "located", "offsets_of", "spread", "subtracted"]

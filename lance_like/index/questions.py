@@ -19,6 +19,9 @@ class OneOf:
 
     values: pa.Array
 
+    def __str__(self) -> str:
+        return f"one of {_shown(self.values)}"
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -29,10 +32,18 @@ class Range:
     low_included: bool = True
     high_included: bool = True
 
+    def __str__(self) -> str:
+        low = "" if self.low is None else f">{'=' * self.low_included} {self.low.as_py()!r}"
+        high = "" if self.high is None else f"<{'=' * self.high_included} {self.high.as_py()!r}"
+        return " and ".join(filter(None, (low, high)))
+
 
 @dataclass(frozen=True, slots=True)
 class IsNull:
     """Without a value."""
+
+    def __str__(self) -> str:
+        return "null"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,9 @@ class HasAny:
 
     values: pa.Array
 
+    def __str__(self) -> str:
+        return f"has one of {_shown(self.values)}"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HasAll:
@@ -79,8 +93,19 @@ class HasAll:
 
     values: pa.Array
 
+    def __str__(self) -> str:
+        return f"has all of {_shown(self.values)}"
+
 
 Question: TypeAlias = OneOf | Range | IsNull | StartsWith | Contains | Like | Matches | HasAny | HasAll
+
+
+_SHOWN = 3
+
+
+def _shown(values: pa.Array) -> str:
+    more = [f"{len(values) - _SHOWN:,} more"] if len(values) > _SHOWN else []
+    return ", ".join([*(repr(value.as_py()) for value in values[:_SHOWN]), *more])
 
 
 class Answer(Enum):

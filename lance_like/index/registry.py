@@ -7,8 +7,14 @@ from lance_like.registry import Registry
 INDEXES = Registry(
     "lance_like.indexes",
     {
+        "BITMAP": "lance_like.index.scalar.bitmap:Bitmap",
+        "BLOOMFILTER": "lance_like.index.scalar.bloomfilter:BloomFilter",
+        "BTREE": "lance_like.index.scalar.btree:BTree",
         "INVERTED": "lance_like.index.text.fulltext:FullText",
+        "LABEL_LIST": "lance_like.index.scalar.label_list:LabelList",
         "MINHASHLSH": "lance_like.index.duplicates.minhash:MinHashLsh",
+        "NGRAM": "lance_like.index.scalar.ngram:Ngram",
+        "ZONEMAP": "lance_like.index.scalar.zonemap:ZoneMap",
     },
 )
 

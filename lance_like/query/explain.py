@@ -16,8 +16,9 @@ from lance_like.encodings.sift import Flags
 from lance_like.file.layout import ZONE_ROWS
 from lance_like.io.observe import CountingStore, Counts, counted
 from lance_like.query.expr import Expr
+from lance_like.query.neighbours import Piece
 from lance_like.query.plan import Span
-from lance_like.query.scan import Scan, opened, pieces_of
+from lance_like.query.scan import Scan, hits_of, opened, planned
 from lance_like.query.session import Session
 from lance_like.query.windows import Column
 from lance_like.table.fragment import Fragment
@@ -43,7 +44,10 @@ class Share:
         """Count units of so many rows. spans: of a fragment of `rows` rows."""
         self.total += -(-rows // unit)
         for span in spans:
-            count = -(-span.end // unit) - span.start // unit
+            if span.rows is None:
+                count = -(-span.end // unit) - span.start // unit
+            else:
+                count = len(np.unique(span.rows // unit))
             if span.check:
                 self.tested += count
             else:
@@ -117,6 +121,9 @@ class Report:
         if scan.condition is not None:
             yield f"  Filter: {scan.condition}"
             yield from (f"    {line}" for line in _parts(scan)) if verbose else ()
+        if scan.hits is not None:
+            yield from (f"  Index {asked}" for asked in scan.hits.asked)
+            yield f"  Residual: {'none' if scan.hits.residual is None else scan.hits.residual}"
         for name, step in self.steps.items():
             yield f"  {name.capitalize()}: {step}"
         yield f"  Fragments: {self.fragments}"
@@ -130,19 +137,23 @@ class Report:
 
 
 def explain(session: Session, manifest: Manifest, scan: Scan) -> Report:
-    """What a scan will read, from the manifest, zones and page tables. Cost: those; no page is read."""
+    """What a scan will read, from the manifest, zones and page tables. Cost: those, and what is read of indexes."""
+    scan = replace(scan, hits=hits_of(session, manifest, scan), indexed=False)
     report = Report(scan)
-    for fragment, spans in _counted_pieces(session, manifest, scan, report):
-        tested = frozenset() if scan.filter is None else scan.filter.leaves.keys()
+    for by, (fragment, spans) in _counted_pieces(session, manifest, scan, report):
+        tested = frozenset() if by.filter is None else by.filter.leaves.keys()
         asked = scan.projection.leaves
-        [(one, _)] = opened(session, scan, [(fragment, spans)])
+        [(one, _)] = opened(session, by, [(fragment, spans)])
         for field_id, column in one.columns.items():
             starts, ends = session.drive([(column.path, column.pages.extents())])[0]
             needed = [span for span in spans if field_id in asked or (span.check and field_id in tested)]
             touched = np.zeros(len(starts), bool)
             for span in needed:
-                first, last = column.pages.page_of(np.array([span.start, span.end - 1]))
-                touched[first : last + 1] = True
+                if span.rows is None:
+                    first, last = column.pages.page_of(np.array([span.start, span.end - 1]))
+                    touched[first : last + 1] = True
+                else:
+                    touched[column.pages.page_of(span.rows)] = True
             _use(report, field_id).add(starts, ends, touched, int((ends - starts)[touched].sum()))
     return report
 
@@ -154,7 +165,7 @@ def analyze(session: Session, manifest: Manifest, scan: Scan, *, counting: bool 
     """
     store = CountingStore(session.store)
     session = session.through(store)
-    report = Report(scan, steps={"plan": Step(), "filter": Step()} | ({} if counting else {"read": Step()}))
+    steps = {name: Step() for name in ("index", "plan", "filter", "read")}
     # Without a condition the rows before and behind are left out already.
     skip = 0 if scan.condition is None else scan.offset
     left = None if scan.condition is None or scan.limit is None else scan.limit + skip
@@ -166,15 +177,19 @@ def analyze(session: Session, manifest: Manifest, scan: Scan, *, counting: bool 
         with counted(store) as counts:
             began = time.perf_counter()
             answer = run()
-            report.steps[name].add(time.perf_counter() - began, counts)
+            steps[name].add(time.perf_counter() - began, counts)
         logs.extend(counts.log)
         return answer
 
+    hits = timed("index", lambda: hits_of(session, manifest, scan, counting=counting))
+    unused = [name for name, is_used in (("index", hits is not None), ("read", not counting)) if not is_used]
+    scan = replace(scan, hits=hits, indexed=False)
+    report = Report(scan, steps={name: step for name, step in steps.items() if name not in unused})
     pieces = _counted_pieces(session, manifest, scan, report)
     seen: dict[tuple[str, int], tuple[int, Column]] = {}
     while (left is None or found < left) and (piece := timed("plan", lambda: next(pieces, None))) is not None:
-        _, spans = piece
-        [(one, _)] = timed("plan", lambda piece=piece: list(opened(session, scan, [piece], counting=counting)))
+        _, (_, spans) = piece
+        [(one, _)] = timed("plan", lambda piece=piece: list(opened(session, piece[0], [piece[1]], counting=counting)))
         seen.update({(column.path, field_id): (field_id, column) for field_id, column in one.columns.items()})
         for window in one.windows(spans):
             [flags] = timed("filter", lambda one=one, window=window: session.run([one.passing(window)]))
@@ -193,20 +208,17 @@ def analyze(session: Session, manifest: Manifest, scan: Scan, *, counting: bool 
     return report
 
 
-def _counted_pieces(
-    session: Session, manifest: Manifest, scan: Scan, report: Report
-) -> Iterator[tuple[Fragment, list[Span]]]:
-    """The fragments that a scan reads and their spans; those that it skips are counted in the report too."""
+def _counted_pieces(session: Session, manifest: Manifest, scan: Scan, report: Report) -> Iterator[tuple[Scan, Piece]]:
+    """What a scan reads, as `planned` gives it; fragments that it skips are counted in the report too."""
     chosen = list(manifest.tree.iterate() if scan.fragments is None else scan.fragments)
-    pieces = pieces_of(session, manifest, replace(scan, fragments=chosen))
     waiting = iter(chosen)
-    for fragment, spans in pieces:
+    for by, (fragment, spans) in planned(session, manifest, replace(scan, fragments=chosen)):
         for other in waiting:
             known = spans if other is fragment else []
             _count_fragment(other, known, report)
             if other is fragment:
                 break
-        yield fragment, spans
+        yield by, (fragment, spans)
     for other in waiting:
         _count_fragment(other, [], report)
 

@@ -155,6 +155,7 @@ def neighbouring(pieces: Iterable[Piece], projection: Projection) -> Iterator[li
     for fragment, spans in pieces:
         own = sum(file.nbytes for file in fragment.files)
         whole = _is_small(fragment) and (spans[0].start, spans[0].end) == (0, fragment.rows)
+        whole = whole and spans[0].rows is None
         # Placements are equal where the files of fragments hold the same fields: then they are one object.
         kind = (id(projection.place(fragment)), spans[0].check) if whole else None
         full = len(run) == most or nbytes + own > _MOST_NBYTES or rows + fragment.rows > ZONE_ROWS

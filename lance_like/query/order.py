@@ -27,7 +27,7 @@ from lance_like.query.expr import Compare, Expr, IsNull, all_of, any_of
 from lance_like.query.literals import comparable, comparison_type
 from lance_like.query.names import sql_path
 from lance_like.query.projection import ROW_ADDRESS
-from lance_like.query.scan import BATCH_ROWS, Scan, run_scan
+from lance_like.query.scan import BATCH_ROWS, Scan, hits_of, run_scan
 from lance_like.query.session import Session
 from lance_like.query.take import Placed, take_placed
 from lance_like.table.fields import Field
@@ -150,8 +150,10 @@ class _Best:
     def addresses(self) -> Int64s:
         """The addresses of the rows that are wanted, in order."""
         keys = replace(self.scan, projection=self.order.keys.read, make=self.order.keys.make, limit=None, offset=0)
-        keys = replace(keys, batch_rows=None)
-        for group in self._groups():
+        hits = hits_of(self.session, self.manifest, self.scan)
+        keys = replace(keys, batch_rows=None, hits=hits, indexed=False)
+        # What an index found is little: it is read at once, and not asked for again.
+        for group in self._groups() if hits is None else (self.fragments,):
             condition = self._condition()
             for batch in run_scan(self.session, self.manifest, replace(keys, fragments=group, condition=condition)):
                 self._add(batch)

@@ -28,11 +28,15 @@ _SHORT_ZONES = 8
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A run of rows of one fragment. check: whether the condition must still be evaluated on them."""
+    """A run of rows of one fragment. check: whether the condition must still be evaluated on them.
+
+    rows: int64[n] offsets of live rows, ascending, that alone are wanted; None: all that are live.
+    """
 
     start: int
     end: int
     check: bool
+    rows: Int64s | None = None
 
 
 def field_of(schema: Schema, path: Path) -> Field | None:

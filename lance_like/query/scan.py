@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from typing import TypeVar
 
 import numpy as np
@@ -22,6 +22,8 @@ from lance_like.file.layout import ZONE_ROWS
 from lance_like.file.stats import Zones
 from lance_like.query.ahead import Job, default_threads, in_order
 from lance_like.query.expr import Expr
+from lance_like.query.found import cut_found, found_batches
+from lance_like.query.hits import Found, Hits, look_up, lookup_of
 from lance_like.query.names import Path
 from lance_like.query.neighbours import Neighbours, Piece, can_join, neighbouring
 from lance_like.query.plan import (
@@ -39,7 +41,7 @@ from lance_like.query.plan import (
 from lance_like.query.projection import Projection
 from lance_like.query.prune import judged_paths
 from lance_like.query.session import Reads, Session
-from lance_like.query.windows import BATCH_ROWS, WINDOW_NBYTES, FragmentScan, Scan, Window, open_columns
+from lance_like.query.windows import BATCH_ROWS, TAKE_BELOW, WINDOW_NBYTES, FragmentScan, Scan, Window, open_columns
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema
@@ -50,6 +52,8 @@ _JUDGED_TOGETHER = 256
 _OPENED_FIRST, _OPENED_MOST = 4, 16
 # Windows of several fragments are read together up to so many bytes: a thread for each would cost more than reading it.
 _TINY_NBYTES = 256 << 10
+# So few rows of a fragment are read row by row however small it is.
+_FEW_ROWS = 256
 
 R = TypeVar("R")
 
@@ -61,10 +65,7 @@ def run_scan(session: Session, manifest: Manifest, scan: Scan) -> Generator[pa.R
         return
     if scan.condition is None:
         skip, left = 0, None
-    jobs = _batch_jobs(session, manifest, scan)
-    if scan.make is not None:
-        jobs = (Job(partial(_made, job, scan.make), job.nbytes, job.batches) for job in jobs)
-    with closing(_ahead(scan, jobs)) as windows:
+    with closing(_windows(session, manifest, scan)) as windows:
         for batch in chain.from_iterable(windows):
             if skip >= len(batch):
                 skip -= len(batch)
@@ -79,6 +80,21 @@ def run_scan(session: Session, manifest: Manifest, scan: Scan) -> Generator[pa.R
                 return
 
 
+def _windows(session: Session, manifest: Manifest, scan: Scan) -> Generator[Iterable[pa.RecordBatch], None, None]:
+    """The batches of windows in scan order, or of the rows that indexes found."""
+    hits = hits_of(session, manifest, scan)
+    few = None if hits is None else _few(hits, scan)
+    if few is not None:
+        # Threads and jobs would take as long as all else.
+        batches = found_batches(session, scan, few, _batch_rows(scan))
+        yield batches if scan.make is None else map(scan.make, batches)
+        return
+    jobs = _scan_jobs(session, manifest, scan) if hits is None else _hit_jobs(session, manifest, scan, hits)
+    if scan.make is not None:
+        jobs = (Job(partial(_made, job, scan.make), job.nbytes, job.batches) for job in jobs)
+    yield from _ahead(scan, jobs)
+
+
 def _made(
     job: Job[Iterable[pa.RecordBatch]], make: Callable[[pa.RecordBatch], pa.RecordBatch]
 ) -> Iterable[pa.RecordBatch]:
@@ -88,6 +104,12 @@ def _made(
 def count_passing(session: Session, manifest: Manifest, condition: Expr, scan: Scan) -> int:
     """How many rows pass a condition. Reads only its columns, and only where the statistics leave it open."""
     total = 0
+    hits = None if asks_for_nulls(condition) else hits_of(session, manifest, scan, counting=True)
+    if hits is not None:
+        if hits.count is not None and scan.fragments is None:
+            return hits.count
+        counted = replace(scan, projection=Projection(scan.projection.table, ()), hits=hits, make=None)
+        return sum(map(len, run_scan(session, manifest, replace(counted, limit=None, offset=0))))
     if scan.prune and asks_for_nulls(condition):
         left: list[Fragment] = []
         for fragment in manifest.tree.iterate() if scan.fragments is None else scan.fragments:
@@ -121,24 +143,106 @@ def _ahead(scan: Scan, jobs: Iterator[Job[T]]) -> Generator[T, None, None]:
     )
 
 
-def _batch_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job[Iterable[pa.RecordBatch]]]:
-    """The windows to read, and the small fragments that are read together."""
-    usual = scan.usual_rows or BATCH_ROWS
-    rows = min(scan.batch_rows or usual, scan.projection.most_rows or usual)
+def hits_of(session: Session, manifest: Manifest, scan: Scan, *, counting: bool = False) -> Hits | None:
+    """What indexes say of the condition of a scan; None when it goes by statistics alone."""
+    if scan.hits is not None or scan.condition is None or not scan.indexed or not manifest.indices:
+        return scan.hits
+    lookup = lookup_of(session, manifest, scan.condition, scan.projection.table)
+    if lookup is None:
+        return None
+    return look_up(session, manifest, scan.condition, lookup, counting=counting, fast=scan.fast)
 
-    def apart(pieces: Sequence[Piece]) -> Iterator[Job[Iterable[pa.RecordBatch]]]:
-        return _window_jobs(session, scan, opened(session, scan, pieces), FragmentScan.batches, chain.from_iterable)
+
+def _hit_jobs(session: Session, manifest: Manifest, scan: Scan, hits: Hits) -> Iterator[Job[Iterable[pa.RecordBatch]]]:
+    """What is to be read of the rows that indexes found, and of those that they do not know."""
+    for how, some in groupby(_chosen(hits, scan), key=_how):
+        found = list(some)
+        if how == _SPARSE:
+            for group in cut_found(found, scan):
+                yield Job(partial(found_batches, session, scan, group, _batch_rows(scan)), WINDOW_NBYTES)
+        elif how == _UNKNOWN:
+            fragments = [one.fragment for one in found]
+            yield from _scan_jobs(session, manifest, replace(scan, fragments=fragments, indexed=False, hits=None))
+        else:
+            for one in found:
+                asked = replace(scan, condition=one.condition, indexed=False, hits=None)
+                yield from _apart(session, asked, [(one.fragment, [_span_of(one)])])
+
+
+def planned(session: Session, manifest: Manifest, scan: Scan) -> Iterator[tuple[Scan, Piece]]:
+    """The fragments to read, each with its spans and the scan that they are read by: of rows that indexes found, one
+    that asks what is left of the condition. hits: of the scan, or none are asked.
+    """
+    if scan.hits is None:
+        yield from ((scan, piece) for piece in pieces_of(session, manifest, scan))
+        return
+    for found in _chosen(scan.hits, scan):
+        asked = replace(scan, condition=found.condition, fragments=[found.fragment], indexed=False, hits=None)
+        if found.offsets is not None:
+            yield asked, (found.fragment, [_span_of(found)])
+        else:
+            yield from ((asked, piece) for piece in pieces_of(session, manifest, asked))
+
+
+def _few(hits: Hits, scan: Scan) -> Sequence[Found] | None:
+    """The rows found when they are read in one go; None when they are many, or some are not known."""
+    found = _chosen(hits, scan)
+    if scan.apart and len(found) > 1:
+        return None
+    rows = 0
+    for one in found:
+        if one.offsets is None:
+            return None
+        rows += len(one.offsets)
+    return found if rows <= _FEW_ROWS else None
+
+
+_UNKNOWN, _DENSE, _SPARSE = range(3)
+
+
+def _how(found: Found) -> int:
+    """How rows of a fragment are read: as of any scan, whole pages, or row by row."""
+    if found.offsets is None:
+        return _UNKNOWN
+    return _DENSE if len(found.offsets) >= max(_FEW_ROWS, TAKE_BELOW * found.fragment.rows) else _SPARSE
+
+
+def _chosen(hits: Hits, scan: Scan) -> Sequence[Found]:
+    """The rows found in the fragments of a scan, in its order."""
+    if scan.fragments is None:
+        return hits.found
+    return [found for fragment in scan.fragments if (found := hits.of(fragment)) is not None]
+
+
+def _span_of(found: Found) -> Span:
+    rows = found.offsets
+    assert rows is not None
+    return Span(int(rows[0]), int(rows[-1]) + 1, found.condition is not None, rows)
+
+
+def _batch_rows(scan: Scan) -> int:
+    usual = scan.usual_rows or BATCH_ROWS
+    return min(scan.batch_rows or usual, scan.projection.most_rows or usual)
+
+
+def _apart(session: Session, scan: Scan, pieces: Sequence[Piece]) -> Iterator[Job[Iterable[pa.RecordBatch]]]:
+    return _window_jobs(session, scan, opened(session, scan, pieces), FragmentScan.batches, chain.from_iterable)
+
+
+def _scan_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job[Iterable[pa.RecordBatch]]]:
+    """The windows to read, and the small fragments that are read together."""
+    rows = _batch_rows(scan)
 
     def job(some: Neighbours, pieces: Sequence[Piece]) -> list[pa.RecordBatch]:
         try:
             return some.batches(rows)
         except (Corrupt, InvalidInput):
             # One of them is damaged, or all do not fit one array: one by one, each says what is wrong with it.
-            return list(chain.from_iterable(one.run() for one in apart(pieces)))
+            return list(chain.from_iterable(one.run() for one in _apart(session, scan, pieces)))
 
     for pieces, are_near in _together(pieces_of(session, manifest, scan), scan, [scan.projection, scan.filter]):
         if not are_near:
-            yield from apart(pieces)
+            yield from _apart(session, scan, pieces)
         else:
             some = _neighbours(session, scan, pieces)
             yield Job(partial(job, some, pieces), some.nbytes, -(-some.rows // rows))
@@ -343,4 +447,14 @@ def _spans(
     return judge_spans(condition, found.__getitem__, zone_rows=ZONE_ROWS, rows=fragment.rows)
 
 
-__all__ = ["BATCH_ROWS", "Scan", "count_passing", "opened", "pieces_of", "rows_in_doubt", "run_scan"]
+__all__ = [
+    "BATCH_ROWS",
+    "Scan",
+    "count_passing",
+    "hits_of",
+    "opened",
+    "pieces_of",
+    "planned",
+    "rows_in_doubt",
+    "run_scan",
+]

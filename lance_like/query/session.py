@@ -58,6 +58,8 @@ class Session:
         self.verify = verify
         self.indexes = indexes or OpenIndexes(store, verify=verify)
         self.tails: Kept[Any] = Kept(_TAILS_NBYTES)
+        # What was planned to ask them, by condition and version (query/hits.py).
+        self.lookups: dict[tuple[int, int], Any] = {}
         self._cache_nbytes = cache_nbytes
         self._readers: dict[str, FileReader] = {}
         # When each was last asked for, by a clock that counts what is asked for.

@@ -87,7 +87,7 @@ def parse(text: str) -> Expr:
         if condition is None or _rest(node, "where_clause") != _template(_FILTER_HEAD, "where_clause"):
             raise _goes_on(text, "filter")
         _refuse(condition, text, _FILTER_HEAD)
-        return _condition(condition)
+        return condition_of(condition)
     except RecursionError:
         raise engine_duckdb.too_deep() from None
 
@@ -106,6 +106,11 @@ def parse_expression(text: str, what: str) -> Opaque:
         raise _goes_on(text, what)
     _refuse(items[0], text, _EXPRESSION_HEAD)
     return _opaque(items[0])
+
+
+def tree_of(text: str) -> Node:
+    """The node of an expression that was read before. Raises InvalidInput for text that is none."""
+    return _tree(_EXPRESSION_HEAD, text, "expression")["statements"][0]["node"]["select_list"][0]
 
 
 def unknown_column(text: str, schema: pa.Schema) -> str:
@@ -213,12 +218,12 @@ def _refuse(node: Node, text: str, head: str) -> None:
             raise InvalidInput(found, kind="filter", hint=hint + _pointer(text, this, head))
 
 
-def _condition(node: Node) -> Expr:
+def condition_of(node: Node) -> Expr:
     """Turn a node that stands where a condition is wanted into the tree."""
     kind, type_ = node.get("class"), node.get("type")
     if kind == "CONJUNCTION":
         join = all_of if type_ == "CONJUNCTION_AND" else any_of
-        return join([_condition(child) for child in node["children"]])
+        return join([condition_of(child) for child in node["children"]])
     if kind == "COLUMN_REF":
         return BoolColumn(tuple(node["column_names"]))
     reader = _READERS.get(str(kind))
@@ -230,7 +235,7 @@ def _condition(node: Node) -> Expr:
 
 
 def _constant_condition(node: Node) -> Expr | None:
-    value = _constant(node)
+    value = constant_of(node)
     if value is None or not (pa.types.is_boolean(value.type) or pa.types.is_null(value.type)):
         return None
     return Literal(value.as_py())
@@ -246,29 +251,29 @@ def _comparison(node: Node) -> Expr | None:
     op = COMPARISONS[op]
     if left["class"] != "COLUMN_REF":
         left, right, op = right, left, MIRRORED[op]
-    path, value = _column(left), _constant(right)
+    path, value = column_of(left), constant_of(right)
     return Compare(op, path, value) if path is not None and value is not None else None
 
 
 def _same(left: Node, right: Node) -> Expr | None:
     """Read `column IS NOT DISTINCT FROM literal`, which `column IS TRUE` is too."""
-    value = _constant(right)
+    value = constant_of(right)
     if value is None:
         return None
     if left["class"] == "CAST" and left["query_location"] == _IMPLIED and pa.types.is_boolean(value.type):
-        path = _column(left["child"])
+        path = column_of(left["child"])
         if path is None or left["try_cast"]:
             return None
         flag = BoolColumn(path)
         return all_of([Not(IsNull(path)), flag if value.as_py() else Not(flag)])
-    path = _column(left)
+    path = column_of(left)
     if path is None:
         return None
     return all_of([Not(IsNull(path)), Compare("=", path, value)]) if value.is_valid else IsNull(path)
 
 
 def _between(node: Node) -> Expr | None:
-    path, lower, upper = _column(node["input"]), _constant(node["lower"]), _constant(node["upper"])
+    path, lower, upper = column_of(node["input"]), constant_of(node["lower"]), constant_of(node["upper"])
     if path is None or lower is None or upper is None or not _alike([lower, upper]):
         return None
     return all_of([Compare(">=", path, lower), Compare("<=", path, upper)])
@@ -277,9 +282,9 @@ def _between(node: Node) -> Expr | None:
 def _operator(node: Node) -> Expr | None:
     type_, children = node["type"], node["children"]
     if type_ == "OPERATOR_NOT":
-        return Not(_condition(children[0]))
+        return Not(condition_of(children[0]))
     if type_ in ("OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL"):
-        path = _column(children[0])
+        path = column_of(children[0])
         if path is None:
             return None
         return IsNull(path) if type_ == "OPERATOR_IS_NULL" else Not(IsNull(path))
@@ -290,8 +295,8 @@ def _operator(node: Node) -> Expr | None:
 
 
 def _in(column: Node, nodes: list[Node]) -> Expr | None:
-    path = _column(column)
-    values = [_constant(node) for node in nodes]
+    path = column_of(column)
+    values = [constant_of(node) for node in nodes]
     literals = [value for value in values if value is not None]
     if path is None or not literals or len(literals) < len(values) or not _alike(literals):
         return None
@@ -321,7 +326,7 @@ def _function(node: Node) -> Expr | None:
     if name not in _LIKES | _ESCAPED_LIKES:
         return None
     negated, case_insensitive = (_LIKES | _ESCAPED_LIKES)[name]
-    path, *texts = _column(given[0]), *map(_constant, given[1:])
+    path, *texts = column_of(given[0]), *map(constant_of, given[1:])
     words = [text.as_py() for text in texts if text is not None and pa.types.is_string(text.type)]
     if path is None or len(words) != len(texts):
         return None
@@ -331,7 +336,7 @@ def _function(node: Node) -> Expr | None:
 
 def _prefix(of: Node, text: Node) -> Like | None:
     """Text that begins with a text, as a pattern, by which zones are judged."""
-    path, begins = _column(of), _constant(text)
+    path, begins = column_of(of), constant_of(text)
     if path is None or begins is None or not begins.is_valid or not pa.types.is_string(begins.type):
         return None
     return Like(path, re.sub(r"([\\%_])", r"\\\1", begins.as_py()) + "%", "\\")
@@ -347,11 +352,12 @@ _READERS: dict[str, Callable[[Node], Expr | None]] = {
 }
 
 
-def _column(node: Node) -> Path | None:
+def column_of(node: Node) -> Path | None:
+    """The path of a column, as it is spelled; None for anything else."""
     return tuple(node["column_names"]) if node.get("class") == "COLUMN_REF" else None
 
 
-def _constant(node: Node) -> pa.Scalar | None:
+def constant_of(node: Node) -> pa.Scalar | None:
     """Read a literal: as written, or a typed one such as DATE '2020-01-01', which DuckDB itself evaluates."""
     found = written(node) if node.get("class") == "CONSTANT" else None
     found = _moment(node) if found is None else found
@@ -441,4 +447,4 @@ def _keep_types(node: Node) -> None:
             del this["value"]
 
 
-__all__ = ["parse", "parse_expression", "unknown_column"]
+__all__ = ["column_of", "condition_of", "constant_of", "parse", "parse_expression", "tree_of", "unknown_column"]

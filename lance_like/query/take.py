@@ -218,12 +218,7 @@ def _take(
     if not projection.outputs:
         count = sum(len(rows) for _, rows in parts)
         return pa.Table.from_batches([as_batch([], projection.schema, count)])
-    by_part = read_rows(session, projection, parts)
-    assembled = [
-        projection.assemble(leaves, virtual_of(fragment, rows))
-        for leaves, (fragment, rows) in zip(by_part, parts, strict=True)
-    ]
-    columns = [joined(arrays) for arrays in zip(*assembled, strict=True)] if len(parts) > 1 else assembled[0]
+    columns = columns_at(session, projection, parts)
     if back is not None:
         # One take for all columns: a call for each would cost more than the rows.
         columns = projection.settle(columns)
@@ -232,6 +227,16 @@ def _take(
             return pa.Table.from_batches([batch])
         columns = batch.columns
     return _table(projection, columns)
+
+
+def columns_at(session: Session, projection: Projection, parts: Sequence[tuple[Fragment, Int64s]]) -> list[pa.Array]:
+    """The columns of rows of fragments as they are carried, one part after the other; one part at least."""
+    by_part = read_rows(session, projection, parts)
+    assembled = [
+        projection.assemble(leaves, virtual_of(fragment, rows))
+        for leaves, (fragment, rows) in zip(by_part, parts, strict=True)
+    ]
+    return [joined(arrays) for arrays in zip(*assembled, strict=True)] if len(parts) > 1 else assembled[0]
 
 
 def _table(projection: Projection, columns: list[pa.Array]) -> pa.Table:

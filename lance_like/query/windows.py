@@ -23,6 +23,7 @@ from lance_like.file.pages import ColumnPages
 from lance_like.query.conjuncts import ColumnTest, Parts, split
 from lance_like.query.evaluate import passing
 from lance_like.query.expr import Expr, paths
+from lance_like.query.hits import Hits
 from lance_like.query.plan import Span, field_of
 from lance_like.query.projection import Output, Projection, as_batch, place_leaves, virtual_of
 from lance_like.query.session import Reads, Session
@@ -37,7 +38,7 @@ _BATCH_NBYTES = 32 << 20
 WINDOW_NBYTES = 8 << 20
 _DESCRIPTION_NBYTES = 16
 # Below this share of a window the rows that passed are taken one by one instead of reading their pages.
-_TAKE_BELOW = 1 / 16
+TAKE_BELOW = 1 / 16
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Scan:
     as the module's.
     make: what a batch of the projection becomes, done by the threads; None: it is the answer.
     apart: no batch has rows of several fragments.
+    indexed: whether indexes are asked. fast: leave out rows that an index which is asked does not cover.
+    hits: what indexes said of the condition; None: they were not asked yet.
     ahead_nbytes: of batches made ahead, about. prune: whether statistics say what to skip.
     take_below: the share of a window below which the rows that passed are taken one by one instead of reading pages.
     """
@@ -66,14 +69,17 @@ class Scan:
     apart: bool = False
     ahead_nbytes: int = 64 << 20
     prune: bool = True
-    take_below: float = _TAKE_BELOW
+    take_below: float = TAKE_BELOW
     usual_rows: int | None = None
     window_nbytes: int | None = None
+    indexed: bool = True
+    fast: bool = False
+    hits: Hits | None = None
 
     @cached
     def filter(self) -> Projection | None:
         """The columns that the condition needs, inside their structs."""
-        return None if self.condition is None else self._columns_of(self.condition)
+        return None if self.condition is None else self.asking(self.condition)
 
     @cached
     def parts(self) -> Parts:
@@ -89,9 +95,10 @@ class Scan:
     @cached
     def rest(self) -> Projection | None:
         """The columns that the last of the parts needs."""
-        return None if self.parts.rest is None else self._columns_of(self.parts.rest)
+        return None if self.parts.rest is None else self.asking(self.parts.rest)
 
-    def _columns_of(self, condition: Expr) -> Projection:
+    def asking(self, condition: Expr) -> Projection:
+        """The columns that a condition needs, inside their structs."""
         schema, named = self.projection.table, sorted(paths(condition))
         fields = [field_of(schema, path) for path in named]
         table = schema.project([found.id for found in fields if found is not None])
@@ -138,8 +145,8 @@ def _listed(read: Conversation[T]) -> Conversation[list[T]]:
 class Window(Span):
     """Some rows of a fragment that are read in one go. nbytes: about; batches: at most, that they give."""
 
-    nbytes: int
-    batches: int
+    nbytes: int = 0
+    batches: int = 1
 
 
 class FragmentScan:
@@ -163,8 +170,10 @@ class FragmentScan:
             start = span.start
             while start < span.end:
                 end = self._cut(start, min(span.end, start + self._window_rows))
-                nbytes, batches = int((end - start) * self._row_nbytes), -(-(end - start) // self._batch_rows)
-                yield Window(start, end, span.check, nbytes, batches)
+                rows = None if span.rows is None else _between(span.rows, start, end)
+                if rows is None or len(rows):
+                    nbytes, batches = int((end - start) * self._row_nbytes), -(-(end - start) // self._batch_rows)
+                    yield Window(start, end, span.check, rows, nbytes, batches)
                 start = end
 
     def count(self, window: Window) -> Reads[int]:
@@ -199,13 +208,13 @@ class FragmentScan:
             end = min(end, max(boundary, low))
         return end
 
-    def _live(self, start: int, end: int) -> Flags | None:
-        """Which rows of a window are not deleted; None when none is."""
-        live = self._fragment.live_between(start, end)
-        if live is None:
+    def _wanted(self, window: Window) -> Flags | None:
+        """Which rows of a window are not deleted, among those that are wanted; None for all."""
+        rows = self._fragment.live_between(window.start, window.end) if window.rows is None else window.rows
+        if rows is None:
             return None
-        flags = np.zeros(end - start, bool)
-        flags[live - start] = True
+        flags = np.zeros(window.end - window.start, bool)
+        flags[rows - window.start] = True
         return flags
 
     def passing(self, window: Window) -> Reads[Flags | None]:
@@ -215,7 +224,7 @@ class FragmentScan:
         about what may fail.
         """
         start, end = window.start, window.end
-        flags = self._live(start, end)
+        flags = self._wanted(window)
         if not window.check:
             return flags
         parts = self._scan.parts
@@ -233,7 +242,7 @@ class FragmentScan:
         column = self.columns.get(test.field.id)
         if column is None:
             return np.full(end - start, test.test.of_values(pa.nulls(1, carried_type(test.field.type)))[0])
-        if left is None or np.count_nonzero(left) >= _TAKE_BELOW * (end - start):
+        if left is None or np.count_nonzero(left) >= TAKE_BELOW * (end - start):
             [flags] = yield [(column.path, column.pages.judge_span(start, end, test.test))]
             return flags
         rows = np.flatnonzero(left)
@@ -288,6 +297,11 @@ class FragmentScan:
         }
 
 
+def _between(rows: Int64s, start: int, end: int) -> Int64s:
+    low, high = rows.searchsorted((start, end))
+    return rows[low:high]
+
+
 def open_columns(
     session: Session, fragments: Sequence[Fragment], leaves: dict[int, pa.DataType]
 ) -> list[dict[int, Column]]:
@@ -308,4 +322,4 @@ def open_columns(
     ]
 
 
-__all__ = ["BATCH_ROWS", "WINDOW_NBYTES", "FragmentScan", "Scan", "Window", "open_columns"]
+__all__ = ["BATCH_ROWS", "TAKE_BELOW", "WINDOW_NBYTES", "FragmentScan", "Scan", "Window", "open_columns"]

@@ -248,9 +248,13 @@ class IndexEntry:
         """The type of the indexed values. Raises NotFound for a field that the schema lacks."""
         return self.json.value_type if self.json else schema.arrow_field(self.field_ids[0]).type
 
+    def with_segments(self, segments: tuple[IndexSegment, ...]) -> IndexEntry:
+        """The same index, of these segments."""
+        return replace(self, segments=segments)
+
     def of_same(self, other: IndexEntry) -> bool:
         """Do both say the same but for their segments?"""
-        return replace(self, segments=()) == replace(other, segments=())
+        return self.with_segments(()) == other.with_segments(())
 
     def without(self, ids: Int64s) -> IndexEntry:
         """The index with rows invalidated: int64[n] row ids; segments of which no row is left are gone."""

@@ -1,0 +1,322 @@
+"""Indexes of a handle: the part of `LanceDataset` that makes, lists and drops them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from lance_like.dataset.bound import BoundVersion
+from lance_like.dataset.index_build import Building, extended, planned_entry
+from lance_like.dataset.index_values import (
+    Index,
+    IndexConfig,
+    IndexDescription,
+    IndexProgress,
+    described,
+    fragments_of,
+    listed,
+    statistics,
+)
+from lance_like.errors import AlreadyExists, CommitUnknown, InvalidInput
+from lance_like.index.cache import entry_named
+from lance_like.index.coverage import Coverage, coverage_of
+from lance_like.table.actions import DropIndex, NewIndex, SetIndexes
+from lance_like.table.commit import Change, commit
+from lance_like.table.history import newest_held
+from lance_like.table.indices import IndexEntry, IndexSegment
+from lance_like.table.lease import Lease
+from lance_like.table.manifest import Manifest
+from lance_like.table.rowids import RowIdMap
+
+if TYPE_CHECKING:
+    from lance_like.dataset.handle import LanceDataset
+
+Tell = Callable[[IndexProgress], None] | None
+
+_RETRIES = 20
+# What took long to build is not given up for a while of other writers' commits.
+_TIMEOUT_S = timedelta(days=1).total_seconds()
+# pylance's options that change nothing here.
+_HINTS = frozenset(
+    {
+        "accelerator",
+        "filter_nan",
+        "format_version",
+        "index_cache_size",
+        "precomputed_partition_dataset",
+        "shuffle_partition_batches",
+        "shuffle_partition_concurrency",
+        "skip_transpose",
+        "storage_options",
+        "streaming_coreset_rate",
+        "streaming_refine_passes",
+        "streaming_sample_rate",
+    }
+)
+
+
+class DatasetIndexes(BoundVersion):
+    """The methods of `LanceDataset` about indexes. With an index and without it the same rows come back."""
+
+    def create_index(
+        self,
+        column: str | Sequence[str],
+        index_type: str | IndexConfig,
+        name: str | None = None,
+        metric: str | None = None,
+        replace: bool = False,
+        num_partitions: int | None = None,
+        ivf_centroids: Any = None,
+        pq_codebook: Any = None,
+        num_sub_vectors: int | None = None,
+        *,
+        train: bool = True,
+        num_threads: int | None = None,
+        progress_callback: Tell = None,
+        **options: Any,
+    ) -> LanceDataset:
+        """Make an index of a column of the newest version, and move this handle to the new version.
+
+        column: a name or a dotted path. index_type: of vectors, such as "IVF_PQ", or any other kind. name: by default
+        that of the column with "_idx". replace: in the place of the one of that name.
+        train: False: an index of no rows, for `optimize.optimize_indices` to fill.
+        progress_callback: told of the stages of the build. The other options are parameters of the kind
+        (format_spec/index/), or pylance's that are not needed here.
+        Returns this handle. Raises NotFound for an unknown column, AlreadyExists for a name taken, Unsupported for an
+        unknown kind, InvalidInput for what the kind cannot index. Memory: bounded, whatever the rows.
+        """
+        given = {
+            "metric": metric,
+            "num_partitions": num_partitions,
+            "ivf_centroids": ivf_centroids,
+            "pq_codebook": pq_codebook,
+            "num_sub_vectors": num_sub_vectors,
+            **options,
+        }
+        self._make_index(
+            column, index_type, name, given, replace=replace, train=train, threads=num_threads, tell=progress_callback
+        )
+        return cast("LanceDataset", self)
+
+    def create_scalar_index(
+        self,
+        column: str,
+        index_type: str | IndexConfig,
+        name: str | None = None,
+        *,
+        replace: bool = True,
+        train: bool = True,
+        num_threads: int | None = None,
+        progress_callback: Tell = None,
+        **options: Any,
+    ) -> None:
+        """Make an index for filters or text: as `create_index`, in the place of one of its name.
+
+        index_type: "BTREE", "BITMAP", "LABEL_LIST", "NGRAM", "ZONEMAP", "BLOOMFILTER", "INVERTED" (or "FTS") or
+        another kind; an `IndexConfig` with parameters; one of "json" is of the values at a path of JSON texts.
+        """
+        self._make_index(
+            column, index_type, name, options, replace=replace, train=train, threads=num_threads, tell=progress_callback
+        )
+
+    def create_index_uncommitted(
+        self,
+        column: str | Sequence[str],
+        index_type: str | IndexConfig,
+        name: str | None = None,
+        *,
+        fragment_ids: Iterable[int] | None = None,
+        index_uuid: str | None = None,
+        num_threads: int | None = None,
+        progress_callback: Tell = None,
+        **options: Any,
+    ) -> Index:
+        """Build a segment for the rows of some fragments of this version, in any process, for a later
+        `commit_existing_index_segments`.
+
+        fragment_ids: None: all. index_uuid: 32 hexadecimal digits, chosen otherwise. Options as in `create_index`.
+        A cleanup keeps what is not committed for 7 days. Raises as `create_index`.
+        """
+        manifest, building = self._manifest, Building(self._session, progress_callback, num_threads)
+        entry = planned_entry(self._session, manifest, _single(column), index_type, name, _parameters(options))
+        rows = manifest.tree.all_row_ids
+        if fragment_ids is not None:
+            rows = _of_fragments(manifest, rows, set(fragment_ids))
+        made = building.segment(manifest, entry, rows, uuid=None if index_uuid is None else _uuid(index_uuid))
+        if not made:
+            raise InvalidInput("these fragments have no rows to build a segment from", kind="rows")
+        [ids] = fragments_of(_coverage(manifest, entry.with_segments(made)))
+        return Index.of(entry, made[0], ids)
+
+    def commit_existing_index_segments(
+        self, index_name: str, column: str, segments: Sequence[Index], *, replace: bool = False
+    ) -> LanceDataset:
+        """Make segments that were built apart one index, and move this handle to the new version.
+
+        Raises InvalidInput unless they are of one kind and column, and of different rows.
+        """
+        found = self._manifest.schema.find(column)
+        if not segments or not all(isinstance(segment, Index) for segment in segments):
+            raise InvalidInput("expected segments as create_index_uncommitted gives them")
+        first = segments[0].entry
+        if any(not one.entry.of_same(first) for one in segments) or first.field_ids != (found.id,):
+            raise InvalidInput(f"the segments are not all of one kind of index of {column!r}", kind="index")
+        held = tuple(segment for one in segments for segment in one.entry.segments)
+        entry = IndexEntry(index_name, first.kind, first.field_ids, first.params, held, first.json)
+        _check_apart(entry)
+        new = NewIndex(entry, "replace" if replace else "create")
+        self._commit(SetIndexes((new,), min(segment.version for segment in held)))
+        return cast("LanceDataset", self)
+
+    @property
+    def has_index(self) -> bool:
+        """Is there any index?"""
+        return bool(self._manifest.indices)
+
+    def list_indices(self) -> list[dict[str, Any]]:
+        """The segments of all indexes: name, type, uuid, fields, version and the fragments it has rows of."""
+        return [segment for coverage in self._coverages() for segment in listed(self._manifest, coverage)]
+
+    def describe_indices(self) -> list[IndexDescription]:
+        """The indexes, with their segments, rows and bytes."""
+        return [described(self._manifest, coverage) for coverage in self._coverages()]
+
+    def index_statistics(self, index_name: str) -> dict[str, Any]:
+        """Rows and fragments that an index answers for, and those that it does not; its segments and bytes.
+
+        Raises NotFound.
+        """
+        return statistics(self._manifest, _coverage(self._manifest, entry_named(self._manifest, index_name)))
+
+    def drop_index(self, name: str) -> None:
+        """Drop an index and move this handle to the new version; old versions keep it. Raises NotFound."""
+        self._commit(DropIndex(name))
+
+    def prewarm_index(self, name: str, *, with_position: bool = False) -> None:
+        """Read all of an index that a search may need into memory, as far as the handle keeps it.
+
+        with_position: accepted, not needed. Raises NotFound, Unsupported.
+        """
+        for segment in self._session.indexes.coverage(self._manifest, name).segments:
+            segment.searcher.prewarm()
+
+    # -- inside --
+
+    def _make_index(
+        self,
+        column: str | Sequence[str],
+        kind: str | IndexConfig,
+        name: str | None,
+        options: dict[str, Any],
+        *,
+        replace: bool,
+        train: bool,
+        threads: int | None,
+        tell: Tell,
+    ) -> None:
+        apart = options.keys() & {"fragment_ids", "index_uuid"}
+        if any(options.pop(one) is not None for one in sorted(apart)):
+            raise InvalidInput("segments of some fragments are built apart", hint="see create_index_uncommitted")
+        building = Building(self._session, tell, threads)
+        with newest_held(self._store, known=self._manifest) as (newest, lease):
+            entry = planned_entry(self._session, newest, _single(column), kind, name, _parameters(options))
+            if not replace and any(known.name == entry.name for known in newest.indices):
+                raise AlreadyExists(f"there is an index {entry.name!r} already", kind="index", hint="pass replace=True")
+
+            def change(manifest: Manifest | None) -> SetIndexes:
+                assert manifest is not None
+                made = building.segment(manifest, entry, manifest.tree.all_row_ids) if train else ()
+                new = NewIndex(entry.with_segments(made), "replace" if replace else "create")
+                return SetIndexes((new,), manifest.version)
+
+            self._commit_built(building, newest, change, lease)
+
+    def _optimize_indexes(self, names: Sequence[str] | None, merged: int | None, *, retrain: bool) -> None:
+        """See `DatasetOptimizer.optimize_indices`."""
+        building = Building(self._session)
+        with newest_held(self._store, known=self._manifest) as (newest, lease):
+            for name in names or ():
+                entry_named(newest, name)
+
+            def change(manifest: Manifest | None) -> SetIndexes:
+                assert manifest is not None
+                known = {entry.name for entry, _ in self._session.indexes.usable(manifest)}
+                chosen = sorted(known) if names is None else names
+                found = extended(building, manifest, chosen, merged=merged, retrain=retrain)
+                if found is None:
+                    raise _NothingToDo
+                return found
+
+            try:
+                self._commit_built(building, newest, change, lease)
+            except _NothingToDo:
+                self._move(newest)
+
+    def _commit_built(self, building: Building, base: Manifest, change: Change, lease: Lease) -> None:
+        """Commit what is built, and remove what was built in vain."""
+        try:
+            made = commit(self._store, base, change, lease=lease, retries=_RETRIES, timeout_s=_TIMEOUT_S)
+        except CommitUnknown:
+            raise
+        except Exception:
+            building.discard()
+            raise
+        building.discard(made.transaction.files_added)
+        self._committed(made)
+
+    def _coverages(self) -> list[Coverage]:
+        return [_coverage(self._manifest, entry) for entry in sorted(self._manifest.indices, key=lambda e: e.name)]
+
+
+class _NothingToDo(Exception):
+    """The indexes answer for all rows already."""
+
+
+def _coverage(manifest: Manifest, entry: IndexEntry) -> Coverage:
+    """What an index of any kind covers; none of its files is opened."""
+    return coverage_of(manifest, entry, _unopened)
+
+
+def _unopened(_: IndexSegment) -> Any:
+    raise AssertionError("only rows are counted")
+
+
+def _single(column: str | Sequence[str]) -> str:
+    if isinstance(column, str):
+        return column
+    if len(column) != 1 or not isinstance(column[0], str):
+        raise InvalidInput(f"column={column!r:.80}: an index is of one column")
+    return column[0]
+
+
+def _parameters(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in _HINTS}
+
+
+def _of_fragments(manifest: Manifest, rows: RowIdMap, fragment_ids: set[int]) -> RowIdMap:
+    known = [fragment.id for fragment in manifest.fragments]
+    for fragment_id in fragment_ids.difference(known):
+        manifest.fragment(fragment_id)  # raises NotFound
+    chosen = np.isin(np.array(known)[rows.fragments], list(fragment_ids)) if known else np.zeros(0, bool)
+    return RowIdMap(rows.starts[chosen], rows.ends[chosen], rows.fragments[chosen], rows.offsets[chosen])
+
+
+def _check_apart(entry: IndexEntry) -> None:
+    runs = np.concatenate([segment.row_ids.runs for segment in entry.segments])
+    runs = runs[np.argsort(runs[:, 0], kind="stable")]
+    if (runs[:-1, 1] > runs[1:, 0]).any():
+        raise InvalidInput("two segments hold the same rows", kind="rows")
+
+
+def _uuid(text: str) -> str:
+    """A uuid as 32 hexadecimal digits. Raises InvalidInput."""
+    plain = text.replace("-", "").lower()
+    if len(plain) != 32 or not set(plain) <= set("0123456789abcdef"):
+        raise InvalidInput(f"index_uuid={text!r:.80}: expected 32 hexadecimal digits")
+    return plain
+
+
+__all__ = ["DatasetIndexes"]

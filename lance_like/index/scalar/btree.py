@@ -1,0 +1,112 @@
+"""BTREE: all values in order, each with its row (format_spec/index/btree.md).
+
+Answers what asks for values or a range of them, exactly. A search for one value reads the fences and one leaf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from pyroaring import BitMap
+
+from lance_like.index.base import BuildOptions, IndexSource, Kind, Segment, SegmentWrites
+from lance_like.index.questions import Answer, IsNull, Question
+from lance_like.index.scalar.grouping import Grouping, Groups
+from lance_like.index.scalar.keys import Uint32s, as_key_values, checked_key_type, without_nulls
+from lance_like.index.scalar.nulls import Nulls, write_nulls
+from lance_like.index.scalar.params import check_version, no_params, recorded
+from lance_like.index.scalar.places import orders, places_of
+from lance_like.index.scalar.postings import checked_set
+from lance_like.index.scalar.sorted_column import SortedColumn, write_sorted
+from lance_like.typing_ import Int64s, Json
+
+_FILE = "values"
+_BATCH_ROWS = 1 << 20
+
+
+class BTree:
+    """The plug-in."""
+
+    name: ClassVar[str] = "BTREE"
+    kind: ClassVar[Kind] = "filter"
+    version: ClassVar[int] = 1
+
+    def params(self, type: pa.DataType, given: Mapping[str, Any]) -> dict[str, Json]:
+        """It has none. Raises InvalidInput."""
+        no_params(given, self.name)
+        checked_key_type(type, self.name)
+        return {}
+
+    def answers(self, type: pa.DataType, params: Mapping[str, Json], question: Question) -> Answer:
+        """Exactly what is about the order of values."""
+        return Answer.EXACT if orders(type, question) else Answer.NO
+
+    def build(
+        self, source: IndexSource, params: Mapping[str, Json], out: SegmentWrites, options: BuildOptions
+    ) -> dict[str, Json]:
+        """Write the files `values` and `nulls`."""
+        kind = checked_key_type(source.type, self.name)
+        grouping, nulls, first = Grouping(kind, options.memory_nbytes), [], 0
+        for batch in source.batches():
+            values, ordinals, missing = without_nulls(as_key_values(batch, kind), first)
+            grouping.add(values, ordinals)
+            nulls.append(missing)
+            first += len(batch)
+        schema = pa.schema([pa.field("value", kind, nullable=False), pa.field("ordinal", pa.uint32(), nullable=False)])
+        write_sorted(out, _FILE, schema, _batches(grouping.groups(), schema))
+        return {"version": self.version, "nulls": write_nulls(out, nulls)}
+
+    def open(self, segment: Segment) -> BTreeSearcher:
+        """A searcher. Raises Unsupported, Corrupt."""
+        check_version(segment, self.name, self.version)
+        return BTreeSearcher(segment, recorded(segment, "nulls", 0, segment.rows))
+
+
+class BTreeSearcher:
+    """An open segment."""
+
+    def __init__(self, segment: Segment, nulls: int) -> None:
+        kind = checked_key_type(segment.type, BTree.name)
+        self._rows, self._kind = segment.rows, kind
+        self._nulls = Nulls(segment.files, nulls, segment.rows)
+        self._values = SortedColumn(
+            segment.files, _FILE, segment.rows - nulls, kind=kind, key="value", beside="ordinal"
+        )
+
+    @property
+    def nbytes_cached(self) -> int:
+        """What it keeps in memory, by estimate."""
+        return self._values.nbytes_cached + self._nulls.nbytes_cached
+
+    def prewarm(self) -> None:
+        """Read the fences and the first leaves."""
+        self._values.prewarm()
+
+    def rows(self, question: Question) -> BitMap:
+        """The ordinals that match. Raises InvalidInput for a question that `answers` refuses."""
+        if isinstance(question, IsNull):
+            return self._nulls.bitmap.copy()
+        starts, ends = places_of(self._values, self._kind, question)
+        return checked_set(self._ordinals(starts, ends), self._rows)
+
+    def _ordinals(self, starts: Int64s, ends: Int64s) -> Uint32s:
+        filled = starts < ends
+        spans = zip(starts[filled].tolist(), ends[filled].tolist(), strict=True)
+        parts = [self._values.beside(start, end) for start, end in spans]
+        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.uint32), *parts])
+
+
+def _batches(groups: Iterator[Groups], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for group in groups:
+        counts = np.diff(group.ends, prepend=0)
+        keys = group.keys if (counts == 1).all() else group.keys.take(np.repeat(np.arange(len(counts)), counts))
+        for start in range(0, len(keys), _BATCH_ROWS):
+            part = keys.part(start, min(start + _BATCH_ROWS, len(keys)))
+            ordinals = pa.array(group.ordinals[start : start + len(part)])
+            yield pa.record_batch([part.values(schema.field(0).type), ordinals], schema=schema)
+
+
+__all__ = ["BTree", "BTreeSearcher"]

@@ -1,0 +1,142 @@
+"""An inverted file: for each key, the rows that have it (format_spec/index/postings.md).
+
+file postings    columns key, ascending, each once; count, uint32: how many rows; rows: their ordinals (postings.py)
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+from pyroaring import BitMap
+
+from lance_like.encodings.joining import joined
+from lance_like.errors import Corrupt
+from lance_like.index.base import SegmentReads, SegmentWrites
+from lance_like.index.scalar.grouping import Groups
+from lance_like.index.scalar.keys import Keys
+from lance_like.index.scalar.postings import bitmaps_of, cells_of, union_of
+from lance_like.index.scalar.sorted_column import SortedColumn, write_sorted
+from lance_like.locks import lock_over_forks
+from lance_like.typing_ import Int64s
+
+_FILE = "postings"
+_BATCH_ORDINALS = 1 << 20
+_LISTS_NBYTES = 64 << 20
+# What a set takes beside its ordinals, of up to 2 bytes each.
+_SET_NBYTES = 200
+# A union of more lists than this keeps none of them: it reads them in one pass.
+_KEPT_OF_UNION = 64
+_LOCK = lock_over_forks()
+
+
+class Inverted:
+    """Searches one. keys: how many it has, of the key type `kind`; rows: of the segment."""
+
+    def __init__(self, files: SegmentReads, keys: int, kind: pa.DataType, rows: int) -> None:
+        self.keys = SortedColumn(files, _FILE, keys, kind=kind, key="key", beside="count")
+        self._rows = rows
+        self._lists: OrderedDict[int, BitMap] = OrderedDict()
+        self._nbytes = 0
+
+    @property
+    def nbytes_cached(self) -> int:
+        """What it keeps in memory, by estimate."""
+        return self.keys.nbytes_cached + self._nbytes
+
+    def prewarm(self) -> None:
+        """Read the keys, and the lists that memory is kept for."""
+        self.keys.prewarm()
+        for start in range(0, self.keys.rows, _KEPT_OF_UNION):
+            if self._nbytes > _LISTS_NBYTES // 2:
+                break
+            self.sets(np.arange(start, min(start + _KEPT_OF_UNION, self.keys.rows)))
+
+    def places(self, keys: Keys) -> Int64s:
+        """Where keys stand, those that are there; keys: ascending, each once."""
+        starts, ends = self.keys.find(keys, "left"), self.keys.find(keys, "right")
+        return starts[starts < ends]
+
+    def counts(self, places: Int64s) -> Int64s:
+        """How many rows have the keys at some places."""
+        return np.array([int(self.keys.beside(place, place + 1)[0]) for place in places.tolist()], np.int64)
+
+    def union(self, starts: Int64s, ends: Int64s) -> BitMap:
+        """A new set of the rows that have any key of half-open ranges of places."""
+        filled = starts < ends
+        starts, ends = starts[filled], ends[filled]
+        if int((ends - starts).sum()) <= _KEPT_OF_UNION:
+            ranges = [np.arange(start, end) for start, end in zip(starts, ends, strict=True)]
+            return BitMap.union(BitMap(), *self.sets(np.concatenate([np.empty(0, np.int64), *ranges])))
+        spans = list(zip(starts.tolist(), ends.tolist(), strict=True))
+        counts = np.concatenate([self.keys.beside(start, end) for start, end in spans]).astype(np.int64)
+        return union_of(self._cells(spans), counts, self._rows)
+
+    def intersection(self, places: Int64s) -> BitMap:
+        """A new set of the rows that have all keys at some places, at least one."""
+        return BitMap.intersection(*self.sets(places)) if len(places) > 1 else self.sets(places)[0].copy()
+
+    def sets(self, places: Int64s) -> list[BitMap]:
+        """The rows of the keys at some places; not to be changed. Cost: one round for those not in memory."""
+        wanted = places.tolist()
+        found = {place: rows for place in wanted if (rows := self._lists.get(place)) is not None}
+        missing = [place for place in wanted if place not in found]
+        if missing:
+            cells = self._cells([(place, place + 1) for place in missing])
+            made = bitmaps_of(cells, self.counts(np.array(missing)), self._rows)
+            found.update(zip(missing, made, strict=True))
+        self._keep(found)
+        return [found[place] for place in wanted]
+
+    def _cells(self, spans: Sequence[tuple[int, int]]) -> pa.LargeBinaryArray:
+        cells = joined([part for [part] in self.keys.file.spans(["rows"], spans)])
+        if cells.type != pa.large_binary() or cells.null_count:
+            raise Corrupt(f"lists of an index are {cells.type} with {cells.null_count} nulls", kind="index")
+        return cells
+
+    def _keep(self, found: dict[int, BitMap]) -> None:
+        with _LOCK:
+            for place, rows in found.items():
+                if place not in self._lists:
+                    self._lists[place] = rows
+                    self._nbytes += _nbytes_of(rows)
+                self._lists.move_to_end(place)
+            while self._nbytes > _LISTS_NBYTES and len(self._lists) > 1:
+                self._nbytes -= _nbytes_of(self._lists.popitem(last=False)[1])
+
+
+def write_inverted(out: SegmentWrites, kind: pa.DataType, groups: Iterator[Groups]) -> int:
+    """Write groups as an inverted file. kind: the key type. Returns the number of keys; without any, it has no file."""
+    schema = pa.schema(
+        [
+            pa.field("key", kind, nullable=False),
+            pa.field("count", pa.uint32(), nullable=False),
+            pa.field("rows", pa.large_binary(), nullable=False, metadata={"lance_like:compression": "none"}),
+        ]
+    )
+    return write_sorted(out, _FILE, schema, (_batch(part, schema) for group in groups for part in _cut(group)))
+
+
+def _batch(groups: Groups, schema: pa.Schema) -> pa.RecordBatch:
+    counts = np.diff(groups.ends, prepend=0).astype(np.uint32)
+    columns = [groups.keys.values(schema.field(0).type), pa.array(counts), cells_of(groups.ends, groups.ordinals)]
+    return pa.record_batch(columns, schema=schema)
+
+
+def _cut(groups: Groups) -> Iterator[Groups]:
+    """Groups in parts of so many ordinals, or of one key that has more."""
+    first = 0
+    while first < len(groups.ends):
+        start = int(groups.ends[first - 1]) if first else 0
+        last = max(first + 1, int(np.searchsorted(groups.ends, start + _BATCH_ORDINALS, "right")))
+        yield groups.within(first, last)
+        first = last
+
+
+def _nbytes_of(rows: BitMap) -> int:
+    return _SET_NBYTES + min(2 * len(rows), (rows.max() >> 3) + 1)
+
+
+__all__ = ["Inverted", "write_inverted"]

@@ -1,0 +1,369 @@
+"""Values as keys: what the order of every type that can be sorted comes down to (format_spec/index/keys.md).
+
+Numbers, dates, decimals and cells of one size are numpy arrays whose own order is that of the values; texts and bytes
+are Arrow arrays that are compared byte by byte. Keys are never null. -0.0 is 0.0, and NaN, of which there is one, is
+above all numbers.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lance_like._lazy import cached, per_type
+from lance_like.encodings.physical import (
+    bits_of,
+    buffer_bytes,
+    flat_bytes,
+    integer_dtype,
+    is_integer_like,
+    is_variable,
+    offsets_of,
+)
+from lance_like.errors import InvalidInput
+from lance_like.file.carry import carried_type, carry
+from lance_like.typing_ import Int64s
+
+Side: TypeAlias = Literal["left", "right"]
+Uint32s: TypeAlias = npt.NDArray[np.uint32]
+
+# A search of one text takes some dozen steps in Python; sorting keys and texts together costs so much less a key.
+_STEPS_PER_SORTED_KEY = 12
+
+
+class Keys(Protocol):
+    """Some keys in an array."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def nbytes(self) -> int:
+        """What they take in memory."""
+        ...
+
+    def part(self, start: int, end: int) -> Keys:
+        """Some of them that lie together, without a copy."""
+        ...
+
+    def take(self, places: Int64s) -> Keys:
+        """Some of them, in the order asked."""
+        ...
+
+    def find(self, keys: Keys, side: Side) -> Int64s:
+        """Where other keys would be inserted, before or after those that are equal. These ones ascend."""
+        ...
+
+    def grouped(self, ordinals: Uint32s) -> tuple[Keys, Int64s, Uint32s]:
+        """Bring together the ordinals of equal keys; ordinals: uint32[n], of each key.
+
+        Returns the different keys, ascending, the end of each one's ordinals, and those: ascending, each once.
+        """
+        ...
+
+    def extremes(self) -> tuple[Keys, Keys]:
+        """The least and the greatest of at least one."""
+        ...
+
+    def values(self, kind: pa.DataType) -> pa.Array:
+        """The inverse of `keys_of`. kind: the key type."""
+        ...
+
+
+@per_type
+def key_type(kind: pa.DataType) -> pa.DataType | None:
+    """The type that the keys of values are stored as; None for types without an order here."""
+    t = pa.types
+    if isinstance(kind, pa.BaseExtensionType):
+        return kind.storage_type if kind.extension_name == "arrow.uuid" else None
+    kind = carried_type(kind)
+    if t.is_dictionary(kind):
+        return key_type(kind.value_type)
+    if is_variable(kind):
+        is_text = t.is_string(kind) or t.is_large_string(kind)
+        return pa.large_string() if is_text else pa.large_binary()
+    if is_integer_like(kind) or t.is_floating(kind) or t.is_boolean(kind) or t.is_decimal(kind):
+        return kind
+    return kind if t.is_fixed_size_binary(kind) else None
+
+
+def checked_key_type(kind: pa.DataType, index: str) -> pa.DataType:
+    """The key type of values. Raises InvalidInput for types without an order."""
+    found = key_type(kind)
+    if found is None:
+        raise InvalidInput(f"an index of the type {index} cannot hold values of the type {kind!s:.100}", kind="index")
+    return found
+
+
+def as_key_values(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Values, nulls among them, in the type that their keys are stored as. Raises InvalidInput for another type."""
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    array = carry(array)
+    while isinstance(array, pa.DictionaryArray):
+        array = carry(array.dictionary.take(array.indices))
+    if array.type != kind:
+        if key_type(array.type) != kind:
+            raise InvalidInput(f"a value of the type {array.type}; the index holds {kind}", kind="index")
+        array = array.cast(kind)
+    return array
+
+
+def keys_of(array: pa.Array) -> Keys:
+    """The keys of values of a key type, none of them null."""
+    kind, t = array.type, pa.types
+    if is_integer_like(kind):
+        return NumberKeys(_view(array, integer_dtype(kind)))
+    if is_variable(kind):
+        return TextKeys(_as_binary(array))
+    if t.is_boolean(kind):
+        return NumberKeys(bits_of(array).view(np.uint8))
+    if t.is_floating(kind):
+        return NumberKeys(_of_floats(_view(array, np.dtype(f"<f{kind.bit_width // 8}"))))
+    if t.is_decimal(kind):
+        return NumberKeys(_of_decimals(array))
+    return NumberKeys(_view(array, np.dtype(f"S{kind.byte_width}")) if kind.byte_width else np.zeros(len(array), "u1"))
+
+
+def keys_of_values(values: pa.Array | pa.Scalar, kind: pa.DataType) -> Keys:
+    """The keys of what a question asks for: an array without nulls or one value."""
+    array = pa.repeat(values, 1) if isinstance(values, pa.Scalar) else values
+    return keys_of(as_key_values(array, kind))
+
+
+def one_text(text: bytes) -> TextKeys:
+    """The key of one text, or bytes."""
+    return TextKeys(pa.array([text], pa.large_binary()))
+
+
+def ascending(keys: Keys) -> Keys:
+    """The same keys, each once, in their order."""
+    return keys if len(keys) == 1 else keys.grouped(np.zeros(len(keys), np.uint32))[0]
+
+
+def joined_keys(parts: Sequence[Keys]) -> Keys:
+    """Keys of one type end to end."""
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], TextKeys):
+        return TextKeys(pa.concat_arrays([part.cells for part in parts if isinstance(part, TextKeys)]))
+    return NumberKeys(np.concatenate([part.numbers for part in parts if isinstance(part, NumberKeys)]))
+
+
+class NumberKeys:
+    """Keys that numpy compares: integers, or cells of one size."""
+
+    def __init__(self, numbers: np.ndarray) -> None:
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def nbytes(self) -> int:
+        return self.numbers.nbytes
+
+    def part(self, start: int, end: int) -> NumberKeys:
+        return NumberKeys(self.numbers[start:end])
+
+    def take(self, places: Int64s) -> NumberKeys:
+        return NumberKeys(self.numbers[places])
+
+    def find(self, keys: Keys, side: Side) -> Int64s:
+        assert isinstance(keys, NumberKeys)
+        return self.numbers.searchsorted(keys.numbers, side)
+
+    def grouped(self, ordinals: Uint32s) -> tuple[NumberKeys, Int64s, Uint32s]:
+        numbers = self.numbers
+        if numbers.dtype.kind != "S" and len(numbers):
+            low = int(numbers.min())
+            if int(numbers.max()) - low < 1 << 32:
+                # Sorted together with the ordinals, nothing needs to be put in order afterwards.
+                away = (numbers.astype(np.uint64) - np.uint64(low % (1 << 64))) << np.uint64(32)
+                pairs = _sorted_pairs(away, ordinals)
+                firsts = _firsts(pairs >> np.uint64(32))
+                found = (pairs[firsts] >> np.uint64(32)) + np.uint64(low % (1 << 64))
+                return NumberKeys(found.astype(numbers.dtype)), _ends(firsts, len(pairs)), pairs.astype(np.uint32)
+        order = np.argsort(numbers)
+        ranked = numbers[order]
+        firsts = _firsts(ranked)
+        ranks = np.zeros(len(ranked), np.uint64)
+        ranks[firsts[1:]] = 1 << 32
+        pairs = _sorted_pairs(np.cumsum(ranks, dtype=np.uint64), ordinals[order])
+        return NumberKeys(ranked[firsts]), _ends(_firsts(pairs >> np.uint64(32)), len(pairs)), pairs.astype(np.uint32)
+
+    def extremes(self) -> tuple[NumberKeys, NumberKeys]:
+        cells = self.numbers.dtype.kind == "S"  # of which numpy has no least
+        ends = np.argsort(self.numbers)[[0, -1]] if cells else [self.numbers.argmin(), self.numbers.argmax()]
+        return NumberKeys(self.numbers[ends[:1]]), NumberKeys(self.numbers[ends[1:]])
+
+    def values(self, kind: pa.DataType) -> pa.Array:
+        t = pa.types
+        if t.is_boolean(kind):
+            return pa.array(self.numbers.view(bool))
+        if t.is_floating(kind):
+            numbers = _floats_of(self.numbers)
+        elif self.numbers.dtype.kind == "S" and t.is_decimal(kind):
+            numbers = _flipped(self.numbers)
+        else:
+            numbers = self.numbers
+        data = pa.py_buffer(np.ascontiguousarray(numbers).view(np.uint8))
+        return pa.Array.from_buffers(kind, len(numbers), [None, data])
+
+
+class TextKeys:
+    """Keys of any length, compared byte by byte."""
+
+    def __init__(self, cells: pa.LargeBinaryArray) -> None:
+        self.cells = cells
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @property
+    def nbytes(self) -> int:
+        return self.cells.nbytes
+
+    def part(self, start: int, end: int) -> TextKeys:
+        return TextKeys(self.cells.slice(start, end - start))
+
+    def take(self, places: Int64s) -> TextKeys:
+        return TextKeys(self.cells.take(pa.array(places)))
+
+    def find(self, keys: Keys, side: Side) -> Int64s:
+        assert isinstance(keys, TextKeys)
+        if len(keys) * _STEPS_PER_SORTED_KEY > len(self) + len(keys):
+            return self._find_sorting(keys, side)
+        bisect, (offsets, data) = bisect_left if side == "left" else bisect_right, self._bytes
+
+        def cell(place: int) -> bytes:
+            return data[offsets[place] : offsets[place + 1]].tobytes()
+
+        rows = range(len(self))
+        return np.array([bisect(rows, key.as_py(), key=cell) for key in keys.cells], np.int64)
+
+    def grouped(self, ordinals: Uint32s) -> tuple[TextKeys, Int64s, Uint32s]:
+        encoded = self.cells.dictionary_encode()
+        order = pc.array_sort_indices(encoded.dictionary)
+        ranks = np.empty(len(order), np.uint64)
+        ranks[order.to_numpy()] = np.arange(len(order), dtype=np.uint64) << np.uint64(32)
+        pairs = _sorted_pairs(ranks[encoded.indices.to_numpy()], ordinals)
+        ends = _ends(_firsts(pairs >> np.uint64(32)), len(pairs))
+        return TextKeys(encoded.dictionary.take(order)), ends, pairs.astype(np.uint32)
+
+    def extremes(self) -> tuple[TextKeys, TextKeys]:
+        found = pc.min_max(self.cells)
+        return one_text(found["min"].as_py()), one_text(found["max"].as_py())
+
+    def values(self, kind: pa.DataType) -> pa.Array:
+        return pa.Array.from_buffers(kind, len(self), self.cells.buffers(), offset=self.cells.offset)
+
+    @cached
+    def _bytes(self) -> tuple[memoryview, memoryview]:
+        """The offsets of the cells, and what they lie in: both are read one at a time."""
+        return memoryview(offsets_of(self.cells)), memoryview(buffer_bytes(self.cells.buffers()[2]))
+
+    def _find_sorting(self, keys: TextKeys, side: Side) -> Int64s:
+        first, second = (keys, self) if side == "left" else (self, keys)
+        order = pc.array_sort_indices(pa.concat_arrays([first.cells, second.cells])).to_numpy()
+        start = 0 if side == "left" else len(self)
+        places = np.flatnonzero((order >= start) & (order < start + len(keys)))
+        found = np.empty(len(keys), np.int64)
+        found[order[places].astype(np.int64) - start] = places - np.arange(len(keys))
+        return found
+
+
+def without_nulls(array: pa.Array, first: int) -> tuple[pa.Array, Uint32s, Uint32s]:
+    """The values of an array, their ordinals, and those of its nulls. first: the ordinal of its first row."""
+    ordinals = np.arange(first, first + len(array), dtype=np.uint32)
+    if not array.null_count:
+        return array, ordinals, ordinals[:0]
+    valid = array.is_valid()
+    mask = bits_of(valid)
+    return array.filter(valid), ordinals[mask], ordinals[~mask]
+
+
+def _view(array: pa.Array, dtype: np.dtype) -> np.ndarray:
+    data = flat_bytes(array)
+    assert data is not None
+    return data.view(dtype)
+
+
+def _as_binary(array: pa.Array) -> pa.LargeBinaryArray:
+    return pa.Array.from_buffers(
+        pa.large_binary(), len(array), [None, *array.buffers()[1:]], null_count=0, offset=array.offset
+    )
+
+
+def _of_floats(numbers: np.ndarray) -> np.ndarray:
+    """Unsigned integers in the order of floats: those below 0 with all bits turned, the others with the first."""
+    kind = np.dtype(f"u{numbers.itemsize}")
+    numbers = numbers + numbers.dtype.type(0)  # -0.0 + 0.0 is 0.0
+    bits = numbers.view(kind)
+    bits[np.isnan(numbers)] = np.array(np.nan, numbers.dtype).view(kind)
+    first = kind.type(1 << (8 * kind.itemsize - 1))
+    return np.where(bits & first, ~bits, bits | first)
+
+
+def _floats_of(keys: np.ndarray) -> np.ndarray:
+    first = keys.dtype.type(1 << (8 * keys.itemsize - 1))
+    return np.where(keys & first, keys & ~first, ~keys)
+
+
+def _of_decimals(array: pa.Array) -> np.ndarray:
+    width = array.type.bit_width // 8
+    if width <= 8:
+        return _view(array, np.dtype(f"<i{width}"))
+    return _flipped(_view(array, np.dtype(f"S{width}")), last=True)
+
+
+def _flipped(cells: np.ndarray, last: bool = False) -> np.ndarray:
+    """Integers of many bytes, little-endian, as cells in their order: the other end first, and the first bit turned.
+
+    last: the first bit is in the last byte, as in little-endian integers; False for the inverse.
+    """
+    octets = np.ascontiguousarray(cells).view(np.uint8).reshape(len(cells), cells.itemsize).copy()
+    octets[:, -1 if last else 0] ^= 0x80
+    return np.ascontiguousarray(octets[:, ::-1]).view(cells.dtype).reshape(-1)
+
+
+def _sorted_pairs(keys_above: npt.NDArray[np.uint64], ordinals: Uint32s) -> npt.NDArray[np.uint64]:
+    """Keys in the upper half of integers, with ordinals in the lower one, in order, each pair once."""
+    pairs = keys_above | ordinals
+    pairs.sort()
+    new = np.empty(len(pairs), bool)
+    new[:1] = True
+    np.not_equal(pairs[1:], pairs[:-1], out=new[1:])
+    return pairs if new.all() else pairs[new]
+
+
+def _firsts(numbers: np.ndarray) -> Int64s:
+    """Where runs of equal numbers begin."""
+    return np.flatnonzero(np.concatenate(([len(numbers) > 0], numbers[1:] != numbers[:-1])))
+
+
+def _ends(firsts: Int64s, count: int) -> Int64s:
+    return np.append(firsts[1:], count) if len(firsts) else firsts
+
+
+__all__ = [
+    "Keys",
+    "NumberKeys",
+    "Side",
+    "TextKeys",
+    "Uint32s",
+    "as_key_values",
+    "ascending",
+    "checked_key_type",
+    "joined_keys",
+    "key_type",
+    "keys_of",
+    "keys_of_values",
+    "one_text",
+    "without_nulls",
+]

@@ -1,0 +1,132 @@
+"""LABEL_LIST: for each item of lists, the rows whose list has it (format_spec/index/label_list.md).
+
+Lists of any kind, whatever their items are called. A null item matches nothing; an empty list has no items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from pyroaring import BitMap
+
+from lance_like.encodings.joining import items_of_fixed, offsets_and_items
+from lance_like.encodings.physical import valid_of
+from lance_like.errors import InvalidInput
+from lance_like.file.carry import carried_type, carry
+from lance_like.index.base import BuildOptions, IndexSource, Kind, Segment, SegmentWrites
+from lance_like.index.questions import Answer, HasAll, HasAny, IsNull, Question
+from lance_like.index.scalar.grouping import Grouping
+from lance_like.index.scalar.inverted import Inverted, write_inverted
+from lance_like.index.scalar.keys import Uint32s, as_key_values, ascending, checked_key_type, keys_of_values
+from lance_like.index.scalar.nulls import Nulls, write_nulls
+from lance_like.index.scalar.params import check_version, no_params, recorded
+from lance_like.typing_ import Json
+
+_MOST_KEYS = 1 << 48
+
+
+class LabelList:
+    """The plug-in."""
+
+    name: ClassVar[str] = "LABEL_LIST"
+    kind: ClassVar[Kind] = "filter"
+    version: ClassVar[int] = 1
+
+    def params(self, type: pa.DataType, given: Mapping[str, Any]) -> dict[str, Json]:
+        """It has none. Raises InvalidInput for what is no list, or one of items without an order."""
+        no_params(given, self.name)
+        _item_type(type)
+        return {}
+
+    def answers(self, type: pa.DataType, params: Mapping[str, Json], question: Question) -> Answer:
+        """Exactly what is about items."""
+        return Answer.EXACT if isinstance(question, (HasAny, HasAll, IsNull)) else Answer.NO
+
+    def build(
+        self, source: IndexSource, params: Mapping[str, Json], out: SegmentWrites, options: BuildOptions
+    ) -> dict[str, Json]:
+        """Write the files `postings` and `nulls`."""
+        kind = _item_type(source.type)
+        grouping, nulls, first = Grouping(kind, options.memory_nbytes), [], 0
+        for batch in source.batches():
+            items, ordinals, missing = _items_of(batch, first)
+            values = as_key_values(items, kind)
+            if values.null_count:
+                ordinals = ordinals[valid_of(values)]
+                values = values.drop_null()
+            grouping.add(values, ordinals)
+            nulls.append(missing)
+            first += len(batch)
+        keys = write_inverted(out, kind, grouping.groups())
+        return {"version": self.version, "keys": keys, "nulls": write_nulls(out, nulls)}
+
+    def open(self, segment: Segment) -> LabelListSearcher:
+        """A searcher. Raises Unsupported, Corrupt."""
+        check_version(segment, self.name, self.version)
+        keys, nulls = recorded(segment, "keys", 0, _MOST_KEYS), recorded(segment, "nulls", 0, segment.rows)
+        return LabelListSearcher(segment, keys, nulls)
+
+
+class LabelListSearcher:
+    """An open segment."""
+
+    def __init__(self, segment: Segment, keys: int, nulls: int) -> None:
+        self._kind = _item_type(segment.type)
+        self._nulls = Nulls(segment.files, nulls, segment.rows)
+        self._inverted = Inverted(segment.files, keys, self._kind, segment.rows)
+
+    @property
+    def nbytes_cached(self) -> int:
+        """What it keeps in memory, by estimate."""
+        return self._inverted.nbytes_cached + self._nulls.nbytes_cached
+
+    def prewarm(self) -> None:
+        """Read the items and their rows."""
+        self._inverted.prewarm()
+
+    def rows(self, question: Question) -> BitMap:
+        """The ordinals that match. Raises InvalidInput for a question that `answers` refuses."""
+        match question:
+            case IsNull():
+                return self._nulls.bitmap.copy()
+            case HasAny(values):
+                places = self._inverted.places(ascending(keys_of_values(values, self._kind)))
+                return self._inverted.union(places, places + 1)
+            case HasAll(values):
+                keys = ascending(keys_of_values(values, self._kind))
+                places = self._inverted.places(keys)
+                return self._inverted.intersection(places) if len(places) == len(keys) else BitMap()
+            case _:
+                raise InvalidInput(f"an index of the type LABEL_LIST does not answer {type(question).__name__}")
+
+
+def _item_type(kind: pa.DataType) -> pa.DataType:
+    carried, t = carried_type(kind), pa.types
+    if not (t.is_list(carried) or t.is_large_list(carried) or t.is_fixed_size_list(carried)):
+        raise InvalidInput(f"an index of the type LABEL_LIST holds lists, not {kind!s:.100}", kind="index")
+    return checked_key_type(carried.value_type, LabelList.name)
+
+
+def _items_of(lists: pa.Array, first: int) -> tuple[pa.Array, Uint32s, Uint32s]:
+    """The items of all lists, the ordinals of their rows, and those of null lists."""
+    lists = carry(lists)
+    if pa.types.is_fixed_size_list(lists.type):
+        items = items_of_fixed(lists)
+        lengths = np.full(len(lists), lists.type.list_size)
+    else:
+        offsets, items = offsets_and_items(lists)
+        lengths = np.diff(offsets)
+    rows = np.arange(first, first + len(lists), dtype=np.uint32)
+    ordinals = np.repeat(rows, lengths)
+    if not lists.null_count:
+        return items, ordinals, rows[:0]
+    valid = valid_of(lists)
+    # Below a null list there may be items that nobody sees.
+    seen = np.repeat(valid, lengths)
+    return items.filter(pa.array(seen)), ordinals[seen], rows[~valid]
+
+
+__all__ = ["LabelList", "LabelListSearcher"]

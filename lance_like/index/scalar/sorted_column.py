@@ -1,0 +1,189 @@
+"""A sorted column in a file of a segment, searched by keys (format_spec/index/sorted_column.md).
+
+    file NAME    columns KEY, ascending, and BESIDE, uint32: what belongs to each key
+    file NAME.fences    column first: the key of every 8,192nd row of NAME; absent when there is one such row
+
+The fences are read once. Between two of them lies a leaf: 8,192 rows, read when a search meets it, and kept with others
+in bounded memory.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like._lazy import cached
+from lance_like.errors import Corrupt
+from lance_like.index.base import FileReads, SegmentReads, SegmentWrites
+from lance_like.index.scalar.keys import Keys, NumberKeys, Side, Uint32s, keys_of
+from lance_like.locks import lock_over_forks
+from lance_like.typing_ import Int64s
+
+LEAF_ROWS = 8192
+# Leaves of 64-bit numbers: 7 million rows. One search holds as many on top.
+LEAVES_NBYTES = 64 << 20
+_AT_ONCE = 64
+_FENCES = ".fences"
+_LOCK = lock_over_forks()
+
+
+class Leaf(NamedTuple):
+    """Some rows of a sorted column."""
+
+    keys: Keys
+    beside: Uint32s
+
+    @property
+    def nbytes(self) -> int:
+        return self.keys.nbytes + self.beside.nbytes
+
+
+class SortedColumn:
+    """Searches one. rows: how many it has; kind: its key type; key, beside: what its columns are called."""
+
+    def __init__(self, files: SegmentReads, name: str, rows: int, *, kind: pa.DataType, key: str, beside: str) -> None:
+        self._files, self._name, self._kind = files, name, kind
+        self._columns = [key, beside]
+        self.rows = rows
+        self._leaves: OrderedDict[int, Leaf] = OrderedDict()
+        self._nbytes = 0
+
+    @property
+    def nbytes_cached(self) -> int:
+        """What it keeps in memory."""
+        return self._nbytes + ("_fences" in self.__dict__ and self._fences.nbytes)
+
+    @cached
+    def file(self) -> FileReads:
+        """Its file. Raises Corrupt when it is not as long as recorded."""
+        return self._opened(self._name, self.rows)
+
+    def find(self, keys: Keys, side: Side) -> Int64s:
+        """The rows where keys would be inserted, before or after those that are equal. keys: ascending."""
+        if not self.rows:
+            return np.zeros(len(keys), np.int64)
+        numbers = np.maximum(self._fences.find(keys, side) - 1, 0)
+        if len(keys) == 1:
+            number = int(numbers[0])
+            return self.leaf(number).keys.find(keys, side) + number * LEAF_ROWS
+        found = np.empty(len(keys), np.int64)
+        firsts = np.flatnonzero(np.concatenate(([True], numbers[1:] != numbers[:-1]))).tolist()
+        leaves = self.leaves(numbers[firsts].tolist())
+        for leaf, start, end in zip(leaves, firsts, [*firsts[1:], len(keys)], strict=True):
+            found[start:end] = leaf.keys.find(keys.part(start, end), side)
+        return found + numbers * LEAF_ROWS
+
+    def leaf(self, number: int) -> Leaf:
+        """One leaf."""
+        found = self._leaves.get(number)
+        return found if found is not None else next(self.leaves([number]))
+
+    def leaves(self, numbers: Sequence[int]) -> Iterator[Leaf]:
+        """Some leaves, in the order asked. Cost: one round for 64 that are not in memory."""
+        for start in range(0, len(numbers), _AT_ONCE):
+            asked = numbers[start : start + _AT_ONCE]
+            found = {number: leaf for number in asked if (leaf := self._leaves.get(number)) is not None}
+            missing = [number for number in dict.fromkeys(asked) if number not in found]
+            if missing:
+                spans = [(number * LEAF_ROWS, min((number + 1) * LEAF_ROWS, self.rows)) for number in missing]
+                for number, (keys, beside) in zip(missing, self.file.spans(self._columns, spans), strict=True):
+                    found[number] = Leaf(_held(keys_of(_whole(keys, self._kind))), _numbers(beside).copy())
+            self._keep(found)
+            yield from [found[number] for number in asked]
+
+    def beside(self, start: int, end: int) -> Uint32s:
+        """What belongs to rows start … end. Leaves in the middle of a long run are not kept."""
+        first, last = start // LEAF_ROWS, (end - 1) // LEAF_ROWS
+        if last - first > 2:
+            [[found]] = self.file.spans(self._columns[1:], [(start, end)])
+            return _numbers(found)
+        parts = []
+        for number, leaf in zip(range(first, last + 1), self.leaves(range(first, last + 1)), strict=True):
+            at = number * LEAF_ROWS
+            parts.append(leaf.beside[max(0, start - at) : end - at])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def prewarm(self) -> None:
+        """Read the fences, and the leaves that memory is kept for."""
+        if self.rows:
+            width = max(1, self.leaf(0).nbytes)
+            for _ in self.leaves(range(min(-(-self.rows // LEAF_ROWS), max(1, LEAVES_NBYTES // width)))):
+                pass
+
+    @cached
+    def _fences(self) -> Keys:
+        count = -(-self.rows // LEAF_ROWS)
+        if count == 1:
+            return self.leaf(0).keys.part(0, 1)
+        [first] = self._opened(self._name + _FENCES, count).columns(["first"])
+        return _held(keys_of(_whole(first, self._kind)))
+
+    def _opened(self, name: str, rows: int) -> FileReads:
+        file = self._files.file(name)
+        if file.rows != rows:
+            raise Corrupt(f"the file {name!r} of an index has {file.rows:,} rows, recorded are {rows:,}", kind="index")
+        return file
+
+    def _keep(self, found: dict[int, Leaf]) -> None:
+        with _LOCK:
+            for number, leaf in found.items():
+                if number not in self._leaves:
+                    self._leaves[number] = leaf
+                    self._nbytes += leaf.nbytes
+                self._leaves.move_to_end(number)
+            while self._nbytes > LEAVES_NBYTES and len(self._leaves) > 1:
+                self._nbytes -= self._leaves.popitem(last=False)[1].nbytes
+
+
+def write_sorted(out: SegmentWrites, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+    """Write a sorted column, the first of each batch, and its fences. Returns its rows; without any, it has no file."""
+    fences: list[pa.Array] = []
+    rows = 0
+
+    def seen() -> Iterator[pa.RecordBatch]:
+        nonlocal rows
+        for batch in batches:
+            places = np.arange(-rows % LEAF_ROWS, batch.num_rows, LEAF_ROWS)
+            fences.append(batch.column(0).take(pa.array(places)))
+            rows += batch.num_rows
+            yield batch
+
+    stream = seen()
+    first = next((batch for batch in stream if batch.num_rows), None)
+    if first is None:
+        return 0
+    out.write(name, schema, _after(first, stream))
+    if rows > LEAF_ROWS:
+        first_keys = pa.concat_arrays(fences)
+        fence_schema = pa.schema([pa.field("first", schema.field(0).type, nullable=False)])
+        out.write(name + _FENCES, fence_schema, [pa.record_batch([first_keys], schema=fence_schema)])
+    return rows
+
+
+def _after(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    yield first
+    yield from rest
+
+
+def _whole(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    if array.type != kind or array.null_count:
+        raise Corrupt(f"keys of an index are {array.type} with {array.null_count} nulls, expected {kind}", kind="index")
+    return array
+
+
+def _numbers(array: pa.Array) -> Uint32s:
+    if array.type != pa.uint32() or array.null_count:
+        raise Corrupt(f"numbers of an index are {array.type} with {array.null_count} nulls", kind="index")
+    return array.to_numpy()
+
+
+def _held(keys: Keys) -> Keys:
+    """Keys that hold no more than themselves: not the page that they were read with."""
+    return NumberKeys(keys.numbers.copy()) if isinstance(keys, NumberKeys) else keys
+
+
+__all__ = ["LEAF_ROWS", "Leaf", "SortedColumn", "write_sorted"]

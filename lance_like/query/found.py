@@ -1,0 +1,103 @@
+"""Rows that indexes found, read by their places; what is left of the condition is asked first, of them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like.query.evaluate import passing
+from lance_like.query.expr import Expr
+from lance_like.query.hits import Found
+from lance_like.query.projection import as_batch
+from lance_like.query.session import Session
+from lance_like.query.take import columns_at
+from lance_like.query.windows import BATCH_ROWS, WINDOW_NBYTES, Scan
+from lance_like.table.fragment import Fragment
+from lance_like.typing_ import Int64s
+
+_LEAST_ROWS = 1 << 10
+
+Places = Sequence[tuple[Fragment, Int64s]]
+"""Rows of fragments, by their offsets."""
+
+
+def found_batches(session: Session, scan: Scan, found: Sequence[Found], batch_rows: int) -> list[pa.RecordBatch]:
+    """The rows found that pass, in batches of so many rows at most. Cost: one round for what is asked, one to read."""
+    places: Places = [(one.fragment, one.offsets) for one in found if one.offsets is not None and len(one.offsets)]
+    conditions = {id(one.condition): one.condition for one in found}
+    if conditions.keys() != {id(None)}:
+        places = _passing(session, scan, found)
+    count = sum(len(offsets) for _, offsets in places)
+    if count == 0:
+        return []
+    projection = scan.projection
+    arrays = columns_at(session, projection, places) if projection.outputs else []
+    return projection.batches(arrays, count, batch_rows)
+
+
+def _passing(session: Session, scan: Scan, found: Sequence[Found]) -> Places:
+    """The rows that pass what they are still to be asked."""
+    kept = [one.offsets if one.offsets is not None else _NONE for one in found]
+    for condition in {id(one.condition): one.condition for one in found}.values():
+        if condition is None:
+            continue
+        asked = [place for place, one in enumerate(found) if one.condition is condition and len(kept[place])]
+        flags = _flags(session, scan, condition, [(found[place].fragment, kept[place]) for place in asked])
+        ends = np.cumsum([len(kept[place]) for place in asked])
+        for place, end in zip(asked, ends.tolist(), strict=True):
+            kept[place] = kept[place][flags[end - len(kept[place]) : end]]
+    return [(one.fragment, offsets) for one, offsets in zip(found, kept, strict=True) if len(offsets)]
+
+
+_NONE = np.empty(0, np.int64)
+
+
+def _flags(session: Session, scan: Scan, condition: Expr, places: Places) -> np.ndarray:
+    if not places:
+        return np.empty(0, bool)
+    projection = scan.asking(condition)
+    arrays = columns_at(session, projection, places) if projection.outputs else []
+    count = sum(len(offsets) for _, offsets in places)
+    return passing(condition, as_batch(arrays, projection.carried_schema, count))
+
+
+def cut_found(found: Sequence[Found], scan: Scan) -> Iterator[list[Found]]:
+    """Rows of fragments in groups to be read in one go, no more of them than a limit needs.
+
+    A group has as many rows as fit a window, by the bytes of their files.
+    """
+    wanted = None if scan.limit is None else scan.offset + scan.limit
+    surely = all(one.condition is None for one in found)
+    left = wanted if surely else None
+    group: list[Found] = []
+    room = most = _most_rows(found[0].fragment, wanted)
+    for one in found:
+        assert one.offsets is not None
+        offsets = one.offsets if left is None else one.offsets[:left]
+        left = None if left is None else left - len(offsets)
+        if group and scan.apart:
+            yield group
+            group, room = [], most
+        while len(offsets):
+            group.append(
+                one if len(offsets) <= room and offsets is one.offsets else replace(one, offsets=offsets[:room])
+            )
+            offsets, room = offsets[room:], room - min(room, len(offsets))
+            if room == 0:
+                yield group
+                group, room = [], most
+    if group:
+        yield group
+
+
+def _most_rows(fragment: Fragment, wanted: int | None) -> int:
+    row_nbytes = max(1, sum(file.nbytes for file in fragment.files) // fragment.rows)
+    most = max(_LEAST_ROWS, min(BATCH_ROWS, WINDOW_NBYTES // row_nbytes))
+    # A few times as many as are wanted may have to be asked.
+    return most if wanted is None else min(most, max(_LEAST_ROWS, 4 * wanted))
+
+
+__all__ = ["Places", "cut_found", "found_batches"]
