@@ -144,6 +144,7 @@ class LanceScanner:
             threads=1 if options.get("use_threads") is False else None,
             rerank=given["rerank"],
             text_columns=given["text_columns"],
+            indexed=options.get("use_scalar_index") is not False,
         )
         scores = not options.get("disable_scoring_autoprojection")
         return settle(self._session, self._manifest, schema, asked, given["columns"], scores=scores)
