@@ -50,7 +50,7 @@ def read_signed(
 ) -> Signed:
     """The signatures of a column. params: where no index is used."""
     kind = ds.scanner([column]).projected_schema.field(0).type
-    entry = _entry(ds, column, index) if use_index and hasattr(ds._session, "indexes") else None
+    entry = _entry(ds, column, index) if use_index else None
     if entry is not None and params is not None:
         raise InvalidInput(f"params are those of the index {entry.name!r}: leave them out, or set use_index=False")
     used = MinHashLsh().params(kind, params or {}) if entry is None else entry.params
@@ -89,11 +89,7 @@ def search_signed(
 def pairs_of(signed: Signed, threshold: float, *, exact: bool) -> Iterator[Pairs]:
     """Pairs of rows that are alike, by their places in `signed`; rows of equal signatures with the first of them."""
     first, kind = distinct(signed.signatures)
-    others = np.delete(np.arange(len(kind)), first)
-    if len(others):
-        yield from _verified(
-            signed, [(first[kind[others]], others, np.ones(len(others), np.float32))], threshold, exact
-        )
+    yield from _verified(signed, _same_pairs(first, kind), threshold, exact)
     yield from _verified(signed, _kind_pairs(signed, first, threshold, exact, None), threshold, exact)
 
 

@@ -116,13 +116,15 @@ class BuildOptions:
     """How a segment is built.
 
     prior: a searcher of the same index whose training may be taken over. progress: told (stage, done, total).
-    threads: None for all cores. memory_nbytes: about how much the build may take.
+    threads: None for all cores. memory_nbytes: about how much the build may take. given: the parameters as the caller
+    gave them, for what is no JSON: arrays.
     """
 
     prior: Searcher | None = None
     progress: Any = None
     threads: int | None = None
     memory_nbytes: int = 1 << 30
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Searcher(Protocol):

@@ -15,6 +15,12 @@ INDEXES = Registry(
         "MINHASHLSH": "lance_like.index.duplicates.minhash:MinHashLsh",
         "NGRAM": "lance_like.index.scalar.ngram:Ngram",
         "ZONEMAP": "lance_like.index.scalar.zonemap:ZoneMap",
+        "HNSW": "lance_like.index.vector.hnsw:Hnsw",
+        "IVF_FLAT": "lance_like.index.vector.ivf:IvfFlat",
+        "IVF_HNSW_SQ": "lance_like.index.vector.hnsw:IvfHnswSq",
+        "IVF_PQ": "lance_like.index.vector.ivf:IvfPq",
+        "IVF_RQ": "lance_like.index.vector.ivf:IvfRq",
+        "IVF_SQ": "lance_like.index.vector.ivf:IvfSq",
     },
 )
 

@@ -60,7 +60,9 @@ class NaiveField:
             ):
                 continue
             held = [term for group in groups for term in group if term in counts]
-            found[row] = sum(query.boost * idf(self.rows, self.frequency(t)) * self.damped(row, counts[t]) for t in held)
+            found[row] = sum(
+                query.boost * idf(self.rows, self.frequency(t)) * self.damped(row, counts[t]) for t in held
+            )
         return found
 
     def like(self, term: str, query: MatchQuery) -> list[str]:
@@ -73,7 +75,9 @@ class NaiveField:
         same = term[: query.prefix_length]
         near = [(distance(term, other), other) for other in self.vocabulary if other.startswith(same)]
         near = [(far, other) for far, other in near if far <= edits and len(other) >= len(same)]
-        return [other for _, other in sorted(near, key=lambda pair: (pair[0], pair[1].encode()))[: query.max_expansions]]
+        return [
+            other for _, other in sorted(near, key=lambda pair: (pair[0], pair[1].encode()))[: query.max_expansions]
+        ]
 
     def phrase(self, places: Sequence[Sequence[str]], offsets: Sequence[int], slop: int) -> dict[int, float]:
         """Rows to scores."""
@@ -184,7 +188,10 @@ def distance(one: str, other: str) -> int:
     for at, letter in enumerate(one, 1):
         diagonal, row[0] = row[0], at
         for column, theirs in enumerate(other, 1):
-            diagonal, row[column] = row[column], min(row[column] + 1, row[column - 1] + 1, diagonal + (letter != theirs))
+            diagonal, row[column] = (
+                row[column],
+                min(row[column] + 1, row[column - 1] + 1, diagonal + (letter != theirs)),
+            )
     return row[-1]
 
 

@@ -113,6 +113,8 @@ class Analyzer:
 
     def tokens(self, text: str) -> list[FtsToken]:
         """The terms of one text."""
+        if self._whole is not None:
+            return [FtsToken(token.text, token.position) for token in self._whole.pre_tokenize(text).tokens]
         words = self.words(pa.array([text], pa.large_string()))
         terms = self.terms(words.texts().to_pylist())
         return [
@@ -125,25 +127,44 @@ class Analyzer:
         return self._fold([lowered])[0] if lowered else ""
 
     @cached
-    def _before(self) -> Any:
+    def _whole(self) -> Any:
+        """All steps as one analyzer of tantivy, which is faster for one text; None where it has no such tokenizer."""
+        tokenizer = need("tantivy").Tokenizer
+        make = {"simple": tokenizer.simple, "whitespace": tokenizer.whitespace}.get(self.base_tokenizer)
+        if make is None:
+            return None
+        long = [] if self.max_token_length is None else [need("tantivy").Filter.remove_long(self.max_token_length)]
+        return _built(make(), [*long, *self._forms, *self._stops, *self._folds])
+
+    @property
+    def _forms(self) -> list[Any]:
         filters = [need("tantivy").Filter.lowercase()] if self.lower_case else []
-        if self.stem:
-            filters.append(need("tantivy").Filter.stemmer(self.language.lower()))
-        return _Filters(filters)
+        return [*filters, need("tantivy").Filter.stemmer(self.language.lower())] if self.stem else filters
+
+    @property
+    def _stops(self) -> list[Any]:
+        if not self.remove_stop_words:
+            return []
+        if self.custom_stop_words is not None:
+            return [need("tantivy").Filter.custom_stopword(list(self.custom_stop_words))]
+        known = self.language not in _WITHOUT_STOP_WORDS
+        return [need("tantivy").Filter.stopword(self.language.lower())] if known else []
+
+    @property
+    def _folds(self) -> list[Any]:
+        return [need("tantivy").Filter.ascii_fold()] if self.ascii_folding else []
+
+    @cached
+    def _before(self) -> Any:
+        return _Filters(self._forms)
 
     @cached
     def _stop(self) -> Any:
-        if not self.remove_stop_words:
-            return None
-        if self.custom_stop_words is not None:
-            return _Filters([need("tantivy").Filter.custom_stopword(list(self.custom_stop_words))])
-        if self.language in _WITHOUT_STOP_WORDS:
-            return None
-        return _Filters([need("tantivy").Filter.stopword(self.language.lower())])
+        return _Filters(self._stops) if self._stops else None
 
     @cached
     def _fold(self) -> Any:
-        return _Filters([need("tantivy").Filter.ascii_fold()] if self.ascii_folding else [])
+        return _Filters(self._folds)
 
 
 class Dictionary:

@@ -32,13 +32,24 @@ class Lengths:
         self._base = K1 * (1 - B)
         self._slope = K1 * B / average if average else 0.0
 
+    def norms(self, rows: Int64s) -> np.ndarray:
+        """float64[n]: what is added to the counts of rows in the denominator."""
+        return self.norms_of(self._lengths.take(rows))
+
+    def norms_of(self, lengths: np.ndarray) -> np.ndarray:
+        """The same for rows of some lengths."""
+        norms = lengths * self._slope
+        norms += self._base
+        return norms
+
     def damped(self, rows: Int64s, counts: np.ndarray) -> np.ndarray:
         """float64[n] below 1: what counts in rows come to, before the weight of the term."""
-        return self.of_length(self._lengths.take(rows), counts)
+        return damped(counts, self.norms(rows))
 
-    def of_length(self, lengths: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """The same for counts in rows of some lengths."""
-        return counts / (lengths * self._slope + (counts + self._base))
+
+def damped(counts: np.ndarray, norms: np.ndarray) -> np.ndarray:
+    """What counts come to in rows of some norms, before the weight of the term; 0 for 0."""
+    return counts / (counts + norms)
 
 
 class TermList:
@@ -102,7 +113,7 @@ class TermList:
         ranking = self._ranking
         if ranking is None or ranking[0] != average:
             pairs = self.blocks.pairs
-            bounds = np.maximum.reduceat(lengths.of_length(pairs[:, 1], pairs[:, 0]), self.blocks.pair_begins)
+            bounds = np.maximum.reduceat(damped(pairs[:, 0], lengths.norms_of(pairs[:, 1])), self.blocks.pair_begins)
             # Counts and lengths beyond 16 bits are cut off in the pairs, and 1 is above any score.
             bounds[np.maximum.reduceat(pairs.max(axis=1), self.blocks.pair_begins) >= 0xFFFF] = 1.0
             order = np.argsort(-bounds, kind="stable")
@@ -197,4 +208,4 @@ class Lists:
         return lists
 
 
-__all__ = ["K1", "B", "Lengths", "Lists", "TermList"]
+__all__ = ["K1", "B", "Lengths", "Lists", "TermList", "damped"]

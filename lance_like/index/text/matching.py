@@ -14,7 +14,7 @@ import numpy as np
 
 from lance_like.errors import InvalidInput
 from lance_like.index.clauses import AnyOf, Best, Clause, Combined, Constant, Demoted, Phrase
-from lance_like.index.text.lists import Lengths, Lists, TermList
+from lance_like.index.text.lists import Lengths, Lists, TermList, damped
 from lance_like.index.text.phrases import exact_frequency, sloppy_frequency
 from lance_like.typing_ import Int64s
 
@@ -93,14 +93,15 @@ class Matching:
 
     def _any_at(self, terms: Sequence[tuple[str, float]], rows: Int64s) -> Scored:
         matched, scores = np.zeros(len(rows), bool), np.zeros(len(rows))
+        norms = self._lengths.norms(rows)
         for text, weight in terms:
             found = self.of_term.get(text)
             if found is None or not len(rows):
                 continue
             counts = found.counts_in(rows)
-            held = np.flatnonzero(counts)
-            matched[held] = True
-            scores[held] += weight * self._lengths.damped(rows[held], counts[held])
+            matched |= counts > 0
+            # A count of 0 adds 0.
+            scores += weight * damped(counts, norms)
         return Scored(matched, scores)
 
     def _combined_at(self, clause: Combined, rows: Int64s) -> Scored:

@@ -17,7 +17,7 @@ from pyroaring import BitMap
 from lance_like._lazy import cached
 from lance_like.index.base import Ranked
 from lance_like.index.clauses import AnyOf, Clause, Combined, Term
-from lance_like.index.text.lists import Lengths, TermList
+from lance_like.index.text.lists import Lengths, TermList, damped
 from lance_like.index.text.matching import Matching
 from lance_like.typing_ import Int64s
 
@@ -122,25 +122,37 @@ class Search:
             if least <= 0 and len(lists[number]) > _FEW:
                 best = self._merge(best, clause, self._first_blocks(lists[number], k), k)
                 least = self._least(best, k)
-            rows = self._allowed.among(self._at_least(lists[number], (least - rest[at + 1]) / terms[number].weight))
-            for after in range(at + 1, len(drivers)):
-                if len(rows) <= _FEW:
-                    break
-                chosen = AnyOf(tuple(terms[other] for other in drivers[at:after]))
-                rows = rows[self._matching.at(chosen, rows).scores + rest[after] >= least]
-            best = self._merge(best, clause, rows, k)
+            chosen = [
+                (lists[other], terms[other].weight, rest[after + 1]) for after, other in enumerate(drivers[at:], at)
+            ]
+            best = self._merge(best, clause, self._promising(chosen, least), k)
         return best
+
+    def _promising(self, chosen: Sequence[tuple[TermList, float, float]], least: float) -> Int64s:
+        """The rows of the first of some terms that may reach a score.
+
+        chosen: of each term its list, its weight, and what the terms after it can add at most.
+        """
+        (found, weight, rest), *others = chosen
+        rows, scores = found.all[0], found.impacts(self._lengths, self._average)
+        if least > rest:
+            kept = np.flatnonzero(scores >= np.float32((least - rest) / weight * (1 - _SLACK)))
+            rows, scores = rows.take(kept), scores.take(kept)
+        allowed = self._allowed.among(rows)
+        if len(allowed) < len(rows):
+            rows, scores = allowed, scores[np.searchsorted(rows, allowed)]
+        if len(rows) <= _FEW or least <= 0:
+            return rows
+        scores, norms = weight * scores, self._lengths.norms(rows)
+        for found, weight, rest in others:
+            scores = scores + weight * damped(found.counts_in(rows), norms)
+            kept = np.flatnonzero(scores >= (least - rest) * (1 - _SLACK))
+            rows, scores, norms = rows.take(kept), scores.take(kept), norms.take(kept)
+        return rows
 
     def _least(self, best: Ranked, k: int) -> float:
         """What a row needs that is to be among the best; 0 while there are not k."""
         return float(best.scores[-1]) * (1 - _SLACK) if len(best.scores) == k else 0.0
-
-    def _at_least(self, found: TermList, damped: float) -> Int64s:
-        """The rows of a term with a score before its weight that may reach a bound."""
-        rows = found.all[0]
-        if damped <= 0:
-            return rows
-        return rows[np.flatnonzero(found.impacts(self._lengths, self._average) >= np.float32(damped * (1 - _SLACK)))]
 
     def _first_blocks(self, found: TermList, k: int) -> Int64s:
         order, _ = found.ranked_blocks(self._lengths, self._average)
@@ -171,9 +183,9 @@ class Search:
                 held = np.flatnonzero(found)
                 rows, counts[number] = rows[held], found[held]
                 counts = {other: of[held] if other != number else of for other, of in counts.items()}
-        scores = np.zeros(len(rows))
+        scores, norms = np.zeros(len(rows)), self._lengths.norms(rows)
         for number, term in enumerate(terms):
-            scores += term.weight * self._lengths.damped(rows, counts[number])
+            scores += term.weight * damped(counts[number], norms)
         return ranked(rows, scores, k)
 
 

@@ -15,7 +15,6 @@ from itertools import groupby
 import numpy as np
 from pyroaring import BitMap
 
-from lance_like._lazy import cached
 from lance_like.errors import InvalidInput
 from lance_like.index.base import TextSearcher, TextStatistics
 from lance_like.index.clauses import AnyOf, Best, Clause, Combined, Constant, Demoted, Phrase, Term
@@ -158,10 +157,11 @@ class _Field:
         self._parts = parts
         self._searcher = parts[0].searcher
         self._frequency: dict[str, int] = {}
+        self._known: TextStatistics | None = None
 
-    @cached
+    @property
     def _sums(self) -> TextStatistics:
-        return self._statistics([])
+        return self._known or self._statistics([])
 
     @property
     def average(self) -> float:
@@ -242,6 +242,7 @@ class _Field:
         first, *others = [part.searcher.statistics(terms) for part in self._parts]
         for other in others:
             first = first + other
+        self._known = first
         return first
 
     def _match(self, query: MatchQuery) -> Clause:

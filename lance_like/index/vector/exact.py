@@ -10,6 +10,7 @@ Vectors are scanned in blocks that stay in the cache of a core while they are co
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Sequence
 from functools import partial
@@ -20,6 +21,7 @@ import pyarrow as pa
 from lance_like.errors import InvalidInput
 from lance_like.index.base import Hits, Nearest
 from lance_like.index.vector.door import alone, cores, pointer, spread
+from lance_like.index.vector.space import normal
 from lance_like.index.vector.values import Vectors, as_float32, as_queries, check_vectors, vector_type, vectors_of
 from lance_like.typing_ import Int64s
 
@@ -98,9 +100,7 @@ def nearest_of(
     shares = min(threads or cores(), 1 + len(queries) * values.size // _SHARED_WORK)
     cuts = np.linspace(0, len(values), shares + 1).astype(np.int64)
     scan = partial(_scan, queries, number, how)
-    parts = spread(
-        lambda span: scan(values[span[0] : span[1]], ids[span[0] : span[1]]), zip(cuts, cuts[1:], strict=False)
-    )
+    parts = spread(lambda span: scan(values[span[0] : span[1]], ids[span[0] : span[1]]), itertools.pairwise(cuts))
     return parts[0] if len(parts) == 1 else merge(parts, how)
 
 
@@ -130,7 +130,7 @@ def pairs(queries: np.ndarray, values: np.ndarray, number: str, metric: str, whi
         found = _BITS[queries[:, np.newaxis] ^ values[which]].sum(axis=-1, dtype=np.float32)
     else:
         vectors = _prepared(values, number, metric)
-        against = _normal(queries) if metric == "cosine" else queries
+        against = normal(queries) if metric == "cosine" else queries
         places = np.ascontiguousarray(which, np.int64)
         found = np.empty(which.shape, np.float32)
         library = alone()
@@ -191,7 +191,7 @@ def _nothing(queries: int, k: int) -> Hits:
 
 def _scan(queries: np.ndarray, number: str, how: Nearest, values: np.ndarray, ids: Int64s) -> Hits:
     """The nearest of a run of vectors, a block after another."""
-    against = _normal(queries) if how.metric == "cosine" else queries
+    against = normal(queries) if how.metric == "cosine" else queries
     reused = len(queries) > 1 or number != "float32" or how.metric == "cosine"
     step = max(64, (_BLOCK_NBYTES if reused else _RUN_NBYTES) // (4 * values.shape[1]))
     best = [_nothing(len(queries), how.k)]
@@ -274,16 +274,7 @@ def _block_of_bits(queries: np.ndarray, values: np.ndarray, how: Nearest) -> tup
 def _prepared(values: np.ndarray, number: str, metric: str) -> np.ndarray:
     """Vectors as faiss compares them: float32, under cosine of length 1; a vector of no length becomes NaN."""
     vectors = as_float32(values, number)
-    return _normal(vectors) if metric == "cosine" else vectors
-
-
-def _normal(vectors: np.ndarray) -> np.ndarray:
-    """Vectors over their lengths; NaN where that is 0 or not finite."""
-    vectors = np.ascontiguousarray(vectors)
-    lengths = np.empty(len(vectors), np.float32)
-    alone().fvec_norms_L2(pointer(lengths), pointer(vectors), vectors.shape[1], len(vectors))
-    lengths[(lengths == 0) | ~np.isfinite(lengths)] = np.nan
-    return vectors * (1 / lengths)[:, np.newaxis]
+    return normal(vectors) if metric == "cosine" else vectors
 
 
 def _late(query: np.ndarray, values: np.ndarray, starts: np.ndarray, number: str, metric: str) -> np.ndarray:

@@ -1,0 +1,252 @@
+"""HNSW graphs, one for each partition: how they are built, stored and searched (format_spec/index/hnsw.md).
+
+A graph is kept as a table of its links, not as the bytes of a library: every link is checked before faiss follows it.
+
+    links      level, near        for each vector, in the order of codes, a row for each of its levels, the lowest first
+    partitions … links_end, entry
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like._lazy import cached
+from lance_like.errors import Corrupt
+from lance_like.index.base import BuildOptions, SegmentWrites
+from lance_like.index.vector.build import Placed
+from lance_like.index.vector.door import alone, apart, faiss
+from lance_like.index.vector.quantize import Scalar
+from lance_like.index.vector.space import Space
+from lance_like.index.vector.stored import Stored, number
+from lance_like.index.vector.train import Model
+from lance_like.typing_ import Bytes, Int64s, Json
+
+LINKS, LEVEL, NEAR, LINKS_END, ENTRY = "links", "level", "near", "links_end", "entry"
+# A graph of 2^32 vectors has fewer.
+_MOST_LEVELS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The links of a graph. levels: int32[n], how many each vector has. counts: int64[r], links of each level of each
+    vector, the lowest first. near: int32[l], vectors, by their number in the partition. entry: where a search begins.
+    """
+
+    levels: np.ndarray
+    counts: Int64s
+    near: np.ndarray
+    entry: int
+
+    @property
+    def level(self) -> np.ndarray:
+        """int64[r], the level of each row."""
+        ends = np.cumsum(self.levels)
+        return np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - self.levels, self.levels)
+
+
+def empty_graph(codes: Scalar, m: int, dot: bool) -> Any:
+    """A graph of faiss without vectors."""
+    library = faiss()
+    metric = library.METRIC_INNER_PRODUCT if dot else library.METRIC_L2
+    graph = library.IndexHNSWSQ(codes.width, library.ScalarQuantizer.QT_8bit, m, metric)
+    codes.teach(library.downcast_index(graph.storage).sq)
+    library.downcast_index(graph.storage).is_trained = True
+    graph.is_trained = True
+    return graph
+
+
+def build_graph(codes: Scalar, rows: Bytes, params: Mapping[str, Json], dot: bool) -> Any:
+    """A graph of the vectors that codes stand for."""
+    graph = empty_graph(codes, number(params, "m"), dot)
+    graph.hnsw.efConstruction = number(params, "ef_construction")
+    if len(rows):
+        graph.add(codes.decode(rows))
+    return graph
+
+
+def links_of(graph: Any) -> Links:
+    """The links of a graph of faiss."""
+    library, hnsw = faiss(), graph.hnsw
+    levels = library.vector_to_array(hnsw.levels)
+    if not len(levels):
+        return Links(levels, np.empty(0, np.int64), np.empty(0, np.int32), -1)
+    near = library.rev_swig_ptr(hnsw.neighbors.data(), hnsw.neighbors.size())
+    room = _room(graph)
+    level = np.arange(int(levels.sum())) - np.repeat(np.cumsum(levels) - levels, levels)
+    starts = np.concatenate([[0], np.cumsum(room[level])])
+    used = near >= 0
+    counts = np.add.reduceat(used, starts[:-1], dtype=np.int64)
+    return Links(levels, counts, near[used], int(hnsw.entry_point))
+
+
+def graph_of(codes: Scalar, rows: Bytes, links: Links, m: int, dot: bool) -> Any:
+    """A graph of faiss from codes and links that were checked."""
+    library, graph = alone(), empty_graph(codes, m, dot)
+    if not len(rows):
+        return graph
+    library.downcast_index(graph.storage).add_sa_codes(np.ascontiguousarray(rows))
+    hnsw, level = graph.hnsw, links.level
+    starts = np.concatenate([[0], np.cumsum(_room(graph)[level])])
+    near = np.full(starts[-1], -1, np.int32)
+    places = np.arange(len(links.near)) - np.repeat(np.cumsum(links.counts) - links.counts, links.counts)
+    near[np.repeat(starts[:-1], links.counts) + places] = links.near
+    library.copy_array_to_vector(np.ascontiguousarray(links.levels, np.int32), hnsw.levels)
+    first = np.flatnonzero(level == 0)
+    library.copy_array_to_vector(np.append(starts[first], starts[-1]).astype(np.uint64), hnsw.offsets)
+    hnsw.neighbors.resize(len(near))
+    library.rev_swig_ptr(hnsw.neighbors.data(), len(near))[:] = near
+    hnsw.entry_point, hnsw.max_level = links.entry, int(links.levels.max()) - 1
+    graph.ntotal = len(rows)
+    return graph
+
+
+def _room(graph: Any) -> Int64s:
+    """How many links a vector may have at each level: int64[levels]."""
+    return np.diff(faiss().vector_to_array(graph.hnsw.cum_nneighbor_per_level)).astype(np.int64)
+
+
+class GraphLinks:
+    """Builds the graphs of a segment and keeps them until it is measured."""
+
+    def __init__(self, model: Model, space: Space) -> None:
+        assert isinstance(model.codes, Scalar)
+        self._codes, self._dot = model.codes, space.dot
+        self._graphs: dict[int, Any] = {}
+
+    def write(self, placed: Placed, params: Mapping[str, Json], out: SegmentWrites, options: BuildOptions) -> pa.Table:
+        """Write the links of each partition. Returns columns of partitions."""
+        made: list[Links] = []
+        for place in range(len(placed.ends)):
+            _, rows = placed.partition(place)
+            build = partial(build_graph, self._codes, np.ascontiguousarray(rows), params, self._dot)
+            self._graphs[place] = apart(build, options.threads)
+            made.append(links_of(self._graphs[place]))
+        near = pa.list_(pa.field("item", pa.uint32(), False))
+        schema = pa.schema([pa.field(LEVEL, pa.uint8(), False), pa.field(NEAR, near, False)])
+        out.write(LINKS, schema, (_batch(links, schema) for links in made))
+        ends = np.cumsum([len(links.counts) for links in made])
+        fields = [pa.field(LINKS_END, pa.int64(), False), pa.field(ENTRY, pa.int64(), False)]
+        entries = pa.array([links.entry for links in made], pa.int64())
+        return pa.table([pa.array(ends, pa.int64()), entries], schema=pa.schema(fields))
+
+    def scan(self) -> GraphScan:
+        """The graphs as they were made."""
+        return GraphScan(self._codes, 0, self._dot, self._graphs)
+
+
+def _batch(links: Links, schema: pa.Schema) -> pa.RecordBatch:
+    offsets = np.concatenate([[0], np.cumsum(links.counts)]).astype(np.int32)
+    near = pa.ListArray.from_arrays(
+        pa.array(offsets), pa.array(links.near.astype(np.uint32)), type=schema.field(NEAR).type
+    )
+    return pa.record_batch([pa.array(links.level.astype(np.uint8)), near], schema=schema)
+
+
+class GraphScan:
+    """Graphs of partitions. It finds what `lists.Scan` says."""
+
+    def __init__(self, codes: Scalar, m: int, dot: bool, ready: Mapping[int, Any] | None = None) -> None:
+        self._codes, self._m, self._dot = codes, m, dot
+        self._graphs: dict[int, tuple[Any, Int64s]] = {}
+        # Graphs that need not be made again.
+        self._ready = ready or {}
+
+    def add(self, number: int, rows: tuple[Any, ...]) -> None:
+        """Fill a list. rows: ordinals, codes and `Links`; no links of a graph that is ready."""
+        ordinals, codes, *links = rows
+        graph = self._ready.get(number)
+        if graph is None:
+            graph = graph_of(self._codes, codes, links[0], self._m, self._dot)
+        self._graphs[number] = (graph, ordinals)
+
+    def search(
+        self, queries: np.ndarray, probes: Int64s, near: np.ndarray, k: int, allow: Bytes | None, ef: int
+    ) -> tuple[np.ndarray, Int64s]:
+        """As `lists.Scan.search`."""
+        worst = -np.inf if self._dot else np.inf
+        found = np.full((len(queries), k), worst, np.float32)
+        ordinals = np.full((len(queries), k), -1, np.int64)
+        for place in np.unique(probes).tolist():
+            graph, ids = self._graphs[place]
+            asked = np.flatnonzero((probes == place).any(axis=1))
+            if not len(ids):
+                continue
+            scores, places = self._one(graph, ids, queries[asked], min(k, len(ids)), allow, ef)
+            both = np.concatenate([found[asked], scores], axis=1)
+            rows = np.concatenate([ordinals[asked], np.where(places < 0, -1, ids[places])], axis=1)
+            order = np.argsort(-both if self._dot else both, axis=1, kind="stable")[:, :k]
+            found[asked] = np.take_along_axis(both, order, 1)
+            ordinals[asked] = np.take_along_axis(rows, order, 1)
+        return found, ordinals
+
+    def _one(
+        self, graph: Any, ids: Int64s, queries: np.ndarray, k: int, allow: Bytes | None, ef: int
+    ) -> tuple[np.ndarray, Int64s]:
+        library, chosen = alone(), None
+        if allow is not None:
+            kept = (allow[ids >> 3] >> (ids & 7).astype(np.uint8)) & 1
+            chosen = library.IDSelectorBitmap(np.packbits(kept, bitorder="little"))
+        how = library.SearchParametersHNSW(efSearch=min(max(ef, k), len(ids)), sel=chosen)
+        return graph.search(np.ascontiguousarray(queries), k, params=how)
+
+
+@dataclass(frozen=True)
+class StoredGraphs(Stored):
+    """The files of a segment of graphs."""
+
+    @cached
+    def _graph_columns(self) -> tuple[Int64s, Int64s]:
+        ends, entries = self.partitions.columns([LINKS_END, ENTRY])
+        found = np.asarray(ends, np.int64)
+        rows = self.segment.files.file(LINKS).rows
+        if not len(found) or found[0] < 0 or (np.diff(found) < 0).any() or found[-1] != rows:
+            raise Corrupt(f"the ends of {len(found)} graphs do not cut {rows} levels", kind="index")
+        return found, np.asarray(entries, np.int64)
+
+    def read(self, numbers: Sequence[int]) -> list[Any]:
+        """Ordinals, codes and links of some partitions, in two rounds."""
+        ends, entries = self._graph_columns
+        spans = [(int(ends[n - 1]) if n else 0, int(ends[n])) for n in numbers]
+        found = self.segment.files.file(LINKS).spans([LEVEL, NEAR], spans)
+        rows = super().read(numbers)
+        m = number(self.segment.params, "m")
+        return [
+            (*row, checked_links(level, near, len(row[0]), m, int(entries[n])))
+            for n, row, (level, near) in zip(numbers, rows, found, strict=True)
+        ]
+
+
+def checked_links(level: pa.Array, near: Any, rows: int, m: int, entry: int) -> Links:
+    """Links as they are stored, every one of them in its bounds. Raises Corrupt."""
+    bad = Corrupt(f"the links of {rows} vectors are not those of a graph", kind="index")
+    kinds = level.type == pa.uint8() and pa.types.is_list(near.type) and near.type.value_type == pa.uint32()
+    if not kinds or level.null_count or near.null_count:
+        raise bad
+    levels = level.to_numpy().astype(np.int64)
+    first = np.flatnonzero(levels == 0)
+    if len(first) != rows or (rows and first[0] != 0) or not rows:
+        if rows or len(levels):
+            raise bad
+        return Links(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int32), -1)
+    heights = np.diff(np.append(first, len(levels)))
+    vector = np.repeat(np.arange(rows), heights)
+    if (levels != np.arange(len(levels)) - first[vector]).any() or heights.max() > _MOST_LEVELS:
+        raise bad
+    counts = near.value_lengths().to_numpy().astype(np.int64)
+    items = near.flatten()
+    to = items.to_numpy().astype(np.int64)
+    if items.null_count or (counts > np.where(levels == 0, 2 * m, m)).any() or (to >= rows).any():
+        raise bad
+    # A link of a level leads to a vector that has that level: a search goes on from there.
+    if (heights[to] <= np.repeat(levels, counts)).any() or not 0 <= entry < rows or heights[entry] != heights.max():
+        raise bad
+    return Links(heights.astype(np.int32), counts, to.astype(np.int32), entry)
+
+
+__all__ = ["GraphLinks", "GraphScan", "StoredGraphs", "build_graph", "checked_links", "graph_of", "links_of"]

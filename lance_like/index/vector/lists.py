@@ -1,0 +1,127 @@
+"""Partitions in memory: read when they are first probed, kept while there is room, scanned by faiss.
+
+A generation is an index of faiss whose lists fill up one after another; a full one is left for a new one, and what
+still searches it keeps it alive. A list is filled once, by one thread at a time, and never changes: others may search
+other lists meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from lance_like.index.vector.door import alone, pointer
+from lance_like.index.vector.quantize import Codes, fill
+from lance_like.locks import lock_over_forks
+from lance_like.typing_ import Bytes, Int64s
+
+# Of one open segment; a search that needs more takes it, and leaves none of it behind.
+_MOST_NBYTES = 1 << 29
+_ORDINAL_NBYTES = 8
+_LOCK = lock_over_forks()
+
+
+class Scan(Protocol):
+    """What holds lists of codes and finds the nearest in some of them."""
+
+    def add(self, number: int, rows: Any) -> None:
+        """Fill a list with what the segment read: ordinals and codes uint8[n, width], of graphs also the links."""
+        ...
+
+    def search(
+        self, queries: np.ndarray, probes: Int64s, near: np.ndarray, k: int, allow: Bytes | None, ef: int
+    ) -> tuple[np.ndarray, Int64s]:
+        """The nearest of some lists: float32[q, k] as faiss gives them and int64[q, k], -1 past the last one.
+
+        probes: int64[q, p], lists, -1 for none. near: float32[q, p], to their centroids. allow: a bitmap of ordinals.
+        ef: how many candidates a graph keeps.
+        """
+        ...
+
+
+class FaissScan:
+    """Lists of codes that faiss scans."""
+
+    def __init__(self, codes: Codes, centroids: np.ndarray, dot: bool, rows: int) -> None:
+        self._codes = codes
+        self._index, self._held = codes.lists(centroids, dot)
+        self._index.ntotal = rows
+
+    def add(self, number: int, rows: tuple[Int64s, Bytes]) -> None:
+        if len(rows[0]):
+            fill(self._index, self._held, self._codes, number, *rows)
+
+    def search(
+        self, queries: np.ndarray, probes: Int64s, near: np.ndarray, k: int, allow: Bytes | None, ef: int
+    ) -> tuple[np.ndarray, Int64s]:
+        library = alone()
+        placed = self._codes.queries(queries)
+        found = np.empty((len(placed), k), np.float32)
+        ordinals = np.empty((len(placed), k), np.int64)
+        chosen = None if allow is None else library.IDSelectorBitmap(allow)
+        how = library.SearchParametersIVF(nprobe=probes.shape[1], sel=chosen)
+        given = (len(placed), pointer(placed), k, pointer(probes), pointer(near), pointer(found), pointer(ordinals))
+        self._index.search_preassigned_c(*given, False, how)
+        return found, ordinals
+
+
+class Generation:
+    """A scan and which of its lists are filled."""
+
+    def __init__(self, scan: Scan, lists: int) -> None:
+        self.scan = scan
+        self.filled = np.zeros(lists, bool)
+        self.nbytes = 0
+
+
+class Lists:
+    """The partitions of a segment. make: an empty scan. read: ordinals and codes of some partitions, in one round.
+
+    sizes: int64[p], rows of each. width: bytes of a code.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Scan],
+        read: Callable[[Sequence[int]], list[Any]],
+        sizes: Int64s,
+        width: int,
+    ) -> None:
+        self._make, self._read = make, read
+        self.sizes = sizes
+        self._nbytes = sizes * (width + _ORDINAL_NBYTES)
+        self._now = Generation(make(), len(sizes))
+
+    @property
+    def nbytes_cached(self) -> int:
+        return self._now.nbytes
+
+    def fits(self, wanted: Int64s) -> bool:
+        """May so many lists be held at once?"""
+        return int(self._nbytes[wanted].sum()) <= _MOST_NBYTES
+
+    def holding(self, wanted: Int64s) -> Scan:
+        """A scan that holds some lists. wanted: int64, repeats allowed."""
+        now = self._now
+        if now.filled[wanted].all():
+            return now.scan
+        wanted = np.unique(wanted)
+        if now.nbytes + int(self._nbytes[wanted[~now.filled[wanted]]].sum()) > _MOST_NBYTES:
+            now = Generation(self._make(), len(self.sizes))
+        missing = [number for number in wanted.tolist() if not now.filled[number]]
+        found = self._read(missing)
+        with _LOCK:
+            for number, rows in zip(missing, found, strict=True):
+                # Another thread may have been faster.
+                if not now.filled[number]:
+                    now.scan.add(number, rows)
+                    now.filled[number] = True
+                    now.nbytes += int(self._nbytes[number])
+        if now.nbytes <= _MOST_NBYTES:
+            self._now = now
+        return now.scan
+
+
+__all__ = ["FaissScan", "Lists", "Scan"]

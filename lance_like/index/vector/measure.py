@@ -1,0 +1,136 @@
+"""What a segment is tuned for when it is built: how many partitions, and how many rows looked at again, find the true
+neighbours of vectors that were held out.
+
+Of each true neighbour it is known how many partitions are nearer to the query than its own; and, among what a search
+finds by its codes, how many rows come before it. From both follows what recall any choice has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lance_like.index.base import Hits
+from lance_like.index.vector.bits import nearest_bits
+from lance_like.index.vector.lists import Scan
+from lance_like.index.vector.space import Space
+from lance_like.index.vector.train import Model
+from lance_like.typing_ import Int64s, Json
+
+# The recall that partitions, and then codes as well, are to keep: above what is promised, 0.95, as queries differ.
+_PROBED, _FOUND = 0.98, 0.965
+# Of a graph more, as it holds the queries themselves, with links to their neighbours.
+_FOUND_IN_GRAPHS = 0.985
+_REFINE = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32)
+_NEIGHBOURS = 10
+# Of a graph, which finds rows by distances that are nearly true, more candidates are worth more.
+_REFINE_OF_GRAPHS = 2
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Vectors of the segment that are asked for their neighbours.
+
+    queries: as placed. best: the nearest of all vectors, by their number, with distances as faiss gives them in the
+    space; None where there are none. ordinals: of each vector.
+    """
+
+    queries: np.ndarray
+    best: Hits | None
+    ordinals: np.ndarray
+
+
+def measured(
+    truth: Truth,
+    model: Model,
+    space: Space,
+    parts: np.ndarray,
+    scan_of: Callable[[Int64s], Scan],
+    efs: Sequence[int] = (0,),
+) -> dict[str, Json]:
+    """Defaults, and the recall that they had. parts: of each vector. scan_of: holds some partitions.
+
+    efs: what a graph may be searched with, ascending.
+    """
+    neighbours, distances = _others(truth)
+    true = space.bits or model.codes.true
+    if neighbours is None:
+        return {"nprobes": len(model.centroids), "refine_factor": 0 if true else 10, "error": 0.0 if true else 0.1}
+    order = _ranked(truth.queries, model.centroids, space)
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.broadcast_to(np.arange(order.shape[1]), order.shape), 1)
+    known = neighbours >= 0
+    behind = np.take_along_axis(rank, parts[neighbours].astype(np.int64), 1)[known]
+    nprobes = 1 + int(np.sort(behind)[max(0, int(np.ceil(_PROBED * len(behind))) - 1)])
+    probed = float((behind < nprobes).mean())
+    if true:
+        return {"nprobes": nprobes, "refine_factor": 0, "error": 0.0, "recall": round(probed, 4)}
+    graphs = efs[-1] > 0
+    enough = min(_FOUND_IN_GRAPHS if graphs else _FOUND, 0.995 * probed)
+    scan = scan_of(np.unique(order[:, :nprobes]))
+    best: dict[str, Json] = {}
+    for ef in efs:
+        places, error = _estimated(truth, model, space, order[:, :nprobes], scan, ef, neighbours, distances)
+        recalls = [float((places[known] < _NEIGHBOURS * factor).mean()) for factor in _REFINE]
+        chosen = next((i for i, recall in enumerate(recalls) if recall >= enough), len(_REFINE) - 1)
+        best = {"nprobes": nprobes, "refine_factor": _REFINE[chosen], "error": round(error, 4)}
+        best |= {"recall": round(recalls[chosen], 4)} | ({"ef": ef} if ef else {})
+        if recalls[chosen] >= enough and (not graphs or _REFINE[chosen] <= _REFINE_OF_GRAPHS):
+            break
+    return best
+
+
+def _others(truth: Truth) -> tuple[Int64s | None, np.ndarray]:
+    """Numbers and distances of the neighbours of each query, -1 for none, itself left out."""
+    if truth.best is None or not len(truth.queries):
+        return None, np.empty(0)
+    # A query is its own nearest vector, or as near as its likes.
+    neighbours, distances = truth.best.ordinals[:, 1:], truth.best.scores[:, 1:]
+    return (neighbours, distances) if (neighbours >= 0).any() else (None, distances)
+
+
+def _ranked(queries: np.ndarray, centroids: np.ndarray, space: Space) -> Int64s:
+    """All partitions, the nearest first: int64[q, p]."""
+    if space.bits:
+        return nearest_bits(queries, centroids, len(centroids))[1]
+    products = queries @ centroids.T
+    far = -products if space.dot else (centroids**2).sum(axis=1) - 2 * products
+    return np.argsort(far, axis=1, kind="stable")
+
+
+def _estimated(
+    truth: Truth,
+    model: Model,
+    space: Space,
+    probes: Int64s,
+    scan: Scan,
+    ef: int,
+    neighbours: Int64s,
+    distances: np.ndarray,
+) -> tuple[Int64s, float]:
+    """The place of each neighbour among what a search by codes finds, and how wrong most estimates are."""
+    most = min(_NEIGHBOURS * (_REFINE_OF_GRAPHS if ef else _REFINE[-1]) + 1, len(truth.ordinals))
+    probes = np.ascontiguousarray(probes)
+    if space.dot:
+        near = np.take_along_axis(truth.queries @ model.centroids.T, probes, 1)
+    else:
+        near = ((truth.queries[:, np.newaxis] - model.centroids[probes]) ** 2).sum(axis=2)
+    near = np.ascontiguousarray(near, np.float32)
+    found, ordinals = scan.search(truth.queries, probes, near, most, None, ef)
+    if space.dot:
+        # Truth is kept as distances.
+        found = 1 - found
+    wanted = np.where(neighbours < 0, -2, truth.ordinals[neighbours].astype(np.int64))
+    same = ordinals[:, np.newaxis, :] == wanted[:, :, np.newaxis]
+    seen = same.any(axis=2)
+    # The query itself comes first.
+    places = np.where(seen, same.argmax(axis=2) - 1, most)
+    estimates = np.take_along_axis(found, same.argmax(axis=2), 1)[seen]
+    real = distances[seen]
+    wrong = np.abs(estimates - real) / np.maximum(np.abs(real), 1e-6)
+    return places, float(np.quantile(wrong, 0.95)) if len(wrong) else 0.1
+
+
+__all__ = ["Truth", "measured"]

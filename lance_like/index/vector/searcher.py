@@ -1,0 +1,278 @@
+"""Searching a segment of partitions: which of them to look into, and how far to go on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from pyroaring import BitMap
+
+from lance_like._lazy import cached
+from lance_like.errors import InvalidInput
+from lance_like.index.base import Hits, Nearest
+from lance_like.index.vector.bits import nearest_bits
+from lance_like.index.vector.door import alone, cores, pointer, spread
+from lance_like.index.vector.lists import Lists, Scan
+from lance_like.index.vector.space import Space
+from lance_like.index.vector.stored import Stored
+from lance_like.typing_ import Bytes, Int64s
+
+# So many rows are compared one by one quicker than they are found in an index.
+_FEW_ROWS = 10_000
+# When too little is found, so many times as many partitions are looked into.
+_WIDER = 4
+# A graph is searched at most so much longer for rows that few are allowed of.
+_LONGEST_WAY = 32
+# A query of several vectors looks for so many times k vectors near each, and some more.
+_LATE_FACTOR, _LATE_MORE = 4, 32
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a segment was tuned for. error: of most estimates, of their distance; 0: distances are true."""
+
+    nprobes: int
+    refine_factor: int
+    ef: int
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How far a search goes. k: rows of each query. marks: a bitmap of the ordinals allowed; None: all.
+
+    ef: candidates that a graph keeps. least, most: partitions to look into at first, and when they hold too little.
+    """
+
+    k: int
+    marks: Bytes | None
+    ef: int
+    least: int
+    most: int
+
+
+def defaults_of(detail: Any, partitions: int) -> Defaults:
+    """The defaults that a build or a tuner wrote down; careful ones where it did not."""
+
+    def whole(name: str, otherwise: int) -> int:
+        value = detail.get(name)
+        return value if isinstance(value, int) and 0 <= value < 1 << 31 else otherwise
+
+    error = detail.get("error")
+    return Defaults(
+        max(1, min(whole("nprobes", partitions), partitions)),
+        whole("refine_factor", 10),
+        whole("ef", 64),
+        float(error) if isinstance(error, (int, float)) and 0 <= error < 1e6 else 0.1,
+    )
+
+
+class IvfSearcher:
+    """An open segment of partitions. make: an empty scan of its codes (or graphs). read: its partitions."""
+
+    def __init__(self, stored: Stored, make: Callable[[], Scan], read: Callable[[Sequence[int]], list[Any]]) -> None:
+        self.stored = stored
+        self._make, self._read = make, read
+
+    @property
+    def metric(self) -> str:
+        """What it was built for."""
+        return self.space.metric
+
+    @property
+    def refine_factor(self) -> int:
+        """How many times k rows are to be looked at again; 0: their distances are true."""
+        return self.defaults.refine_factor
+
+    @property
+    def space(self) -> Space:
+        """Where distances are taken."""
+        return self.stored.space
+
+    @cached
+    def defaults(self) -> Defaults:
+        """What the segment was tuned for."""
+        # What the index was tuned for afterwards stands in its parameters.
+        tuned = {k: v for k, v in self.stored.segment.params.items() if v is not None}
+        detail = {
+            **self.stored.segment.detail,
+            **{k: tuned[k] for k in ("nprobes", "refine_factor", "ef") if k in tuned},
+        }
+        return defaults_of(detail, len(self.stored.ends))
+
+    @cached
+    def _lists(self) -> Lists:
+        ends = self.stored.ends
+        width = self.space.dimension if self.space.bits else self.stored.codes.width
+        return Lists(self._make, self._read, np.diff(ends, prepend=0), width)
+
+    @property
+    def nbytes_cached(self) -> int:
+        """What it keeps in memory, by estimate."""
+        if "_lists" not in self.__dict__:
+            return 0
+        return self._lists.nbytes_cached + 2 * self.stored.centroids.nbytes + self.stored.ends.nbytes
+
+    def prewarm(self) -> None:
+        """Read all partitions that there is room for."""
+        every = np.arange(len(self.stored.ends))
+        if self._lists.fits(every):
+            self._lists.holding(every)
+
+    def prefers_exact(self, allowed: int, how: Nearest) -> bool:
+        """Is it cheaper to compute the distances of so many allowed rows from the column?"""
+        return allowed <= _FEW_ROWS and 4 * allowed <= self.stored.segment.rows
+
+    def nearest(self, queries: np.ndarray, how: Nearest, allow: BitMap | None) -> Hits:
+        """The rows nearest to each query, among those allowed; distances may be estimates."""
+        self.space.check(queries, how.metric)
+        if how.k < 1:
+            raise InvalidInput(f"k is {how.k}, expected 1 at least", kind="query")
+        rows = self.stored.segment.rows
+        if allow is not None and len(allow) >= rows:
+            allow = None
+        if not self.stored.vectors.rows or (allow is not None and not allow):
+            return _nothing(len(queries), how.k)
+        if queries.ndim == 3:
+            return self._late(queries, how, allow)
+        placed = np.ascontiguousarray(self.space.queries(queries))
+        asked = self._asked(how, how.k, allow)
+        if how.within[0] is not None:
+            return self._within(placed, how, asked)
+        found, ordinals = self._search(placed, asked)
+        bad = (ordinals < 0) | ~np.isfinite(found)
+        ordinals[bad], found[bad] = -1, np.nan
+        return Hits(ordinals, found)
+
+    def _asked(self, how: Nearest, k: int, allow: BitMap | None) -> _Asked:
+        """What a search asks for, where the caller does not say it."""
+        rows, partitions = self.stored.segment.rows, len(self.stored.ends)
+        share = 1.0 if allow is None else len(allow) / rows
+        least, most = how.nprobes
+        last = partitions if most is None else max(1, min(most, partitions))
+        # Neighbours among few rows are farther away than among all.
+        first = least if least is not None else int(np.ceil(self.defaults.nprobes / np.sqrt(share)))
+        # A graph passes rows that are not allowed on its way to others.
+        ef = how.ef if how.ef is not None else int(self.defaults.ef * min(1 / share, _LONGEST_WAY))
+        marks = None if allow is None else bitmap(allow, rows)
+        return _Asked(k, marks, ef, max(1, min(first, last)), last)
+
+    def _search(self, queries: np.ndarray, asked: _Asked) -> tuple[np.ndarray, Int64s]:
+        """Distances and ordinals: [q, k], of ever more partitions until k are found or there are no more."""
+        found, ordinals = self._probe(queries, asked)
+        while asked.least < asked.most:
+            short = np.flatnonzero(ordinals[:, -1] < 0)
+            if not len(short):
+                break
+            asked = replace(asked, least=min(asked.most, _WIDER * asked.least))
+            found[short], ordinals[short] = self._probe(queries[short], asked)
+        return found, ordinals
+
+    def _probe(self, queries: np.ndarray, asked: _Asked) -> tuple[np.ndarray, Int64s]:
+        """Look into the nearest partitions of each query, by all cores when there are many queries."""
+        if len(queries) == 1:
+            found, ordinals = self._look(queries, asked)
+        else:
+            cuts = np.linspace(0, len(queries), min(cores(), len(queries)) + 1).astype(int)
+            parts = spread(lambda cut: self._look(queries[cut[0] : cut[1]], asked), itertools.pairwise(cuts))
+            found, ordinals = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return self.space.scores(found), ordinals
+
+    def _look(self, queries: np.ndarray, asked: _Asked) -> tuple[np.ndarray, Int64s]:
+        near, wanted = self._coarse(queries, asked.least)
+        lists = wanted.ravel()
+        if len(queries) > 1 and not self._lists.fits(np.unique(lists)):
+            half = len(queries) // 2
+            parts = [self._look(part, asked) for part in (queries[:half], queries[half:])]
+            found, ordinals = (np.concatenate(part) for part in zip(*parts, strict=True))
+            return found, ordinals
+        # No list gives more than it has.
+        k = min(asked.k, self.stored.vectors.rows)
+        found, ordinals = self._lists.holding(lists).search(queries, wanted, near, k, asked.marks, asked.ef)
+        if k < asked.k:
+            found = np.pad(found, ((0, 0), (0, asked.k - k)), constant_values=np.nan)
+            ordinals = np.pad(ordinals, ((0, 0), (0, asked.k - k)), constant_values=-1)
+        return found, ordinals
+
+    def _coarse(self, queries: np.ndarray, probes: int) -> tuple[np.ndarray, Int64s]:
+        """The nearest partitions of each query: float32[q, p] as faiss gives them, int64[q, p]."""
+        centroids = self.stored.centroids
+        if self.space.bits:
+            bits, numbers = nearest_bits(queries, centroids, probes)
+            return bits.astype(np.float32), numbers
+        library = alone()
+        near = np.empty((len(queries), probes), np.float32)
+        numbers = np.empty((len(queries), probes), np.int64)
+        kernel = library.knn_inner_product if self.space.dot else library.knn_L2sqr
+        shape = (centroids.shape[1], len(queries), len(centroids), probes)
+        kernel(pointer(queries), pointer(centroids), *shape, pointer(near), pointer(numbers))
+        return near, numbers
+
+    def _within(self, queries: np.ndarray, how: Nearest, asked: _Asked) -> Hits:
+        """Where nearer rows than asked for are left out: more and more are found until k are left."""
+        low = how.within[0]
+        assert low is not None
+        slack = 0.0 if self.refine_factor == 0 else 2 * self.defaults.error * abs(low)
+        every = self.stored.vectors.rows
+        asked = replace(asked, least=asked.most)
+        while True:
+            asked = replace(asked, k=min(4 * asked.k, max(every, how.k)))
+            found, ordinals = self._search(queries, asked)
+            good = (ordinals >= 0) & (found >= low - slack)
+            if asked.k >= every or (good.sum(axis=1) >= how.k).all() or (ordinals[:, -1] < 0).all():
+                break
+        order = np.argsort(~good, axis=1, kind="stable")[:, : how.k]
+        found, ordinals = np.where(good, found, np.nan), np.where(good, ordinals, -1)
+        return Hits(np.take_along_axis(ordinals, order, 1), np.take_along_axis(found, order, 1))
+
+    def _late(self, queries: np.ndarray, how: Nearest, allow: BitMap | None) -> Hits:
+        """Rows of several vectors: those whose vectors are near to those of a query. queries: float32[q, m, d]."""
+        count, each, dimension = queries.shape
+        asked = self._asked(how, _LATE_FACTOR * how.k + _LATE_MORE, allow)
+        placed = np.ascontiguousarray(self.space.queries(queries.reshape(count * each, dimension)))
+        found, ordinals = self._search(placed, asked)
+        found[(ordinals < 0) | ~np.isfinite(found)] = np.nan
+        out = _nothing(count, how.k)
+        for i in range(count):
+            part = slice(i * each, (i + 1) * each)
+            ids, scores = _summed(ordinals[part], found[part])
+            best = np.lexsort((ids, scores))[: how.k]
+            out.ordinals[i, : len(best)], out.scores[i, : len(best)] = ids[best], scores[best]
+        return out
+
+
+def _summed(ordinals: Int64s, scores: np.ndarray) -> tuple[Int64s, np.ndarray]:
+    """Rows that were found for some vectors of a query, and the sums of their distances to all of them.
+
+    ordinals, scores: [m, k]. A row that was not found for a vector is as far from it as the last that was.
+    """
+    rows, places = np.unique(ordinals, return_inverse=True)
+    places = places.reshape(ordinals.shape)
+    known = np.where(np.isnan(scores), np.inf, scores)
+    worst = np.max(np.where(np.isnan(scores), -np.inf, scores), axis=1)
+    sums = np.zeros(len(rows), np.float32)
+    for place, score, last in zip(places, known, worst, strict=True):
+        least = np.full(len(rows), last, np.float32)
+        np.minimum.at(least, place, score)
+        sums += least
+    real = (rows >= 0) & np.isfinite(sums)
+    return rows[real], sums[real]
+
+
+def bitmap(allow: BitMap, rows: int) -> Bytes:
+    """A set of ordinals below rows as a bit for each, the lowest first."""
+    many = 2 * len(allow) > rows
+    listed = allow.flip(0, rows) if many else allow
+    marks = np.full(rows, many)
+    marks[np.frombuffer(listed.to_array(), np.uint32)] = not many
+    return np.packbits(marks, bitorder="little")
+
+
+def _nothing(queries: int, k: int) -> Hits:
+    return Hits(np.full((queries, k), -1, np.int64), np.full((queries, k), np.nan, np.float32))
+
+
+__all__ = ["Defaults", "IvfSearcher", "bitmap", "defaults_of"]

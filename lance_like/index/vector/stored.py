@@ -1,0 +1,158 @@
+"""The files of an IVF segment as they are read: the model and the partitions (format_spec/index/ivf.md, "Bytes").
+
+partitions   centroid, end          a row for each partition
+codebook     values                 rows as the kind of codes says; no file where they need none
+codes        ordinal, code          a row for each vector, partition after partition
+links        near                   of graphs only (index/vector/graphs.py)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lance_like._lazy import cached
+from lance_like.errors import Corrupt
+from lance_like.index.base import FileReads, Segment
+from lance_like.index.vector.quantize import Codes, Whole, stored_codes, whole_codes
+from lance_like.index.vector.space import Space, space_of
+from lance_like.typing_ import Bytes, Int64s, Json
+
+PARTITIONS, CODEBOOK, CODES = "partitions", "codebook", "codes"
+CENTROID, END, VALUES, ORDINAL, CODE = "centroid", "end", "values", "ordinal", "code"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A segment's files, read when they are needed. kind: of the codes: "FLAT", "PQ", "SQ" or "RQ"."""
+
+    segment: Segment
+    kind: str
+
+    @cached
+    def space(self) -> Space:
+        """Where distances are taken."""
+        return space_of(self.segment.type, str(self.segment.params["metric"]))
+
+    @cached
+    def partitions(self) -> FileReads:
+        """The file of that name."""
+        return self.segment.files.file(PARTITIONS)
+
+    @cached
+    def vectors(self) -> FileReads:
+        """The file of codes."""
+        return self.segment.files.file(CODES)
+
+    @cached
+    def _model(self) -> tuple[np.ndarray, Int64s]:
+        """Centroids and ends of partitions."""
+        centroids, ends = self.partitions.columns([CENTROID, END])
+        where = f"{self.partitions.rows} partitions"
+        matrix = matrix_of(centroids, self.space.dimension, np.uint8 if self.space.bits else np.float32, where)
+        last = np.asarray(ends, np.int64)
+        if not len(last) or last[0] < 0 or (np.diff(last) < 0).any() or last[-1] != self.vectors.rows:
+            raise Corrupt(f"the ends of {where} do not cut {self.vectors.rows} codes", kind="index")
+        return matrix, last
+
+    @property
+    def centroids(self) -> np.ndarray:
+        """float32[p, d], as they are placed; uint8 for hamming."""
+        return self._model[0]
+
+    @property
+    def ends(self) -> Int64s:
+        """int64[p], the row after the last of each partition."""
+        return self._model[1]
+
+    @cached
+    def codes(self) -> Codes:
+        """How vectors are kept."""
+        dimension = self.space.dimension
+        whole = whole_of(self.space)
+        codebook = np.empty((0, 1), np.float32)
+        if self.kind != "FLAT":
+            [values] = self.segment.files.file(CODEBOOK).columns([VALUES])
+            codebook = matrix_of(values, None, np.float32, "the codebook")
+        params = self.segment.params
+        return stored_codes(
+            self.kind, codebook, dimension, number(params, "num_sub_vectors"), number(params, "num_bits"), whole
+        )
+
+    def read(self, numbers: Sequence[int]) -> list[tuple[Int64s, Bytes]]:
+        """Ordinals and codes of some partitions, in one round."""
+        spans = self.spans(numbers)
+        found = self.vectors.spans([ORDINAL, CODE], spans)
+        return [self.checked(ordinals, codes) for ordinals, codes in found]
+
+    def spans(self, numbers: Sequence[int]) -> list[tuple[int, int]]:
+        """The rows of some partitions."""
+        return [(int(self.ends[n - 1]) if n else 0, int(self.ends[n])) for n in numbers]
+
+    def checked(self, ordinals: pa.Array, codes: pa.Array) -> tuple[Int64s, Bytes]:
+        """A partition: ordinals, ascending, and codes. Raises Corrupt."""
+        width = self.space.dimension if self.space.bits else self.codes.width
+        if codes.type != pa.binary(width) or ordinals.type != pa.uint32() or codes.null_count or ordinals.null_count:
+            raise Corrupt(
+                f"the codes are {codes.type} and {ordinals.type}, expected {width} bytes and uint32", kind="index"
+            )
+        numbers = ordinals.to_numpy().astype(np.int64)
+        if len(numbers) and (int(numbers.max()) >= self.segment.rows or (np.diff(numbers) < 0).any()):
+            raise Corrupt(f"a partition holds rows past {self.segment.rows}, or not in their order", kind="index")
+        return numbers, bytes_of(codes, width)
+
+
+def whole_of(space: Space) -> Whole:
+    """The codes of a column that is kept as it is."""
+    return whole_codes(space.dimension, space.held.number, space.metric)
+
+
+def number(params: Any, name: str) -> int:
+    """A parameter that is a number; 0 where there is none."""
+    value: Json = params.get(name)
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def matrix_of(array: Any, dimension: int | None, dtype: Any, where: str) -> np.ndarray:
+    """A column of fixed-size lists as a matrix; no copy. Raises Corrupt when it is another."""
+    kind = array.type
+    expected = pa.uint8() if dtype is np.uint8 else pa.float32()
+    lists = pa.types.is_fixed_size_list(kind) and kind.value_type == expected and not array.null_count
+    if not lists or not kind.list_size or (dimension is not None and kind.list_size != dimension):
+        raise Corrupt(f"{where} are {kind}, expected lists of {dimension or 'some'} {expected}", kind="index")
+    values = array.flatten()
+    if values.null_count:
+        raise Corrupt(f"{where} hold nulls", kind="index")
+    found = values.to_numpy().reshape(len(array), kind.list_size)
+    if dtype is np.float32 and not np.isfinite(found).all():
+        raise Corrupt(f"{where} hold numbers that are not finite", kind="index")
+    return found
+
+
+def bytes_of(array: Any, width: int) -> Bytes:
+    """An array of fixed-size binaries as uint8[n, width]; no copy."""
+    buffer = array.buffers()[1]
+    if buffer is None or not len(array):
+        return np.empty((0, width), np.uint8)
+    return np.frombuffer(buffer, np.uint8, len(array) * width, array.offset * width).reshape(len(array), width)
+
+
+__all__ = [
+    "CENTROID",
+    "CODE",
+    "CODEBOOK",
+    "CODES",
+    "END",
+    "ORDINAL",
+    "PARTITIONS",
+    "VALUES",
+    "Stored",
+    "bytes_of",
+    "matrix_of",
+    "number",
+    "whole_of",
+]
