@@ -164,7 +164,8 @@ class Hits:
 class Nearest:
     """How near rows are searched for.
 
-    k: of each query, 1 at least. metric: "l2" (squared), "cosine" (1 - cosine), "dot" (1 - dot product), "hamming" (bits).
+    k: of each query, 1 at least. metric: "l2" (squared), "cosine" (1 - cosine), "dot" (1 - dot product) or "hamming"
+    (bits).
     nprobes: (least, most) partitions to look into, None: what the index was tuned for. ef: of a graph.
     within: half-open range of distances [low, high), None: no bound.
     """

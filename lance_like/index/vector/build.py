@@ -52,7 +52,7 @@ class Pile:
         self._parts.append(rows)
         self._nbytes += rows.nbytes
         if self._file is None and self._nbytes > self._limit:
-            self._file = tempfile.TemporaryFile()
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115, lives as long as the pile
         if self._file is not None:
             for part in self._parts:
                 self._file.write(np.ascontiguousarray(part).data)

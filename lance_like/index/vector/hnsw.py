@@ -38,7 +38,7 @@ class IvfHnswSq(Ivf):
         def scan() -> GraphScan:
             return GraphScan(cast(Scalar, stored.codes), m, stored.space.dot)
 
-        return IvfSearcher(stored, scan, stored.read)
+        return IvfSearcher(stored, scan, stored.read, graphs=True)
 
 
 class Hnsw(IvfHnswSq):

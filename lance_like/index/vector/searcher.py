@@ -71,10 +71,20 @@ def defaults_of(detail: Any, partitions: int) -> Defaults:
 
 
 class IvfSearcher:
-    """An open segment of partitions. make: an empty scan of its codes (or graphs). read: its partitions."""
+    """An open segment of partitions. make: an empty scan of its codes. read: its partitions.
 
-    def __init__(self, stored: Stored, make: Callable[[], Scan], read: Callable[[Sequence[int]], list[Any]]) -> None:
-        self.stored = stored
+    graphs: are partitions graphs?
+    """
+
+    def __init__(
+        self,
+        stored: Stored,
+        make: Callable[[], Scan],
+        read: Callable[[Sequence[int]], list[Any]],
+        *,
+        graphs: bool = False,
+    ) -> None:
+        self.stored, self.graphs = stored, graphs
         self._make, self._read = make, read
 
     @property
@@ -86,6 +96,11 @@ class IvfSearcher:
     def refine_factor(self) -> int:
         """How many times k rows are to be looked at again; 0: their distances are true."""
         return self.defaults.refine_factor
+
+    @property
+    def partitions(self) -> int:
+        """How many it has."""
+        return len(self.stored.ends)
 
     @property
     def space(self) -> Space:
@@ -149,7 +164,7 @@ class IvfSearcher:
 
     def _asked(self, how: Nearest, k: int, allow: BitMap | None) -> _Asked:
         """What a search asks for, where the caller does not say it."""
-        rows, partitions = self.stored.segment.rows, len(self.stored.ends)
+        rows, partitions = self.stored.segment.rows, self.partitions
         share = 1.0 if allow is None else len(allow) / rows
         least, most = how.nprobes
         last = partitions if most is None else max(1, min(most, partitions))
