@@ -26,7 +26,7 @@ class Tuning(TypedDict, total=False):
     64 MiB by default.
     late_materialization: True: columns that the filter does not need are taken for the rows that pass, False: they are
     read whole; None: by the share of rows that pass. A list of columns says nothing here.
-    use_stats: False: skip nothing by statistics. use_scalar_index: False: ask no index.
+    use_stats: False: skip nothing by statistics. use_scalar_index: False: ask no index of a filter.
     fast_search: True: leave out rows that an index which is asked does not cover yet: the one option that may change
     which rows come. prefilter: of searches, see `ScanOptions`.
 

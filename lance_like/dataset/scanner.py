@@ -108,8 +108,8 @@ class LanceScanner:
         deleted = bool(options.get("include_deleted_rows"))
         self._settled = self._search(schema) if is_search(options) else None
         given = NOTHING if self._settled is None else self._settled.given
-        chosen = columns if self._settled is None else self._settled.columns
-        self._answer = _prepared_answer(manifest, schema, chosen, options, given)
+        shown = columns if self._settled is None else self._settled.columns
+        self._answer = _prepared_answer(manifest, schema, shown, options, given)
         order_by = options.get("order_by")
         self._order = order_of(manifest, schema, order_by, columns, given) if order_by else None
         if deleted:
@@ -144,6 +144,7 @@ class LanceScanner:
             threads=1 if options.get("use_threads") is False else None,
             rerank=given["rerank"],
             text_columns=given["text_columns"],
+            indexed=options.get("use_scalar_index") is not False,
         )
         scores = not options.get("disable_scoring_autoprojection")
         return settle(self._session, self._manifest, schema, asked, given["columns"], scores=scores)
@@ -333,10 +334,9 @@ def _prepared_answer(
             given=given,
         )
 
-    made = {POSITION, *given.names}
-    if isinstance(names, Mapping | str) or deleted or (names is not None and not made.isdisjoint(names)):
+    if isinstance(names, Mapping | str) or deleted or (names is not None and POSITION in names):
         return make()
-    return _ANSWERS.get(schema, (names, row_id, row_address), make)
+    return _ANSWERS.get(schema, (names, row_id, row_address, *given.names), make)
 
 
 def _tuned(options: ScanOptions) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from lance_like.query.names import fold
 from lance_like.query.near import NearSearch, VectorSearchQuery, near_query, near_search
 from lance_like.query.order import Order
 from lance_like.query.relevant import TextSearch, text_search
+from lance_like.query.rowset import scan_of_ids
 from lance_like.query.scan import Scan
 from lance_like.query.search import (
     QUERY,
@@ -41,7 +42,8 @@ class Asked:
     """What a caller asks for, as it was given.
 
     nearest, text: in the forms of pylance's options. text_columns: of a text that names none.
-    prefilter: are the rows that pass the filter found first? None: yes.
+    prefilter: are the rows that pass the filter found first? None: yes. covered: only rows that indexes hold.
+    indexed: may indexes be asked which rows pass the filter?
     """
 
     nearest: Any = None
@@ -55,6 +57,7 @@ class Asked:
     covered: bool = False
     rerank: Reranker | None = None
     threads: int | None = None
+    indexed: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,13 +114,17 @@ def settle(
     shown = _shown(schema, columns, given, scores)
     condition, after, among = _filter(session, manifest, schema, asked, given)
     before = asked.prefilter is not False
-    found = Filter(condition, after, *among, before, asked.within)
+    scan = None
+    if condition is not None or asked.within is not None:
+        tuned = {"threads": asked.threads, "indexed": asked.indexed}
+        scan = scan_of_ids(manifest, condition, asked.within, **tuned)
+    found = Filter(condition, scan, after, *among, before, asked.within)
     seen = None
     if asked.rerank is not None and not isinstance(asked.rerank, Fusion):
         if not callable(asked.rerank):
             raise InvalidInput(f"rerank={asked.rerank!r:.80}: expected a re-ranker or a function")
         seen = _seen(manifest, schema, columns, given)
-    search = Search(session, manifest, near, text, found, asked.limit, asked.offset, asked.rerank, seen, asked.threads)
+    search = Search(session, manifest, near, text, found, asked.limit, asked.offset, asked.rerank, seen)
     return Settled(search, given, shown)
 
 

@@ -68,6 +68,10 @@ class Rows:
         found = [runs.ids(_listed(ordinals)) for runs, ordinals in self._spaces.items() if ordinals]
         return found[0] if len(found) == 1 else np.concatenate([_NONE, *found])
 
+    def ordinals_of(self, runs: RowRuns) -> BitMap | None:
+        """The ordinals in a segment of these row ids; None where the set is not one of that segment alone."""
+        return self._spaces[runs] if self._listed is None and self._spaces.keys() == {runs} else None
+
     def __and__(self, other: Rows) -> Rows:
         if self._listed is None and other._listed is None and self._spaces.keys() == other._spaces.keys():
             return Rows({runs: ordinals & other._spaces[runs] for runs, ordinals in self._spaces.items()})

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pyroaring import BitMap
 
+from lance_like._lazy import cached
 from lance_like.query.expr import Expr
+from lance_like.query.hits import Rows
 from lance_like.query.projection import ROW_ID, Output, Projection
-from lance_like.query.scan import Scan, run_scan
+from lance_like.query.scan import Scan, hits_of, run_scan
 from lance_like.query.session import Session
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
@@ -22,19 +25,27 @@ if TYPE_CHECKING:
     from lance_like.index.coverage import OpenSegment
 
 
-@dataclass(frozen=True, eq=False)
 class RowSet:
-    """Live rows. ids: int64[n], ascending, each once."""
+    """Live rows: by their ids, int64[n], ascending, each once; or as an index found them."""
 
-    ids: Int64s
+    def __init__(self, found: Int64s | Rows) -> None:
+        self._found = found
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self._found)
+
+    @cached
+    def ids(self) -> Int64s:
+        """int64[n], ascending, each once."""
+        found = self._found.ids if isinstance(self._found, Rows) else self._found
+        return found if (found[1:] > found[:-1]).all() else np.sort(found)
 
     def in_segment(self, segment: OpenSegment) -> BitMap:
         """The ordinals of those that a segment holds validly."""
-        ordinals = segment.ordinals(self.ids)
-        found = BitMap(ordinals[ordinals >= 0].astype(np.uint32))
+        found = self._found.ordinals_of(segment.segment.row_ids) if isinstance(self._found, Rows) else None
+        if found is None:
+            ordinals = segment.ordinals(self.ids)
+            found = BitMap(array("I", ordinals[ordinals >= 0].astype(np.uint32).tobytes()))
         return found if segment.valid is None else found & segment.valid
 
     def among(self, fragment: Fragment, offsets: Int64s) -> Int64s:
@@ -46,23 +57,22 @@ class RowSet:
         return offsets[self.ids[place] == ids]
 
 
-def rows_passing(
-    session: Session,
-    manifest: Manifest,
-    condition: Expr | None,
-    within: Sequence[Fragment] | None,
-    *,
-    threads: int | None = None,
-) -> RowSet:
-    """The live rows that pass a condition. within: of these fragments; None: of all.
+def rows_passing(session: Session, manifest: Manifest, scan: Scan) -> RowSet:
+    """The live rows that a scan of row ids gives.
 
-    Cost: a scan of the columns of the condition, or less where an index answers it.
+    Cost: a scan of the columns of the condition; less where an index answers it, and no scan where that is all.
     """
-    projection = Projection(manifest.schema, (Output(ROW_ID, None),))
-    scan = Scan(projection, condition, fragments=within, threads=threads)
-    found = [batch.column(0).to_numpy().view(np.int64) for batch in run_scan(session, manifest, scan)]
-    ids = np.concatenate(found) if found else np.empty(0, np.int64)
-    return RowSet(ids if (ids[1:] > ids[:-1]).all() else np.sort(ids))
+    hits = hits_of(session, manifest, scan, counting=True) if scan.fragments is None else None
+    if hits is not None and hits.count is not None:
+        return RowSet(hits.rows)
+    batches = run_scan(session, manifest, scan if hits is None else replace(scan, hits=hits))
+    found = [batch.column(0).to_numpy().view(np.int64) for batch in batches]
+    return RowSet(np.concatenate(found) if found else np.empty(0, np.int64))
 
 
-__all__ = ["RowSet", "rows_passing"]
+def scan_of_ids(manifest: Manifest, condition: Expr | None, within: Sequence[Fragment] | None, **tuned: Any) -> Scan:
+    """A scan of the ids of the rows that pass a condition. within: only of these fragments. tuned: as of `Scan`."""
+    return Scan(Projection(manifest.schema, (Output(ROW_ID, None),)), condition, fragments=within, **tuned)
+
+
+__all__ = ["RowSet", "rows_passing", "scan_of_ids"]

@@ -37,7 +37,7 @@ from lance_like.query.order import Order, sorted_rows
 from lance_like.query.projection import as_batch
 from lance_like.query.relevant import TextReport, TextSearch
 from lance_like.query.rowset import RowSet, rows_passing
-from lance_like.query.scan import BATCH_ROWS
+from lance_like.query.scan import BATCH_ROWS, Scan
 from lance_like.query.session import Session
 from lance_like.query.take import place_ids, take_placed
 from lance_like.table.fragment import Fragment
@@ -62,12 +62,13 @@ _TAKE_NBYTES = 32 << 20
 class Filter:
     """Among which rows is searched.
 
-    condition: bound; judged before. after: for each row found, true where it stays; None: all stay.
+    condition: bound; judged before, by `scan`. after: for each row found, true where it stays; None: all stay.
     near, text: a search whose rows are those searched among. before: are they found before?
     fragments: None: all.
     """
 
     condition: Expr | None = None
+    scan: Scan | None = None
     after: Answer | None = None
     near: NearSearch | None = None
     text: TextSearch | None = None
@@ -96,7 +97,6 @@ class Search:
     offset: int = 0
     rerank: Reranker | None = None
     seen: Answer | None = None
-    threads: int | None = None
 
     def through(self, session: Session) -> Search:
         """The same search by another session."""
@@ -196,13 +196,10 @@ def find(search: Search, report: SearchReport | None = None) -> Found:
 def _rows(search: Search) -> RowSet | None:
     """The rows to search among; None: all, or none that is to be known before."""
     wanted = search.filter
-    simple = wanted.condition is None and wanted.fragments is None
     alone = search.near is not None and search.near.is_exact and search.text is None
     if alone and not wanted.is_search:
         return None
-    rows = None
-    if not simple:
-        rows = rows_passing(search.session, search.manifest, wanted.condition, wanted.fragments, threads=search.threads)
+    rows = None if wanted.scan is None else rows_passing(search.session, search.manifest, wanted.scan)
     if not wanted.before:
         return rows
     if wanted.text is not None:

@@ -17,6 +17,7 @@ from lance_like.io.fetch import drive_all
 from lance_like.io.store import Store
 from lance_like.locks import lock_over_forks
 from lance_like.query.kept import Kept
+from lance_like.query.projection import Projection
 from lance_like.table.fragment import DataFile
 from lance_like.typing_ import Conversation, T
 
@@ -57,9 +58,11 @@ class Session:
         self.store = store
         self.verify = verify
         self.indexes = indexes or OpenIndexes(store, verify=verify)
+        self.tails: Kept[Any] = Kept(_TAILS_NBYTES)
+        # Of columns that are compared with vectors (query/near.py).
+        self.projections: dict[Any, Projection] = {}
         # What was planned to ask them, by condition and version (query/hits.py).
         self.lookups: dict[tuple[int, int], Any] = {}
-        self.tails: Kept[Any] = Kept(_TAILS_NBYTES)
         self._cache_nbytes = cache_nbytes
         self._readers: dict[str, FileReader] = {}
         # When each was last asked for, by a clock that counts what is asked for.
