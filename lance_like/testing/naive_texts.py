@@ -1,4 +1,4 @@
-"""Full-text search as its definition reads, row by row (format_spec/index/inverted.md): what indexes are held against."""
+"""Full-text search as its definition reads (format_spec/index/inverted.md); indexes are held against it."""
 
 from __future__ import annotations
 
