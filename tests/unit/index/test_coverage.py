@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lance_like.errors import Corrupt
-from lance_like.index.coverage import common, coverage_of, spread, subtracted, unopened
+from lance_like.index.coverage import common, coverage_of, subtracted, unopened
 from lance_like.table.deletions import Deletions
 from lance_like.table.fragment import Fragment
 from lance_like.table.indices import IndexEntry, IndexSegment, RowRuns
-from lance_like.table.lineage import Lineage, of_rows
+from lance_like.table.lineage import Lineage, of_rows, spread
 from lance_like.table.manifest import Manifest, Transaction
 from lance_like.table.parts import Tree
 from lance_like.table.schema import Schema
