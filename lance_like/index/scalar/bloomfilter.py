@@ -83,7 +83,7 @@ class BloomFilter:
                 _insert(filters[:blocks, number], np.unique(hashes_of(keys_of(values.drop_null()))))
         if zones:
             _write(out, filters)
-        return {"version": self.version, "blocks": blocks}
+        return {"blocks": blocks}
 
     def open(self, segment: Segment) -> BloomFilterSearcher:
         """A searcher. Raises Unsupported, Corrupt, InvalidInput."""

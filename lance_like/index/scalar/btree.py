@@ -57,7 +57,7 @@ class BTree:
             first += len(batch)
         schema = pa.schema([pa.field("value", kind, nullable=False), pa.field("ordinal", pa.uint32(), nullable=False)])
         write_sorted(out, _FILE, schema, _batches(grouping.groups(), schema))
-        return {"version": self.version, "nulls": write_nulls(out, nulls)}
+        return {"nulls": write_nulls(out, nulls)}
 
     def open(self, segment: Segment) -> BTreeSearcher:
         """A searcher. Raises Unsupported, Corrupt."""

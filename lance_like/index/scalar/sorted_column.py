@@ -1,4 +1,4 @@
-"""A sorted column in a file of a segment, searched by keys (format_spec/index/sorted_column.md).
+"""A sorted column in a file of a segment, searched by keys (format_spec/index/keys.md, "Sorted columns").
 
     file NAME    columns KEY, ascending, and BESIDE, uint32: what belongs to each key
     file NAME.fences    column first: the key of every 8,192nd row of NAME; absent when there is one such row
