@@ -56,13 +56,12 @@ class Inverted:
 
     def places(self, keys: Keys) -> Int64s:
         """Where keys stand, those that are there; keys: ascending, each once."""
-        starts, ends = self.keys.find(keys, "left"), self.keys.find(keys, "right")
+        starts, ends = self.keys.equal(keys)
         return starts[starts < ends]
 
     def counts(self, places: Int64s) -> Int64s:
         """How many rows have the keys at some places, ascending."""
-        parts = [self.keys.beside(start, end) for start, end in _spans_of(places)]
-        return np.concatenate([np.empty(0, np.uint32), *parts]).astype(np.int64)
+        return self.keys.beside(places, places + 1).astype(np.int64)
 
     def union(self, starts: Int64s, ends: Int64s) -> BitMap:
         """A new set of the rows that have any key of half-open ranges of places."""
@@ -72,8 +71,7 @@ class Inverted:
             ranges = [np.arange(start, end) for start, end in zip(starts, ends, strict=True)]
             return BitMap.union(BitMap(), *self.sets(np.concatenate([np.empty(0, np.int64), *ranges])))
         spans = list(zip(starts.tolist(), ends.tolist(), strict=True))
-        counts = np.concatenate([self.keys.beside(start, end) for start, end in spans]).astype(np.int64)
-        return union_of(self._cells(spans), counts, self._rows)
+        return union_of(self._cells(spans), self.keys.beside(starts, ends).astype(np.int64), self._rows)
 
     def intersection(self, places: Int64s) -> BitMap:
         """A new set of the rows that have all keys at some places, at least one."""

@@ -39,14 +39,39 @@ def test_a_search_for_one_value_reads_the_fences_and_a_leaf():
     assert again.rounds == 0
 
 
-def test_many_values_are_looked_up_in_one_round():
-    built = build(BTree(), IDS, {})
+def test_few_leaves_are_read_in_one_round():
+    built = build(BTree(), pc.add(IDS, 0), {})
     store = CountingStore(built.store)
     searcher = built.open(store)
     searcher.rows(OneOf(IDS[:1]))
     with counted(store) as counts:
-        assert searcher.rows(OneOf(IDS[100:150])) == BitMap(range(100, 150))
+        assert searcher.rows(OneOf(IDS[100:105])) == BitMap(range(100, 105))
     assert counts.rounds == 1
+
+
+def test_many_values_are_looked_up_without_their_leaves():
+    built = build(BTree(), IDS, {})
+    store = CountingStore(built.store)
+    searcher = built.open(store)
+    searcher.rows(OneOf(IDS[:1]))
+    kept = searcher.nbytes_cached
+    with counted(store) as counts:
+        assert searcher.rows(OneOf(IDS[100:150])) == BitMap(range(100, 150))
+    assert counts.rounds <= 6
+    assert counts.bytes_read < 300_000
+    assert searcher.nbytes_cached == kept
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.string(), pa.float32()])
+def test_many_values_are_found_wherever_and_however_often_they_stand(kind, monkeypatch):
+    monkeypatch.setattr(sorted_column, "_FEW_LEAVES", 0)
+    random = np.random.default_rng(2)
+    counts = random.choice([1, 1, 1, 2, 3, 9000], 60)
+    numbers = random.permutation(np.repeat(np.arange(0, 120, 2), counts))
+    searcher = build(BTree(), pa.array(numbers).cast(kind), {}).open()
+    for asked in (range(-3, 130), range(0, 120, 2), [1, 3], [0, 118], random.integers(0, 120, 7).tolist()):
+        expected = BitMap(np.flatnonzero(np.isin(numbers, list(asked))).tolist())
+        assert searcher.rows(OneOf(pa.array(asked).cast(kind))) == expected
 
 
 def test_a_long_range_reads_ordinals_and_keeps_no_leaf_of_its_middle():
