@@ -12,6 +12,7 @@ saying in `values` what is indexed and in `ask` what is searched for.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ class PartedSource(ArraySource):
         return some_of(self.values, ordinals)
 
 
-class SegmentTests:
+class SegmentTests(ABC):
     """What holds for every plug-in. types: that it can index; refused: some that it cannot."""
 
     plugin: ClassVar[IndexPlugin]
@@ -111,9 +112,9 @@ class SegmentTests:
         """Values to index."""
         return random_values(kind, rows, np.random.default_rng(seed))
 
+    @abstractmethod
     def ask(self, searcher: Any, built: Built, seed: int) -> list[Any]:
         """Search for the same things in any searcher of a segment. Returns what was found: values that compare."""
-        raise NotImplementedError
 
     def built(self, kind: pa.DataType, rows: int = 500, **others: Any) -> Built:
         """A segment of values of a type."""

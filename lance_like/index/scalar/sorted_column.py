@@ -152,6 +152,9 @@ class SortedColumn:
 
         Cost: one round for all that is not in memory.
         """
+        if len(starts) == 1 and 0 < ends[0] - starts[0] <= LEAF_ROWS - starts[0] % LEAF_ROWS:
+            number, at = divmod(int(starts[0]), LEAF_ROWS)
+            return self.leaf(number).beside[at : at + int(ends[0] - starts[0])]
         filled = starts < ends
         starts, ends = starts[filled], ends[filled]
         if not len(starts):
