@@ -308,7 +308,7 @@ def _around(number: float, type_: pa.DataType) -> tuple[float, float]:
     """Bounds so wide that every way to read a number as one of a type lies between them, and whole for integers."""
     if pa.types.is_integer(type_):
         wide = 1 + abs(number) * 2.0**-50
-        return math.floor(number - wide), math.ceil(number + wide)
+        return float(math.floor(number - wide)), float(math.ceil(number + wide))
     wide = abs(number) * 2.0 ** (-50 if pa.types.is_float64(type_) else -9) + 1e-300
     return number - wide, number + wide
 
