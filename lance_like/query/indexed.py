@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from lance_like._lazy import cached
 from lance_like.file.carry import carried_type
 from lance_like.index.base import IndexPlugin
 from lance_like.index.questions import Answer, Contains, IsNull, Like, OneOf, Question, Range, StartsWith
@@ -83,7 +84,7 @@ class AnyOf:
 Tree: TypeAlias = Ask | AllOf | AnyOf
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Answered:
     """A part of a condition, and the rows among which are all that pass it. exact: no others are."""
 
@@ -91,7 +92,7 @@ class Answered:
     tree: Tree
     exact: bool
 
-    @property
+    @cached
     def asks(self) -> tuple[Ask, ...]:
         """The questions, in order."""
         return tuple(_asks(self.tree))
