@@ -84,6 +84,17 @@ def test_bytes_that_do_not_agree_are_corrupt() -> None:
             decode(wide, 1000, ROWS)
 
 
+def test_rows_that_do_not_ascend_are_corrupt() -> None:
+    rows, counts, lengths = postings([1000])
+    data, _ = encode(np.array([1000]), rows, counts, lengths)
+    swapped, late = data.copy(), data.copy()
+    swapped[:8] = data[[4, 5, 6, 7, 0, 1, 2, 3]]
+    late[28:32] = np.array([ROWS - 1], "<u4").view(np.uint8)
+    for wrong in (swapped, late):
+        with pytest.raises(Corrupt):
+            decode(wrong, 1000, ROWS).rows()
+
+
 def test_places_come_back() -> None:
     sizes = np.array([1, 300])
     _, counts, _ = postings([1, 300])
