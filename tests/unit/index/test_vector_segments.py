@@ -14,6 +14,7 @@ from lance_like.index.vector.graphs import checked_links
 from lance_like.index.vector.hnsw import Hnsw
 from lance_like.index.vector.ivf import IvfFlat, IvfPq, IvfSq
 from lance_like.index.vector.lists import Lists
+from lance_like.index.vector.quantize import Bits, Product, Scalar
 from lance_like.index.vector.tuner import tune
 from lance_like.io.memory import MemoryStore
 from lance_like.io.observe import CountingStore, counted
@@ -250,3 +251,30 @@ def test_a_forked_process_searches_and_builds(clustered):
     process.join(60)
     assert found == expected
     assert count > 400
+
+
+def test_codes_are_those_of_the_specification():
+    centroids = np.zeros((1, 3), np.float32)
+    here = np.zeros(3, np.int64)
+    vectors = np.array([[-1, 0.5], [0, 1], [2, 1]], np.float32)
+    learnt = Scalar.trained(vectors)
+    assert learnt.codebook.tolist() == [[-1, 0.5], [3, 0.5]]
+    assert learnt.encode(vectors, here, centroids, False).tobytes().hex() == "000055ffffff"
+    parts = Product(3, 3, 4, np.arange(48, dtype=np.float32).reshape(48, 1))
+    assert parts.encode(np.array([[1, 18, 35]], np.float32), here[:1], centroids, False).tobytes().hex() == "2103"
+
+
+@pytest.mark.parametrize("dot", [False, True])
+def test_signs_and_factors_are_those_of_the_specification(dot):
+    random = np.random.default_rng(3)
+    size = 12
+    vectors, centroids = random.normal(size=(2, 40, size)).astype(np.float32)
+    partitions = random.integers(0, 40, 40)
+    codes = Bits.trained(size)
+    found = codes.encode(vectors, partitions, centroids, dot)
+    turned = (vectors - centroids[partitions]) @ codes.codebook.T
+    signs = np.unpackbits(found[:, :-8], axis=1, bitorder="little")[:, :size]
+    factors = found[:, -8:].copy().view("<f4")
+    assert np.array_equal(signs, turned > 0)
+    assert np.allclose(factors[:, 0], (turned**2).sum(1) - dot * (vectors**2).sum(1), atol=1e-4)
+    assert np.allclose(factors[:, 1], (turned**2).sum(1) * np.sqrt(size) / np.abs(turned).sum(1), rtol=1e-4)
