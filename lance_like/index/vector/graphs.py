@@ -23,11 +23,13 @@ from lance_like.index.vector.build import Placed
 from lance_like.index.vector.door import alone, apart, faiss
 from lance_like.index.vector.quantize import Scalar
 from lance_like.index.vector.space import Space
-from lance_like.index.vector.stored import Stored, number
+from lance_like.index.vector.stored import Stored, number, read_spans
 from lance_like.index.vector.train import Model
 from lance_like.typing_ import Bytes, Int64s, Json
 
 LINKS, LEVEL, NEAR, LINKS_END, ENTRY = "links", "level", "near", "links_end", "entry"
+# Of a level of a vector, about.
+_LINKS_NBYTES = 64
 # All vectors are compared when fewer than one of so many is allowed, or one of so many is wanted.
 _FEW_OF, _MANY_OF = 32, 4
 # A graph of 2^32 vectors has fewer.
@@ -231,7 +233,7 @@ class StoredGraphs(Stored):
         """Ordinals, codes and links of some partitions, in two rounds."""
         ends, entries = self._graph_columns
         spans = [(int(ends[n - 1]) if n else 0, int(ends[n])) for n in numbers]
-        found = self.segment.files.file(LINKS).spans([LEVEL, NEAR], spans)
+        found = read_spans(self.segment.files.file(LINKS), [LEVEL, NEAR], spans, _LINKS_NBYTES)
         rows = super().read(numbers)
         m = number(self.segment.params, "m")
         return [
