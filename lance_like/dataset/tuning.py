@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from pyroaring import BitMap
 
 from lance_like._lazy import cached
 from lance_like.encodings.joining import joined
 from lance_like.errors import InvalidInput
+from lance_like.index.base import Hits, Nearest, VectorSearcher
 from lance_like.index.cache import entry_named
 from lance_like.index.coverage import OpenSegment
 from lance_like.query.projection import Projection, project
@@ -72,6 +74,19 @@ class SegmentSource:
         return flags
 
 
+class _Valid:
+    """A searcher that finds only what its segment still answers for."""
+
+    def __init__(self, searcher: VectorSearcher, valid: BitMap | None) -> None:
+        self._searcher, self._valid = searcher, valid
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._searcher, name)
+
+    def nearest(self, queries: np.ndarray, how: Nearest, allow: BitMap | None) -> Hits:
+        return self._searcher.nearest(queries, how, self._valid if allow is None else allow)
+
+
 def tune_segment(
     session: Session, manifest: Manifest, name: str, queries: Any, *, target_recall: float, k: int
 ) -> Tuning:
@@ -88,7 +103,8 @@ def tune_segment(
     largest = max(segments, key=lambda segment: segment.valid_rows)
     projection = project(manifest.schema, [join_path(manifest.schema.path(entry.field_ids[0]))])
     source = SegmentSource(session, manifest, projection, largest)
-    return tune(largest.searcher, source, queries, target_recall=target_recall, k=k)
+    searcher: Any = _Valid(largest.searcher, largest.valid)
+    return tune(searcher, source, queries, target_recall=target_recall, k=k)
 
 
 def tuned(manifest: Manifest, name: str, tuning: Tuning) -> SetIndexes:
