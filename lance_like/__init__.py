@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         write_dataset,
     )
     from lance_like.dataset.sql.query import SqlQuery, SqlQueryBuilder, sql
+    from lance_like.index.text.analysis import tokenize
+    from lance_like.index.text.highlight import Marking, highlight
     from lance_like.integrations import torch as torch
     from lance_like.integrations.convert import convert
     from lance_like.query.build import Expression, col, expr, func, lit, when
@@ -50,6 +52,9 @@ _HOME = {
     "col": "lance_like.query.build:col",
     "commit": "lance_like.commit:",
     "fragment": "lance_like.fragment:",
+    "Marking": "lance_like.index.text.highlight:Marking",
+    "highlight": "lance_like.index.text.highlight:highlight",
+    "tokenize": "lance_like.index.text.analysis:tokenize",
     "blob_array": "lance_like.dataset:blob_array",
     "blob_field": "lance_like.dataset:blob_field",
     "convert": "lance_like.integrations.convert:convert",
@@ -82,6 +87,7 @@ __all__ = [
     "LanceFragment",
     "LanceOperation",
     "LanceScanner",
+    "Marking",
     "SqlQuery",
     "SqlQueryBuilder",
     "Transaction",
@@ -99,12 +105,14 @@ __all__ = [
     "file",
     "fragment",
     "func",
+    "highlight",
     "lit",
     "optimize",
     "progress",
     "rerankers",
     "schema",
     "sql",
+    "tokenize",
     "when",
     "write_dataset",
 ]

@@ -25,7 +25,7 @@ OWNERS = {
     "pandas": None,
     "polars": ("dataset/search_builder.py", "integrations/polars.py"),
     "pyarrow.dataset": ("dataset/arrow.py", "integrations/convert/parquet.py"),
-    "tantivy": None,
+    "tantivy": ("index/text/analysis.py", "index/text/split.py"),
     "torch": "integrations/torch.py",
     "tqdm": None,
     "zstandard": "encodings/zstd.py",

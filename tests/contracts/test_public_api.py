@@ -16,6 +16,7 @@ from lance_like import errors
 
 NAMES = {
     *("Expression", "col", "expr", "func", "lit", "when"),
+    *("Marking", "highlight", "tokenize"),
     *("SqlQuery", "SqlQueryBuilder", "sql"),
     "BatchUDF",
     "Blob",

@@ -18,6 +18,7 @@ from lance_like.locks import lock_over_forks
 from lance_like.typing_ import Int64s
 
 K1, B = 1.2, 0.75
+"""Of BM25: how soon more of a term adds no more, and how much the length of a row counts."""
 
 _LOCK = lock_over_forks()
 _DENSE_SHARE = 64

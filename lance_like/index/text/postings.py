@@ -61,14 +61,14 @@ def encode(sizes: Int64s, rows: np.ndarray, counts: np.ndarray, lengths: np.ndar
 
 def laid_out(parts: list[tuple[Bytes, Int64s]]) -> tuple[Bytes, Int64s]:
     """Bytes that come part by part, of all terms, as they are stored: term by term. Returns the bytes of each term."""
-    sizes = np.sum([nbytes for _, nbytes in parts], axis=0, dtype=np.int64)
+    sizes: Int64s = np.sum(np.stack([nbytes for _, nbytes in parts]), axis=0)
     out = np.empty(int(sizes.sum()), np.uint8)
-    at = np.cumsum(sizes) - sizes
+    at: Int64s = np.cumsum(sizes) - sizes
     for data, nbytes in parts:
         target = np.repeat(at - (np.cumsum(nbytes) - nbytes), nbytes)
         target += np.arange(len(target))
         out[target] = data
-        at = at + nbytes
+        at += nbytes
     return out, sizes
 
 

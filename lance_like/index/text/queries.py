@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from lance_like.errors import InvalidInput
 
@@ -82,6 +82,12 @@ class MatchQuery(_OfColumn):
         _check_count("max_expansions", self.max_expansions, least=1)
         _check_count("prefix_length", self.prefix_length, least=0)
         object.__setattr__(self, "operator", _member(FullTextOperator, self.operator))
+
+    def edits_of(self, term: str) -> int:
+        """By how many characters what stands for a term may differ from it."""
+        if self.fuzziness is None:
+            return 0 if len(term) <= 2 else 1 if len(term) <= 5 else 2
+        return self.fuzziness
 
 
 @dataclass(frozen=True)
@@ -272,11 +278,7 @@ def _of_text(text: str, columns: Sequence[str]) -> FullTextQuery:
     return MatchQuery(text, columns[0]) if len(columns) == 1 else MultiMatchQuery(text, columns)
 
 
-class _Maker(Protocol):
-    def __call__(self, **arguments: Any) -> FullTextQuery: ...
-
-
-def _text_under(key: str, make: _Maker) -> _Maker:
+def _text_under(key: str, make: Callable[..., FullTextQuery]) -> Callable[..., FullTextQuery]:
     """pylance's mappings call the text of a query "terms"."""
 
     def of_mapping(**arguments: Any) -> FullTextQuery:
@@ -296,7 +298,7 @@ def _boolean(must: Sequence[Any] = (), should: Sequence[Any] = (), must_not: Seq
     return BooleanQuery([(occur, query_of(query)) for occur, queries in parts.items() for query in queries])
 
 
-_KINDS: dict[str, _Maker] = {
+_KINDS: Mapping[str, Callable[..., FullTextQuery]] = {
     "match": _text_under("terms", MatchQuery),
     "phrase": _text_under("terms", PhraseQuery),
     "match_phrase": _text_under("terms", PhraseQuery),

@@ -18,6 +18,7 @@ from pyroaring import BitMap
 from lance_like.errors import InvalidInput
 from lance_like.index.base import TextSearcher, TextStatistics
 from lance_like.index.clauses import AnyOf, Best, Clause, Combined, Constant, Demoted, Phrase, Term
+from lance_like.index.text.lists import K1, B
 from lance_like.index.text.queries import (
     BooleanQuery,
     BoostQuery,
@@ -32,8 +33,6 @@ from lance_like.index.text.queries import (
     PrefixQuery,
 )
 from lance_like.typing_ import Int64s
-
-K1, B = 1.2, 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,9 +258,7 @@ class _Field:
 
     def _like(self, text: str, query: MatchQuery) -> list[str]:
         """The terms that stand for one of a query."""
-        edits = query.fuzziness
-        if edits is None:
-            edits = 0 if len(text) <= 2 else 1 if len(text) <= 5 else 2
+        edits = query.edits_of(text)
         if not edits:
             return [text]
         found = {
