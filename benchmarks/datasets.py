@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-__all__ = ["KINDS", "SIZES", "Data", "make_data"]
+__all__ = ["KINDS", "SIZES", "Data", "make_data", "make_texts"]
 
 Generate = Callable[[np.random.Generator, int, int], pa.Array]
 
@@ -106,6 +106,12 @@ def make_data(kind: str, size: str, *, seed: int = 7) -> Data:
     rows = max(1, SIZES[size].nbytes // row_nbytes) if wide else SIZES[size].rows
     batch_rows = max(1, min(BATCH_ROWS, BATCH_NBYTES // row_nbytes))
     return Data(kind=kind, size=size, rows=rows, batch_rows=batch_rows, schema=schema, seed=seed)
+
+
+def make_texts(rows: int, *, seed: int = 7) -> pa.Array:
+    """Windows of 20 to 100 bytes over the sources, cut anywhere."""
+    rng = np.random.default_rng(seed)
+    return _windows(rng, rng.integers(20, 101, rows), pa.string())
 
 
 @lru_cache(maxsize=1)

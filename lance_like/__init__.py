@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lance_like.version import __version__
 
 if TYPE_CHECKING:
-    from lance_like import commit, errors, file, fragment, optimize, progress, rerankers, schema
+    from lance_like import commit, errors, file, fragment, indices, optimize, progress, rerankers, schema
     from lance_like.dataset import (
         BatchUDF,
         Blob,
@@ -63,6 +63,7 @@ _HOME = {
     "expr": "lance_like.query.build:expr",
     "file": "lance_like.file:",
     "func": "lance_like.query.build:func",
+    "indices": "lance_like.indices:",
     "lit": "lance_like.query.build:lit",
     "optimize": "lance_like.optimize:",
     "progress": "lance_like.progress:",
@@ -106,6 +107,7 @@ __all__ = [
     "fragment",
     "func",
     "highlight",
+    "indices",
     "lit",
     "optimize",
     "progress",

@@ -1,7 +1,8 @@
-"""Callers that watch a write of fragments."""
+"""Callers that watch a write of fragments, or the build of an index."""
 
 from __future__ import annotations
 
+from lance_like.dataset.index_values import IndexProgress
 from lance_like.dataset.progress import (
     FileSystemFragmentWriteProgress,
     FragmentWriteProgress,
@@ -12,6 +13,7 @@ from lance_like.dataset.progress import (
 __all__ = [
     "FileSystemFragmentWriteProgress",
     "FragmentWriteProgress",
+    "IndexProgress",
     "NoopFragmentWriteProgress",
     "WriteProgress",
 ]

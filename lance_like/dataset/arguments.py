@@ -24,7 +24,6 @@ _TABLE_HINTS = frozenset(
         "enable_stable_row_ids",
         "enable_v2_manifest_paths",
         "index_cache_size",
-        "index_cache_size_bytes",
         "max_page_bytes",
         "read_params",
         "session",

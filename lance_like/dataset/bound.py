@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from lance_like.dataset.scan_options import BlobHandling, check_default_options
 from lance_like.dataset.upkeep import tidy
 from lance_like.errors import InvalidInput
+from lance_like.index.cache import CACHE_NBYTES as INDEX_CACHE_NBYTES
+from lance_like.index.cache import OpenIndexes
 from lance_like.io.local import Durability
 from lance_like.io.store import Store
 from lance_like.query.answer import Answer
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from lance_like.dataset.handle import LanceDataset
 
 Verify = Literal["full", "off"]
+Indices = Literal["use", "ignore"]
 # How often and how long a change of rows is made again when other writers are first.
 RETRIES = 10
 RETRY_TIMEOUT = timedelta(seconds=30)
@@ -38,22 +41,30 @@ class BoundVersion:
         verify: Verify = "full",
         durability: Durability = "full",
         metadata_cache_size_bytes: int = CACHE_NBYTES,
+        index_cache_size_bytes: int = INDEX_CACHE_NBYTES,
+        indices: Indices = "use",
         base_store_params: StorageOptions | None = None,
         default_scan_options: Mapping[str, Any] | None = None,
     ) -> None:
         if verify not in ("full", "off"):
             raise InvalidInput(f"verify={verify!r}: expected 'full' or 'off'")
+        if indices not in ("use", "ignore"):
+            raise InvalidInput(f"indices={indices!r}: expected 'use' or 'ignore'")
         self._store, self._manifest = store, manifest
         self._options: dict[str, Any] = {
             "verify": verify,
             "durability": durability,
             "metadata_cache_size_bytes": metadata_cache_size_bytes,
+            "index_cache_size_bytes": index_cache_size_bytes,
+            "indices": indices,
             "base_store_params": base_store_params,
             "default_scan_options": default_scan_options,
         }
         self._default_scan = check_default_options(default_scan_options)
         reads = with_bases(store, manifest.bases, base_store_params)
-        self._session = Session(reads, verify=verify == "full", cache_nbytes=metadata_cache_size_bytes)
+        checked, ignore = verify == "full", indices == "ignore"
+        opened = OpenIndexes(reads, verify=checked, cache_nbytes=index_cache_size_bytes, ignore=ignore)
+        self._session = Session(reads, verify=checked, cache_nbytes=metadata_cache_size_bytes, indexes=opened)
         self._answers: dict[tuple[BlobHandling | None, Any], Answer] = {}
 
     def _at(self, line: Store, manifest: Manifest) -> LanceDataset:
@@ -82,4 +93,4 @@ class BoundVersion:
         tidy(cast("LanceDataset", self))
 
 
-__all__ = ["RETRIES", "RETRY_TIMEOUT", "BoundVersion", "Verify"]
+__all__ = ["INDEX_CACHE_NBYTES", "RETRIES", "RETRY_TIMEOUT", "BoundVersion", "Indices", "Verify"]

@@ -6,15 +6,18 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from lance_like.errors import CommitUnknown, InvalidInput, LanceLikeError
+from lance_like.index.files import SegmentReader
 from lance_like.io.store import Store
 from lance_like.query.session import Session
 from lance_like.table.commit import begin
 from lance_like.table.deletions import Deletions
 from lance_like.table.fragment import DataFile, Fragment
+from lance_like.table.indices import IndexEntry, IndexSegment, RowRuns, SegmentFile, files_of
 from lance_like.table.layout import new_data_key
 from lance_like.table.lineage import Lineage
 from lance_like.table.manifest import Manifest, Transaction, is_base_uri
@@ -22,12 +25,14 @@ from lance_like.table.parts import Part, Tree
 
 _STEP_NBYTES = 8 << 20
 
+AnyFile = TypeVar("AnyFile", DataFile, SegmentFile)
+
 
 @dataclass(frozen=True, slots=True)
 class Clone:
-    """How a version becomes one of another table: what its data files are called there, and its bases."""
+    """How a version becomes one of another table: where its files are there, as path and base, and its bases."""
 
-    files: Mapping[str, DataFile]
+    places: Mapping[str, tuple[str, int | None]]
     bases: Mapping[int, str]
 
     def of(self, manifest: Manifest) -> Manifest:
@@ -38,7 +43,7 @@ class Clone:
             timestamp_us=max(time.time_ns() // 1000, manifest.timestamp_us + 1),
             schema_ref=None,
             tree=Tree(tuple(map(self._part, tree.parts)), tuple(map(self._fragment, tree.tail))),
-            indices=(),
+            indices=tuple(map(self._index, manifest.indices)),
             bases=self.bases,
             digest=None,
         )
@@ -50,10 +55,26 @@ class Clone:
     def _fragment(self, fragment: Fragment) -> Fragment:
         return replace(
             fragment,
-            files=tuple(self.files[file.key] for file in fragment.files),
+            files=tuple(self.placed(file) for file in fragment.files),
             lineage=Lineage.of(fragment.runs),
             deletions=Deletions.of(fragment.deleted) if fragment.deletions else None,
         )
+
+    def _index(self, entry: IndexEntry) -> IndexEntry:
+        return entry.with_segments(tuple(map(self._segment, entry.segments)))
+
+    def _segment(self, segment: IndexSegment) -> IndexSegment:
+        return replace(
+            segment,
+            files=tuple(self.placed(file) for file in segment.files),
+            row_ids=RowRuns.of_runs(segment.row_ids.runs),
+            invalid=Deletions.of(segment.invalid_ordinals) if segment.invalid else None,
+        )
+
+    def placed(self, file: AnyFile) -> AnyFile:
+        """The file as the other table names it."""
+        path, base = self.places[file.key]
+        return replace(file, path=path, base=base)
 
 
 def shallow_clone(source: Store, manifest: Manifest, target: Store) -> Manifest:
@@ -64,8 +85,8 @@ def shallow_clone(source: Store, manifest: Manifest, target: Store) -> Manifest:
     if not is_base_uri(source.uri):
         raise InvalidInput(f"{source.uri!r} cannot be the base of a clone: expected an absolute path or a URI")
     number = max(manifest.bases, default=0) + 1
-    files = {file.key: file if file.base else replace(file, base=number) for file in _files(manifest)}
-    return begin(target, Clone(files, {**manifest.bases, number: source.uri}).of(manifest), _record(manifest, source))
+    places = {file.key: (file.path, file.base or number) for file in _files(manifest)}
+    return begin(target, Clone(places, {**manifest.bases, number: source.uri}).of(manifest), _record(manifest, source))
 
 
 def deep_clone(source: Store, manifest: Manifest, target: Store) -> Manifest:
@@ -75,22 +96,27 @@ def deep_clone(source: Store, manifest: Manifest, target: Store) -> Manifest:
     Memory: 8 MiB.
     """
     session = Session(target)
-    files = {file.key: replace(file, path=new_data_key(), base=None) for file in _files(manifest)}
+    clone = Clone({file.key: (new_data_key(), None) for file in _files(manifest)}, {})
     try:
-        for key, copy in files.items():
-            target.put(copy.path, _chunks(source, key, copy.nbytes))
-            session.open([copy])
-        return begin(target, Clone(files, {}).of(manifest), _record(manifest, source))
+        for file in _files(manifest):
+            copy = clone.placed(file)
+            target.put(copy.path, _chunks(source, file.key, file.nbytes))
+            if isinstance(copy, DataFile):
+                session.open([copy])
+            else:
+                SegmentReader(target, [copy]).file(copy.name)
+        return begin(target, clone.of(manifest), _record(manifest, source))
     except CommitUnknown:
         raise
     except Exception:
         with suppress(LanceLikeError, OSError):
-            target.delete(copy.path for copy in files.values())
+            target.delete(path for path, _ in clone.places.values())
         raise
 
 
-def _files(manifest: Manifest) -> Iterator[DataFile]:
-    return (file for fragment in manifest.tree.iterate() for file in fragment.files)
+def _files(manifest: Manifest) -> Iterator[DataFile | SegmentFile]:
+    yield from (file for fragment in manifest.tree.iterate() for file in fragment.files)
+    yield from files_of(manifest.indices)
 
 
 def _chunks(store: Store, key: str, nbytes: int) -> Iterator[bytes]:

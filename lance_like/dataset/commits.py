@@ -14,6 +14,7 @@ from lance_like.dataset.arguments import check_table_hints
 from lance_like.dataset.bound import BoundVersion
 from lance_like.dataset.clone import deep_clone, shallow_clone
 from lance_like.dataset.delta import DatasetDelta, VersionDiff, delta_of, diff_of
+from lance_like.dataset.index_build import check_segment_files
 from lance_like.dataset.inputs import Stream, conform_some
 from lance_like.dataset.merge import MergeStats, Rules, run_merge
 from lance_like.dataset.operations import LANCE_COMMIT_MESSAGE_KEY, LanceOperation, Transaction
@@ -24,7 +25,7 @@ from lance_like.errors import Corrupt, InvalidInput, NotFound, Unsupported
 from lance_like.io.store import Store
 from lance_like.io.uri import options_beside
 from lance_like.query.session import Session
-from lance_like.table.actions import Action, NewFile, new_files
+from lance_like.table.actions import Action, NewFile, SetIndexes, new_files
 from lance_like.table.bases import StorageOptions, with_bases
 from lance_like.table.commit import commit, committed
 from lance_like.table.fragment import DataFile
@@ -285,6 +286,8 @@ def _uuid(text: str) -> str:
 def _check_files(store: Store, action: Action) -> None:
     """Raise InvalidInput unless the new files of an action are there, whole and as they are described."""
     files = [_described(file) for file in new_files(action)]
+    if isinstance(action, SetIndexes):
+        check_segment_files(store, [new.entry for new in action.made])
     try:
         Session(store).open(files)
     except (Corrupt, NotFound) as error:

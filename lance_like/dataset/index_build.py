@@ -14,10 +14,10 @@ import numpy as np
 
 from lance_like.dataset.index_source import json_type, source_of
 from lance_like.dataset.index_values import IndexConfig, IndexProgress, Stages
-from lance_like.errors import InvalidInput, LanceLikeError
+from lance_like.errors import Corrupt, InvalidInput, LanceLikeError
 from lance_like.index.base import BuildOptions, IndexPlugin, Searcher
 from lance_like.index.coverage import Coverage, OpenSegment
-from lance_like.index.files import SegmentWriter
+from lance_like.index.files import SegmentReader, SegmentWriter
 from lance_like.index.registry import INDEXES
 from lance_like.io.store import Store
 from lance_like.query.projection import project
@@ -89,6 +89,18 @@ def discard(store: Store, paths: Iterable[str]) -> None:
     """Remove files that were written in vain."""
     with suppress(LanceLikeError, OSError):
         store.delete(paths, durable=False)
+
+
+def check_segment_files(store: Store, entries: Iterable[IndexEntry]) -> None:
+    """Raise InvalidInput unless the files of segments are there, and are what was recorded."""
+    for entry in entries:
+        for segment in entry.segments:
+            reader = SegmentReader(store, segment.files)
+            try:
+                for file in segment.files:
+                    reader.file(file.name)
+            except Corrupt as error:
+                raise InvalidInput(f"a segment cannot be used: {error.message}", where=error.where) from error
 
 
 def _joined_runs(rows: RowIdMap) -> Int64s:
@@ -196,4 +208,4 @@ def _prior(coverage: Coverage) -> Searcher | None:
     return None if largest is None else largest.searcher
 
 
-__all__ = ["Building", "discard", "extended", "planned_entry"]
+__all__ = ["Building", "check_segment_files", "discard", "extended", "planned_entry"]

@@ -90,22 +90,24 @@ class IndexFile:
 class Index:
     """A segment of an index, committed or to be (`LanceDataset.commit_existing_index_segments`).
 
-    dataset_version: whose rows it was built from. entry: the index with this segment alone.
+    dataset_version: whose rows it was built from. fragment_ids: of which it has rows; None in a transaction, which does
+    not look. entry: the index with this segment alone. line: that it was built on.
     """
 
     uuid: str
     name: str
     fields: list[int]
     dataset_version: int
-    fragment_ids: set[int]
+    fragment_ids: set[int] | None
     index_version: int
     created_at: datetime
     files: list[IndexFile]
     entry: IndexEntry = field(repr=False)
     base_id: int | None = None
+    line: str | None = field(default=None, repr=False)
 
     @staticmethod
-    def of(entry: IndexEntry, segment: IndexSegment, fragment_ids: set[int]) -> Index:
+    def of(entry: IndexEntry, segment: IndexSegment, fragment_ids: set[int] | None = None) -> Index:
         """One segment of an index."""
         return Index(
             uuid=segment.uuid,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace as replaced
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from lance_like.dataset.bound import BoundVersion
-from lance_like.dataset.index_build import Building, extended, planned_entry
+from lance_like.dataset.index_build import Building, check_segment_files, extended, planned_entry
 from lance_like.dataset.index_values import (
     Index,
     IndexConfig,
@@ -18,16 +19,17 @@ from lance_like.dataset.index_values import (
     described,
     fragments_of,
     listed,
-    statistics,
 )
+from lance_like.dataset.stats import LanceStats
 from lance_like.errors import AlreadyExists, CommitUnknown, InvalidInput
 from lance_like.index.cache import entry_named
-from lance_like.index.coverage import Coverage, coverage_of
+from lance_like.index.coverage import Coverage, coverage_of, unopened
 from lance_like.table.actions import DropIndex, NewIndex, SetIndexes
 from lance_like.table.commit import Change, commit
 from lance_like.table.history import newest_held
-from lance_like.table.indices import IndexEntry, IndexSegment
+from lance_like.table.indices import IndexEntry
 from lance_like.table.lease import Lease
+from lance_like.table.lines import line_of
 from lance_like.table.manifest import Manifest
 from lance_like.table.rowids import RowIdMap
 
@@ -134,9 +136,9 @@ class DatasetIndexes(BoundVersion):
         progress_callback: Tell = None,
         **options: Any,
     ) -> Index:
-        """Build a segment for the rows of some fragments of this version, in any process, for a later
-        `commit_existing_index_segments`.
+        """Build a segment for the rows of some fragments of this version, to be committed later, by any process.
 
+        `commit_existing_index_segments` makes those of all fragments an index.
         fragment_ids: None: all. index_uuid: 32 hexadecimal digits, chosen otherwise. Options as in `create_index`.
         A cleanup keeps what is not committed for 7 days. Raises as `create_index`.
         """
@@ -149,7 +151,7 @@ class DatasetIndexes(BoundVersion):
         if not made:
             raise InvalidInput("these fragments have no rows to build a segment from", kind="rows")
         [ids] = fragments_of(_coverage(manifest, entry.with_segments(made)))
-        return Index.of(entry, made[0], ids)
+        return replaced(Index.of(entry.with_segments(made), made[0], ids), line=line_of(self._store))
 
     def commit_existing_index_segments(
         self, index_name: str, column: str, segments: Sequence[Index], *, replace: bool = False
@@ -162,18 +164,23 @@ class DatasetIndexes(BoundVersion):
         if not segments or not all(isinstance(segment, Index) for segment in segments):
             raise InvalidInput("expected segments as create_index_uncommitted gives them")
         first = segments[0].entry
+        if any(one.line != line_of(self._store) for one in segments):
+            raise InvalidInput("a segment was built on another branch", kind="index")
         if any(not one.entry.of_same(first) for one in segments) or first.field_ids != (found.id,):
             raise InvalidInput(f"the segments are not all of one kind of index of {column!r}", kind="index")
         held = tuple(segment for one in segments for segment in one.entry.segments)
         entry = IndexEntry(index_name, first.kind, first.field_ids, first.params, held, first.json)
         _check_apart(entry)
+        check_segment_files(self._session.store, [entry])
         new = NewIndex(entry, "replace" if replace else "create")
-        self._commit(SetIndexes((new,), min(segment.version for segment in held)))
+        # What was done since the first of them was built is judged from there.
+        base = self._version(min(segment.version for segment in held))
+        self._committed(commit(self._store, base, SetIndexes((new,), base.version)))
         return cast("LanceDataset", self)
 
     @property
     def has_index(self) -> bool:
-        """Is there any index?"""
+        """Whether there is any index."""
         return bool(self._manifest.indices)
 
     def list_indices(self) -> list[dict[str, Any]]:
@@ -189,7 +196,7 @@ class DatasetIndexes(BoundVersion):
 
         Raises NotFound.
         """
-        return statistics(self._manifest, _coverage(self._manifest, entry_named(self._manifest, index_name)))
+        return LanceStats(self._session, self._manifest).index_stats(index_name)
 
     def drop_index(self, name: str) -> None:
         """Drop an index and move this handle to the new version; old versions keep it. Raises NotFound."""
@@ -253,7 +260,8 @@ class DatasetIndexes(BoundVersion):
             try:
                 self._commit_built(building, newest, change, lease)
             except _NothingToDo:
-                self._move(newest)
+                # Perhaps another writer did it.
+                cast("LanceDataset", self).checkout_latest()
 
     def _commit_built(self, building: Building, base: Manifest, change: Change, lease: Lease) -> None:
         """Commit what is built, and remove what was built in vain."""
@@ -277,11 +285,7 @@ class _NothingToDo(Exception):
 
 def _coverage(manifest: Manifest, entry: IndexEntry) -> Coverage:
     """What an index of any kind covers; none of its files is opened."""
-    return coverage_of(manifest, entry, _unopened)
-
-
-def _unopened(_: IndexSegment) -> Any:
-    raise AssertionError("only rows are counted")
+    return coverage_of(manifest, entry, unopened)
 
 
 def _single(column: str | Sequence[str]) -> str:

@@ -30,7 +30,7 @@ class DatasetMaintenance(BoundVersion):
 
     @property
     def stats(self) -> LanceStats:
-        """Counts and bytes of this version: `dataset_stats`, `data_stats`."""
+        """Counts and bytes of this version: `dataset_stats`, `data_stats`, `index_stats`."""
         return LanceStats(self._session, self._manifest)
 
     def validate(self) -> None:

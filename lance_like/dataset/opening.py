@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from lance_like.dataset.arguments import check_table_hints
-from lance_like.dataset.bound import Verify
+from lance_like.dataset.bound import INDEX_CACHE_NBYTES, Indices, Verify
 from lance_like.dataset.handle import LanceDataset
 from lance_like.dataset.inputs import Data
 from lance_like.dataset.place import CommitLock, open_place, open_target
@@ -37,6 +37,8 @@ def dataset(
     verify: Verify = "full",
     durability: Durability = "full",
     metadata_cache_size_bytes: int = CACHE_NBYTES,
+    index_cache_size_bytes: int = INDEX_CACHE_NBYTES,
+    indices: Indices = "use",
     storage_options: Mapping[str, Any] | None = None,
     commit_lock: CommitLock | None = None,
     base_store_params: StorageOptions | None = None,
@@ -51,6 +53,8 @@ def dataset(
     verify: "off" skips the checksums of page bytes; metadata is always checked.
     durability: of later writes through the handle (`write_dataset`).
     metadata_cache_size_bytes: what the handle may keep of its files' metadata, by estimate; 256 MiB by default.
+    index_cache_size_bytes: what it may keep of its indexes; 1 GiB. indices: "ignore" opens no file of an index, for a
+    table from a stranger.
     storage_options: of an object store, as pylance or fsspec name them; kept in pickles of the handle.
     commit_lock: for an object store that cannot write only if a key is free: a function from the version to be written
     to a context manager that one writer at a time is in.
@@ -66,6 +70,8 @@ def dataset(
         "verify": verify,
         "durability": durability,
         "metadata_cache_size_bytes": metadata_cache_size_bytes,
+        "index_cache_size_bytes": index_cache_size_bytes,
+        "indices": indices,
         "base_store_params": base_store_params,
         "default_scan_options": default_scan_options,
     }

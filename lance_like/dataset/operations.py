@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from lance_like.dataset.fragment_metadata import DataFile, FragmentMetadata
+from lance_like.dataset.index_values import Index
 from lance_like.dataset.lance_schema import LanceSchema
 from lance_like.errors import InvalidInput
 from lance_like.table.actions import KeyRange
@@ -169,6 +170,16 @@ class LanceOperation:
         table_metadata_updates: LanceOperation.UpdateMap | None = None
         schema_metadata_updates: LanceOperation.UpdateMap | None = None
         field_metadata_updates: Mapping[int, LanceOperation.UpdateMap] | None = None
+
+    @dataclass(frozen=True)
+    class CreateIndex(BaseOperation):
+        """Segments of indexes that come, and those that go: of indexes made, extended, replaced or dropped.
+
+        An index of which all segments go, and others come, is replaced by the index that these are of.
+        """
+
+        new_indices: Sequence[Index]
+        removed_indices: Sequence[Index] = ()
 
     @dataclass(frozen=True)
     class Other(BaseOperation):

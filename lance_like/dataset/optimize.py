@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lance_like.dataset.compact import CompactionOptions, Group, plan_groups, rewritten, write_group
 from lance_like.dataset.moving import Mode
-from lance_like.dataset.upkeep import CLEANUP, COMPACT, AutoCleanupConfig, auto_cleanup, check_interval
+from lance_like.dataset.upkeep import CLEANUP, COMPACT, INDEX, AutoCleanupConfig, auto_cleanup, check_interval
 from lance_like.errors import InvalidInput, LanceLikeError
 from lance_like.file.layout import parse_json
 from lance_like.io.store import Store
@@ -338,6 +338,19 @@ class DatasetOptimizer:
     def disable_auto_compaction(self) -> None:
         """Have files stay as they are until somebody compacts them."""
         self._dataset.delete_config_keys([COMPACT + "interval"])
+
+    def enable_auto_index(self, rows: int) -> None:
+        """Have indexes extended after a commit that leaves more than so many rows out; a failure there is a warning.
+
+        The commit waits for it. Kept in the table's configuration ("lance_like.auto_index.rows"): every writer does it.
+        """
+        if not isinstance(rows, int) or rows < 0:
+            raise InvalidInput(f"rows={rows!r}: expected a number from 0 on", kind="config")
+        self._dataset.update_config({INDEX + "rows": f"{rows}"})
+
+    def disable_auto_index(self) -> None:
+        """Have indexes stay as they are until somebody optimizes them."""
+        self._dataset.delete_config_keys([INDEX + "rows"])
 
 
 def _version_of(dataset: LanceDataset, version: int) -> Manifest:

@@ -22,14 +22,17 @@ from lance_like.table.actions import (
     ChangeRows,
     Create,
     DropColumns,
+    DropIndex,
     NewColumns,
     NewFragment,
+    NewIndex,
     Overwrite,
     ReplaceColumns,
     Replacement,
     Restore,
     Rewrite,
     RewrittenGroup,
+    SetIndexes,
     TextChange,
     UpdateMetadata,
 )
@@ -77,8 +80,35 @@ def action_of(operation: Op.BaseOperation, base: Manifest | None, read: ReadVers
             return _data_replacement(operation, base)
         case Op.UpdateConfig():
             return _update_config(operation)
+        case Op.CreateIndex():
+            return _indexes(operation, base)
         case _:
             raise Unsupported(f"{operation!r:.80} is no operation that can be committed", kind="operation")
+
+
+def _indexes(operation: Op.CreateIndex, base: Manifest) -> SetIndexes | DropIndex:
+    removed = {one.uuid for one in operation.removed_indices}
+    known = {entry.name: {segment.uuid for segment in entry.segments} for entry in base.indices}
+    names = {one.name for one in (*operation.new_indices, *operation.removed_indices)}
+    if not operation.new_indices and len(names) == 1 and known.get(name := min(names), {""}) <= removed:
+        return DropIndex(name)
+    made: list[NewIndex] = []
+    for name in sorted(names):
+        new = [one.entry for one in operation.new_indices if one.name == name]
+        if not new or any(not entry.of_same(new[0]) for entry in new):
+            raise InvalidInput(f"the segments that come for {name!r} are none, or of different indexes", kind="index")
+        entry = new[0].with_segments(tuple(segment for entry in new for segment in entry.segments))
+        gone = known.get(name, set()) & removed
+        mode = "create" if name not in known else "replace" if gone == known[name] else "extend"
+        made.append(NewIndex(entry, mode, tuple(gone) if mode == "extend" else ()))
+    if not made:
+        raise InvalidInput("CreateIndex changes nothing", kind="index")
+    older = [segment.version for new in made for segment in new.entry.segments if segment.version < base.version]
+    if older:
+        # What was done since must be judged, and it is judged from the version that the transaction was made for.
+        problem = f"a segment was built from version {min(older)}, the transaction is for version {base.version}"
+        raise InvalidInput(problem, kind="index", hint=f"pass read_version={min(older)}")
+    return SetIndexes(tuple(made), base.version)
 
 
 def _overwrite(operation: Op.Overwrite, base: Manifest | None) -> Action:

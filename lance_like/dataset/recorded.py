@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from lance_like.dataset.fragment_metadata import FragmentMetadata
+from lance_like.dataset.index_values import Index
 from lance_like.dataset.operations import LANCE_COMMIT_MESSAGE_KEY, Transaction
 from lance_like.dataset.operations import LanceOperation as Op
 from lance_like.errors import NotFound
@@ -69,8 +70,22 @@ def _operation(manifest: Manifest, before: Manifest | None) -> Op.BaseOperation:
             return Op.Rewrite([Op.RewriteGroup(removed, _added(manifest))])
         case "update_metadata":
             return _change_of_texts(manifest, before)
+        case "create_index" | "drop_index":
+            return _change_of_indexes(manifest, before)
         case kind:
             return Op.Other(kind)
+
+
+def _change_of_indexes(manifest: Manifest, before: Manifest | None) -> Op.CreateIndex:
+    now, was = ({one.uuid: one for one in _segments(version)} for version in (manifest, before))
+    return Op.CreateIndex(
+        [one for uuid, one in now.items() if uuid not in was], [one for uuid, one in was.items() if uuid not in now]
+    )
+
+
+def _segments(manifest: Manifest | None) -> Iterator[Index]:
+    for entry in manifest.indices if manifest else ():
+        yield from (Index.of(entry, segment) for segment in entry.segments)
 
 
 def _change_of_texts(manifest: Manifest, before: Manifest | None) -> Op.UpdateConfig:

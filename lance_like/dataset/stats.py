@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
+from lance_like.dataset.index_values import statistics
+from lance_like.index.cache import entry_named
+from lance_like.index.coverage import coverage_of, unopened
 from lance_like.query.projection import place_leaves
 from lance_like.query.session import Session
 from lance_like.table.fragment import Fragment
@@ -51,6 +54,11 @@ class LanceStats:
             "num_fragments": tree.count,
             "num_small_files": small,
         }
+
+    def index_stats(self, index_name: str) -> dict[str, Any]:
+        """What an index answers for, as `LanceDataset.index_statistics`. Raises NotFound."""
+        coverage = coverage_of(self._manifest, entry_named(self._manifest, index_name), unopened)
+        return statistics(self._manifest, coverage)
 
     def data_stats(self) -> DataStatistics:
         """The stored bytes of every field. Cost: the page tables of all columns of all files are read."""

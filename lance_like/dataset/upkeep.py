@@ -3,6 +3,7 @@
 `lance.auto_cleanup.interval`: remove old versions after each version that this number divides, those older than
 `lance.auto_cleanup.older_than` ("14d", "1h 30m", "90s") or not among `lance.auto_cleanup.retain_versions`.
 `lance_like.auto_compact.interval`: compact, at most 1 GiB of fragments at a time.
+`lance_like.auto_index.rows`: extend each index that does not answer for more than so many rows, after any version.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 CLEANUP = "lance.auto_cleanup."
 COMPACT = "lance_like.auto_compact."
+INDEX = "lance_like.auto_index."
 # A write waits for it: a table that was left alone for long is compacted by and by.
 _COMPACTED_NBYTES = 1 << 30
 # A number and a unit, as pylance writes and reads them.
@@ -76,6 +78,8 @@ def tidy(dataset: LanceDataset) -> None:
     try:
         if _is_due(config, COMPACT, version):
             dataset.optimize.compact_files(max_source_bytes=_COMPACTED_NBYTES)
+        if INDEX + "rows" in config:
+            _extend_indexes(dataset, _number(config[INDEX + "rows"]))
         if _is_due(config, CLEANUP, version):
             age, retain = config.get(CLEANUP + "older_than"), config.get(CLEANUP + "retain_versions")
             dataset.cleanup_old_versions(
@@ -85,6 +89,18 @@ def tidy(dataset: LanceDataset) -> None:
             )
     except (LanceLikeError, OSError) as error:
         warnings.warn(f"version {version} is committed; what the table does by itself failed: {error}", stacklevel=3)
+
+
+def _extend_indexes(dataset: LanceDataset, rows: int) -> None:
+    """Have the indexes that do not answer for more than so many rows do so."""
+    manifest, indexes = dataset._manifest, dataset._session.indexes
+    behind = [
+        entry.name
+        for entry, _ in indexes.usable(manifest)
+        if indexes.coverage(manifest, entry.name).uncovered_rows > rows
+    ]
+    if behind:
+        dataset.optimize.optimize_indices(index_names=behind)
 
 
 def parse_age(text: str) -> timedelta:
@@ -109,4 +125,4 @@ def _number(text: str) -> int:
     return int(text)
 
 
-__all__ = ["CLEANUP", "COMPACT", "AutoCleanupConfig", "auto_cleanup", "check_interval", "parse_age", "tidy"]
+__all__ = ["CLEANUP", "COMPACT", "INDEX", "AutoCleanupConfig", "auto_cleanup", "check_interval", "parse_age", "tidy"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import xxhash
@@ -12,6 +13,8 @@ import xxhash
 from lance_like.dataset.stats import stored_nbytes
 from lance_like.errors import Corrupt, LanceLikeError, NotFound
 from lance_like.file.verify import Fault, FileReport, Identity, verify_file
+from lance_like.index.coverage import coverage_of, unopened
+from lance_like.index.files import SegmentReader
 from lance_like.io.store import Store
 from lance_like.query.session import Session
 from lance_like.table.bases import BasedStore
@@ -19,6 +22,7 @@ from lance_like.table.branches import Branches
 from lance_like.table.envelope import MAX_OBJECT
 from lance_like.table.fragment import DataFile, Fragment
 from lance_like.table.history import resolve
+from lance_like.table.indices import IndexEntry, SegmentFile
 from lance_like.table.layout import BRANCH_REFS, TAGS, branch_key, branch_name, tag_key, tag_name, version_key
 from lance_like.table.lines import main_line, place_of
 from lance_like.table.manifest import Manifest
@@ -80,20 +84,27 @@ def validate_version(session: Session, manifest: Manifest) -> None:
     ids = [field.id for field in schema.fields]
     for fragment in manifest.fragments:
         for file in fragment.files:
-            nbytes = _size(session.store, file)
-            if nbytes != file.nbytes:
-                problem = f"the file has {nbytes:,} bytes, the manifest says {file.nbytes:,}"
-                raise Corrupt(problem, kind="length", where=file.key)
+            _check_size(session.store, file)
         session.open(fragment.files)
         stored_nbytes(session, schema, fragment, ids)
     RowIdMap.of(manifest.fragments)
+    for entry in manifest.indices:
+        for segment in entry.segments:
+            reader = SegmentReader(session.store, segment.files)
+            for file in segment.files:
+                _check_size(session.store, file)
+                reader.file(file.name)
+        _ = coverage_of(manifest, entry, unopened).covered_rows
 
 
-def _size(store: Store, file: DataFile) -> int:
+def _check_size(store: Store, file: DataFile | SegmentFile) -> None:
     try:
-        return store.size(file.key)
+        nbytes = store.size(file.key)
     except NotFound as error:
         raise Corrupt("the data file is missing", kind="missing", where=file.path) from error
+    if nbytes != file.nbytes:
+        problem = f"the file has {nbytes:,} bytes, the manifest says {file.nbytes:,}"
+        raise Corrupt(problem, kind="length", where=file.key)
 
 
 class _Check:
@@ -148,7 +159,23 @@ class _Check:
         _ = manifest.schema.to_arrow()  # reads every field
         held = self._held(manifest.tree.items, manifest, where)
         self._once(held, where)
+        for entry in manifest.indices:
+            self._index(entry, manifest, where)
         return manifest
+
+    def _index(self, entry: IndexEntry, manifest: Manifest, where: str) -> None:
+        """Check the files, the row ids and the invalidated rows of an index, whatever its kind."""
+        sound: list[bool] = []
+        for segment in entry.segments:
+            for file in segment.files:
+                self._stored(file.key, Identity(file.nbytes, file.tail), manifest.bases)
+            rows, invalid = segment.row_ids.ref, segment.invalid and segment.invalid.ref
+            sound.append(self._is_sound(rows.path if rows else where, partial(getattr, segment.row_ids, "runs")))
+            read = partial(getattr, segment, "invalid_ordinals")
+            sound.append(self._is_sound(invalid.path if invalid else where, read))
+        if all(sound):
+            with self._noting(where):
+                _ = coverage_of(manifest, entry, unopened).covered_rows
 
     def _held(self, items: Iterable[Fragment | Part], manifest: Manifest, where: str) -> _Held:
         """Check fragments and parts. where: the object that they stand in."""
@@ -216,13 +243,16 @@ class _Check:
 
     def _file(self, file: DataFile, bases: Mapping[int, str]) -> None:
         """Check a data file when it is first named."""
-        if file.key in self._files:
-            return
-        self._files[file.key] = None
         identity = Identity(file.nbytes, file.tail, file.rows, sum(count for _, count in file.fields))
-        store, path = BasedStore(self.store, bases).place(file.key)
-        with self._noting(file.key, missing="the data file is missing"):
-            found = self._files[file.key] = verify_file(store, path, identity=identity)
+        self._stored(file.key, identity, bases)
+
+    def _stored(self, key: str, identity: Identity, bases: Mapping[int, str]) -> None:
+        if key in self._files:
+            return
+        self._files[key] = None
+        store, path = BasedStore(self.store, bases).place(key)
+        with self._noting(key, missing="the data file is missing"):
+            found = self._files[key] = verify_file(store, path, identity=identity)
             self.report.files.append(found)
 
     def _types(self, file: DataFile, manifest: Manifest) -> None:

@@ -64,12 +64,12 @@ class FileReport:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What the owner of a file recorded of it. tail: the XXH3-64 of its last 64 bytes."""
+    """What the owner of a file recorded of it. tail: the XXH3-64 of its last 64 bytes. rows, columns: None: nothing."""
 
     nbytes: int
     tail: int
-    rows: int
-    columns: int
+    rows: int | None = None
+    columns: int | None = None
 
 
 def verify_file(store: Store, key: str, *, identity: Identity | None = None) -> FileReport:
@@ -125,7 +125,8 @@ class _Check:
 
     def _check_identity(self, tail: Tail, identity: Identity) -> None:
         tail_sum = sum64(self.parts.tail_bytes())
-        here = Identity(self.parts.nbytes, tail_sum, tail.num_rows, tail.num_columns)
+        rows, columns = (tail.num_rows, tail.num_columns) if identity.rows is not None else (None, None)
+        here = Identity(self.parts.nbytes, tail_sum, rows, columns)
         if here != identity:
             raise Corrupt(f"this is not the file its owner recorded: {here}, recorded {identity}", kind="identity")
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -145,6 +145,15 @@ class FilterSearcher(Searcher, Protocol):
 
     def rows(self, question: Question) -> BitMap:
         """The ordinals that match, or more of them where `answers` says SUPERSET."""
+        ...
+
+
+@runtime_checkable
+class CountingSearcher(Protocol):
+    """A searcher that knows how many rows it would find before it finds them: so many may not be worth it."""
+
+    def count(self, question: Question) -> int:
+        """How many ordinals `rows` gives. Cost: much less than that of finding many."""
         ...
 
 
@@ -308,6 +317,7 @@ class IndexPlugin(Protocol):
 
 __all__ = [
     "BuildOptions",
+    "CountingSearcher",
     "FileReads",
     "FilterSearcher",
     "Hits",

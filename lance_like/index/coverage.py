@@ -64,7 +64,7 @@ class OpenSegment:
         if len(self.dead) == 0 and invalid is None:
             return None
         left = BitMap(range(self.rows)) - _bitmap(self.dead)
-        return left if invalid is None else left - _bitmap(invalid.offsets)
+        return left if invalid is None else left - _bitmap(self.segment.invalid_ordinals)
 
     @property
     def valid_rows(self) -> int:
@@ -77,7 +77,7 @@ class OpenSegment:
         runs, invalid = self.segment.row_ids.runs, self.segment.invalid
         if invalid is None:
             return runs
-        ids = self.ids(invalid.offsets)
+        ids = self.ids(self.segment.invalid_ordinals)
         return subtracted(runs, np.stack((ids, ids + 1), axis=1))
 
 
@@ -156,6 +156,11 @@ def offsets_of(fragments: Sequence[Fragment], rows: RowIdMap) -> list[tuple[Frag
     return [(fragments[i], spread(part)) for i, part in zip(found.tolist(), parts, strict=True)]
 
 
+def unopened(_: IndexSegment) -> Searcher:
+    """For coverages of which only rows are counted, so that the index may be of any kind."""
+    raise AssertionError("a segment is opened by what knows its kind")
+
+
 def subtracted(spans: Int64s, others: Int64s) -> Int64s:
     """int64[n, 2] what is left of ascending intervals apart from each other without others like them. Cost: O(n)."""
     if len(spans) == 0 or len(others) == 0:
@@ -198,4 +203,14 @@ def _bitmap(ordinals: Int64s) -> BitMap:
     return BitMap(array("I", ordinals.astype(np.uint32).tobytes()))
 
 
-__all__ = ["Coverage", "OpenSegment", "common", "coverage_of", "located", "offsets_of", "spread", "subtracted"]
+__all__ = [
+    "Coverage",
+    "OpenSegment",
+    "common",
+    "coverage_of",
+    "located",
+    "offsets_of",
+    "spread",
+    "subtracted",
+    "unopened",
+]

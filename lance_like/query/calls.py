@@ -13,6 +13,7 @@ A question is true of the same rows as the SQL; where it is not true, the SQL is
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,11 +23,12 @@ import pyarrow as pa
 
 from lance_like.errors import InvalidInput
 from lance_like.index.questions import Contains, HasAll, HasAny, Matches, Question
-from lance_like.query.expr import Expr, paths
+from lance_like.query.constants import constant_of
+from lance_like.query.expr import Compare, Expr, paths
 from lance_like.query.literals import comparison_type, exact, is_text
 from lance_like.query.names import Path
 from lance_like.query.nodes import OWN_SCHEMA, Node, arguments, type_name
-from lance_like.query.sql import column_of, condition_of, constant_of, tree_of
+from lance_like.query.sql import column_of, condition_of, tree_of
 
 _REGEXES = {"regexp_matches": False, "regexp_like": False, "regexp_full_match": True}
 _CONTAINS = frozenset(["list_contains", "array_contains", "list_has", "array_has"])
@@ -86,6 +88,20 @@ def call_of(sql: str) -> Call | None:
         return _call(tree_of(sql))
     except (InvalidInput, KeyError, IndexError, TypeError):
         return None  # another DuckDB, another shape
+
+
+@lru_cache(maxsize=512)
+def comparison_of(sql: str) -> tuple[str, float] | None:
+    """Read a comparison of a column with a finite number: how they are compared, and about the number."""
+    try:
+        node = tree_of(sql)
+        found = condition_of(node) if node.get("class") == "COMPARISON" else None
+        if not isinstance(found, Compare) or not found.value.is_valid:
+            return None
+        number = float(found.value.as_py()) if not is_text(found.value.type) else math.nan
+    except (InvalidInput, KeyError, IndexError, TypeError, ValueError, OverflowError):
+        return None
+    return (found.op, number) if math.isfinite(number) else None
 
 
 def _call(node: Node) -> Call | None:
@@ -185,4 +201,4 @@ def _items(node: Node) -> Sequence[pa.Scalar | None]:
     return [constant_of(item) for item in arguments(node)]
 
 
-__all__ = ["VALUE", "Call", "JsonPlace", "call_of", "item_type", "json_condition", "json_keys"]
+__all__ = ["VALUE", "Call", "JsonPlace", "call_of", "comparison_of", "item_type", "json_condition", "json_keys"]

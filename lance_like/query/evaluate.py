@@ -73,12 +73,25 @@ def parse(condition: str | Expression | pc.Expression | Expr) -> Expr:
     if isinstance(condition, str):
         return sql.parse(condition)
     if isinstance(condition, pc.Expression):
-        return arrow_expr.from_arrow(condition)
+        return _with_order(arrow_expr.from_arrow(condition))
     if isinstance(condition, Expression):
-        return condition.tree
+        return _with_order(condition.tree)
     if not isinstance(condition, Expr):
         raise InvalidInput(f"a filter is SQL text or an expression, not {type(condition).__name__}")
     return condition
+
+
+def _with_order(condition: Expr) -> Expr:
+    """The same, with what bounds say of the parts that were not made from text."""
+    match condition:
+        case And(children) | Or(children):
+            return type(condition)(tuple(map(_with_order, children)))
+        case Not(child):
+            return Not(_with_order(child))
+        case Opaque(calls=(), value=None, ordered=None, columns=columns) if len(columns) == 1:
+            return replace(condition, ordered=sql.ordered_in(condition.sql))
+        case _:
+            return condition
 
 
 def is_expression(given: Any) -> bool:

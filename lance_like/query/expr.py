@@ -21,6 +21,7 @@ from lance_like.errors import InvalidInput
 from lance_like.query.arithmetic import Value, bind_value
 from lance_like.query.literals import comparison_type, exact, exact_values, is_text
 from lance_like.query.names import Path, find, find_known, has, sql_path
+from lance_like.query.ordered import Ordered, compared, family_of
 from lance_like.query.spelling import sql_of
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ class Opaque:
     value: the same as arithmetic, which is tried first; None: it is none.
     calls: parts that pyarrow computes before, in this order.
     unions: bound, the columns that hold a union, by name, and their types: rows carry them as structs.
+    ordered: what bounds of one column say of it; None: nothing.
     """
 
     sql: str
@@ -165,6 +167,7 @@ class Opaque:
     value: Value | None = None
     calls: tuple[ArrowCall, ...] = ()
     unions: tuple[tuple[str, pa.DataType], ...] = ()
+    ordered: Ordered | None = None
 
     def __str__(self) -> str:
         return self.sql
@@ -296,7 +299,8 @@ def bind(condition: Expr, schema: pa.Schema) -> Expr:
         case Opaque():
             bound = bind_opaque(condition, schema)
             judges = bound.value is not None and bound.value.type == pa.bool_()
-            return bound if judges else replace(bound, value=None)
+            ordered = None if condition.ordered is None else condition.ordered.bound(schema)
+            return replace(bound, value=bound.value if judges else None, ordered=ordered)
         case _:
             return _bind_leaf(condition, schema)
 
@@ -327,7 +331,22 @@ def _bind_leaf(leaf: _Leaf, schema: pa.Schema) -> Expr:
     path, type_ = find(leaf.path, schema)
     leaf = replace(leaf, path=path)
     bound = _cast(leaf, comparison_type(type_))
-    return Opaque(str(leaf), frozenset([path]), unions=_unions([path], schema)) if bound is None else bound
+    if bound is not None:
+        return bound
+    return Opaque(str(leaf), frozenset([path]), unions=_unions([path], schema), ordered=_ordered(leaf, schema, type_))
+
+
+def _ordered(leaf: _Leaf, schema: pa.Schema, kind: pa.DataType) -> Ordered | None:
+    """What bounds say of a column and literals that only DuckDB compares."""
+    family = family_of(kind)
+    match leaf:
+        case Compare(op, path, value) if family is not None:
+            found = compared(path, (family, family), op, [value])
+        case In(path, values) if family is not None:
+            found = compared(path, (family, family), "IN", list(values))
+        case _:
+            return None
+    return None if found is None else found.bound(schema)
 
 
 def _cast(leaf: _Leaf, to: pa.DataType | None) -> Expr | None:

@@ -18,7 +18,8 @@ import numpy as np
 from pyroaring import BitMap
 
 from lance_like._lazy import cached
-from lance_like.index.questions import IsNull, Range
+from lance_like.index.base import CountingSearcher
+from lance_like.index.questions import IsNull
 from lance_like.query.evaluate import cost
 from lance_like.query.expr import Expr, all_of
 from lance_like.query.indexed import AllOf, Answered, AnyOf, Ask, FilterIndex, Lookup, Tree, plan_lookup
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 # So few rows are asked the rest of a condition in less time than it takes to look into another index.
 _FEW_ROWS = 64
+# Rows that an index goes through in the time in which one row is asked the rest of a condition; and in that of asking
+# any.
+_FOUND_FOR_ASKED, _FOUND_ANYHOW = 5, 3000
 _LOOKUPS_KEPT = 256
 # Of more rows than this share of the table, reading their pages takes less time than finding each.
 _MOST_ROWS = 1 / 8
@@ -239,11 +243,13 @@ def look_up(
     counting: the rows are only counted. fast: rows that an index does not cover are left out.
     Cost: what the searchers read.
     """
+    share = _MOST_DEAR_ROWS if cost(condition) >= _DEAR_COST else _MOST_ROWS
+    most = int(share * manifest.live_rows)
     search = _Search(session, manifest, fast=fast, few=0 if counting else _FEW_ROWS)
     rows: Rows | None = None
     rest = list(lookup.rest)
-    for part in sorted(lookup.answered, key=search.rank):
-        if rows is not None and not search.pays(part, rows):
+    for part in search.ranked(lookup.answered):
+        if not search.pays(part, rows, most):
             rest.append(part.condition)
             continue
         found = search.rows(part.tree)
@@ -251,15 +257,15 @@ def look_up(
         search.use(part)
         if not part.exact:
             rest.append(part.condition)
-    assert rows is not None, "a lookup has one part at least"
+    if rows is None:
+        return None
     residual = all_of(rest) if rest else None
     tree = manifest.tree
     hits = Hits(condition, rows, tree.all_row_ids, tree.fragments, residual, search.unknown, search.asked)
 
     if counting and hits.count is not None:
         return hits
-    share = _MOST_DEAR_ROWS if cost(condition) >= _DEAR_COST else _MOST_ROWS
-    return hits if len(rows) <= share * manifest.live_rows else None
+    return hits if len(rows) <= most else None
 
 
 class _Search:
@@ -270,17 +276,30 @@ class _Search:
         self.unknown: dict[int, tuple[Fragment, Int64s]] = {}
         self.asked: list[Asked] = []
 
-    def rank(self, part: Answered) -> tuple[int, int]:
-        """Parts whose indexes cover more come first, and those that are likely to leave few rows."""
-        broad = any(isinstance(ask.question, Range) or ask.opposite for ask in part.asks)
-        return sum(len(offsets) for _, offsets in self._uncovered(part)), 1 if broad else 0
+    def ranked(self, parts: Sequence[Answered]) -> Sequence[Answered]:
+        """Parts whose indexes cover more come first, and those that find fewer rows."""
+        if len(parts) == 1:
+            return parts
+        return sorted(parts, key=lambda part: (self._more(part), self._work(part.tree)))
 
-    def pays(self, part: Answered, rows: Rows) -> bool:
-        """Whether another part may leave fewer rows to be looked at, beside those found so far."""
+    def pays(self, part: Answered, rows: Rows | None, most: int) -> bool:
+        """Whether finding the rows of a part takes less than it spares. rows: found so far. most: worth finding."""
+        if rows is None:
+            return self._work(part.tree) <= most
         if len(rows) <= self._few:
             return False
-        more = sum(len(offsets) for fragment, offsets in self._uncovered(part) if fragment.id not in self.unknown)
-        return more <= len(rows)
+        return self._more(part) <= len(rows) and self._work(part.tree) <= _FOUND_FOR_ASKED * len(rows) + _FOUND_ANYHOW
+
+    def _more(self, part: Answered) -> int:
+        """How many rows would be looked at beside those found, since the indexes of a part do not cover them."""
+        return sum(len(offsets) for fragment, offsets in self._uncovered(part) if fragment.id not in self.unknown)
+
+    def _work(self, tree: Tree) -> int:
+        """How many rows an index goes through to answer; 0 for one that joins sets that are ready."""
+        if not isinstance(tree, Ask):
+            return sum(self._work(child) for child in tree.sets)
+        searchers = [segment.searcher for segment in self._coverage(tree).segments]
+        return sum(one.count(tree.question) for one in searchers if isinstance(one, CountingSearcher))
 
     def use(self, part: Answered) -> None:
         """Note the rows that the indexes of a part do not cover."""

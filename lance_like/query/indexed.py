@@ -11,9 +11,10 @@ not.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,7 @@ from lance_like.file.carry import carried_type
 from lance_like.index.base import IndexPlugin
 from lance_like.index.questions import Answer, Contains, IsNull, Like, OneOf, Question, Range, StartsWith
 from lance_like.query import expr
-from lance_like.query.calls import VALUE, call_of, json_condition, json_keys
+from lance_like.query.calls import VALUE, call_of, comparison_of, json_condition, json_keys
 from lance_like.query.expr import And, BoolColumn, Compare, Expr, In, Literal, Not, Opaque, Or, Wild
 from lance_like.query.names import Path
 from lance_like.table.indices import JsonPath
@@ -110,16 +111,15 @@ Indexes: TypeAlias = Callable[[Path], Sequence[FilterIndex]]
 
 def plan_lookup(condition: Expr, indexes: Indexes) -> Lookup | None:
     """What to ask indexes. condition: bound. Returns None when no part of it is answered. Cost: no I/O."""
-    parts = _merged(expr.conjuncts(condition))
-    answered: list[Answered] = []
-    rest: list[Expr] = []
-    for part in parts:
-        found = _set(part, True, indexes)
-        if found is None:
-            rest.append(part)
-        else:
-            answered.append(Answered(part, *found))
-    return Lookup(tuple(answered), tuple(rest)) if answered else None
+    parts = expr.conjuncts(condition)
+    found = [(part, _set(part, True, indexes)) for part in parts]
+    known = [(part, *one) for part, one in found if one is not None]
+    answered = [
+        Answered(expr.all_of(known[place][0] for place in places), tree, all(known[place][2] for place in places))
+        for tree, places in _met([tree for _, tree, _ in known])
+    ]
+    rest = tuple(part for part, one in found if one is None)
+    return Lookup(tuple(answered), rest) if answered else None
 
 
 def _asks(tree: Tree) -> Iterator[Ask]:
@@ -139,15 +139,8 @@ def _set(condition: Expr, wanted: bool, indexes: Indexes) -> _Set:
     match condition:
         case Not(child):
             return _set(child, not wanted, indexes)
-        case And(children) if wanted:
-            merged = _merged(children)
-            if len(merged) == 1 and isinstance(children[0], Compare):
-                return _of_leaf(merged[0], True, _of_cells(indexes(children[0].path)))
-            return _within_all([_set(child, True, indexes) for child in merged])
-        case And(children):
-            return _within_any([_set(child, False, indexes) for child in children])
-        case Or(children):
-            join = _within_any if wanted else _within_all
+        case And(children) | Or(children):
+            join = _within_all if isinstance(condition, And) is wanted else _within_any
             return join([_set(child, wanted, indexes) for child in children])
         case Literal(value):
             return None if value is wanted else (AnyOf(()), True)
@@ -186,7 +179,8 @@ def _within_all(found: Sequence[_Set]) -> _Set:
     if not known:
         return None
     exact = len(known) == len(found) and all(exact for _, exact in known)
-    return (AllOf(tuple(tree for tree, _ in known)), exact) if len(known) > 1 else (known[0][0], exact)
+    trees = [tree for tree, _ in _met([tree for tree, _ in known])]
+    return (AllOf(tuple(trees)) if len(trees) > 1 else trees[0]), exact
 
 
 def _within_any(found: Sequence[_Set]) -> _Set:
@@ -196,97 +190,136 @@ def _within_any(found: Sequence[_Set]) -> _Set:
     return AnyOf(tuple(tree for tree, _ in known)), all(exact for _, exact in known)
 
 
-def _merged(parts: Sequence[Expr]) -> list[Expr]:
-    """The parts of an AND, of which two that bound one column on both sides are one."""
-    lows = {part.path: part for part in parts if isinstance(part, Compare) and part.op in (">", ">=")}
-    highs = {part.path: part for part in parts if isinstance(part, Compare) and part.op in ("<", "<=")}
-    both = {path: And((low, highs[path])) for path, low in lows.items() if path in highs}
-    merged: list[Expr] = []
-    for part in parts:
-        pair = both.get(part.path) if isinstance(part, Compare) else None
-        if pair is None or not any(part is one for one in pair.children):
-            merged.append(part)
-        elif part is pair.children[0]:
-            merged.append(pair)
-    return merged
+def _met(trees: Sequence[Tree]) -> list[tuple[Tree, tuple[int, ...]]]:
+    """The sets of an AND, with the places of those that each is made of: two bounds of one index are one question."""
+    found: list[tuple[Tree, tuple[int, ...]]] = []
+    for place, tree in enumerate(trees):
+        for at, (other, places) in enumerate(found):
+            both = _between(tree, other)
+            if both is not None:
+                found[at] = both, (*places, place)
+                break
+        else:
+            found.append((tree, (place,)))
+    return found
+
+
+def _between(one: Tree, other: Tree) -> Ask | None:
+    """Two questions for the values on one side of a bound as one; None where they are not that."""
+    if not isinstance(one, Ask) or not isinstance(other, Ask) or one.index.name != other.index.name:
+        return None
+    ranges = [ask.question for ask in (one, other) if isinstance(ask.question, Range) and not ask.opposite]
+    lows = [found for found in ranges if found.high is None]
+    highs = [found for found in ranges if found.low is None]
+    if len(lows) != 1 or len(highs) != 1:
+        return None
+    return Ask(one.index, Range(lows[0].low, highs[0].high, lows[0].low_included, highs[0].high_included))
 
 
 def _of_leaf(leaf: Expr, wanted: bool, indexes: Sequence[FilterIndex]) -> _Set:
     """The best answer of several indexes to a condition on one column."""
     best: _Set = None
     for index in indexes:
-        for question, opposite in questions_of(leaf, wanted, index.value_type):
-            found = _answer(index, question, opposite)
+        for asking in questions_of(leaf, wanted, index.value_type):
+            found = _answer(index, asking)
             if found is not None and (best is None or (found[1] and not best[1])):
                 best = found
     return best
 
 
-def _answer(index: FilterIndex, question: Question | None, opposite: bool) -> _Set:
+class Asking(NamedTuple):
+    """A question that may stand for a condition.
+
+    question: None: no row passes. opposite: rows with a value pass of which the question is not true. exact: and no
+    others; else more rows are found.
+    """
+
+    question: Question | None
+    opposite: bool = False
+    exact: bool = True
+
+
+def _answer(index: FilterIndex, asking: Asking) -> _Set:
+    question = asking.question
     if question is None:
         return AnyOf(()), True
     answer = index.answers(question)
     if answer is Answer.NO:
         return None
-    if opposite:
+    if asking.opposite:
         nulls = answer if isinstance(question, IsNull) else index.answers(IsNull())
         if answer is not Answer.EXACT or nulls is not Answer.EXACT:
             return None
-    return Ask(index, question, opposite), answer is Answer.EXACT
+    return Ask(index, question, asking.opposite), asking.exact and answer is Answer.EXACT
 
 
-def questions_of(leaf: Expr, wanted: bool, type_: pa.DataType) -> list[tuple[Question | None, bool]]:
-    """Questions of a type that each are true of the rows for which a condition on one column is true, or false.
-
-    Each with True when its opposite is: of the rows with a value that it is not true of. None: of no row at all.
-    """
+def questions_of(leaf: Expr, wanted: bool, type_: pa.DataType) -> list[Asking]:
+    """Questions of a type that each stand for a condition on one column being true, or false if that is wanted."""
     match leaf:
         case BoolColumn():
-            return [(OneOf(pa.array([wanted])), False)]
+            return [Asking(OneOf(pa.array([wanted])))]
         case expr.IsNull():
-            return [(IsNull(), not wanted)]
+            return [Asking(IsNull(), not wanted)]
         case Compare(op, _, value):
             return _of_compare(op if wanted else _OPPOSITE[op], value, type_)
         case In(_, values):
             if not wanted and values.null_count:
-                return [(None, False)]
+                return [Asking(None)]
             return [_one_of(values.drop_null(), type_, not wanted)]
         case expr.Like():
-            return [(question, not wanted) for question in _of_like(leaf)]
-        case And((Compare() as low, Compare() as high)):
-            return [(question, False) for question in _between(low, high, type_)]
+            return [Asking(question, not wanted) for question in _of_like(leaf)]
         case Opaque():
             call = call_of(leaf.sql)
             question = None if call is None else call.question(type_)
-            return [] if question is None else [(question, not wanted)]
+            return _near(leaf.sql, wanted, type_) if question is None else [Asking(question, not wanted)]
         case _:
             return []
 
 
-def _of_compare(op: str, value: pa.Scalar, type_: pa.DataType) -> list[tuple[Question | None, bool]]:
+def _of_compare(op: str, value: pa.Scalar, type_: pa.DataType) -> list[Asking]:
     if op in ("=", "<>"):
         return [_one_of(pa.repeat(value, 1), type_, op == "<>")]
     bound = bound_in(value, op, type_)
-    if bound is None:
+    return [] if bound is None else [Asking(_beyond(op, *bound))]
+
+
+def _beyond(op: str, bound: pa.Scalar, included: bool) -> Range:
+    """The values on one side of a bound."""
+    if op in (">", ">="):
+        return Range(bound, None, low_included=included)
+    return Range(None, bound, high_included=included)
+
+
+def _near(sql: str, wanted: bool, type_: pa.DataType) -> list[Asking]:
+    """A comparison with a number that only DuckDB rounds as it does: it lies near the one that is meant."""
+    compared = comparison_of(sql)
+    if compared is None or not (pa.types.is_floating(type_) or pa.types.is_integer(type_)):
         return []
-    limit, included = bound
-    is_low = op in (">", ">=")
-    question = Range(limit, None, low_included=included) if is_low else Range(None, limit, high_included=included)
-    return [(question, False)]
+    op = compared[0] if wanted else _OPPOSITE[compared[0]]
+    low, high = (pa.scalar(bound, pa.float64()) for bound in _around(compared[1], type_))
+    if op == "=":
+        first, last = bound_in(low, ">=", type_), bound_in(high, "<=", type_)
+        return [] if first is None or last is None else [Asking(Range(first[0], last[0]), exact=False)]
+    bound = bound_in(low, ">=", type_) if op in (">", ">=") else bound_in(high, "<=", type_)
+    return [] if bound is None or op == "<>" else [Asking(_beyond(op, bound[0], True), exact=False)]
 
 
-def _between(low: Compare, high: Compare, type_: pa.DataType) -> list[Question]:
-    first, last = bound_in(low.value, low.op, type_), bound_in(high.value, high.op, type_)
-    return [] if first is None or last is None else [Range(first[0], last[0], first[1], last[1])]
+def _around(number: float, type_: pa.DataType) -> tuple[float, float]:
+    """Bounds so wide that every way to read a number as one of a type lies between them, and whole for integers."""
+    if pa.types.is_integer(type_):
+        wide = 1 + abs(number) * 2.0**-50
+        return math.floor(number - wide), math.ceil(number + wide)
+    wide = abs(number) * 2.0 ** (-50 if pa.types.is_float64(type_) else -9) + 1e-300
+    return number - wide, number + wide
 
 
-def _one_of(values: pa.Array, type_: pa.DataType, opposite: bool) -> tuple[Question | None, bool]:
+def _one_of(values: pa.Array, type_: pa.DataType, opposite: bool) -> Asking:
     """Equality with any of some values. Those that no value of the type equals are left out."""
     fitting = values_in(values, type_)
     if len(fitting):
-        return OneOf(fitting), opposite
+        return Asking(OneOf(fitting), opposite)
     # None is equal: with a value, all are unequal.
-    return (IsNull(), True) if opposite else (None, False)
+    return Asking(IsNull(), True) if opposite else Asking(None)
 
 
 def _of_like(like: expr.Like) -> list[Question]:
@@ -350,6 +383,7 @@ __all__ = [
     "Answered",
     "AnyOf",
     "Ask",
+    "Asking",
     "FilterIndex",
     "Indexes",
     "Lookup",

@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lance_like.encodings.physical import bits_of, valid_of
+from lance_like.errors import InvalidInput
+from lance_like.query import engine_duckdb
 from lance_like.query.arithmetic import Comparison
 from lance_like.query.bounds import bounds_of, columns_judged, compared
 from lance_like.query.expr import (
@@ -37,6 +39,7 @@ from lance_like.query.expr import (
     like_parts,
 )
 from lance_like.query.literals import comparable, comparison_type
+from lance_like.query.ordered import Ordered
 from lance_like.typing_ import Int64s
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -99,8 +102,10 @@ def judged_paths(condition: Expr) -> frozenset[Path]:
             return judged_paths(child)
         case Compare(_, path) | In(path) | Like(path) | BoolColumn(path) | IsNull(path):
             return frozenset([path])
-        case Opaque() if condition.value is not None:
-            return columns_judged(condition.value)
+        case Opaque(value=Comparison() as value) if columns_judged(value):
+            return columns_judged(value)
+        case Opaque(ordered=Ordered(path)):
+            return frozenset([path])
         case _:
             return frozenset()
 
@@ -118,15 +123,18 @@ def _judge(condition: Expr, stats: Stats, zones: int) -> _Possible:
         case Compare(_, path) | In(path) | Like(path) | BoolColumn(path) | IsNull(path):
             column = stats(path)
             return _unknown(zones) if column is None else _leaf(condition, column)
-        case Opaque() if isinstance(condition.value, Comparison):
-            return _arithmetic(condition.value, stats, zones)
+        case Opaque(value=Comparison() as value) if columns_judged(value):
+            return _arithmetic(value, stats, zones)
+        case Opaque(ordered=Ordered() as ordered):
+            column = stats(ordered.path)
+            return _unknown(zones) if column is None else _ordered(ordered, column)
         case _:
             return _unknown(zones)
 
 
 def _arithmetic(value: Comparison, stats: Stats, zones: int) -> _Possible:
     columns = {path: column for path in columns_judged(value) if (column := stats(path)) is not None}
-    if not columns or len(columns) < len(columns_judged(value)):
+    if len(columns) < len(columns_judged(value)):
         return _unknown(zones)
     sides = [
         bounds_of(side, lambda path: (columns[path].mins, columns[path].maxs, columns[path].nans > 0))
@@ -134,6 +142,29 @@ def _arithmetic(value: Comparison, stats: Stats, zones: int) -> _Possible:
     ]
     null = np.logical_or.reduce([column.nulls > 0 for column in columns.values()])
     return _Possible(*compared(value.symbol, *sides), null)
+
+
+def _ordered(ordered: Ordered, column: ZoneColumn) -> _Possible:
+    try:
+        batch = pa.RecordBatch.from_pydict(ordered.ends(column.mins, column.maxs))
+        true, false, null = _asked(ordered, batch)
+    except (InvalidInput, pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return _unknown(len(column.rows))
+    nan, some = column.nans > 0, column.rows > column.nulls
+    return _Possible(some & (true | nan), some & (false | nan), null | nan | (column.nulls > 0))
+
+
+def _asked(ordered: Ordered, batch: pa.RecordBatch) -> tuple[Flags, Flags, Flags]:
+    """What DuckDB says of bounds. Where one has no such value, rows are asked: it may refuse them too."""
+    questions = {"true": ordered.true, "false": ordered.false, "null": ordered.null}
+    try:
+        true, false, null = map(_maybe, engine_duckdb.evaluate(questions, batch).columns)
+        return true, false, null
+    except InvalidInput:
+        # One by one: DuckDB computes what several have in common outside of TRY.
+        tried = [engine_duckdb.evaluate({"tried": f"TRY({sql})"}, batch).column(0) for sql in questions.values()]
+        true, false, null = map(_maybe, tried)
+        return true | null, false | null, null
 
 
 def _unknown(zones: int) -> _Possible:

@@ -8,7 +8,7 @@ row (aggregates, windows, parameters, subqueries over tables) and text that goes
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -18,6 +18,7 @@ import pyarrow as pa
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.query import engine_duckdb
 from lance_like.query.arithmetic import MIRRORED
+from lance_like.query.constants import constant_of, walk, written_back
 from lance_like.query.expr import (
     BoolColumn,
     Compare,
@@ -31,9 +32,10 @@ from lance_like.query.expr import (
     all_of,
     any_of,
 )
-from lance_like.query.literals import comparison_type, exact, is_text
 from lance_like.query.names import Path, find_known, quote
-from lance_like.query.nodes import COMPARISONS, OWN_SCHEMA, Node, arguments, literal, type_name, value_of, written
+from lance_like.query.nodes import COMPARISONS, OWN_SCHEMA, Node, arguments, value_of
+from lance_like.query.ordered import Ordered
+from lance_like.query.ordered_nodes import ordered_of
 
 _FILTER_HEAD = "SELECT 1 FROM t WHERE "
 _EXPRESSION_HEAD = "SELECT "
@@ -50,20 +52,6 @@ _ESCAPED_LIKES = {
     "not_ilike_escape": (True, True),
 }
 _PREFIXES = frozenset(["starts_with", "prefix", "^@"])
-# Casts and functions of literals whose value depends on nothing else.
-# fmt: off
-_FOLDED_CASTS = frozenset([
-    "DATE", "TIME", "DATETIME", "TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_S", "TIMESTAMP_MS",
-    "TIMESTAMP_NS", "BLOB", "BYTEA", "BOOLEAN", "BOOL", "DOUBLE", "FLOAT", "REAL", "FLOAT4", "FLOAT8", "DECIMAL",
-    "NUMERIC", "TINYINT", "SMALLINT", "INTEGER", "INT", "BIGINT", "INT1", "INT2", "INT4", "INT8", "UTINYINT",
-    "USMALLINT", "UINTEGER", "UBIGINT",
-])
-_FOLDED_FUNCTIONS = frozenset([
-    "+", "-", "*", "trunc", "to_microseconds", "to_milliseconds", "to_seconds", "to_minutes", "to_hours", "to_days",
-    "to_weeks", "to_months", "to_quarters", "to_years",
-])
-# fmt: on
-_MOMENTS = {"DATE": pa.date32(), "TIMESTAMP": pa.timestamp("us")}
 _REFUSED = {
     "WINDOW": "a window function",
     "STAR": "*",
@@ -113,10 +101,17 @@ def tree_of(text: str) -> Node:
     return _tree(_EXPRESSION_HEAD, text, "expression")["statements"][0]["node"]["select_list"][0]
 
 
+@lru_cache(maxsize=512)
+def ordered_in(text: str) -> Ordered | None:
+    """What bounds of a column say of a condition that was written as SQL here, not by a caller."""
+    tree = engine_duckdb.serialize(_FILTER_HEAD + text)
+    return None if tree.get("error") else ordered_of(tree["statements"][0]["node"]["where_clause"])
+
+
 def unknown_column(text: str, schema: pa.Schema) -> str:
     """Point at the first column that the text of a filter names and a schema has not; nothing if there is none."""
     tree = engine_duckdb.serialize(_FILTER_HEAD + text)
-    columns = [node for node in _nodes(tree) if node.get("class") == "COLUMN_REF"]
+    columns = [node for node in walk(tree) if node.get("class") == "COLUMN_REF"]
     for node in sorted(columns, key=lambda node: node["query_location"]):
         try:
             find_known(tuple(node["column_names"]), schema)
@@ -182,22 +177,9 @@ def _cut(text: str) -> str:
     return repr(text if len(text) <= 200 else text[:200] + "…")
 
 
-def _nodes(node: Node, *, into_subqueries: bool = True) -> Iterator[dict[str, Any]]:
-    """Walk a JSON tree: every object of it, the outermost first."""
-    waiting: list[Node] = [node]
-    while waiting:
-        this = waiting.pop()
-        if isinstance(this, dict):
-            yield this
-            within = into_subqueries or this.get("class") != "SUBQUERY"
-            waiting.extend(this.values() if within else [this.get("child")])
-        elif isinstance(this, list):
-            waiting.extend(this)
-
-
 def _refuse(node: Node, text: str, head: str) -> None:
     """Refuse what has no value for a single row. A subquery has one, when it reads no table."""
-    for this in _nodes(node, into_subqueries=False):
+    for this in walk(node, into_subqueries=False):
         kind = this.get("class")
         found = _REFUSED.get(str(kind))
         if kind == "FUNCTION":
@@ -210,7 +192,7 @@ def _refuse(node: Node, text: str, head: str) -> None:
         if found:
             place = _pointer(text, this, head)
             raise InvalidInput(f"{found} has no value for a single row{place}", kind="filter")
-    for this in _nodes(node):
+    for this in walk(node):
         if this.get("type") == "BASE_TABLE" or this.get("class") == "PARAMETER":
             name = this.get("table_name")
             found = f"the table {name!r} cannot be read here" if name else "a parameter has no value for a single row"
@@ -357,94 +339,28 @@ def column_of(node: Node) -> Path | None:
     return tuple(node["column_names"]) if node.get("class") == "COLUMN_REF" else None
 
 
-def constant_of(node: Node) -> pa.Scalar | None:
-    """Read a literal: as written, or a typed one such as DATE '2020-01-01', which DuckDB itself evaluates."""
-    found = written(node) if node.get("class") == "CONSTANT" else None
-    found = _moment(node) if found is None else found
-    if found is not None or not _foldable(node):
-        return found
-    try:
-        batch = pa.RecordBatch.from_pydict({"row": pa.nulls(1, pa.int8())})
-        value = engine_duckdb.evaluate({"value": _sql(node)}, batch).column(0)[0]
-    except InvalidInput:
-        return None  # evaluated as part of an Opaque, it says what is wrong
-    # a decimal of 38 digits may be a HUGEINT, a text the value of a cast that DuckDB compares unlike a written text
-    unsure = value.type == pa.decimal128(38, 0) or is_text(value.type) or comparison_type(value.type) is None
-    return None if unsure else value
-
-
-def _moment(node: Node) -> pa.Scalar | None:
-    """Read DATE or TIMESTAMP with a text in the form of ISO 8601, without asking DuckDB."""
-    kind = _MOMENTS.get(type_name(node)) if node.get("class") == "CAST" and not node.get("try_cast") else None
-    if kind is None or node["child"].get("class") != "CONSTANT":
-        return None
-    form, text = literal(node["child"])
-    return exact(pa.scalar(text), kind) if form == "STRING" else None
-
-
-def _foldable(node: Node) -> bool:
-    """Tell whether a node is made of literals and has the same value on every day and in every session."""
-    if node.get("class") == "CONSTANT":
-        return True
-    if node.get("class") == "FUNCTION":
-        known = node["function_name"] in _FOLDED_FUNCTIONS and node["schema"] in OWN_SCHEMA
-        return known and all(map(_foldable, arguments(node)))
-    if node.get("class") != "CAST" or node.get("try_cast"):
-        return False
-    name, child = type_name(node), node["child"]
-    kind, text = literal(child) if child.get("class") == "CONSTANT" else ("", "")
-    if kind == "STRING" and name.startswith(("DATE", "TIME")) and not text[:1].isdigit():
-        return False  # it may be a word such as 'today'
-    return name in _FOLDED_CASTS and _foldable(child)
-
-
 def _opaque(node: Node) -> Opaque:
     columns, maybe = _references(node)
-    value = value_of(node)  # before the node is written back, which may change it
-    return Opaque(_sql(node), columns, maybe, value)
+    value, ordered = value_of(node), ordered_of(node)  # before the node is written back, which may change it
+    return Opaque(written_back(node), columns, maybe, value, ordered=ordered)
 
 
 def _references(node: Node) -> tuple[frozenset[Path], frozenset[Path]]:
     """Name the columns below a node, and apart those that may be parameters of a lambda or columns of a subquery."""
     found: set[Path] = set()
     parameters: set[str] = set()
-    for this in _nodes(node):
+    for this in walk(node):
         if this.get("class") == "COLUMN_REF":
             found.add(tuple(this["column_names"]))
         elif this.get("class") == "LAMBDA":
             # x -> y may also take a part out of the JSON column x
-            names = [part for part in _nodes(this["lhs"]) if part.get("class") == "COLUMN_REF"]
+            names = [part for part in walk(this["lhs"]) if part.get("class") == "COLUMN_REF"]
             parameters.update(part["column_names"][0] for part in names)
         elif this.get("class") == "SUBQUERY":
-            inside = [part for part in _nodes(this["subquery"]) if part.get("class") == "COLUMN_REF"]
+            inside = [part for part in walk(this["subquery"]) if part.get("class") == "COLUMN_REF"]
             parameters.update(part["column_names"][0] for part in inside)
     maybe = frozenset(path for path in found if path[0] in parameters)
     return frozenset(found) - maybe, maybe
 
 
-def _sql(node: Node) -> str:
-    """Write a node back as SQL, by DuckDB."""
-    _keep_types(node)
-    tree = _select()
-    (statement,) = tree["statements"]
-    statement = {**statement, "node": {**statement["node"], "select_list": [node]}}
-    return engine_duckdb.deserialize({**tree, "statements": [statement]}).removeprefix("SELECT ")
-
-
-@lru_cache(maxsize=1)
-def _select() -> dict[str, Any]:
-    return engine_duckdb.serialize("SELECT 1")
-
-
-def _keep_types(node: Node) -> None:
-    """Turn literals that DuckDB 1 writes back as another type into casts, in place: it writes the double 1e0 as 1.0."""
-    for this in _nodes(node):
-        type_ = this["value"]["type"] if this.get("class") == "CONSTANT" and "value" in this else {}
-        if type_.get("id") in ("DOUBLE", "DECIMAL"):
-            text = {"type": {"id": "VARCHAR", "type_info": None}, "is_null": False, "value": literal(this)[1]}
-            cast = {"class": "CAST", "type": "OPERATOR_CAST", "cast_type": type_, "try_cast": False}
-            this.update(cast, child=dict(this, value=text, alias=""))
-            del this["value"]
-
-
-__all__ = ["column_of", "condition_of", "constant_of", "parse", "parse_expression", "tree_of", "unknown_column"]
+__all__ = ["column_of", "condition_of", "ordered_in", "parse", "parse_expression", "tree_of", "unknown_column"]

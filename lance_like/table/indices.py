@@ -19,7 +19,7 @@ import pyarrow as pa
 from lance_like._lazy import cached
 from lance_like.errors import Corrupt, InvalidInput
 from lance_like.table import shape
-from lance_like.table.deletions import MAX_DELETED, Deletions, deletions_from_json
+from lance_like.table.deletions import MAX_DELETED, Deletions, check_offsets, deletions_from_json
 from lance_like.table.envelope import MAX_BODY, inflate, pack_envelope, unpack_envelope
 from lance_like.table.fragment import MAX_BASE, MAX_FIELD_ID, MAX_ROWS, ReadPart, unread
 from lance_like.table.layout import base_key, is_data_key
@@ -190,6 +190,13 @@ class IndexSegment:
         """What tells it from all others, whatever has been invalidated."""
         return self.uuid, tuple(file.key for file in self.files)
 
+    @property
+    def invalid_ordinals(self) -> Int64s:
+        """int64[n] the ordinals of rows that have other values by now, ascending. Raises Corrupt."""
+        if self.invalid is None:
+            return np.empty(0, np.int64)
+        return check_offsets(self.invalid, self.rows, f"segment {self.uuid}")
+
     def without(self, ids: Int64s) -> IndexSegment | None:
         """The segment with more rows invalidated: int64[n] row ids, others among them; None when no row is left."""
         ordinals = self.row_ids.ordinals(ids)
@@ -197,7 +204,7 @@ class IndexSegment:
         if len(gone) == 0:
             return self
         if self.invalid is not None:
-            gone = np.union1d(self.invalid.offsets, gone)
+            gone = np.union1d(self.invalid_ordinals, gone)
         if len(gone) == self.rows or len(gone) > MAX_DELETED:
             return None
         return replace(self, invalid=Deletions.of(gone))

@@ -71,6 +71,7 @@ class BTreeSearcher:
     def __init__(self, segment: Segment, nulls: int) -> None:
         kind = checked_key_type(segment.type, BTree.name)
         self._rows, self._kind = segment.rows, kind
+        self._last: tuple[Question, tuple[Int64s, Int64s]] | None = None
         self._nulls = Nulls(segment.files, nulls, segment.rows)
         self._values = SortedColumn(
             segment.files, _FILE, segment.rows - nulls, kind=kind, key="value", beside="ordinal"
@@ -89,8 +90,21 @@ class BTreeSearcher:
         """The ordinals that match. Raises InvalidInput for a question that `answers` refuses."""
         if isinstance(question, IsNull):
             return self._nulls.bitmap.copy()
-        starts, ends = places_of(self._values, self._kind, question)
-        return checked_set(self._ordinals(starts, ends), self._rows)
+        return checked_set(self._ordinals(*self._places(question)), self._rows)
+
+    def count(self, question: Question) -> int:
+        """How many there are. Raises as `rows`."""
+        if isinstance(question, IsNull):
+            return len(self._nulls.bitmap)
+        starts, ends = self._places(question)
+        return int((ends - starts).sum())
+
+    def _places(self, question: Question) -> tuple[Int64s, Int64s]:
+        """Half-open ranges of the sorted values; of the last question, whose rows are counted first."""
+        known = self._last
+        if known is None or known[0] is not question:
+            known = self._last = question, places_of(self._values, self._kind, question)
+        return known[1]
 
     def _ordinals(self, starts: Int64s, ends: Int64s) -> Uint32s:
         filled = starts < ends

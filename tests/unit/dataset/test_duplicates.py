@@ -170,3 +170,82 @@ def test_a_threshold_that_is_no_similarity_is_refused(uri, threshold):
 def test_a_column_of_no_text_is_refused(uri):
     with pytest.raises(InvalidInput, match="not int64"):
         made(uri, ["a"]).find_near_duplicates("number")
+
+
+def indexed(uri: str, texts: list[str | None], **params) -> LanceDataset:
+    """A table in several segments of an index, the first half of the rows in one; the last rows are in none."""
+    ds = made(uri, texts[: len(texts) // 2], max_rows_per_file=13)
+    ds.create_scalar_index("text", "MINHASHLSH", **params)
+    for first, last in ((len(texts) // 2, -9), (-9, -4), (-4, len(texts))):
+        some = texts[first:last]
+        ds.insert(pa.table({"number": np.arange(len(some)), "text": pa.array(some, pa.string())}))
+        if last != len(texts):
+            ds.optimize.optimize_indices(num_indices_to_merge=0)
+    assert ds.index_statistics("text_idx")["num_indexed_rows"] == len(texts) - 4
+    return ds
+
+
+def test_an_index_of_several_segments_finds_what_is_found_without(uri):
+    texts = [*families(15), None, ""]
+    order = np.random.default_rng(8).permutation(len(texts))
+    ds = indexed(uri, [texts[place] for place in order])
+    ds.delete("number % 7 = 3")
+    ds.update({"text": f"'{texts[0]}'"}, where="number % 11 = 1")
+    for exact in (False, True):
+        found = ds.find_near_duplicates("text", 0.6, exact=exact)
+        assert found.equals(ds.find_near_duplicates("text", 0.6, exact=exact, use_index=False))
+        assert len(found) > 5
+    pairs = [
+        ds.find_near_duplicate_pairs("text", 0.6, use_index=use).read_all().sort_by("row_id_b").to_pylist()
+        for use in (True, False)
+    ]
+    assert pairs[0] == pairs[1]
+
+
+def test_a_search_finds_rows_of_all_segments_and_of_none(uri):
+    texts = families(15)
+    ds = indexed(uri, texts, num_bands=32)
+    for base in (0, 8, 52, 56):
+        found = ds.minhash_search(texts[base].upper(), "text", limit=3)
+        assert found.schema.names == ["number", "text", "_distance"]
+        assert found["text"].to_pylist()[0] == texts[base]
+        assert set(found["text"].to_pylist()) == set(texts[base : base + 3])
+        distances = found["_distance"].to_pylist()
+        assert distances == sorted(distances)
+        assert distances[0] == 0
+
+
+def test_a_fast_search_leaves_out_rows_that_are_in_no_segment(uri):
+    texts = families(15)
+    ds = indexed(uri, texts)
+    assert ds.minhash_search(texts[-4], "text", limit=1, columns=["text"])["text"].to_pylist() == [texts[-4]]
+    assert len(ds.minhash_search(texts[-4], "text", limit=1, fast_search=True)) == 0
+
+
+def test_changed_and_deleted_rows_are_not_found_as_they_were(uri):
+    texts = families(15)
+    ds = indexed(uri, texts, num_bands=32)
+    ds.update({"text": "'other words than these'"}, where=f"text = '{texts[8]}'")
+    ds.delete(f"text = '{texts[9]}'")
+    assert ds.minhash_search(texts[8], "text", limit=5, columns=["text"])["text"].to_pylist() == [texts[10]]
+    found = ds.minhash_search("OTHER words than these!", "text", limit=5, columns=["_rowid"])
+    assert found["_rowid"].to_pylist() == [8]
+
+
+def test_a_text_of_no_words_is_like_nothing(uri):
+    assert len(indexed(uri, families(15)).minhash_search("?!", "text")) == 0
+
+
+def test_what_has_no_index_is_not_found(uri):
+    ds = made(uri, families(2))
+    with pytest.raises(NotFound, match="no MINHASHLSH index"):
+        ds.minhash_search("a b c", "text")
+    with pytest.raises(NotFound, match="'other'"):
+        ds.find_near_duplicates("text", index="other")
+
+
+def test_parameters_are_those_of_the_index(uri):
+    ds = indexed(uri, families(15), tokenizer="character", shingle_size=5)
+    assert grouped(ds.find_near_duplicates("text", 0.9))
+    with pytest.raises(InvalidInput, match="text_idx"):
+        ds.find_near_duplicates("text", params={"shingle_size": 2})

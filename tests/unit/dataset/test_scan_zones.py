@@ -40,3 +40,11 @@ def test_zones_are_read_where_they_say_more_than_the_manifest(
     expected = [a for a in range(rows) if eval(filter.replace(" = ", " == "), {"a": a, "b": a})]
     assert dataset.to_table(["a"], filter=filter)["a"].to_pylist() == expected
     assert bool(asked) == reads
+
+
+def test_a_year_leaves_out_the_zones_of_other_years(tmp_path: Path) -> None:
+    days = pa.array(range(ROWS), pa.int32()).cast(pa.date32())
+    dataset = lance_like.write_dataset(pa.table({"day": days}), tmp_path)
+    plan = dataset.scanner(filter="year(day) = 2010").analyze_plan()
+    assert dataset.count_rows("year(day) = 2010") == 365
+    assert "2 of 3" in plan, plan

@@ -15,6 +15,7 @@ SCHEMA = pa.schema(
     {
         "i": pa.int32(),
         "f": pa.float32(),
+        "d": pa.float64(),
         "half": pa.float16(),
         "t": pa.string(),
         "code": pa.dictionary(pa.int32(), pa.string()),
@@ -144,7 +145,11 @@ def test_values_that_a_type_does_not_hold_are_moved_to_what_it_holds(text, expec
 
 def test_values_have_the_type_of_the_indexed_ones():
     asked = tree("dec = 1.5")
-    assert isinstance(asked, Ask) and isinstance(asked.question, OneOf) and asked.question.values.type == SCHEMA[5].type
+    assert (
+        isinstance(asked, Ask)
+        and isinstance(asked.question, OneOf)
+        and asked.question.values.type == SCHEMA.field("dec").type
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,6 +183,30 @@ def test_an_and_below_an_or_may_leave_parts_out_and_is_not_exact_then():
     assert found is not None
     [part] = found.answered
     assert not part.exact and shown(part.tree) == ("any", ("OneOf", [1]), ("OneOf", ["a"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [
+        ("d > 0.12345678901234567", 0.12345678901234567, None),
+        ("d <= 0.12345678901234567", None, 0.12345678901234567),
+        ("NOT (d > 0.12345678901234567)", None, 0.12345678901234567),
+        ("d = 0.12345678901234567", 0.12345678901234567, 0.12345678901234567),
+        ("d BETWEEN 0.12345678901234567 AND 0.5", 0.12345678901234567, 0.5),
+        ("i > 1.5", 1, None),
+        ("i < -1.5e0", None, -1),
+    ],
+)
+def test_a_number_that_duckdb_rounds_is_looked_for_around_it(text, low, high):
+    found = lookup(text)
+    assert found is not None
+    [part] = found.answered
+    assert not part.exact and isinstance(part.tree, Ask) and isinstance(part.tree.question, Range)
+    asked = part.tree.question
+    for bound, number, above in ((asked.low, low, -1), (asked.high, high, 1)):
+        assert (bound is None) == (number is None)
+        if bound is not None and number != 0.5:
+            assert 0 < (bound.as_py() - number) * above < (3 if text.startswith("i") else 1e-14)
 
 
 def test_an_index_that_finds_too_many_is_not_exact_and_has_no_opposite():
