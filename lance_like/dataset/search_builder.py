@@ -11,14 +11,17 @@ from lance_like._lazy import need
 from lance_like.dataset.bound import BoundVersion
 from lance_like.dataset.scan_options import count
 from lance_like.dataset.scanner import Filter, LanceScanner
+from lance_like.dataset.tuning import tune_segment, tuned
 from lance_like.errors import InvalidInput
 from lance_like.query.answer import Columns
 from lance_like.query.fuse import Reranker, RRFReranker
+from lance_like.table.actions import SetIndexes
 from lance_like.table.manifest import Manifest
 from lance_like.table.schema import join_path
 
 if TYPE_CHECKING:
     from lance_like.dataset.handle import LanceDataset
+    from lance_like.index.vector.tuner import Tuning
 
 _LIMIT = 10
 
@@ -182,7 +185,7 @@ class SearchBuilder:
 
 
 class DatasetSearch(BoundVersion):
-    """The methods of `LanceDataset` that search."""
+    """The methods of `LanceDataset` that search, and say how."""
 
     def search(
         self,
@@ -211,6 +214,26 @@ class DatasetSearch(BoundVersion):
         if text is not None:
             builder.text(text, text_columns)
         return builder
+
+    def tune_index(
+        self, name: str, queries: Any = None, *, target_recall: float = 0.95, k: int = 10, apply: bool = True
+    ) -> Tuning:
+        """Choose how a vector index is searched: the quickest way to a share of the true neighbours.
+
+        queries: vectors as they will be asked for; None: rows of the table. Half of them choose, the others measure
+        what was chosen. apply: keep the choice with the index, as a new version; searches that say nothing else
+        have it from then on.
+        Returns what was chosen, and all that was measured; as a text, a table. Raises NotFound, InvalidInput.
+        """
+        found = tune_segment(self._session, self._manifest, name, queries, target_recall=target_recall, k=k)
+        if apply:
+
+            def change(manifest: Manifest | None) -> SetIndexes:
+                assert manifest is not None
+                return tuned(manifest, name, found)
+
+            self._commit(change)
+        return found
 
 
 def _is_words(query: Any) -> bool:

@@ -300,15 +300,22 @@ class NearSearch:
 
     def _refined(self, estimated: list[Hits]) -> Hits:
         """The candidates of segments with the distances that they have."""
-        ids = np.concatenate([hits.ordinals for hits in estimated], axis=1)
+        ids = estimated[0].ordinals
         if len(estimated) > 1:
+            ids = np.concatenate([hits.ordinals for hits in estimated], axis=1)
             most = max(hits.ordinals.shape[1] for hits in estimated)
             scores = np.concatenate([hits.scores for hits in estimated], axis=1)
             ids = exact.rank(ids, scores, replace(self.how, k=most, within=(None, None))).ordinals
-        different, places = np.unique(ids, return_inverse=True)
-        which = places.reshape(ids.shape)
-        if len(different) and different[0] < 0:
-            different, which = different[1:], which - 1
+        if len(ids) == 1:
+            # One query: its candidates are different rows.
+            known = np.flatnonzero(ids[0] >= 0)
+            different, which = ids[0][known], np.full(ids.shape, -1)
+            which[0][known] = np.arange(len(known))
+        else:
+            different, places = np.unique(ids, return_inverse=True)
+            which = places.reshape(ids.shape)
+            if len(different) and different[0] < 0:
+                different, which = different[1:], which - 1
         if len(different) == 0:
             return Hits(ids, np.full(ids.shape, np.nan, np.float32))
         vectors = self._vectors(self._placed(different))

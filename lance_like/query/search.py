@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +45,9 @@ from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
 from lance_like.typing_ import Int64s
 
+if TYPE_CHECKING:
+    from lance_like.index.text.relevance import RankedTexts
+
 DISTANCE = "_distance"
 SCORE = "_score"
 QUERY = "query_index"
@@ -53,6 +57,9 @@ _FIELDS = {
     RELEVANCE: pa.field(RELEVANCE, pa.float32()),
     QUERY: pa.field(QUERY, pa.int32(), nullable=False),
 }
+_OF_ONE = pa.schema([_FIELDS[DISTANCE]])
+_OF_MANY = pa.schema([_FIELDS[QUERY], _FIELDS[DISTANCE]])
+_OF_TEXTS = pa.schema([_FIELDS[SCORE]])
 # Rows taken to see how wide they are, and bytes of what is taken together.
 _FIRST_ROWS = 4096
 _TAKE_NBYTES = 32 << 20
@@ -131,7 +138,6 @@ class SearchReport:
 
     search: Search
     parts: list[NearReport | TextReport] = field(default_factory=list)
-    rows: int | None = None
     steps: dict[str, Step] = field(default_factory=dict)
     found: int | None = None
 
@@ -177,9 +183,7 @@ class Found:
 
 def find(search: Search, report: SearchReport | None = None) -> Found:
     """The rows found, after `offset` of them and at most `limit`. report: filled in."""
-    report = SearchReport(search) if report is None else report
     rows = _rows(search)
-    report.rows = None if rows is None else len(rows)
     if search.near is not None and search.text is not None:
         found = _fused(search, rows, report)
     elif search.near is not None:
@@ -210,10 +214,12 @@ def _rows(search: Search) -> RowSet | None:
     return rows
 
 
-def _near(search: Search, near: NearSearch, rows: RowSet | None, report: SearchReport) -> Hits:
-    said = near.report()
-    report.parts.append(said)
-    said.rows = None if rows is None else len(rows)
+def _near(search: Search, near: NearSearch, rows: RowSet | None, report: SearchReport | None) -> Hits:
+    said = None
+    if report is not None:
+        said = near.report()
+        said.rows = None if rows is None else len(rows)
+        report.parts.append(said)
     if near.is_exact and rows is None:
         return near.scan(search.filter.condition, search.filter.fragments)
     return near.run(rows, said)
@@ -225,32 +231,34 @@ def _of_hits(hits: Hits, numbered: bool) -> Found:
     given = [pa.array(hits.scores[kept])]
     if numbered:
         given.insert(0, pa.array(np.nonzero(kept)[0].astype(np.int32)))
-    fields = [_FIELDS[QUERY], _FIELDS[DISTANCE]] if numbered else [_FIELDS[DISTANCE]]
-    return Found(hits.ordinals[kept], pa.RecordBatch.from_arrays(given, schema=pa.schema(fields)))
+    batch = pa.RecordBatch.from_arrays(given, schema=_OF_MANY if numbered else _OF_ONE)
+    return Found(hits.ordinals[kept], batch)
 
 
-def _of_text(search: Search, text: TextSearch, rows: RowSet | None, report: SearchReport) -> Found:
-    said = text.report()
-    report.parts.append(said)
-    said.rows = None if rows is None else len(rows)
+def _relevant(text: TextSearch, rows: RowSet | None, k: int | None, report: SearchReport | None) -> RankedTexts:
+    if report is not None:
+        said = text.report()
+        said.rows = None if rows is None else len(rows)
+        report.parts.append(said)
+    return text.run(rows, k)
+
+
+def _of_text(search: Search, text: TextSearch, rows: RowSet | None, report: SearchReport | None) -> Found:
     late = search.filter.after is not None or (search.filter.is_search and not search.filter.before)
     k = None if late or search.limit is None else search.offset + search.limit
-    found = text.run(rows, k)
-    given = pa.RecordBatch.from_arrays([pa.array(found.scores)], schema=pa.schema([_FIELDS[SCORE]]))
+    found = _relevant(text, rows, k, report)
+    given = pa.RecordBatch.from_arrays([pa.array(found.scores)], schema=_OF_TEXTS)
     return Found(found.ids, given)
 
 
-def _fused(search: Search, rows: RowSet | None, report: SearchReport) -> Found:
+def _fused(search: Search, rows: RowSet | None, report: SearchReport | None) -> Found:
     """One ranking of what both searches find among the same rows."""
     near, text = search.near, search.text
     assert near is not None and text is not None and search.rerank is not None
     hits = _near(search, near, rows, report)
     kept = hits.ordinals[0] >= 0
     by_vector = Ranked(hits.ordinals[0][kept], hits.scores[0][kept])
-    said = text.report()
-    report.parts.append(said)
-    said.rows = None if rows is None else len(rows)
-    found = text.run(rows, near.query.k)
+    found = _relevant(text, rows, near.query.k, report)
     by_text = Ranked(found.ids, found.scores)
     ids = all_ids(by_vector, by_text)
     return _ordered(search, ids, by_vector, by_text)

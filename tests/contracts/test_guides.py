@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import lance_like
+from lance_like.rerankers import RRFReranker
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -96,3 +98,26 @@ def test_duckdb_of_the_sql_guide_reads_in_place(place):
         )
         assert connection.sql("select count(*) from lineitem").fetchall() == [(1,)]
         assert names["ds"].count_rows() == 1
+
+
+def test_the_search_guide_runs(place):
+    random = np.random.default_rng(1)
+    words = np.array(["blue", "red", "lake", "hill", "wood"])
+    table = pa.table(
+        {
+            "title": [" ".join(random.choice(words, 3)) for _ in range(600)],
+            "year": random.integers(2000, 2025, 600),
+            "lang": random.choice(["en", "de"], 600),
+            "vector": pa.array(list(random.standard_normal((600, 32)).astype(np.float32)), pa.list_(pa.float32(), 32)),
+        }
+    )
+    names: dict[str, Any] = {"ds": lance_like.write_dataset(table, "pages.lance"), "lance_like": lance_like}
+    for code in blocks("search.md", "python"):
+        run(code, names)
+    assert len(names["found"]) == len(names["snippets"]) and all(
+        "lake" in title for title in names["found"]["title"].to_pylist()
+    )
+    assert len(names["search"].rerank(RRFReranker()).to_table()) == 5
+    for statement in blocks("search.md", "sql")[0].strip().split(";"):
+        used = {"query": (names["query"] + 1).tolist()} if "$query" in statement else None
+        assert len(lance_like.sql(statement, params=used, ds=names["ds"]).to_arrow_table())

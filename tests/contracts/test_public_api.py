@@ -96,7 +96,8 @@ DATASET = {
     *("index_statistics", "prewarm_index", "create_index_uncommitted", "commit_existing_index_segments"),
     *("cleanup_old_versions", "explain_cleanup_old_versions", "lease", "stats", "validate", "drop"),
     *("accepts", "one_shot", "pull_under_gil", "rows", "schema_is_stable", "stream", "view"),
-    *("data_storage_version", "sql", "lance_schema", "max_field_id", "has_stable_row_ids", "sample", "search"),
+    *("data_storage_version", "sql", "lance_schema", "max_field_id", "has_stable_row_ids", "sample"),
+    *("search", "tune_index"),
 }
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}
 

@@ -48,7 +48,7 @@ class Exact:
     def __init__(self, queries: np.ndarray, how: Nearest, threads: int | None = None) -> None:
         self._queries, self._how, self._threads = queries, how, threads
         self._lock = threading.Lock()
-        self._best = _nothing(len(queries), how.k)
+        self._best: Hits | None = None
 
     def add(self, vectors: pa.Array, ids: Int64s | int, keep: np.ndarray | None = None) -> None:
         """Compare some more rows.
@@ -76,11 +76,11 @@ class Exact:
     def hits(self) -> Hits:
         """The best of them, of each query."""
         with self._lock:
-            return self._best
+            return _nothing(len(self._queries), self._how.k) if self._best is None else self._best
 
     def _keep(self, found: Hits) -> None:
         with self._lock:
-            self._best = merge([self._best, found], self._how)
+            self._best = found if self._best is None else merge([self._best, found], self._how)
 
     def _several(self, values: np.ndarray, rows: np.ndarray | None, ids: Int64s, number: str) -> Hits:
         """The nearest rows of several vectors each. rows: of each vector, ascending."""
@@ -194,7 +194,7 @@ def _scan(queries: np.ndarray, number: str, how: Nearest, values: np.ndarray, id
     against = normal(queries) if how.metric == "cosine" else queries
     reused = len(queries) > 1 or number != "float32" or how.metric == "cosine"
     step = max(64, (_BLOCK_NBYTES if reused else _RUN_NBYTES) // (4 * values.shape[1]))
-    best = [_nothing(len(queries), how.k)]
+    best: list[Hits] = []
     # The worst distance that still counts, of each query.
     bound = np.full((len(queries), 1), np.inf, np.float32)
     for start in range(0, len(values), step):
@@ -202,11 +202,11 @@ def _scan(queries: np.ndarray, number: str, how: Nearest, values: np.ndarray, id
         if not (scores[:, :1] < bound).any():
             continue
         best.append(Hits(np.where(places < 0, -1, ids[start + places]), scores))
-        if len(best) == _MERGED or start == 0:
+        if len(best) == _MERGED or (start == 0 and step < len(values)):
             best = [merge(best, how)]
             last = best[0].scores[:, -1:]
             bound = np.where(np.isnan(last), np.inf, last)
-    return merge(best, how)
+    return merge(best, how) if best else _nothing(len(queries), how.k)
 
 
 def _block(queries: np.ndarray, values: np.ndarray, number: str, how: Nearest) -> tuple[np.ndarray, Int64s]:

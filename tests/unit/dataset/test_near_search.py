@@ -95,6 +95,22 @@ def test_a_filter_takes_nothing_away_from_the_answer(
     assert plugin.asked == ([(100, passing)] if passing > max(few, 5) else [])
 
 
+@pytest.mark.parametrize("condition", ["i < 0", "i = 299", "i < 40", "i >= 100 and t = 't1'", "i >= 3 or t = 't2'"])
+def test_a_filter_is_answered_by_its_own_index(dataset: LanceDataset, plugin: Rounded, condition: str) -> None:
+    add_index(dataset, "v", plugin)
+    dataset.create_scalar_index("i", "BTREE")
+    for change in (None, "delete", "insert", "update"):
+        if change == "delete":
+            dataset.delete("i % 11 = 3")
+        elif change == "insert":
+            dataset.insert(table(range(300, 330)))
+        elif change == "update":
+            dataset.update({"i": "i + 1", "v": "v"}, "i = 20")
+        expected = nearest_rows(dataset.to_table(filter=condition, use_scalar_index=False))
+        assert found(dataset, filter=condition, nearest=near(refine_factor=60)) == expected
+        assert found(dataset, filter=condition, nearest=near(use_index=False)) == expected
+
+
 def test_an_index_that_finds_too_few_is_not_the_last_word(dataset: LanceDataset, plugin: Rounded) -> None:
     plugin.most = 2
     add_index(dataset, "v", plugin)
