@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from benchmarks import scalars, texts, vectors
+from benchmarks.targets import judge
 from benchmarks.vectors import Tried, make_data
 
 
@@ -76,3 +77,23 @@ def test_the_fastest_of_those_that_reach_a_recall_is_chosen() -> None:
 def test_other_libraries_answer_the_same_questions(tmp_path: Path, module, names, rows) -> None:
     samples = module.measure(rows, tmp_path, peers(module, names), repeat=1)
     assert any(set(found) == set(names) for found in samples.values())
+
+
+def test_targets_of_indexes_are_judged_by_the_worst_row_of_pylance() -> None:
+    def row(ours: float, theirs: float) -> dict[str, list[float]]:
+        return {"lance_like": [ours, ours, 9], "pylance": [theirs], "lancedb": [0.1]}
+
+    samples = {
+        "open and id = one, ms": row(100, 1),
+        "id = one, rows, ms": row(1, 10),
+        "id = one, rows, cpu ms": row(50, 1),
+        "id IN 100, count, ms": row(2, 5),
+        "all indexes, index, bytes": row(3, 2),
+    }
+    best = {"m, IVF_PQ, recall 0.9, single, ms": row(9, 1), "m, best, recall 0.9, single, ms": row(1, 5)}
+    results = [{"scalars": {"samples": samples}}, {"vectors": {"samples": best}}]
+    found = {verdict.target: verdict for verdict in judge(results)}
+    assert found["filters by indexes, median, / pylance"].worst == (0.4, "id IN 100, count, ms")
+    assert found["vectors, median at equal recall, / pylance"].worst == (0.2, "m, best, recall 0.9, single, ms")
+    assert found["indexes, bytes, / pylance"].worst == (1.5, "all indexes, index, bytes")
+    assert found["full text, median, / pylance"].worst is None
