@@ -1,7 +1,8 @@
 """The targets of files and tables against measured results: `python -m benchmarks.targets results/*.json`.
 
-Reads what `--json` of `benchmarks.run`, `wide`, `appends`, `changes`, `tpch`, `scalars`, `texts` and `vectors` wrote, and prints one line a target:
-what was asked, what was measured, whether it holds. A target without figures is said to be unmeasured.
+Reads what `--json` of `benchmarks.run`, `wide`, `appends`, `changes`, `tpch`, `scalars`, `texts` and `vectors` wrote, and
+prints one line a target: what was asked, what was measured, whether it holds. A target without figures is said to be
+unmeasured.
 """
 
 import argparse
