@@ -1,6 +1,6 @@
 """The targets of files and tables against measured results: `python -m benchmarks.targets results/*.json`.
 
-Reads what `--json` of `benchmarks.run`, `wide`, `appends`, `changes`, `tpch`, `scalars`, `texts` and `vectors` wrote, and
+Reads what `--json` of `benchmarks.run`, `wide`, `appends`, `changes`, `tpch`, `scalars`, `texts`, `vectors` wrote; it
 prints one line a target: what was asked, what was measured, whether it holds. A target without figures is said to be
 unmeasured.
 """
