@@ -39,11 +39,12 @@ _LOOKED_AT = 10_000
 
 @dataclass(frozen=True)
 class Building:
-    """How segments are built. tell: told of the stages. threads: None for all cores."""
+    """How segments are built. tell: told of the stages. threads: None for all cores. given: the caller's parameters."""
 
     session: Session
     tell: Callable[[IndexProgress], None] | None = None
     threads: int | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
     written: list[str] = field(default_factory=list)
 
     def segment(
@@ -63,7 +64,7 @@ class Building:
         plugin: IndexPlugin = INDEXES.get(entry.kind)
         writer, stages = SegmentWriter(self.session.store), Stages(self.tell)
         try:
-            options = BuildOptions(prior=prior, progress=stages, threads=self.threads)
+            options = BuildOptions(prior=prior, progress=stages, threads=self.threads, given=self.given)
             detail = plugin.build(source, entry.params, writer, options)
         finally:
             self.written.extend(file.path for file in writer.files)

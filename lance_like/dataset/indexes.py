@@ -44,7 +44,6 @@ _TIMEOUT_S = timedelta(days=1).total_seconds()
 # pylance's options that change nothing here.
 _HINTS = frozenset(
     {
-        "accelerator",
         "filter_nan",
         "format_version",
         "index_cache_size",
@@ -142,8 +141,9 @@ class DatasetIndexes(BoundVersion):
         fragment_ids: None: all. index_uuid: 32 hexadecimal digits, chosen otherwise. Options as in `create_index`.
         A cleanup keeps what is not committed for 7 days. Raises as `create_index`.
         """
-        manifest, building = self._manifest, Building(self._session, progress_callback, num_threads)
-        entry = planned_entry(self._session, manifest, _single(column), index_type, name, _parameters(options))
+        given = _parameters(options)
+        manifest, building = self._manifest, Building(self._session, progress_callback, num_threads, given)
+        entry = planned_entry(self._session, manifest, _single(column), index_type, name, given)
         rows = manifest.tree.all_row_ids
         if fragment_ids is not None:
             rows = _of_fragments(manifest, rows, set(fragment_ids))
@@ -227,9 +227,10 @@ class DatasetIndexes(BoundVersion):
         apart = options.keys() & {"fragment_ids", "index_uuid"}
         if any(options.pop(one) is not None for one in sorted(apart)):
             raise InvalidInput("segments of some fragments are built apart", hint="see create_index_uncommitted")
-        building = Building(self._session, tell, threads)
+        given = _parameters(options)
+        building = Building(self._session, tell, threads, given)
         with newest_held(self._store, known=self._manifest) as (newest, lease):
-            entry = planned_entry(self._session, newest, _single(column), kind, name, _parameters(options))
+            entry = planned_entry(self._session, newest, _single(column), kind, name, given)
             if not replace and any(known.name == entry.name for known in newest.indices):
                 raise AlreadyExists(f"there is an index {entry.name!r} already", kind="index", hint="pass replace=True")
 

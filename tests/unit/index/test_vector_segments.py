@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import lance_like
 from lance_like.errors import Corrupt, InvalidInput
 from lance_like.index.base import BuildOptions, Nearest, Segment
 from lance_like.index.files import ArraySource, SegmentReader, SegmentWriter
@@ -280,3 +281,13 @@ def test_signs_and_factors_are_those_of_the_specification(dot):
     assert np.array_equal(signs, turned > 0)
     assert np.allclose(factors[:, 0], (turned**2).sum(1) - dot * (vectors**2).sum(1), atol=1e-4)
     assert np.allclose(factors[:, 1], (turned**2).sum(1) * np.sqrt(size) / np.abs(turned).sum(1), rtol=1e-4)
+
+
+def test_arrays_reach_the_build_of_a_table(clustered, tmp_path):
+    table = lance_like.write_dataset(pa.table({"v": clustered}), tmp_path)
+    centroids = np.random.default_rng(2).normal(size=(5, 16)).astype(np.float32)
+    table.create_index("v", "IVF_SQ", ivf_centroids=centroids)
+    [segment] = table._session.indexes.coverage(table._manifest, "v_idx").segments
+    assert np.array_equal(segment.searcher.stored.centroids, centroids)
+    with pytest.raises(InvalidInput, match="accelerator"):
+        table.create_index("v", "IVF_SQ", accelerator="cuda", replace=True)
