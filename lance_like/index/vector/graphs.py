@@ -21,6 +21,7 @@ from lance_like.errors import Corrupt
 from lance_like.index.base import BuildOptions, SegmentWrites
 from lance_like.index.vector.build import Placed
 from lance_like.index.vector.door import alone, apart, faiss
+from lance_like.index.vector.params import LIMITS
 from lance_like.index.vector.quantize import Scalar
 from lance_like.index.vector.space import Space
 from lance_like.index.vector.stored import Stored, number, read_spans
@@ -221,6 +222,20 @@ class StoredGraphs(Stored):
     """The files of a segment of graphs."""
 
     @cached
+    def m(self) -> int:
+        """Links of a vector at a level; twice as many at the lowest. Raises Corrupt."""
+        found = number(self.segment.params, "m")
+        low, high = LIMITS["m"]
+        if not low <= found <= high:
+            raise Corrupt(f"a graph of {found} links, expected {low} to {high}", kind="index")
+        return found
+
+    @property
+    def row_nbytes(self) -> int:
+        """What a row takes in memory."""
+        return super().row_nbytes + 4 * 2 * self.m + 16
+
+    @cached
     def _graph_columns(self) -> tuple[Int64s, Int64s]:
         ends, entries = self.partitions.columns([LINKS_END, ENTRY])
         found = np.asarray(ends, np.int64)
@@ -235,9 +250,8 @@ class StoredGraphs(Stored):
         spans = [(int(ends[n - 1]) if n else 0, int(ends[n])) for n in numbers]
         found = read_spans(self.segment.files.file(LINKS), [LEVEL, NEAR], spans, _LINKS_NBYTES)
         rows = super().read(numbers)
-        m = number(self.segment.params, "m")
         return [
-            (*row, checked_links(level, near, len(row[0]), m, int(entries[n])))
+            (*row, checked_links(level, near, len(row[0]), self.m, int(entries[n])))
             for n, row, (level, near) in zip(numbers, rows, found, strict=True)
         ]
 

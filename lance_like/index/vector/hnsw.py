@@ -14,7 +14,6 @@ from lance_like.index.vector.graphs import GraphLinks, GraphScan, StoredGraphs
 from lance_like.index.vector.ivf import Ivf
 from lance_like.index.vector.quantize import Scalar
 from lance_like.index.vector.searcher import IvfSearcher
-from lance_like.index.vector.stored import number
 from lance_like.typing_ import Json
 
 
@@ -34,10 +33,9 @@ class IvfHnswSq(Ivf):
         """A searcher. Raises Unsupported."""
         self.check_version(segment)
         stored = StoredGraphs(segment, "SQ")
-        m = number(segment.params, "m")
 
         def scan() -> GraphScan:
-            return GraphScan(cast(Scalar, stored.codes), m, stored.space.dot)
+            return GraphScan(cast(Scalar, stored.codes), stored.m, stored.space.dot)
 
         return IvfSearcher(stored, scan, stored.read, graphs=True)
 

@@ -19,7 +19,6 @@ from lance_like.typing_ import Bytes, Int64s
 
 # Of one open segment; a search that needs more takes it, and leaves none of it behind.
 _MOST_NBYTES = 1 << 29
-_ORDINAL_NBYTES = 8
 _LOCK = lock_over_forks()
 
 
@@ -79,7 +78,7 @@ class Generation:
 class Lists:
     """The partitions of a segment. make: an empty scan. read: ordinals and codes of some partitions, in one round.
 
-    sizes: int64[p], rows of each. width: bytes of a code.
+    sizes: int64[p], rows of each. row_nbytes: what a row takes in memory.
     """
 
     def __init__(
@@ -87,11 +86,11 @@ class Lists:
         make: Callable[[], Scan],
         read: Callable[[Sequence[int]], list[Any]],
         sizes: Int64s,
-        width: int,
+        row_nbytes: int,
     ) -> None:
         self._make, self._read = make, read
         self.sizes = sizes
-        self._nbytes = sizes * (width + _ORDINAL_NBYTES)
+        self._nbytes = sizes * row_nbytes
         self._now = Generation(make(), len(sizes))
 
     @property

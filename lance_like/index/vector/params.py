@@ -15,7 +15,7 @@ from lance_like.typing_ import Json
 _MOST_PARTITIONS = 1 << 20
 
 # Name -> least and greatest.
-_LIMITS = {
+LIMITS = {
     "num_partitions": (1, _MOST_PARTITIONS),
     "target_partition_size": (1, 1 << 32),
     "num_sub_vectors": (1, 1 << 16),
@@ -108,7 +108,7 @@ def _codes(kind: str, dimension: int, params: dict[str, Json]) -> None:
 
 
 def _number(name: str, value: Any) -> int:
-    low, high = _LIMITS[name]
+    low, high = LIMITS[name]
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
         raise InvalidInput(f"{name} is {value!r}, expected a whole number from {low} to {high}")
     return int(value)
@@ -131,4 +131,4 @@ def partitions_for(params: Mapping[str, Json], rows: int, *, graphs: bool) -> in
 _MANY_ROWS = 1 << 16
 _SMALL_PARTITION = 256
 
-__all__ = ["centroids_of", "checked", "partitions_for"]
+__all__ = ["LIMITS", "centroids_of", "checked", "partitions_for"]

@@ -121,8 +121,7 @@ class IvfSearcher:
     @cached
     def _lists(self) -> Lists:
         ends = self.stored.ends
-        width = self.space.dimension if self.space.bits else self.stored.codes.width
-        return Lists(self._make, self._read, np.diff(ends, prepend=0), width)
+        return Lists(self._make, self._read, np.diff(ends, prepend=0), self.stored.row_nbytes)
 
     @property
     def nbytes_cached(self) -> int:

@@ -85,10 +85,14 @@ class Stored:
             self.kind, codebook, dimension, number(params, "num_sub_vectors"), number(params, "num_bits"), whole
         )
 
+    @property
+    def row_nbytes(self) -> int:
+        """What a row takes in memory: its code and its ordinal."""
+        return (self.space.dimension if self.space.bits else self.codes.width) + 8
+
     def read(self, numbers: Sequence[int]) -> list[tuple[Int64s, Bytes]]:
         """Ordinals and codes of some partitions, in one round."""
-        width = self.space.dimension if self.space.bits else self.codes.width
-        found = read_spans(self.vectors, [ORDINAL, CODE], self.spans(numbers), width)
+        found = read_spans(self.vectors, [ORDINAL, CODE], self.spans(numbers), self.row_nbytes)
         return [self.checked(ordinals, codes) for ordinals, codes in found]
 
     def spans(self, numbers: Sequence[int]) -> list[tuple[int, int]]:

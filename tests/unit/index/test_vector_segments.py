@@ -188,6 +188,13 @@ def test_links_out_of_bounds_are_corrupt(levels, near, entry):
         checked_links(pa.array(levels, pa.uint8()), pa.array(near, kind), 3, 2, entry)
 
 
+def test_a_graph_of_too_many_links_is_corrupt(clustered):
+    built = build(Hnsw(), clustered.slice(0, 100), {})
+    segment = Segment(100, KIND, {**built.params, "m": 1 << 30}, built.detail, build_reader(built))
+    with pytest.raises(Corrupt):
+        Hnsw().open(segment).nearest(as_queries([1] * 16, KIND, "l2"), Nearest(5, "l2"), None)
+
+
 def test_the_tuner_reaches_what_is_asked_and_says_how(clustered):
     built = build(IvfPq(), clustered, {"num_partitions": 40, "num_sub_vectors": 8})
     queries = np.array(clustered.slice(0, 60).to_pylist()) + 0.1
@@ -228,7 +235,7 @@ def test_lists_are_filled_once():
         def add(self, number, rows):
             self.numbers.append(number)
 
-    lists = Lists(Scan, lambda numbers: [None] * len(numbers), np.array([10, 10, 10]), 4)
+    lists = Lists(Scan, lambda numbers: [None] * len(numbers), np.array([10, 10, 10]), 12)
     lists.holding(np.array([0, 2, 0]))
     lists.holding(np.array([2, 1]))
     assert made[0].numbers == [0, 2, 1]
