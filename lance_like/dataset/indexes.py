@@ -110,18 +110,27 @@ class DatasetIndexes(BoundVersion):
         *,
         replace: bool = True,
         train: bool = True,
+        fragment_ids: Iterable[int] | None = None,
+        index_uuid: str | None = None,
         num_threads: int | None = None,
         progress_callback: Tell = None,
         **options: Any,
-    ) -> None:
+    ) -> Index | None:
         """Make an index for filters or text: as `create_index`, in the place of one of its name.
 
         index_type: "BTREE", "BITMAP", "LABEL_LIST", "NGRAM", "ZONEMAP", "BLOOMFILTER", "INVERTED" (or "FTS") or
         another kind; an `IndexConfig` with parameters; one of "json" is of the values at a path of JSON texts.
+        fragment_ids: build a segment for the rows of these, and return it, as `create_index_uncommitted` does.
         """
+        watched: dict[str, Any] = {"num_threads": num_threads, "progress_callback": progress_callback}
+        if fragment_ids is not None:
+            apart = {"fragment_ids": fragment_ids, "index_uuid": index_uuid}
+            return self.create_index_uncommitted(column, index_type, name, **apart, **watched, **options)
+        options["index_uuid"] = index_uuid
         self._make_index(
             column, index_type, name, options, replace=replace, train=train, threads=num_threads, tell=progress_callback
         )
+        return None
 
     def create_index_uncommitted(
         self,
@@ -224,8 +233,8 @@ class DatasetIndexes(BoundVersion):
         threads: int | None,
         tell: Tell,
     ) -> None:
-        apart = options.keys() & {"fragment_ids", "index_uuid"}
-        if any(options.pop(one) is not None for one in sorted(apart)):
+        apart = [options.pop(one) for one in ("fragment_ids", "index_uuid") if one in options]
+        if any(one is not None for one in apart):
             raise InvalidInput("segments of some fragments are built apart", hint="see create_index_uncommitted")
         given = _parameters(options)
         building = Building(self._session, tell, threads, given)

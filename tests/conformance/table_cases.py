@@ -9,12 +9,16 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 from forge import Forge, entry_of, packed_json, seal, text, tree
 from row_cases import row_cases
 from vector_cases import TableCase, Version, write
 
 import lance_like
+from lance_like.index.files import SegmentWriter
+from lance_like.table.actions import NewIndex, SetIndexes
+from lance_like.table.indices import IndexEntry, IndexSegment, JsonPath, RowRuns
 
 
 def table_cases() -> Iterator[TableCase]:
@@ -26,6 +30,7 @@ def table_cases() -> Iterator[TableCase]:
     yield _parts_by_hand()
     yield _transaction_part()
     yield _packed_by_hand()
+    yield _indexes()
     yield from row_cases()
 
 
@@ -225,6 +230,35 @@ def _parts_by_hand() -> TableCase:
     covers += "no statistics, unknown members, writer features, actions and indexes, JSON with spaces"
     versions = [Version(found, [5, 0, 2, 4, 3, 1])]
     return TableCase("parts_by_hand", covers, "table.md, Fragment tree", build, versions, {"by-hand": 1})
+
+
+def _indexes() -> TableCase:
+    """Row ids and invalidated rows of a segment in parts of their own, of a kind that nobody knows."""
+    data = pa.table({"n": pa.array(range(1_100), pa.int32())})
+    left = np.flatnonzero(np.arange(1_100) % 20 != 3)
+
+    def build(folder: Path) -> None:
+        write(data, folder)
+        ds = lance_like.dataset(folder)
+        ds.delete("n % 20 = 3")
+        writer = SegmentWriter(ds._store)
+        ordinals = pa.record_batch([pa.array(range(len(left)), pa.uint32())], names=["ordinal"])
+        writer.write("all", ordinals.schema, [ordinals], {"of": "nobody"})
+        apart = IndexSegment("d" * 32, 2, 1, 1_700_000_000_000_000, writer.files, RowRuns.of(left), {"k": [1]})
+        apart = apart.without(left[::3])
+        inline = IndexSegment("e" * 32, 2, 1, 1_700_000_000_000_000, (), RowRuns.of(left[:9:3]), {})
+        assert apart is not None
+        entries = (
+            IndexEntry("long", "LATER", (0,), {"p": "q"}, (apart,)),
+            IndexEntry("short", "LATER", (0,), {}, (inline,), JsonPath("$.a", "int64")),
+        )
+        ds._commit(SetIndexes(tuple(map(NewIndex, entries)), 2))
+        ds.drop_index("short")
+
+    kept = data.take(pa.array(left))
+    versions = [Version(data, list(range(1_100))), *[Version(kept, left.tolist())] * 3]
+    covers = "indexes: row ids and invalidated rows in parts, and inline; create_index and drop_index"
+    return TableCase("indexes", covers, "table.md, Indexes", build, versions)
 
 
 def _transaction_part() -> TableCase:

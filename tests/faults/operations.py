@@ -46,6 +46,7 @@ class Operation:
 
 
 BRANCHED = ("create", "append", "branch", "append to a branch")
+INDEXED = ("create", "index", "append", "update one")
 LINEAGE = ("_row_created_at_version", "_row_last_updated_at_version")
 BASE = ("create", "tag", "add by SQL", "append in several files")
 
@@ -150,6 +151,16 @@ def _restore(store: Store, number: int) -> None:
     open_store(store, newest - 1 - number % min(3, newest - 1)).restore()
 
 
+def _index(store: Store, number: int) -> None:
+    ds = open_store(store)
+    ds.create_scalar_index(_key(ds), "BTREE", f"i{number}")
+
+
+def _drop_index(store: Store, number: int) -> None:
+    ds = open_store(store)
+    ds.drop_index(_one_of((one["name"] for one in ds.list_indices()), number))
+
+
 # One for each kind of thing that must not replace another.
 PUBLISHERS = ("create", "append", "tag")
 
@@ -189,6 +200,10 @@ OPERATIONS: dict[str, Operation] = {
         ("rename", BASE, _rename),
         ("restore", BASE, _restore),
         ("compact", (*BASE, "delete"), lambda store, number: open_store(store).optimize.compact_files()),
+        ("index", (*BASE, "delete"), _index),
+        ("extend indexes", INDEXED, lambda store, number: open_store(store).optimize.optimize_indices()),
+        ("update what is indexed", INDEXED, _update_one),
+        ("drop an index", INDEXED, _drop_index),
         ("clean", (*BASE, "append", "delete"), lambda store, number: clean(store)),
         ("clean all branches", BRANCHED, lambda store, number: clean(store, all_branches=True)),
         ("update metadata", BASE, lambda store, number:
@@ -266,10 +281,13 @@ def facts(store: Store, *, known: Mapping[int, str] | None = None) -> Facts:
 
 
 def said(store: Store, version: Reference) -> str:
-    """The columns, rows and texts of one version."""
+    """The columns, rows, texts and indexes of one version; reads the files of these."""
     ds = open_store(store, version)
     table = ds.to_table([*ds.schema.names, *LINEAGE], with_row_id=True, use_threads=False)
-    return f"{table.schema.to_string()}\n{ds.metadata}\n{ds.config()}\n{table.to_pydict()}"
+    indexes = [(one.name, one.fields, one.num_rows_indexed, one.num_segments) for one in ds.describe_indices()]
+    for name, *_ in indexes:
+        ds.prewarm_index(name)
+    return f"{table.schema.to_string()}\n{ds.metadata}\n{ds.config()}\n{indexes}\n{table.to_pydict()}"
 
 
 def assert_before_or_after(found: Facts, before: Facts, after: Facts, *, acknowledged: bool) -> None:

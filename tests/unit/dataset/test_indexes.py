@@ -359,6 +359,9 @@ def test_wrong_calls_say_what_is_wrong(kind: SortedIndex, uri: str) -> None:
     for call in (ds.drop_index, ds.index_statistics, ds.prewarm_index):
         with pytest.raises(NotFound, match="no index 'nope'"):
             call("nope")
+    for apart in ({"fragment_ids": [0]}, {"index_uuid": "a" * 32}):
+        with pytest.raises(InvalidInput, match="create_index_uncommitted"):
+            ds.create_index("n", "SORTED", name="other", **apart)
     with pytest.raises(InvalidInput, match="path"):
         ds.create_scalar_index("s", IndexConfig("json", {}))
     ds.drop_index("n_idx")
@@ -430,7 +433,10 @@ def test_a_build_is_watched(kind: SortedIndex, uri: str) -> None:
 def test_segments_are_built_apart_and_committed_as_one_index(kind: SortedIndex, uri: str) -> None:
     ds = written(uri)
     ids = ds.fragment_ids()
-    parts = [ds.create_index_uncommitted("n", "SORTED", fragment_ids=ids[i::2], strength=3) for i in (0, 1)]
+    first = ds.create_scalar_index("n", "SORTED", fragment_ids=ids[::2], index_uuid="A" * 32, strength=3)
+    assert first is not None
+    assert (first.uuid, ds.has_index) == ("a" * 32, False)
+    parts = [first, ds.create_index_uncommitted("n", "SORTED", fragment_ids=ids[1::2], strength=3)]
     assert [part.fragment_ids for part in parts] == [{0, 2}, {1, 3}]
     parts = pickle.loads(pickle.dumps(parts))
     ds.update({"n": "n + 1"}, where="id < 10")

@@ -7,6 +7,7 @@ import json
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from table_values import append, compact, create, delete, index_segment, replace_columns, update, update_column
 
 from lance_like.errors import Corrupt, InvalidInput, LanceLikeError, NotFound
+from lance_like.io.uri import open_store
 from lance_like.table.actions import DropIndex, NewIndex, SetIndexes
 from lance_like.table.apply import Stamp, apply, bound
 from lance_like.table.envelope import pack_envelope
@@ -29,9 +31,11 @@ from lance_like.table.indices import (
     encode_row_runs,
     indices_from_json,
 )
+from lance_like.table.lineage import spread
 from lance_like.table.manifest import Manifest
 from lance_like.table.reference import Ref
 from lance_like.table.shape import MAX_INTEGER
+from lance_like.table.snapshot import read_manifest
 
 SPANS = st.lists(st.tuples(st.integers(1, 1 << 30), st.integers(1, 1 << 20)), min_size=1, max_size=60)
 
@@ -256,3 +260,16 @@ def test_what_does_not_fit_the_version_is_refused(action: Any, error: type[Lance
 def test_more_rows_than_a_segment_holds_are_refused() -> None:
     with pytest.raises(InvalidInput, match="limit"):
         RowRuns.of_runs(np.array([[0, 2**32 + 1]]))
+
+
+def test_the_indexes_of_the_vectors_are_read() -> None:
+    folder = Path(__file__).parents[3] / "format_spec/vectors/tables/indexes/table"
+    manifest = read_manifest(open_store(str(folder)), 3)
+    long, short = manifest.indices
+    [apart], [inline] = long.segments, short.segments
+    left = [i for i in range(1_100) if i % 20 != 3]
+    assert spread(apart.row_ids.runs).tolist() == left
+    assert apart.row_ids.ids(apart.invalid_ordinals).tolist() == left[::3]
+    assert spread(inline.row_ids.runs).tolist() == left[:9:3]
+    assert (apart.row_ids.is_inline, inline.row_ids.is_inline) == (False, True)
+    assert (short.json, manifest.transaction.indexes) == (JsonPath("$.a", "int64"), ("long", "short"))
