@@ -277,6 +277,16 @@ def test_values_in_json_are_found_by_indexes_of_their_paths(condition, documents
     assert found and plain.asked
 
 
+def test_rows_without_a_value_pass_no_opposite(plain, uri):
+    values = pa.array([i // 40 % 4 if i % 40 == 0 else None for i in range(4_000)])
+    ds = lance_like.write_dataset(pa.table({"n": range(4_000), "few": values}), uri)
+    attach(ds, "few")
+    for condition, count in (("few <> 1", 75), ("few NOT IN (1, 2)", 50), ("NOT (few = 1 OR few > 2)", 50)):
+        assert len(same(ds, condition)) == ds.count_rows(condition) == count
+    assert len(same(ds, "few IS NOT NULL")) == 100
+    assert plain.asked
+
+
 @pytest.mark.slow
 def test_a_point_query_reads_a_few_kib(uri):
     numbers = np.random.default_rng(0).permutation(200_000)
