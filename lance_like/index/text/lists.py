@@ -61,6 +61,7 @@ class TermList:
         self._rows_of_segment = rows
         self._ranking: tuple[float, Int64s, np.ndarray] | None = None
         self._impacts: tuple[float, np.ndarray] | None = None
+        self._placed: tuple[Int64s, np.ndarray] | None = None
         self.places: PlaceBlocks | None = None
 
     def __len__(self) -> int:
@@ -70,7 +71,12 @@ class TermList:
     def nbytes(self) -> int:
         """In memory at most: packed, unpacked with its scores, by row."""
         unpacked = 13 * len(self) + 16 * len(self.blocks) + (self._rows_of_segment if self.is_dense else 0)
-        return self.blocks.nbytes + unpacked + (self.places.nbytes if self.places else 0)
+        return self.blocks.nbytes + unpacked + self.nbytes_of_places
+
+    @property
+    def nbytes_of_places(self) -> int:
+        """In memory at most: packed, unpacked."""
+        return 0 if self.places is None else self.places.nbytes + 8 * len(self) + 4 * int(self.places.held.sum())
 
     @cached
     def all(self) -> tuple[Int64s, np.ndarray]:
@@ -134,21 +140,26 @@ class TermList:
             return float(self.ranked_blocks(lengths, average)[1][0])
         return float(lengths.damped(*self.all).max())
 
-    def located(self, rows: Int64s, places: PlaceBlocks) -> tuple[Int64s, Int64s]:
-        """Where the term stands in some rows that hold it: int64[n] index into rows, ascending, and int64[n] places."""
-        all_rows, all_counts = self.all
-        at = np.searchsorted(all_rows, rows)
-        blocks, first = np.unique(at // BLOCK, return_index=True)
+    def located(self, rows: Int64s, counts: Int64s, places: PlaceBlocks) -> Int64s:
+        """Where the term stands in some rows that hold it, row by row. rows: ascending. counts: of the term in them."""
+        at = np.searchsorted(self.all[0], rows)
+        if self._placed is None and len(rows) * 4 < len(self.blocks):
+            blocks, first = np.unique(at // BLOCK, return_index=True)
+            starts, found = self._unpacked(blocks, places)
+            at -= np.repeat(blocks * BLOCK - np.arange(len(blocks)) * BLOCK, np.diff(first, append=len(at)))
+        else:
+            self._placed = self._placed or self._unpacked(np.arange(len(self.blocks)), places)
+            starts, found = self._placed
+        chosen = np.repeat(starts.take(at) - (np.cumsum(counts) - counts), counts)
+        chosen += np.arange(len(chosen))
+        return found.take(chosen)
+
+    def _unpacked(self, blocks: Int64s, places: PlaceBlocks) -> tuple[Int64s, np.ndarray]:
+        """Of the rows of some blocks where their places begin, and all their places."""
         held = self.blocks.held[blocks]
         begins = np.cumsum(held) - held
-        counts = all_counts[np.repeat(blocks * BLOCK - begins, held) + np.arange(int(held.sum()))].astype(np.int64)
-        found = places.places(blocks, counts)
-        starts = np.cumsum(counts) - counts
-        within = at - np.repeat(blocks * BLOCK - begins, np.diff(first, append=len(at)))
-        sizes = counts[within]
-        index = np.repeat(np.arange(len(rows)), sizes)
-        chosen = np.repeat(starts[within] - (np.cumsum(sizes) - sizes), sizes) + np.arange(len(index))
-        return index, found[chosen]
+        counts = self.all[1][np.repeat(blocks * BLOCK - begins, held) + np.arange(int(held.sum()))].astype(np.int64)
+        return np.cumsum(counts) - counts, places.places(blocks, counts).astype(np.uint32)
 
 
 class Lists:
@@ -184,7 +195,7 @@ class Lists:
                 with _LOCK:
                     if found.places is None:
                         found.places = places
-                        self._nbytes += places.nbytes if self._kept.get(term) is found else 0
+                        self._nbytes += found.nbytes_of_places if self._kept.get(term) is found else 0
         return {term: found.places for term, found in lists.items() if found.places is not None}
 
     def _read(self, entries: dict[str, Entry]) -> dict[str, TermList]:

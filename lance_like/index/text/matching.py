@@ -32,7 +32,8 @@ class Matching:
     """A search in a segment. rows: of the segment. with_places: the segment knows where terms stand."""
 
     def __init__(self, lists: Lists, lengths: Lengths, clause: Clause, rows: int, *, with_places: bool) -> None:
-        self._lists, self._lengths, self._rows, self._with_places = lists, lengths, rows, with_places
+        self._lists, self._lengths, self._rows = lists, lengths, rows
+        self.with_places = with_places
         self.of_term = lists.of(terms_of(clause))
 
     def __len__(self) -> int:
@@ -123,37 +124,49 @@ class Matching:
         matched[left] = True
         return Scored(matched, scores)
 
+    def phrase_bounds(self, phrase: Phrase, rows: Int64s) -> tuple[Int64s, np.ndarray]:
+        """Those of some rows that hold a word for each place of a phrase, and what their scores are not above."""
+        counts = self._counts(phrase, rows)
+        least = np.minimum.reduce([_total(counts, terms, len(rows)) for terms in phrase.places])
+        held = np.flatnonzero(least)
+        rows = rows.take(held)
+        return rows, phrase.weight * self._lengths.damped(rows, least.take(held))
+
     def _phrase_at(self, phrase: Phrase, rows: Int64s) -> Scored:
-        if not self._with_places:
+        if not self.with_places:
             raise InvalidInput(
                 "the index does not know where words stand, which a phrase needs",
                 kind="query",
                 hint="create the index again with with_position=True",
             )
-        left = np.arange(len(rows))
-        for terms in phrase.places:
-            left = left[self._any_at([(term, 1.0) for term in terms], rows[left]).matched]
-        scores = np.zeros(len(rows))
+        counts = self._counts(phrase, rows)
+        left = np.flatnonzero(np.minimum.reduce([_total(counts, terms, len(rows)) for terms in phrase.places]))
+        matched, scores = np.zeros(len(rows), bool), np.zeros(len(rows))
         if len(left):
-            frequency = self._frequency(phrase, rows[left])
-            left, frequency = left[frequency > 0], frequency[frequency > 0]
-            scores[left] = phrase.weight * self._lengths.damped(rows[left], frequency)
-        matched = np.zeros(len(rows), bool)
-        matched[left] = True
+            chosen = rows.take(left)
+            frequency = self._frequency(phrase, chosen, {term: of.take(left) for term, of in counts.items()})
+            matched[left] = frequency > 0
+            scores[left] = phrase.weight * self._lengths.damped(chosen, frequency)
         return Scored(matched, scores)
 
-    def _frequency(self, phrase: Phrase, rows: Int64s) -> np.ndarray:
-        lists = {term: self.of_term[term] for terms in phrase.places for term in terms if term in self.of_term}
+    def _counts(self, phrase: Phrase, rows: Int64s) -> dict[str, np.ndarray]:
+        """How often rows hold each word of a phrase that there is. Returns int64[n] of each."""
+        terms = {term: self.of_term[term] for terms in phrase.places for term in terms if term in self.of_term}
+        none = np.zeros(0, np.int64)
+        return {term: found.counts_in(rows).astype(np.int64) if len(rows) else none for term, found in terms.items()}
+
+    def _frequency(self, phrase: Phrase, rows: Int64s, counts: dict[str, np.ndarray]) -> np.ndarray:
+        lists = {term: self.of_term[term] for term in counts}
         places = self._lists.places_of(lists)
         words = []
         for terms in phrase.places:
             found = []
             for term in terms:
                 if term in lists:
-                    held = np.flatnonzero(lists[term].counts_in(rows))
-                    index, place = lists[term].located(rows[held], places[term])
-                    found.append((held[index], place))
-            words.append(tuple(np.concatenate(part) for part in zip(*found, strict=True)))
+                    held = np.flatnonzero(counts[term])
+                    place = lists[term].located(rows[held], counts[term][held], places[term])
+                    found.append((np.repeat(np.arange(len(rows)), counts[term]), place))
+            words.append(found[0] if len(found) == 1 else tuple(map(np.concatenate, zip(*found, strict=True))))
         if phrase.slop:
             return sloppy_frequency(len(rows), words, phrase.offsets, phrase.slop)
         return exact_frequency(len(rows), words, phrase.offsets)
@@ -177,6 +190,12 @@ class Matching:
         for part in found:
             held[part] = True
         return np.flatnonzero(held)
+
+
+def _total(counts: dict[str, np.ndarray], terms: Sequence[str], rows: int) -> np.ndarray:
+    """How often rows hold any of some words; 0 where no row of the segment does."""
+    held = [counts[term] for term in terms if term in counts]
+    return np.add.reduce(held) if held else np.zeros(rows, np.int64)
 
 
 def terms_of(clause: Clause) -> list[str]:

@@ -16,13 +16,16 @@ from pyroaring import BitMap
 
 from lance_like._lazy import cached
 from lance_like.index.base import Ranked
-from lance_like.index.clauses import AnyOf, Clause, Combined, Term
+from lance_like.index.clauses import AnyOf, Clause, Combined, Phrase, Term
 from lance_like.index.text.lists import Lengths, TermList, damped
 from lance_like.index.text.matching import Matching
 from lance_like.typing_ import Int64s
 
 _FEW = 1 << 13
 """Rows that are scored one and all: passing some over would take longer."""
+
+_FEW_PHRASES = 1 << 10
+"""Rows of which it is first looked up where the words of a phrase stand."""
 
 _SLACK = 1e-6
 """By which share a bound may be off: bounds are of float32, or sums in another order."""
@@ -75,7 +78,10 @@ class Search:
                 return self._of_term(terms[0], k) if len(terms) == 1 else self._of_terms(clause, terms, k)
         if isinstance(clause, Combined) and _are_all_needed(clause):
             return self._of_all([part.terms[0] for part in clause.must if isinstance(part, AnyOf)], k)
-        return self._of_rows(clause, self._candidates(clause), k)
+        rows = self._candidates(clause)
+        if k is not None and isinstance(clause, Phrase) and self._matching.with_places:
+            return self._of_phrase(clause, rows, k)
+        return self._of_rows(clause, rows, k)
 
     def _candidates(self, clause: Clause) -> Int64s:
         """Rows that may match and may come back, from whichever are fewer."""
@@ -162,6 +168,20 @@ class Search:
         found = self._of_rows(clause, rows, k)
         new = ~np.isin(found.ordinals, best.ordinals)
         return merged(best, Ranked(found.ordinals[new], found.scores[new]), k)
+
+    def _of_phrase(self, phrase: Phrase, rows: Int64s, k: int) -> Ranked:
+        """Rows that hold the words often come first: no phrase is there more often than the rarest of its words."""
+        rows, bounds = self._matching.phrase_bounds(phrase, rows)
+        order = np.argsort(-bounds)
+        best = _NOTHING
+        done, step = 0, _FEW_PHRASES
+        while done < len(order) and not (
+            len(best.scores) == k and best.scores[-1] * (1 - _SLACK) > bounds[order[done]]
+        ):
+            chosen = np.sort(order[done : done + step])
+            best = merged(best, self._of_rows(phrase, rows[chosen], k), k)
+            done, step = done + step, done + step
+        return best
 
     def _of_all(self, terms: Sequence[Term], k: int | None) -> Ranked:
         """The best rows that hold every term."""
