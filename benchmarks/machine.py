@@ -8,7 +8,10 @@ from typing import Any
 
 __all__ = ["describe_machine", "installed_versions"]
 
-PACKAGES = ("lance-like", "pylance", "deltalake", "vortex-data", "duckdb", "pyarrow", "numpy")
+PACKAGES = (
+    *("lance-like", "pylance", "lancedb", "deltalake", "vortex-data", "duckdb", "pyarrow", "numpy"),
+    *("faiss-cpu", "tantivy", "bm25s", "pyroaring"),
+)
 
 
 def installed_versions() -> dict[str, str]:

@@ -1,7 +1,8 @@
 """The targets of files and tables against measured results: `python -m benchmarks.targets results/*.json`.
 
-Reads what `--json` of `benchmarks.run`, `wide`, `appends`, `changes` and `tpch` wrote, and prints one line a target:
-what was asked, what was measured, whether it holds. A target without figures is said to be unmeasured.
+Reads what `--json` of `benchmarks.run`, `wide`, `appends`, `changes`, `tpch`, `scalars`, `texts`, `vectors` wrote; it
+prints one line a target: what was asked, what was measured, whether it holds. A target without figures is said to be
+unmeasured.
 """
 
 import argparse
@@ -88,6 +89,7 @@ def judge(results: Sequence[dict[str, Any]]) -> Iterator[Verdict]:
     for task, limit in (("open", 1 / 3), ("open, take of 1 column", 1 / 3), ("take of all columns", 1 / 5)):
         yield Verdict(f"10,000 columns, {task}, / pylance", limit, (wide[task], "") if task in wide else None)
     yield from _judge_tables(results)
+    yield from _judge_searches(results)
     for peer, limit in (("arrow", 1.3), ("pylance", 1 / 2)):
         yield Verdict(f"TPC-H through DuckDB, total, / {peer}", limit, _tpch(results, peer))
 
@@ -134,6 +136,38 @@ def _judge_tables(results: Sequence[dict[str, Any]]) -> Iterator[Verdict]:
     yield Verdict("changes, time, / deltalake", 1, worst("ms", "deltalake", lambda row: not history(row)))
     update = worst("bytes", "pylance", lambda row: row.startswith("wide, update,"))
     yield Verdict("update of 1 % beside 60 KB cells, bytes, / pylance", 1 / 20, update)
+
+
+def _judge_searches(results: Sequence[dict[str, Any]]) -> Iterator[Verdict]:
+    """The targets of indexes, against pylance's; of vectors, its fastest kind that reaches the same recall."""
+    rows = {
+        (name, row): {peer: statistics.median(samples) for peer, samples in found.items()}
+        for result in results
+        for name in ("scalars", "texts", "vectors")
+        for row, found in result.get(name, {}).get("samples", {}).items()
+    }
+
+    def worst(names: Sequence[str], chosen: Callable[[str], bool]) -> tuple[float, str] | None:
+        found = [
+            (medians["lance_like"] / medians["pylance"], row)
+            for (name, row), medians in rows.items()
+            if name in names and chosen(row) and "lance_like" in medians and medians.get("pylance")
+        ]
+        return max(found, default=None)
+
+    def asked(row: str) -> bool:
+        return row.endswith(", ms") and not row.startswith("open ")
+
+    yield Verdict("vectors, median at equal recall, / pylance", 1 / 4, worst(["vectors"], _is_best))
+    yield Verdict("filters by indexes, median, / pylance", 1 / 3, worst(["scalars"], asked))
+    yield Verdict("full text, median, / pylance", 1 / 2, worst(["texts"], asked))
+    every = ("scalars", "texts", "vectors")
+    yield Verdict("indexes, build, cpu, / pylance", 1, worst(every, lambda row: row.endswith("build, cpu s")))
+    yield Verdict("indexes, bytes, / pylance", 1, worst(every, lambda row: row.endswith("index, bytes")))
+
+
+def _is_best(row: str) -> bool:
+    return ", best" in row
 
 
 def _is_last(row: str) -> bool:

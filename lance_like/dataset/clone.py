@@ -25,7 +25,7 @@ from lance_like.table.parts import Part, Tree
 
 _STEP_NBYTES = 8 << 20
 
-AnyFile = TypeVar("AnyFile", DataFile, SegmentFile)
+AnyFile = TypeVar("AnyFile", bound=DataFile | SegmentFile)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -148,8 +148,7 @@ class FilterSearcher(Searcher, Protocol):
         ...
 
 
-@runtime_checkable
-class CountingSearcher(Protocol):
+class CountingSearcher(FilterSearcher, Protocol):
     """A searcher that knows how many rows it would find before it finds them: so many may not be worth it."""
 
     def count(self, question: Question) -> int:

@@ -20,6 +20,7 @@ from lance_like.errors import Corrupt
 from lance_like.index.base import Searcher
 from lance_like.table.fragment import Fragment
 from lance_like.table.indices import IndexEntry, IndexSegment
+from lance_like.table.lineage import distinct, spread
 from lance_like.table.manifest import Manifest
 from lance_like.table.rowids import RowIdMap
 from lance_like.typing_ import Int64s
@@ -181,15 +182,8 @@ def common(spans: Int64s, others: Int64s) -> Int64s:
 
 def _cut(spans: Int64s, others: Int64s) -> tuple[Int64s, Int64s]:
     """Pieces, ascending: between two cuts that are neighbours all numbers are alike."""
-    cuts = np.unique(np.concatenate((spans.ravel(), others.ravel())))
+    cuts = distinct(np.concatenate((spans.ravel(), others.ravel())))
     return cuts[:-1], cuts[1:]
-
-
-def spread(spans: Int64s) -> Int64s:
-    """int64[n, 2] intervals as int64[m] their members."""
-    counts = spans[:, 1] - spans[:, 0]
-    before = np.cumsum(counts) - counts
-    return np.arange(counts.sum()) + np.repeat(spans[:, 0] - before, counts)
 
 
 def _hold(spans: Int64s, numbers: Int64s) -> np.ndarray:
@@ -210,7 +204,6 @@ __all__ = [
     "coverage_of",
     "located",
     "offsets_of",
-    "spread",
     "subtracted",
     "unopened",
 ]

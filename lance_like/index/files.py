@@ -17,6 +17,7 @@ from lance_like.errors import Corrupt, InvalidInput, NotFound
 from lance_like.file.carry import carried_type, present
 from lance_like.file.reader import FileReader, open_file
 from lance_like.file.writer import FileWriter
+from lance_like.index.kept_end import KeptEnd
 from lance_like.io.fetch import drive
 from lance_like.io.memory import MemoryStore
 from lance_like.io.store import Store
@@ -89,6 +90,7 @@ class OpenFile:
 
     def __init__(self, store: Store, file: SegmentFile, *, verify: bool) -> None:
         self._store, self._key = store, file.key
+        self._end = KeptEnd(file.nbytes)
         self._file: FileReader = self._drive(open_file(file.key, file.nbytes, tail=file.tail, verify=verify))
 
     @property
@@ -99,7 +101,7 @@ class OpenFile:
     @property
     def nbytes_cached(self) -> int:
         """What it keeps of its metadata, by estimate."""
-        return self._file.nbytes_cached
+        return self._file.nbytes_cached + self._end.nbytes
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -136,7 +138,7 @@ class OpenFile:
 
     def _drive(self, conversation: Conversation[T]) -> T:
         try:
-            return drive(self._store, self._key, conversation)
+            return drive(self._store, self._key, self._end.answering(conversation))
         except NotFound as error:
             raise Corrupt(
                 f"a file of an index that the manifest names is missing: {error.message}",

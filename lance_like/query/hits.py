@@ -18,7 +18,7 @@ import numpy as np
 from pyroaring import BitMap
 
 from lance_like._lazy import cached
-from lance_like.index.base import CountingSearcher
+from lance_like.index.base import FilterSearcher
 from lance_like.index.questions import IsNull
 from lance_like.query.evaluate import cost
 from lance_like.query.expr import Expr, all_of
@@ -262,7 +262,6 @@ def look_up(
     residual = all_of(rest) if rest else None
     tree = manifest.tree
     hits = Hits(condition, rows, tree.all_row_ids, tree.fragments, residual, search.unknown, search.asked)
-
     if counting and hits.count is not None:
         return hits
     return hits if len(rows) <= most else None
@@ -275,6 +274,7 @@ class _Search:
         self._session, self._manifest, self._fast, self._few = session, manifest, fast, few
         self.unknown: dict[int, tuple[Fragment, Int64s]] = {}
         self.asked: list[Asked] = []
+        self._opened: dict[str, tuple[Coverage, Sequence[FilterSearcher]]] = {}
 
     def ranked(self, parts: Sequence[Answered]) -> Sequence[Answered]:
         """Parts whose indexes cover more come first, and those that find fewer rows."""
@@ -298,8 +298,9 @@ class _Search:
         """How many rows an index goes through to answer; 0 for one that joins sets that are ready."""
         if not isinstance(tree, Ask):
             return sum(self._work(child) for child in tree.sets)
-        searchers = [segment.searcher for segment in self._coverage(tree).segments]
-        return sum(one.count(tree.question) for one in searchers if isinstance(one, CountingSearcher))
+        _, searchers = self._open(tree)
+        counts = [getattr(searcher, "count", None) for searcher in searchers]  # of a `CountingSearcher`
+        return sum(count(tree.question) for count in counts if count is not None)
 
     def use(self, part: Answered) -> None:
         """Note the rows that the indexes of a part do not cover."""
@@ -327,12 +328,12 @@ class _Search:
                 return found
 
     def _asked(self, ask: Ask) -> Rows:
-        coverage = self._coverage(ask)
+        coverage, searchers = self._open(ask)
         spaces: dict[RowRuns, BitMap] = {}
-        for segment in coverage.segments:
-            ordinals = segment.searcher.rows(ask.question)
+        for segment, searcher in zip(coverage.segments, searchers, strict=True):
+            ordinals = searcher.rows(ask.question)
             if ask.opposite:
-                nulls = BitMap() if isinstance(ask.question, IsNull) else segment.searcher.rows(IsNull())
+                nulls = BitMap() if isinstance(ask.question, IsNull) else searcher.rows(IsNull())
                 ordinals = (ordinals | nulls).flip(0, segment.rows)
             ordinals = ordinals if segment.valid is None else ordinals & segment.valid
             runs = segment.segment.row_ids
@@ -344,10 +345,16 @@ class _Search:
     def _uncovered(self, part: Answered) -> Iterable[tuple[Fragment, Int64s]]:
         if self._fast:
             return ()
-        return [one for ask in part.asks for one in self._coverage(ask).uncovered]
+        return [one for ask in part.asks for one in self._open(ask)[0].uncovered]
 
-    def _coverage(self, ask: Ask) -> Coverage:
-        return self._session.indexes.coverage(self._manifest, ask.index.name)
+    def _open(self, ask: Ask) -> tuple[Coverage, Sequence[FilterSearcher]]:
+        """What the index of a question covers, and the searchers of its segments."""
+        name = ask.index.name
+        found = self._opened.get(name)
+        if found is None:
+            coverage = self._session.indexes.coverage(self._manifest, name)
+            found = self._opened[name] = coverage, [segment.searcher for segment in coverage.segments]
+        return found
 
 
 __all__ = ["Asked", "Found", "Hits", "Rows", "look_up"]

@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from lance_like._lazy import cached
 from lance_like.file.carry import carried_type
 from lance_like.index.base import IndexPlugin
 from lance_like.index.questions import Answer, Contains, IsNull, Like, OneOf, Question, Range, StartsWith
@@ -83,7 +84,7 @@ class AnyOf:
 Tree: TypeAlias = Ask | AllOf | AnyOf
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Answered:
     """A part of a condition, and the rows among which are all that pass it. exact: no others are."""
 
@@ -91,7 +92,7 @@ class Answered:
     tree: Tree
     exact: bool
 
-    @property
+    @cached
     def asks(self) -> tuple[Ask, ...]:
         """The questions, in order."""
         return tuple(_asks(self.tree))
@@ -308,7 +309,7 @@ def _around(number: float, type_: pa.DataType) -> tuple[float, float]:
     """Bounds so wide that every way to read a number as one of a type lies between them, and whole for integers."""
     if pa.types.is_integer(type_):
         wide = 1 + abs(number) * 2.0**-50
-        return math.floor(number - wide), math.ceil(number + wide)
+        return float(math.floor(number - wide)), float(math.ceil(number + wide))
     wide = abs(number) * 2.0 ** (-50 if pa.types.is_float64(type_) else -9) + 1e-300
     return number - wide, number + wide
 

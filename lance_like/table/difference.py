@@ -13,6 +13,7 @@ import numpy as np
 
 from lance_like.errors import Corrupt
 from lance_like.table.fragment import Fragment
+from lance_like.table.lineage import spread
 from lance_like.table.parts import Items, Part, PartEntry, Tree
 from lance_like.table.rowids import live_ranges
 from lance_like.typing_ import Int64s
@@ -37,7 +38,7 @@ class SomeRows:
 
     def offsets(self) -> Int64s:
         """int64[rows] the offset of each."""
-        return _spread(self.ranges)
+        return spread(self.ranges)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +61,7 @@ class Difference:
 
     def deleted_ids(self, start: int, end: int) -> Int64s:
         """int64[n] the ids of the intervals start … end."""
-        return _spread(self.deleted[start:end])
+        return spread(self.deleted[start:end])
 
 
 def difference(before: Tree, after: Tree) -> Difference:
@@ -171,13 +172,6 @@ def _united(ranges: Int64s) -> Int64s:
         return ranges
     begins = np.concatenate(([True], ranges[1:, 0] != ranges[:-1, 1]))
     return np.stack((ranges[begins, 0], ranges[np.append(begins[1:], True), 1]), axis=1)
-
-
-def _spread(ranges: Int64s) -> Int64s:
-    """int64[n, 2] ranges as int64[rows] their members."""
-    counts = ranges[:, 1] - ranges[:, 0]
-    before = np.cumsum(counts) - counts
-    return np.arange(counts.sum()) + np.repeat(ranges[:, 0] - before, counts)
 
 
 def _has_same_rows(a: Fragment, b: Fragment) -> bool:

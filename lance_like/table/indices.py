@@ -23,7 +23,7 @@ from lance_like.table.deletions import MAX_DELETED, Deletions, check_offsets, de
 from lance_like.table.envelope import MAX_BODY, inflate, pack_envelope, unpack_envelope
 from lance_like.table.fragment import MAX_BASE, MAX_FIELD_ID, MAX_ROWS, ReadPart, unread
 from lance_like.table.layout import base_key, is_data_key
-from lance_like.table.lineage import INLINE_RUNS, pack_pairs, unpack_pairs
+from lance_like.table.lineage import INLINE_RUNS, distinct, pack_pairs, unpack_pairs
 from lance_like.table.reference import Ref, ref_from_json
 from lance_like.table.schema import Schema
 from lance_like.typing_ import Int64s, Json
@@ -200,11 +200,11 @@ class IndexSegment:
     def without(self, ids: Int64s) -> IndexSegment | None:
         """The segment with more rows invalidated: int64[n] row ids, others among them; None when no row is left."""
         ordinals = self.row_ids.ordinals(ids)
-        gone = np.unique(ordinals[ordinals >= 0])
+        gone = distinct(ordinals[ordinals >= 0])
         if len(gone) == 0:
             return self
         if self.invalid is not None:
-            gone = np.union1d(self.invalid_ordinals, gone)
+            gone = distinct(np.concatenate((self.invalid_ordinals, gone)))
         if len(gone) == self.rows or len(gone) > MAX_DELETED:
             return None
         return replace(self, invalid=Deletions.of(gone))

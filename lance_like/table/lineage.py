@@ -98,6 +98,19 @@ def _without_repeats(runs: Int64s) -> Int64s:
     return np.stack((runs[firsts, 0], np.add.reduceat(runs[:, 1], firsts)), axis=1)
 
 
+def spread(spans: Int64s) -> Int64s:
+    """int64[n, 2] half-open intervals as int64[m] their members."""
+    counts = spans[:, 1] - spans[:, 0]
+    before = np.cumsum(counts) - counts
+    return np.arange(counts.sum()) + np.repeat(spans[:, 0] - before, counts)
+
+
+def distinct(values: Int64s) -> Int64s:
+    """The different values, ascending. np.unique hashes them, which takes ten times as long for few."""
+    ascending = np.sort(values)
+    return ascending[np.concatenate(([True], ascending[1:] != ascending[:-1]))[: len(ascending)]]
+
+
 def values_of(runs: Int64s) -> Int64s:
     """Runs (value, count) as int64[rows] values."""
     return np.repeat(runs[:, 0], runs[:, 1])
@@ -302,10 +315,12 @@ __all__ = [
     "check_lineage",
     "concatenated",
     "decode_lineage",
+    "distinct",
     "encode_lineage",
     "fresh",
     "of_rows",
     "pack_pairs",
+    "spread",
     "stated_lineage",
     "unpack_pairs",
     "values_at",

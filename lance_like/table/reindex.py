@@ -27,7 +27,7 @@ from lance_like.table.actions import (
 )
 from lance_like.table.fields import ROOT
 from lance_like.table.indices import IndexEntry
-from lance_like.table.lineage import Runs, values_of
+from lance_like.table.lineage import Runs, spread, values_of
 from lance_like.table.manifest import Manifest
 from lance_like.table.parts import Tree
 from lance_like.table.rowids import ids_at
@@ -135,11 +135,7 @@ def _changed_ids(base: Manifest, action: ChangeRows) -> Iterator[Int64s]:
 
 def _ids_marked(lineage: Runs) -> Int64s:
     """The ids of rows written anew that count as changed by the version being made."""
-    spans = lineage.row_ids
-    lengths = spans[:, 1] - spans[:, 0]
-    firsts = spans[:, 0] - (np.cumsum(lengths) - lengths)
-    ids = np.arange(lengths.sum()) + np.repeat(firsts, lengths)
-    return ids[values_of(lineage.updated) == 0]
+    return spread(lineage.row_ids)[values_of(lineage.updated) == 0]
 
 
 def _replaced_ids(base: Manifest, action: ReplaceColumns) -> Iterator[Int64s]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lance_like.errors import Corrupt
 from lance_like.table.fragment import Fragment
+from lance_like.table.lineage import distinct
 from lance_like.typing_ import Int64s
 
 OFFSET_BITS = 32
@@ -65,10 +66,10 @@ def live_ranges(index: int, fragment: Fragment) -> Int64s:
     if len(deleted) == 0:
         return np.stack((spans[:, 0], spans[:, 1], np.full(len(spans), index), firsts), axis=1)
     # Cut the rows where a range begins, and before and after each deleted row; what begins with one is left out.
-    cuts = np.unique(np.concatenate((firsts, deleted, deleted + 1)))
+    cuts = distinct(np.concatenate((firsts, deleted, deleted + 1)))
     cuts = cuts[cuts < fragment.rows]
     cuts_end = np.append(cuts[1:], fragment.rows)
-    live = ~np.isin(cuts, deleted, assume_unique=True)
+    live = ~fragment.is_deleted(cuts)
     offsets, stops = cuts[live], cuts_end[live]
     place = np.searchsorted(firsts, offsets, side="right") - 1
     starts = spans[place, 0] + offsets - firsts[place]

@@ -1,4 +1,4 @@
-"""Full-text search as its definition reads, row by row (format_spec/index/inverted.md): what indexes are held against."""
+"""Full-text search as its definition reads (format_spec/index/inverted.md), row by row: what indexes are held to."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class NaiveField:
     ) -> None:
         self.tokens, self.analyse, self.beginning = rows, analyse, beginning
         self.counts = {row: Counter(term for term, _ in tokens) for row, tokens in rows.items()}
+        self.frequencies = Counter(term for counts in self.counts.values() for term in counts)
         self.lengths = {row: len(tokens) for row, tokens in rows.items()}
         filled = [length for length in self.lengths.values() if length]
         self.rows = len(filled)
@@ -43,7 +44,7 @@ class NaiveField:
 
     def frequency(self, term: str) -> int:
         """How many rows hold a term."""
-        return sum(term in counts for counts in self.counts.values())
+        return self.frequencies[term]
 
     def damped(self, row: int, count: float) -> float:
         """What a count comes to in a row."""

@@ -251,7 +251,10 @@ def _signed_batches(
 def _band_batches(buckets: np.ndarray) -> Iterator[pa.RecordBatch]:
     """The rows of each bucket of each band."""
     for band in buckets:
-        order = np.argsort(band, kind="stable").astype(np.uint32)
+        # Numbers are sorted by vectors of them, and several times as fast as their places.
+        both = band.astype(np.uint64) << np.uint64(32) | np.arange(len(band), dtype=np.uint64)
+        both.sort()
+        order = both.astype(np.uint32)
         for start in range(0, len(order), _BATCH_ROWS):
             yield pa.record_batch([pa.array(order[start : start + _BATCH_ROWS])], schema=_BANDS)
 

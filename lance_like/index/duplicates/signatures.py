@@ -15,7 +15,7 @@ import pyarrow as pa
 from lance_like.index.duplicates.shingles import Hashes, Shingles, mixed, pieces, shingles
 from lance_like.typing_ import Bytes, Json
 
-# Shingles multiplied at a time: two arrays of so many u64 stay in the cache of a core.
+# Products made at a time: so many u64 stay in the cache of a core.
 _BLOCK = 1 << 15
 _CHANCE = 1 / 256
 _BYTE = np.uint64(32)
@@ -43,10 +43,11 @@ def sign(found: Shingles, by: Hashes) -> Bytes:
     for first, last in pairwise(cuts):
         hashes = found.hashes[starts[first] : ends[last - 1]]
         places = starts[first:last] - starts[first]
-        product = np.empty_like(hashes)
-        for number, factor in enumerate(by):
-            np.multiply(hashes, factor, out=product)
-            made[first:last, number] = np.minimum.reduceat(product, places) >> _BYTE
+        at_once = max(_BLOCK // max(len(hashes), 1), 1)
+        for number in range(0, len(by), at_once):
+            product = np.multiply.outer(by[number : number + at_once], hashes)
+            least = np.minimum.reduceat(product, places, axis=1)
+            made[first:last, number : number + at_once] = (least >> _BYTE).T
     return made
 
 

@@ -52,7 +52,7 @@ class Bitmap:
             nulls.append(missing)
             first += len(batch)
         keys = write_inverted(out, kind, grouping.groups())
-        return {"version": self.version, "keys": keys, "nulls": write_nulls(out, nulls)}
+        return {"keys": keys, "nulls": write_nulls(out, nulls)}
 
     def open(self, segment: Segment) -> BitmapSearcher:
         """A searcher. Raises Unsupported, Corrupt."""

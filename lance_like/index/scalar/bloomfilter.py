@@ -74,6 +74,12 @@ class BloomFilter:
         """Write the file `filters`."""
         kind, rows_per_zone = checked_key_type(source.type, self.name), params[ROWS_PER_ZONE]
         zones = zone_count(source.rows, rows_per_zone)
+        if zones * _BLOCK_NBYTES >= 1 << 31:
+            raise InvalidInput(
+                f"{zones:,} zones are too many for an index of the type {self.name}",
+                kind="limit",
+                hint=f"choose more {ROWS_PER_ZONE}",
+            )
         most = min(rows_per_zone, source.rows)
         blocks = max(1, -(-most * params[_BITS_PER_VALUE] // (8 * _BLOCK_NBYTES)))
         filters = np.zeros((blocks + 1, zones, _WORDS), np.uint32)
@@ -83,7 +89,7 @@ class BloomFilter:
                 _insert(filters[:blocks, number], np.unique(hashes_of(keys_of(values.drop_null()))))
         if zones:
             _write(out, filters)
-        return {"version": self.version, "blocks": blocks}
+        return {"blocks": blocks}
 
     def open(self, segment: Segment) -> BloomFilterSearcher:
         """A searcher. Raises Unsupported, Corrupt, InvalidInput."""

@@ -15,7 +15,7 @@ from pyroaring import BitMap
 from lance_like.index.base import BuildOptions, IndexSource, Kind, Segment, SegmentWrites
 from lance_like.index.questions import Answer, IsNull, Question
 from lance_like.index.scalar.grouping import Grouping, Groups
-from lance_like.index.scalar.keys import Uint32s, as_key_values, checked_key_type, without_nulls
+from lance_like.index.scalar.keys import as_key_values, checked_key_type, without_nulls
 from lance_like.index.scalar.nulls import Nulls, write_nulls
 from lance_like.index.scalar.params import check_version, no_params, recorded
 from lance_like.index.scalar.places import orders, places_of
@@ -57,7 +57,7 @@ class BTree:
             first += len(batch)
         schema = pa.schema([pa.field("value", kind, nullable=False), pa.field("ordinal", pa.uint32(), nullable=False)])
         write_sorted(out, _FILE, schema, _batches(grouping.groups(), schema))
-        return {"version": self.version, "nulls": write_nulls(out, nulls)}
+        return {"nulls": write_nulls(out, nulls)}
 
     def open(self, segment: Segment) -> BTreeSearcher:
         """A searcher. Raises Unsupported, Corrupt."""
@@ -90,14 +90,14 @@ class BTreeSearcher:
         """The ordinals that match. Raises InvalidInput for a question that `answers` refuses."""
         if isinstance(question, IsNull):
             return self._nulls.bitmap.copy()
-        return checked_set(self._ordinals(*self._places(question)), self._rows)
+        return checked_set(self._values.beside(*self._places(question)), self._rows)
 
     def count(self, question: Question) -> int:
         """How many there are. Raises as `rows`."""
         if isinstance(question, IsNull):
             return len(self._nulls.bitmap)
         starts, ends = self._places(question)
-        return int((ends - starts).sum())
+        return int(np.maximum(ends - starts, 0).sum())
 
     def _places(self, question: Question) -> tuple[Int64s, Int64s]:
         """Half-open ranges of the sorted values; of the last question, whose rows are counted first."""
@@ -105,12 +105,6 @@ class BTreeSearcher:
         if known is None or known[0] is not question:
             known = self._last = question, places_of(self._values, self._kind, question)
         return known[1]
-
-    def _ordinals(self, starts: Int64s, ends: Int64s) -> Uint32s:
-        filled = starts < ends
-        spans = zip(starts[filled].tolist(), ends[filled].tolist(), strict=True)
-        parts = [self._values.beside(start, end) for start, end in spans]
-        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.uint32), *parts])
 
 
 def _batches(groups: Iterator[Groups], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -56,12 +56,12 @@ class Inverted:
 
     def places(self, keys: Keys) -> Int64s:
         """Where keys stand, those that are there; keys: ascending, each once."""
-        starts, ends = self.keys.find(keys, "left"), self.keys.find(keys, "right")
+        starts, ends = self.keys.equal(keys)
         return starts[starts < ends]
 
     def counts(self, places: Int64s) -> Int64s:
-        """How many rows have the keys at some places."""
-        return np.array([int(self.keys.beside(place, place + 1)[0]) for place in places.tolist()], np.int64)
+        """How many rows have the keys at some places, ascending."""
+        return self.keys.beside(places, places + 1).astype(np.int64)
 
     def union(self, starts: Int64s, ends: Int64s) -> BitMap:
         """A new set of the rows that have any key of half-open ranges of places."""
@@ -71,22 +71,23 @@ class Inverted:
             ranges = [np.arange(start, end) for start, end in zip(starts, ends, strict=True)]
             return BitMap.union(BitMap(), *self.sets(np.concatenate([np.empty(0, np.int64), *ranges])))
         spans = list(zip(starts.tolist(), ends.tolist(), strict=True))
-        counts = np.concatenate([self.keys.beside(start, end) for start, end in spans]).astype(np.int64)
-        return union_of(self._cells(spans), counts, self._rows)
+        return union_of(self._cells(spans), self.keys.beside(starts, ends).astype(np.int64), self._rows)
 
     def intersection(self, places: Int64s) -> BitMap:
         """A new set of the rows that have all keys at some places, at least one."""
         return BitMap.intersection(*self.sets(places)) if len(places) > 1 else self.sets(places)[0].copy()
 
     def sets(self, places: Int64s) -> list[BitMap]:
-        """The rows of the keys at some places; not to be changed. Cost: one round for those not in memory."""
+        """The rows of the keys at some places, ascending; not to be changed.
+
+        Cost: one round for those that are not in memory.
+        """
         wanted = places.tolist()
         found = {place: rows for place in wanted if (rows := self._lists.get(place)) is not None}
-        missing = [place for place in wanted if place not in found]
-        if missing:
-            cells = self._cells([(place, place + 1) for place in missing])
-            made = bitmaps_of(cells, self.counts(np.array(missing)), self._rows)
-            found.update(zip(missing, made, strict=True))
+        missing = np.array([place for place in wanted if place not in found], np.int64)
+        if len(missing):
+            made = bitmaps_of(self._cells(_spans_of(missing)), self.counts(missing), self._rows)
+            found.update(zip(missing.tolist(), made, strict=True))
         self._keep(found)
         return [found[place] for place in wanted]
 
@@ -117,6 +118,15 @@ def write_inverted(out: SegmentWrites, kind: pa.DataType, groups: Iterator[Group
         ]
     )
     return write_sorted(out, _FILE, schema, (_batch(part, schema) for group in groups for part in _cut(group)))
+
+
+def _spans_of(places: Int64s) -> list[tuple[int, int]]:
+    """Ascending places as half-open ranges of neighbours."""
+    if not len(places):
+        return []
+    cuts = np.flatnonzero(np.diff(places) != 1) + 1
+    starts, ends = places[np.concatenate(([0], cuts))], places[np.concatenate((cuts - 1, [-1]))] + 1
+    return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 
 def _batch(groups: Groups, schema: pa.Schema) -> pa.RecordBatch:

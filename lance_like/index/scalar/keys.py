@@ -26,6 +26,7 @@ from lance_like.encodings.physical import (
     is_variable,
     offsets_of,
 )
+from lance_like.encodings.sift import Flags
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_type, carry
 from lance_like.typing_ import Int64s
@@ -57,6 +58,10 @@ class Keys(Protocol):
 
     def find(self, keys: Keys, side: Side) -> Int64s:
         """Where other keys would be inserted, before or after those that are equal. These ones ascend."""
+        ...
+
+    def below(self, keys: Keys, side: Side) -> Flags:
+        """bool[n]: whether each one is below the other in its place; with the side "right", or equal to it."""
         ...
 
     def grouped(self, ordinals: Uint32s) -> tuple[Keys, Int64s, Uint32s]:
@@ -178,6 +183,10 @@ class NumberKeys:
         assert isinstance(keys, NumberKeys)
         return self.numbers.searchsorted(keys.numbers, side)
 
+    def below(self, keys: Keys, side: Side) -> Flags:
+        assert isinstance(keys, NumberKeys)
+        return self.numbers < keys.numbers if side == "left" else self.numbers <= keys.numbers
+
     def grouped(self, ordinals: Uint32s) -> tuple[NumberKeys, Int64s, Uint32s]:
         numbers = self.numbers
         if numbers.dtype.kind != "S" and len(numbers):
@@ -246,6 +255,11 @@ class TextKeys:
 
         rows = range(len(self))
         return np.array([bisect(rows, key.as_py(), key=cell) for key in keys.cells], np.int64)
+
+    def below(self, keys: Keys, side: Side) -> Flags:
+        assert isinstance(keys, TextKeys)
+        compare = pc.less if side == "left" else pc.less_equal
+        return bits_of(compare(self.cells, keys.cells))
 
     def grouped(self, ordinals: Uint32s) -> tuple[TextKeys, Int64s, Uint32s]:
         encoded = self.cells.dictionary_encode()

@@ -61,7 +61,7 @@ class LabelList:
             nulls.append(missing)
             first += len(batch)
         keys = write_inverted(out, kind, grouping.groups())
-        return {"version": self.version, "keys": keys, "nulls": write_nulls(out, nulls)}
+        return {"keys": keys, "nulls": write_nulls(out, nulls)}
 
     def open(self, segment: Segment) -> LabelListSearcher:
         """A searcher. Raises Unsupported, Corrupt."""

@@ -58,7 +58,7 @@ class Ngram:
             values, ordinals, _ = without_nulls(as_key_values(batch, pa.large_string()), first)
             _add(grouping, values, ordinals)
             first += len(batch)
-        return {"version": self.version, "keys": write_inverted(out, _KIND, grouping.groups())}
+        return {"keys": write_inverted(out, _KIND, grouping.groups())}
 
     def open(self, segment: Segment) -> NgramSearcher:
         """A searcher. Raises Unsupported, Corrupt."""

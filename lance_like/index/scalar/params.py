@@ -41,11 +41,10 @@ def recorded(segment: Segment, name: str, low: int, high: int) -> int:
 
 
 def check_version(segment: Segment, index: str, version: int) -> None:
-    """Raises Unsupported when a segment was built by a later version of a plug-in."""
-    found = segment.detail.get("version")
-    if found != version:
+    """Raises Unsupported when a segment was built by another version of a plug-in."""
+    if segment.version != version:
         raise Unsupported(
-            f"a segment of the index type {index} has the version {found!r:.20}, this package reads {version}",
+            f"a segment of the index type {index} has the version {segment.version}, this package reads {version}",
             kind="index",
             hint="update lance_like, or drop the index and make it again",
         )

@@ -26,8 +26,7 @@ def places_of(column: SortedColumn, kind: pa.DataType, question: Question) -> tu
     """
     match question:
         case OneOf(values):
-            keys = ascending(keys_of_values(values, kind))
-            return column.find(keys, "left"), column.find(keys, "right")
+            return column.equal(ascending(keys_of_values(values, kind)))
         case Range(low, high, low_included, high_included):
             start = _edge(column, kind, low, "left" if low_included else "right", 0)
             end = _edge(column, kind, high, "right" if high_included else "left", column.rows)

@@ -1,4 +1,4 @@
-"""A sorted column in a file of a segment, searched by keys (format_spec/index/sorted_column.md).
+"""A sorted column in a file of a segment, searched by keys (format_spec/index/keys.md, "Sorted columns").
 
     file NAME    columns KEY, ascending, and BESIDE, uint32: what belongs to each key
     file NAME.fences    column first: the key of every 8,192nd row of NAME; absent when there is one such row
@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like._lazy import cached
+from lance_like.encodings.stack import expand
 from lance_like.errors import Corrupt
 from lance_like.index.base import FileReads, SegmentReads, SegmentWrites
 from lance_like.index.scalar.keys import Keys, NumberKeys, Side, Uint32s, keys_of
@@ -27,7 +28,15 @@ LEAF_ROWS = 8192
 # Leaves of 64-bit numbers: 7 million rows. One search holds as many on top.
 LEAVES_NBYTES = 64 << 20
 _AT_ONCE = 64
+# A leaf takes as long to unpack as some hundred rows here and there: keys in more leaves than this that are not in
+# memory are looked for by rows alone, 32 of a leaf, then of what lies between two of them, then the last 7.
+_FEW_LEAVES = 8
+_STEPS = (256, 8, 1)
+_FANOUT = 32
 _FENCES = ".fences"
+# Ranges of fewer rows on average are taken row by row.
+_SHORT = 64
+_NOTHING = np.empty(0, np.uint32)
 _LOCK = lock_over_forks()
 
 
@@ -63,19 +72,62 @@ class SortedColumn:
         return self._opened(self._name, self.rows)
 
     def find(self, keys: Keys, side: Side) -> Int64s:
-        """The rows where keys would be inserted, before or after those that are equal. keys: ascending."""
+        """The rows where keys would be inserted, before or after those that are equal. keys: ascending.
+
+        Cost: one round for the leaves that are not in memory; three where these are many.
+        """
         if not self.rows:
             return np.zeros(len(keys), np.int64)
         numbers = np.maximum(self._fences.find(keys, side) - 1, 0)
         if len(keys) == 1:
             number = int(numbers[0])
             return self.leaf(number).keys.find(keys, side) + number * LEAF_ROWS
+        firsts = np.flatnonzero(np.concatenate(([True], numbers[1:] != numbers[:-1])))
+        if self._are_few(numbers[firsts]):
+            return self._find_in_leaves(keys, side, numbers, firsts.tolist())
+        return self._find_by_rows(keys, side, numbers)
+
+    def equal(self, keys: Keys) -> tuple[Int64s, Int64s]:
+        """Half-open ranges of the rows whose keys are some keys, which ascend, each once."""
+        starts = self.find(keys, "left")
+        if len(keys) == 1 or self._are_few(starts // LEAF_ROWS):
+            return starts, self.find(keys, "right")
+        # Most keys stand there once or not at all, which the rows from the start on tell.
+        ends = starts.copy()
+        for more in (0, 1):
+            left = np.flatnonzero((ends == starts + more) & (ends < self.rows))
+            [taken] = self.file.take(self._columns[:1], ends[left])
+            ends[left] += keys_of(_whole(taken, self._kind)).below(keys.take(left), "right")
+        several = np.flatnonzero(ends == starts + 2)
+        if len(several):
+            ends[several] = self.find(keys.take(several), "right")
+        return starts, ends
+
+    def _find_in_leaves(self, keys: Keys, side: Side, numbers: Int64s, firsts: list[int]) -> Int64s:
+        """numbers: the leaf of each key; firsts: of which keys it is another than that of the one before."""
         found = np.empty(len(keys), np.int64)
-        firsts = np.flatnonzero(np.concatenate(([True], numbers[1:] != numbers[:-1]))).tolist()
         leaves = self.leaves(numbers[firsts].tolist())
         for leaf, start, end in zip(leaves, firsts, [*firsts[1:], len(keys)], strict=True):
             found[start:end] = leaf.keys.find(keys.part(start, end), side)
         return found + numbers * LEAF_ROWS
+
+    def _find_by_rows(self, keys: Keys, side: Side, numbers: Int64s) -> Int64s:
+        """Narrow down between which rows each key belongs: those before `low` are below it, `high` is not."""
+        low = numbers * LEAF_ROWS
+        high = np.minimum(low + LEAF_ROWS, self.rows)
+        for step in _STEPS:
+            rows = low[:, None] + step * np.arange(_FANOUT)
+            asked = rows < high[:, None]
+            below = np.zeros(rows.shape, bool)
+            [taken] = self.file.take(self._columns[:1], rows[asked])
+            below[asked] = keys_of(_whole(taken, self._kind)).below(keys.take(np.nonzero(asked)[0]), side)
+            count = below.sum(axis=1)
+            low, high = np.where(count > 0, low + step * (count - 1) + 1, low), np.minimum(low + step * count, high)
+        return low
+
+    def _are_few(self, numbers: Int64s) -> bool:
+        """True when few leaves of some are not in memory."""
+        return len(numbers) <= _FEW_LEAVES or len(set(numbers.tolist()) - self._leaves.keys()) <= _FEW_LEAVES
 
     def leaf(self, number: int) -> Leaf:
         """One leaf."""
@@ -95,16 +147,31 @@ class SortedColumn:
             self._keep(found)
             yield from [found[number] for number in asked]
 
-    def beside(self, start: int, end: int) -> Uint32s:
-        """What belongs to rows start … end. Leaves in the middle of a long run are not kept."""
-        first, last = start // LEAF_ROWS, (end - 1) // LEAF_ROWS
-        if last - first > 2:
-            [[found]] = self.file.spans(self._columns[1:], [(start, end)])
-            return _numbers(found)
+    def beside(self, starts: Int64s, ends: Int64s) -> Uint32s:
+        """What belongs to half-open ranges of rows, ascending, end to end. Of long ranges nothing is kept.
+
+        Cost: one round for all that is not in memory.
+        """
+        if len(starts) == 1 and 0 < ends[0] - starts[0] <= LEAF_ROWS - starts[0] % LEAF_ROWS:
+            number, at = divmod(int(starts[0]), LEAF_ROWS)
+            return self.leaf(number).beside[at : at + int(ends[0] - starts[0])]
+        filled = starts < ends
+        starts, ends = starts[filled], ends[filled]
+        if not len(starts):
+            return _NOTHING
+        numbers = np.unique(np.concatenate([starts, ends - 1]) // LEAF_ROWS)
+        longest, rows = int((ends - starts).max()), int((ends - starts).sum())
+        if longest > 2 * LEAF_ROWS or not self._are_few(numbers):
+            if rows <= _SHORT * len(starts):
+                return _numbers(self.file.take(self._columns[1:], expand(starts, ends))[0])
+            spans = list(zip(starts.tolist(), ends.tolist(), strict=True))
+            return np.concatenate([_numbers(found) for [found] in self.file.spans(self._columns[1:], spans)])
+        leaves = dict(zip(numbers.tolist(), self.leaves(numbers.tolist()), strict=True))
         parts = []
-        for number, leaf in zip(range(first, last + 1), self.leaves(range(first, last + 1)), strict=True):
-            at = number * LEAF_ROWS
-            parts.append(leaf.beside[max(0, start - at) : end - at])
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            for number in range(start // LEAF_ROWS, (end - 1) // LEAF_ROWS + 1):
+                at = number * LEAF_ROWS
+                parts.append(leaves[number].beside[max(0, start - at) : end - at])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def prewarm(self) -> None:

@@ -62,7 +62,6 @@ def trigrams_of(data: Bytes, offsets: Int64s, ordinals: Uint32s) -> tuple[Uint32
     return trigrams[inside], ordinals[: 1 - SIZE][inside]
 
 
-@lru_cache(maxsize=256)
 def required_by(question: Question) -> Required | None:
     """What a text must have to match; None when that is not known, or nothing."""
     match question:
@@ -106,6 +105,7 @@ def _literals_of_like(pattern: str, escape: str | None) -> Iterator[str]:
 _OTHERWISE = re.compile(r"\[:|\(\?#|\(\?[a-zA-Z]*x|\[\[|--|&&|~~|\|\|")
 
 
+@lru_cache(maxsize=256)
 def _required_by_regex(pattern: str) -> Required | None:
     if _OTHERWISE.search(pattern):
         return None

@@ -66,7 +66,7 @@ class ZoneMap:
             lows, highs, nulls = zip(*zones, strict=True)
             columns = [pa.concat_arrays(lows), pa.concat_arrays(highs), pa.array(nulls, pa.uint32())]
             out.write(_FILE, schema, [pa.record_batch(columns, schema=schema)])
-        return {"version": self.version}
+        return {}
 
     def open(self, segment: Segment) -> ZoneMapSearcher:
         """A searcher. Raises Unsupported, InvalidInput."""

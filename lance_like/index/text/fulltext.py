@@ -93,7 +93,6 @@ class FullText:
         out.write("fences", fences.schema, [fences])
         out.write("lengths", pa.schema([("length", pa.uint32())]), [_length_batch(lengths, valid)])
         return {
-            "version": self.version,
             "rows": int(np.count_nonzero(lengths)),
             "length": int(lengths.sum(dtype=np.int64)),
             "terms": len(terms),
@@ -102,8 +101,8 @@ class FullText:
 
     def open(self, segment: Segment) -> FullTextSearcher:
         """A searcher. Raises Unsupported for bytes of another version."""
-        if segment.detail.get("version") != self.version:
-            found = segment.detail.get("version")
+        if segment.version != self.version:
+            found = segment.version
             raise Unsupported(f"a full-text segment of version {found!r}, this reads {self.version}", kind="index")
         return FullTextSearcher(segment)
 

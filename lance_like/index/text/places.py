@@ -71,7 +71,12 @@ def decode_places(data: Bytes, size: int) -> PlaceBlocks:
     held = data[: 4 * total].view("<u4").astype(np.int64)
     bits = data[4 * total : 5 * total]
     nbytes = packed_nbytes(held, bits)
-    if int(bits.max()) > MAX_WIDTH or 5 * total + int(nbytes.sum()) != len(data) or not held.all():
+    if (
+        int(bits.max()) > MAX_WIDTH
+        or 5 * total + int(nbytes.sum()) != len(data)
+        or not held.all()
+        or (held[bits == 0] > BLOCK).any()
+    ):
         raise Corrupt(f"the places of a term of {size} rows do not fit in {len(data)} bytes", kind="index")
     starts = 5 * total + np.cumsum(nbytes) - nbytes
     return PlaceBlocks(np.append(data, np.zeros(SLACK, np.uint8)), held, bits, starts)

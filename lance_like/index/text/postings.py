@@ -101,7 +101,8 @@ def _fronts(
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """The rows of a term, packed. Per block: first row, bits of gaps and counts, where they begin, rows held.
+    """The rows of a term, packed. Per block: first row, what all rows are below, rows held, bits of gaps and counts,
+    where these begin.
 
     pairs: int64[n, 2] counts and lengths, begins: where those of a block begin; of one block, none.
     """
@@ -109,6 +110,7 @@ class Blocks:
     size: int
     data: Bytes
     firsts: Int64s
+    limits: Int64s
     held: Int64s
     gap_bits: Bytes
     gap_starts: Int64s
@@ -123,7 +125,7 @@ class Blocks:
     @property
     def nbytes(self) -> int:
         """In memory."""
-        return len(self.data) + 42 * len(self) + 16 * len(self.pairs)
+        return len(self.data) + 50 * len(self) + 16 * len(self.pairs)
 
     def rows(self, blocks: Int64s | None = None) -> tuple[Int64s, Int64s]:
         """The rows of some blocks, or all, and how often each holds the term: int64[n] both."""
@@ -136,6 +138,8 @@ class Blocks:
         # The first row of a block counts from the last one of the block before.
         firsts = self.firsts[chosen]
         lasts = firsts + np.add.reduceat(rows, begins)
+        if (lasts >= self.limits[chosen]).any():
+            raise Corrupt("the rows of a term are out of order or out of range", kind="index")
         rows[begins] = firsts
         rows[begins[1:]] -= lasts[:-1]
         np.cumsum(rows, out=rows)
@@ -171,6 +175,7 @@ def decode(data: Bytes, size: int, rows: int) -> Blocks:
         size,
         np.append(data, np.zeros(SLACK, np.uint8)),
         firsts,
+        np.append(firsts[1:], rows),
         held,
         gap_bits,
         at + np.cumsum(gap_nbytes) - gap_nbytes,

@@ -102,7 +102,8 @@ class Vocabulary:
         if last:
             postings, places = np.append(postings, self._nbytes("postings")), np.append(places, self._nbytes("places"))
         begins = np.stack([postings, places])
-        if (np.diff(begins) < 0).any() or sizes.min() < 1 or sizes.max() > self._rows:
+        past = postings[-1] > self._nbytes("postings") or places[-1] > self._nbytes("places")
+        if past or (np.diff(begins) < 0).any() or sizes.min() < 1 or sizes.max() > self._rows:
             raise Corrupt("the entries of terms are out of order or out of range", kind="index")
         for at, term in enumerate(columns[0].to_pylist()[: begins.shape[1] - 1]):
             if term in wanted:

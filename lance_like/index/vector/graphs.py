@@ -23,11 +23,15 @@ from lance_like.index.vector.build import Placed
 from lance_like.index.vector.door import alone, apart, faiss
 from lance_like.index.vector.quantize import Scalar
 from lance_like.index.vector.space import Space
-from lance_like.index.vector.stored import Stored, number
+from lance_like.index.vector.stored import Stored, number, read_spans
 from lance_like.index.vector.train import Model
 from lance_like.typing_ import Bytes, Int64s, Json
 
 LINKS, LEVEL, NEAR, LINKS_END, ENTRY = "links", "level", "near", "links_end", "entry"
+# Of a level of a vector, about.
+_LINKS_NBYTES = 64
+# All vectors are compared when fewer than one of so many is allowed, or one of so many is wanted.
+_FEW_OF, _MANY_OF = 32, 4
 # A graph of 2^32 vectors has fewer.
 _MOST_LEVELS = 32
 
@@ -188,12 +192,28 @@ class GraphScan:
     def _one(
         self, graph: Any, ids: Int64s, queries: np.ndarray, k: int, allow: Bytes | None, ef: int
     ) -> tuple[np.ndarray, Int64s]:
-        library, chosen = alone(), None
+        library, chosen, allowed = alone(), None, len(ids)
         if allow is not None:
             kept = (allow[ids >> 3] >> (ids & 7).astype(np.uint8)) & 1
+            allowed = int(kept.sum())
             chosen = library.IDSelectorBitmap(np.packbits(kept, bitorder="little"))
+        queries = np.ascontiguousarray(queries)
+        # A graph leads past rows that are not allowed; of few it finds some, of many it must visit most.
+        if allowed * _FEW_OF < len(ids) or k * _MANY_OF > allowed:
+            return self._every(graph, queries, k, chosen)
         how = library.SearchParametersHNSW(efSearch=min(max(ef, k), len(ids)), sel=chosen)
-        return graph.search(np.ascontiguousarray(queries), k, params=how)
+        found, places = graph.search(queries, k, params=how)
+        # No path may lead to a row.
+        short = np.flatnonzero(places[:, -1] < 0)
+        if len(short):
+            found[short], places[short] = self._every(graph, queries[short], k, chosen)
+        return found, places
+
+    def _every(self, graph: Any, queries: np.ndarray, k: int, chosen: Any) -> tuple[np.ndarray, Int64s]:
+        """As `_one`, of all vectors one after another."""
+        library = alone()
+        codes = library.downcast_index(graph.storage)
+        return codes.search(queries, k, params=library.SearchParameters(sel=chosen))
 
 
 @dataclass(frozen=True)
@@ -213,7 +233,7 @@ class StoredGraphs(Stored):
         """Ordinals, codes and links of some partitions, in two rounds."""
         ends, entries = self._graph_columns
         spans = [(int(ends[n - 1]) if n else 0, int(ends[n])) for n in numbers]
-        found = self.segment.files.file(LINKS).spans([LEVEL, NEAR], spans)
+        found = read_spans(self.segment.files.file(LINKS), [LEVEL, NEAR], spans, _LINKS_NBYTES)
         rows = super().read(numbers)
         m = number(self.segment.params, "m")
         return [

@@ -31,7 +31,8 @@ class IvfHnswSq(Ivf):
         return build_partitions(self.codes, source, params, out, options, GraphLinks)
 
     def open(self, segment: Segment) -> IvfSearcher:
-        """A searcher."""
+        """A searcher. Raises Unsupported."""
+        self.check_version(segment)
         stored = StoredGraphs(segment, "SQ")
         m = number(segment.params, "m")
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
+from lance_like.errors import Unsupported
 from lance_like.index.base import BuildOptions, IndexSource, Kind, Segment, SegmentWrites
 from lance_like.index.questions import Answer, Question
 from lance_like.index.vector.bits import BitScan
@@ -41,7 +42,8 @@ class Ivf:
         return build_partitions(self.codes, source, params, out, options)
 
     def open(self, segment: Segment) -> IvfSearcher:
-        """A searcher."""
+        """A searcher. Raises Unsupported."""
+        self.check_version(segment)
         stored = Stored(segment, self.codes)
 
         def scan() -> Any:
@@ -50,6 +52,15 @@ class Ivf:
             return FaissScan(stored.codes, stored.centroids, stored.space.dot, stored.vectors.rows)
 
         return IvfSearcher(stored, scan, stored.read)
+
+    def check_version(self, segment: Segment) -> None:
+        """Raises Unsupported for bytes of a later version."""
+        if segment.version > self.version:
+            raise Unsupported(
+                f"the segment of {self.name} has the version {segment.version}, known is {self.version}",
+                kind="index",
+                hint="update lance_like, or drop the index and make it again",
+            )
 
 
 class IvfFlat(Ivf):

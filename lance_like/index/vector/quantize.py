@@ -200,6 +200,8 @@ class Bits:
         return cls(np.ascontiguousarray(turned, np.float32))
 
     def encode(self, vectors: np.ndarray, partitions: Int64s, centroids: np.ndarray, dot: bool) -> Bytes:
+        if not len(vectors):
+            return np.empty((0, self.width), np.uint8)
         index, _coarse = self.lists(centroids, dot)
         turned, numbers = self.queries(vectors), np.ascontiguousarray(partitions)
         codes = np.empty((len(vectors), self.width), np.uint8)

@@ -230,12 +230,15 @@ class IvfSearcher:
         """Where nearer rows than asked for are left out: more and more are found until k are left."""
         low = how.within[0]
         assert low is not None
-        slack = 0.0 if self.refine_factor == 0 else 2 * self.defaults.error * abs(low)
+        error = 0.0 if self.refine_factor == 0 else 2 * self.defaults.error
         every = self.stored.vectors.rows
         asked = replace(asked, least=asked.most)
         while True:
             asked = replace(asked, k=min(4 * asked.k, max(every, how.k)))
             found, ordinals = self._search(queries, asked)
+            seen = found[(ordinals >= 0) & np.isfinite(found)]
+            # Estimates are wrong by a share of what distances are, and of how far they are apart.
+            slack = error * (abs(low) + float(np.ptp(seen))) if len(seen) else 0.0
             good = (ordinals >= 0) & (found >= low - slack)
             if asked.k >= every or (good.sum(axis=1) >= how.k).all() or (ordinals[:, -1] < 0).all():
                 break

@@ -23,6 +23,8 @@ from lance_like.index.vector.space import Space, space_of
 from lance_like.typing_ import Bytes, Int64s, Json
 
 PARTITIONS, CODEBOOK, CODES = "partitions", "codebook", "codes"
+# What lies between two partitions is read with them when it is shorter: another range costs more.
+_GAP_NBYTES = 1 << 16
 CENTROID, END, VALUES, ORDINAL, CODE = "centroid", "end", "values", "ordinal", "code"
 
 
@@ -85,8 +87,8 @@ class Stored:
 
     def read(self, numbers: Sequence[int]) -> list[tuple[Int64s, Bytes]]:
         """Ordinals and codes of some partitions, in one round."""
-        spans = self.spans(numbers)
-        found = self.vectors.spans([ORDINAL, CODE], spans)
+        width = self.space.dimension if self.space.bits else self.codes.width
+        found = read_spans(self.vectors, [ORDINAL, CODE], self.spans(numbers), width)
         return [self.checked(ordinals, codes) for ordinals, codes in found]
 
     def spans(self, numbers: Sequence[int]) -> list[tuple[int, int]]:
@@ -104,6 +106,26 @@ class Stored:
         if len(numbers) and (int(numbers.max()) >= self.segment.rows or (np.diff(numbers) < 0).any()):
             raise Corrupt(f"a partition holds rows past {self.segment.rows}, or not in their order", kind="index")
         return numbers, bytes_of(codes, width)
+
+
+def read_spans(
+    file: FileReads, names: Sequence[str], spans: Sequence[tuple[int, int]], row_nbytes: int
+) -> list[list[pa.Array]]:
+    """Runs of rows of columns, of each run the columns, in one round. spans: ascending. row_nbytes: about."""
+    gap = _GAP_NBYTES // row_nbytes
+    runs: list[list[int]] = []
+    for start, end in spans:
+        if runs and start - runs[-1][1] <= gap:
+            runs[-1][1] = end
+        else:
+            runs.append([start, end])
+    arrays = file.spans(names, [(start, end) for start, end in runs])
+    found, run = [], 0
+    for start, end in spans:
+        while end > runs[run][1]:
+            run += 1
+        found.append([array.slice(start - runs[run][0], end - start) for array in arrays[run]])
+    return found
 
 
 def whole_of(space: Space) -> Whole:
@@ -154,5 +176,6 @@ __all__ = [
     "bytes_of",
     "matrix_of",
     "number",
+    "read_spans",
     "whole_of",
 ]

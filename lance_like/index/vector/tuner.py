@@ -27,7 +27,7 @@ _TIMED = 12
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One way to search. recall: of the queries that choose. ms: of one query, the lower quartile; refining included."""
+    """One way to search. recall: of the queries that choose. ms: of one query, the lower quartile, refining too."""
 
     nprobes: int
     refine_factor: int

@@ -118,8 +118,8 @@ def test_a_cleanup_while_an_index_is_built_leaves_its_files(uri: str) -> None:
     other = lance_like.dataset(uri)
 
     class Slow(SortedIndex):
-        def build(self, *args: Any) -> Any:
-            made = super().build(*args)
+        def build(self, *args: Any, **options: Any) -> Any:
+            made = super().build(*args, **options)
             other.cleanup_old_versions(retain_versions=1, delete_unverified=True)
             return made
 
@@ -232,7 +232,7 @@ def test_a_failing_extension_is_a_warning(uri: str) -> None:
     ds.optimize.enable_auto_index(0)
 
     class Failing(SortedIndex):
-        def build(self, *args: Any) -> Any:
+        def build(self, *args: Any, **options: Any) -> Any:
             raise InvalidInput("not today")
 
     INDEXES._loaded["SORTED"] = Failing()
@@ -248,8 +248,9 @@ def test_extending_reads_what_is_new_only(tmp_path: Path) -> None:
     ds = lance_like.write_dataset(data, tmp_path)
     ds.create_index("n", "SORTED")
     ds.insert(data.slice(0, 1_000))
-    handle = lance_like.LanceDataset(CountingStore(ds._store), ds._manifest)
-    with counted(handle._store) as counts:
+    store = CountingStore(ds._store)
+    handle = lance_like.LanceDataset(store, ds._manifest)
+    with counted(store) as counts:
         handle.optimize.optimize_indices()
     assert counts.bytes_read < 100_000
     assert unindexed(handle) == 0

@@ -275,3 +275,18 @@ def documents(plain, uri) -> LanceDataset:
 def test_values_in_json_are_found_by_indexes_of_their_paths(condition, documents, plain):
     found = same(documents, condition)
     assert found and plain.asked
+
+
+@pytest.mark.slow
+def test_a_point_query_reads_a_few_kib(uri):
+    numbers = np.random.default_rng(0).permutation(200_000)
+    ds = lance_like.write_dataset(pa.table({"n": numbers, "v": numbers % 7}), uri, max_rows_per_file=50_000)
+    attach(ds, "n", "BTREE")
+    ds = lance_like.dataset(uri)
+    told = []
+    assert ds.to_table(filter="n = 77_123", scan_stats_callback=told.append)["v"].to_pylist() == [77_123 % 7]
+    # The fences and one leaf of the index, the ends of three files, a block of each column.
+    assert told[0].bytes_read < 96 << 10 and told[0].iops <= 10
+    told.clear()
+    assert ds.to_table(["v"], filter="n BETWEEN 100 AND 300", scan_stats_callback=told.append).num_rows == 201
+    assert told[0].bytes_read < 512 << 10

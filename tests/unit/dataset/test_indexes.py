@@ -230,14 +230,14 @@ def test_what_changes_during_a_build_is_not_covered_by_it(kind: SortedIndex, uri
     other = lance_like.dataset(uri)
 
     class Slow(SortedIndex):
-        def build(self, *args: Any) -> Any:
+        def build(self, *args: Any, **options: Any) -> Any:
             if not self.built:
                 other.update({"n": "n + 1"}, where="id < 7")
                 other.delete("id = 8")
                 other.insert(table(1_000, 1_003))
                 other.update({"s": "'x'"}, where="id = 20")
                 other.optimize.compact_files()
-            return super().build(*args)
+            return super().build(*args, **options)
 
     INDEXES._loaded["SORTED"] = slow = Slow()
     ds.create_index("n", "SORTED")
@@ -253,9 +253,9 @@ def test_a_merge_of_segments_keeps_what_was_invalidated_meanwhile(kind: SortedIn
     other = lance_like.dataset(uri)
 
     class Slow(SortedIndex):
-        def build(self, *args: Any) -> Any:
+        def build(self, *args: Any, **options: Any) -> Any:
             other.update({"n": "n + 1"}, where="id % 100 = 7")
-            return super().build(*args)
+            return super().build(*args, **options)
 
     INDEXES._loaded["SORTED"] = slow = Slow()
     ds.optimize.optimize_indices(num_indices_to_merge=1)
@@ -270,11 +270,11 @@ def test_two_that_optimize_at_once_cover_no_row_twice(kind: SortedIndex, uri: st
     other = lance_like.dataset(uri)
 
     class Slow(SortedIndex):
-        def build(self, *args: Any) -> Any:
+        def build(self, *args: Any, **options: Any) -> Any:
             if not self.built:
                 self.built.append(-1)
                 other.optimize.optimize_indices()
-            return super().build(*args)
+            return super().build(*args, **options)
 
     INDEXES._loaded["SORTED"] = Slow()
     version = ds.version
@@ -290,8 +290,8 @@ def test_a_build_that_fails_leaves_no_file(kind: SortedIndex, uri: str) -> None:
     before = ds._store.list("data/")
 
     class Failing(SortedIndex):
-        def build(self, *args: Any) -> Any:
-            super().build(*args)
+        def build(self, *args: Any, **options: Any) -> Any:
+            super().build(*args, **options)
             raise InvalidInput("these values cannot be indexed")
 
     INDEXES._loaded["SORTED"] = Failing()
@@ -329,7 +329,7 @@ def test_nested_fields_are_indexed_with_the_nulls_of_what_holds_them(kind: Sorte
 
 @pytest.mark.parametrize("of_json", [False, True])
 def test_values_at_a_path_of_json_are_indexed(kind: SortedIndex, uri: str, of_json: bool) -> None:
-    texts = [json.dumps({"a": {"b": i % 6}, "t": f"t{i % 3}", "half": i / 2}) for i in range(60)]
+    texts: list[str | None] = [json.dumps({"a": {"b": i % 6}, "t": f"t{i % 3}", "half": i / 2}) for i in range(60)]
     texts[7], texts[8] = None, '{"a": 5}'
     data = pa.table({"j": pa.array(texts, pa.string()).cast(pa.json_()) if of_json else pa.array(texts)})
     ds = lance_like.write_dataset(data, uri)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,8 @@ from lance_like.index.duplicates.pairs import Groups, band_width, distinct, jacc
 from lance_like.index.duplicates.shingles import pieces, shingles
 from lance_like.index.duplicates.signatures import signatures, similarity
 from lance_like.index.files import ArraySource, SegmentWriter, in_memory
+from lance_like.io.observe import CountingStore, counted
+from lance_like.testing.indexes import SegmentTests, build
 
 PARAMS = MinHashLsh().params(pa.string(), {})
 MASK = (1 << 64) - 1
@@ -97,6 +100,39 @@ def families(count: int, *, words: int = 40, seed: int = 3) -> list[str]:
             texts.append(" ".join(other))
         texts.append(" ".join(f"own{family}q{number}" for number in range(words)))
     return texts
+
+
+class TestMinHashLsh(SegmentTests):
+    """What holds for segments of all kinds."""
+
+    plugin = MinHashLsh()
+    types = (pa.string(), pa.large_string())
+    refused = (pa.int64(), pa.binary(), pa.list_(pa.string()))
+
+    def values(self, kind: pa.DataType, rows: int, seed: int) -> pa.Array:
+        texts = families(rows // 4 + 1, seed=seed)[:rows]
+        return pa.array([None if number % 9 == 5 else text for number, text in enumerate(texts)], kind)
+
+    def ask(self, searcher: Any, built: Any, seed: int) -> list[Any]:
+        texts = [text for text in built.values.to_pylist() if text] or ["one two three"]
+        found = []
+        for place in np.random.default_rng(seed).integers(0, len(texts), 5):
+            hits = searcher.nearest(signature_of(texts[place], dict(built.params)), 4, None)
+            found += [hits.ordinals.tolist(), hits.scores.tobytes()]
+        ordinals, signed = searcher.signatures(BitMap(range(0, len(built.values), 3)))
+        return [*found, ordinals.tolist(), signed.tobytes()]
+
+
+def test_a_search_reads_three_rounds_beside_the_metadata():
+    texts = pa.array(families(500))
+    built = build(MinHashLsh(), texts, {})
+    store = CountingStore(built.store)
+    searcher: Any = built.open(store)
+    searcher.nearest(signature_of(texts[0].as_py(), dict(built.params)), 5, None)
+    with counted(store) as counts:
+        searcher.nearest(signature_of(texts[40].as_py(), dict(built.params)), 5, None)
+    assert counts.rounds == 3
+    assert counts.bytes_read < 200_000 < built.files[0].nbytes
 
 
 words = st.text(st.sampled_from("abé日 -Z9\n"), max_size=80)

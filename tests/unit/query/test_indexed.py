@@ -164,6 +164,7 @@ def test_values_have_the_type_of_the_indexed_ones():
         "list_has_any(tags, [])",
         "regexp_matches(t, 'x', 'i')",
         "len(tags) = 1",
+        "i > 99999999999999999999.5",
         "TRUE",
     ],
 )

@@ -1,0 +1,163 @@
+"""The full-text index: the suite of all indexes of texts, and what is its own."""
+
+from __future__ import annotations
+
+import random
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from lance_like.errors import Corrupt, InvalidInput
+from lance_like.index.files import SegmentReader
+from lance_like.index.text.fulltext import FullText
+from lance_like.index.text.lists import Lists
+from lance_like.index.text.queries import FullTextOperator, MatchQuery, PhraseQuery, PrefixQuery
+from lance_like.index.text.relevance import Part, search_texts
+from lance_like.io.observe import CountingStore, counted
+from lance_like.testing.indexes import build
+from lance_like.testing.texts import TextIndexTests, random_texts
+from lance_like.typing_ import Int64s
+
+
+class TestFullText(TextIndexTests):
+    plugin = FullText()
+
+
+def itself(rows: Int64s) -> Int64s:
+    return rows
+
+
+def found(searcher: Any, query: Any, k: int | None = None) -> list[int]:
+    return search_texts(query, {"t": [Part(searcher, itself, itself)]}, k).ids.tolist()
+
+
+def searcher_of(texts: list[Any], kind: pa.DataType | None = None, **given: Any) -> Any:
+    return build(FullText(), pa.array(texts, kind or pa.string()), given).open()
+
+
+@pytest.fixture(scope="module")
+def modules() -> list[str]:
+    """Real text: sources of the standard library."""
+    folder = Path(sysconfig.get_paths()["stdlib"])
+    return [path.read_text(errors="replace") for path in sorted(folder.glob("*.py"))[:60]]
+
+
+@pytest.mark.slow
+def test_real_texts_are_found_as_a_naive_search_finds_them(modules: list[str]) -> None:
+    suite = TestFullText()
+    rng = random.Random(1)
+    column = suite.column(modules, [rng.randrange(2) for _ in modules], None)
+    words = sorted({word for text in modules[:5] for word in text.split() if word.isalpha()})
+    queries: list[Any] = [MatchQuery(" ".join(rng.sample(words, 3)), "t") for _ in range(20)]
+    queries += [PhraseQuery(phrase, "t") for phrase in ("import sys", "def __init__", "return self", "in the")]
+    queries += [PhraseQuery("return not found", "t", slop=3), MatchQuery("retrun", "t", fuzziness=2)]
+    suite.check({"t": column}, [*queries, PrefixQuery("unlik", "t")], None)
+
+
+def test_a_phrase_needs_positions() -> None:
+    searcher = searcher_of(["a fine day"])
+    with pytest.raises(InvalidInput, match="with_position=True"):
+        found(searcher, PhraseQuery("fine day", "t"))
+    assert found(searcher, PhraseQuery("fine", "t")) == [0]
+
+
+def test_lists_are_read_as_one_text() -> None:
+    lists = [["one two", "three"], None, [], [None, "two three one"], ["three", "", "one"]]
+    searcher = searcher_of(lists, pa.list_(pa.string()), with_position=True)
+    assert found(searcher, PhraseQuery("two three", "t")) == [0, 3]
+    assert sorted(found(searcher, MatchQuery("one", "t"))) == [0, 3, 4]
+
+
+def test_rows_without_a_term_do_not_count() -> None:
+    few, many = (searcher_of(["cat", "cat dog", *rest]) for rest in ([], ["", None, "the", ""]))
+    for query in (MatchQuery("cat", "t"), MatchQuery("dog", "t")):
+        first, second = (search_texts(query, {"t": [Part(part, itself, itself)]}, None) for part in (few, many))
+        assert first.scores.tolist() == second.scores.tolist()
+
+
+def test_all_words_are_needed_only_where_that_is_asked() -> None:
+    searcher = searcher_of(["red fish", "red", "blue fish", "red blue fish"])
+    assert sorted(found(searcher, MatchQuery("red fish", "t"))) == [0, 1, 2, 3]
+    assert sorted(found(searcher, MatchQuery("red fish", "t", operator=FullTextOperator.AND))) == [0, 3]
+    assert found(searcher, MatchQuery("red zebra", "t", operator=FullTextOperator.AND)) == []
+
+
+def test_counts_and_lengths_beyond_16_bits() -> None:
+    suite = TestFullText()
+    texts = ["long " * 70_000, "long " * 66_000 + "short " * 5, *["long short"] * 9000]
+    column = suite.column(texts, [0] * len(texts), None)
+    suite.check({"t": column}, [MatchQuery("long", "t"), MatchQuery("short", "t")], None)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"base_tokenizer": "none such"},
+        {"language": "Klingon"},
+        {"with_position": 1},
+        {"max_token_length": 0},
+        {"min_ngram_length": 4},
+        {"custom_stop_words": "the"},
+        {"document_granularity": "list_element"},
+    ],
+)
+def test_wrong_parameters_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        FullText().params(pa.string(), given)
+
+
+def test_a_search_reads_only_its_words() -> None:
+    rng = random.Random(2)
+    words = [f"word{number}" for number in range(5000)]
+    texts = [" ".join(rng.choices(words, k=40)) for _ in range(5000)]
+    built = build(FullText(), pa.array([*texts, "needle"]), {})
+    store = CountingStore(built.store)
+    searcher: Any = built.open(store)
+    nbytes = sum(file.nbytes for file in built.files)
+    with counted(store) as first:
+        assert found(searcher, MatchQuery("needle", "t"), 10) == [5000]
+    assert first.bytes_read < nbytes / 4
+    with counted(store) as second:
+        found(searcher, MatchQuery("word7 word4321", "t"), 10)
+    assert second.rounds <= 3
+    assert second.bytes_read < 40_000
+    with counted(store) as again:
+        found(searcher, MatchQuery("word4321 word7 needle", "t"), 10)
+    assert again.rounds == 0
+
+
+def test_what_is_kept_is_bounded() -> None:
+    built = build(FullText(), pa.array(random_texts(random.Random(3), 3000)), {})
+    searcher: Any = built.open()
+    bounded = Lists(SegmentReader(built.store, built.files), searcher._vocabulary, 3000, 40_000)
+    for word in ("appl", "run", "zeta", "c", "ab", "abc"):
+        rows, _ = bounded.of([word])[word].all
+        assert len(rows)
+        assert bounded.nbytes <= 40_000
+
+
+def test_terms_that_do_not_agree_with_the_segment_are_corrupt() -> None:
+    built = build(FullText(), pa.array(["some words", "more words"]), {})
+    fewer = type(built)(built.plugin, built.values[:1], built.params, built.detail, built.store, built.files)
+    with pytest.raises(Corrupt):
+        found(fewer.open(), MatchQuery("words", "t"))
+
+
+def test_words_that_are_much_alike() -> None:
+    searcher = searcher_of(["kitten", "sitten", "sitting", "mitten", "kit", "kittens sat"], stem=False)
+    assert sorted(found(searcher, MatchQuery("kitten", "t", fuzziness=1))) == [0, 1, 3, 5]
+    assert sorted(found(searcher, MatchQuery("kitten", "t", fuzziness=2, prefix_length=1))) == [0, 5]
+    assert sorted(found(searcher, MatchQuery("kitten", "t", fuzziness=2, max_expansions=2))) == [0, 5]
+    assert sorted(found(searcher, PrefixQuery("KIT", "t"))) == [0, 4, 5]
+
+
+def test_scores_are_those_of_the_formula() -> None:
+    searcher = searcher_of(["apple banana", "apple", "banana cherry", "apple apple banana cherry", "durian", ""])
+    found_ = search_texts(MatchQuery("apple", "t"), {"t": [Part(searcher, itself, itself)]}, None)
+    assert found_.ids.tolist() == [1, 3, 0]
+    # pylance gives the same for these rows.
+    np.testing.assert_allclose(found_.scores, [0.6776, 0.5784, 0.539], atol=5e-5)

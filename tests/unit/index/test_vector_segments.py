@@ -1,0 +1,282 @@
+"""What a segment of vectors reads, refuses and learns."""
+
+import multiprocessing
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from lance_like.errors import Corrupt, InvalidInput
+from lance_like.index.base import BuildOptions, Nearest, Segment
+from lance_like.index.files import ArraySource, SegmentReader, SegmentWriter
+from lance_like.index.vector.exact import as_queries, distances, rank
+from lance_like.index.vector.graphs import checked_links
+from lance_like.index.vector.hnsw import Hnsw
+from lance_like.index.vector.ivf import IvfFlat, IvfPq, IvfSq
+from lance_like.index.vector.lists import Lists
+from lance_like.index.vector.quantize import Bits, Product, Scalar
+from lance_like.index.vector.tuner import tune
+from lance_like.io.memory import MemoryStore
+from lance_like.io.observe import CountingStore, counted
+from lance_like.testing.indexes import build
+from lance_like.testing.vectors import random_vectors
+
+KIND = pa.list_(pa.float32(), 16)
+
+
+@pytest.fixture(scope="module")
+def clustered():
+    return random_vectors(KIND, 4000, 1, bad=0)
+
+
+def test_a_search_reads_the_probed_partitions_alone():
+    kind = pa.list_(pa.float32(), 64)
+    values = random_vectors(kind, 4000, 1, bad=0)
+    built = build(IvfFlat(), values, {"num_partitions": 64})
+    store = CountingStore(built.store)
+    searcher = built.open(store)
+    how = Nearest(10, "l2", nprobes=(2, 2))
+    searcher.nearest(as_queries(values[5].as_py(), kind, "l2"), how, None)
+    codes = next(file for file in built.files if file.name == "codes")
+    far = as_queries(values[4].as_py(), kind, "l2")
+    with counted(store) as counts:
+        found = searcher.nearest(far, how, None)
+    assert (found.ordinals[0] >= 0).all()
+    assert counts.rounds <= 2, "ordinals and codes of all partitions, and pages that were not open"
+    lengths = [ends - starts for _, (starts, ends) in counts.log]
+    assert 0 < (np.concatenate(lengths) > 1000).sum() <= 2, "the codes of two partitions"
+    assert 0 < counts.bytes_read < codes.nbytes / 4
+    with counted(store) as again:
+        searcher.nearest(far, how, None)
+    assert again.rounds == 0, "what was read is kept"
+
+
+def test_what_does_not_fit_is_left_for_what_is_asked(clustered, monkeypatch):
+    monkeypatch.setattr("lance_like.index.vector.lists._MOST_NBYTES", 4000 * 24 // 4)
+    built = build(IvfFlat(), clustered, {"num_partitions": 40})
+    searcher = built.open()
+    queries = as_queries(clustered.slice(0, 30).to_pylist(), KIND, "l2")
+    found = searcher.nearest(queries, Nearest(1, "l2", nprobes=(1, 1)), None)
+    assert found.ordinals[:, 0].tolist() == list(range(30))
+    assert searcher.nbytes_cached < 4000 * 24 + 100_000
+    # One query may need more than there is room for.
+    every = searcher.nearest(queries[:1], Nearest(4000, "l2", nprobes=(40, 40)), None)
+    assert (every.ordinals[0] >= 0).all()
+
+
+def test_too_few_rows_widen_the_search(clustered):
+    searcher = build(IvfSq(), clustered, {"num_partitions": 64}).open()
+    queries = as_queries(clustered[0].as_py(), KIND, "l2")
+    narrow = searcher.nearest(queries, Nearest(3000, "l2", nprobes=(1, 1)), None)
+    wide = searcher.nearest(queries, Nearest(3000, "l2", nprobes=(1, None)), None)
+    assert (narrow.ordinals < 0).any()
+    assert (wide.ordinals >= 0).all()
+
+
+def test_lists_of_vectors_are_found_by_their_sums():
+    random = np.random.default_rng(1)
+    kind = pa.list_(pa.list_(pa.float32(), 8))
+    rows = [random.normal(size=(int(n), 8)).astype(np.float32).tolist() for n in random.integers(0, 5, 600)]
+    values = pa.array([*rows, None], kind)
+    searcher = build(IvfPq(), values, {"metric": "cosine"}).open()
+    query = as_queries(random.normal(size=(4, 3, 8)), kind, "cosine")
+    found = searcher.nearest(query, Nearest(100, "cosine"), None)
+    best = rank(found.ordinals, distances(query, values, "cosine", found.ordinals), Nearest(10, "cosine"))
+    true = distances(query, values, "cosine")
+    expected = rank(np.broadcast_to(np.arange(601), true.shape), true, Nearest(10, "cosine"))
+    assert np.mean(best.scores <= expected.scores[:, -1:] + 1e-6) > 0.9
+
+
+def test_a_segment_takes_over_what_was_learnt(clustered):
+    plugin = IvfPq()
+    prior = build(plugin, clustered, {"num_partitions": 20}).open()
+    built = build(plugin, clustered.slice(0, 1000), {"num_partitions": 20}, BuildOptions(prior=prior))
+    assert np.array_equal(built.open().stored.centroids, prior.stored.centroids)
+    assert np.array_equal(built.open().stored.codes.codebook, prior.stored.codes.codebook)
+
+
+def test_given_centroids_and_codebooks_are_used(clustered):
+    random = np.random.default_rng(2)
+    centroids = random.normal(size=(5, 16)).astype(np.float32)
+    codebook = random.normal(size=(4, 256, 4)).astype(np.float32)
+    given = {"ivf_centroids": centroids, "pq_codebook": codebook, "num_sub_vectors": 4, "num_bits": 8}
+    params = IvfPq().params(KIND, given)
+    assert params == {"metric": "l2", "num_partitions": 5, "num_sub_vectors": 4, "num_bits": 8}
+    built = build(IvfPq(), clustered, given, BuildOptions(given=given))
+    assert np.array_equal(built.open().stored.centroids, centroids)
+    assert np.array_equal(built.open().stored.codes.codebook, codebook.reshape(1024, 4))
+
+
+def test_parameters_that_cannot_be_are_refused():
+    for plugin, given in (
+        (IvfPq(), {"num_bits": 5}),
+        (IvfPq(), {"num_sub_vectors": 17}),
+        (IvfPq(), {"num_partitions": 0}),
+        (IvfPq(), {"accelerator": "cuda"}),
+        (IvfPq(), {"ivf_centroids": np.zeros((3, 4))}),
+        (IvfPq(), {"metric": "hamming"}),
+        (IvfFlat(), {"num_sub_vectors": 4}),
+        (Hnsw(), {"num_partitions": 4}),
+        (Hnsw(), {"m": 1}),
+    ):
+        with pytest.raises(InvalidInput):
+            plugin.params(KIND, given)
+
+
+def forged(built, name, change):
+    """A segment with one file written anew, its columns changed."""
+    out = SegmentWriter(MemoryStore())
+    whole = build_reader(built)
+    for file in built.files:
+        opened = whole.file(file.name)
+        names = {"partitions": ["centroid", "end"], "codebook": ["values"], "codes": ["ordinal", "code"]}[file.name]
+        columns = dict(zip(names, opened.columns(names), strict=True))
+        if file.name == name:
+            columns = change(columns)
+        batch = pa.record_batch(columns)
+        out.write(file.name, batch.schema, [batch])
+    return built.plugin.open(Segment(len(built.values), KIND, built.params, built.detail, out.reader()))
+
+
+def build_reader(built):
+    return SegmentReader(built.store, built.files)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("partitions", lambda c: {**c, "end": pa.array(np.asarray(c["end"])[::-1])}),
+        ("partitions", lambda c: {**c, "end": pa.array(np.asarray(c["end"]) + 1)}),
+        ("partitions", lambda c: {**c, "centroid": random_vectors(pa.list_(pa.float32(), 3), len(c["end"]), 1, bad=0)}),
+        ("partitions", lambda c: {**c, "centroid": pa.array([[float("nan")] * 16] * len(c["end"]), KIND)}),
+        ("codebook", lambda c: {"values": c["values"].slice(1)}),
+        ("codes", lambda c: {**c, "code": pa.array([b"x"] * len(c["code"]), pa.binary(1))}),
+        ("codes", lambda c: {**c, "ordinal": pa.array(np.full(len(c["code"]), 5000, np.uint32))}),
+        ("codes", lambda c: {**c, "ordinal": pa.array(np.asarray(c["ordinal"])[::-1].copy())}),
+    ],
+)
+def test_sizes_and_numbers_out_of_bounds_are_corrupt(clustered, name, change):
+    built = build(IvfPq(), clustered.slice(0, 300), {"num_partitions": 4})
+    searcher = forged(built, name, change)
+    with pytest.raises(Corrupt):
+        searcher.nearest(as_queries([1] * 16, KIND, "l2"), Nearest(300, "l2"), None)
+
+
+LEVELS, NEAR = [0, 1, 0, 0], [[1, 2], [], [0], [0]]
+
+
+@pytest.mark.parametrize(
+    ("levels", "near", "entry"),
+    [
+        ([1, 0, 0, 0], NEAR, 0),
+        ([0, 2, 0, 0], NEAR, 0),
+        ([0, 0, 0, 0], NEAR, 0),
+        (LEVELS, [[1, 3], [], [0], [0]], 0),
+        (LEVELS, [[1, 2], [1], [0], [0]], 0),
+        (LEVELS, [[1] * 5, [], [0], [0]], 0),
+        (LEVELS, NEAR, 1),
+        (LEVELS, NEAR, 3),
+        (LEVELS, NEAR, -1),
+    ],
+)
+def test_links_out_of_bounds_are_corrupt(levels, near, entry):
+    kind = pa.list_(pa.uint32())
+    good = checked_links(pa.array(LEVELS, pa.uint8()), pa.array(NEAR, kind), 3, 2, 0)
+    assert good.levels.tolist() == [2, 1, 1]
+    with pytest.raises(Corrupt):
+        checked_links(pa.array(levels, pa.uint8()), pa.array(near, kind), 3, 2, entry)
+
+
+def test_the_tuner_reaches_what_is_asked_and_says_how(clustered):
+    built = build(IvfPq(), clustered, {"num_partitions": 40, "num_sub_vectors": 8})
+    queries = np.array(clustered.slice(0, 60).to_pylist()) + 0.1
+    tuning = tune(built.open(), ArraySource(clustered), queries, target_recall=0.9)
+    assert tuning.reached
+    assert tuning.recall > 0.8
+    assert "<- chosen" in str(tuning)
+    tuned = {**built.params, **tuning.params}
+    segment = Segment(len(clustered), KIND, tuned, built.detail, build_reader(built))
+    searcher = built.plugin.open(segment)
+    assert searcher.defaults.nprobes == tuning.chosen.nprobes
+    assert searcher.refine_factor == tuning.chosen.refine_factor
+
+
+def test_the_tuner_asks_rows_for_their_neighbours(clustered):
+    searcher = build(Hnsw(), clustered.slice(0, 1000), {}).open()
+    tuning = tune(searcher, ArraySource(clustered.slice(0, 1000)), target_recall=0.9)
+    assert tuning.recall > 0.85
+    assert tuning.chosen.ef is not None
+    with pytest.raises(InvalidInput):
+        tune(searcher, ArraySource(clustered.slice(0, 1000)), [[1.0] * 16])
+
+
+def test_the_measured_error_and_recall_are_told(clustered):
+    detail = build(IvfPq(), clustered, {}).detail
+    assert detail["recall"] >= 0.95
+    assert 0 < detail["error"] < 1
+
+
+def test_lists_are_filled_once():
+    made = []
+
+    class Scan:
+        def __init__(self):
+            made.append(self)
+            self.numbers = []
+
+        def add(self, number, rows):
+            self.numbers.append(number)
+
+    lists = Lists(Scan, lambda numbers: [None] * len(numbers), np.array([10, 10, 10]), 4)
+    lists.holding(np.array([0, 2, 0]))
+    lists.holding(np.array([2, 1]))
+    assert made[0].numbers == [0, 2, 1]
+    assert lists.nbytes_cached == 30 * 12
+
+
+def _search(searcher, queries, answers):
+    found = searcher.nearest(queries, Nearest(5, "l2"), None)
+    built = build(IvfPq(), random_vectors(KIND, 500, 2), {"num_partitions": 8})
+    answers.put((found.ordinals.tolist(), built.detail["vectors"]))
+
+
+@pytest.mark.slow
+def test_a_forked_process_searches_and_builds(clustered):
+    searcher = build(IvfPq(), clustered, {}).open()
+    queries = as_queries(clustered.slice(0, 20).to_pylist(), KIND, "l2")
+    expected = searcher.nearest(queries, Nearest(5, "l2"), None).ordinals.tolist()
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    process = context.Process(target=_search, args=(searcher, queries, answers))
+    process.start()
+    found, count = answers.get(timeout=60)
+    process.join(60)
+    assert found == expected
+    assert count > 400
+
+
+def test_codes_are_those_of_the_specification():
+    centroids = np.zeros((1, 3), np.float32)
+    here = np.zeros(3, np.int64)
+    vectors = np.array([[-1, 0.5], [0, 1], [2, 1]], np.float32)
+    learnt = Scalar.trained(vectors)
+    assert learnt.codebook.tolist() == [[-1, 0.5], [3, 0.5]]
+    assert learnt.encode(vectors, here, centroids, False).tobytes().hex() == "000055ffffff"
+    parts = Product(3, 3, 4, np.arange(48, dtype=np.float32).reshape(48, 1))
+    assert parts.encode(np.array([[1, 18, 35]], np.float32), here[:1], centroids, False).tobytes().hex() == "2103"
+
+
+@pytest.mark.parametrize("dot", [False, True])
+def test_signs_and_factors_are_those_of_the_specification(dot):
+    random = np.random.default_rng(3)
+    size = 12
+    vectors, centroids = random.normal(size=(2, 40, size)).astype(np.float32)
+    partitions = random.integers(0, 40, 40)
+    codes = Bits.trained(size)
+    found = codes.encode(vectors, partitions, centroids, dot)
+    turned = (vectors - centroids[partitions]) @ codes.codebook.T
+    signs = np.unpackbits(found[:, :-8], axis=1, bitorder="little")[:, :size]
+    factors = found[:, -8:].copy().view("<f4")
+    assert np.array_equal(signs, turned > 0)
+    assert np.allclose(factors[:, 0], (turned**2).sum(1) - dot * (vectors**2).sum(1), atol=1e-4)
+    assert np.allclose(factors[:, 1], (turned**2).sum(1) * np.sqrt(size) / np.abs(turned).sum(1), rtol=1e-4)
