@@ -126,7 +126,8 @@ def test_rows_found_may_be_judged_afterwards(dataset: LanceDataset) -> None:
 def test_a_filter_may_speak_of_distances(dataset: LanceDataset, prefilter: bool) -> None:
     answer = dataset.to_table(nearest=near(k=50))
     limit = answer["_distance"][9].as_py()
-    kept = dataset.to_table(nearest=near(k=50), filter=f"_distance < {limit} and i >= 0", prefilter=prefilter)
+    condition = f"_distance < {limit} and i in ({', '.join(map(str, range(300)))}) and t in ('t0', 't1', 't2')"
+    kept = dataset.to_table(nearest=near(k=50), filter=condition, prefilter=prefilter)
     assert kept["i"].to_pylist() == answer["i"].to_pylist()[:9]
 
 
