@@ -19,7 +19,7 @@ OWNERS = {
     "datasets": "integrations/huggingface.py",
     "deltalake": "integrations/convert/delta.py",
     "duckdb": ("query/engine_duckdb.py", "query/statements_duckdb.py", "query/engine_source.py"),
-    "faiss": None,
+    "faiss": "index/vector/door.py",
     "fsspec": "io/remote.py",
     "lance": "integrations/convert/lance.py",
     "pandas": None,
