@@ -168,10 +168,13 @@ def _filter(
         if asked.nearest is None or asked.text is not None:
             raise InvalidInput("a text search is a filter of a vector search alone")
         text = text_search(session, manifest, search)
-    parts = () if words is None else conjuncts(parse(words))
+    if words is None:
+        return None, None, (near, text)
+    parts = conjuncts(parse(words))
     made = {fold(name) for name in given.names}
-    late = [part for part in parts if asked.prefilter is False or any(fold(name) in made for name in top_names(part))]
-    early = [part for part in parts if part not in late]
+    after_it = [asked.prefilter is False or any(fold(name) in made for name in top_names(part)) for part in parts]
+    late = [part for part, waits in zip(parts, after_it, strict=True) if waits]
+    early = [part for part, waits in zip(parts, after_it, strict=True) if not waits]
     # As it was given, where it is whole: then an error shows its place.
     condition = bind_filter(schema, words if not late else all_of(early) if early else None)
     after = answer_of(manifest, schema, {"passes": all_of(late)}, given=given) if late else None

@@ -152,7 +152,7 @@ def text_search(
         known = _indexes(session, manifest, found)
         entries[name] = known[-1] if known else None
         if not known:
-            _plugin(None).params(found.type, {"with_position": True})  # refuses what holds no texts
+            _plugin(None).params(_text_type(found.type), {"with_position": True})  # refuses what holds no texts
     return TextSearch(session, manifest, query, fields, entries, covered)
 
 
@@ -171,8 +171,15 @@ def _default_columns(session: Session, manifest: Manifest) -> list[str]:
     return [join_path(schema.path(found.id)) for found in chosen]
 
 
+def _text_type(kind: pa.DataType) -> pa.DataType:
+    """The type in which values are indexed in memory: codes and views as the texts that they stand for."""
+    if pa.types.is_dictionary(kind):
+        return _text_type(kind.value_type)
+    return pa.large_string() if pa.types.is_string_view(kind) else kind
+
+
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return _text_type(kind) in (pa.string(), pa.large_string())
 
 
 def _all_rows(manifest: Manifest) -> Iterator[tuple[Fragment, Int64s]]:
@@ -198,11 +205,13 @@ def _build(
     order = np.argsort(ids, kind="stable")
     projection = Projection(manifest.schema, (Output("text", column),))
     table = take_placed(session, projection, Placed(fragments, index[order], offsets[order]))
-    values = present(joined([carry(chunk) for chunk in table.column(0).chunks]), column.type)
+    kind = column.type if entry is not None else _text_type(column.type)
+    values = joined([carry(chunk) for chunk in table.column(0).chunks])
+    values = present(values, kind) if kind is column.type else values.cast(kind)
     plugin, out = _plugin(entry), in_memory()
-    params = plugin.params(column.type, {"with_position": True}) if entry is None else entry.params
+    params = plugin.params(kind, {"with_position": True}) if entry is None else entry.params
     detail = plugin.build(ArraySource(values), params, out, BuildOptions())
-    searcher = plugin.open(Segment(len(values), column.type, params, detail, out.reader()))
+    searcher = plugin.open(Segment(len(values), kind, params, detail, out.reader()))
     return Tail(searcher, ids[order], sum(file.nbytes for file in out.files))
 
 

@@ -14,6 +14,7 @@ import lance_like
 from lance_like import LanceDataset
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.index.registry import INDEXES
+from lance_like.io.observe import CountingStore, counted
 from lance_like.query.order import ColumnOrdering
 from tests.unit.dataset.rounded_index import Rounded, add_index
 
@@ -126,7 +127,8 @@ def test_rows_found_may_be_judged_afterwards(dataset: LanceDataset) -> None:
 def test_a_filter_may_speak_of_distances(dataset: LanceDataset, prefilter: bool) -> None:
     answer = dataset.to_table(nearest=near(k=50))
     limit = answer["_distance"][9].as_py()
-    kept = dataset.to_table(nearest=near(k=50), filter=f"_distance < {limit} and i >= 0", prefilter=prefilter)
+    condition = f"_distance < {limit} and i in ({', '.join(map(str, range(300)))}) and t in ('t0', 't1', 't2')"
+    kept = dataset.to_table(nearest=near(k=50), filter=condition, prefilter=prefilter)
     assert kept["i"].to_pylist() == answer["i"].to_pylist()[:9]
 
 
@@ -306,6 +308,18 @@ def test_a_search_reads_the_column_once(dataset: LanceDataset) -> None:
     told: list[Any] = []
     found(dataset, nearest=near(), scan_stats_callback=told.append)
     assert told[0].bytes_read > 0 and told[0].iops <= 12
+
+
+def test_a_search_that_is_warm_reads_its_candidates_and_then_its_rows(uri: str, plugin: Rounded) -> None:
+    dataset = lance_like.write_dataset(table(range(300)), uri)
+    add_index(dataset, "v", plugin)
+    found(dataset)
+    store = dataset._session.store = CountingStore(dataset._session.store)
+    with counted(store) as counts:
+        found(dataset)
+    # 20 candidates, and 5 numbers that are packed.
+    candidates = 20 * 4 * DIMENSION
+    assert counts.rounds == 2 and candidates < counts.bytes_read <= candidates + 5 * 8
 
 
 @pytest.mark.parametrize(

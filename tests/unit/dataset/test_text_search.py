@@ -118,6 +118,14 @@ def test_the_column_of_texts_is_found(dataset: LanceDataset, indexed: LanceDatas
         scored(dataset, MatchQuery("apple", "i"))
 
 
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_texts_of_any_form_are_searched(uri: str, kind: pa.DataType) -> None:
+    texts = pa.array(["red lake", None, "blue hill", "red hill"], pa.string()).cast(kind)
+    dataset = lance_like.write_dataset(pa.table({"i": range(4), "text": texts}), uri)
+    assert [i for i, _ in scored(dataset, "red")] == [0, 3]
+    assert [i for i, _ in scored(dataset, {"query": "hill", "columns": ["text"]})] == [2, 3]
+
+
 def test_a_text_is_a_filter_of_a_vector_search(indexed: LanceDataset) -> None:
     query, words = VECTORS[3], MatchQuery("kiwi", "text")
     holds = {i for i, _ in scored(indexed, words)}
