@@ -19,7 +19,7 @@ def blocks(language: str) -> list[str]:
 
 def test_the_python_examples_of_the_readme_run(tmp_path):
     pytest.importorskip("duckdb")
-    first, second, third = blocks("python")
+    first, second, third, fourth = blocks("python")
     checks = """
 assert ds.version == 4 and lance_like.dataset("documents").version == 5
 assert lance_like.dataset("documents").schema.names == ["id", "text", "vector", "length"]
@@ -33,7 +33,11 @@ assert ds.to_table(["id", "text"], filter="id in (9, 20, 100, 2000)").sort_by("i
     last = """
 assert ds.to_table(["id"], filter="length > 12").num_rows == 0 and ds.version == 10
 """
-    code = first + checks + second + more + third + last
+    searches = """
+assert len(ds.list_indices()) == 3 and ds.version == 13
+assert ds.search(vector=query, text="document").where("id < 500").limit(10).to_table().num_rows == 10
+"""
+    code = first + checks + second + more + third + last + fourth + searches
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
 
 
