@@ -359,9 +359,10 @@ def test_wrong_calls_say_what_is_wrong(kind: SortedIndex, uri: str) -> None:
     for call in (ds.drop_index, ds.index_statistics, ds.prewarm_index):
         with pytest.raises(NotFound, match="no index 'nope'"):
             call("nope")
-    for apart in ({"fragment_ids": [0]}, {"index_uuid": "a" * 32}):
-        with pytest.raises(InvalidInput, match="create_index_uncommitted"):
-            ds.create_index("n", "SORTED", name="other", **apart)
+    with pytest.raises(InvalidInput, match="create_index_uncommitted"):
+        ds.create_index("n", "SORTED", name="other", fragment_ids=[0])
+    with pytest.raises(InvalidInput, match="create_index_uncommitted"):
+        ds.create_scalar_index("n", "SORTED", index_uuid="a" * 32)
     with pytest.raises(InvalidInput, match="path"):
         ds.create_scalar_index("s", IndexConfig("json", {}))
     ds.drop_index("n_idx")
