@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 import pyarrow as pa
 from pyroaring import BitMap
 
@@ -84,13 +83,6 @@ class BitmapSearcher:
         if isinstance(question, IsNull):
             return self._nulls.bitmap.copy()
         return self._inverted.union(*places_of(self._inverted.keys, self._kind, question))
-
-    def count(self, question: Question) -> int:
-        """How many there are: it stands beside the values. Raises as `rows`."""
-        if isinstance(question, IsNull):
-            return len(self._nulls.bitmap)
-        keys = self._inverted.keys
-        return int(keys.beside(*places_of(keys, self._kind, question)).sum(dtype=np.int64))
 
 
 __all__ = ["Bitmap", "BitmapSearcher"]
