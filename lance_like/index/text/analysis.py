@@ -107,9 +107,10 @@ class Analyzer:
         if self._stop is not None:
             # The filter drops words wherever they stand: what comes back of the distinct ones is what it keeps.
             kept = set(self._stop(list(set(stems))))
-        left = [stem for stem in stems if kept is None or stem in kept]
-        folded = iter(self._fold(left))
-        return [next(folded) if kept is None or stem in kept else None for stem in stems]
+        left = [stem if kept is None or stem in kept else None for stem in stems]
+        # Folding gives letters of ASCII for others.
+        folded = iter(self._fold([stem for stem in left if stem is not None and not stem.isascii()]))
+        return [stem if stem is None or stem.isascii() else next(folded) for stem in left]
 
     def tokens(self, text: str) -> list[FtsToken]:
         """The terms of one text."""
@@ -254,11 +255,14 @@ class _Filters:
 
     def __init__(self, filters: Sequence[Any]) -> None:
         tantivy = need("tantivy")
+        self._filters = filters
         self._many = _built(tantivy.Tokenizer.regex(f"[^{_BETWEEN}]+"), filters)
         self._one = _built(tantivy.Tokenizer.raw(), filters)
 
     def __call__(self, words: Sequence[str]) -> list[str]:
         """What they make of the words, without those that they drop."""
+        if not self._filters:
+            return list(words)
         text = _BETWEEN.join(words)
         if text.count(_BETWEEN) >= len(words):  # A word contains what sets them apart.
             return [made for word in words for made in self._one.analyze(word)]
