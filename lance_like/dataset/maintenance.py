@@ -8,9 +8,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
+import pyarrow as pa
+
 from lance_like.dataset.bound import BoundVersion
 from lance_like.dataset.cleanup import CleanupExplanation, CleanupStats, explain_cleanup, policy_of, run_cleanup
 from lance_like.dataset.drop import drop
+from lance_like.dataset.file_lists import Progress, list_files, list_tracked
 from lance_like.dataset.optimize import DatasetOptimizer
 from lance_like.dataset.stats import LanceStats
 from lance_like.dataset.verify import validate_version
@@ -32,6 +35,21 @@ class DatasetMaintenance(BoundVersion):
     def stats(self) -> LanceStats:
         """Counts and bytes of this version: `dataset_stats`, `data_stats`, `index_stats`."""
         return LanceStats(self._session, self._manifest)
+
+    def all_files(self) -> pa.RecordBatchReader:
+        """Every file that lies below the place of the table, of whatever branch, whether a version names it or not.
+
+        Columns: base_uri, path (below it), size_bytes, last_modified. Cost: while it is read, two requests a file.
+        """
+        return list_files(self._store)
+
+    def tracked_files(self, *, min_version: int = 0, progress: Progress | None = None) -> pa.RecordBatchReader:
+        """The files that versions of this branch name, from `min_version` on, each once a version.
+
+        Columns: version, base_uri, path (below it), type: "manifest", "data file", "deletion file", "index file",
+        "transaction file" or "metadata file". progress: called with how many versions are read, and how many there are.
+        """
+        return list_tracked(self._store, min_version=min_version, progress=progress)
 
     def validate(self) -> None:
         """Raise Corrupt unless the manifest of this version, its parts and its files' metadata are sound.
