@@ -54,6 +54,7 @@ NAMES = {
 # Of LanceDataset, without what pyarrow.dataset.Dataset has and this format has not.
 DATASET = {
     *("uri", "version", "latest_version", "schema", "metadata", "tags", "optimize", "stats"),
+    *("all_files", "tracked_files"),
     *(
         "scanner",
         "sql",
