@@ -430,7 +430,7 @@ def eager(monkeypatch):
 
 @pytest.mark.usefixtures("eager")
 def test_any_sequence_of_changes_answers_as_without_an_index():
-    run_state_machine_as_test(IndexMachine, settings=settings(LIMITS, max_examples=12, stateful_step_count=15))
+    run_state_machine_as_test(IndexMachine, settings=settings(LIMITS, max_examples=8, stateful_step_count=15))
 
 
 @pytest.mark.exhaustive
