@@ -177,7 +177,12 @@ class IndexMachine(RuleBasedStateMachine):
 
     # -- rows --
 
-    @rule(count=st.sampled_from([60, 150, 300, 1, 0]), seed=seeds, some=st.booleans(), through=st.sampled_from(["own", "other", "old"]))
+    @rule(
+        count=st.sampled_from([60, 150, 300, 1, 0]),
+        seed=seeds,
+        some=st.booleans(),
+        through=st.sampled_from(["own", "other", "old"]),
+    )
     def append(self, count, seed, some, through):
         random = self.random(seed)
         rows = rows_of(random, self.fresh(count)).select(self.columns)
