@@ -80,7 +80,13 @@ class MinHashLsh:
         return {"signed": found.shape[1], "bits": bits}
 
     def open(self, segment: Segment) -> MinHashSearcher:
-        """A searcher. Raises Corrupt for a detail that cannot be."""
+        """A searcher. Raises Corrupt for a detail that cannot be, Unsupported for a later version."""
+        if segment.version > self.version:
+            raise Unsupported(
+                f"the index is of version {segment.version} of {self.name}, known is {self.version}",
+                kind="plugin",
+                hint="update lance_like",
+            )
         signed, bits = segment.detail.get("signed"), segment.detail.get("bits")
         if not (isinstance(signed, int) and isinstance(bits, int)):
             raise Corrupt("an index of signatures says neither how many it has nor how they are found", kind="index")

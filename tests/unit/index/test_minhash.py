@@ -123,7 +123,7 @@ class TestMinHashLsh(SegmentTests):
         return [*found, ordinals.tolist(), signed.tobytes()]
 
 
-def test_a_search_reads_three_rounds_beside_the_metadata():
+def test_a_search_reads_at_most_three_rounds_beside_the_metadata():
     texts = pa.array(families(500))
     built = build(MinHashLsh(), texts, {})
     store = CountingStore(built.store)
@@ -131,7 +131,7 @@ def test_a_search_reads_three_rounds_beside_the_metadata():
     searcher.nearest(signature_of(texts[0].as_py(), dict(built.params)), 5, None)
     with counted(store) as counts:
         searcher.nearest(signature_of(texts[40].as_py(), dict(built.params)), 5, None)
-    assert counts.rounds == 3
+    assert counts.rounds <= 3
     assert counts.bytes_read < 200_000 < built.files[0].nbytes
 
 
