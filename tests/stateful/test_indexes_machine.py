@@ -403,7 +403,7 @@ class IndexMachine(RuleBasedStateMachine):
         query = (CENTRES[random.integers(len(CENTRES))] + random.normal(0, 1, DIMENSION)).astype(np.float32)
         for passing, options in ((None, {}), (model.passing(asked), {"filter": asked})):
             true = model.distances(column, query, passing)
-            found = ds.to_table(["id"], nearest={"column": column, "q": query, "k": K, "refine_factor": 5}, **options)
+            found = ds.to_table(["id"], nearest={"column": column, "q": query, "k": K}, **options)
             distances = dict(zip(found["id"].to_pylist(), found["_distance"].to_pylist(), strict=True))
             count = min(K, len(true))
             assert len(distances) == len(found) == count, (column, options)
