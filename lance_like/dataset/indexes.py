@@ -261,7 +261,7 @@ class DatasetIndexes(BoundVersion):
             def change(manifest: Manifest | None) -> SetIndexes:
                 assert manifest is not None
                 known = {entry.name for entry, _ in self._session.indexes.usable(manifest)}
-                chosen = sorted(known) if names is None else names
+                chosen = sorted(known if names is None else set(names))
                 found = extended(building, manifest, chosen, merged=merged, retrain=retrain)
                 if found is None:
                     raise _NothingToDo

@@ -64,6 +64,9 @@ def indices_after(base: Manifest, action: Action, schema: Schema) -> tuple[Index
 
 def _set(base: Manifest, action: SetIndexes) -> tuple[IndexEntry, ...]:
     """A row that was changed after the version that segments were built from is invalidated in them."""
+    names = [new.entry.name for new in action.made]
+    if len(set(names)) < len(names):
+        raise InvalidInput(f"an index is made twice in one change: {', '.join(names)}", kind="duplicate-name")
     changed = None if base.version == action.version else changed_since(base.tree, action.version)
     found = {entry.name: entry for entry in base.indices}
     for new in action.made:

@@ -148,7 +148,13 @@ def test_a_pickled_handle_keeps_its_options_and_holds_no_data(tmp_path):
     ds = lance_like.dataset(tmp_path, **options)
     data = pickle.dumps(ds)
     assert len(data) < 1000
-    assert pickle.loads(data)._options == {**options, "base_store_params": None, "default_scan_options": None}
+    others = {
+        "base_store_params": None,
+        "default_scan_options": None,
+        "index_cache_size_bytes": 1 << 30,
+        "indices": "use",
+    }
+    assert pickle.loads(data)._options == {**options, **others}
 
 
 def test_a_pickled_handle_of_a_dataset_that_is_gone_is_not_found(tmp_path):
