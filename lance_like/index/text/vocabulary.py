@@ -1,12 +1,12 @@
-"""The terms of a segment: found by their fences, some hundred read at a time.
+"""The terms of a segment: found by their fences, some thousand read at a time.
 
-What was looked for is kept, up to a bound; all terms are read only for misspelt words.
+What was read is kept, up to a bound; all terms are read only for misspelt words.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,10 +16,13 @@ from lance_like._lazy import cached
 from lance_like.errors import Corrupt
 from lance_like.index.base import SegmentReads
 from lance_like.index.text.edits import Spelling
+from lance_like.typing_ import Int64s
 
 FENCE = 256
-_MOST_KEPT = 1 << 16
-_ENTRY_NBYTES = 300
+# Terms that are read together: reading one takes about as long.
+_BLOCK = 16 * FENCE
+_MOST_BLOCKS = 64
+_TERM_NBYTES = 90
 
 
 class Entry(NamedTuple):
@@ -30,26 +33,41 @@ class Entry(NamedTuple):
     places: tuple[int, int]
 
 
+class _Block(NamedTuple):
+    """Consecutive terms, in their order. begins: int64[2, n + 1] where their postings and places begin."""
+
+    terms: list[str]
+    sizes: Int64s
+    begins: Int64s
+
+    def find(self, term: str) -> Entry | None:
+        at = bisect_left(self.terms, term)
+        if at == len(self.terms) or self.terms[at] != term:
+            return None
+        (start, end), (first, stop) = self.begins[:, at : at + 2].tolist()
+        return Entry(int(self.sizes[at]), (start, end), (first, stop))
+
+
 class Vocabulary:
     """Terms to entries. files: of the segment. size: terms. rows: of the segment. with_places: there is that file."""
 
     def __init__(self, files: SegmentReads, size: int, rows: int, *, with_places: bool) -> None:
         self._files, self._size, self._rows, self._with_places = files, size, rows, with_places
-        self._kept: dict[str, Entry | None] = {}
+        self._blocks: dict[int, _Block] = {}
 
     @property
     def nbytes(self) -> int:
         """In memory, by estimate."""
         spelling = self.__dict__.get("_spelling")
-        return _ENTRY_NBYTES * len(self._kept) + (spelling.nbytes if spelling is not None else 0)
+        return _TERM_NBYTES * _BLOCK * len(self._blocks) + (spelling.nbytes if spelling is not None else 0)
 
     def entries(self, terms: Iterable[str]) -> dict[str, Entry]:
-        """Those of the terms that there are. Cost: one round for all that were not asked for lately."""
-        wanted = list(terms)
-        missing = [term for term in wanted if term not in self._kept]
-        if missing:
-            self._read(missing)
-        found = {term: self._kept.get(term) for term in wanted}
+        """Those of the terms that there are. Cost: one round for blocks that are not kept."""
+        if not self._size:
+            return {}
+        places = {term: max(bisect_right(self._fences, term.encode()) - 1, 0) * FENCE // _BLOCK for term in terms}
+        blocks = self._read({*places.values()})
+        found = {term: blocks[place].find(term) for term, place in places.items()}
         return {term: entry for term, entry in found.items() if entry is not None}
 
     def continued(self, beginning: str, limit: int | None) -> list[str]:
@@ -84,31 +102,31 @@ class Vocabulary:
         [terms] = self._files.file("terms").columns(["term"])
         return Spelling(terms)
 
-    def _read(self, terms: Sequence[str]) -> None:
-        groups = sorted({max(bisect_right(self._fences, term.encode()) - 1, 0) for term in terms}) if self._size else []
-        spans = [(group * FENCE, min((group + 1) * FENCE + 1, self._size)) for group in groups]
-        wanted = set(terms)
-        if len(self._kept) + len(wanted) > _MOST_KEPT:
-            self._kept.clear()
+    def _read(self, wanted: set[int]) -> dict[int, _Block]:
+        """Blocks of terms by number."""
+        found = {place: block for place in wanted if (block := self._blocks.get(place)) is not None}
+        missing = sorted(wanted - found.keys())
+        if not missing:
+            return found
+        # With the first term behind them, which says where the last one ends.
+        spans = [(place * _BLOCK, min((place + 1) * _BLOCK + 1, self._size)) for place in missing]
         names = ["term", "rows", "postings", "places"]
-        for (first, end), columns in zip(spans, self._files.file("terms").spans(names, spans), strict=True):
-            self._keep(columns, wanted, last=end == self._size and (first + FENCE >= end))
-        for term in wanted - self._kept.keys():
-            self._kept[term] = None
+        columns = self._files.file("terms").spans(names, spans)
+        made = {place: self._block(place, read) for place, read in zip(missing, columns, strict=True)}
+        if len(self._blocks) + len(made) > _MOST_BLOCKS:
+            self._blocks.clear()
+        self._blocks.update(made)
+        return {**found, **made}
 
-    def _keep(self, columns: list[pa.Array], wanted: set[str], *, last: bool) -> None:
-        """Remember those wanted of some consecutive terms. The final one may only say where it begins, unless last."""
+    def _block(self, place: int, columns: list[pa.Array]) -> _Block:
         sizes, postings, places = (np.asarray(column).astype(np.int64) for column in columns[1:])
-        if last:
+        if (place + 1) * _BLOCK >= self._size:
             postings, places = np.append(postings, self._nbytes("postings")), np.append(places, self._nbytes("places"))
         begins = np.stack([postings, places])
         past = postings[-1] > self._nbytes("postings") or places[-1] > self._nbytes("places")
         if past or (np.diff(begins) < 0).any() or sizes.min() < 1 or sizes.max() > self._rows:
             raise Corrupt("the entries of terms are out of order or out of range", kind="index")
-        for at, term in enumerate(columns[0].to_pylist()[: begins.shape[1] - 1]):
-            if term in wanted:
-                (start, end), (first, stop) = begins[:, at : at + 2].tolist()
-                self._kept[term] = Entry(int(sizes[at]), (start, end), (first, stop))
+        return _Block(columns[0].to_pylist()[: begins.shape[1] - 1], sizes, begins)
 
     def _nbytes(self, name: str) -> int:
         """Bytes in a file of bytes; of places there may be none."""
