@@ -21,9 +21,11 @@ from lance_like.encodings.physical import bits_of, valid_of
 from lance_like.encodings.sift import Flags
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_field, present
+from lance_like.index.questions import Contains
 from lance_like.query import arrow_expr, engine_duckdb, sql
 from lance_like.query.arithmetic import compare, compute
 from lance_like.query.build import Expression
+from lance_like.query.calls import call_of
 from lance_like.query.expr import (
     And,
     ArrowCall,
@@ -41,6 +43,7 @@ from lance_like.query.expr import (
     bind,
     bind_opaque,
     like_parts,
+    literally,
     opaque_of,
 )
 from lance_like.query.literals import comparable, comparison_type, is_bytes, is_text
@@ -60,12 +63,35 @@ def prepare(condition: str | Expression | pc.Expression | Expr | None, schema: p
     """
     if condition is None:
         return None
-    bound = bind(parse(condition), schema)
+    bound = _plainer(bind(parse(condition), schema), schema)
     if cost(bound) >= _DUCKDB_COST:
         # so that a wrong type shows now, and not with the first batch that no statistics exclude
         carried = pa.schema(map(carried_field, schema))
         mask(bound, pa.RecordBatch.from_arrays([pa.nulls(0, kind) for kind in carried.types], schema=carried))
     return bound
+
+
+def _plainer(condition: Expr, schema: pa.Schema) -> Expr:
+    """A condition in which texts that contain a text are a pattern: no need to ask DuckDB."""
+    match condition:
+        case And(children) | Or(children):
+            return replace(condition, children=tuple(_plainer(child, schema) for child in children))
+        case Not(child):
+            return Not(_plainer(child, schema))
+        case Opaque() if condition.sql.startswith("contains(") and len(condition.columns) == 1:
+            [path] = condition.columns
+            call = call_of(condition.sql)
+            asked = None if call is None else call.question(_type_at(schema, path))
+            if isinstance(asked, Contains):
+                return Like(path, f"%{literally(asked.part)}%", "\\")
+    return condition
+
+
+def _type_at(schema: pa.Schema, path: Path) -> pa.DataType:
+    kind = schema.field(path[0]).type
+    for name in path[1:]:
+        kind = kind.field(name).type
+    return kind
 
 
 def parse(condition: str | Expression | pc.Expression | Expr) -> Expr:

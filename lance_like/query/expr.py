@@ -8,6 +8,7 @@ into the column's own type where that changes no answer; where it might, the nod
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -254,6 +255,11 @@ def like_text(text: str) -> str:
     return "".join("\\" + letter if letter in "\\%_" else letter for letter in text)
 
 
+def literally(text: str) -> str:
+    """A text as a part of a pattern in which a backslash escapes."""
+    return re.sub(r"([\\%_])", r"\\\1", text)
+
+
 def like_parts(condition: Like) -> list[str | Wild]:
     """Split a pattern into texts and wild cards; neighbouring texts are one.
 
@@ -396,6 +402,7 @@ __all__ = [
     "conjuncts",
     "like_parts",
     "like_text",
+    "literally",
     "opaque_of",
     "paths",
     "top_names",

@@ -31,6 +31,7 @@ from lance_like.query.expr import (
     Opaque,
     all_of,
     any_of,
+    literally,
 )
 from lance_like.query.names import Path, find_known, quote
 from lance_like.query.nodes import COMPARISONS, OWN_SCHEMA, Node, arguments, value_of
@@ -321,7 +322,7 @@ def _prefix(of: Node, text: Node) -> Like | None:
     path, begins = column_of(of), constant_of(text)
     if path is None or begins is None or not begins.is_valid or not pa.types.is_string(begins.type):
         return None
-    return Like(path, re.sub(r"([\\%_])", r"\\\1", begins.as_py()) + "%", "\\")
+    return Like(path, literally(begins.as_py()) + "%", "\\")
 
 
 _READERS: dict[str, Callable[[Node], Expr | None]] = {
