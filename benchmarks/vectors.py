@@ -206,7 +206,7 @@ def searches(kind: str) -> list[Options]:
     """The parameters of searches that are tried, about from fast to slow; the first are the defaults."""
     if "HNSW" in kind:
         beams = [{"ef": ef} for ef in (16, 32, 64, 128, 256)]
-        return [{}, *beams, *({**beam, "refine_factor": 2} for beam in beams)]
+        return [{}, *beams, *({**beam, "refine_factor": 2} for beam in beams if beam["ef"] >= 2 * K)]
     refined = {"IVF_FLAT": (None,), "IVF_SQ": (None, 2), "IVF_RQ": (3, 10)}.get(kind, (3, 8))
     return [
         {},
@@ -226,11 +226,19 @@ class Tried:
     median_ms: float
 
 
-def measure(data: Data, folder: Path, peers: Sequence[VectorPeer], targets: Iterable[float], *, repeat: int) -> Samples:
-    """All kinds of all peers on one data set, one kind after the other."""
+def measure(
+    data: Data,
+    folder: Path,
+    peers: Sequence[VectorPeer],
+    targets: Iterable[float],
+    *,
+    repeat: int,
+    kinds: Sequence[str] | None = None,
+) -> Samples:
+    """All kinds of all peers on one data set, or some, one kind after the other."""
     samples: Samples = {}
     best: Samples = {}
-    for kind in dict.fromkeys(kind for peer in peers for kind in peer.kinds(data)):
+    for kind in kinds or dict.fromkeys(kind for peer in peers for kind in peer.kinds(data)):
         having = [peer for peer in peers if kind in peer.kinds(data)]
         for peer in having:
             peer.kind, params = peer.kinds(data)[kind]
@@ -328,6 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--recalls", default="0.9,0.95,0.99")
     parser.add_argument("--peers", default=",".join(PEERS))
+    parser.add_argument("--kinds", help="kinds of indexes, as a report calls them, with ';' between; all by default")
     parser.add_argument("--repeat", type=int, default=100)
     parser.add_argument("--json", help="write every sample to this file")
     parsed = parser.parse_args(arguments)
@@ -335,7 +344,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     targets = [float(text) for text in parsed.recalls.split(",")]
 
     def run(folder: Path, peers: list[Any]) -> Samples:
-        return measure(data, folder, peers, targets, repeat=parsed.repeat)
+        kinds = parsed.kinds.split(";") if parsed.kinds else None
+        return measure(data, folder, peers, targets, repeat=parsed.repeat, kinds=kinds)
 
     shape = f"{len(data.table):,} x {data.queries.shape[1]}"
     about = f"{data.name}, {shape}, {data.metric}, {K} nearest; parameters chosen on {QUERIES // 2} other queries"
