@@ -271,7 +271,7 @@ def cast_array(array: pa.Array, field: pa.Field) -> pa.Array:
     try:
         array = stored_array(array, field.type)
         check_kept(array.type, field.type)
-        made = array.cast(field.type)
+        made = _converted(array, field.type)
         check_finite(array, made)
     except (pa.ArrowException, ValueError) as error:
         raise InvalidInput(
@@ -280,6 +280,31 @@ def cast_array(array: pa.Array, field: pa.Field) -> pa.Array:
             hint="cast it before writing",
         ) from error
     return made
+
+
+def _converted(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    try:
+        return array.cast(kind)
+    except pa.ArrowNotImplementedError:
+        # Arrow casts few types to half floats: by way of single ones, then.
+        through = _with_singles(kind)
+        if through.equals(kind):
+            raise
+        return array.cast(through).cast(kind)
+
+
+def _with_singles(kind: pa.DataType) -> pa.DataType:
+    """The type with single floats where it has half ones."""
+    t = pa.types
+    if t.is_float16(kind):
+        return pa.float32()
+    if t.is_struct(kind):
+        return pa.struct([field.with_type(_with_singles(field.type)) for field in kind])
+    if t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind):
+        items = kind.value_field.with_type(_with_singles(kind.value_type))
+        size = (kind.list_size,) if t.is_fixed_size_list(kind) else ()
+        return (pa.large_list if t.is_large_list(kind) else pa.list_)(items, *size)
+    return kind
 
 
 def check_kept(mine: pa.DataType, theirs: pa.DataType) -> None:

@@ -349,3 +349,13 @@ def test_places_that_cannot_be_are_refused(place, kind):
         lance_like.write_dataset(TABLE, place)
     with pytest.raises(kind):
         lance_like.dataset(place)
+
+
+def test_decimals_become_half_floats_alone_in_lists_and_in_structs():
+    kinds = {"h": pa.float16(), "v": pa.list_(pa.float16(), 2), "s": pa.struct([("a", pa.float16())])}
+    ds = lance_like.write_dataset(
+        pa.table({"h": [1.0], "v": [[1.0, 2.0]], "s": [{"a": 1.0}]}, pa.schema(kinds)), "memory://"
+    )
+    ds.update({"h": "2.5", "v": "[1.25, 3.5]", "s": "{'a': 0.5}"})
+    assert ds.to_table().to_pylist() == [{"h": 2.5, "v": [1.25, 3.5], "s": {"a": 0.5}}]
+    assert ds.schema.types == list(kinds.values())
