@@ -6,19 +6,20 @@ Answers what asks for values or a range of them, exactly. A search for one value
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 from pyroaring import BitMap
 
 from lance_like.index.base import BuildOptions, IndexSource, Kind, Segment, SegmentWrites
-from lance_like.index.questions import Answer, IsNull, Question
-from lance_like.index.scalar.grouping import Grouping, Groups
-from lance_like.index.scalar.keys import as_key_values, checked_key_type, without_nulls
+from lance_like.index.questions import IsNull, Question
+from lance_like.index.scalar.grouping import Groups
+from lance_like.index.scalar.keys import checked_key_type
 from lance_like.index.scalar.nulls import Nulls, write_nulls
-from lance_like.index.scalar.params import check_version, no_params, recorded
-from lance_like.index.scalar.places import orders, places_of
+from lance_like.index.scalar.ordered import Ordered
+from lance_like.index.scalar.params import check_version, recorded
+from lance_like.index.scalar.places import places_of
 from lance_like.index.scalar.postings import checked_set
 from lance_like.index.scalar.sorted_column import SortedColumn, write_sorted
 from lance_like.typing_ import Int64s, Json
@@ -27,34 +28,18 @@ _FILE = "values"
 _BATCH_ROWS = 1 << 20
 
 
-class BTree:
+class BTree(Ordered):
     """The plug-in."""
 
     name: ClassVar[str] = "BTREE"
     kind: ClassVar[Kind] = "filter"
     version: ClassVar[int] = 1
 
-    def params(self, type: pa.DataType, given: Mapping[str, Any]) -> dict[str, Json]:
-        """It has none. Raises InvalidInput."""
-        no_params(given, self.name)
-        checked_key_type(type, self.name)
-        return {}
-
-    def answers(self, type: pa.DataType, params: Mapping[str, Json], question: Question) -> Answer:
-        """Exactly what is about the order of values."""
-        return Answer.EXACT if orders(type, question) else Answer.NO
-
     def build(
         self, source: IndexSource, params: Mapping[str, Json], out: SegmentWrites, options: BuildOptions
     ) -> dict[str, Json]:
         """Write the files `values` and `nulls`."""
-        kind = checked_key_type(source.type, self.name)
-        grouping, nulls, first = Grouping(kind, options.memory_nbytes), [], 0
-        for batch in source.batches():
-            values, ordinals, missing = without_nulls(as_key_values(batch, kind), first)
-            grouping.add(values, ordinals)
-            nulls.append(missing)
-            first += len(batch)
+        kind, grouping, nulls = self.grouped(source, options)
         schema = pa.schema([pa.field("value", kind, nullable=False), pa.field("ordinal", pa.uint32(), nullable=False)])
         write_sorted(out, _FILE, schema, _batches(grouping.groups(), schema))
         return {"nulls": write_nulls(out, nulls)}

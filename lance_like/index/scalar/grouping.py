@@ -11,16 +11,18 @@ Only the ordinals of one value must fit in memory, 4 bytes each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.stack import expand
+from lance_like.index.base import IndexSource
 from lance_like.index.scalar.keys import Keys, Uint32s, joined_keys, keys_of
 from lance_like.typing_ import Int64s
 
@@ -59,8 +61,7 @@ class Grouping:
 
     def add(self, values: pa.Array, ordinals: Uint32s) -> None:
         """Take in values of the key type without nulls. ordinals: uint32[n], not below those that came before."""
-        keys = keys_of(values)
-        self.add_keys(keys, ordinals)
+        self.add_keys(keys_of(values), ordinals)
 
     def add_keys(self, keys: Keys, ordinals: Uint32s) -> None:
         """Take in keys, as `add` does values."""
@@ -102,6 +103,28 @@ class Grouping:
         key, end = _load(path)
         [ordinal] = _load(path.with_suffix(".ordinals"))
         self._runs.append(Groups(keys_of(key), end.to_numpy(), ordinal.to_numpy()))
+
+
+Split: TypeAlias = Callable[[pa.Array, Uint32s], tuple[pa.Array, Uint32s, Uint32s]]
+"""From a batch and its ordinals to values of the key type without nulls, the ordinal of each, and those of nulls."""
+
+
+def grouped(source: IndexSource, kind: pa.DataType, memory_nbytes: int, split: Split) -> tuple[Grouping, list[Uint32s]]:
+    """All values of a source, to be given back in groups, and the ordinals of its nulls, ascending, in parts."""
+    grouping, nulls = Grouping(kind, memory_nbytes), []
+    for batch, rows in numbered(source):
+        values, ordinals, missing = split(batch, rows)
+        grouping.add(values, ordinals)
+        nulls.append(missing)
+    return grouping, nulls
+
+
+def numbered(source: IndexSource) -> Iterator[tuple[pa.Array, Uint32s]]:
+    """The batches of a source, each with its ordinals: uint32[n]."""
+    first = 0
+    for batch in source.batches():
+        yield batch, np.arange(first, first + len(batch), dtype=np.uint32)
+        first += len(batch)
 
 
 def _merged(runs: list[Groups], parts: int) -> Iterator[Groups]:
@@ -155,4 +178,4 @@ def _load(path: Path) -> list[pa.Array]:
         return pa.ipc.open_file(source).get_batch(0).columns
 
 
-__all__ = ["Grouping", "Groups"]
+__all__ = ["Grouping", "Groups", "Split", "grouped", "numbered"]

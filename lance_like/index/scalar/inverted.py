@@ -14,9 +14,10 @@ from pyroaring import BitMap
 
 from lance_like.encodings.joining import joined
 from lance_like.errors import Corrupt
-from lance_like.index.base import SegmentReads, SegmentWrites
+from lance_like.index.base import Segment, SegmentReads, SegmentWrites
 from lance_like.index.scalar.grouping import Groups
 from lance_like.index.scalar.keys import Keys
+from lance_like.index.scalar.nulls import Nulls
 from lance_like.index.scalar.postings import bitmaps_of, cells_of, union_of
 from lance_like.index.scalar.sorted_column import SortedColumn, write_sorted
 from lance_like.locks import lock_over_forks
@@ -108,6 +109,24 @@ class Inverted:
                 self._nbytes -= _nbytes_of(self._lists.popitem(last=False)[1])
 
 
+class InvertedSearcher:
+    """An open segment: an inverted file, and the rows without a value. kind: of the keys. keys, nulls: how many."""
+
+    def __init__(self, segment: Segment, kind: pa.DataType, keys: int, nulls: int) -> None:
+        self.kind = kind
+        self.inverted = Inverted(segment.files, keys, kind, segment.rows)
+        self.nulls = Nulls(segment.files, nulls, segment.rows)
+
+    @property
+    def nbytes_cached(self) -> int:
+        """What it keeps in memory, by estimate."""
+        return self.inverted.nbytes_cached + self.nulls.nbytes_cached
+
+    def prewarm(self) -> None:
+        """Read the keys and their rows."""
+        self.inverted.prewarm()
+
+
 def write_inverted(out: SegmentWrites, kind: pa.DataType, groups: Iterator[Groups]) -> int:
     """Write groups as an inverted file. kind: the key type. Returns the number of keys; without any, it has no file."""
     schema = pa.schema(
@@ -149,4 +168,4 @@ def _nbytes_of(rows: BitMap) -> int:
     return _SET_NBYTES + min(2 * len(rows), (rows.max() >> 3) + 1)
 
 
-__all__ = ["Inverted", "write_inverted"]
+__all__ = ["Inverted", "InvertedSearcher", "write_inverted"]

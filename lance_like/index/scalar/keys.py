@@ -292,9 +292,8 @@ class TextKeys:
         return found
 
 
-def without_nulls(array: pa.Array, first: int) -> tuple[pa.Array, Uint32s, Uint32s]:
-    """The values of an array, their ordinals, and those of its nulls. first: the ordinal of its first row."""
-    ordinals = np.arange(first, first + len(array), dtype=np.uint32)
+def without_nulls(array: pa.Array, ordinals: Uint32s) -> tuple[pa.Array, Uint32s, Uint32s]:
+    """The values of an array, their ordinals, and those of its nulls. ordinals: uint32[n], of its rows."""
     if not array.null_count:
         return array, ordinals, ordinals[:0]
     valid = array.is_valid()

@@ -18,10 +18,17 @@ from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_type, carry
 from lance_like.index.base import BuildOptions, IndexSource, Kind, Segment, SegmentWrites
 from lance_like.index.questions import Answer, HasAll, HasAny, IsNull, Question
-from lance_like.index.scalar.grouping import Grouping
-from lance_like.index.scalar.inverted import Inverted, write_inverted
-from lance_like.index.scalar.keys import Uint32s, as_key_values, ascending, checked_key_type, keys_of_values
-from lance_like.index.scalar.nulls import Nulls, write_nulls
+from lance_like.index.scalar.grouping import grouped
+from lance_like.index.scalar.inverted import InvertedSearcher, write_inverted
+from lance_like.index.scalar.keys import (
+    Uint32s,
+    as_key_values,
+    ascending,
+    checked_key_type,
+    keys_of_values,
+    without_nulls,
+)
+from lance_like.index.scalar.nulls import write_nulls
 from lance_like.index.scalar.params import check_version, no_params, recorded
 from lance_like.typing_ import Json
 
@@ -50,16 +57,13 @@ class LabelList:
     ) -> dict[str, Json]:
         """Write the files `postings` and `nulls`."""
         kind = _item_type(source.type)
-        grouping, nulls, first = Grouping(kind, options.memory_nbytes), [], 0
-        for batch in source.batches():
-            items, ordinals, missing = _items_of(batch, first)
-            values = as_key_values(items, kind)
-            if values.null_count:
-                ordinals = ordinals[valid_of(values)]
-                values = values.drop_null()
-            grouping.add(values, ordinals)
-            nulls.append(missing)
-            first += len(batch)
+
+        def split(batch: pa.Array, rows: Uint32s) -> tuple[pa.Array, Uint32s, Uint32s]:
+            items, ordinals, missing = _items_of(batch, rows)
+            values, ordinals, _ = without_nulls(as_key_values(items, kind), ordinals)
+            return values, ordinals, missing
+
+        grouping, nulls = grouped(source, kind, options.memory_nbytes, split)
         keys = write_inverted(out, kind, grouping.groups())
         return {"keys": keys, "nulls": write_nulls(out, nulls)}
 
@@ -67,38 +71,24 @@ class LabelList:
         """A searcher. Raises Unsupported, Corrupt."""
         check_version(segment, self.name, self.version)
         keys, nulls = recorded(segment, "keys", 0, _MOST_KEYS), recorded(segment, "nulls", 0, segment.rows)
-        return LabelListSearcher(segment, keys, nulls)
+        return LabelListSearcher(segment, _item_type(segment.type), keys, nulls)
 
 
-class LabelListSearcher:
+class LabelListSearcher(InvertedSearcher):
     """An open segment."""
-
-    def __init__(self, segment: Segment, keys: int, nulls: int) -> None:
-        self._kind = _item_type(segment.type)
-        self._nulls = Nulls(segment.files, nulls, segment.rows)
-        self._inverted = Inverted(segment.files, keys, self._kind, segment.rows)
-
-    @property
-    def nbytes_cached(self) -> int:
-        """What it keeps in memory, by estimate."""
-        return self._inverted.nbytes_cached + self._nulls.nbytes_cached
-
-    def prewarm(self) -> None:
-        """Read the items and their rows."""
-        self._inverted.prewarm()
 
     def rows(self, question: Question) -> BitMap:
         """The ordinals that match. Raises InvalidInput for a question that `answers` refuses."""
         match question:
             case IsNull():
-                return self._nulls.bitmap.copy()
+                return self.nulls.bitmap.copy()
             case HasAny(values):
-                places = self._inverted.places(ascending(keys_of_values(values, self._kind)))
-                return self._inverted.union(places, places + 1)
+                places = self.inverted.places(ascending(keys_of_values(values, self.kind)))
+                return self.inverted.union(places, places + 1)
             case HasAll(values):
-                keys = ascending(keys_of_values(values, self._kind))
-                places = self._inverted.places(keys)
-                return self._inverted.intersection(places) if len(places) == len(keys) else BitMap()
+                keys = ascending(keys_of_values(values, self.kind))
+                places = self.inverted.places(keys)
+                return self.inverted.intersection(places) if len(places) == len(keys) else BitMap()
             case _:
                 raise InvalidInput(f"an index of the type LABEL_LIST does not answer {type(question).__name__}")
 
@@ -110,8 +100,8 @@ def _item_type(kind: pa.DataType) -> pa.DataType:
     return checked_key_type(carried.value_type, LabelList.name)
 
 
-def _items_of(lists: pa.Array, first: int) -> tuple[pa.Array, Uint32s, Uint32s]:
-    """The items of all lists, the ordinals of their rows, and those of null lists."""
+def _items_of(lists: pa.Array, rows: Uint32s) -> tuple[pa.Array, Uint32s, Uint32s]:
+    """The items of all lists, the ordinal of the row of each, and those of null lists. rows: the ordinals of all."""
     lists = carry(lists)
     if pa.types.is_fixed_size_list(lists.type):
         items = items_of_fixed(lists)
@@ -119,7 +109,6 @@ def _items_of(lists: pa.Array, first: int) -> tuple[pa.Array, Uint32s, Uint32s]:
     else:
         offsets, items = offsets_and_items(lists)
         lengths = np.diff(offsets)
-    rows = np.arange(first, first + len(lists), dtype=np.uint32)
     ordinals = np.repeat(rows, lengths)
     if not lists.null_count:
         return items, ordinals, rows[:0]

@@ -16,7 +16,7 @@ from lance_like.encodings.physical import buffer_bytes, offsets_of
 from lance_like.errors import InvalidInput
 from lance_like.index.base import BuildOptions, IndexSource, Kind, Segment, SegmentWrites
 from lance_like.index.questions import Answer, Question
-from lance_like.index.scalar.grouping import Grouping
+from lance_like.index.scalar.grouping import Grouping, numbered
 from lance_like.index.scalar.inverted import Inverted, write_inverted
 from lance_like.index.scalar.keys import NumberKeys, as_key_values, key_type, without_nulls
 from lance_like.index.scalar.params import check_version, no_params, recorded
@@ -53,11 +53,10 @@ class Ngram:
     ) -> dict[str, Json]:
         """Write the file `postings`."""
         _check_text(source.type)
-        grouping, first = Grouping(_KIND, options.memory_nbytes), 0
-        for batch in source.batches():
-            values, ordinals, _ = without_nulls(as_key_values(batch, pa.large_string()), first)
+        grouping = Grouping(_KIND, options.memory_nbytes)
+        for batch, rows in numbered(source):
+            values, ordinals, _ = without_nulls(as_key_values(batch, pa.large_string()), rows)
             _add(grouping, values, ordinals)
-            first += len(batch)
         return {"keys": write_inverted(out, _KIND, grouping.groups())}
 
     def open(self, segment: Segment) -> NgramSearcher:
