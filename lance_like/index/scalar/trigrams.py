@@ -8,10 +8,11 @@ RE2; of others nothing is known.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,11 +21,6 @@ from lance_like.index.questions import Contains, Like, Matches, Question, Starts
 from lance_like.index.scalar.folding import folded, folded_text
 from lance_like.index.scalar.keys import Uint32s
 from lance_like.typing_ import Bytes, Int64s
-
-try:
-    from re import _parser as _regex  # type: ignore[attr-defined]
-except ImportError:  # before Python 3.11
-    import sre_parse as _regex
 
 SIZE = 3
 # A pattern that needs more alternatives than this is not worth the reads.
@@ -101,21 +97,32 @@ def _literals_of_like(pattern: str, escape: str | None) -> Iterator[str]:
 
 
 # What Python and RE2 read differently without one of them refusing it: classes of characters in brackets, comments, and
-# white space in patterns that are written to ignore it.
-_OTHERWISE = re.compile(r"\[:|\(\?#|\(\?[a-zA-Z]*x|\[\[|--|&&|~~|\|\|")
+# white space in patterns that are written to ignore it. And what Python warns of: brackets that may come to mean more,
+# flags that are not the first.
+_OTHERWISE = re.compile(r"\[:|\(\?#|\(\?[a-zA-Z]*x|\[\^?\[|--|&&|~~|\|\||(?s:.)\(\?[a-zA-Z]+\)")
+# Python's parser is private to it, but no package that is kept up gives the tree of a pattern: google-re2 keeps to
+# itself what its filters are made of, and others call this parser too. So nothing depends on it: where it is missing,
+# refuses a pattern or gives a tree of another shape, no trigram is required, and all rows are looked at.
+_PARSERS = ("re._parser", "sre_parse")  # the second before Python 3.11
+_UNREADABLE = (re.error, Warning, ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
 
 
 @lru_cache(maxsize=256)
 def _required_by_regex(pattern: str) -> Required | None:
     if _OTHERWISE.search(pattern):
         return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            parsed = _regex.parse(pattern)
-    except (re.error, RecursionError, OverflowError, Warning):
-        return None
-    return _required_by_parsed(parsed)
+    with suppress(*_UNREADABLE, ImportError):
+        return _required_by_parsed(_parse(pattern))
+    return None
+
+
+def _parse(pattern: str) -> Any:
+    """The tree of a pattern. Raises ImportError, one of `_UNREADABLE`."""
+    for name in _PARSERS:
+        with suppress(ImportError):
+            parser: Any = import_module(name)
+            return parser.parse(pattern)
+    raise ImportError("Python has no parser of patterns")
 
 
 def _required_by_parsed(parsed: Any) -> Required | None:

@@ -1,5 +1,8 @@
 """Which trigrams a text must have to match: never one too many, against DuckDB's LIKE, ILIKE and RE2."""
 
+import sys
+import types
+import warnings
 from itertools import pairwise
 
 import duckdb
@@ -9,6 +12,7 @@ import pytest
 
 from lance_like.errors import InvalidInput
 from lance_like.index.questions import Answer, Contains, IsNull, Like, Matches, OneOf, StartsWith
+from lance_like.index.scalar import trigrams
 from lance_like.index.scalar.folding import folded, folded_text
 from lance_like.index.scalar.ngram import Ngram
 from lance_like.index.scalar.trigrams import AllOf, AnyOf, required_by
@@ -102,6 +106,42 @@ def test_what_a_pattern_requires(question, required):
     assert required_by(question) == required
     answer = Ngram().answers(pa.string(), {}, question)
     assert answer is (Answer.NO if required is None else Answer.SUPERSET)
+
+
+@pytest.mark.parametrize("pattern", ["(?a)(?u)abc", "\\ud800abc", "\udcffabc", "(" * 3000 + "abc" + ")" * 3000])
+def test_nothing_is_required_by_a_pattern_that_cannot_be_read(pattern):
+    assert required_by(Matches(pattern)) is None
+
+
+@pytest.mark.parametrize("pattern", ["[[ab]cde", "[^[ab]cde", "[a--b]cde", "[a&&b]cde", "abc(?i)de", "abc[a||b]"])
+def test_nobody_is_warned_of_what_python_thinks_of_a_pattern(pattern):
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        assert required_by(Matches(pattern)) is None
+    assert heard == []
+
+
+@pytest.mark.parametrize(
+    "parse",
+    [
+        lambda _: [("LITERAL",)],
+        lambda _: [("LITERAL", "a"), ("LITERAL", "b"), ("LITERAL", "c")],
+        lambda _: [("SUBPATTERN", None)],
+        lambda _: [("BRANCH", [])],
+        lambda _: None,
+        None,
+    ],
+    ids=["short", "texts", "nothing-below", "no-branches", "no-tree", "no-parser"],
+)
+def test_without_a_parser_that_is_known_nothing_is_required(parse, monkeypatch):
+    parsers = () if parse is None else ("parser_of_another_python",)
+    module = types.ModuleType("parser_of_another_python")
+    module.parse = parse
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(trigrams, "_PARSERS", parsers)
+    trigrams._required_by_regex.cache_clear()
+    assert required_by(Matches("abcd")) is None
+    trigrams._required_by_regex.cache_clear()
 
 
 def test_branches_with_parts_in_common_are_taken_apart():
