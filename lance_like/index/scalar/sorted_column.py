@@ -159,7 +159,7 @@ class SortedColumn:
         starts, ends = starts[filled], ends[filled]
         if not len(starts):
             return _NOTHING
-        numbers = np.unique(np.concatenate([starts, ends - 1]) // LEAF_ROWS)
+        numbers = np.unique(expand(starts // LEAF_ROWS, -(-ends // LEAF_ROWS)))
         longest, rows = int((ends - starts).max()), int((ends - starts).sum())
         if longest > 2 * LEAF_ROWS or not self._are_few(numbers):
             if rows <= _SHORT * len(starts):

@@ -82,6 +82,15 @@ def test_a_long_range_reads_ordinals_and_keeps_no_leaf_of_its_middle():
     assert searcher.nbytes_cached < 3 * 8192 * 12
 
 
+@pytest.mark.parametrize("start", [sorted_column.LEAF_ROWS - 1, sorted_column.LEAF_ROWS + 5])
+def test_a_range_from_one_leaf_over_another_into_a_third_is_whole(start):
+    built = build(BTree(), IDS, {})
+    order = np.argsort(IDS.to_numpy())
+    for end in (start + sorted_column.LEAF_ROWS + 2, start + 2 * sorted_column.LEAF_ROWS):
+        asked = Range(pa.scalar(start), pa.scalar(end), high_included=False)
+        assert built.open().rows(asked) == BitMap(order[start:end])
+
+
 def test_equal_values_may_fill_several_leaves():
     values = pa.array(np.repeat([3, 5, 9], [10_000, 30_000, 5]))
     searcher = build(BTree(), values, {}).open()
