@@ -14,6 +14,7 @@ import shutil
 import statistics
 import sys
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,11 +74,11 @@ class VectorPeer(IndexPeer):
             "IVF_HNSW_SQ": ("IVF_HNSW_SQ", {"num_partitions": 1}),
         }
 
+    @abstractmethod
     def question(
         self, queries: np.ndarray, data: Data, options: Options, condition: str | None
     ) -> Callable[[Any], Any]:
         """A function of a handle that finds the rows nearest to queries, and gives their ids: float32[d] or [q, d]."""
-        raise NotImplementedError
 
 
 class LanceLike(VectorPeer):

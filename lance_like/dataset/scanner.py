@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,7 @@ from lance_like.query.answer import NOTHING, POSITION, Answer, Columns, answer_o
 from lance_like.query.evaluate import parse, prepare
 from lance_like.query.explain import analyze, explain
 from lance_like.query.expr import Expr, top_names
+from lance_like.query.kept import Kept
 from lance_like.query.order import order_of, run_ordered
 from lance_like.query.projection import ROW_ADDRESS, VIRTUAL
 from lance_like.query.scan import Scan, count_passing, run_scan
@@ -58,24 +59,9 @@ BlobMode: TypeAlias = Literal["lazy", "bytes", "descriptions"]
 _TABLE_BATCH_ROWS = 1 << 20
 
 
-class _Kept(Generic[T]):
-    """What was made for schemas, under a key each; the schemas stay alive beside it, so that their ids are theirs."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._kept: dict[tuple[int, Any], tuple[Schema, T]] = {}
-
-    def get(self, schema: Schema, key: Any, make: Callable[[], T]) -> T:
-        found = self._kept.get((id(schema), key))
-        if found is None:
-            if len(self._kept) >= self._most:
-                self._kept.clear()
-            found = self._kept[id(schema), key] = schema, make()
-        return found[1]
-
-
-_ANSWERS: _Kept[Answer] = _Kept(256)
-_CONDITIONS: _Kept[Expr | None] = _Kept(512)
+# What was made for schemas.
+_ANSWERS: Kept[tuple[Schema, Answer]] = Kept(256)
+_CONDITIONS: Kept[tuple[Schema, Expr | None]] = Kept(512)
 
 
 class LanceScanner:
@@ -336,7 +322,17 @@ def _prepared_answer(
 
     if isinstance(names, Mapping | str) or deleted or (names is not None and POSITION in names):
         return make()
-    return _ANSWERS.get(schema, (names, row_id, row_address, *given.names), make)
+    return _made_once(_ANSWERS, schema, (names, row_id, row_address, *given.names), make)
+
+
+def _made_once(kept: Kept[tuple[Schema, T]], schema: Schema, key: Hashable, make: Callable[[], T]) -> T:
+    """What was made for a schema, which stays alive beside it, so that its id is its own."""
+    key = id(schema), key
+    found = kept.get(key)
+    if found is None:
+        found = schema, make()
+        kept.put(key, found)
+    return found[1]
 
 
 def _tuned(options: ScanOptions) -> dict[str, Any]:
@@ -373,7 +369,7 @@ def bind_filter(schema: Schema, filter: Filter) -> Expr | None:
     if filter is None:
         return None
     if isinstance(filter, str):
-        return _CONDITIONS.get(schema, filter, lambda: _bound(schema, filter))
+        return _made_once(_CONDITIONS, schema, filter, lambda: _bound(schema, filter))
     return _bound(schema, filter)
 
 

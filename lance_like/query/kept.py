@@ -1,4 +1,4 @@
-"""Things made of a version that are kept for the next call, up to so many bytes; those used longest ago go first."""
+"""Things that are kept for the next call, up to so many or so many bytes; those used longest ago go first."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _LOCK = lock_over_forks()
 
 
 class Kept(Generic[T]):
-    """Values by key. most_nbytes: of all of them, by what `put` was told; a larger one alone is not kept."""
+    """Values by key. most: of the sizes of all of them, in the unit of `put`; a larger one alone is not kept."""
 
-    def __init__(self, most_nbytes: int) -> None:
-        self._most = most_nbytes
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._held: dict[Hashable, tuple[T, int]] = {}
-        self._nbytes = 0
+        self._size = 0
 
     @property
-    def nbytes(self) -> int:
+    def size(self) -> int:
         """Of what is kept."""
-        return self._nbytes
+        return self._size
 
     def get(self, key: Hashable) -> T | None:
         """What is kept under a key."""
@@ -33,15 +33,15 @@ class Kept(Generic[T]):
             self._held[key] = found
         return found[0]
 
-    def put(self, key: Hashable, value: T, nbytes: int) -> None:
-        """Keep a value."""
-        if nbytes > self._most:
+    def put(self, key: Hashable, value: T, size: int = 1) -> None:
+        """Keep a value. size: its bytes, or 1 where values are counted."""
+        if size > self._most:
             return
         with _LOCK:
-            self._nbytes += nbytes - self._held.pop(key, (None, 0))[1]
-            self._held[key] = value, nbytes
-            while self._nbytes > self._most:
-                self._nbytes -= self._held.pop(next(iter(self._held)))[1]
+            self._size += size - self._held.pop(key, (None, 0))[1]
+            self._held[key] = value, size
+            while self._size > self._most:
+                self._size -= self._held.pop(next(iter(self._held)))[1]
 
 
 __all__ = ["Kept"]

@@ -6,19 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from lance_like.index.text.queries import (
-    BooleanQuery,
-    BoostQuery,
-    CombinedFieldsQuery,
-    FullTextOperator,
-    FullTextQuery,
-    MatchQuery,
-    MultiMatchQuery,
-    Occur,
-    PhrasePrefixQuery,
-    PhraseQuery,
-    PrefixQuery,
-)
+from lance_like.index.text import queries
+from lance_like.index.text.queries import FullTextOperator, FullTextQuery, Occur
 
 K1, B = 1.2, 0.75
 Tokens = Sequence[tuple[str, int]]
@@ -51,7 +40,7 @@ class NaiveField:
         length = self.lengths[row] / self.average if self.average else 0.0
         return (K1 + 1) * count / (count + K1 * (1 - B + B * length))
 
-    def match(self, query: MatchQuery) -> dict[int, float]:
+    def match(self, query: queries.MatchQuery) -> dict[int, float]:
         """Rows to scores."""
         groups = [self.like(term, query) for term, _ in self.analyse(query.query)]
         found: dict[int, float] = {}
@@ -66,7 +55,7 @@ class NaiveField:
             )
         return found
 
-    def like(self, term: str, query: MatchQuery) -> list[str]:
+    def like(self, term: str, query: queries.MatchQuery) -> list[str]:
         """What stands for a term."""
         edits = query.fuzziness
         if edits is None:
@@ -95,19 +84,19 @@ class NaiveField:
 
     def search(self, query: FullTextQuery) -> dict[int, float]:
         """Rows to scores, of a query for words in this column."""
-        if isinstance(query, MatchQuery):
+        if isinstance(query, queries.MatchQuery):
             return self.match(query)
-        if isinstance(query, PhraseQuery):
+        if isinstance(query, queries.PhraseQuery):
             tokens = self.analyse(query.query)
             return self.phrase([[term] for term, _ in tokens], [place for _, place in tokens], query.slop)
-        if isinstance(query, PhrasePrefixQuery):
+        if isinstance(query, queries.PhrasePrefixQuery):
             *before, last = query.query.split()
             tokens = self.analyse(" ".join(before))
             beginning = self.beginning(last)
             terms = [term for term in self.vocabulary if term.startswith(beginning)][: query.max_expansions]
             places = [*([term] for term, _ in tokens), terms]
             return self.phrase(places, [*(place for _, place in tokens), len(before)], query.slop)
-        assert isinstance(query, PrefixQuery)
+        assert isinstance(query, queries.PrefixQuery)
         beginning = self.beginning(query.query)
         rows = [row for row, held in self.counts.items() if any(term.startswith(beginning) for term in held)]
         return dict.fromkeys(rows, query.boost) if beginning else {}
@@ -115,16 +104,15 @@ class NaiveField:
 
 def naive_search(query: FullTextQuery, fields: Mapping[str, NaiveField]) -> dict[int, float]:
     """Rows to scores."""
-    if isinstance(query, BoostQuery):
+    if isinstance(query, queries.BoostQuery):
         positive, negative = naive_search(query.positive, fields), naive_search(query.negative, fields)
         return {row: score - query.negative_boost * negative.get(row, 0.0) for row, score in positive.items()}
-    if isinstance(query, MultiMatchQuery):
-        parts = [MatchQuery(query.query, name, boost=by, operator=query.operator) for name, by in query.weighted]
-        found = [naive_search(part, fields) for part in parts]
+    if isinstance(query, queries.MultiMatchQuery):
+        found = [naive_search(part, fields) for part in query.of_columns]
         return {row: max(part.get(row, 0.0) for part in found) for row in set().union(*found)}
-    if isinstance(query, CombinedFieldsQuery):
+    if isinstance(query, queries.CombinedFieldsQuery):
         return _combined_fields(query, fields)
-    if isinstance(query, BooleanQuery):
+    if isinstance(query, queries.BooleanQuery):
         must, should, must_not = (
             [naive_search(part, fields) for part in query.of(occur)]
             for occur in (Occur.MUST, Occur.SHOULD, Occur.MUST_NOT)
@@ -136,7 +124,7 @@ def naive_search(query: FullTextQuery, fields: Mapping[str, NaiveField]) -> dict
     return fields[name].search(query)
 
 
-def _combined_fields(query: CombinedFieldsQuery, fields: Mapping[str, NaiveField]) -> dict[int, float]:
+def _combined_fields(query: queries.CombinedFieldsQuery, fields: Mapping[str, NaiveField]) -> dict[int, float]:
     """The columns as one: counts, lengths and averages are sums times the boosts."""
     first = fields[query.columns[0]]
     tokens = [term for term, _ in first.analyse(query.query)]

@@ -19,19 +19,8 @@ import pyarrow as pa
 from pyroaring import BitMap
 
 from lance_like.index.base import BuildOptions
-from lance_like.index.text.queries import (
-    BooleanQuery,
-    BoostQuery,
-    CombinedFieldsQuery,
-    FullTextOperator,
-    FullTextQuery,
-    MatchQuery,
-    MultiMatchQuery,
-    Occur,
-    PhrasePrefixQuery,
-    PhraseQuery,
-    PrefixQuery,
-)
+from lance_like.index.text import queries
+from lance_like.index.text.queries import FullTextOperator, FullTextQuery, Occur
 from lance_like.index.text.relevance import Part, search_texts
 from lance_like.testing.indexes import Built, SegmentTests, build
 from lance_like.testing.naive_texts import NaiveField, naive_search
@@ -65,8 +54,8 @@ def random_query(
     column, operator = rng.choice(columns), rng.choice(list(FullTextOperator))
     boosts = [1.0, 2.5][: len(columns)]
     kinds = [
-        lambda: MatchQuery(some(0, 4), column, operator=operator, boost=rng.choice([1, 2.5])),
-        lambda: MatchQuery(
+        lambda: queries.MatchQuery(some(0, 4), column, operator=operator, boost=rng.choice([1, 2.5])),
+        lambda: queries.MatchQuery(
             some(1, 2),
             column,
             operator=operator,
@@ -74,14 +63,14 @@ def random_query(
             prefix_length=rng.choice([0, 1]),
             max_expansions=rng.choice([2, 50]),
         ),
-        lambda: PhraseQuery(some(1, 3), column),
-        lambda: PhraseQuery(some(2, 4), column, slop=rng.randint(1, 4)),
-        lambda: PhrasePrefixQuery(f"{some(0, 2)} {rng.choice(words)[:2]}", column, slop=rng.choice([0, 2])),
-        lambda: PrefixQuery(rng.choice(words)[: rng.randint(1, 3)], column),
-        lambda: MultiMatchQuery(some(1, 2), columns, operator=operator, boosts=boosts),
-        lambda: CombinedFieldsQuery(some(1, 2), columns, operator=operator, boosts=boosts),
-        lambda: BoostQuery(part(), part(), negative_boost=0.3),
-        lambda: BooleanQuery(
+        lambda: queries.PhraseQuery(some(1, 3), column),
+        lambda: queries.PhraseQuery(some(2, 4), column, slop=rng.randint(1, 4)),
+        lambda: queries.PhrasePrefixQuery(f"{some(0, 2)} {rng.choice(words)[:2]}", column, slop=rng.choice([0, 2])),
+        lambda: queries.PrefixQuery(rng.choice(words)[: rng.randint(1, 3)], column),
+        lambda: queries.MultiMatchQuery(some(1, 2), columns, operator=operator, boosts=boosts),
+        lambda: queries.CombinedFieldsQuery(some(1, 2), columns, operator=operator, boosts=boosts),
+        lambda: queries.BoostQuery(part(), part(), negative_boost=0.3),
+        lambda: queries.BooleanQuery(
             [(rng.choice([Occur.MUST, Occur.SHOULD]), part())]
             + [(rng.choice(list(Occur)), part()) for _ in range(rng.randint(0, 2))]
         ),
@@ -168,7 +157,7 @@ class TextIndexTests(SegmentTests):
         words = [f"w{number}" for number in range(12)]
         owners = [0] * 12_000
         allowed = set(rng.sample(range(len(owners)), 6000))
-        asked = [MatchQuery(" ".join(rng.sample(words, count)), "t") for count in (1, 2, 3, 4)]
+        asked = [queries.MatchQuery(" ".join(rng.sample(words, count)), "t") for count in (1, 2, 3, 4)]
         texts = random_texts(rng, len(owners), words)
         for held in (None, allowed, set(range(40))):
             self.check({"t": self.column(texts, owners, held)}, asked, held)
@@ -198,7 +187,11 @@ class TextIndexTests(SegmentTests):
         texts = ["same words", "other", "same words", "same words"] * 300
         parts = self.column(texts, [0] * len(texts), None).parts
         expected = [row for row, text in enumerate(texts) if text == "same words"]
-        for query in (MatchQuery("same", "t"), MatchQuery("same words", "t"), PhraseQuery("same words", "t")):
+        for query in (
+            queries.MatchQuery("same", "t"),
+            queries.MatchQuery("same words", "t"),
+            queries.PhraseQuery("same words", "t"),
+        ):
             for k in (1, 5, 400):
                 assert search_texts(query, {"t": parts}, k).ids.tolist() == expected[:k], query
 

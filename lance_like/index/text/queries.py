@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from lance_like.errors import InvalidInput
 
@@ -43,8 +43,11 @@ class FullTextQuery:
 
 
 class _OfColumn(FullTextQuery):
+    """_least: the numbers of a kind that are whole ones, and the least that each may be."""
+
     query: str
     column: str
+    _least: ClassVar[Mapping[str, int]] = {}
 
     @property
     def searched(self) -> frozenset[str]:
@@ -54,6 +57,8 @@ class _OfColumn(FullTextQuery):
     def __post_init__(self) -> None:
         _checked(isinstance(self.query, str), "the query", "a text", self.query)
         _checked(isinstance(self.column, str), "the column", "a name", self.column)
+        for name, least in self._least.items():
+            _check_count(name, getattr(self, name), least)
 
 
 @dataclass(frozen=True)
@@ -74,13 +79,12 @@ class MatchQuery(_OfColumn):
     max_expansions: int = 50
     operator: FullTextOperator = FullTextOperator.OR
     prefix_length: int = 0
+    _least: ClassVar[Mapping[str, int]] = {"max_expansions": 1, "prefix_length": 0}
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_weight("boost", self.boost)
         _checked(self.fuzziness in (0, 1, 2, None), "fuzziness", "0, 1, 2 or None", self.fuzziness)
-        _check_count("max_expansions", self.max_expansions, least=1)
-        _check_count("prefix_length", self.prefix_length, least=0)
         object.__setattr__(self, "operator", _member(FullTextOperator, self.operator))
 
     def edits_of(self, term: str) -> int:
@@ -98,10 +102,7 @@ class PhraseQuery(_OfColumn):
     column: str
     _: KW_ONLY
     slop: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_count("slop", self.slop, least=0)
+    _least: ClassVar[Mapping[str, int]] = {"slop": 0}
 
 
 @dataclass(frozen=True)
@@ -130,11 +131,7 @@ class PhrasePrefixQuery(_OfColumn):
     _: KW_ONLY
     slop: int = 0
     max_expansions: int = 50
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_count("slop", self.slop, least=0)
-        _check_count("max_expansions", self.max_expansions, least=1)
+    _least: ClassVar[Mapping[str, int]] = {"slop": 0, "max_expansions": 1}
 
 
 @dataclass(frozen=True)
@@ -198,6 +195,11 @@ class MultiMatchQuery(_OfColumns):
     _: KW_ONLY
     boosts: Sequence[float] | None = None
     operator: FullTextOperator = FullTextOperator.OR
+
+    @property
+    def of_columns(self) -> tuple[MatchQuery, ...]:
+        """The query of each column."""
+        return tuple(MatchQuery(self.query, name, boost=by, operator=self.operator) for name, by in self.weighted)
 
 
 @dataclass(frozen=True)

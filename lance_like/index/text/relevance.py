@@ -18,20 +18,9 @@ from pyroaring import BitMap
 from lance_like.errors import InvalidInput
 from lance_like.index.base import TextSearcher, TextStatistics
 from lance_like.index.clauses import AnyOf, Best, Clause, Combined, Constant, Demoted, Phrase, Term
+from lance_like.index.text import queries
 from lance_like.index.text.lists import K1, B
-from lance_like.index.text.queries import (
-    BooleanQuery,
-    BoostQuery,
-    CombinedFieldsQuery,
-    FullTextOperator,
-    FullTextQuery,
-    MatchQuery,
-    MultiMatchQuery,
-    Occur,
-    PhrasePrefixQuery,
-    PhraseQuery,
-    PrefixQuery,
-)
+from lance_like.index.text.queries import FullTextOperator, FullTextQuery, Occur
 from lance_like.typing_ import Int64s
 
 
@@ -85,23 +74,22 @@ def search_texts(query: FullTextQuery, columns: Mapping[str, Sequence[Part]], k:
 
 def _search(query: FullTextQuery, fields: Mapping[str, _Field], k: int | None) -> _Found:
     """The rows that match, at least the k best of them."""
-    if isinstance(query, CombinedFieldsQuery):
+    if isinstance(query, queries.CombinedFieldsQuery):
         return _combined_fields(query, fields)
     if len(query.searched) == 1 and not _combines_fields(query):
         [name] = query.searched
         return fields[name].search(fields[name].clause(query), k) if name in fields else _NONE
     match query:
-        case MultiMatchQuery():
+        case queries.MultiMatchQuery():
             # Of the k best rows by their best column, each is among the k best of that column.
-            parts = [MatchQuery(query.query, name, boost=by, operator=query.operator) for name, by in query.weighted]
-            return _joined([_search(part, fields, k) for part in parts], np.maximum)
-        case BoostQuery():
+            return _joined([_search(part, fields, k) for part in query.of_columns], np.maximum)
+        case queries.BoostQuery():
             positive, negative = _search(query.positive, fields, None), _search(query.negative, fields, None)
             held, at = _among(positive.ids, negative.ids)
             scores = positive.scores.copy()
             scores[held] -= query.negative_boost * negative.scores[at]
             return _Found(positive.ids, scores)
-        case BooleanQuery():
+        case queries.BooleanQuery():
             return _boolean(query, fields)
     raise InvalidInput(f"a query of an unknown kind: {type(query).__name__}", kind="query")
 
@@ -109,14 +97,14 @@ def _search(query: FullTextQuery, fields: Mapping[str, _Field], k: int | None) -
 def _combines_fields(query: FullTextQuery) -> bool:
     """Whether a part of a query is one that no segment can answer by itself."""
     match query:
-        case BoostQuery():
+        case queries.BoostQuery():
             return _combines_fields(query.positive) or _combines_fields(query.negative)
-        case BooleanQuery():
+        case queries.BooleanQuery():
             return any(_combines_fields(part) for _, part in query.queries)
-    return isinstance(query, CombinedFieldsQuery)
+    return isinstance(query, queries.CombinedFieldsQuery)
 
 
-def _boolean(query: BooleanQuery, fields: Mapping[str, _Field]) -> _Found:
+def _boolean(query: queries.BooleanQuery, fields: Mapping[str, _Field]) -> _Found:
     must, should, must_not = (
         [_search(part, fields, None) for part in query.of(occur)]
         for occur in (Occur.MUST, Occur.SHOULD, Occur.MUST_NOT)
@@ -183,24 +171,21 @@ class _Field:
     def clause(self, query: FullTextQuery) -> Clause:
         """What a query of this column asks of each segment."""
         match query:
-            case MatchQuery():
+            case queries.MatchQuery():
                 return self._match(query)
-            case PhraseQuery():
+            case queries.PhraseQuery():
                 tokens = self._searcher.tokens(query.query)
                 return self._phrase([[text] for text, _ in tokens], [place for _, place in tokens], query.slop)
-            case PrefixQuery():
+            case queries.PrefixQuery():
                 beginning = self._searcher.beginning(query.query)
                 return Constant(tuple(self._continued(beginning, None)) if beginning else (), query.boost)
-            case PhrasePrefixQuery():
+            case queries.PhrasePrefixQuery():
                 return self._phrase_prefix(query)
-            case BoostQuery():
+            case queries.BoostQuery():
                 return Demoted(self.clause(query.positive), self.clause(query.negative), query.negative_boost)
-            case MultiMatchQuery():
-                parts = [
-                    MatchQuery(query.query, name, boost=by, operator=query.operator) for name, by in query.weighted
-                ]
-                return Best(tuple(map(self._match, parts)))
-            case BooleanQuery():
+            case queries.MultiMatchQuery():
+                return Best(tuple(map(self._match, query.of_columns)))
+            case queries.BooleanQuery():
                 kinds = (Occur.MUST, Occur.SHOULD, Occur.MUST_NOT)
                 return Combined(*(tuple(map(self.clause, query.of(occur))) for occur in kinds))
         raise InvalidInput(f"a query of an unknown kind: {type(query).__name__}", kind="query")
@@ -244,7 +229,7 @@ class _Field:
         self._known = first
         return first
 
-    def _match(self, query: MatchQuery) -> Clause:
+    def _match(self, query: queries.MatchQuery) -> Clause:
         groups = [self._like(text, query) for text, _ in self._searcher.tokens(query.query)]
         all_terms = [term for group in groups for term in group]
         weights = {
@@ -256,7 +241,7 @@ class _Field:
             return Combined(must=tuple(AnyOf(_weighted(group, weights)) for group in groups))
         return AnyOf(_weighted(all_terms, weights))
 
-    def _like(self, text: str, query: MatchQuery) -> list[str]:
+    def _like(self, text: str, query: queries.MatchQuery) -> list[str]:
         """The terms that stand for one of a query."""
         edits = query.edits_of(text)
         if not edits:
@@ -272,7 +257,7 @@ class _Field:
         found = {term for part in self._parts for term in part.searcher.continued(beginning, limit)}
         return sorted(found, key=str.encode)[:limit]
 
-    def _phrase_prefix(self, query: PhrasePrefixQuery) -> Clause:
+    def _phrase_prefix(self, query: queries.PhrasePrefixQuery) -> Clause:
         *before, last = query.query.split() or [""]
         tokens = self._searcher.tokens(" ".join(before))
         ends = max((place for _, place in self._searcher.tokens(" ".join([*before, "x"]))), default=0)
@@ -309,7 +294,7 @@ def _near_first(pair: tuple[int, str]) -> tuple[int, bytes]:
     return pair[0], pair[1].encode()
 
 
-def _combined_fields(query: CombinedFieldsQuery, fields: Mapping[str, _Field]) -> _Found:
+def _combined_fields(query: queries.CombinedFieldsQuery, fields: Mapping[str, _Field]) -> _Found:
     """BM25F: the columns as one text, of which counts and lengths are sums over them, times their boosts."""
     chosen = [(fields[name], boost) for name, boost in query.weighted if name in fields]
     if not chosen:
