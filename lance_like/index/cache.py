@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from lance_like.errors import InvalidInput, NotFound, Unsupported
@@ -27,6 +27,15 @@ _VERSIONS_KEPT = 2
 _LOCK = lock_over_forks()
 
 Identity = tuple[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Version:
+    """What is known of a version: its indexes that can be asked, and what they cover, by name."""
+
+    manifest: Manifest
+    usable: Sequence[tuple[IndexEntry, IndexPlugin]]
+    covered: dict[str, Coverage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +63,15 @@ class OpenIndexes:
         # By the time of their last use, oldest first.
         self._open: dict[Identity, _Open] = {}
         self._uses = 0
-        self._covered: list[tuple[Manifest, dict[str, Coverage]]] = []
+        self._versions: list[_Version] = []
 
     def through(self, store: Store) -> OpenIndexes:
         """The same indexes, opened anew and read through another store, such as one that counts."""
         return OpenIndexes(store, verify=self._verify, cache_nbytes=self._cache_nbytes, ignore=self.ignore)
 
-    def usable(self, manifest: Manifest) -> Iterator[tuple[IndexEntry, IndexPlugin]]:
+    def usable(self, manifest: Manifest) -> Sequence[tuple[IndexEntry, IndexPlugin]]:
         """The indexes that are of a kind and a version known here, with their plug-ins, in order of the manifest."""
-        for entry in () if self.ignore else manifest.indices:
-            plugin = plugin_of(entry)
-            known = plugin is not None and all(segment.format <= plugin.version for segment in entry.segments)
-            if plugin is not None and known and len(entry.field_ids) == 1:
-                yield entry, plugin
+        return () if self.ignore else self._of_version(manifest).usable
 
     def of_field(self, manifest: Manifest, field_id: int, kind: Kind) -> list[IndexEntry]:
         """The indexes of a field that can be asked for something, those of JSON paths among them."""
@@ -79,20 +84,20 @@ class OpenIndexes:
         """
         if self.ignore:
             raise InvalidInput("this handle ignores indexes", kind="index", hint='open it without indices="ignore"')
-        kept = self._of_version(manifest)
+        kept = self._of_version(manifest).covered
         found = kept.get(name)
         if found is None:
             entry = entry_named(manifest, name)
             found = kept[name] = coverage_of(manifest, entry, partial(self._searcher, manifest, entry))
         return found
 
-    def _of_version(self, manifest: Manifest) -> dict[str, Coverage]:
-        for known, kept in self._covered:
-            if known is manifest:
-                return kept
-        made: dict[str, Coverage] = {}
+    def _of_version(self, manifest: Manifest) -> _Version:
+        for known in self._versions:
+            if known.manifest is manifest:
+                return known
+        made = _Version(manifest, list(_usable(manifest)))
         with _LOCK:
-            self._covered = [(manifest, made), *self._covered[: _VERSIONS_KEPT - 1]]
+            self._versions = [made, *self._versions[: _VERSIONS_KEPT - 1]]
         return made
 
     def _searcher(self, manifest: Manifest, entry: IndexEntry, segment: IndexSegment) -> Searcher:
@@ -146,6 +151,14 @@ def open_segment(
     files = SegmentReader(store, segment.files, verify=verify)
     kind = entry.value_type(manifest.schema)
     return _Open(plugin.open(Segment(segment.rows, kind, entry.params, segment.detail, files, segment.format)), files)
+
+
+def _usable(manifest: Manifest) -> Iterator[tuple[IndexEntry, IndexPlugin]]:
+    for entry in manifest.indices:
+        plugin = plugin_of(entry)
+        known = plugin is not None and all(segment.format <= plugin.version for segment in entry.segments)
+        if plugin is not None and known and len(entry.field_ids) == 1:
+            yield entry, plugin
 
 
 def plugin_of(entry: IndexEntry) -> IndexPlugin | None:

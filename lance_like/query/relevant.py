@@ -145,7 +145,10 @@ def text_search(
     columns: to search when the query names none; None: those with a text index, or the only one of texts.
     covered: only rows that the indexes hold. Raises InvalidInput, NotFound.
     """
-    query = query_of(given, _default_columns(session, manifest) if columns is None else columns)
+    if isinstance(given, FullTextQuery):
+        query = given
+    else:
+        query = query_of(given, _default_columns(session, manifest) if columns is None else columns)
     fields = {name: manifest.schema.find(name) for name in sorted(query.searched)}
     entries: dict[str, IndexEntry | None] = {}
     for name, found in fields.items():

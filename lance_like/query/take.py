@@ -94,9 +94,14 @@ def _check_positions(manifest: Manifest, positions: Int64s) -> None:
 
 def place_ids(manifest: Manifest, ids: Int64s) -> Placed:
     """Where rows are, by stable row id. Raises NotFound for an id that is not live."""
-    found: list[Fragment] = []
-    index, offsets = np.full(len(ids), -1, np.int64), np.zeros(len(ids), np.int64)
-    _look_up(manifest.tree, ids, np.arange(len(ids)), found, index, offsets)
+    tree = manifest.tree
+    if tree.parts:
+        found: Sequence[Fragment] = []
+        index, offsets = np.full(len(ids), -1, np.int64), np.zeros(len(ids), np.int64)
+        _look_up(tree, ids, np.arange(len(ids)), found, index, offsets)
+    else:
+        found = tree.tail
+        index, offsets = tree.row_id_map.find(ids)
     if len(ids) and index.min() < 0:
         missing = ids[index < 0]
         raise NotFound(
@@ -193,6 +198,8 @@ def take_placed(session: Session, projection: Projection, placed: Placed) -> pa.
     fragments, index, offsets = placed.fragments, placed.index, placed.offsets
     if len(index) == 0:
         return pa.Table.from_batches([], projection.schema)
+    if len(fragments) == 1:
+        return _take(session, projection, [(fragments[0], offsets)], None)
     in_order = bool((index[1:] >= index[:-1]).all())
     order = np.arange(len(index)) if in_order else np.argsort(index, kind="stable")
     sorted_index = index[order]

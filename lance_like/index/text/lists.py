@@ -6,6 +6,7 @@ What is unpacked is kept with the list, and lists are kept up to a bound; both a
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -53,6 +54,38 @@ def damped(counts: np.ndarray, norms: np.ndarray) -> np.ndarray:
     return counts / (counts + norms)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Impacts:
+    """The scores of the rows of a term, before its weight, in 256 steps.
+
+    codes: uint8[n], rising with the scores; equal ones have equal codes. step: no score is above its code times this.
+    reached: int64[256], by how many rows each code is.
+    """
+
+    codes: np.ndarray
+    step: float
+    reached: Int64s
+
+    @staticmethod
+    def of(scores: np.ndarray) -> Impacts:
+        """float64[n], above 0."""
+        step = float(scores.max()) / 255
+        codes = np.minimum(np.ceil(scores / step), 255).astype(np.uint8)
+        return Impacts(codes, step, np.cumsum(np.bincount(codes, minlength=256)[::-1])[::-1])
+
+    def best(self, count: int) -> Int64s:
+        """The places of so many of the best rows, and of those that may be as good; ascending."""
+        return self._from(max(int(np.count_nonzero(self.reached >= count)) - 1, 0))
+
+    def above(self, score: float) -> Int64s:
+        """The places of the rows that may have a score or a better one, ascending."""
+        return self._from(int(np.ceil(score / self.step)))
+
+    def _from(self, code: int) -> Int64s:
+        # All of them, where the code is not one of 8 bits: none has it.
+        return np.flatnonzero(self.codes >= code) if code < 256 else np.zeros(0, np.int64)
+
+
 class TermList:
     """The rows of one term. rows: of the segment."""
 
@@ -60,9 +93,10 @@ class TermList:
         self.blocks = blocks
         self._rows_of_segment = rows
         self._ranking: tuple[float, Int64s, np.ndarray] | None = None
-        self._impacts: tuple[float, np.ndarray] | None = None
+        self._impacts: tuple[float, Impacts] | None = None
         self._placed: tuple[Int64s, np.ndarray] | None = None
         self.places: PlaceBlocks | None = None
+        self._is_known = False
 
     def __len__(self) -> int:
         return self.blocks.size
@@ -70,7 +104,7 @@ class TermList:
     @property
     def nbytes(self) -> int:
         """In memory at most: packed, unpacked with its scores, by row."""
-        unpacked = 13 * len(self) + 16 * len(self.blocks) + (self._rows_of_segment if self.is_dense else 0)
+        unpacked = 10 * len(self) + 16 * len(self.blocks) + (self._rows_of_segment if self.is_dense else 0)
         return self.blocks.nbytes + unpacked + self.nbytes_of_places
 
     @property
@@ -83,6 +117,11 @@ class TermList:
         """int64[n] rows, ascending, and unsigned[n] how often each holds the term."""
         rows, counts = self.blocks.rows()
         return rows, counts.astype(np.min_scalar_type(int(counts.max())))
+
+    def is_new(self) -> bool:
+        """Whether this is asked for the first time; what is asked for again is worth unpacking."""
+        known, self._is_known = self._is_known, True
+        return not known
 
     @property
     def is_dense(self) -> bool:
@@ -127,11 +166,11 @@ class TermList:
             ranking = self._ranking = (average, order, bounds[order])
         return ranking[1], ranking[2]
 
-    def impacts(self, lengths: Lengths, average: float) -> np.ndarray:
-        """float32[n]: the scores of all rows, before the weight of the term."""
+    def impacts(self, lengths: Lengths, average: float) -> Impacts:
+        """The scores of all rows, before the weight of the term."""
         impacts = self._impacts
         if impacts is None or impacts[0] != average:
-            impacts = self._impacts = (average, lengths.damped(*self.all).astype(np.float32))
+            impacts = self._impacts = average, Impacts.of(lengths.damped(*self.all))
         return impacts[1]
 
     def best(self, lengths: Lengths, average: float) -> float:

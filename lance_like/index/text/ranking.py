@@ -1,7 +1,8 @@
 """The best rows of a clause, without scoring all that match.
 
 One term: its blocks are ranked by the best score in them, which is known without unpacking them; the first k blocks
-have k rows that no row of a later block beats. Several terms, one of which is enough: the rows of one after the other
+have k rows that no row of a later block beats. One that was searched for before is unpacked, and its rows are ranked by
+their scores in 256 steps. Several terms, one of which is enough: the rows of one after the other
 are looked at, that with the greatest possible score first, and of these only what can still be among the best, given
 what the terms to come may add; it ends when these alone cannot reach the k-th score. Every score that comes back is
 computed in full by `Matching.at`, so what was passed over changes nothing.
@@ -28,24 +29,33 @@ _FEW_PHRASES = 1 << 10
 """Rows of which it is first looked up where the words of a phrase stand."""
 
 _SLACK = 1e-6
-"""By which share a bound may be off: bounds are of float32, or sums in another order."""
+"""By which share a bound may be off: bounds are sums in another order."""
+
+_OVER = 4
+"""How many times as many rows are looked at first as would have k among them, were those that may come back anywhere."""
 
 
 class Allowed:
-    """The rows that may come back. rows: of the segment."""
+    """The rows that may come back. allow: None: all. rows: of the segment."""
 
     def __init__(self, allow: BitMap | None, rows: int) -> None:
-        self._allow, self._rows = allow, rows
+        self.allow, self._rows = allow, rows
+        self._count = rows if allow is None else len(allow)
 
     def __len__(self) -> int:
-        return self._rows if self._allow is None else len(self._allow)
+        return self._count
+
+    @property
+    def nbytes(self) -> int:
+        """In memory at most."""
+        return 0 if self.allow is None else self._rows + 9 * self._count
 
     @cached
     def all(self) -> Int64s:
         """All of them, ascending."""
-        if self._allow is None:
+        if self.allow is None:
             return np.arange(self._rows)
-        return np.frombuffer(self._allow.to_array(), np.uint32).astype(np.int64)
+        return np.frombuffer(self.allow.to_array(), np.uint32).astype(np.int64)
 
     @cached
     def _mask(self) -> np.ndarray:
@@ -53,15 +63,13 @@ class Allowed:
         mask[self.all] = True
         return mask
 
+    def holds(self, rows: Int64s) -> np.ndarray:
+        """bool[n]: which of some rows may come back."""
+        return self._mask.take(rows)
+
     def among(self, rows: Int64s) -> Int64s:
         """Those of some rows, ascending, that may come back."""
-        if self._allow is None:
-            return rows
-        if len(rows) * 4 < len(self._allow):
-            # As a set: turning all that are allowed into a mask would take longer.
-            both = BitMap(rows.astype(np.uint32)) & self._allow
-            return np.frombuffer(both.to_array(), np.uint32).astype(np.int64)
-        return rows[self._mask.take(rows)]
+        return rows if self.allow is None else rows[self.holds(rows)]
 
 
 class Search:
@@ -74,8 +82,10 @@ class Search:
         """The best rows that match, k or all."""
         if k is not None and isinstance(clause, AnyOf) and self._matching.size(clause) > _FEW:
             terms = [term for term in clause.terms if term.text in self._matching.of_term]
-            if len(self._allowed) * 8 > self._matching.size(clause):
-                return self._of_term(terms[0], k) if len(terms) == 1 else self._of_terms(clause, terms, k)
+            if len(terms) == 1 and len(self._allowed) > _FEW:
+                return self._of_term(terms[0], k)
+            if len(terms) > 1 and len(self._allowed) * 8 > self._matching.size(clause):
+                return self._of_terms(clause, terms, k)
         if isinstance(clause, Combined) and _are_all_needed(clause):
             return self._of_all([part.terms[0] for part in clause.must if isinstance(part, AnyOf)], k)
         rows = self._candidates(clause)
@@ -96,15 +106,35 @@ class Search:
 
     def _of_term(self, term: Term, k: int) -> Ranked:
         found = self._matching.of_term[term.text]
+        if found.is_new():
+            return self._by_blocks(term, found, k)
+        impacts = found.impacts(self._lengths, self._average)
+        rows, counts = found.all
+        # As many as are likely to have k among them that may come back.
+        wanted = k if self._are_all_allowed else _OVER * k * len(self._matching) // max(len(self._allowed), 1)
+        while True:
+            chosen = impacts.best(wanted)
+            some = len(chosen) < len(rows)
+            if not self._are_all_allowed:
+                chosen = chosen[self._allowed.holds(rows.take(chosen))]
+            if len(chosen) >= k or not some:
+                best = rows.take(chosen)
+                return ranked(best, term.weight * self._lengths.damped(best, counts.take(chosen)), k)
+            wanted *= 8
+
+    @property
+    def _are_all_allowed(self) -> bool:
+        return len(self._allowed) == len(self._matching)
+
+    def _by_blocks(self, term: Term, found: TermList, k: int) -> Ranked:
         order, bounds = found.ranked_blocks(self._lengths, self._average)
         best = _NOTHING
         done, step = 0, k
         while done < len(order):
             rows, counts = found.blocks.rows(np.sort(order[done : done + step]))
-            if len(self._allowed) < len(self._matching):
-                allowed = self._allowed.among(rows)
-                counts = counts[np.searchsorted(rows, allowed)]
-                rows = allowed
+            if not self._are_all_allowed:
+                kept = self._allowed.holds(rows)
+                rows, counts = rows[kept], counts[kept]
             best = merged(best, Ranked(rows, term.weight * self._lengths.damped(rows, counts)), k)
             done, step = done + step, done + step
             if done < len(order) and len(best.scores) == k:
@@ -140,16 +170,17 @@ class Search:
         chosen: of each term its list, its weight, and what the terms after it can add at most.
         """
         (found, weight, rest), *others = chosen
-        rows, scores = found.all[0], found.impacts(self._lengths, self._average)
+        rows, counts = found.all
         if least > rest:
-            kept = np.flatnonzero(scores >= np.float32((least - rest) / weight * (1 - _SLACK)))
-            rows, scores = rows.take(kept), scores.take(kept)
-        allowed = self._allowed.among(rows)
-        if len(allowed) < len(rows):
-            rows, scores = allowed, scores[np.searchsorted(rows, allowed)]
+            kept = found.impacts(self._lengths, self._average).above((least - rest) / weight * (1 - _SLACK))
+            rows, counts = rows.take(kept), counts.take(kept)
+        if not self._are_all_allowed:
+            kept = self._allowed.holds(rows)
+            rows, counts = rows[kept], counts[kept]
         if len(rows) <= _FEW or least <= 0:
             return rows
-        scores, norms = weight * scores, self._lengths.norms(rows)
+        norms = self._lengths.norms(rows)
+        scores = weight * damped(counts, norms)
         for found, weight, rest in others:
             scores = scores + weight * damped(found.counts_in(rows), norms)
             kept = np.flatnonzero(scores >= (least - rest) * (1 - _SLACK))
@@ -193,7 +224,7 @@ class Search:
         rows = lists[order[0]].all[0]
         if len(self._allowed) < len(rows):
             rows = self._allowed.all
-        elif len(self._allowed) == len(self._matching):
+        elif self._are_all_allowed:
             counts[order[0]] = lists[order[0]].all[1]
         else:
             rows = self._allowed.among(rows)

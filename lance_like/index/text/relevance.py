@@ -67,9 +67,20 @@ def search_texts(query: FullTextQuery, columns: Mapping[str, Sequence[Part]], k:
     if missing:
         raise InvalidInput(f"there is no full-text index of column {missing[0]!r}", kind="query")
     fields = {name: _Field(parts) for name, parts in columns.items() if parts}
-    found = _search(query, fields, k)
-    order = np.lexsort((found.ids, -found.scores))[:k]
-    return RankedTexts(found.ids[order], found.scores[order].astype(np.float32))
+    found = _of_one(query, fields, k)
+    if found is None:
+        found = _search(query, fields, k)
+        order = np.lexsort((found.ids, -found.scores))[:k]
+        found = _Found(found.ids[order], found.scores[order])
+    return RankedTexts(found.ids, found.scores.astype(np.float32))
+
+
+def _of_one(query: FullTextQuery, fields: Mapping[str, _Field], k: int | None) -> _Found | None:
+    """The best rows, best first, where one segment alone answers: it ranks as is ranked here."""
+    if len(query.searched) > 1 or _combines_fields(query):
+        return None
+    [name] = query.searched
+    return fields[name].ranked(query, k) if name in fields else None
 
 
 def _search(query: FullTextQuery, fields: Mapping[str, _Field], k: int | None) -> _Found:
@@ -78,7 +89,7 @@ def _search(query: FullTextQuery, fields: Mapping[str, _Field], k: int | None) -
         return _combined_fields(query, fields)
     if len(query.searched) == 1 and not _combines_fields(query):
         [name] = query.searched
-        return fields[name].search(fields[name].clause(query), k) if name in fields else _NONE
+        return fields[name].search(query, k) if name in fields else _NONE
     match query:
         case queries.MultiMatchQuery():
             # Of the k best rows by their best column, each is among the k best of that column.
@@ -160,8 +171,17 @@ class _Field:
         """Rows with a term."""
         return self._sums.rows
 
-    def search(self, clause: Clause, k: int | None) -> _Found:
+    def ranked(self, query: FullTextQuery, k: int | None) -> _Found | None:
+        """The best rows, best first, of the only segment; None where there are several."""
+        if len(self._parts) > 1:
+            return None
+        [part], clause = self._parts, self.clause(query)
+        found = part.searcher.search(clause, k, self.average, part.allow)
+        return _Found(part.ids(found.ordinals), found.scores)
+
+    def search(self, query: FullTextQuery, k: int | None) -> _Found:
         """The rows that match in each segment, at least the k best of all."""
+        clause = self.clause(query)
         found = [(part, part.searcher.search(clause, k, self.average, part.allow)) for part in self._parts]
         ids = np.concatenate([part.ids(ranked.ordinals) for part, ranked in found])
         scores = np.concatenate([ranked.scores for _, ranked in found])

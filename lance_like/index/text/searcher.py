@@ -31,12 +31,14 @@ class FullTextSearcher:
         detail = segment.detail
         self._vocabulary = Vocabulary(segment.files, int(detail["terms"]), segment.rows, with_places=self._with_places)
         self._lists = Lists(segment.files, self._vocabulary, segment.rows, kept_nbytes)
+        self._allowed = Allowed(None, segment.rows)
 
     @property
     def nbytes_cached(self) -> int:
         """What it keeps in memory, by estimate."""
         lengths = self.__dict__.get("_lengths")
-        return self._vocabulary.nbytes + self._lists.nbytes + (0 if lengths is None else lengths.nbytes)
+        read = self._vocabulary.nbytes + self._lists.nbytes + (0 if lengths is None else lengths.nbytes)
+        return read + self._allowed.nbytes
 
     def prewarm(self) -> None:
         """Read the fences and the lengths; postings are read term by term."""
@@ -71,7 +73,14 @@ class FullTextSearcher:
         rows = self._segment.rows
         lengths = Lengths(self._lengths, average)
         matching = Matching(self._lists, lengths, clause, rows, with_places=self._with_places)
-        return Search(matching, lengths, average, Allowed(allow, rows)).best(clause, k)
+        return Search(matching, lengths, average, self._allowed_by(allow)).best(clause, k)
+
+    def _allowed_by(self, allow: BitMap | None) -> Allowed:
+        """Of one set that is asked for again and again the forms that were made of it are kept."""
+        known = self._allowed
+        if known.allow is not allow:
+            known = self._allowed = Allowed(allow, self._segment.rows)
+        return known
 
     def occurrences(self, term: str) -> tuple[Int64s, Int64s]:
         """The rows that hold a term, ascending, and how often each does."""
