@@ -23,6 +23,11 @@ from lance_like.typing_ import Int64s
 
 if TYPE_CHECKING:
     from lance_like.index.coverage import OpenSegment
+    from lance_like.index.cache import Identity
+
+
+# Of a set of rows that is kept: at least, and more for each row (its id, its ordinals).
+_KEPT_NBYTES, _ROW_NBYTES = 2_000, 16
 
 
 class RowSet:
@@ -30,6 +35,7 @@ class RowSet:
 
     def __init__(self, found: Int64s | Rows) -> None:
         self._found = found
+        self._ordinals: dict[Identity, BitMap] = {}
 
     def __len__(self) -> int:
         return len(self._found)
@@ -41,7 +47,13 @@ class RowSet:
         return found if (found[1:] > found[:-1]).all() else np.sort(found)
 
     def in_segment(self, segment: OpenSegment) -> BitMap:
-        """The ordinals of those that a segment holds validly."""
+        """The ordinals of those that a segment of this version holds validly; made once, the same object again."""
+        known = self._ordinals.get(segment.segment.identity)
+        if known is None:
+            known = self._ordinals[segment.segment.identity] = self._in_segment(segment)
+        return known
+
+    def _in_segment(self, segment: OpenSegment) -> BitMap:
         found = self._found.ordinals_of(segment.segment.row_ids) if isinstance(self._found, Rows) else None
         if found is None:
             ordinals = segment.ordinals(self.ids)
@@ -60,11 +72,19 @@ class RowSet:
 def rows_passing(session: Session, manifest: Manifest, scan: Scan) -> RowSet:
     """The live rows that a scan of row ids gives.
 
-    Cost: a scan of the columns of the condition; less where an index answers it, and no scan where that is all.
+    Cost: a scan of the columns of the condition; less where an index answers it, and no scan where that is all: then
+    they are kept for the next search of this version.
     """
+    key = id(scan.condition), id(manifest), scan.indexed
+    kept = session.passing.get(key) if scan.fragments is None else None
+    if kept is not None:
+        return kept[0]
     hits = hits_of(session, manifest, scan, counting=True) if scan.fragments is None else None
     if hits is not None and hits.count is not None:
-        return RowSet(hits.rows)
+        found = RowSet(hits.rows)
+        # Condition and version stay alive beside it, so that their ids are theirs.
+        session.passing.put(key, (found, scan.condition, manifest), _KEPT_NBYTES + _ROW_NBYTES * len(found))
+        return found
     batches = run_scan(session, manifest, scan if hits is None else replace(scan, hits=hits))
     found = [batch.column(0).to_numpy().view(np.int64) for batch in batches]
     return RowSet(np.concatenate(found) if found else np.empty(0, np.int64))

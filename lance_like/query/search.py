@@ -353,12 +353,15 @@ def _batches(search: Search, answer: Answer, found: Found, batch_rows: int | Non
     placed = place_ids(search.manifest, found.ids)
     most = min(batch_rows or BATCH_ROWS, answer.read.most_rows or BATCH_ROWS)
     start, count = 0, _FIRST_ROWS
-    while start < len(found.ids):
+    while True:
         table = take_placed(search.session, answer.read, placed.slice(start, start + count))
         for batch in _made(answer, table, found.given.slice(start, count)):
             for at in range(0, len(batch), most):
-                yield batch.slice(at, most)
-        start, count = start + count, max(1, _TAKE_NBYTES * len(table) // max(1, table.nbytes))
+                yield batch.slice(at, most) if len(batch) > most else batch
+        start += count
+        if start >= len(found.ids):
+            return
+        count = max(1, _TAKE_NBYTES * len(table) // max(1, table.nbytes))
 
 
 def _made(answer: Answer, table: pa.Table, given: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

@@ -26,6 +26,8 @@ CACHE_NBYTES = 256 << 20
 
 # Of segments in memory, made of the texts that no index holds.
 _TAILS_NBYTES = 256 << 20
+# Of sets of rows that pass filters.
+_PASSING_NBYTES = 64 << 20
 
 # What is kept grows as files are read: it is summed up again after so many uses of a session, or a quarter as many as
 # it has files, so that summing up is never most of the work.
@@ -44,7 +46,7 @@ class Session:
     cache_nbytes: what the readers may keep, by estimate: their ends of files, page tables, checksums, dictionaries.
     Those used longest ago are dropped above it, but never those of the call at hand.
     indexes: the open indexes; None: those of the store with the defaults.
-    tails: what searches made of rows that no index holds.
+    tails: what searches made of rows that no index holds. passing: rows among which they looked, found by indexes.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Session:
         self.verify = verify
         self.indexes = indexes or OpenIndexes(store, verify=verify)
         self.tails: Kept[Any] = Kept(_TAILS_NBYTES)
+        self.passing: Kept[Any] = Kept(_PASSING_NBYTES)
         # Of columns that are compared with vectors (query/near.py).
         self.projections: dict[Any, Projection] = {}
         # What was planned to ask them, by condition and version (query/hits.py).
