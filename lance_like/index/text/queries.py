@@ -249,7 +249,7 @@ def query_of(given: Any, columns: Sequence[str] = ()) -> FullTextQuery:
     """A query from what a caller gave: a query, a text, or a mapping of "query" and maybe "columns", or of one of
     "match", "phrase", "prefix", "boost", "multi_match", "combined_fields" and "boolean" to its arguments.
 
-    columns: to search for a text that comes without. Raises InvalidInput.
+    A text between double quotes is a phrase. columns: to search for a text that comes without. Raises InvalidInput.
     """
     if isinstance(given, FullTextQuery):
         return given
@@ -277,6 +277,9 @@ def _of_text(text: str, columns: Sequence[str]) -> FullTextQuery:
             kind="query",
             hint="name the column, as in MatchQuery(text, column)",
         )
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        phrases = [PhraseQuery(text[1:-1], column) for column in columns]
+        return phrases[0] if len(phrases) == 1 else BooleanQuery([(Occur.SHOULD, phrase) for phrase in phrases])
     return MatchQuery(text, columns[0]) if len(columns) == 1 else MultiMatchQuery(text, columns)
 
 

@@ -31,6 +31,14 @@ BOTH = [(Occur.MUST, MatchQuery("a", "t")), (Occur.MUST_NOT, MatchQuery("b", "u"
         ("a b", MatchQuery("a b", "t")),
         ({"query": "a b", "columns": ["u"]}, MatchQuery("a b", "u")),
         ({"query": "a", "columns": ["t", "u"]}, MultiMatchQuery("a", ["t", "u"])),
+        ('"a b"', PhraseQuery("a b", "t")),
+        ({"query": '"a b"', "columns": ["u"]}, PhraseQuery("a b", "u")),
+        (
+            {"query": '"a b"', "columns": ["t", "u"]},
+            BooleanQuery([(Occur.SHOULD, PhraseQuery("a b", "t")), (Occur.SHOULD, PhraseQuery("a b", "u"))]),
+        ),
+        ('"a" b', MatchQuery('"a" b', "t")),
+        ('"', MatchQuery('"', "t")),
         ({"query": PhraseQuery("a b", "u")}, PhraseQuery("a b", "u")),
         (
             {"match": {"terms": "a", "column": "u", "operator": "and"}},
