@@ -234,12 +234,14 @@ def described(manifest: Manifest, coverage: Coverage) -> IndexDescription:
 
 
 def statistics(manifest: Manifest, coverage: Coverage) -> dict[str, Any]:
-    """An index as `index_statistics` gives it."""
+    """An index as `index_statistics` gives it. Its segments are there under the two names that pylance has for them."""
     entry = coverage.entry
     open_fragments = {fragment.id for fragment, _ in coverage.uncovered}
     segments = [
         {
             "uuid": held.segment.uuid,
+            "params": dict(entry.params),
+            "detail": dict(held.segment.detail),
             "num_rows": held.rows,
             "num_valid_rows": held.valid_rows,
             "num_invalidated_rows": held.segment.invalid.rows if held.segment.invalid else 0,
@@ -257,6 +259,7 @@ def statistics(manifest: Manifest, coverage: Coverage) -> dict[str, Any]:
         "num_segments": len(segments),
         "num_indices": len(segments),
         "segments": segments,
+        "indices": segments,
         "num_indexed_fragments": manifest.tree.count - len(open_fragments),
         "num_unindexed_fragments": len(open_fragments),
         "num_indexed_rows": coverage.covered_rows,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from lance_like.ranges import answer_from
 from lance_like.typing_ import Bytes, Ranges
 
 _NAMED: dict[str, MemoryStore] = {}
+_UNNAMED: WeakValueDictionary[str, MemoryStore] = WeakValueDictionary()
 
 
 class MemoryStore:
@@ -23,7 +26,13 @@ class MemoryStore:
     @classmethod
     def named(cls, name: str) -> MemoryStore:
         """The store of a name in this process, which is the same at every call."""
-        return _NAMED.setdefault(name, cls(name))
+        return _UNNAMED.get(name) or _NAMED.setdefault(name, cls(name))
+
+    @classmethod
+    def unnamed(cls) -> MemoryStore:
+        """A store of a name that nobody knows yet; it is gone when nothing holds it any more."""
+        made = cls(uuid.uuid4().hex)
+        return _UNNAMED.setdefault(made.uri.removeprefix("memory://"), made)
 
     def __init__(self, name: str = "") -> None:
         self.uri = f"memory://{name}"

@@ -29,6 +29,7 @@ def open_store(
 ) -> Store:
     """Open the place a URI names: a path (with ~), file://, memory://name (this process only), or s3:// and others.
 
+    memory:// alone is a new place each time.
     durability, folders: as `LocalStore` has them. storage_options, lock: as `FsspecStore` has them; a lock is not
     needed elsewhere. Nothing is asked of an object store yet.
     Raises Unsupported for another scheme, and for options where there is no object store.
@@ -46,7 +47,7 @@ def open_store(
             hint="leave storage_options out",
         )
     if scheme == "memory":
-        return MemoryStore.named(rest)
+        return MemoryStore.named(rest) if rest else MemoryStore.unnamed()
     return LocalStore(_local_path(text, rest) if scheme else text, durability=durability, folders=folders)
 
 

@@ -44,12 +44,15 @@ _WITHOUT_MEANING = frozenset(
         "index_cache_size",
         "index_file_version",
         "max_level",
+        "one_pass_ivfpq",
         "shuffle_partition_batches",
         "shuffle_partition_concurrency",
         "skip_transpose",
     }
 )
 _ARRAYS = ("ivf_centroids", "pq_codebook")
+# What Lance's guide gives to every kind of graph, and what only some of them have.
+_OF_OTHER_GRAPHS = frozenset({"num_sub_vectors"})
 
 
 def checked(kind: str, type: pa.DataType, given: Mapping[str, Any]) -> dict[str, Json]:
@@ -62,32 +65,52 @@ def checked(kind: str, type: pa.DataType, given: Mapping[str, Any]) -> dict[str,
     params: dict[str, Json] = {"metric": check_vectors(type, given.get("metric"))}
     if params["metric"] == "hamming" and kind != "FLAT":
         raise InvalidInput("the metric 'hamming' has one kind of index, IVF_FLAT: bits are as short as a code")
-    if given.get("accelerator") not in (None, "cpu"):
+    # Of torch, a device too.
+    if str(given.get("accelerator") or "cpu") != "cpu":
         raise InvalidInput(
             f"the accelerator {given['accelerator']!r} cannot be used: indexes are built with faiss-cpu",
             kind="accelerator",
             hint="leave accelerator out",
         )
     allowed = (*_EVERYWHERE, *_OF_KIND[kind])
+    ignored = {*_WITHOUT_MEANING, *_ARRAYS, *(_OF_OTHER_GRAPHS if kind == "HNSW" else ()), "metric", "accelerator"}
     for name, value in given.items():
         if name in allowed and value is not None:
             params[name] = _number(name, value)
-        elif value is not None and name not in {*_WITHOUT_MEANING, *_ARRAYS, "metric", "accelerator"}:
+        elif value is not None and name not in ignored:
             raise InvalidInput(f"the parameter {name!r} is unknown here; known are {', '.join(('metric', *allowed))}")
     if given.get("ivf_centroids") is not None:
         params["num_partitions"] = len(centroids_of(given["ivf_centroids"], held.dimension))
+    if kind == "PQ" and given.get("pq_codebook") is not None:
+        params = _of_codebook(floats_of(given["pq_codebook"]), held.dimension) | params
     _codes(kind, held.dimension, params)
     return params
 
 
 def centroids_of(array: Any, dimension: int) -> np.ndarray:
     """Centroids that the caller gives: float32[p, d]. Raises InvalidInput."""
-    if isinstance(array, pa.FixedSizeListArray):
-        array = array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), -1)
-    found = np.asarray(array, np.float32)
+    found = floats_of(array)
     if found.ndim != 2 or found.shape[1] != dimension or not len(found) or not np.isfinite(found).all():
         raise InvalidInput(f"the ivf_centroids have the shape {found.shape}, expected [partitions, {dimension}]")
     return np.ascontiguousarray(found)
+
+
+def floats_of(array: Any) -> np.ndarray:
+    """Numbers that the caller gives, as lists or tensors of arrow, or as numpy takes them: float32."""
+    if isinstance(array, pa.FixedShapeTensorArray):
+        array = array.to_numpy_ndarray()
+    elif isinstance(array, pa.FixedSizeListArray):
+        array = array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), -1)
+    return np.asarray(array, np.float32)
+
+
+def _of_codebook(codebook: np.ndarray, dimension: int) -> dict[str, Json]:
+    """What a codebook tells of codes: [parts, 2^bits, part], or [parts * 2^bits, part]. Raises InvalidInput."""
+    if codebook.ndim < 2 or not codebook.size:
+        raise InvalidInput(f"the pq_codebook has the shape {codebook.shape}, expected [parts, 2^bits, part]")
+    part = codebook.shape[-1]
+    parts = -(-dimension // part)
+    return {"num_sub_vectors": parts, "num_bits": (codebook.size // (parts * part)).bit_length() - 1}
 
 
 def _codes(kind: str, dimension: int, params: dict[str, Json]) -> None:
@@ -131,4 +154,4 @@ def partitions_for(params: Mapping[str, Json], rows: int, *, graphs: bool) -> in
 _MANY_ROWS = 1 << 16
 _SMALL_PARTITION = 256
 
-__all__ = ["LIMITS", "centroids_of", "checked", "partitions_for"]
+__all__ = ["LIMITS", "centroids_of", "checked", "floats_of", "partitions_for"]

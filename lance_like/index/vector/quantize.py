@@ -14,6 +14,7 @@ import numpy as np
 
 from lance_like.errors import Corrupt, InvalidInput
 from lance_like.index.vector.door import alone, faiss, pointer
+from lance_like.index.vector.params import floats_of
 from lance_like.typing_ import Bytes, Int64s
 
 _PACKED_ROWS = 32
@@ -308,7 +309,7 @@ def whole_codes(dimension: int, number: str, metric: str) -> Whole:
 
 def given_codebook(array: Any, dimension: int, parts: int, bits: int) -> Product:
     """The codes of a codebook that the caller gives: [parts, 2^bits, part]. Raises InvalidInput."""
-    found = np.asarray(array, np.float32)
+    found = floats_of(array)
     shape = (parts, 1 << bits, Product.part_size(dimension, parts))
     if found.size != np.prod(shape) or not np.isfinite(found).all():
         raise InvalidInput(f"the pq_codebook has the shape {found.shape}, expected {shape} of finite numbers")

@@ -387,6 +387,14 @@ def test_an_index_is_replaced_by_name(kind: SortedIndex, uri: str) -> None:
     assert (one.field_names, one.details, one.num_segments) == (["s"], {"strength": 5}, 1)
 
 
+def test_statistics_tell_how_each_segment_was_built(kind: SortedIndex, uri: str) -> None:
+    ds = written(uri)
+    ds.create_scalar_index("s", "SORTED", strength=5)
+    [one] = ds.stats.index_stats("s_idx")["indices"]
+    assert one["params"] == {"strength": 5}
+    assert ds.stats.index_stats("s_idx")["segments"] == [one]
+
+
 def test_a_dropped_column_and_its_new_index_conflict(kind: SortedIndex, uri: str) -> None:
     ds = written(uri)
     other = lance_like.dataset(uri)

@@ -12,7 +12,7 @@ from lance_like.index.base import BuildOptions, Nearest, Segment
 from lance_like.index.files import ArraySource, SegmentReader, SegmentWriter
 from lance_like.index.vector.exact import as_queries, distances, rank
 from lance_like.index.vector.graphs import checked_links
-from lance_like.index.vector.hnsw import Hnsw
+from lance_like.index.vector.hnsw import Hnsw, IvfHnswSq
 from lance_like.index.vector.ivf import IvfFlat, IvfPq, IvfSq
 from lance_like.index.vector.lists import Lists
 from lance_like.index.vector.quantize import Bits, Product, Scalar
@@ -108,12 +108,35 @@ def test_given_centroids_and_codebooks_are_used(clustered):
     assert np.array_equal(built.open().stored.codes.codebook, codebook.reshape(1024, 4))
 
 
+def test_a_codebook_tells_how_long_codes_are(clustered):
+    codebook = np.random.default_rng(2).normal(size=(2, 256, 8)).astype(np.float32)
+    flat = pa.FixedSizeListArray.from_arrays(codebook.ravel(), 8)
+    for given in (codebook, flat, pa.FixedShapeTensorArray.from_numpy_ndarray(codebook)):
+        params = IvfPq().params(KIND, {"pq_codebook": given})
+        assert (params["num_sub_vectors"], params["num_bits"]) == (2, 8)
+        built = build(IvfPq(), clustered, {"pq_codebook": given}, BuildOptions(given={"pq_codebook": given}))
+        assert np.array_equal(built.open().stored.codes.codebook, codebook.reshape(512, 8))
+    assert IvfPq().params(KIND, {"pq_codebook": codebook[:, :16]})["num_bits"] == 4
+
+
+def test_what_lance_takes_and_means_nothing_here_is_taken():
+    class Device:
+        def __str__(self) -> str:
+            return "cpu"
+
+    given = {"accelerator": Device(), "one_pass_ivfpq": True, "index_file_version": "V3"}
+    assert IvfPq().params(KIND, given) == IvfPq().params(KIND, {})
+    assert IvfHnswSq().params(KIND, {"num_sub_vectors": 4}) == IvfHnswSq().params(KIND, {})
+
+
 def test_parameters_that_cannot_be_are_refused():
     for plugin, given in (
         (IvfPq(), {"num_bits": 5}),
         (IvfPq(), {"num_sub_vectors": 17}),
         (IvfPq(), {"num_partitions": 0}),
         (IvfPq(), {"accelerator": "cuda"}),
+        (IvfPq(), {"pq_codebook": np.zeros(16)}),
+        (IvfPq(), {"pq_codebook": np.zeros((4, 5, 4))}),
         (IvfPq(), {"ivf_centroids": np.zeros((3, 4))}),
         (IvfPq(), {"metric": "hamming"}),
         (IvfFlat(), {"num_sub_vectors": 4}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,14 @@ def test_a_memory_store_is_the_same_for_the_same_name() -> None:
     assert isinstance(store, MemoryStore)
     assert open_store("memory://test_io_uri") is store
     assert open_store("memory://test_io_uri_2") is not store
+
+
+def test_a_memory_store_without_a_name_is_a_new_one() -> None:
+    store = open_store("memory://")
+    assert isinstance(store, MemoryStore)
+    assert open_store("memory://") is not store
+    assert open_store(store.uri) is store
+    assert pickle.loads(pickle.dumps(store)) is store
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket", "s3://bucket/a/b c%20", "gs://bucket/x", "http://host/x"])
