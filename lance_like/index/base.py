@@ -167,6 +167,11 @@ class Hits:
     ordinals: Int64s
     scores: np.ndarray
 
+    @staticmethod
+    def none(queries: int, k: int) -> Hits:
+        """Nothing found, for each of so many queries."""
+        return Hits(np.full((queries, k), -1, np.int64), np.full((queries, k), np.nan, np.float32))
+
 
 @dataclass(frozen=True, slots=True)
 class Nearest:

@@ -76,7 +76,7 @@ class Exact:
     def hits(self) -> Hits:
         """The best of them, of each query."""
         with self._lock:
-            return _nothing(len(self._queries), self._how.k) if self._best is None else self._best
+            return Hits.none(len(self._queries), self._how.k) if self._best is None else self._best
 
     def _keep(self, found: Hits) -> None:
         with self._lock:
@@ -85,7 +85,7 @@ class Exact:
     def _several(self, values: np.ndarray, rows: np.ndarray | None, ids: Int64s, number: str) -> Hits:
         """The nearest rows of several vectors each. rows: of each vector, ascending."""
         if rows is None or not len(rows):
-            return _nothing(len(self._queries), self._how.k)
+            return Hits.none(len(self._queries), self._how.k)
         present, starts = np.unique(rows, return_index=True)
         scores = np.stack(
             [_late(query, values, starts, number, self._how.metric) for query in self._queries], dtype=np.float32
@@ -162,10 +162,10 @@ def rank(ids: Int64s, scores: np.ndarray, how: Nearest) -> Hits:
         last = np.partition(keys, k - 1, axis=1)[:, k - 1]
         most = int(np.count_nonzero(keys <= last[:, np.newaxis], axis=1).max())
         if most < keys.shape[1]:
-            some = np.argpartition(keys, most - 1, axis=1)[:, :most] if most > k else _first(keys, k)
+            some = np.argpartition(keys, most - 1, axis=1)[:, :most]
             ids, keys, bad = (np.take_along_axis(part, some, 1) for part in (ids, keys, bad))
     order = np.lexsort((ids, keys), axis=-1)[:, :k]
-    out = _nothing(len(ids), how.k)
+    out = Hits.none(len(ids), how.k)
     gone = np.take_along_axis(bad, order, 1)
     out.ordinals[:, :k] = np.where(gone, -1, np.take_along_axis(ids, order, 1))
     out.scores[:, :k] = np.where(gone, np.nan, np.take_along_axis(keys, order, 1))
@@ -179,14 +179,6 @@ def merge(parts: Sequence[Hits], how: Nearest) -> Hits:
     ids = np.concatenate([part.ordinals for part in parts], axis=1)
     scores = np.concatenate([part.scores for part in parts], axis=1)
     return rank(ids, scores, how)
-
-
-def _first(keys: np.ndarray, k: int) -> np.ndarray:
-    return np.argpartition(keys, k - 1, axis=1)[:, :k]
-
-
-def _nothing(queries: int, k: int) -> Hits:
-    return Hits(np.full((queries, k), -1, np.int64), np.full((queries, k), np.nan, np.float32))
 
 
 def _scan(queries: np.ndarray, number: str, how: Nearest, values: np.ndarray, ids: Int64s) -> Hits:
@@ -206,7 +198,7 @@ def _scan(queries: np.ndarray, number: str, how: Nearest, values: np.ndarray, id
             best = [merge(best, how)]
             last = best[0].scores[:, -1:]
             bound = np.where(np.isnan(last), np.inf, last)
-    return merge(best, how) if best else _nothing(len(queries), how.k)
+    return merge(best, how) if best else Hits.none(len(queries), how.k)
 
 
 def _block(queries: np.ndarray, values: np.ndarray, number: str, how: Nearest) -> tuple[np.ndarray, Int64s]:

@@ -48,11 +48,11 @@ class Links:
     near: np.ndarray
     entry: int
 
-    @property
-    def level(self) -> np.ndarray:
-        """int64[r], the level of each row."""
-        ends = np.cumsum(self.levels)
-        return np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - self.levels, self.levels)
+
+def level_of(levels: np.ndarray) -> Int64s:
+    """The level of each row of links: int64[r]. levels: int[n], how many each vector has."""
+    ends = np.cumsum(levels)
+    return np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - levels, levels)
 
 
 def empty_graph(codes: Scalar, m: int, dot: bool) -> Any:
@@ -82,9 +82,7 @@ def links_of(graph: Any) -> Links:
     if not len(levels):
         return Links(levels, np.empty(0, np.int64), np.empty(0, np.int32), -1)
     near = library.rev_swig_ptr(hnsw.neighbors.data(), hnsw.neighbors.size())
-    room = _room(graph)
-    level = np.arange(int(levels.sum())) - np.repeat(np.cumsum(levels) - levels, levels)
-    starts = np.concatenate([[0], np.cumsum(room[level])])
+    starts = np.concatenate([[0], np.cumsum(_room(graph)[level_of(levels)])])
     used = near >= 0
     counts = np.add.reduceat(used, starts[:-1], dtype=np.int64)
     return Links(levels, counts, near[used], int(hnsw.entry_point))
@@ -96,7 +94,7 @@ def graph_of(codes: Scalar, rows: Bytes, links: Links, m: int, dot: bool) -> Any
     if not len(rows):
         return graph
     library.downcast_index(graph.storage).add_sa_codes(np.ascontiguousarray(rows))
-    hnsw, level = graph.hnsw, links.level
+    hnsw, level = graph.hnsw, level_of(links.levels)
     starts = np.concatenate([[0], np.cumsum(_room(graph)[level])])
     near = np.full(starts[-1], -1, np.int32)
     places = np.arange(len(links.near)) - np.repeat(np.cumsum(links.counts) - links.counts, links.counts)
@@ -150,7 +148,7 @@ def _batch(links: Links, schema: pa.Schema) -> pa.RecordBatch:
     near = pa.ListArray.from_arrays(
         pa.array(offsets), pa.array(links.near.astype(np.uint32)), type=schema.field(NEAR).type
     )
-    return pa.record_batch([pa.array(links.level.astype(np.uint8)), near], schema=schema)
+    return pa.record_batch([pa.array(level_of(links.levels).astype(np.uint8)), near], schema=schema)
 
 
 class GraphScan:

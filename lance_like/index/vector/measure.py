@@ -23,7 +23,7 @@ from lance_like.typing_ import Int64s, Json
 _PROBED, _FOUND = 0.98, 0.965
 # Of a graph more, as it holds the queries themselves, with links to their neighbours.
 _FOUND_IN_GRAPHS = 0.985
-_REFINE = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32)
+_REFINE = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128)
 _NEIGHBOURS = 10
 # Of a graph, which finds rows by distances that are nearly true, more candidates are worth more.
 _REFINE_OF_GRAPHS = 2

@@ -149,7 +149,7 @@ class IvfSearcher:
         if allow is not None and len(allow) >= rows:
             allow = None
         if not self.stored.vectors.rows or (allow is not None and not allow):
-            return _nothing(len(queries), how.k)
+            return Hits.none(len(queries), how.k)
         if queries.ndim == 3:
             return self._late(queries, how, allow)
         placed = np.ascontiguousarray(self.space.queries(queries))
@@ -252,7 +252,7 @@ class IvfSearcher:
         placed = np.ascontiguousarray(self.space.queries(queries.reshape(count * each, dimension)))
         found, ordinals = self._search(placed, asked)
         found[(ordinals < 0) | ~np.isfinite(found)] = np.nan
-        out = _nothing(count, how.k)
+        out = Hits.none(count, how.k)
         for i in range(count):
             part = slice(i * each, (i + 1) * each)
             ids, scores = _summed(ordinals[part], found[part])
@@ -286,10 +286,6 @@ def bitmap(allow: BitMap, rows: int) -> Bytes:
     marks = np.full(rows, many)
     marks[np.frombuffer(listed.to_array(), np.uint32)] = not many
     return np.packbits(marks, bitorder="little")
-
-
-def _nothing(queries: int, k: int) -> Hits:
-    return Hits(np.full((queries, k), -1, np.int64), np.full((queries, k), np.nan, np.float32))
 
 
 __all__ = ["Defaults", "IvfSearcher", "bitmap", "defaults_of"]

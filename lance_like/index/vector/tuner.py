@@ -18,7 +18,7 @@ from lance_like.index.base import Hits, IndexSource, Nearest, VectorSearcher
 from lance_like.index.vector.exact import Exact, as_queries, distances
 from lance_like.typing_ import Int64s, Json
 
-_REFINE = (1, 2, 3, 5, 8, 12, 20, 32)
+_REFINE = (1, 2, 3, 5, 8, 12, 20, 32, 50, 80, 128)
 _EFS = (16, 32, 64, 128, 256, 512)
 _SAMPLED = 256
 # Searches that are timed, one by one.

@@ -247,6 +247,15 @@ def test_the_measured_error_and_recall_are_told(clustered):
     assert 0 < detail["error"] < 1
 
 
+def test_rows_that_are_about_equally_far_have_more_candidates_compared():
+    values = pa.array(
+        list(np.random.default_rng(0).normal(size=(20_000, 64)).astype(np.float32)), pa.list_(pa.float32(), 64)
+    )
+    detail = build(IvfPq(), values, {"num_sub_vectors": 22}).detail
+    assert detail["refine_factor"] > 32
+    assert detail["recall"] >= 0.95
+
+
 def test_lists_are_filled_once():
     made = []
 
