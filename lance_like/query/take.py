@@ -201,6 +201,8 @@ def take_placed(session: Session, projection: Projection, placed: Placed) -> pa.
     if len(fragments) == 1:
         return _take(session, projection, [(fragments[0], offsets)], None)
     in_order = bool((index[1:] >= index[:-1]).all())
+    if in_order and index[0] == index[-1]:
+        return _take(session, projection, [(fragments[int(index[0])], offsets)], None)
     order = np.arange(len(index)) if in_order else np.argsort(index, kind="stable")
     sorted_index = index[order]
     cuts = np.flatnonzero(np.diff(sorted_index)) + 1
