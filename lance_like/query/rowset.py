@@ -22,8 +22,8 @@ from lance_like.table.rowids import ids_at
 from lance_like.typing_ import Int64s
 
 if TYPE_CHECKING:
-    from lance_like.index.coverage import OpenSegment
     from lance_like.index.cache import Identity
+    from lance_like.index.coverage import OpenSegment
 
 
 # Of a set of rows that is kept: at least, and more for each row (its id, its ordinals).
