@@ -81,7 +81,7 @@ def union_of(cells: pa.LargeBinaryArray, counts: Int64s, rows: int) -> BitMap:
 
 
 def checked_set(ordinals: Uint32s, rows: int) -> BitMap:
-    """Ordinals in any order as a set. Raises Corrupt when one is not below `rows`."""
+    """Ordinals in any order, each any number of times, as a set. Raises Corrupt when one is not below `rows`."""
     if not len(ordinals):
         return BitMap()
     if int(ordinals.max()) >= rows:
@@ -90,7 +90,11 @@ def checked_set(ordinals: Uint32s, rows: int) -> BitMap:
         marks = np.zeros(rows, bool)
         marks[ordinals] = True
         return set_of(np.flatnonzero(marks).astype(np.uint32))
-    return set_of(np.sort(ordinals)) if len(ordinals) > 1 else BitMap(ordinals)
+    if len(ordinals) == 1:
+        return BitMap(ordinals)
+    found = np.sort(ordinals)
+    new = found[1:] != found[:-1]
+    return set_of(found if new.all() else found[np.append(True, new)])
 
 
 def set_of(ordinals: Uint32s) -> BitMap:

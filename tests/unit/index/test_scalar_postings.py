@@ -55,6 +55,13 @@ def test_lists_are_united_whatever_their_forms():
     assert union_of(cells.slice(2, 3), counts[2:5], 10_000) == BitMap(np.concatenate(lists[2:5]).tolist())
 
 
+@pytest.mark.parametrize("rows", [700, 1 << 20])
+def test_lists_that_share_rows_are_united(rows):
+    lists = [[n % 600, n % 600 + 1, n % 600 + 7] for n in range(900)]
+    cells = cells_of(np.arange(1, 901) * 3, np.concatenate(lists).astype(np.uint32))
+    assert union_of(cells, np.full(900, 3), rows) == BitMap(range(607))
+
+
 @pytest.mark.parametrize("ordinals", [FEW, SPLIT, RUN])
 def test_a_cell_that_is_not_what_it_says_is_corrupt(ordinals):
     cell, count = _cell(ordinals), len(ordinals)

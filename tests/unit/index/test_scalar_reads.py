@@ -8,7 +8,7 @@ from pyroaring import BitMap
 
 from lance_like.errors import Corrupt
 from lance_like.index.base import Segment
-from lance_like.index.questions import HasAll, OneOf, Range, StartsWith
+from lance_like.index.questions import HasAll, HasAny, OneOf, Range, StartsWith
 from lance_like.index.scalar import inverted, sorted_column
 from lance_like.index.scalar.bitmap import Bitmap
 from lance_like.index.scalar.bloomfilter import BloomFilter
@@ -163,6 +163,14 @@ def test_a_run_on_disk_is_removed(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir())
     assert sum(len(part.ordinals) for part in small.groups()) == 10_000
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("count", [10, 100, 300, 1000])
+def test_rows_with_several_of_many_labels_are_found_once(count):
+    lists = pa.array([[row, row + 1] for row in range(30_000)], pa.list_(pa.int32()))
+    searcher = build(LabelList(), lists, {}).open()
+    asked = pa.array(range(5000, 5000 + count), pa.int32())
+    assert searcher.rows(HasAny(asked)) == BitMap(range(4999, 5000 + count))
 
 
 def test_a_list_without_all_labels_is_looked_up_no_further():
