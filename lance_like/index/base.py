@@ -52,7 +52,7 @@ class IndexSource(Protocol):
 
 
 class FileReads(Protocol):
-    """One open file of a segment."""
+    """One open file of a segment. A column that it lacks, or nulls of one that says it has none, are Corrupt."""
 
     @property
     def rows(self) -> int:
@@ -80,8 +80,8 @@ class FileReads(Protocol):
 class SegmentReads(Protocol):
     """The files of a segment, opened when they are first asked for."""
 
-    def file(self, name: str) -> FileReads:
-        """Open a file. Raises Corrupt."""
+    def file(self, name: str, columns: pa.Schema | None = None) -> FileReads:
+        """Open a file. columns: some that it must have, of these types, with nulls or without. Raises Corrupt."""
         ...
 
 

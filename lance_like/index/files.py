@@ -15,6 +15,7 @@ from lance_like.encodings.joining import joined
 from lance_like.encodings.stack import together
 from lance_like.errors import Corrupt, InvalidInput, NotFound
 from lance_like.file.carry import carried_type, present
+from lance_like.file.columns import Column
 from lance_like.file.reader import FileReader, open_file
 from lance_like.file.writer import FileWriter
 from lance_like.index.kept_end import KeptEnd
@@ -72,8 +73,11 @@ class SegmentReader:
         """What the open files keep of their metadata, by estimate."""
         return sum(file.nbytes_cached for file in list(self._open.values()))
 
-    def file(self, name: str) -> OpenFile:
-        """Open a file, once. Raises Corrupt when it is missing, or is another than was recorded."""
+    def file(self, name: str, columns: pa.Schema | None = None) -> OpenFile:
+        """Open a file, once. Raises Corrupt when it is missing, or is another than was recorded.
+
+        columns: some that it must have; their metadata does not count.
+        """
         found = self._open.get(name)
         if found is None:
             file = self._files.get(name)
@@ -82,6 +86,8 @@ class SegmentReader:
             made = OpenFile(self._store, file, verify=self._verify)
             with _LOCK:
                 found = self._open.setdefault(name, made)
+        if columns is not None:
+            found.check(columns)
         return found
 
 
@@ -97,6 +103,11 @@ class OpenFile:
     def rows(self) -> int:
         """Of the file."""
         return self._file.num_rows
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of its columns."""
+        return pa.schema([pa.field(name, of.type, of.nullable) for name, (_, of) in self._columns.items()])
 
     @property
     def nbytes_cached(self) -> int:
@@ -119,22 +130,45 @@ class OpenFile:
 
     def spans(self, names: Sequence[str], spans: Sequence[tuple[int, int]]) -> list[list[pa.Array]]:
         """Runs of rows of columns, of each run the columns. Cost: one round for all once they are open."""
-        chosen = [self._columns[name] for name in names]
-        reads = [self._file.read_span(number, kind, start, end) for start, end in spans for number, kind in chosen]
+        chosen = [self._column(name) for name in names]
+        reads = [self._file.read_span(number, field.type, *span) for span in spans for number, field in chosen]
         arrays = iter(self._drive(together(reads)))
-        return [[present(_whole(next(arrays), kind), kind) for _, kind in chosen] for _ in spans]
+        return [[self._read(_whole(next(arrays), field.type), field) for _, field in chosen] for _ in spans]
 
     def take(self, names: Sequence[str], rows: Int64s) -> list[pa.Array]:
         """Some rows of columns, in the order asked. Cost: as `columns`."""
-        numbers, kinds = zip(*(self._columns[name] for name in names), strict=True)
-        arrays = self._drive(self._file.read_columns(numbers, kinds, rows))
-        return [present(array, kind) for array, kind in zip(arrays, kinds, strict=True)]
+        numbers, fields = zip(*(self._column(name) for name in names), strict=True)
+        arrays = self._drive(self._file.read_columns(numbers, [field.type for field in fields], rows))
+        return [self._read(array, field) for array, field in zip(arrays, fields, strict=True)]
+
+    def check(self, columns: pa.Schema) -> None:
+        """Raise Corrupt unless it has columns of these names and types, with nulls or without."""
+        for field in columns:
+            _, found = self._column(field.name)
+            if (found.type, found.nullable) != (field.type, field.nullable):
+                raise self._corrupt(f"the column {field.name!r} of a file of an index is {found.type}, not {field}")
+
+    def _column(self, name: str) -> tuple[int, Column]:
+        """The number of a column, and what it is."""
+        found = self._columns.get(name)
+        if found is None:
+            raise self._corrupt(f"a file of an index has no column {name!r}")
+        return found
 
     @cached
-    def _columns(self) -> dict[str, tuple[int, pa.DataType]]:
-        """Name -> number and type. Plug-ins write no structs: every column is at the top."""
+    def _columns(self) -> dict[str, tuple[int, Column]]:
+        """By name. Plug-ins write no structs: every column is at the top."""
         fields = self._drive(together([self._file.field(number) for number in range(self._file.num_columns)]))
-        return {field.name: (number, field.type) for number, field in enumerate(fields)}
+        return {field.name: (number, field) for number, field in enumerate(fields)}
+
+    def _read(self, array: pa.Array, field: Column) -> pa.Array:
+        """What was read of a column."""
+        if array.null_count and not field.nullable:
+            raise self._corrupt(f"the column {field.name!r} of a file of an index has {array.null_count:,} nulls")
+        return present(array, field.type)
+
+    def _corrupt(self, problem: str) -> Corrupt:
+        return Corrupt(problem, kind="index", where=self._key, hint=_HINT)
 
     def _drive(self, conversation: Conversation[T]) -> T:
         try:

@@ -15,7 +15,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -206,6 +206,18 @@ class SegmentTests(ABC):
                     found = self._ask_damaged(built, file, place)
                     assert found is None or found == expected, f"{kind}: byte {place} of {file.name!r} went unnoticed"
 
+    def test_a_file_with_other_columns_is_corrupt_or_not_read(self) -> None:
+        for kind in self.types[:2]:
+            built = self.built(kind, 100)
+            expected = self.ask(built.open(), built, seed=6)
+            for file in built.files:
+                for change, (schema, columns) in _other_columns(built, file).items():
+                    other = SegmentWriter(built.store)
+                    other.write(file.name, schema, [pa.record_batch(columns, schema=schema)])
+                    files = [*(known for known in built.files if known is not file), *other.files]
+                    found = self._ask_unless_noticed(replace(built, files=files))
+                    assert found is None or found == expected, f"{kind}: {file.name!r} with {change} went unnoticed"
+
     def test_a_missing_file_is_corrupt(self) -> None:
         built = self.built(self.types[0])
         for file in built.files:
@@ -230,8 +242,11 @@ class SegmentTests(ABC):
         for other in built.files:
             content = data if other is file else _all_of(built.store, other.key, other.nbytes)
             store.put(other.key, [content.tobytes()])
+        return self._ask_unless_noticed(replace(built, store=store))
+
+    def _ask_unless_noticed(self, built: Built) -> list[Any] | None:
         try:
-            return self.ask(built.open(store), built, seed=6)
+            return self.ask(built.open(), built, seed=6)
         except (Corrupt, Unsupported):
             return None
 
@@ -301,6 +316,26 @@ class IndexTests(SegmentTests):
                 assert found == expected, said
             else:
                 assert found >= expected, said
+
+
+def _other_columns(built: Built, file: SegmentFile) -> dict[str, tuple[pa.Schema, list[pa.Array]]]:
+    """The columns of a file of a segment, each in turn under another name, of another type, and with a null."""
+    opened = SegmentReader(built.store, built.files).file(file.name)
+    schema = opened.schema
+    columns = opened.columns(schema.names)
+    found: dict[str, tuple[pa.Schema, list[pa.Array]]] = {}
+    for place, (field, column) in enumerate(zip(schema, columns, strict=True)):
+        halves = pa.nulls(len(column), pa.float16())
+        others = {
+            f"{field.name!r} under another name": (field.with_name("other"), column),
+            f"{field.name!r} of another type": (pa.field(field.name, halves.type), halves),
+        }
+        if len(column) and not field.nullable:
+            first = pa.array(np.arange(len(column)), mask=np.arange(len(column)) == 0)
+            others[f"a null in {field.name!r}"] = field.with_nullable(True), column.take(first)
+        for change, (changed, cells) in others.items():
+            found[change] = schema.set(place, changed), [*columns[:place], cells, *columns[place + 1 :]]
+    return found
 
 
 class _raises:

@@ -58,10 +58,10 @@ class TextLengthSearcher:
         self._segment = segment
 
     def prewarm(self) -> None:
-        self._segment.files.file("lengths").columns(["length"])
+        self._lengths()
 
     def rows(self, question: Question) -> BitMap:
-        [lengths] = self._segment.files.file("lengths").columns(["length"])
+        lengths = self._lengths()
         match question:
             case IsNull():
                 found = lengths.is_null()
@@ -72,3 +72,7 @@ class TextLengthSearcher:
             case _:
                 raise InvalidInput(f"TEXT_LENGTH does not answer {question}", kind="index")
         return BitMap(np.flatnonzero(found.to_numpy(zero_copy_only=False)).tolist())
+
+    def _lengths(self) -> pa.Array:
+        [lengths] = self._segment.files.file("lengths", _SCHEMA).columns(["length"])
+        return lengths

@@ -70,8 +70,7 @@ class MinHashLsh:
         """Write a segment. Memory: 4 bytes a row and band."""
         bits = _bits_of(source.rows)
         buckets: list[np.ndarray] = []
-        schema = pa.schema([_ORDINAL, _signature_field(params)])
-        out.write("signatures", schema, _signed_batches(source, params, bits, buckets, options))
+        out.write("signatures", _signature_columns(params), _signed_batches(source, params, bits, buckets, options))
         found = np.concatenate(buckets, axis=1) if buckets else np.empty((params["num_bands"], 0), np.uint32)
         counts = np.stack([np.bincount(band, minlength=1 << bits) for band in found])
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64)
@@ -166,13 +165,13 @@ class MinHashSearcher:
         return found, data[: len(signed) * width].reshape(len(signed), width)
 
     def _file(self, name: str) -> Any:
-        file = self._files.file(name)
         bands = self.params["num_bands"]
-        expected = {
-            "signatures": self._signed,
-            "buckets": bands * (1 << self._bits) + 1,
-            "bands": bands * self._signed,
+        columns, expected = {
+            "signatures": (_signature_columns(self.params), self._signed),
+            "buckets": (_OFFSETS, bands * (1 << self._bits) + 1),
+            "bands": (_BANDS, bands * self._signed),
         }[name]
+        file = self._files.file(name, columns)
         if file.rows != expected:
             raise Corrupt(f"the file {name!r} of an index has {file.rows} rows, expected {expected}", kind="index")
         return file
@@ -227,10 +226,11 @@ def _buckets_of(found: Hashes, bits: int) -> Int64s:
     return (found >> np.uint64(64 - bits)).astype(np.int64)
 
 
-def _signature_field(params: Mapping[str, Json]) -> pa.Field:
+def _signature_columns(params: Mapping[str, Json]) -> pa.Schema:
     # Random bytes: nothing is saved by looking for an encoding, and plain pages are read without a copy.
-    return pa.field(
-        "signature", pa.binary(params["num_hashes"]), nullable=False, metadata={"lance_like:encoding": "plain"}
+    metadata = {"lance_like:encoding": "plain"}
+    return pa.schema(
+        [_ORDINAL, pa.field("signature", pa.binary(params["num_hashes"]), nullable=False, metadata=metadata)]
     )
 
 
@@ -238,7 +238,7 @@ def _signed_batches(
     source: IndexSource, params: Mapping[str, Json], bits: int, buckets: list[np.ndarray], options: BuildOptions
 ) -> Iterator[pa.RecordBatch]:
     """The rows of the file "signatures"; adds to `buckets` those of each batch: uint32[num_bands, n]."""
-    schema = pa.schema([_ORDINAL, _signature_field(params)])
+    schema = _signature_columns(params)
     done = 0
     for values in source.batches():
         for has, signed in signatures(values, params):

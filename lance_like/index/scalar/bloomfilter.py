@@ -39,6 +39,8 @@ _WORDS, _BLOCK_NBYTES = 8, 32
 _SALTS = np.array(
     [0x47B6137B, 0x44974D91, 0x8824AD5B, 0xA2B7289D, 0x705495C7, 0x2DF1424B, 0x9EFC4947, 0x5C6BFB31], np.uint32
 )
+# A row of the file holds a block of each: no more bytes than Arrow has for a cell of one size.
+_MOST_ZONES = ((1 << 31) - 1) // _BLOCK_NBYTES
 _KEPT_NBYTES = 16 << 20
 _AT_ONCE = 256
 _LOCK = lock_over_forks()
@@ -74,7 +76,7 @@ class BloomFilter:
         """Write the file `filters`."""
         kind, rows_per_zone = checked_key_type(source.type, self.name), params[ROWS_PER_ZONE]
         zones = zone_count(source.rows, rows_per_zone)
-        if zones * _BLOCK_NBYTES >= 1 << 31:
+        if zones > _MOST_ZONES:
             raise InvalidInput(
                 f"{zones:,} zones are too many for an index of the type {self.name}",
                 kind="limit",
@@ -95,6 +97,8 @@ class BloomFilter:
         """A searcher. Raises Unsupported, Corrupt, InvalidInput."""
         check_version(segment, self.name, self.version)
         rows_per_zone = whole_number(segment.params, ROWS_PER_ZONE, DEFAULT_ROWS, 1, MOST_ROWS)
+        if zone_count(segment.rows, rows_per_zone) > _MOST_ZONES:
+            raise Corrupt(f"{segment.rows:,} rows of an index in zones of {rows_per_zone:,} are too many", kind="index")
         return BloomFilterSearcher(segment, rows_per_zone, recorded(segment, "blocks", 1, 1 << 32))
 
 
@@ -146,12 +150,10 @@ class BloomFilterSearcher:
         found = {number: block for number in blocks if (block := self._kept.get(number)) is not None}
         missing = sorted({*blocks} - {*found})
         if missing:
-            file = self._segment.files.file(_FILE)
+            file = self._segment.files.file(_FILE, _columns(self._zones))
             if file.rows != self._blocks + 1:
                 raise Corrupt(f"the file {_FILE!r} of an index has {file.rows:,} rows", kind="index")
             [cells] = file.take(["block"], np.array(missing, np.int64))
-            if cells.type != pa.binary(self._zones * _BLOCK_NBYTES) or cells.null_count:
-                raise Corrupt(f"blocks of an index are {cells.type}, of {self._zones:,} zones", kind="index")
             data = flat_bytes(cells)
             assert data is not None
             words = data.view("<u4").reshape(len(missing), self._zones, _WORDS)
@@ -181,12 +183,16 @@ def _insert(filter: np.ndarray, hashes: Hashes) -> None:
 
 def _write(out: SegmentWrites, filters: np.ndarray) -> None:
     """filters: uint32[blocks + 1, zones, 8], the last one with the count of nulls as its first word."""
-    width = filters.shape[1] * _BLOCK_NBYTES
-    metadata = {"lance_like:encoding": "plain"}
-    schema = pa.schema([pa.field("block", pa.binary(width), nullable=False, metadata=metadata)])
+    schema = _columns(filters.shape[1])
     data = pa.py_buffer(np.ascontiguousarray(filters, "<u4").view(np.uint8).reshape(-1))
-    cells = pa.Array.from_buffers(pa.binary(width), len(filters), [None, data])
+    cells = pa.Array.from_buffers(schema.field(0).type, len(filters), [None, data])
     out.write(_FILE, schema, [pa.record_batch([cells], schema=schema)])
+
+
+def _columns(zones: int) -> pa.Schema:
+    """Of the file."""
+    metadata = {"lance_like:encoding": "plain"}
+    return pa.schema([pa.field("block", pa.binary(zones * _BLOCK_NBYTES), nullable=False, metadata=metadata)])
 
 
 __all__ = ["BloomFilter", "BloomFilterSearcher"]

@@ -40,7 +40,7 @@ class BTree(Ordered):
     ) -> dict[str, Json]:
         """Write the files `values` and `nulls`."""
         kind, grouping, nulls = self.grouped(source, options)
-        schema = pa.schema([pa.field("value", kind, nullable=False), pa.field("ordinal", pa.uint32(), nullable=False)])
+        schema = _columns(kind)
         write_sorted(out, _FILE, schema, _batches(grouping.groups(), schema))
         return {"nulls": write_nulls(out, nulls)}
 
@@ -58,9 +58,7 @@ class BTreeSearcher:
         self._rows, self._kind = segment.rows, kind
         self._last: tuple[Question, tuple[Int64s, Int64s]] | None = None
         self._nulls = Nulls(segment.files, nulls, segment.rows)
-        self._values = SortedColumn(
-            segment.files, _FILE, segment.rows - nulls, kind=kind, key="value", beside="ordinal"
-        )
+        self._values = SortedColumn(segment.files, _FILE, segment.rows - nulls, _columns(kind))
 
     @property
     def nbytes_cached(self) -> int:
@@ -90,6 +88,11 @@ class BTreeSearcher:
         if known is None or known[0] is not question:
             known = self._last = question, places_of(self._values, self._kind, question)
         return known[1]
+
+
+def _columns(kind: pa.DataType) -> pa.Schema:
+    """Of the file. kind: the key type."""
+    return pa.schema([pa.field("value", kind, nullable=False), pa.field("ordinal", pa.uint32(), nullable=False)])
 
 
 def _batches(groups: Iterator[Groups], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

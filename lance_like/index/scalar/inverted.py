@@ -13,7 +13,6 @@ import pyarrow as pa
 from pyroaring import BitMap
 
 from lance_like.encodings.joining import joined
-from lance_like.errors import Corrupt
 from lance_like.index.base import Segment, SegmentReads, SegmentWrites
 from lance_like.index.scalar.grouping import Groups
 from lance_like.index.scalar.keys import Keys
@@ -37,7 +36,7 @@ class Inverted:
     """Searches one. keys: how many it has, of the key type `kind`; rows: of the segment."""
 
     def __init__(self, files: SegmentReads, keys: int, kind: pa.DataType, rows: int) -> None:
-        self.keys = SortedColumn(files, _FILE, keys, kind=kind, key="key", beside="count")
+        self.keys = SortedColumn(files, _FILE, keys, _columns(kind))
         self._rows = rows
         self._lists: OrderedDict[int, BitMap] = OrderedDict()
         self._nbytes = 0
@@ -93,10 +92,7 @@ class Inverted:
         return [found[place] for place in wanted]
 
     def _cells(self, spans: Sequence[tuple[int, int]]) -> pa.LargeBinaryArray:
-        cells = joined([part for [part] in self.keys.file.spans(["rows"], spans)])
-        if cells.type != pa.large_binary() or cells.null_count:
-            raise Corrupt(f"lists of an index are {cells.type} with {cells.null_count} nulls", kind="index")
-        return cells
+        return joined([part for [part] in self.keys.file.spans(["rows"], spans)])
 
     def _keep(self, found: dict[int, BitMap]) -> None:
         with _LOCK:
@@ -129,14 +125,19 @@ class InvertedSearcher:
 
 def write_inverted(out: SegmentWrites, kind: pa.DataType, groups: Iterator[Groups]) -> int:
     """Write groups as an inverted file. kind: the key type. Returns the number of keys; without any, it has no file."""
-    schema = pa.schema(
+    schema = _columns(kind)
+    return write_sorted(out, _FILE, schema, (_batch(part, schema) for group in groups for part in _cut(group)))
+
+
+def _columns(kind: pa.DataType) -> pa.Schema:
+    """Of the file. kind: the key type."""
+    return pa.schema(
         [
             pa.field("key", kind, nullable=False),
             pa.field("count", pa.uint32(), nullable=False),
             pa.field("rows", pa.large_binary(), nullable=False, metadata={"lance_like:compression": "none"}),
         ]
     )
-    return write_sorted(out, _FILE, schema, (_batch(part, schema) for group in groups for part in _cut(group)))
 
 
 def _spans_of(places: Int64s) -> list[tuple[int, int]]:

@@ -32,7 +32,7 @@ class Nulls:
         """Their ordinals; not to be changed. Raises Corrupt."""
         if not self._count:
             return BitMap()
-        file = self._files.file(_FILE)
+        file = self._files.file(_FILE, _SCHEMA)
         if file.rows != 1:
             raise Corrupt(f"the file {_FILE!r} of an index has {file.rows:,} rows, expected 1", kind="index")
         [cells] = file.columns(["rows"])

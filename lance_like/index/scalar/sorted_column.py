@@ -1,6 +1,6 @@
 """A sorted column in a file of a segment, searched by keys (format_spec/index/keys.md, "Sorted columns").
 
-    file NAME    columns KEY, ascending, and BESIDE, uint32: what belongs to each key
+    file NAME    columns KEY, ascending, and BESIDE, uint32: what belongs to each key; others may follow
     file NAME.fences    column first: the key of every 8,192nd row of NAME; absent when there is one such row
 
 The fences are read once. Between two of them lies a leaf: 8,192 rows, read when a search meets it, and kept with others
@@ -52,11 +52,11 @@ class Leaf(NamedTuple):
 
 
 class SortedColumn:
-    """Searches one. rows: how many it has; kind: its key type; key, beside: what its columns are called."""
+    """Searches one. rows: how many it has; columns: as it was written."""
 
-    def __init__(self, files: SegmentReads, name: str, rows: int, *, kind: pa.DataType, key: str, beside: str) -> None:
-        self._files, self._name, self._kind = files, name, kind
-        self._columns = [key, beside]
+    def __init__(self, files: SegmentReads, name: str, rows: int, columns: pa.Schema) -> None:
+        self._files, self._name, self._schema = files, name, columns
+        self._columns = columns.names[:2]
         self.rows = rows
         self._leaves: OrderedDict[int, Leaf] = OrderedDict()
         self._nbytes = 0
@@ -69,7 +69,7 @@ class SortedColumn:
     @cached
     def file(self) -> FileReads:
         """Its file. Raises Corrupt when it is not as long as recorded."""
-        return self._opened(self._name, self.rows)
+        return self._opened(self._name, self.rows, self._schema)
 
     def find(self, keys: Keys, side: Side) -> Int64s:
         """The rows where keys would be inserted, before or after those that are equal. keys: ascending.
@@ -97,7 +97,7 @@ class SortedColumn:
         for more in (0, 1):
             left = np.flatnonzero((ends == starts + more) & (ends < self.rows))
             [taken] = self.file.take(self._columns[:1], ends[left])
-            ends[left] += keys_of(_whole(taken, self._kind)).below(keys.take(left), "right")
+            ends[left] += keys_of(taken).below(keys.take(left), "right")
         several = np.flatnonzero(ends == starts + 2)
         if len(several):
             ends[several] = self.find(keys.take(several), "right")
@@ -120,7 +120,7 @@ class SortedColumn:
             asked = rows < high[:, None]
             below = np.zeros(rows.shape, bool)
             [taken] = self.file.take(self._columns[:1], rows[asked])
-            below[asked] = keys_of(_whole(taken, self._kind)).below(keys.take(np.nonzero(asked)[0]), side)
+            below[asked] = keys_of(taken).below(keys.take(np.nonzero(asked)[0]), side)
             count = below.sum(axis=1)
             low, high = np.where(count > 0, low + step * (count - 1) + 1, low), np.minimum(low + step * count, high)
         return low
@@ -143,7 +143,7 @@ class SortedColumn:
             if missing:
                 spans = [(number * LEAF_ROWS, min((number + 1) * LEAF_ROWS, self.rows)) for number in missing]
                 for number, (keys, beside) in zip(missing, self.file.spans(self._columns, spans), strict=True):
-                    found[number] = Leaf(_held(keys_of(_whole(keys, self._kind))), _numbers(beside).copy())
+                    found[number] = Leaf(_held(keys_of(keys)), beside.to_numpy().copy())
             self._keep(found)
             yield from [found[number] for number in asked]
 
@@ -163,9 +163,9 @@ class SortedColumn:
         longest, rows = int((ends - starts).max()), int((ends - starts).sum())
         if longest > 2 * LEAF_ROWS or not self._are_few(numbers):
             if rows <= _SHORT * len(starts):
-                return _numbers(self.file.take(self._columns[1:], expand(starts, ends))[0])
+                return self.file.take(self._columns[1:], expand(starts, ends))[0].to_numpy()
             spans = list(zip(starts.tolist(), ends.tolist(), strict=True))
-            return np.concatenate([_numbers(found) for [found] in self.file.spans(self._columns[1:], spans)])
+            return np.concatenate([found.to_numpy() for [found] in self.file.spans(self._columns[1:], spans)])
         leaves = dict(zip(numbers.tolist(), self.leaves(numbers.tolist()), strict=True))
         parts = []
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
@@ -186,11 +186,11 @@ class SortedColumn:
         count = -(-self.rows // LEAF_ROWS)
         if count == 1:
             return self.leaf(0).keys.part(0, 1)
-        [first] = self._opened(self._name + _FENCES, count).columns(["first"])
-        return _held(keys_of(_whole(first, self._kind)))
+        [first] = self._opened(self._name + _FENCES, count, _fence_columns(self._schema)).columns(["first"])
+        return _held(keys_of(first))
 
-    def _opened(self, name: str, rows: int) -> FileReads:
-        file = self._files.file(name)
+    def _opened(self, name: str, rows: int, columns: pa.Schema) -> FileReads:
+        file = self._files.file(name, columns)
         if file.rows != rows:
             raise Corrupt(f"the file {name!r} of an index has {file.rows:,} rows, recorded are {rows:,}", kind="index")
         return file
@@ -226,7 +226,7 @@ def write_sorted(out: SegmentWrites, name: str, schema: pa.Schema, batches: Iter
     out.write(name, schema, _after(first, stream))
     if rows > LEAF_ROWS:
         first_keys = pa.concat_arrays(fences)
-        fence_schema = pa.schema([pa.field("first", schema.field(0).type, nullable=False)])
+        fence_schema = _fence_columns(schema)
         out.write(name + _FENCES, fence_schema, [pa.record_batch([first_keys], schema=fence_schema)])
     return rows
 
@@ -236,16 +236,8 @@ def _after(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa
     yield from rest
 
 
-def _whole(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    if array.type != kind or array.null_count:
-        raise Corrupt(f"keys of an index are {array.type} with {array.null_count} nulls, expected {kind}", kind="index")
-    return array
-
-
-def _numbers(array: pa.Array) -> Uint32s:
-    if array.type != pa.uint32() or array.null_count:
-        raise Corrupt(f"numbers of an index are {array.type} with {array.null_count} nulls", kind="index")
-    return array.to_numpy()
+def _fence_columns(columns: pa.Schema) -> pa.Schema:
+    return pa.schema([pa.field("first", columns.field(0).type, nullable=False)])
 
 
 def _held(keys: Keys) -> Keys:

@@ -59,9 +59,8 @@ class ZoneMap:
     ) -> dict[str, Json]:
         """Write the file `zones`."""
         kind = checked_key_type(source.type, self.name)
-        stored = _bound_type(kind)
-        schema = pa.schema([pa.field("low", stored), pa.field("high", stored), pa.field("nulls", pa.uint32())])
-        zones = [_zone(zone, stored) for zone in zones_of(source, params[ROWS_PER_ZONE], kind)]
+        schema = _columns(kind)
+        zones = [_zone(zone, schema.field(0).type) for zone in zones_of(source, params[ROWS_PER_ZONE], kind)]
         if zones:
             lows, highs, nulls = zip(*zones, strict=True)
             columns = [pa.concat_arrays(lows), pa.concat_arrays(highs), pa.array(nulls, pa.uint32())]
@@ -97,23 +96,21 @@ class ZoneMapSearcher:
 
     @cached
     def _zones(self) -> _Zones:
-        file, count = self._segment.files.file(_FILE), zone_count(self._segment.rows, self._rows_per_zone)
+        file = self._segment.files.file(_FILE, _columns(self._kind))
+        count = zone_count(self._segment.rows, self._rows_per_zone)
         if file.rows != count:
             raise Corrupt(f"the file {_FILE!r} of an index has {file.rows:,} rows, expected {count:,}", kind="index")
-        low, high, nulls = file.columns(["low", "high", "nulls"])
-        if {low.type, high.type} != {_bound_type(self._kind)} or nulls.type != pa.uint32():
-            raise Corrupt(f"zones of an index have bounds of {low.type} and {high.type}", kind="index")
-        return _Zones(low, high, nulls)
+        return _Zones(*file.columns(["low", "high", "nulls"]))
 
 
 class _Zones:
     """Bounds of n zones: null of those without a value; a high that is null is above all."""
 
     def __init__(self, low: pa.Array, high: pa.Array, nulls: pa.Array) -> None:
-        self._nulls: Int64s = nulls.to_numpy().astype(np.int64)
         self._filled, bounded = valid_of(low), valid_of(high)
         if nulls.null_count or (bounded & ~self._filled).any():
             raise Corrupt("a zone of an index has an upper bound and no lower one, or no count", kind="index")
+        self._nulls: Int64s = nulls.to_numpy().astype(np.int64)
         self._bounded = bounded[self._filled]
         self._low, self._high = keys_of(low.drop_null()), keys_of(high.drop_null())
 
@@ -171,9 +168,11 @@ def _cut(low: bytes, high: bytes) -> tuple[bytes, bytes | None]:
     return low[:_TEXT_NBYTES], above
 
 
-def _bound_type(kind: pa.DataType) -> pa.DataType:
-    """Of the bounds of keys: bounds of texts may end inside a character."""
-    return pa.large_binary() if kind == pa.large_string() else kind
+def _columns(kind: pa.DataType) -> pa.Schema:
+    """Of the file. kind: the key type."""
+    # Bounds of texts may end inside a character.
+    stored = pa.large_binary() if kind == pa.large_string() else kind
+    return pa.schema([pa.field("low", stored), pa.field("high", stored), pa.field("nulls", pa.uint32())])
 
 
 __all__ = ["ZoneMap", "ZoneMapSearcher"]

@@ -20,22 +20,13 @@ from lance_like.index.base import BuildOptions, IndexSource, Kind, Segment, Segm
 from lance_like.index.questions import Answer, Question
 from lance_like.index.text.analysis import analyzer_of, checked_analysis
 from lance_like.index.text.build import Corpus, Part
+from lance_like.index.text.columns import BYTES, FENCES, LENGTHS, TERMS
 from lance_like.index.text.places import encode_places
 from lance_like.index.text.postings import encode
 from lance_like.index.text.searcher import FullTextSearcher
 from lance_like.index.text.vocabulary import FENCE
 from lance_like.typing_ import Int64s, Json
 
-_PLAIN = {"lance_like:encoding": "plain"}
-_BYTES = pa.schema([pa.field("bytes", pa.uint8(), nullable=False, metadata=_PLAIN)])
-_TERMS = pa.schema(
-    [
-        pa.field("term", pa.string(), nullable=False),
-        pa.field("rows", pa.uint32(), nullable=False),
-        pa.field("postings", pa.uint64(), nullable=False),
-        pa.field("places", pa.uint64(), nullable=False),
-    ]
-)
 _BATCH = 1 << 16
 _UNUSED = frozenset(["memory_limit", "num_workers", "block_size", "format_version", "analyzer"])
 
@@ -83,15 +74,15 @@ class FullText:
             valid = _read(source, corpus, options)
             terms, lengths = corpus.finish()
             table = _TermTable(len(terms))
-            out.write("postings", _BYTES, table.postings(corpus, lengths))
+            out.write("postings", BYTES, table.postings(corpus, lengths))
             if with_places:
-                out.write("places", _BYTES, table.places(corpus))
+                out.write("places", BYTES, table.places(corpus))
         finally:
             corpus.close()
-        out.write("terms", _TERMS, table.batches(terms))
-        fences = pa.record_batch([terms.take(pa.array(range(0, len(terms), FENCE), pa.int64()))], ["term"])
-        out.write("fences", fences.schema, [fences])
-        out.write("lengths", pa.schema([("length", pa.uint32())]), [_length_batch(lengths, valid)])
+        out.write("terms", TERMS, table.batches(terms))
+        fences = terms.take(pa.array(range(0, len(terms), FENCE), pa.int64()))
+        out.write("fences", FENCES, [pa.record_batch([fences], FENCES)])
+        out.write("lengths", LENGTHS, [pa.record_batch([pa.array(lengths, mask=~valid)], LENGTHS)])
         return {
             "rows": int(np.count_nonzero(lengths)),
             "length": int(lengths.sum(dtype=np.int64)),
@@ -120,10 +111,6 @@ def _read(source: IndexSource, corpus: Corpus, options: BuildOptions) -> np.ndar
     return np.concatenate(valid) if valid else np.zeros(0, bool)
 
 
-def _length_batch(lengths: np.ndarray, valid: np.ndarray) -> pa.RecordBatch:
-    return pa.record_batch([pa.array(lengths, mask=~valid)], pa.schema([("length", pa.uint32())]))
-
-
 class _TermTable:
     """What the file of terms says of each, gathered while the files of bytes are written."""
 
@@ -139,7 +126,7 @@ class _TermTable:
             data, nbytes = encode(part.sizes, part.rows, part.counts, lengths)
             self._sizes[part.start : part.end] = part.sizes
             at = _placed(self._postings, part, nbytes, at)
-            yield pa.record_batch([pa.array(data)], schema=_BYTES)
+            yield pa.record_batch([pa.array(data)], schema=BYTES)
 
     def places(self, corpus: Corpus) -> Iterator[pa.RecordBatch]:
         """The bytes of all places."""
@@ -148,14 +135,14 @@ class _TermTable:
             if part.places is not None:
                 data, nbytes = encode_places(part.sizes, part.counts, part.places)
                 at = _placed(self._places, part, nbytes, at)
-                yield pa.record_batch([pa.array(data)], schema=_BYTES)
+                yield pa.record_batch([pa.array(data)], schema=BYTES)
 
     def batches(self, terms: pa.LargeStringArray) -> Iterator[pa.RecordBatch]:
         """The rows of the file of terms."""
         for start in range(0, len(terms), _BATCH):
             chosen = slice(start, start + _BATCH)
             columns = [self._sizes[chosen], self._postings[chosen], self._places[chosen]]
-            yield pa.record_batch([terms[chosen].cast(pa.string()), *map(pa.array, columns)], schema=_TERMS)
+            yield pa.record_batch([terms[chosen].cast(pa.string()), *map(pa.array, columns)], schema=TERMS)
 
 
 def _placed(begins: np.ndarray, part: Part, nbytes: Int64s, at: int) -> int:

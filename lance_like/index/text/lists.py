@@ -12,6 +12,7 @@ import numpy as np
 
 from lance_like._lazy import cached
 from lance_like.index.base import SegmentReads
+from lance_like.index.text.columns import BYTES
 from lance_like.index.text.places import PlaceBlocks, decode_places
 from lance_like.index.text.postings import BLOCK, Blocks, decode
 from lance_like.index.text.vocabulary import Entry, Vocabulary
@@ -246,7 +247,7 @@ class Lists:
         }
 
     def _bytes(self, name: str, spans: list[tuple[int, int]]) -> list[list]:
-        return self._files.file(name).spans(["bytes"], spans)
+        return self._files.file(name, BYTES).spans(["bytes"], spans)
 
     def _keep(self, lists: dict[str, TermList]) -> dict[str, TermList]:
         with _LOCK:

@@ -12,6 +12,7 @@ from lance_like.errors import Corrupt
 from lance_like.index.base import Ranked, Segment, TextStatistics
 from lance_like.index.clauses import Clause
 from lance_like.index.text.analysis import FtsToken, analyzer_of
+from lance_like.index.text.columns import LENGTHS
 from lance_like.index.text.lists import Lengths, Lists
 from lance_like.index.text.matching import Matching
 from lance_like.index.text.ranking import Allowed, Search
@@ -97,7 +98,7 @@ class FullTextSearcher:
     @cached
     def _lengths(self) -> np.ndarray:
         """Unsigned[rows], 0 of those without a text."""
-        [column] = self._segment.files.file("lengths").columns(["length"])
+        [column] = self._segment.files.file("lengths", LENGTHS).columns(["length"])
         if len(column) != self._segment.rows:
             raise Corrupt(f"{len(column)} lengths of {self._segment.rows} rows", kind="index")
         lengths = np.asarray(column.fill_null(0))

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from lance_like._lazy import cached
 from lance_like.errors import Corrupt
-from lance_like.index.base import SegmentReads
+from lance_like.index.base import FileReads, SegmentReads
+from lance_like.index.text.columns import FENCES, TERMS
 from lance_like.index.text.edits import Spelling
 from lance_like.typing_ import Int64s
 
@@ -79,7 +80,7 @@ class Vocabulary:
             end = min(end, first + FENCE + limit)
         if not self._size:
             return []
-        [terms] = self._files.file("terms").columns(["term"], first, min(end, self._size))
+        [terms] = self._terms.columns(["term"], first, min(end, self._size))
         return [term for term in terms.to_pylist() if term.startswith(beginning)][:limit]
 
     def similar(self, term: str, edits: int, same: int, limit: int) -> list[tuple[int, str]]:
@@ -90,16 +91,20 @@ class Vocabulary:
         """Read the fences."""
         _ = self._fences
 
+    @property
+    def _terms(self) -> FileReads:
+        return self._files.file("terms", TERMS)
+
     @cached
     def _fences(self) -> list[bytes]:
-        [terms] = self._files.file("fences").columns(["term"])
-        if len(terms) != -(-self._size // FENCE) or self._files.file("terms").rows != self._size:
+        [terms] = self._files.file("fences", FENCES).columns(["term"])
+        if len(terms) != -(-self._size // FENCE) or terms.null_count or self._terms.rows != self._size:
             raise Corrupt(f"{len(terms)} fences of {self._size} terms, one of each {FENCE} expected", kind="index")
         return [term.encode() for term in terms.to_pylist()]
 
     @cached
     def _spelling(self) -> Spelling:
-        [terms] = self._files.file("terms").columns(["term"])
+        [terms] = self._terms.columns(["term"])
         return Spelling(terms)
 
     def _read(self, wanted: set[int]) -> dict[int, _Block]:
@@ -110,8 +115,7 @@ class Vocabulary:
             return found
         # With the first term behind them, which says where the last one ends.
         spans = [(place * _BLOCK, min((place + 1) * _BLOCK + 1, self._size)) for place in missing]
-        names = ["term", "rows", "postings", "places"]
-        columns = self._files.file("terms").spans(names, spans)
+        columns = self._terms.spans(TERMS.names, spans)
         made = {place: self._block(place, read) for place, read in zip(missing, columns, strict=True)}
         if len(self._blocks) + len(made) > _MOST_BLOCKS:
             self._blocks.clear()

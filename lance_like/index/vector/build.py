@@ -25,7 +25,7 @@ from lance_like.index.vector.exact import merge, nearest_of
 from lance_like.index.vector.lists import FaissScan, Scan
 from lance_like.index.vector.measure import Truth, measured
 from lance_like.index.vector.space import Space, space_of
-from lance_like.index.vector.stored import CENTROID, CODE, CODEBOOK, CODES, END, ORDINAL, PARTITIONS, VALUES
+from lance_like.index.vector.stored import CENTROID, CODE, CODEBOOK, CODES, END, ENDS, ORDINAL, PARTITIONS, VALUES
 from lance_like.index.vector.train import Model, learn, nearest_centroids
 from lance_like.typing_ import Bytes, Int64s, Json
 
@@ -160,7 +160,7 @@ def _place(
 def _write(out: SegmentWrites, space: Space, model: Model, placed: Placed, more: pa.Table | None) -> None:
     centroids = _lists(model.centroids)
     columns = {CENTROID: centroids, END: pa.array(placed.ends)}
-    fields = [pa.field(CENTROID, centroids.type, False, _PLAIN), pa.field(END, pa.int64(), False)]
+    fields = [pa.field(CENTROID, centroids.type, False, _PLAIN), *ENDS]
     if more is not None:
         columns |= {name: more[name].combine_chunks() for name in more.column_names}
         fields += list(more.schema)

@@ -24,11 +24,13 @@ from lance_like.index.vector.door import alone, apart, faiss
 from lance_like.index.vector.params import LIMITS
 from lance_like.index.vector.quantize import Scalar
 from lance_like.index.vector.space import Space
-from lance_like.index.vector.stored import Stored, number, read_spans
+from lance_like.index.vector.stored import PARTITIONS, Stored, number, read_spans
 from lance_like.index.vector.train import Model
 from lance_like.typing_ import Bytes, Int64s, Json
 
 LINKS, LEVEL, NEAR, LINKS_END, ENTRY = "links", "level", "near", "links_end", "entry"
+# What partitions say of them.
+_OF_GRAPHS = pa.schema([pa.field(LINKS_END, pa.int64(), False), pa.field(ENTRY, pa.int64(), False)])
 # Of a level of a vector, about.
 _LINKS_NBYTES = 64
 # All vectors are compared when fewer than one of so many is allowed, or one of so many is wanted.
@@ -134,9 +136,8 @@ class GraphLinks:
         schema = pa.schema([pa.field(LEVEL, pa.uint8(), False), pa.field(NEAR, near, False)])
         out.write(LINKS, schema, (_batch(links, schema) for links in made))
         ends = np.cumsum([len(links.counts) for links in made])
-        fields = [pa.field(LINKS_END, pa.int64(), False), pa.field(ENTRY, pa.int64(), False)]
         entries = pa.array([links.entry for links in made], pa.int64())
-        return pa.table([pa.array(ends, pa.int64()), entries], schema=pa.schema(fields))
+        return pa.table([pa.array(ends, pa.int64()), entries], schema=_OF_GRAPHS)
 
     def scan(self) -> GraphScan:
         """The graphs as they were made."""
@@ -235,7 +236,7 @@ class StoredGraphs(Stored):
 
     @cached
     def _graph_columns(self) -> tuple[Int64s, Int64s]:
-        ends, entries = self.partitions.columns([LINKS_END, ENTRY])
+        ends, entries = self.segment.files.file(PARTITIONS, _OF_GRAPHS).columns(_OF_GRAPHS.names)
         found = np.asarray(ends, np.int64)
         rows = self.segment.files.file(LINKS).rows
         if not len(found) or found[0] < 0 or (np.diff(found) < 0).any() or found[-1] != rows:

@@ -26,6 +26,7 @@ PARTITIONS, CODEBOOK, CODES = "partitions", "codebook", "codes"
 # What lies between two partitions is read with them when it is shorter: another range costs more.
 _GAP_NBYTES = 1 << 16
 CENTROID, END, VALUES, ORDINAL, CODE = "centroid", "end", "values", "ordinal", "code"
+ENDS = pa.schema([pa.field(END, pa.int64(), False)])
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Stored:
     @cached
     def partitions(self) -> FileReads:
         """The file of that name."""
-        return self.segment.files.file(PARTITIONS)
+        return self.segment.files.file(PARTITIONS, ENDS)
 
     @cached
     def vectors(self) -> FileReads:
@@ -173,6 +174,7 @@ __all__ = [
     "CODEBOOK",
     "CODES",
     "END",
+    "ENDS",
     "ORDINAL",
     "PARTITIONS",
     "VALUES",
