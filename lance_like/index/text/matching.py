@@ -16,6 +16,7 @@ from lance_like.errors import InvalidInput
 from lance_like.index.clauses import AnyOf, Best, Clause, Combined, Constant, Demoted, Phrase
 from lance_like.index.text.lists import Lengths, Lists, TermList, damped
 from lance_like.index.text.phrases import exact_frequency, sloppy_frequency
+from lance_like.table.lineage import distinct
 from lance_like.typing_ import Int64s
 
 _DENSE_SHARE = 16
@@ -66,9 +67,9 @@ class Matching:
             case Phrase(places):
                 return self._holding(min(places, key=self._total))
             case Combined(must, should):
-                return self.rows(min(must, key=self.size)) if must else self._union(map(self.rows, should))
+                return self.rows(min(must, key=self.size)) if must else self.union(map(self.rows, should))
             case Best(clauses):
-                return self._union(map(self.rows, clauses))
+                return self.union(map(self.rows, clauses))
             case Demoted(positive):
                 return self.rows(positive)
 
@@ -124,13 +125,24 @@ class Matching:
         matched[left] = True
         return Scored(matched, scores)
 
-    def phrase_bounds(self, phrase: Phrase, rows: Int64s) -> tuple[Int64s, np.ndarray]:
-        """Those of some rows that hold a word for each place of a phrase, and what their scores are not above."""
+    def holding(self, phrase: Phrase, rows: Int64s | None) -> Int64s:
+        """Those of some rows that hold a word for each place of a phrase. rows: ascending; None: all."""
+        places = sorted((self._found(terms) for terms in phrase.places), key=lambda found: sum(map(len, found)))
+        if not all(places):
+            return np.zeros(0, np.int64)
+        if rows is None:
+            alone = [found[0] for found in places if len(found) == 1]
+            rows = TermList.common(alone) if alone else self.union(found.all[0] for found in places[0])
+            places = [found for found in places if len(found) > 1]
+        for lists in places:
+            rows = rows.take(np.flatnonzero(np.logical_or.reduce([found.counts_in(rows) > 0 for found in lists])))
+        return rows
+
+    def phrase_bounds(self, phrase: Phrase, rows: Int64s) -> np.ndarray:
+        """What the scores of rows that hold a word for each place of a phrase are not above."""
         counts = self._counts(phrase, rows)
         least = np.minimum.reduce([_total(counts, terms, len(rows)) for terms in phrase.places])
-        held = np.flatnonzero(least)
-        rows = rows.take(held)
-        return rows, phrase.weight * self._lengths.damped(rows, least.take(held))
+        return phrase.weight * self._lengths.damped(rows, least)
 
     def _phrase_at(self, phrase: Phrase, rows: Int64s) -> Scored:
         if not self.with_places:
@@ -178,14 +190,15 @@ class Matching:
         return sum(len(found) for found in self._found(terms))
 
     def _holding(self, terms: Iterable[str]) -> Int64s:
-        return self._union(found.all[0] for found in self._found(terms))
+        return self.union(found.all[0] for found in self._found(terms))
 
-    def _union(self, parts: Iterable[Int64s]) -> Int64s:
+    def union(self, parts: Iterable[Int64s]) -> Int64s:
+        """The rows of all of some parts, each of which is ascending; so is what comes back."""
         found = [part for part in parts if len(part)]
         if len(found) < 2:
             return found[0] if found else np.zeros(0, np.int64)
         if sum(map(len, found)) * _DENSE_SHARE < self._rows:
-            return np.unique(np.concatenate(found))
+            return distinct(np.concatenate(found))
         held = np.zeros(self._rows, bool)
         for part in found:
             held[part] = True

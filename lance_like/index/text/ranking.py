@@ -25,6 +25,9 @@ from lance_like.typing_ import Int64s
 _FEW = 1 << 13
 """Rows that are scored one and all: passing some over would take longer."""
 
+_FEW_AT_FIRST = 1 << 11
+"""Rows of the terms that are worth most that are scored before others are passed over."""
+
 _FEW_PHRASES = 1 << 10
 """Rows of which it is first looked up where the words of a phrase stand."""
 
@@ -32,7 +35,7 @@ _SLACK = 1e-6
 """By which share a bound may be off: bounds are sums in another order."""
 
 _OVER = 4
-"""How many times as many rows are looked at first as would have k among them, were those that may come back anywhere."""
+"""How many times as many rows are looked at first as are wanted."""
 
 
 class Allowed:
@@ -88,10 +91,9 @@ class Search:
                 return self._of_terms(clause, terms, k)
         if isinstance(clause, Combined) and _are_all_needed(clause):
             return self._of_all([part.terms[0] for part in clause.must if isinstance(part, AnyOf)], k)
-        rows = self._candidates(clause)
-        if k is not None and isinstance(clause, Phrase) and self._matching.with_places:
-            return self._of_phrase(clause, rows, k)
-        return self._of_rows(clause, rows, k)
+        if isinstance(clause, Phrase):
+            return self._of_phrase(clause, k)
+        return self._of_rows(clause, self._candidates(clause), k)
 
     def _candidates(self, clause: Clause) -> Int64s:
         """Rows that may match and may come back, from whichever are fewer."""
@@ -110,8 +112,7 @@ class Search:
             return self._by_blocks(term, found, k)
         impacts = found.impacts(self._lengths, self._average)
         rows, counts = found.all
-        # As many as are likely to have k among them that may come back.
-        wanted = k if self._are_all_allowed else _OVER * k * len(self._matching) // max(len(self._allowed), 1)
+        wanted = k if self._are_all_allowed else self._likely(_OVER * k)
         while True:
             chosen = impacts.best(wanted)
             some = len(chosen) < len(rows)
@@ -121,6 +122,10 @@ class Search:
                 best = rows.take(chosen)
                 return ranked(best, term.weight * self._lengths.damped(best, counts.take(chosen)), k)
             wanted *= 8
+
+    def _likely(self, count: int) -> int:
+        """Of how many rows so many may come back, were those that may anywhere."""
+        return count * len(self._matching) // max(len(self._allowed), 1)
 
     @property
     def _are_all_allowed(self) -> bool:
@@ -146,23 +151,32 @@ class Search:
     def _of_terms(self, clause: AnyOf, terms: Sequence[Term], k: int) -> Ranked:
         lists = [self._matching.of_term[term.text] for term in terms]
         tops = [
-            term.weight * found.best(self._lengths, self._average) for term, found in zip(terms, lists, strict=True)
+            term.weight * found.impacts(self._lengths, self._average).most
+            for term, found in zip(terms, lists, strict=True)
         ]
         drivers = sorted(range(len(terms)), key=lambda number: -tops[number])
-        rest = np.append(np.cumsum([tops[number] for number in drivers][::-1])[::-1], 0.0)
-        best = _NOTHING
-        for at, number in enumerate(drivers):
-            least = self._least(best, k)
+        rest = np.append(np.cumsum([tops[number] for number in drivers][::-1])[::-1], 0.0).tolist()
+        # 1. All rows of the first terms while they are few, and the best of each other: what k of them reach is what
+        # all others have to.
+        ends = np.cumsum([len(lists[number]) for number in drivers])
+        done = int(np.searchsorted(ends, _FEW_AT_FIRST, "right"))
+        wanted = self._likely(_OVER * k)
+        first = [lists[number].all[0] for number in drivers[:done]]
+        for number in drivers[done:]:
+            found = lists[number]
+            first.append(found.all[0].take(found.impacts(self._lengths, self._average).best(wanted)))
+        best = self._of_rows(clause, self._allowed.among(self._matching.union(first)), k)
+        least = float(best.scores[-1]) * (1 - _SLACK) if len(best.scores) == k else 0.0
+        # 2. Of the rows of each other term those that may, given what the terms after it add at most.
+        rows = [np.sort(best.ordinals)]
+        for at in range(done, len(drivers)):
             if rest[at] < least:
                 break
-            if least <= 0 and len(lists[number]) > _FEW:
-                best = self._merge(best, clause, self._first_blocks(lists[number], k), k)
-                least = self._least(best, k)
             chosen = [
                 (lists[other], terms[other].weight, rest[after + 1]) for after, other in enumerate(drivers[at:], at)
             ]
-            best = self._merge(best, clause, self._promising(chosen, least), k)
-        return best
+            rows.append(self._promising(chosen, least))
+        return best if len(rows) == 1 else self._of_rows(clause, self._matching.union(rows), k)
 
     def _promising(self, chosen: Sequence[tuple[TermList, float, float]], least: float) -> Int64s:
         """The rows of the first of some terms that may reach a score.
@@ -187,31 +201,23 @@ class Search:
             rows, scores, norms = rows.take(kept), scores.take(kept), norms.take(kept)
         return rows
 
-    def _least(self, best: Ranked, k: int) -> float:
-        """What a row needs that is to be among the best; 0 while there are not k."""
-        return float(best.scores[-1]) * (1 - _SLACK) if len(best.scores) == k else 0.0
-
-    def _first_blocks(self, found: TermList, k: int) -> Int64s:
-        order, _ = found.ranked_blocks(self._lengths, self._average)
-        return self._allowed.among(found.blocks.rows(np.sort(order[:k]))[0])
-
-    def _merge(self, best: Ranked, clause: AnyOf, rows: Int64s, k: int) -> Ranked:
-        found = self._of_rows(clause, rows, k)
-        new = ~np.isin(found.ordinals, best.ordinals)
-        return merged(best, Ranked(found.ordinals[new], found.scores[new]), k)
-
-    def _of_phrase(self, phrase: Phrase, rows: Int64s, k: int) -> Ranked:
+    def _of_phrase(self, phrase: Phrase, k: int | None) -> Ranked:
         """Rows that hold the words often come first: no phrase is there more often than the rarest of its words."""
-        rows, bounds = self._matching.phrase_bounds(phrase, rows)
-        order = np.argsort(-bounds)
-        best = _NOTHING
-        done, step = 0, _FEW_PHRASES
-        while done < len(order) and not (
-            len(best.scores) == k and best.scores[-1] * (1 - _SLACK) > bounds[order[done]]
-        ):
-            chosen = np.sort(order[done : done + step])
-            best = merged(best, self._of_rows(phrase, rows[chosen], k), k)
-            done, step = done + step, done + step
+        if len(self._allowed) < self._matching.size(phrase):
+            rows = self._matching.holding(phrase, self._allowed.all)
+        else:
+            rows = self._allowed.among(self._matching.holding(phrase, None))
+        if k is None or len(rows) <= _FEW_PHRASES or not self._matching.with_places:
+            return self._of_rows(phrase, rows, k)
+        bounds = self._matching.phrase_bounds(phrase, rows)
+        best, left, step = _NOTHING, np.arange(len(rows)), _FEW_PHRASES
+        while len(left):
+            order = np.argpartition(bounds.take(left), -step) if len(left) > step else np.arange(len(left))
+            chosen, left = left.take(order[-step:]), left.take(order[:-step])
+            best = merged(best, self._of_rows(phrase, rows.take(np.sort(chosen)), k), k)
+            if len(best.scores) == k:
+                left = left[bounds.take(left) >= best.scores[-1] * (1 - _SLACK)]
+            step *= 2
         return best
 
     def _of_all(self, terms: Sequence[Term], k: int | None) -> Ranked:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 from pyroaring import BitMap
@@ -306,8 +305,11 @@ def idf(rows: int, count: int) -> float:
 
 def _weighted(terms: Sequence[str], weights: Mapping[str, float]) -> tuple[Term, ...]:
     """Each term once, in the order of the query; one that is asked for twice counts twice."""
-    counts = {term: len(list(group)) for term, group in groupby(sorted(terms))}
-    return tuple(Term(term, weights[term] * counts[term]) for term in dict.fromkeys(terms) if term in weights)
+    sums: dict[str, float] = {}
+    for term in terms:
+        if term in weights:
+            sums[term] = sums.get(term, 0.0) + weights[term]
+    return tuple(Term(term, weight) for term, weight in sums.items())
 
 
 def _near_first(pair: tuple[int, str]) -> tuple[int, bytes]:

@@ -64,10 +64,8 @@ class FullTextSearcher:
 
     def statistics(self, terms: Iterable[str]) -> TextStatistics:
         """What this segment adds to the statistics of some terms."""
-        found = self._vocabulary.entries(terms)
         detail = self._segment.detail
-        frequency = {term: entry.size for term, entry in found.items()}
-        return TextStatistics(int(detail["rows"]), int(detail["length"]), frequency)
+        return TextStatistics(int(detail["rows"]), int(detail["length"]), self._lists.sizes(terms))
 
     def search(self, clause: Clause, k: int | None, average: float, allow: BitMap | None) -> Ranked:
         """The best rows that match among those allowed, k or all. Raises InvalidInput for a phrase without places."""
