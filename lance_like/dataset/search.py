@@ -72,7 +72,7 @@ class Settled:
         self, session: Session, answer: Answer, order: Order | None, scan: Scan
     ) -> Generator[pa.RecordBatch, None, None]:
         """The answer. scan: gives its limit and the rows of a batch."""
-        search = replace(self.search, limit=scan.limit)
+        search = self.search if scan.limit == self.search.limit else replace(self.search, limit=scan.limit)
         if session is not search.session:
             search = search.through(session)
         yield from run_search(search, answer, order, scan.batch_rows)
@@ -105,12 +105,10 @@ def settle(
     text = None
     if asked.text is not None:
         text = text_search(session, manifest, asked.text, asked.text_columns, covered=asked.covered)
-    if near is not None and text is not None and near.numbered:
+    numbered = near is not None and near.numbered
+    given = given_of(near=near is not None, numbered=numbered, text=text is not None, rerank=asked.rerank is not None)
+    if numbered and text is not None:
         raise InvalidInput("a hybrid search is for one vector, not for a batch")
-    given = given_of(near, text is not None, asked.rerank is not None)
-    for name in given.names:
-        if schema.child(name) is not None:
-            raise InvalidInput(f"the table has a column {name!r}, which the search makes too")
     shown = _shown(schema, columns, given, scores)
     condition, after, among = _filter(session, manifest, schema, asked, given)
     before = asked.prefilter is not False

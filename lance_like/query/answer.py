@@ -85,6 +85,9 @@ def answer_of(
     Raises NotFound (naming the nearest) for an unknown column, InvalidInput for one named twice or bad SQL.
     Cost: no I/O; about a millisecond for a new expression.
     """
+    for name in given.names:
+        if table.child(name) is not None:
+            raise InvalidInput(f"the table has a column {name!r}, which the search makes too")
     made = {POSITION, *given.names}
     if not isinstance(columns, Mapping) and not with_deleted and (columns is None or made.isdisjoint(columns)):
         read = project(table, columns, with_row_id=with_row_id, with_row_address=with_row_address)
@@ -217,7 +220,10 @@ class Recipe:
         Raises InvalidInput where DuckDB cannot evaluate an expression.
         """
         count = len(self.read.outputs)
-        arrays, given = batch.columns[:count], batch.columns[count:]
+        return self.joined(batch.columns[:count], batch.columns[count:])
+
+    def joined(self, arrays: list[pa.Array], given: list[pa.Array]) -> pa.RecordBatch:
+        """As `make`, from the columns that are read, which may be changed, and those that are given."""
         for place in self.positions:
             addresses = arrays[place].to_numpy().view(np.int64)
             arrays[place] = pa.array(positions_of(self.manifest, addresses).view(np.uint64))

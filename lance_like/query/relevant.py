@@ -6,7 +6,7 @@ those of all rows together. A filter chooses among the rows and changes no score
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -149,14 +149,27 @@ def text_search(
         query = given
     else:
         query = query_of(given, _default_columns(session, manifest) if columns is None else columns)
-    fields = {name: manifest.schema.find(name) for name in sorted(query.searched)}
+    kept, names = session.of(manifest).text_columns, query.searched
+    known = kept.get(names)
+    if known is None:
+        known = _searched(session, manifest, names)
+        kept.put(names, known)
+    fields, entries = known
+    return TextSearch(session, manifest, query, fields, entries, covered)
+
+
+def _searched(
+    session: Session, manifest: Manifest, names: Iterable[str]
+) -> tuple[dict[str, Field], dict[str, IndexEntry | None]]:
+    """The columns that a query names, and the index of each."""
+    fields = {name: manifest.schema.find(name) for name in sorted(names)}
     entries: dict[str, IndexEntry | None] = {}
     for name, found in fields.items():
         known = _indexes(session, manifest, found)
         entries[name] = known[-1] if known else None
         if not known:
             _plugin(None).params(_text_type(found.type), {"with_position": True})  # refuses what holds no texts
-    return TextSearch(session, manifest, query, fields, entries, covered)
+    return fields, entries
 
 
 def _indexes(session: Session, manifest: Manifest, column: Field) -> list[IndexEntry]:

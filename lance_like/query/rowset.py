@@ -75,15 +75,15 @@ def rows_passing(session: Session, manifest: Manifest, scan: Scan) -> RowSet:
     Cost: a scan of the columns of the condition; less where an index answers it, and no scan where that is all: then
     they are kept for the next search of this version.
     """
-    key = id(scan.condition), id(manifest), scan.indexed
-    kept = session.passing.get(key) if scan.fragments is None else None
-    if kept is not None:
-        return kept[0]
+    passing, key = session.of(manifest).passing, (id(scan.condition), scan.indexed)
+    known = passing.get(key) if scan.fragments is None else None
+    if known is not None:
+        return known[0]
     hits = hits_of(session, manifest, scan, counting=True) if scan.fragments is None else None
     if hits is not None and hits.count is not None:
         found = RowSet(hits.rows)
-        # Condition and version stay alive beside it, so that their ids are theirs.
-        session.passing.put(key, (found, scan.condition, manifest), _KEPT_NBYTES + _ROW_NBYTES * len(found))
+        # The condition stays alive beside it, so that its id is its own.
+        passing.put(key, (found, scan.condition), _KEPT_NBYTES + _ROW_NBYTES * len(found))
         return found
     batches = run_scan(session, manifest, scan if hits is None else replace(scan, hits=hits))
     found = [batch.column(0).to_numpy().view(np.int64) for batch in batches]

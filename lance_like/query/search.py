@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -121,15 +122,11 @@ class Search:
         )
 
 
-def given_of(near: NearSearch | None, text: bool, rerank: bool) -> pa.Schema:
-    """The columns that a search makes, which an answer may name."""
-    names = [
-        *([QUERY] if near is not None and near.numbered else []),
-        *([DISTANCE] if near is not None else []),
-        *([SCORE] if text else []),
-        *([RELEVANCE] if rerank else []),
-    ]
-    return pa.schema([_FIELDS[name] for name in names])
+@cache
+def given_of(*, near: bool, numbered: bool, text: bool, rerank: bool) -> pa.Schema:
+    """The columns that a search makes, which an answer may name. numbered: of several vectors."""
+    made = {QUERY: numbered, DISTANCE: near, SCORE: text, RELEVANCE: rerank}
+    return pa.schema([_FIELDS[name] for name, wanted in made.items() if wanted])
 
 
 @dataclass
@@ -372,10 +369,9 @@ def _made(answer: Answer, table: pa.Table, given: pa.RecordBatch) -> Iterator[pa
         return
     start = 0
     for batch in read:
-        beside = given.slice(start, len(batch))
+        beside = given if len(batch) == len(given) else given.slice(start, len(batch))
         start += len(batch)
-        columns = [*batch.columns, *beside.columns]
-        yield answer.recipe.make(pa.RecordBatch.from_arrays(columns, names=[*batch.schema.names, *given.schema.names]))
+        yield answer.recipe.joined(batch.columns, beside.columns)
 
 
 __all__ = [

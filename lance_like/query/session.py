@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from copy import copy
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -19,6 +21,7 @@ from lance_like.locks import lock_over_forks
 from lance_like.query.kept import Kept
 from lance_like.query.projection import Projection
 from lance_like.table.fragment import DataFile
+from lance_like.table.manifest import Manifest
 from lance_like.typing_ import Conversation, T
 
 CACHE_NBYTES = 256 << 20
@@ -26,8 +29,9 @@ CACHE_NBYTES = 256 << 20
 
 # Of segments in memory, made of the texts that no index holds.
 _TAILS_NBYTES = 256 << 20
-# Of sets of rows that pass filters.
-_PASSING_NBYTES = 64 << 20
+# Of sets of rows that pass filters, in each of so many versions: one that is changed is asked for in two.
+_PASSING_NBYTES, _VERSIONS_KEPT = 64 << 20, 2
+_COLUMNS_KEPT = 64
 
 # What is kept grows as files are read: it is summed up again after so many uses of a session, or a quarter as many as
 # it has files, so that summing up is never most of the work.
@@ -39,6 +43,19 @@ Reads: TypeAlias = Generator[Sequence[tuple[str, Conversation[Any]]], list[Any],
 """A read of several files: asks for conversations with them, by path, is given their answers, and has an answer."""
 
 
+@dataclass(frozen=True, eq=False)
+class OfVersion:
+    """What searches made of a version, for the next one.
+
+    passing: rows that indexes found for a filter (query/rowset.py). text_columns: by names, fields and their indexes
+    (query/relevant.py).
+    """
+
+    manifest: Manifest
+    passing: Kept[Any] = field(default_factory=partial(Kept[Any], _PASSING_NBYTES))
+    text_columns: Kept[Any] = field(default_factory=partial(Kept[Any], _COLUMNS_KEPT))
+
+
 class Session:
     """Readers by path.
 
@@ -46,7 +63,7 @@ class Session:
     cache_nbytes: what the readers may keep, by estimate: their ends of files, page tables, checksums, dictionaries.
     Those used longest ago are dropped above it, but never those of the call at hand.
     indexes: the open indexes; None: those of the store with the defaults.
-    tails: what searches made of rows that no index holds. passing: rows among which they looked, found by indexes.
+    tails: what searches made of rows that no index holds.
     """
 
     def __init__(
@@ -61,7 +78,6 @@ class Session:
         self.verify = verify
         self.indexes = indexes or OpenIndexes(store, verify=verify)
         self.tails: Kept[Any] = Kept(_TAILS_NBYTES)
-        self.passing: Kept[Any] = Kept(_PASSING_NBYTES)
         # Of columns that are compared with vectors (query/near.py).
         self.projections: dict[Any, Projection] = {}
         # What was planned to ask them, by condition and version (query/hits.py).
@@ -71,6 +87,7 @@ class Session:
         # When each was last asked for, by a clock that counts what is asked for.
         self._last_used: dict[str, int] = {}
         self._clock = self._uses = 0
+        self._versions: list[OfVersion] = []
 
     def through(self, store: Store) -> Session:
         """The same open files, read through another store, such as one that counts."""
@@ -78,6 +95,15 @@ class Session:
         other.store = store
         other.indexes = self.indexes.through(store)
         return other
+
+    def of(self, manifest: Manifest) -> OfVersion:
+        """What was made of a version; kept while the handle is at that version or the next."""
+        for known in self._versions:
+            if known.manifest is manifest:
+                return known
+        made = OfVersion(manifest)
+        self._versions = [made, *self._versions[: _VERSIONS_KEPT - 1]]
+        return made
 
     def open(self, files: Sequence[DataFile]) -> list[FileReader]:
         """The readers of files, in order. Cost: one round for those that are not open yet."""
@@ -138,6 +164,8 @@ class Session:
 
     def run(self, reads: Sequence[Reads[T]]) -> list[T]:
         """Run reads side by side, each step of all of them as one `drive`; their answers in order."""
+        if len(reads) == 1:
+            return [self._run_one(reads[0])]
         answers: dict[int, T] = {}
         given: dict[int, list[Any] | None] = dict.fromkeys(range(len(reads)))
         while given:
@@ -151,6 +179,14 @@ class Session:
             told = iter(self.drive(wanted) if wanted else ())
             given = {index: list(islice(told, len(some))) for index, some in asked.items()}
         return [answers[index] for index in range(len(reads))]
+
+    def _run_one(self, read: Reads[T]) -> T:
+        try:
+            asked = next(read)
+            while True:
+                asked = read.send(self.drive(asked) if asked else [])
+        except StopIteration as stop:
+            return stop.value
 
     def _keep(self, files: Sequence[DataFile], new: dict[str, FileReader]) -> None:
         """Keep the readers of files just opened, and those of the call at hand above all others."""

@@ -51,6 +51,10 @@ class RowIdMap:
         """
         if len(self.starts) == 0:
             return np.full(len(row_ids), -1, np.int64), np.zeros(len(row_ids), np.int64)
+        if len(self.starts) == 1:
+            within = row_ids - self.starts[0]
+            found = (within >= 0) & (row_ids < self.ends[0])
+            return np.where(found, self.fragments[0], -1), within + self.offsets[0]
         place = np.maximum(np.searchsorted(self.starts, row_ids, side="right") - 1, 0)
         within = row_ids - self.starts[place]
         found = (within >= 0) & (row_ids < self.ends[place])

@@ -95,7 +95,7 @@ class Impacts:
 
     def _from(self, code: int) -> Int64s:
         # All of them, where the code is not one of 8 bits: none has it.
-        return np.flatnonzero(self.codes >= code) if code < 256 else np.zeros(0, np.int64)
+        return (self.codes >= code).nonzero()[0] if code < 256 else np.zeros(0, np.int64)
 
 
 class TermList:
@@ -154,13 +154,13 @@ class TermList:
         rows, counts = self.all
         found = np.zeros(len(wanted), counts.dtype)
         if len(wanted) <= len(rows):
-            at = np.minimum(np.searchsorted(rows, wanted), len(rows) - 1)
-            same = np.flatnonzero(rows[at] == wanted)
-            found[same] = counts[at[same]]
+            at = np.minimum(rows.searchsorted(wanted), len(rows) - 1)
+            same = (rows.take(at) == wanted).nonzero()[0]
+            found[same] = counts.take(at.take(same))
         else:
-            at = np.minimum(np.searchsorted(wanted, rows), len(wanted) - 1)
-            same = np.flatnonzero(wanted[at] == rows)
-            found[at[same]] = counts[same]
+            at = np.minimum(wanted.searchsorted(rows), len(wanted) - 1)
+            same = (wanted.take(at) == rows).nonzero()[0]
+            found[at.take(same)] = counts.take(same)
         return found
 
     @cached
@@ -178,7 +178,7 @@ class TermList:
             found = BitMap.intersection(first._bitmap, *(other._bitmap for other in others))
             return np.frombuffer(found.to_array(), np.uint32).astype(np.int64)
         for other in others:
-            rows = rows.take(np.flatnonzero(other.counts_in(rows)))
+            rows = rows.take(other.counts_in(rows).nonzero()[0])
         return rows
 
     def ranked_blocks(self, lengths: Lengths, average: float) -> tuple[Int64s, np.ndarray]:
@@ -205,7 +205,7 @@ class TermList:
 
     def located(self, rows: Int64s, counts: Int64s, places: PlaceBlocks) -> Int64s:
         """Where the term stands in some rows that hold it, row by row. rows: ascending. counts: of the term in them."""
-        at = np.searchsorted(self.all[0], rows)
+        at = self.all[0].searchsorted(rows)
         known, self._is_located = self._is_located, True
         if self._placed is None and not known and len(rows) * 4 < len(self.blocks):
             blocks, first = np.unique(at // BLOCK, return_index=True)
@@ -214,7 +214,7 @@ class TermList:
         else:
             self._placed = self._placed or self._unpacked(np.arange(len(self.blocks)), places)
             starts, found = self._placed
-        chosen = np.repeat(starts.take(at) - (np.cumsum(counts) - counts), counts)
+        chosen = (starts.take(at) - (counts.cumsum() - counts)).repeat(counts)
         chosen += np.arange(len(chosen))
         return found.take(chosen)
 

@@ -130,13 +130,14 @@ class Matching:
         places = sorted((self._found(terms) for terms in phrase.places), key=lambda found: sum(map(len, found)))
         if not all(places):
             return np.zeros(0, np.int64)
-        if rows is None:
+        left = rows
+        if left is None:
             alone = [found[0] for found in places if len(found) == 1]
-            rows = TermList.common(alone) if alone else self.union(found.all[0] for found in places[0])
+            left = TermList.common(alone) if alone else self.union(found.all[0] for found in places[0])
             places = [found for found in places if len(found) > 1]
         for lists in places:
-            rows = rows.take(np.flatnonzero(np.logical_or.reduce([found.counts_in(rows) > 0 for found in lists])))
-        return rows
+            left = left.take(np.logical_or.reduce([found.counts_in(left) > 0 for found in lists]).nonzero()[0])
+        return left
 
     def phrase_bounds(self, phrase: Phrase, rows: Int64s) -> np.ndarray:
         """What the scores of rows that hold a word for each place of a phrase are not above."""
@@ -152,7 +153,7 @@ class Matching:
                 hint="create the index again with with_position=True",
             )
         counts = self._counts(phrase, rows)
-        left = np.flatnonzero(np.minimum.reduce([_total(counts, terms, len(rows)) for terms in phrase.places]))
+        left = np.minimum.reduce([_total(counts, terms, len(rows)) for terms in phrase.places]).nonzero()[0]
         matched, scores = np.zeros(len(rows), bool), np.zeros(len(rows))
         if len(left):
             chosen = rows.take(left)
@@ -175,9 +176,9 @@ class Matching:
             found = []
             for term in terms:
                 if term in lists:
-                    held = np.flatnonzero(counts[term])
+                    held = counts[term].nonzero()[0]
                     place = lists[term].located(rows[held], counts[term][held], places[term])
-                    found.append((np.repeat(np.arange(len(rows)), counts[term]), place))
+                    found.append((np.arange(len(rows)).repeat(counts[term]), place))
             words.append(found[0] if len(found) == 1 else tuple(map(np.concatenate, zip(*found, strict=True))))
         if phrase.slop:
             return sloppy_frequency(len(rows), words, phrase.offsets, phrase.slop)
@@ -202,7 +203,7 @@ class Matching:
         held = np.zeros(self._rows, bool)
         for part in found:
             held[part] = True
-        return np.flatnonzero(held)
+        return held.nonzero()[0]
 
 
 def _total(counts: dict[str, np.ndarray], terms: Sequence[str], rows: int) -> np.ndarray:

@@ -103,8 +103,8 @@ class Search:
 
     def _of_rows(self, clause: Clause, rows: Int64s, k: int | None) -> Ranked:
         matched, scores = self._matching.at(clause, rows)
-        found = np.flatnonzero(matched)
-        return ranked(rows[found], scores[found], k)
+        found = matched.nonzero()[0]
+        return ranked(rows.take(found), scores.take(found), k)
 
     def _of_term(self, term: Term, k: int) -> Ranked:
         found = self._matching.of_term[term.text]
@@ -197,7 +197,7 @@ class Search:
         scores = weight * damped(counts, norms)
         for found, weight, rest in others:
             scores = scores + weight * damped(found.counts_in(rows), norms)
-            kept = np.flatnonzero(scores >= (least - rest) * (1 - _SLACK))
+            kept = (scores >= (least - rest) * (1 - _SLACK)).nonzero()[0]
             rows, scores, norms = rows.take(kept), scores.take(kept), norms.take(kept)
         return rows
 
@@ -237,7 +237,7 @@ class Search:
         for number in order:
             if number not in counts:
                 found = lists[number].counts_in(rows)
-                held = np.flatnonzero(found)
+                held = found.nonzero()[0]
                 rows, counts[number] = rows[held], found[held]
                 counts = {other: of[held] if other != number else of for other, of in counts.items()}
         scores, norms = np.zeros(len(rows)), self._lengths.norms(rows)
@@ -252,10 +252,10 @@ def ranked(rows: Int64s, scores: np.ndarray, k: int | None) -> Ranked:
         if k == 0:
             return _NOTHING
         least = np.partition(scores, len(scores) - k)[len(scores) - k]
-        kept = np.flatnonzero(scores >= least)
-        rows, scores = rows[kept], scores[kept]
-    order = np.argsort(-scores, kind="stable")[:k]
-    return Ranked(rows[order], scores[order])
+        kept = (scores >= least).nonzero()[0]
+        rows, scores = rows.take(kept), scores.take(kept)
+    order = (-scores).argsort(kind="stable")[:k]
+    return Ranked(rows.take(order), scores.take(order))
 
 
 def merged(one: Ranked, other: Ranked, k: int | None) -> Ranked:
