@@ -71,7 +71,7 @@ def written(constant: Node) -> pa.Scalar | None:
             signed = -(2**63) <= number < 2**63
             return pa.scalar(number, pa.int64() if signed else pa.uint64()) if number < 2**64 else None
         if kind == "NUMERIC":
-            return pa.scalar(float(text)) if "e" in text.lower() else _decimal(Decimal(text))
+            return pa.scalar(float(text)) if "e" in text.lower() else decimal_of(Decimal(text))
         if kind == "HEX":
             return pa.scalar(bytes.fromhex(text))
     except (ValueError, OverflowError, InvalidOperation, pa.ArrowInvalid):
@@ -83,7 +83,8 @@ def written(constant: Node) -> pa.Scalar | None:
     return pa.scalar(text) if kind == "STRING" else None
 
 
-def _decimal(number: Decimal) -> pa.Scalar:
+def decimal_of(number: Decimal) -> pa.Scalar:
+    """A number with as many digits as it is written with."""
     _, digits, exponent = number.as_tuple()
     scale = -min(int(exponent), 0)
     precision = max(len(digits), scale, 1)
@@ -125,4 +126,14 @@ def _negated(value: Value) -> Constant | None:
     return Constant(pa.scalar(-value.value.as_py()))
 
 
-__all__ = ["COMPARISONS", "OWN_SCHEMA", "Node", "arguments", "literal", "type_name", "value_of", "written"]
+__all__ = [
+    "COMPARISONS",
+    "OWN_SCHEMA",
+    "Node",
+    "arguments",
+    "decimal_of",
+    "literal",
+    "type_name",
+    "value_of",
+    "written",
+]

@@ -37,6 +37,7 @@ from lance_like.query.names import Path, find_known, quote
 from lance_like.query.nodes import COMPARISONS, OWN_SCHEMA, Node, arguments, value_of
 from lance_like.query.ordered import Ordered
 from lance_like.query.ordered_nodes import ordered_of
+from lance_like.query.shapes import Shapes
 
 _FILTER_HEAD = "SELECT 1 FROM t WHERE "
 _EXPRESSION_HEAD = "SELECT "
@@ -67,18 +68,26 @@ def parse(text: str) -> Expr:
 
     Returns a condition to be bound to a schema.
     Raises InvalidInput, with a caret under the place, for what is no condition over the columns of one row.
-    Cost: 1 to 3 ms the first time, then a lookup.
+    Cost: 1 to 3 ms the first time, then a lookup; microseconds for a text that differs from others in literals alone.
     """
     try:
-        tree = _tree(_FILTER_HEAD, text, "filter")
-        node = tree["statements"][0]["node"]
-        condition = node.get("where_clause")
-        if condition is None or _rest(node, "where_clause") != _template(_FILTER_HEAD, "where_clause"):
-            raise _goes_on(text, "filter")
-        _refuse(condition, text, _FILTER_HEAD)
-        return condition_of(condition)
+        return _SHAPES.read(text)
     except RecursionError:
         raise engine_duckdb.too_deep() from None
+
+
+def parsed(text: str) -> Expr:
+    """What `parse` says of a text, all of which DuckDB is asked about. Raises as it does."""
+    tree = _tree(_FILTER_HEAD, text, "filter")
+    node = tree["statements"][0]["node"]
+    condition = node.get("where_clause")
+    if condition is None or _rest(node, "where_clause") != _template(_FILTER_HEAD, "where_clause"):
+        raise _goes_on(text, "filter")
+    _refuse(condition, text, _FILTER_HEAD)
+    return condition_of(condition)
+
+
+_SHAPES = Shapes(parsed)
 
 
 @lru_cache(maxsize=512)
@@ -364,4 +373,13 @@ def _references(node: Node) -> tuple[frozenset[Path], frozenset[Path]]:
     return frozenset(found) - maybe, maybe
 
 
-__all__ = ["column_of", "condition_of", "ordered_in", "parse", "parse_expression", "tree_of", "unknown_column"]
+__all__ = [
+    "column_of",
+    "condition_of",
+    "ordered_in",
+    "parse",
+    "parse_expression",
+    "parsed",
+    "tree_of",
+    "unknown_column",
+]
