@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -30,7 +30,7 @@ from lance_like.query.answer import NOTHING, POSITION, Answer, Columns, answer_o
 from lance_like.query.evaluate import parse, prepare
 from lance_like.query.explain import analyze, explain
 from lance_like.query.expr import Expr, top_names
-from lance_like.query.kept import Kept
+from lance_like.query.kept import MadeOf
 from lance_like.query.order import order_of, run_ordered
 from lance_like.query.projection import ROW_ADDRESS, VIRTUAL
 from lance_like.query.scan import Scan, count_passing, run_scan
@@ -41,7 +41,6 @@ from lance_like.table.fields import is_binary
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema, join_path
-from lance_like.typing_ import T
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -59,9 +58,9 @@ BlobMode: TypeAlias = Literal["lazy", "bytes", "descriptions"]
 _TABLE_BATCH_ROWS = 1 << 20
 
 
-# What was made for schemas.
-_ANSWERS: Kept[tuple[Schema, Answer]] = Kept(256)
-_CONDITIONS: Kept[tuple[Schema, Expr | None]] = Kept(512)
+_ANSWERS: MadeOf[Answer] = MadeOf(256)
+_CONDITIONS: MadeOf[Expr | None] = MadeOf(512)
+_NAMED: MadeOf[pa.Schema] = MadeOf(256)
 
 
 class LanceScanner:
@@ -322,17 +321,7 @@ def _prepared_answer(
 
     if isinstance(names, Mapping | str) or deleted or (names is not None and POSITION in names):
         return make()
-    return _made_once(_ANSWERS, schema, (names, row_id, row_address, *given.names), make)
-
-
-def _made_once(kept: Kept[tuple[Schema, T]], schema: Schema, key: Hashable, make: Callable[[], T]) -> T:
-    """What was made for a schema, which stays alive beside it, so that its id is its own."""
-    key = id(schema), key
-    found = kept.get(key)
-    if found is None:
-        found = schema, make()
-        kept.put(key, found)
-    return found[1]
+    return _ANSWERS.get(schema, key=(names, row_id, row_address, *given.names), make=make)
 
 
 def _tuned(options: ScanOptions) -> dict[str, Any]:
@@ -369,7 +358,7 @@ def bind_filter(schema: Schema, filter: Filter) -> Expr | None:
     if filter is None:
         return None
     if isinstance(filter, str):
-        return _made_once(_CONDITIONS, schema, filter, lambda: _bound(schema, filter))
+        return _CONDITIONS.get(schema, key=filter, make=lambda: _bound(schema, filter))
     return _bound(schema, filter)
 
 
@@ -382,13 +371,17 @@ def _bound(schema: Schema, filter: Filter) -> Expr | None:
             kind="filter",
             hint="ask for rows by position with take, slice, or limit and offset",
         )
-    # Conditions are judged on values as they are carried: a text view as text, runs as a dictionary; not so unions.
-    fields = schema_naming(schema, names, VIRTUAL.keys())
     try:
-        return prepare(condition, pa.schema([f if holds(f.type, is_union) else carried_field(f) for f in fields]))
+        return prepare(condition, _NAMED.get(schema, key=names, make=lambda: _schema_judged(schema, names)))
     except NotFound as error:
         place = unknown_column(filter, schema.to_arrow()) if isinstance(filter, str) else ""
         raise NotFound(error.message, kind=error.kind, hint=error.hint + place) from None
+
+
+def _schema_judged(schema: Schema, names: frozenset[str]) -> pa.Schema:
+    """The columns of some names as conditions are judged on them: as they are carried, but for unions."""
+    fields = schema_naming(schema, names, VIRTUAL.keys())
+    return pa.schema([f if holds(f.type, is_union) else carried_field(f) for f in fields])
 
 
 __all__ = ["BlobHandling", "Filter", "LanceScanner", "as_read", "bind_filter"]

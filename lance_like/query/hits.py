@@ -41,7 +41,6 @@ _FEW_ROWS = 64
 # Rows that an index goes through in the time in which one row is asked the rest of a condition; and in that of asking
 # any.
 _FOUND_FOR_ASKED, _FOUND_ANYHOW = 5, 3000
-_LOOKUPS_KEPT = 256
 # Of more rows than this share of the table, reading their pages takes less time than finding each.
 _MOST_ROWS = 1 / 8
 # The same where a condition takes longer to judge than a row to read: patterns, and what DuckDB evaluates.
@@ -210,29 +209,26 @@ class Hits:
 
 def lookup_of(session: Session, manifest: Manifest, condition: Expr, schema: Schema) -> Lookup | None:
     """What to ask the indexes of a version about a condition. schema: to which it is bound. Cost: no I/O."""
-    known = session.lookups
-    key = id(condition), id(manifest.indices)
-    found = known.get(key)
-    if found is None:
-        if len(known) >= _LOOKUPS_KEPT:
-            known.clear()
+    indices = manifest.indices
+    by_field = session.filters.get(indices, manifest.schema, make=lambda: _filter_indexes(session, manifest))
 
-        by_field: dict[int, list[FilterIndex]] = {}
-        for entry, plugin in session.indexes.usable(manifest):
-            if plugin.kind == "filter":
-                kind = entry.value_type(manifest.schema)
-                index = FilterIndex(entry.name, plugin, kind, entry.params, entry.json)
-                by_field.setdefault(entry.field_ids[0], []).append(index)
+    def indexes(path: Path) -> Sequence[FilterIndex]:
+        field = field_of(schema, path)
+        if field is None or schema.path(field.id) != path:
+            return ()
+        return by_field.get(field.id, ())
 
-        def indexes(path: Path) -> list[FilterIndex]:
-            field = field_of(schema, path)
-            if field is None or schema.path(field.id) != path:
-                return []
-            return by_field.get(field.id, [])
+    return session.lookups.get(condition, indices, make=lambda: plan_lookup(condition, indexes))
 
-        # Both stay alive beside the lookup, so that their ids are theirs.
-        found = known[key] = (plan_lookup(condition, indexes), condition, manifest.indices)
-    return found[0]
+
+def _filter_indexes(session: Session, manifest: Manifest) -> Mapping[int, Sequence[FilterIndex]]:
+    """The indexes of a version that a filter may ask, by field."""
+    found: dict[int, list[FilterIndex]] = {}
+    for entry, plugin in session.indexes.usable(manifest):
+        if plugin.kind == "filter":
+            index = FilterIndex(entry.name, plugin, entry.value_type(manifest.schema), entry.params, entry.json)
+            found.setdefault(entry.field_ids[0], []).append(index)
+    return found
 
 
 def look_up(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic
 
 from lance_like.locks import lock_over_forks
@@ -44,4 +44,23 @@ class Kept(Generic[T]):
                 self._size -= self._held.pop(next(iter(self._held)))[1]
 
 
-__all__ = ["Kept"]
+class MadeOf(Generic[T]):
+    """What was made of objects that never change, which stay alive beside it, so that their ids are theirs.
+
+    most: how many are kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._kept: Kept[tuple[tuple[object, ...], T]] = Kept(most)
+
+    def get(self, *objects: object, key: Hashable = None, make: Callable[[], T]) -> T:
+        """What is kept for objects and a key, or is made now. Threads may make one thing twice."""
+        name = *map(id, objects), key
+        found = self._kept.get(name)
+        if found is None:
+            found = objects, make()
+            self._kept.put(name, found)
+        return found[1]
+
+
+__all__ = ["Kept", "MadeOf"]

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 DEFAULT_K = 10
 # Bytes of vectors that are taken together, and compared while others are taken.
 _CHUNK_NBYTES = 8 << 20
-_PROJECTIONS_KEPT = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -346,14 +345,12 @@ class NearSearch:
 
     def _projection(self, *others: Output) -> Projection:
         """The column, and maybe the ids of rows; kept, with where files hold it, for the next search of the schema."""
-        schema, known = self.manifest.schema, self.session.projections
-        key = id(schema), self.query.column.id, others
-        found = known.get(key)
-        if found is None or found.table is not schema:
-            if len(known) >= _PROJECTIONS_KEPT:
-                known.clear()
-            found = known[key] = Projection(schema, (Output("vector", self.query.column), *others))
-        return found
+        schema, column = self.manifest.schema, self.query.column
+        return self.session.projections.get(
+            schema,
+            key=(column.id, others),
+            make=lambda: Projection(schema, (Output("vector", column), *others)),
+        )
 
 
 def near_search(session: Session, manifest: Manifest, query: NearQuery) -> NearSearch:

@@ -18,7 +18,7 @@ from lance_like.index.cache import OpenIndexes
 from lance_like.io.fetch import drive_all
 from lance_like.io.store import Store
 from lance_like.locks import lock_over_forks
-from lance_like.query.kept import Kept
+from lance_like.query.kept import Kept, MadeOf
 from lance_like.query.projection import Projection
 from lance_like.table.fragment import DataFile
 from lance_like.table.manifest import Manifest
@@ -32,6 +32,8 @@ _TAILS_NBYTES = 256 << 20
 # Of sets of rows that pass filters, in each of so many versions: one that is changed is asked for in two.
 _PASSING_NBYTES, _VERSIONS_KEPT = 64 << 20, 2
 _COLUMNS_KEPT = 64
+
+_PROJECTIONS_KEPT, _VERSIONS_KEPT, _LOOKUPS_KEPT = 64, 4, 256
 
 # What is kept grows as files are read: it is summed up again after so many uses of a session, or a quarter as many as
 # it has files, so that summing up is never most of the work.
@@ -79,9 +81,10 @@ class Session:
         self.indexes = indexes or OpenIndexes(store, verify=verify)
         self.tails: Kept[Any] = Kept(_TAILS_NBYTES)
         # Of columns that are compared with vectors (query/near.py).
-        self.projections: dict[Any, Projection] = {}
-        # What was planned to ask them, by condition and version (query/hits.py).
-        self.lookups: dict[tuple[int, int], Any] = {}
+        self.projections: MadeOf[Projection] = MadeOf(_PROJECTIONS_KEPT)
+        # The indexes that filters may ask, of indices and schemas; what to ask them, of conditions (query/hits.py).
+        self.filters: MadeOf[Any] = MadeOf(_VERSIONS_KEPT)
+        self.lookups: MadeOf[Any] = MadeOf(_LOOKUPS_KEPT)
         self._cache_nbytes = cache_nbytes
         self._readers: dict[str, FileReader] = {}
         # When each was last asked for, by a clock that counts what is asked for.
