@@ -25,6 +25,7 @@ from lance_like.encodings.joining import holds
 from lance_like.encodings.places import DESCRIPTION
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.file.carry import carried_field, one_batch
+from lance_like.index.files import counting_segments
 from lance_like.io.observe import CountingStore
 from lance_like.query.answer import NOTHING, POSITION, Answer, Columns, answer_of, schema_naming
 from lance_like.query.evaluate import parse, prepare
@@ -270,7 +271,12 @@ def _telling(
     """The same batches; behind them, what the store was asked for is told."""
     with closing(batches):
         try:
-            yield from batches
+            while True:
+                with counting_segments(store):
+                    batch = next(batches, None)
+                if batch is None:
+                    break
+                yield batch
         finally:
             counts = store.counts
             tell(ScanStatistics(counts.rounds, counts.ranges, counts.bytes_read))

@@ -65,10 +65,6 @@ class OpenIndexes:
         self._uses = 0
         self._versions: list[_Version] = []
 
-    def through(self, store: Store) -> OpenIndexes:
-        """The same indexes, opened anew and read through another store, such as one that counts."""
-        return OpenIndexes(store, verify=self._verify, cache_nbytes=self._cache_nbytes, ignore=self.ignore)
-
     def usable(self, manifest: Manifest) -> Sequence[tuple[IndexEntry, IndexPlugin]]:
         """The indexes that are of a kind and a version known here, with their plug-ins, in order of the manifest."""
         return () if self.ignore else self._of_version(manifest).usable

@@ -5,7 +5,8 @@ bytes are checked, encoded and found as those of a table. The only place of `lan
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ from lance_like.file.writer import FileWriter
 from lance_like.index.kept_end import KeptEnd
 from lance_like.io.fetch import drive
 from lance_like.io.memory import MemoryStore
+from lance_like.io.observe import CountingStore
 from lance_like.io.store import Store
 from lance_like.locks import lock_over_forks
 from lance_like.table.indices import SegmentFile
@@ -58,6 +60,24 @@ class SegmentWriter:
         with closing(writer.chunks(iter(batches))) as chunks:
             self._store.put(key, chunks)
         self._files.append(SegmentFile(name, key, writer.summary.nbytes, writer.summary.tail))
+
+
+_COUNTING: ContextVar[CountingStore | None] = ContextVar("counting", default=None)
+
+
+@contextmanager
+def counting_segments(store: CountingStore) -> Iterator[None]:
+    """Within a block, what this thread reads of open segments of the store behind another is counted by that one."""
+    outer = _COUNTING.set(store)
+    try:
+        yield
+    finally:
+        _COUNTING.reset(outer)
+
+
+def _reached(store: Store) -> Store:
+    found = _COUNTING.get()
+    return store if found is None or found.inner is not store else found
 
 
 class SegmentReader:
@@ -172,7 +192,7 @@ class OpenFile:
 
     def _drive(self, conversation: Conversation[T]) -> T:
         try:
-            return drive(self._store, self._key, self._end.answering(conversation))
+            return drive(_reached(self._store), self._key, self._end.answering(conversation))
         except NotFound as error:
             raise Corrupt(
                 f"a file of an index that the manifest names is missing: {error.message}",
@@ -226,5 +246,6 @@ __all__ = [
     "SegmentFile",
     "SegmentReader",
     "SegmentWriter",
+    "counting_segments",
     "in_memory",
 ]

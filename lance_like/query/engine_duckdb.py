@@ -48,6 +48,8 @@ def serialize(query: str) -> dict[str, Any]:
     Raises InvalidInput for text that cannot be handed over at all.
     """
     answer = _scalar("SELECT json_serialize_sql(?)", query)
+    if not answer:  # its error has half a letter, which it cannot write as JSON
+        raise InvalidInput(f"DuckDB cannot parse this: {query!r:.200}", kind="filter")
     try:
         return json.loads(answer)
     except RecursionError:

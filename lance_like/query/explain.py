@@ -14,6 +14,7 @@ import numpy as np
 
 from lance_like.encodings.sift import Flags
 from lance_like.file.layout import ZONE_ROWS
+from lance_like.index.files import counting_segments
 from lance_like.io.observe import CountingStore, Counts, counted
 from lance_like.query.expr import Expr
 from lance_like.query.neighbours import Piece
@@ -174,7 +175,7 @@ def analyze(session: Session, manifest: Manifest, scan: Scan, *, counting: bool 
     found = 0
 
     def timed(name: str, run: Callable[[], T]) -> T:
-        with counted(store) as counts:
+        with counted(store) as counts, counting_segments(store):
             began = time.perf_counter()
             answer = run()
             steps[name].add(time.perf_counter() - began, counts)

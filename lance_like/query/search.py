@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from lance_like.file.carry import one_batch
 from lance_like.index.base import Hits
+from lance_like.index.files import counting_segments
 from lance_like.io.observe import CountingStore, counted
 from lance_like.query.answer import Answer
 from lance_like.query.evaluate import true_of
@@ -327,13 +328,13 @@ def analyze_search(search: Search, answer: Answer | None) -> SearchReport:
     store = CountingStore(search.session.store)
     search = search.through(search.session.through(store))
     report = SearchReport(search)
-    with counted(store) as counts:
+    with counted(store) as counts, counting_segments(store):
         began = time.perf_counter()
         found = find(search, report)
         report.steps["find"] = Step()
         report.steps["find"].add(time.perf_counter() - began, counts)
     if answer is not None:
-        with counted(store) as counts:
+        with counted(store) as counts, counting_segments(store):
             began = time.perf_counter()
             for _ in _batches(search, answer, found, None):
                 pass

@@ -93,10 +93,9 @@ class Session:
         self._versions: list[OfVersion] = []
 
     def through(self, store: Store) -> Session:
-        """The same open files, read through another store, such as one that counts."""
+        """The same open files, read through another store, such as one that counts; of indexes: `counting_segments`."""
         other = copy(self)
         other.store = store
-        other.indexes = self.indexes.through(store)
         return other
 
     def of(self, manifest: Manifest) -> OfVersion:

@@ -215,6 +215,26 @@ def test_explain_and_analyze_name_the_index(ds):
     assert "output_rows=1\n" in ds.scanner(filter="n = 5").analyze_plan()
 
 
+def test_what_is_counted_of_a_scan_is_what_the_scan_does(uri):
+    ds = lance_like.write_dataset(rows(0, ROWS), uri)
+    attach(ds, "n", "BTREE")
+    ds = lance_like.dataset(uri)
+    scan = {"columns": ["free"], "filter": "n = 5", "batch_readahead": 0}
+    told = []
+    for _ in range(2):
+        ds.to_table(**scan, scan_stats_callback=told.append)
+    cold, warm = told
+    assert warm.iops == 1 < cold.iops and warm.bytes_read < cold.bytes_read
+    # The index was opened once, for all scans of the handle.
+    assert "Index: " in (text := ds.scanner(**scan).analyze_plan())
+    assert "ms, 0 rounds, 0 requests, 0 B read" in text.split("Index: ")[1].splitlines()[0]
+    with reads(ds) as counts:
+        ds.to_table(**scan)
+    assert counts.rounds == warm.iops
+    again = lance_like.dataset(uri)
+    assert " 0 rounds" not in again.scanner(**scan).analyze_plan().split("Index: ")[1].splitlines()[0]
+
+
 def test_delete_and_update_ask_indexes(ds, plain):
     before = ds.to_table(use_scalar_index=False)["n"].to_pylist()
     plain.asked.clear()

@@ -145,7 +145,9 @@ def test_what_has_no_value_for_a_row_is_refused(text: str, what: str) -> None:
         sql.parse(text)
 
 
-@pytest.mark.parametrize("text", ["", "  \n", "-- nothing", "/* nothing */", "a =", "a = 1) or (b = 2", "a = 1 /* b"])
+@pytest.mark.parametrize(
+    "text", ["", "  \n", "-- nothing", "/* nothing */", "a =", "a = 1) or (b = 2", "a = 1 /* b", "a = x'\u017f 1'"]
+)
 def test_text_that_is_no_expression_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):
         sql.parse(text)
