@@ -117,7 +117,9 @@ def _codes(kind: str, dimension: int, params: dict[str, Json]) -> None:
     """The defaults of what a code is made of."""
     if kind not in _BITS:
         return
-    bits = params.setdefault("num_bits", _BITS[kind][0])
+    # A caller who says how many sub-vectors a code has means bytes, as in Lance.
+    default = 8 if "num_sub_vectors" in params else _BITS[kind][0]
+    bits = params.setdefault("num_bits", default)
     if bits not in _BITS[kind]:
         raise InvalidInput(f"num_bits is {bits} for {kind}, expected one of {_BITS[kind]}")
     if kind == "PQ":
