@@ -188,20 +188,20 @@ def fragments_of(coverage: Coverage) -> list[set[int]]:
 
 
 def listed(manifest: Manifest, coverage: Coverage) -> list[dict[str, Any]]:
-    """The segments of an index as `list_indices` gives them."""
+    """The segments of an index as `list_indices` gives them; one without a uuid of an index that has none."""
     entry = coverage.entry
-    return [
+    whole = {"name": entry.name, "type": spelled(entry), "fields": field_names(entry, manifest.schema)}
+    empty = {"uuid": None, "version": manifest.version, "fragment_ids": set(), "base_id": None}
+    segments = [
         {
-            "name": entry.name,
-            "type": spelled(entry),
             "uuid": segment.segment.uuid,
-            "fields": field_names(entry, manifest.schema),
             "version": segment.segment.version,
             "fragment_ids": ids,
             "base_id": base_of(segment.segment),
         }
         for segment, ids in zip(coverage.segments, fragments_of(coverage), strict=True)
     ]
+    return [whole | segment for segment in segments or [empty]]
 
 
 def described(manifest: Manifest, coverage: Coverage) -> IndexDescription:

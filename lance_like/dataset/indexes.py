@@ -193,7 +193,10 @@ class DatasetIndexes(BoundVersion):
         return bool(self._manifest.indices)
 
     def list_indices(self) -> list[dict[str, Any]]:
-        """The segments of all indexes: name, type, uuid, fields, version and the fragments it has rows of."""
+        """The segments of all indexes: name, type, uuid, fields, version and the fragments it has rows of.
+
+        An index that has no segment yet is there too, with the uuid None.
+        """
         return [segment for coverage in self._coverages() for segment in listed(self._manifest, coverage)]
 
     def describe_indices(self) -> list[IndexDescription]:

@@ -120,7 +120,9 @@ def test_a_codebook_tells_how_long_codes_are(clustered):
 
 
 def test_sub_vectors_that_are_asked_for_are_bytes():
-    params = [IvfPq().params(KIND, given) for given in ({}, {"num_sub_vectors": 8}, {"num_sub_vectors": 8, "num_bits": 4})]
+    params = [
+        IvfPq().params(KIND, given) for given in ({}, {"num_sub_vectors": 8}, {"num_sub_vectors": 8, "num_bits": 4})
+    ]
     assert [(one["num_sub_vectors"], one["num_bits"]) for one in params] == [(8, 4), (8, 8), (8, 4)]
 
 
