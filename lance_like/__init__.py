@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lance_like.version import __version__
 
 if TYPE_CHECKING:
-    from lance_like import commit, errors, file, fragment, indices, optimize, progress, rerankers, schema
+    from lance_like import commit, errors, file, fragment, indices, optimize, progress, rerankers, schema, vector
     from lance_like.dataset import (
         BatchUDF,
         Blob,
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         LanceFragment,
         LanceOperation,
         LanceScanner,
+        MergeInsertBuilder,
+        ScanStatistics,
         Transaction,
         WriteProgress,
         batch_udf,
@@ -29,7 +31,10 @@ if TYPE_CHECKING:
         dataset,
         write_dataset,
     )
+    from lance_like.dataset.cleanup import CleanupStats
+    from lance_like.dataset.index_values import Index, IndexProgress
     from lance_like.dataset.sql.query import SqlQuery, SqlQueryBuilder, sql
+    from lance_like.dataset.stats import DataStatistics, FieldStatistics
     from lance_like.index.text.analysis import tokenize
     from lance_like.index.text.highlight import Marking, highlight
     from lance_like.integrations import torch as torch
@@ -40,12 +45,19 @@ _HOME = {
     "BatchUDF": "lance_like.dataset:BatchUDF",
     "Blob": "lance_like.dataset:Blob",
     "BlobFile": "lance_like.dataset:BlobFile",
+    "CleanupStats": "lance_like.dataset.cleanup:CleanupStats",
+    "DataStatistics": "lance_like.dataset.stats:DataStatistics",
     "Expression": "lance_like.query.build:Expression",
+    "FieldStatistics": "lance_like.dataset.stats:FieldStatistics",
     "FragmentMetadata": "lance_like.dataset:FragmentMetadata",
+    "Index": "lance_like.dataset.index_values:Index",
+    "IndexProgress": "lance_like.dataset.index_values:IndexProgress",
     "LanceDataset": "lance_like.dataset:LanceDataset",
     "LanceFragment": "lance_like.dataset:LanceFragment",
     "LanceOperation": "lance_like.dataset:LanceOperation",
     "LanceScanner": "lance_like.dataset:LanceScanner",
+    "MergeInsertBuilder": "lance_like.dataset:MergeInsertBuilder",
+    "ScanStatistics": "lance_like.dataset:ScanStatistics",
     "Transaction": "lance_like.dataset:Transaction",
     "WriteProgress": "lance_like.dataset:WriteProgress",
     "batch_udf": "lance_like.dataset:batch_udf",
@@ -73,6 +85,7 @@ _HOME = {
     "SqlQuery": "lance_like.dataset.sql.query:SqlQuery",
     "SqlQueryBuilder": "lance_like.dataset.sql.query:SqlQueryBuilder",
     "torch": "lance_like.integrations.torch:",
+    "vector": "lance_like.vector:",
     "when": "lance_like.query.build:when",
     "write_dataset": "lance_like.dataset:write_dataset",
 }
@@ -82,13 +95,20 @@ __all__ = [
     "BatchUDF",
     "Blob",
     "BlobFile",
+    "CleanupStats",
+    "DataStatistics",
     "Expression",
+    "FieldStatistics",
     "FragmentMetadata",
+    "Index",
+    "IndexProgress",
     "LanceDataset",
     "LanceFragment",
     "LanceOperation",
     "LanceScanner",
     "Marking",
+    "MergeInsertBuilder",
+    "ScanStatistics",
     "SqlQuery",
     "SqlQueryBuilder",
     "Transaction",
@@ -115,6 +135,7 @@ __all__ = [
     "schema",
     "sql",
     "tokenize",
+    "vector",
     "when",
     "write_dataset",
 ]

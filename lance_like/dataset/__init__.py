@@ -14,6 +14,8 @@ from lance_like.dataset.blob_file import BlobFile
 from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.fragment_metadata import FragmentMetadata
 from lance_like.dataset.handle import LanceDataset
+from lance_like.dataset.index_values import Index
+from lance_like.dataset.merge import MergeInsertBuilder
 from lance_like.dataset.opening import dataset, write_dataset
 from lance_like.dataset.operations import LANCE_COMMIT_MESSAGE_KEY, LanceOperation, Transaction
 from lance_like.dataset.progress import WriteProgress
@@ -40,10 +42,12 @@ __all__ = [
     "BlobFile",
     "ColumnOrdering",
     "FragmentMetadata",
+    "Index",
     "LanceDataset",
     "LanceFragment",
     "LanceOperation",
     "LanceScanner",
+    "MergeInsertBuilder",
     "ScanStatistics",
     "ScannerBuilder",
     "Transaction",

@@ -67,6 +67,7 @@ class LanceFileWriter:
 
     path: a path or URI; a file of that name is replaced. schema: None takes that of the first batch.
     durability: "full" syncs the file and its folder before `close` returns; "process" syncs nothing.
+    data_cache_bytes, max_page_bytes, version: of pylance, accepted and not needed.
     As a context manager it closes at the end of the block, and writes no file when the block raises.
     """
 
@@ -75,6 +76,9 @@ class LanceFileWriter:
         path: str | os.PathLike[str],
         schema: pa.Schema | None = None,
         *,
+        data_cache_bytes: int | None = None,
+        max_page_bytes: int | None = None,
+        version: str | None = None,
         storage_options: dict[str, str] | None = None,
         durability: Durability = "full",
     ) -> None:

@@ -18,6 +18,8 @@ NAMES = {
     *("Expression", "col", "expr", "func", "lit", "when"),
     *("Marking", "highlight", "tokenize"),
     *("SqlQuery", "SqlQueryBuilder", "sql"),
+    *("CleanupStats", "DataStatistics", "FieldStatistics", "Index", "IndexProgress", "MergeInsertBuilder"),
+    *("ScanStatistics", "vector"),
     "BatchUDF",
     "Blob",
     "BlobFile",

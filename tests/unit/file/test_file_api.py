@@ -303,3 +303,10 @@ def test_metadata_describes_columns_pages_and_encodings(path):
     assert numbers.encoding in ("bitpack", "narrow", "linear")
     (buffer,) = numbers.buffers
     assert 0 < buffer.position < buffer.position + buffer.size < len(data)
+
+
+def test_options_of_pylance_are_accepted(tmp_path):
+    target = str(tmp_path / "x.lnl")
+    with LanceFileWriter(target, data_cache_bytes=1, max_page_bytes=1, version="2.1") as writer:
+        writer.write_batch(TABLE)
+    assert LanceFileReader(target).num_rows() == ROWS
