@@ -286,22 +286,22 @@ def _converted(array: pa.Array, kind: pa.DataType) -> pa.Array:
     try:
         return array.cast(kind)
     except pa.ArrowNotImplementedError:
-        # Arrow casts few types to half floats: by way of single ones, then.
-        through = _with_singles(kind)
+        # Arrow casts few types to half floats: by way of double ones, then. Single ones would be rounded twice.
+        through = _with_doubles(kind)
         if through.equals(kind):
             raise
         return array.cast(through).cast(kind)
 
 
-def _with_singles(kind: pa.DataType) -> pa.DataType:
-    """The type with single floats where it has half ones."""
+def _with_doubles(kind: pa.DataType) -> pa.DataType:
+    """The type with double floats where it has half ones."""
     t = pa.types
     if t.is_float16(kind):
-        return pa.float32()
+        return pa.float64()
     if t.is_struct(kind):
-        return pa.struct([field.with_type(_with_singles(field.type)) for field in kind])
+        return pa.struct([field.with_type(_with_doubles(field.type)) for field in kind])
     if t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind):
-        items = kind.value_field.with_type(_with_singles(kind.value_type))
+        items = kind.value_field.with_type(_with_doubles(kind.value_type))
         size = (kind.list_size,) if t.is_fixed_size_list(kind) else ()
         return (pa.large_list if t.is_large_list(kind) else pa.list_)(items, *size)
     return kind

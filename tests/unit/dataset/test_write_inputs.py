@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -349,6 +350,14 @@ def test_places_that_cannot_be_are_refused(place, kind):
         lance_like.write_dataset(TABLE, place)
     with pytest.raises(kind):
         lance_like.dataset(place)
+
+
+def test_decimals_become_the_half_floats_that_are_nearest():
+    # Halfway between two of them, but for a little that a single float has no bits for.
+    near = [Decimal("2049.00001"), Decimal("2048.99999"), Decimal("2049"), Decimal("2051")]
+    ds = lance_like.write_dataset(pa.table({"h": pa.array([], pa.float16())}), "memory://")
+    ds.insert(pa.table({"h": pa.array(near, pa.decimal128(20, 5))}))
+    assert ds.to_table()["h"].to_pylist() == [2050, 2048, 2048, 2052]
 
 
 def test_decimals_become_half_floats_alone_in_lists_and_in_structs():
