@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
-from lance_like.errors import CommitUnknown, InvalidInput, LanceLikeError
+from lance_like.errors import CommitUnknown, InvalidInput
 from lance_like.index.files import SegmentReader
-from lance_like.io.store import Store
+from lance_like.io.store import Store, discard
 from lance_like.query.session import Session
 from lance_like.table.commit import begin
 from lance_like.table.deletions import Deletions
@@ -108,9 +107,8 @@ def deep_clone(source: Store, manifest: Manifest, target: Store) -> Manifest:
         return begin(target, clone.of(manifest), _record(manifest, source))
     except CommitUnknown:
         raise
-    except Exception:
-        with suppress(LanceLikeError, OSError):
-            target.delete(path for path, _ in clone.places.values())
+    except Exception:  # no interrupt: what was being committed then may be there
+        discard(target, [path for path, _ in clone.places.values()])
         raise
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 import uuid as uuids
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,12 +13,12 @@ import numpy as np
 
 from lance_like.dataset.index_source import json_type, source_of
 from lance_like.dataset.index_values import IndexConfig, IndexProgress, Stages
-from lance_like.errors import Corrupt, InvalidInput, LanceLikeError
+from lance_like.errors import Corrupt, InvalidInput
 from lance_like.index.base import BuildOptions, IndexPlugin, Searcher
 from lance_like.index.coverage import Coverage, OpenSegment
 from lance_like.index.files import SegmentReader, SegmentWriter
 from lance_like.index.registry import INDEXES
-from lance_like.io.store import Store
+from lance_like.io.store import Store, discard
 from lance_like.query.projection import project
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
@@ -82,14 +81,8 @@ class Building:
         )
 
     def discard(self, kept: Iterable[str] = ()) -> None:
-        """Remove the files that were written but for some; what cannot be removed is garbage, not damage."""
+        """Remove the files that were written but for some."""
         discard(self.session.store, set(self.written).difference(kept))
-
-
-def discard(store: Store, paths: Iterable[str]) -> None:
-    """Remove files that were written in vain."""
-    with suppress(LanceLikeError, OSError):
-        store.delete(paths, durable=False)
 
 
 def check_segment_files(store: Store, entries: Iterable[IndexEntry]) -> None:
@@ -209,4 +202,4 @@ def _prior(coverage: Coverage) -> Searcher | None:
     return None if largest is None else largest.searcher
 
 
-__all__ = ["Building", "check_segment_files", "discard", "extended", "planned_entry"]
+__all__ = ["Building", "check_segment_files", "extended", "planned_entry"]

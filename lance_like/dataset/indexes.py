@@ -282,7 +282,7 @@ class DatasetIndexes(BoundVersion):
             made = commit(self._store, base, change, lease=lease, retries=_RETRIES, timeout_s=_TIMEOUT_S)
         except CommitUnknown:
             raise
-        except Exception:
+        except Exception:  # no interrupt: what was being committed then may be there
             building.discard()
             raise
         building.discard(made.transaction.files_added)

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lance_like.dataset.compact import CompactionOptions, Group, plan_groups, rewritten, write_group
 from lance_like.dataset.moving import Mode
 from lance_like.dataset.upkeep import CLEANUP, COMPACT, INDEX, AutoCleanupConfig, auto_cleanup, check_interval
-from lance_like.errors import InvalidInput, LanceLikeError
+from lance_like.errors import InvalidInput
 from lance_like.file.layout import parse_json
-from lance_like.io.store import Store
+from lance_like.io.store import discard
 from lance_like.query.session import Session
 from lance_like.table import shape
 from lance_like.table.actions import NewFile, Rewrite
@@ -217,7 +216,7 @@ def _compact(dataset: LanceDataset, options: CompactionOptions) -> CompactionMet
     try:
         return _commit(dataset, dataset._manifest, change, change.written)
     except _NothingToDo:
-        _discard(dataset._store, change.written)
+        discard(dataset._store, change.written)
         dataset.checkout_latest()
         return CompactionMetrics()
 
@@ -228,14 +227,8 @@ def _commit(
     manifest = commit(dataset._store, base, change)
     dataset._move(manifest)
     kept = set(manifest.transaction.files_added)
-    _discard(dataset._store, written.keys() - kept)
+    discard(dataset._store, written.keys() - kept)
     return CompactionMetrics.of(group for path, (group, _) in written.items() if path in kept)
-
-
-def _discard(store: Store, paths: Iterable[str]) -> None:
-    """Remove files that were written in vain; what cannot be removed is garbage, not damage."""
-    with suppress(LanceLikeError, OSError):
-        store.delete(paths, durable=False)
 
 
 class DatasetOptimizer:

@@ -6,11 +6,12 @@ Keys are relative paths with '/' between parts. A store never interprets the byt
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import numpy as np
 
-from lance_like.errors import Corrupt, InvalidInput, NotFound
+from lance_like.errors import Corrupt, InvalidInput, LanceLikeError, NotFound
 from lance_like.typing_ import Bytes, Ranges
 
 
@@ -108,6 +109,12 @@ def read_object(store: Store, key: str, *, limit: int) -> bytes:
     if data is None:
         raise NotFound(f"{key!r} does not exist", kind="object", where=store.uri)
     return data
+
+
+def discard(store: Store, keys: Iterable[str]) -> None:
+    """Remove objects that were written in vain; what cannot be removed is garbage, not damage."""
+    with suppress(LanceLikeError, OSError):
+        store.delete(keys, durable=False)
 
 
 def check_limit(nbytes: int, limit: int, key: str) -> None:

@@ -30,7 +30,7 @@ from lance_like.errors import (
     LanceLikeError,
     NotFound,
 )
-from lance_like.io.store import Store
+from lance_like.io.store import Store, discard
 from lance_like.table.actions import Action, Restore
 from lance_like.table.apply import Stamp, apply, bound
 from lance_like.table.conflicts import Verdict, judge
@@ -375,9 +375,8 @@ class _Commit:
         return mine
 
     def _discard(self) -> None:
-        """Remove the parts of a try that was lost; what cannot be removed is garbage, not damage."""
-        with suppress(LanceLikeError, OSError):
-            self.store.delete(self.written, durable=False)
+        """Remove the parts of a try that was lost."""
+        discard(self.store, self.written)
         self.written.clear()
 
     def _pause(self, tries: int) -> None:
