@@ -17,6 +17,8 @@ from lance_like.file.layout import ZONE_ROWS
 from lance_like.index.files import counting_segments
 from lance_like.io.observe import CountingStore, Counts, counted
 from lance_like.query.expr import Expr
+from lance_like.query.hits import Hits, lookup_of
+from lance_like.query.indexed import Ask
 from lance_like.query.neighbours import Piece
 from lance_like.query.plan import Span
 from lance_like.query.scan import Scan, hits_of, opened, planned
@@ -101,9 +103,13 @@ class Step:
 
 @dataclass
 class Report:
-    """What is known of a scan. columns: by name. steps: of a run, empty for a plan; rows: that it gave."""
+    """What is known of a scan. columns: by name. steps: of a run, empty for a plan; rows: that it gave.
+
+    unused: what indexes would answer and are not asked.
+    """
 
     scan: Scan
+    unused: Sequence[Ask] = ()
     fragments: Share = field(default_factory=Share)
     zones: Share = field(default_factory=Share)
     rows: Share = field(default_factory=Share)
@@ -125,6 +131,7 @@ class Report:
         if scan.hits is not None:
             yield from (f"  Index {asked}" for asked in scan.hits.asked)
             yield f"  Residual: {'none' if scan.hits.residual is None else scan.hits.residual}"
+        yield from (f"  Not asked: {ask}: it finds too many rows, or few are left" for ask in self.unused)
         for name, step in self.steps.items():
             yield f"  {name.capitalize()}: {step}"
         yield f"  Fragments: {self.fragments}"
@@ -139,8 +146,9 @@ class Report:
 
 def explain(session: Session, manifest: Manifest, scan: Scan) -> Report:
     """What a scan will read, from the manifest, zones and page tables. Cost: those, and what is read of indexes."""
-    scan = replace(scan, hits=hits_of(session, manifest, scan), indexed=False)
-    report = Report(scan)
+    hits = hits_of(session, manifest, scan)
+    report = Report(replace(scan, hits=hits, indexed=False), _unused(session, manifest, scan, hits))
+    scan = report.scan
     for by, (fragment, spans) in _counted_pieces(session, manifest, scan, report):
         tested = frozenset() if by.filter is None else by.filter.leaves.keys()
         asked = scan.projection.leaves
@@ -184,8 +192,9 @@ def analyze(session: Session, manifest: Manifest, scan: Scan, *, counting: bool 
 
     hits = timed("index", lambda: hits_of(session, manifest, scan, counting=counting))
     unused = [name for name, is_used in (("index", hits is not None), ("read", not counting)) if not is_used]
+    not_asked = _unused(session, manifest, scan, hits)
     scan = replace(scan, hits=hits, indexed=False)
-    report = Report(scan, steps={name: step for name, step in steps.items() if name not in unused})
+    report = Report(scan, not_asked, steps={name: step for name, step in steps.items() if name not in unused})
     pieces = _counted_pieces(session, manifest, scan, report)
     seen: dict[tuple[str, int], tuple[int, Column]] = {}
     while (left is None or found < left) and (piece := timed("plan", lambda: next(pieces, None))) is not None:
@@ -207,6 +216,15 @@ def analyze(session: Session, manifest: Manifest, scan: Scan, *, counting: bool 
     for field_id, column in seen.values():
         _count_pages(session, _use(report, field_id), column, logs)
     return report
+
+
+def _unused(session: Session, manifest: Manifest, scan: Scan, hits: Hits | None) -> list[Ask]:
+    """What indexes would answer of a condition, and are not asked."""
+    if scan.condition is None or not scan.indexed or not manifest.indices:
+        return []
+    lookup = lookup_of(session, manifest, scan.condition, scan.projection.table)
+    used = {id(asked.ask) for asked in (() if hits is None else hits.asked)}
+    return [ask for part in (() if lookup is None else lookup.answered) for ask in part.asks if id(ask) not in used]
 
 
 def _counted_pieces(session: Session, manifest: Manifest, scan: Scan, report: Report) -> Iterator[tuple[Scan, Piece]]:

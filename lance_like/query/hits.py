@@ -353,4 +353,4 @@ class _Search:
         return found
 
 
-__all__ = ["Asked", "Found", "Hits", "Rows", "look_up"]
+__all__ = ["Asked", "Found", "Hits", "Rows", "look_up", "lookup_of"]

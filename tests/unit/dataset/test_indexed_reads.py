@@ -215,6 +215,15 @@ def test_explain_and_analyze_name_the_index(ds):
     assert "output_rows=1\n" in ds.scanner(filter="n = 5").analyze_plan()
 
 
+def test_explain_and_analyze_say_which_index_is_not_worth_it(ds):
+    for condition in ("n >= 0", "n = 5 AND n >= 0"):
+        scan = ds.scanner(filter=condition)
+        for text in (scan.explain_plan(), scan.analyze_plan()):
+            assert "  Not asked: n_plain (PLAIN), >= 0: it finds too many rows, or few are left\n" in text
+    assert "Not asked" not in ds.scanner(filter="n >= 0", use_scalar_index=False).explain_plan()
+    assert "Not asked" not in ds.scanner(filter="n = 5").explain_plan()
+
+
 def test_what_is_counted_of_a_scan_is_what_the_scan_does(uri):
     ds = lance_like.write_dataset(rows(0, ROWS), uri)
     attach(ds, "n", "BTREE")
