@@ -32,7 +32,7 @@ from lance_like.typing_ import Bytes, Int64s, Json
 # Rows of codes that are handed to the writer at a time.
 _BATCH_ROWS = 1 << 16
 # How many candidates a graph may be searched with.
-_EFS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+_EFS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 # The neighbours of a query that was held out.
 _TRUE_NEIGHBOURS = 10
 _PLAIN = {"lance_like:encoding": "plain"}

@@ -199,7 +199,8 @@ class GraphScan:
             chosen = library.IDSelectorBitmap(np.packbits(kept, bitorder="little"))
         queries = np.ascontiguousarray(queries)
         # A graph leads past rows that are not allowed; of few it finds some, of many it must visit most.
-        if allowed * _FEW_OF < len(ids) or k * _MANY_OF > allowed:
+        visited = 2 * self._m * ef
+        if allowed * _FEW_OF < len(ids) or k * _MANY_OF > allowed or allowed < visited:
             return self._every(graph, queries, k, chosen)
         how = library.SearchParametersHNSW(efSearch=min(max(ef, k), len(ids)), sel=chosen)
         found, places = graph.search(queries, k, params=how)

@@ -169,8 +169,8 @@ class IvfSearcher:
         last = partitions if most is None else max(1, min(most, partitions))
         # Neighbours among few rows are farther away than among all.
         first = least if least is not None else int(np.ceil(self.defaults.nprobes / np.sqrt(share)))
-        # A graph passes rows that are not allowed on its way to others.
-        ef = how.ef if how.ef is not None else int(self.defaults.ef * min(1 / share, _LONGEST_WAY))
+        # A graph passes rows that are not allowed on its way to others: of those that are it keeps so many.
+        ef = int((how.ef or self.defaults.ef) * min(1 / share, _LONGEST_WAY))
         marks = None if allow is None else bitmap(allow, rows)
         return _Asked(k, marks, ef, max(1, min(first, last)), last)
 

@@ -19,7 +19,7 @@ from lance_like.index.vector.exact import Exact, as_queries, distances
 from lance_like.typing_ import Int64s, Json
 
 _REFINE = (1, 2, 3, 5, 8, 12, 20, 32, 50, 80, 128)
-_EFS = (16, 32, 64, 128, 256, 512)
+_EFS = (16, 32, 64, 128, 256, 512, 1024, 2048)
 _SAMPLED = 256
 # Searches that are timed, one by one.
 _TIMED = 12

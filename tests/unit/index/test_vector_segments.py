@@ -258,7 +258,7 @@ def test_rows_that_are_about_equally_far_have_more_candidates_compared():
     values = pa.array(
         list(np.random.default_rng(0).normal(size=(20_000, 64)).astype(np.float32)), pa.list_(pa.float32(), 64)
     )
-    detail = build(IvfPq(), values, {"num_sub_vectors": 22}).detail
+    detail = build(IvfPq(), values, {"num_sub_vectors": 22, "num_bits": 4}).detail
     assert detail["refine_factor"] > 32
     assert detail["recall"] >= 0.95
 
