@@ -30,10 +30,8 @@ CACHE_NBYTES = 256 << 20
 # Of segments in memory, made of the texts that no index holds.
 _TAILS_NBYTES = 256 << 20
 # Of sets of rows that pass filters, in each of so many versions: one that is changed is asked for in two.
-_PASSING_NBYTES, _VERSIONS_KEPT = 64 << 20, 2
-_COLUMNS_KEPT = 64
-
-_PROJECTIONS_KEPT, _VERSIONS_KEPT, _LOOKUPS_KEPT = 64, 4, 256
+_PASSING_NBYTES, _MADE_KEPT = 64 << 20, 2
+_COLUMNS_KEPT, _PROJECTIONS_KEPT, _VERSIONS_KEPT, _LOOKUPS_KEPT = 64, 64, 4, 256
 
 # What is kept grows as files are read: it is summed up again after so many uses of a session, or a quarter as many as
 # it has files, so that summing up is never most of the work.
@@ -104,7 +102,7 @@ class Session:
             if known.manifest is manifest:
                 return known
         made = OfVersion(manifest)
-        self._versions = [made, *self._versions[: _VERSIONS_KEPT - 1]]
+        self._versions = [made, *self._versions[: _MADE_KEPT - 1]]
         return made
 
     def open(self, files: Sequence[DataFile]) -> list[FileReader]:
