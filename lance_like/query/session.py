@@ -51,7 +51,6 @@ class OfVersion:
     (query/relevant.py).
     """
 
-    manifest: Manifest
     passing: Kept[Any] = field(default_factory=partial(Kept[Any], _PASSING_NBYTES))
     text_columns: Kept[Any] = field(default_factory=partial(Kept[Any], _COLUMNS_KEPT))
 
@@ -88,7 +87,7 @@ class Session:
         # When each was last asked for, by a clock that counts what is asked for.
         self._last_used: dict[str, int] = {}
         self._clock = self._uses = 0
-        self._versions: list[OfVersion] = []
+        self._versions: MadeOf[OfVersion] = MadeOf(_MADE_KEPT)
 
     def through(self, store: Store) -> Session:
         """The same open files, read through another store, such as one that counts; of indexes: `counting_segments`."""
@@ -98,12 +97,7 @@ class Session:
 
     def of(self, manifest: Manifest) -> OfVersion:
         """What was made of a version; kept while the handle is at that version or the next."""
-        for known in self._versions:
-            if known.manifest is manifest:
-                return known
-        made = OfVersion(manifest)
-        self._versions = [made, *self._versions[: _MADE_KEPT - 1]]
-        return made
+        return self._versions.get(manifest, make=OfVersion)
 
     def open(self, files: Sequence[DataFile]) -> list[FileReader]:
         """The readers of files, in order. Cost: one round for those that are not open yet."""
