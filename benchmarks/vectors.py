@@ -208,7 +208,7 @@ def searches(kind: str) -> list[Options]:
     if "HNSW" in kind:
         beams = [{"ef": ef} for ef in (16, 32, 64, 128, 256)]
         return [{}, *beams, *({**beam, "refine_factor": 2} for beam in beams if beam["ef"] >= 2 * K)]
-    refined = {"IVF_FLAT": (None,), "IVF_SQ": (None, 2), "IVF_RQ": (3, 10)}.get(kind, (3, 8))
+    refined = {"IVF_FLAT": (None,), "IVF_SQ": (None, 2), "IVF_RQ": (3, 10, 32, 100)}.get(kind, (3, 10, 32, 100))
     return [
         {},
         *(
