@@ -5,6 +5,7 @@ import multiprocessing
 import numpy as np
 import pyarrow as pa
 import pytest
+from pyroaring import BitMap
 
 import lance_like
 from lance_like.errors import Corrupt, InvalidInput
@@ -261,6 +262,18 @@ def test_rows_that_are_about_equally_far_have_more_candidates_compared():
     detail = build(IvfPq(), values, {"num_sub_vectors": 22, "num_bits": 4}).detail
     assert detail["refine_factor"] > 32
     assert detail["recall"] >= 0.95
+
+
+def test_a_graph_keeps_as_many_candidates_of_the_rows_that_are_allowed():
+    values = random_vectors(KIND, 4000, 3, bad=0)
+    searcher = build(Hnsw(), values, {"m": 4}).open()
+    allowed = np.arange(0, 4000, 4)
+    queries = as_queries(values.slice(0, 50).to_pylist(), KIND, "l2")
+    found = searcher.nearest(queries, Nearest(10, "l2", ef=32), BitMap(allowed))
+    apart = distances(queries, values.take(pa.array(allowed)), "l2")
+    nearest = allowed[np.argsort(apart, axis=1)[:, :10]]
+    recall = np.mean([len({*row} & {*best}) / 10 for row, best in zip(found.ordinals, nearest, strict=True)])
+    assert recall > 0.9
 
 
 def test_lists_are_filled_once():
