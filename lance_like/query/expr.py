@@ -233,19 +233,20 @@ def opaque_of(condition: Expr) -> Opaque:
     """Turn a condition into the expression of a column of booleans."""
     if isinstance(condition, Opaque):
         return condition
-    inside = list(_opaques(condition))
+    inside = list(opaques(condition))
     maybe = frozenset(path for one in inside for path in one.maybe)
     calls = tuple(call for one in inside for call in one.calls)
     return Opaque(str(condition), paths(condition), maybe, calls=calls)
 
 
-def _opaques(condition: Expr) -> Iterator[Opaque]:
+def opaques(condition: Expr) -> Iterator[Opaque]:
+    """The parts of a condition that DuckDB evaluates."""
     match condition:
         case And(children) | Or(children):
             for child in children:
-                yield from _opaques(child)
+                yield from opaques(child)
         case Not(child):
-            yield from _opaques(child)
+            yield from opaques(child)
         case Opaque():
             yield condition
 
@@ -404,6 +405,7 @@ __all__ = [
     "like_text",
     "literally",
     "opaque_of",
+    "opaques",
     "paths",
     "top_names",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 from pyroaring import BitMap
 
 from lance_like._lazy import cached
-from lance_like.query.expr import Expr
+from lance_like.query.expr import Expr, opaques
 from lance_like.query.hits import Rows
 from lance_like.query.projection import ROW_ID, Output, Projection
 from lance_like.query.scan import Scan, hits_of, run_scan
@@ -72,21 +72,26 @@ class RowSet:
 def rows_passing(session: Session, manifest: Manifest, scan: Scan) -> RowSet:
     """The live rows that a scan of row ids gives.
 
-    Cost: a scan of the columns of the condition; less where an index answers it, and no scan where that is all: then
-    they are kept for the next search of this version.
+    Cost: a scan of the columns of the condition; less where an index answers it. Rows of a condition that says the same
+    each time are kept for the next search of this version.
     """
+    if scan.fragments is not None:
+        return _scanned(session, manifest, scan)
     passing, key = session.of(manifest).passing, (id(scan.condition), scan.indexed)
-    known = passing.get(key) if scan.fragments is None else None
+    known = passing.get(key)
     if known is not None:
         return known[0]
-    hits = hits_of(session, manifest, scan, counting=True) if scan.fragments is None else None
-    if hits is not None and hits.count is not None:
-        found = RowSet(hits.rows)
+    hits = hits_of(session, manifest, scan, counting=True)
+    answer = hits.rows if hits is not None and hits.count is not None else None
+    found = _scanned(session, manifest, replace(scan, hits=hits)) if answer is None else RowSet(answer)
+    if answer is not None or (scan.condition is not None and not any(opaques(scan.condition))):
         # The condition stays alive beside it, so that its id is its own.
         passing.put(key, (found, scan.condition), _KEPT_NBYTES + _ROW_NBYTES * len(found))
-        return found
-    batches = run_scan(session, manifest, scan if hits is None else replace(scan, hits=hits))
-    found = [batch.column(0).to_numpy().view(np.int64) for batch in batches]
+    return found
+
+
+def _scanned(session: Session, manifest: Manifest, scan: Scan) -> RowSet:
+    found = [batch.column(0).to_numpy().view(np.int64) for batch in run_scan(session, manifest, scan)]
     return RowSet(np.concatenate(found) if found else np.empty(0, np.int64))
 
 

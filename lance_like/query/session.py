@@ -47,7 +47,7 @@ Reads: TypeAlias = Generator[Sequence[tuple[str, Conversation[Any]]], list[Any],
 class OfVersion:
     """What searches made of a version, for the next one.
 
-    passing: rows that indexes found for a filter (query/rowset.py). text_columns: by names, fields and their indexes
+    passing: rows that pass a filter (query/rowset.py). text_columns: by names, fields and their indexes
     (query/relevant.py).
     """
 

@@ -12,7 +12,7 @@ import lance_like
 from lance_like import LanceDataset
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.index.registry import INDEXES
-from lance_like.query import BooleanQuery, MatchQuery, MultiMatchQuery, Occur, PhraseQuery, VectorSearchQuery
+from lance_like.query import BooleanQuery, MatchQuery, MultiMatchQuery, Occur, PhraseQuery, VectorSearchQuery, rowset
 from lance_like.rerankers import LinearCombinationReranker, MRRReranker, RRFReranker
 from tests.unit.dataset.rounded_index import add_index
 
@@ -255,3 +255,30 @@ def test_statements_search(indexed: LanceDataset) -> None:
     best = indexed.search(vector=VECTORS[9], text="kiwi").where("i > 20").limit(5).select(["i"]).to_table()["i"]
     found = lance_like.sql(sql, params={"q": VECTORS[9].tolist()}, ds=indexed).to_arrow_table()["i"]
     assert sorted(found.to_pylist()) == sorted(best.to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("condition", "times"), [("i < 90", 1), ("i < 90 AND i >= random()", 3)], ids=["steady", "changing"]
+)
+@pytest.mark.parametrize("by_index", [False, True], ids=["scanned", "by an index"])
+def test_rows_that_pass_a_filter_are_kept_for_the_next_search(indexed, monkeypatch, condition, times, by_index):
+    if by_index:
+        indexed.create_index("i", "BTREE")
+    indexed.delete("i = 3")
+    found = []
+    made = rowset.RowSet
+
+    def counting(rows: Any) -> Any:
+        found.append(rows)
+        return made(rows)
+
+    monkeypatch.setattr(rowset, "RowSet", counting)
+    for word in ("apple", "pear", "fig"):
+        query = MatchQuery(word, "text")
+        expected = [i for i, _ in scored(indexed, query) if i < 90]
+        assert [i for i, _ in scored(indexed, query, filter=condition, prefilter=True)] == expected
+    assert len(found) == times
+    indexed.delete("i < 80")
+    rest = scored(indexed, MatchQuery("apple", "text"), filter=condition, prefilter=True)
+    assert {i for i, _ in rest} <= set(range(80, 90))
+    assert len(found) == times + 1
