@@ -31,7 +31,7 @@ from index_model import CENTRES, DIMENSION, SCHEMA, VECTORS, VOCABULARY, Model, 
 import lance_like
 from lance_like import LanceDataset
 from lance_like.errors import NotFound
-from lance_like.query import hits
+from lance_like.query import PhraseQuery, hits
 
 PLAIN_TEXT = {"stem": False, "remove_stop_words": False, "ascii_folding": False, "with_position": True}
 INDEXES: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -383,8 +383,19 @@ class IndexMachine(RuleBasedStateMachine):
             found = ds.to_table(["id"], full_text_query=query, limit=10_000, filter=asked)
             expected = model.relevance(words, set(model.passing(asked)))
             assert sorted(found["id"].to_pylist()) == sorted(expected), (words, asked)
+            self.check_phrase(ds, model, random)
         if "like" in indexes:
             self.check_like(ds, model, random)
+
+    def check_phrase(self, ds: LanceDataset, model: Model, random: np.random.Generator) -> None:
+        texts = [words for words in model.tokens().values() if len(words) > 1]
+        if not texts:
+            return
+        words = texts[int(random.integers(len(texts)))]
+        start = int(random.integers(len(words) - 1))
+        phrase = words[start : start + 2 + int(random.integers(2))]
+        found = ds.to_table(["id"], full_text_query=PhraseQuery(" ".join(phrase), "text"), limit=10_000)
+        assert set(found["id"].to_pylist()) == model.with_phrase(phrase), phrase
 
     def check_like(self, ds: LanceDataset, model: Model, random: np.random.Generator) -> None:
         texts = [text for text in model.table["text"].to_pylist() if text]
