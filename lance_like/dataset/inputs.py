@@ -15,7 +15,7 @@ from lance_like.dataset.blob import REFERENCE, blob_array, described_field, stor
 from lance_like.encodings.joining import items_of_fixed, offsets_and_items, taken
 from lance_like.encodings.physical import is_number
 from lance_like.errors import InvalidInput
-from lance_like.file.carry import carried_field, carry, nulls
+from lance_like.file.carry import carried_field, carried_type, carry, nulls, present
 from lance_like.table.fields import is_blob
 
 Data: TypeAlias = Any
@@ -269,10 +269,12 @@ def cast_array(array: pa.Array, field: pa.Field) -> pa.Array:
     if array.type.equals(field.type):
         return array
     try:
-        array = stored_array(array, field.type)
-        check_kept(array.type, field.type)
-        made = _converted(array, field.type)
+        # Arrow casts to few of the types that are carried as others.
+        array, kind = carry(stored_array(array, field.type)), carried_type(field.type)
+        check_kept(array.type, kind)
+        made = _converted(array, kind)
         check_finite(array, made)
+        made = present(made, field.type)
     except (pa.ArrowException, ValueError) as error:
         raise InvalidInput(
             f"the column {field.name!r} of type {array.type} does not fit the type {field.type}: {error}",
@@ -286,6 +288,8 @@ def _converted(array: pa.Array, kind: pa.DataType) -> pa.Array:
     try:
         return array.cast(kind)
     except pa.ArrowNotImplementedError:
+        if pa.types.is_dictionary(kind) and not pa.types.is_dictionary(array.type):
+            return _converted(array, kind.value_type).dictionary_encode().cast(kind)
         # Arrow casts few types to half floats: by way of double ones, then. Single ones would be rounded twice.
         through = _with_doubles(kind)
         if through.equals(kind):

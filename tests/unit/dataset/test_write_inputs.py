@@ -368,3 +368,35 @@ def test_decimals_become_half_floats_alone_in_lists_and_in_structs():
     ds.update({"h": "2.5", "v": "[1.25, 3.5]", "s": "{'a': 0.5}"})
     assert ds.to_table().to_pylist() == [{"h": 2.5, "v": [1.25, 3.5], "s": {"a": 0.5}}]
     assert ds.schema.types == list(kinds.values())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([["a", None], [], None, ["é"]], pa.list_view(pa.string_view())),
+        pa.array([[dt.date(2020, 1, 2)], [], None, []], pa.large_list_view(pa.date32())),
+        pa.array([[[1], None], [], None, [[]]], pa.list_(pa.list_view(pa.int8()))),
+        pa.array([{"a": [0.5]}, {"a": None}, None, {"a": []}], pa.struct([("a", pa.list_view(pa.float32()))])),
+        pa.RunEndEncodedArray.from_arrays(pa.array([2, 4], pa.int32()), pa.array(["a", None])),
+        pa.DictionaryArray.from_arrays(pa.array([0, 1, None, 0], pa.int8()), pa.array([0.5, 2.0])),
+    ],
+    ids=lambda values: str(values.type),
+)
+def test_types_that_arrow_does_not_cast_to_are_updated_and_filled_with_nulls(values):
+    ds = lance_like.write_dataset(pa.table({"id": range(4), "v": values}), "memory://")
+    before = ds.to_table()["v"].to_pylist()
+    ds.update({"v": "v"}, where="id < 3")
+    after = ds.to_table()
+    assert [after["v"].to_pylist()[after["id"].to_pylist().index(row)] for row in range(4)] == before
+    ds.update({"v": "NULL"})
+    ds.insert(pa.table({"id": [4], "v": pa.nulls(1)}))
+    assert ds.to_table()["v"].to_pylist() == [None] * 5
+    assert ds.schema.field("v").type == values.type
+
+
+def test_a_float_that_does_not_fit_the_items_of_a_view_is_refused():
+    ds = lance_like.write_dataset(pa.table({"v": pa.array([[1.0]], pa.list_view(pa.float32()))}), "memory://")
+    with pytest.raises(InvalidInput):
+        ds.insert(pa.table({"v": pa.array([[1e300]], pa.list_view(pa.float64()))}))
+    ds.insert(pa.table({"v": pa.array([[2.5]], pa.list_view(pa.float64()))}))
+    assert ds.to_table()["v"].to_pylist() == [[1.0], [2.5]]
