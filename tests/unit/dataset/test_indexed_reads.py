@@ -14,6 +14,7 @@ from lance_like import LanceDataset
 from lance_like.index.questions import HasAny, OneOf, Range
 from lance_like.io.observe import CountingStore, Counts, counted
 from lance_like.table.indices import JsonPath
+from lance_like.testing.values import ORDERED_TYPES, comparable, random_values, some_of
 from tests.plain_index import attach, plain
 
 __all__ = ["plain"]
@@ -329,3 +330,23 @@ def test_a_point_query_reads_a_few_kib(uri):
     told.clear()
     assert ds.to_table(["v"], filter="n BETWEEN 100 AND 300", scan_stats_callback=told.append).num_rows == 201
     assert told[0].bytes_read < 512 << 10
+
+
+KEY_TYPES = [kind for kind in ORDERED_TYPES if kind != pa.float16() and not pa.types.is_nested(kind)]
+
+
+@pytest.mark.parametrize("index", [None, "BTREE"])
+@pytest.mark.parametrize("kind", KEY_TYPES, ids=str)
+def test_keys_of_every_type_are_merged(kind, index):
+    values = random_values(kind, 60, np.random.default_rng(1), nulls=0)
+    first = {value: place for place, value in reversed(list(enumerate(comparable(values))))}
+    keys = some_of(values, np.array(sorted(first.values())))
+    count = len(keys)
+    old, new = keys[: count // 2 + 1], keys[count // 3 :]
+    ds = lance_like.write_dataset(pa.table({"k": old, "n": range(len(old))}), "memory://")
+    if index is not None:
+        ds.create_scalar_index("k", index)
+    data = pa.table({"k": new, "n": range(100, 100 + len(new))})
+    told = ds.merge_insert("k").when_matched_update_all().when_not_matched_insert_all().execute(data)
+    assert told["num_updated_rows"] == len(old) - count // 3
+    assert sorted(ds.to_table()["n"].to_pylist()) == [*range(count // 3), *range(100, 100 + len(new))]
