@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypedDict
 
@@ -69,38 +70,56 @@ def check_interval(interval: int) -> None:
 def tidy(dataset: LanceDataset) -> None:
     """Do what the configuration asks for after the version of a handle, which was just committed.
 
-    What fails is a warning: the version is committed all the same.
+    What fails is a warning, and keeps nothing else from being done: the version is committed all the same.
     """
     config = dataset._manifest.config
     if not config:
         return
     version = dataset.version
-    try:
-        if _is_due(config, COMPACT, version):
-            dataset.optimize.compact_files(max_source_bytes=_COMPACTED_NBYTES)
-        if INDEX + "rows" in config:
-            _extend_indexes(dataset, _number(config[INDEX + "rows"]))
-        if _is_due(config, CLEANUP, version):
-            age, retain = config.get(CLEANUP + "older_than"), config.get(CLEANUP + "retain_versions")
-            dataset.cleanup_old_versions(
-                None if age is None else parse_age(age),
-                None if retain is None else _number(retain),
-                error_if_tagged_old_versions=False,
+    for work in (_compact, _extend_indexes, _clean):
+        try:
+            work(dataset, config, version)
+        except (LanceLikeError, OSError) as error:
+            warnings.warn(
+                f"version {version} is committed; what the table does by itself failed: {error}", stacklevel=3
             )
-    except (LanceLikeError, OSError) as error:
-        warnings.warn(f"version {version} is committed; what the table does by itself failed: {error}", stacklevel=3)
 
 
-def _extend_indexes(dataset: LanceDataset, rows: int) -> None:
+def _compact(dataset: LanceDataset, config: Mapping[str, str], version: int) -> None:
+    if _is_due(config, COMPACT, version):
+        dataset.optimize.compact_files(max_source_bytes=_COMPACTED_NBYTES)
+
+
+def _clean(dataset: LanceDataset, config: Mapping[str, str], version: int) -> None:
+    if _is_due(config, CLEANUP, version):
+        age, retain = config.get(CLEANUP + "older_than"), config.get(CLEANUP + "retain_versions")
+        dataset.cleanup_old_versions(
+            None if age is None else parse_age(age),
+            None if retain is None else _number(retain),
+            error_if_tagged_old_versions=False,
+        )
+
+
+def _extend_indexes(dataset: LanceDataset, config: Mapping[str, str], version: int) -> None:
     """Have the indexes that do not answer for more than so many rows do so."""
-    manifest, indexes = dataset._manifest, dataset._session.indexes
+    if INDEX + "rows" not in config:
+        return
+    manifest, indexes, rows = dataset._manifest, dataset._session.indexes, _number(config[INDEX + "rows"])
     behind = [
         entry.name
         for entry, _ in indexes.usable(manifest)
         if indexes.coverage(manifest, entry.name).uncovered_rows > rows
     ]
-    if behind:
+    if not behind:
+        return
+    try:
         dataset.optimize.optimize_indices(index_names=behind)
+    except InvalidInput:
+        # A value that one of them cannot take, such as a text that is no JSON, keeps no other one behind.
+        for name in behind if len(behind) > 1 else ():
+            with suppress(InvalidInput):
+                dataset.optimize.optimize_indices(index_names=[name])
+        raise
 
 
 def parse_age(text: str) -> timedelta:

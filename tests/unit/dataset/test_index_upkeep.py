@@ -20,6 +20,7 @@ from lance_like.dataset.verify import verify_dataset
 from lance_like.errors import Corrupt, IncompatibleChange, InvalidInput
 from lance_like.index.cache import OpenIndexes
 from lance_like.index.registry import INDEXES
+from lance_like.indices import IndexConfig
 from lance_like.io.observe import CountingStore, counted
 from lance_like.table.snapshot import read_manifest
 from tests.sorted_index import SortedIndex, ids_found
@@ -285,3 +286,17 @@ def test_an_index_that_all_rows_leave_has_no_segment(uri: str) -> None:
     ds.optimize.optimize_indices()
     check(ds)
     assert unindexed(ds) == 0
+
+
+def test_an_index_that_cannot_take_a_value_keeps_nothing_else_from_being_done(uri: Any) -> None:
+    ds = lance_like.write_dataset(pa.table({"v": [1], "j": ['{"a": 1}']}), uri)
+    ds.create_scalar_index("j", IndexConfig("json", {"path": "$.a"}), name="inside")
+    ds.create_scalar_index("v", "BTREE", name="beside")
+    ds.optimize.enable_auto_index(1)
+    ds.optimize.enable_auto_cleanup({"interval": 1, "older_than_seconds": 0})
+    with pytest.warns(UserWarning, match="Malformed JSON"):
+        ds.insert(pa.table({"v": [2, 3], "j": ["{", "no JSON"]}))
+    assert ds.index_statistics("beside")["num_unindexed_rows"] == 0
+    assert ds.index_statistics("inside")["num_unindexed_rows"] == 2
+    assert len(ds.versions()) <= 2
+    assert ds.to_table(filter="v > 1")["v"].to_pylist() == [2, 3]
