@@ -316,7 +316,8 @@ def _as_binary(array: pa.Array) -> pa.LargeBinaryArray:
 def _of_floats(numbers: np.ndarray) -> np.ndarray:
     """Unsigned integers in the order of floats: those below 0 with all bits turned, the others with the first."""
     kind = np.dtype(f"u{numbers.itemsize}")
-    numbers = numbers + numbers.dtype.type(0)  # -0.0 + 0.0 is 0.0
+    with np.errstate(invalid="ignore"):  # of a NaN that signals numpy would warn
+        numbers = numbers + numbers.dtype.type(0)  # -0.0 + 0.0 is 0.0
     bits = numbers.view(kind)
     bits[np.isnan(numbers)] = np.array(np.nan, numbers.dtype).view(kind)
     first = kind.type(1 << (8 * kind.itemsize - 1))

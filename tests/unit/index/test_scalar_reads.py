@@ -1,5 +1,7 @@
 """What scalar indexes read, keep and spill: counted, not timed."""
 
+import warnings
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -8,13 +10,14 @@ from pyroaring import BitMap
 
 from lance_like.errors import Corrupt
 from lance_like.index.base import Segment
-from lance_like.index.questions import HasAll, HasAny, OneOf, Range, StartsWith
+from lance_like.index.questions import Answer, HasAll, HasAny, OneOf, Range, StartsWith
 from lance_like.index.scalar import inverted, sorted_column
 from lance_like.index.scalar.bitmap import Bitmap
 from lance_like.index.scalar.bloomfilter import BloomFilter
 from lance_like.index.scalar.btree import BTree
 from lance_like.index.scalar.grouping import Grouping
 from lance_like.index.scalar.label_list import LabelList
+from lance_like.index.scalar.zonemap import ZoneMap
 from lance_like.io.observe import CountingStore, counted
 from lance_like.testing.indexes import build
 
@@ -89,6 +92,28 @@ def test_a_range_from_one_leaf_over_another_into_a_third_is_whole(start):
     for end in (start + sorted_column.LEAF_ROWS + 2, start + 2 * sorted_column.LEAF_ROWS):
         asked = Range(pa.scalar(start), pa.scalar(end), high_included=False)
         assert built.open().rows(asked) == BitMap(order[start:end])
+
+
+@pytest.mark.parametrize("plugin", [BTree(), Bitmap(), BloomFilter(), ZoneMap()], ids=lambda plugin: plugin.name)
+@pytest.mark.parametrize(
+    "bits",
+    [
+        np.array([0x7C01, 0xFE00, 0x7E00, 0xFC12, 0x3C00], np.uint16).view(np.float16),
+        np.array([0x7F80_0001, 0xFFC0_0000, 0x7FC0_0000, 0xFF80_0123, 0x3F80_0000], np.uint32).view(np.float32),
+        np.array([0x7FF << 52 | 1, 0xFFF8 << 48, 0x7FF8 << 48, 0xFFF << 52 | 9, 0x3FF << 52], np.uint64).view(float),
+    ],
+    ids=lambda bits: bits.dtype.name,
+)
+def test_every_nan_is_one_value_of_which_nobody_is_warned(plugin, bits):
+    values = pa.array(bits)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        searcher = build(plugin, values, {}).open()
+        found = [searcher.rows(OneOf(values[place : place + 1])) for place in range(5)]
+    if plugin.answers(values.type, plugin.params(values.type, {}), OneOf(values[:1])) is Answer.EXACT:
+        assert found == [BitMap(range(4))] * 4 + [BitMap([4])]
+    else:
+        assert all(rows == BitMap(range(5)) for rows in found)
 
 
 def test_equal_values_may_fill_several_leaves():
