@@ -120,7 +120,7 @@ class BloomFilterSearcher:
         """Read the blocks that memory is kept for."""
         if self._zones:
             most = max(1, _KEPT_NBYTES // (self._zones * _BLOCK_NBYTES))
-            self._read(list(range(min(self._blocks, most))))
+            self._read(list(range(min(self._blocks + 1, most))))
 
     def rows(self, question: Question) -> BitMap:
         """The ordinals of the zones that may have a match. Raises InvalidInput for one that `answers` refuses."""

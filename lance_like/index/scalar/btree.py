@@ -66,8 +66,9 @@ class BTreeSearcher:
         return self._values.nbytes_cached + self._nulls.nbytes_cached
 
     def prewarm(self) -> None:
-        """Read the fences and the first leaves."""
+        """Read the fences, the first leaves and the rows without a value."""
         self._values.prewarm()
+        _ = self._nulls.bitmap
 
     def rows(self, question: Question) -> BitMap:
         """The ordinals that match. Raises InvalidInput for a question that `answers` refuses."""

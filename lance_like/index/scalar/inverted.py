@@ -119,8 +119,9 @@ class InvertedSearcher:
         return self.inverted.nbytes_cached + self.nulls.nbytes_cached
 
     def prewarm(self) -> None:
-        """Read the keys and their rows."""
+        """Read the keys and their rows, and the rows without a value."""
         self.inverted.prewarm()
+        _ = self.nulls.bitmap
 
 
 def write_inverted(out: SegmentWrites, kind: pa.DataType, groups: Iterator[Groups]) -> int:

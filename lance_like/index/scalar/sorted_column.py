@@ -177,6 +177,7 @@ class SortedColumn:
     def prewarm(self) -> None:
         """Read the fences, and the leaves that memory is kept for."""
         if self.rows:
+            _ = self._fences
             width = max(1, self.leaf(0).nbytes)
             for _ in self.leaves(range(min(-(-self.rows // LEAF_ROWS), max(1, LEAVES_NBYTES // width)))):
                 pass

@@ -10,7 +10,7 @@ from pyroaring import BitMap
 
 from lance_like.errors import Corrupt
 from lance_like.index.base import Segment
-from lance_like.index.questions import Answer, HasAll, HasAny, OneOf, Range, StartsWith
+from lance_like.index.questions import Answer, HasAll, HasAny, IsNull, OneOf, Range, StartsWith
 from lance_like.index.scalar import inverted, sorted_column
 from lance_like.index.scalar.bitmap import Bitmap
 from lance_like.index.scalar.bloomfilter import BloomFilter
@@ -40,6 +40,22 @@ def test_a_search_for_one_value_reads_the_fences_and_a_leaf():
     with counted(store) as again:
         searcher.rows(OneOf(IDS[5:7]))
     assert again.rounds == 0
+
+
+@pytest.mark.parametrize("plugin", [BTree(), Bitmap(), BloomFilter(), LabelList(), ZoneMap()], ids=lambda plugin: plugin.name)
+def test_after_a_prewarm_nothing_is_read(plugin):
+    values = pa.array([None if n % 9 == 0 else n % 50 for n in range(20_000)])
+    if isinstance(plugin, LabelList):
+        values = pa.array([None if n is None else [n] for n in values.to_pylist()])
+    built = build(plugin, values, {})
+    store = CountingStore(built.store)
+    searcher = built.open(store)
+    searcher.prewarm()
+    seven = pa.array([7])
+    with counted(store) as counts:
+        searcher.rows(IsNull())
+        searcher.rows(HasAny(seven) if isinstance(plugin, LabelList) else OneOf(seven))
+    assert counts.rounds == 0
 
 
 def test_few_leaves_are_read_in_one_round():
