@@ -93,7 +93,7 @@ def words_of(texts: pa.Array, split: Split, *, lower: bool) -> Words:
         buffer = buffer[np.repeat(np.asarray(texts.is_valid()), np.diff(found))]
         found = np.concatenate(([0], np.cumsum(lengths)))
         first = 0
-    return split(_LOWER[buffer] if lower else buffer, found - first)
+    return split(_translated(buffer, _LOWER) if lower else buffer, found - first)
 
 
 def split_simple(data: Bytes, offsets: Int64s) -> Words:
@@ -103,7 +103,7 @@ def split_simple(data: Bytes, offsets: Int64s) -> Words:
 
 def split_spaces(data: Bytes, offsets: Int64s) -> Words:
     """What stands between spaces of ASCII, as tantivy's WhitespaceTokenizer."""
-    return _runs(data, offsets, _UNSPACED[data])
+    return _runs(data, offsets, _translated(data, _UNSPACED).view(bool))
 
 
 def split_nothing(data: Bytes, offsets: Int64s) -> Words:
@@ -177,7 +177,7 @@ def _placed(data: Bytes, offsets: Int64s, starts: Int64s, ends: Int64s) -> Words
 
 def _classes(data: Bytes, *, dense: bool) -> Bytes:
     """What the character of each byte is."""
-    classes = _ASCII[data]
+    classes = _translated(data, _ASCII)
     leads = np.flatnonzero(data >= 0xC0)
     if not len(leads):
         return classes
@@ -224,6 +224,11 @@ def _simple() -> Any:
     return tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple()).build()
 
 
+def _translated(data: Bytes, table: Bytes) -> Bytes:
+    """What a table of 256 says of each byte; may be changed. Cost: a third of indexing by an array."""
+    return np.frombuffer(bytearray(data).translate(table.tobytes()), np.uint8)
+
+
 def _table(letters: bytes) -> np.ndarray:
     table = np.zeros(256, bool)
     table[np.frombuffer(letters, np.uint8)] = True
@@ -232,7 +237,7 @@ def _table(letters: bytes) -> np.ndarray:
 
 _ALPHABET = bytes(range(ord("a"), ord("z") + 1))
 _ASCII = _table(_ALPHABET + _ALPHABET.upper() + b"0123456789").astype(np.uint8)
-_UNSPACED = ~_table(_SPACES)
+_UNSPACED = (~_table(_SPACES)).astype(np.uint8)
 _LOWER = np.where(_table(_ALPHABET.upper()), np.arange(256) + 32, np.arange(256)).astype(np.uint8)
 _LETTERS = np.zeros(0x110000, np.uint8)
 """Of each code point beyond ASCII: not asked yet, no letter or digit, or one. Answers never change, so no lock."""

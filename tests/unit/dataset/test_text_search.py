@@ -108,6 +108,22 @@ def test_a_version_is_indexed_in_memory_once(indexed: LanceDataset) -> None:
     assert indexed._session.tails.size == kept
 
 
+def test_rows_that_pass_a_filter_are_found_once_a_version(indexed: LanceDataset) -> None:
+    indexed.create_scalar_index("i", "BTREE")
+    indexed.optimize.optimize_indices()
+    among = "i < 100"
+    first = scored(indexed, "apple", filter=among)
+    [coverage] = [indexed._session.indexes.coverage(indexed._manifest, "i_idx")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(coverage.segments[0].searcher), "rows", lambda *_: pytest.fail("asked again"))
+        assert scored(indexed, "apple", filter=among) == first
+    gone = first[0][0]
+    indexed.delete(f"i = {gone}")
+    assert gone not in [i for i, _ in scored(indexed, "apple", filter=among)]
+    indexed.update({"i": "i + 1000"}, f"i = {first[1][0]}")
+    assert first[1][0] not in [i for i, _ in scored(indexed, "apple", filter=among)]
+
+
 def test_the_column_of_texts_is_found(dataset: LanceDataset, indexed: LanceDataset) -> None:
     assert scored(indexed, "apple") == scored(indexed, MatchQuery("apple", "text"))
     with pytest.raises(InvalidInput, match="names no column"):

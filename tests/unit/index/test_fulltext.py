@@ -13,18 +13,51 @@ import pytest
 
 from lance_like.errors import Corrupt, InvalidInput
 from lance_like.index.files import SegmentReader
+from lance_like.index.text import lists, ranking
 from lance_like.index.text.fulltext import FullText
-from lance_like.index.text.lists import Lists
+from lance_like.index.text.lists import Impacts, Lists
+from lance_like.index.text.postings import BLOCK
 from lance_like.index.text.queries import FullTextOperator, MatchQuery, PhraseQuery, PrefixQuery
 from lance_like.index.text.relevance import Part, search_texts
 from lance_like.io.observe import CountingStore, counted
 from lance_like.testing.indexes import build
-from lance_like.testing.texts import TextIndexTests, random_texts
+from lance_like.testing.texts import TextIndexTests, random_query, random_texts
 from lance_like.typing_ import Int64s
 
 
 class TestFullText(TextIndexTests):
     plugin = FullText()
+
+
+def test_searches_that_pass_rows_over_find_what_a_naive_search_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if all terms were in many rows; the same words are asked for again and again."""
+    monkeypatch.setattr(ranking, "_FEW", BLOCK)
+    monkeypatch.setattr(ranking, "_FEW_AT_FIRST", 3)
+    monkeypatch.setattr(ranking, "_FEW_PHRASES", 3)
+    monkeypatch.setattr(lists, "_FEW_LOOKED_UP", 1)
+    suite = TestFullText()
+    for seed in range(3):
+        rng = random.Random(seed)
+        words = [f"w{number}" for number in range(9)]
+        texts = random_texts(rng, 600, words)
+        allowed = set(rng.sample(range(600), 400)) if seed else None
+        column = suite.column(texts, [rng.randrange(1 + seed % 2) for _ in texts], allowed)
+        asked = [random_query(rng, ["t"], words) for _ in range(20)]
+        asked += [MatchQuery(" ".join(words[:count]), "t") for count in (1, 2, 5)]
+        suite.check({"t": column}, asked, allowed)
+
+
+def test_codes_rise_with_scores() -> None:
+    scores = np.random.default_rng(2).choice([0.1, 0.30001, 0.3, 0.7, 0.25], 500)
+    impacts = Impacts.of(scores)
+    for count in (1, 100, 499, 500, 501):
+        best = impacts.best(count)
+        assert len(best) >= min(count, 500)
+        left = np.setdiff1d(np.arange(500), best)
+        assert len(left) == 0 or scores[left].max() < scores[best].min()
+    for score in (0.05, 0.25, 0.3, 0.7, 0.9):
+        assert set(np.flatnonzero(scores >= score)) <= set(impacts.above(score * (1 - 1e-6)).tolist())
+    assert len(impacts.above(0.9)) == 0
 
 
 def itself(rows: Int64s) -> Int64s:
