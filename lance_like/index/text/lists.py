@@ -203,9 +203,10 @@ class TermList:
             impacts = self._impacts = average, Impacts.of(lengths.damped(*self.all))
         return impacts[1]
 
-    def located(self, rows: Int64s, counts: Int64s, places: PlaceBlocks) -> Int64s:
-        """Where the term stands in some rows that hold it, row by row. rows: ascending. counts: of the term in them."""
+    def located(self, rows: Int64s, places: PlaceBlocks) -> tuple[Int64s, Int64s]:
+        """How often the term is in some rows that hold it, and where it stands, row by row. rows: ascending."""
         at = self.all[0].searchsorted(rows)
+        counts = self.all[1].take(at).astype(np.int64)
         known, self._is_located = self._is_located, True
         if self._placed is None and not known and len(rows) * 4 < len(self.blocks):
             blocks, first = np.unique(at // BLOCK, return_index=True)
@@ -216,7 +217,7 @@ class TermList:
             starts, found = self._placed
         chosen = (starts.take(at) - (counts.cumsum() - counts)).repeat(counts)
         chosen += np.arange(len(chosen))
-        return found.take(chosen)
+        return counts, found.take(chosen)
 
     def _unpacked(self, blocks: Int64s, places: PlaceBlocks) -> tuple[Int64s, np.ndarray]:
         """Of the rows of some blocks where their places begin, and all their places."""

@@ -34,7 +34,7 @@ class Matching:
 
     def __init__(self, lists: Lists, lengths: Lengths, clause: Clause, rows: int, *, with_places: bool) -> None:
         self._lists, self._lengths, self._rows = lists, lengths, rows
-        self.with_places = with_places
+        self._with_places = with_places
         self.of_term = lists.of(terms_of(clause))
 
     def __len__(self) -> int:
@@ -126,7 +126,16 @@ class Matching:
         return Scored(matched, scores)
 
     def holding(self, phrase: Phrase, rows: Int64s | None) -> Int64s:
-        """Those of some rows that hold a word for each place of a phrase. rows: ascending; None: all."""
+        """Those of some rows that hold a word for each place of a phrase. rows: ascending; None: all.
+
+        Raises InvalidInput where the segment does not know where words stand.
+        """
+        if not self._with_places:
+            raise InvalidInput(
+                "the index does not know where words stand, which a phrase needs",
+                kind="query",
+                hint="create the index again with with_position=True",
+            )
         places = sorted((self._found(terms) for terms in phrase.places), key=lambda found: sum(map(len, found)))
         if not all(places):
             return np.zeros(0, np.int64)
@@ -141,44 +150,39 @@ class Matching:
 
     def phrase_bounds(self, phrase: Phrase, rows: Int64s) -> np.ndarray:
         """What the scores of rows that hold a word for each place of a phrase are not above."""
-        counts = self._counts(phrase, rows)
-        least = np.minimum.reduce([_total(counts, terms, len(rows)) for terms in phrase.places])
-        return phrase.weight * self._lengths.damped(rows, least)
+        counts = [
+            np.add.reduce([found.counts_in(rows).astype(np.int64) for found in self._found(terms)])
+            for terms in phrase.places
+        ]
+        return phrase.weight * self._lengths.damped(rows, np.minimum.reduce(counts))
+
+    def of_phrase(self, phrase: Phrase, rows: Int64s) -> Scored:
+        """As `at`, of rows that hold a word for each place."""
+        frequency = self._frequency(phrase, rows)
+        return Scored(frequency > 0, phrase.weight * self._lengths.damped(rows, frequency))
 
     def _phrase_at(self, phrase: Phrase, rows: Int64s) -> Scored:
-        if not self.with_places:
-            raise InvalidInput(
-                "the index does not know where words stand, which a phrase needs",
-                kind="query",
-                hint="create the index again with with_position=True",
-            )
-        counts = self._counts(phrase, rows)
-        left = np.minimum.reduce([_total(counts, terms, len(rows)) for terms in phrase.places]).nonzero()[0]
+        held = self.holding(phrase, rows)
         matched, scores = np.zeros(len(rows), bool), np.zeros(len(rows))
-        if len(left):
-            chosen = rows.take(left)
-            frequency = self._frequency(phrase, chosen, {term: of.take(left) for term, of in counts.items()})
-            matched[left] = frequency > 0
-            scores[left] = phrase.weight * self._lengths.damped(chosen, frequency)
+        if len(held):
+            left = rows.searchsorted(held)
+            matched[left], scores[left] = self.of_phrase(phrase, held)
         return Scored(matched, scores)
 
-    def _counts(self, phrase: Phrase, rows: Int64s) -> dict[str, np.ndarray]:
-        """How often rows hold each word of a phrase that there is. Returns int64[n] of each."""
-        terms = {term: self.of_term[term] for terms in phrase.places for term in terms if term in self.of_term}
-        none = np.zeros(0, np.int64)
-        return {term: found.counts_in(rows).astype(np.int64) if len(rows) else none for term, found in terms.items()}
-
-    def _frequency(self, phrase: Phrase, rows: Int64s, counts: dict[str, np.ndarray]) -> np.ndarray:
-        lists = {term: self.of_term[term] for term in counts}
+    def _frequency(self, phrase: Phrase, rows: Int64s) -> np.ndarray:
+        """How often rows hold the phrase, of rows that hold a word for each place."""
+        lists = {term: self.of_term[term] for terms in phrase.places for term in terms if term in self.of_term}
         places = self._lists.places_of(lists)
+        numbers = np.arange(len(rows))
         words = []
         for terms in phrase.places:
             found = []
             for term in terms:
-                if term in lists:
-                    held = counts[term].nonzero()[0]
-                    place = lists[term].located(rows[held], counts[term][held], places[term])
-                    found.append((np.arange(len(rows)).repeat(counts[term]), place))
+                if term not in lists:
+                    continue
+                held = numbers if len(terms) == 1 else lists[term].counts_in(rows).nonzero()[0]
+                counts, place = lists[term].located(rows.take(held), places[term])
+                found.append((held.repeat(counts), place))
             words.append(found[0] if len(found) == 1 else tuple(map(np.concatenate, zip(*found, strict=True))))
         if phrase.slop:
             return sloppy_frequency(len(rows), words, phrase.offsets, phrase.slop)
@@ -204,12 +208,6 @@ class Matching:
         for part in found:
             held[part] = True
         return held.nonzero()[0]
-
-
-def _total(counts: dict[str, np.ndarray], terms: Sequence[str], rows: int) -> np.ndarray:
-    """How often rows hold any of some words; 0 where no row of the segment does."""
-    held = [counts[term] for term in terms if term in counts]
-    return np.add.reduce(held) if held else np.zeros(rows, np.int64)
 
 
 def terms_of(clause: Clause) -> list[str]:

@@ -19,7 +19,7 @@ from lance_like._lazy import cached
 from lance_like.index.base import Ranked
 from lance_like.index.clauses import AnyOf, Clause, Combined, Phrase, Term
 from lance_like.index.text.lists import Lengths, TermList, damped
-from lance_like.index.text.matching import Matching
+from lance_like.index.text.matching import Matching, Scored
 from lance_like.typing_ import Int64s
 
 _FEW = 1 << 13
@@ -102,9 +102,7 @@ class Search:
         return self._allowed.among(self._matching.rows(clause))
 
     def _of_rows(self, clause: Clause, rows: Int64s, k: int | None) -> Ranked:
-        matched, scores = self._matching.at(clause, rows)
-        found = matched.nonzero()[0]
-        return ranked(rows.take(found), scores.take(found), k)
+        return _matched(rows, self._matching.at(clause, rows), k)
 
     def _of_term(self, term: Term, k: int) -> Ranked:
         found = self._matching.of_term[term.text]
@@ -207,18 +205,22 @@ class Search:
             rows = self._matching.holding(phrase, self._allowed.all)
         else:
             rows = self._allowed.among(self._matching.holding(phrase, None))
-        if k is None or len(rows) <= _FEW_PHRASES or not self._matching.with_places:
-            return self._of_rows(phrase, rows, k)
+        if k is None or len(rows) <= _FEW_PHRASES:
+            return self._of_held(phrase, rows, k)
         bounds = self._matching.phrase_bounds(phrase, rows)
         best, left, step = _NOTHING, np.arange(len(rows)), _FEW_PHRASES
         while len(left):
             order = np.argpartition(bounds.take(left), -step) if len(left) > step else np.arange(len(left))
             chosen, left = left.take(order[-step:]), left.take(order[:-step])
-            best = merged(best, self._of_rows(phrase, rows.take(np.sort(chosen)), k), k)
+            best = merged(best, self._of_held(phrase, rows.take(np.sort(chosen)), k), k)
             if len(best.scores) == k:
                 left = left[bounds.take(left) >= best.scores[-1] * (1 - _SLACK)]
             step *= 2
         return best
+
+    def _of_held(self, phrase: Phrase, rows: Int64s, k: int | None) -> Ranked:
+        """The best of rows that hold a word for each place."""
+        return _matched(rows, self._matching.of_phrase(phrase, rows), k) if len(rows) else _NOTHING
 
     def _of_all(self, terms: Sequence[Term], k: int | None) -> Ranked:
         """The best rows that hold every term."""
@@ -244,6 +246,12 @@ class Search:
         for number, term in enumerate(terms):
             scores += term.weight * damped(counts[number], norms)
         return ranked(rows, scores, k)
+
+
+def _matched(rows: Int64s, found: Scored, k: int | None) -> Ranked:
+    """The best of some rows, of those that match."""
+    kept = found.matched.nonzero()[0]
+    return ranked(rows.take(kept), found.scores.take(kept), k)
 
 
 def ranked(rows: Int64s, scores: np.ndarray, k: int | None) -> Ranked:
