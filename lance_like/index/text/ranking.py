@@ -83,11 +83,12 @@ class Search:
 
     def best(self, clause: Clause, k: int | None) -> Ranked:
         """The best rows that match, k or all."""
-        if k is not None and isinstance(clause, AnyOf) and self._matching.size(clause) > _FEW:
+        if isinstance(clause, AnyOf):
             terms = [term for term in clause.terms if term.text in self._matching.of_term]
-            if len(terms) == 1 and len(self._allowed) > _FEW:
+            size = self._matching.size(clause)
+            if len(terms) == 1 and len(self._allowed) > min(size, _FEW):
                 return self._of_term(terms[0], k)
-            if len(terms) > 1 and len(self._allowed) * 8 > self._matching.size(clause):
+            if k is not None and len(terms) > 1 and size > _FEW and len(self._allowed) * 8 > size:
                 return self._of_terms(clause, terms, k)
         if isinstance(clause, Combined) and _are_all_needed(clause):
             return self._of_all([part.terms[0] for part in clause.must if isinstance(part, AnyOf)], k)
@@ -104,10 +105,17 @@ class Search:
     def _of_rows(self, clause: Clause, rows: Int64s, k: int | None) -> Ranked:
         return _matched(rows, self._matching.at(clause, rows), k)
 
-    def _of_term(self, term: Term, k: int) -> Ranked:
+    def _of_term(self, term: Term, k: int | None) -> Ranked:
         found = self._matching.of_term[term.text]
-        if found.is_new():
-            return self._by_blocks(term, found, k)
+        if k is not None and len(found) > _FEW:
+            return self._by_blocks(term, found, k) if found.is_new() else self._by_impacts(term, found, k)
+        rows, counts = found.all
+        if not self._are_all_allowed:
+            kept = self._allowed.holds(rows)
+            rows, counts = rows[kept], counts[kept]
+        return ranked(rows, term.weight * self._lengths.damped(rows, counts), k)
+
+    def _by_impacts(self, term: Term, found: TermList, k: int) -> Ranked:
         impacts = found.impacts(self._lengths, self._average)
         rows, counts = found.all
         wanted = k if self._are_all_allowed else self._likely(_OVER * k)
