@@ -99,7 +99,7 @@ class FullTextSearcher:
         [column] = self._segment.files.file("lengths", LENGTHS).columns(["length"])
         if len(column) != self._segment.rows:
             raise Corrupt(f"{len(column)} lengths of {self._segment.rows} rows", kind="index")
-        lengths = np.asarray(column.fill_null(0))
+        lengths = np.asarray(column.fill_null(0) if column.null_count else column)
         return lengths.astype(np.min_scalar_type(int(lengths.max(initial=0))))
 
 

@@ -23,7 +23,7 @@ FENCE = 256
 # Terms that are read together: reading one takes about as long.
 _BLOCK = 16 * FENCE
 _MOST_BLOCKS = 64
-_TERM_NBYTES = 90
+_TERM_NBYTES = 50
 
 
 class Entry(NamedTuple):
@@ -37,16 +37,20 @@ class Entry(NamedTuple):
 class _Block(NamedTuple):
     """Consecutive terms, in their order. begins: int64[2, n + 1] where their postings and places begin."""
 
-    terms: list[str]
+    terms: pa.Array
     sizes: Int64s
     begins: Int64s
 
     def find(self, term: str) -> Entry | None:
-        at = bisect_left(self.terms, term)
-        if at == len(self.terms) or self.terms[at] != term:
+        # A list of all would take longer to make than hundreds of terms to be found.
+        at = bisect_left(range(len(self.terms)), term, key=self._term)
+        if at == len(self.terms) or self._term(at) != term:
             return None
         (start, end), (first, stop) = self.begins[:, at : at + 2].tolist()
         return Entry(int(self.sizes[at]), (start, end), (first, stop))
+
+    def _term(self, at: int) -> str:
+        return self.terms[at].as_py()
 
 
 class Vocabulary:
@@ -130,7 +134,7 @@ class Vocabulary:
         past = postings[-1] > self._nbytes("postings") or places[-1] > self._nbytes("places")
         if past or (np.diff(begins) < 0).any() or sizes.min() < 1 or sizes.max() > self._rows:
             raise Corrupt("the entries of terms are out of order or out of range", kind="index")
-        return _Block(columns[0].to_pylist()[: begins.shape[1] - 1], sizes, begins)
+        return _Block(columns[0][: begins.shape[1] - 1], sizes, begins)
 
     def _nbytes(self, name: str) -> int:
         """Bytes in a file of bytes; of places there may be none."""
