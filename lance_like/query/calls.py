@@ -1,93 +1,46 @@
 """SQL that only DuckDB evaluates, read as a question about one column where it is one: what an index may answer.
 
-| SQL | question |
+| SQL | read as |
 |---|---|
-| `contains(text, 'x')` | `Contains`; of a list, `HasAny` |
 | `regexp_matches`, `~`, `regexp_like`, `regexp_full_match`, `SIMILAR TO` | `Matches` |
-| `list_contains(list, 1)` and its other names | `HasAny` |
-| `list_has_any(list, [1, 2])`, `&&`, … | `HasAny` |
-| `list_has_all(list, [1, 2])`, `@>`, … | `HasAll` |
+| a comparison with a number that only DuckDB rounds as it does | what it is compared with, about |
+| a condition on the value at one JSON path | the same on a column |
 
-A question is true of the same rows as the SQL; where it is not true, the SQL is false or, for a null, unknown.
+`Matches` is true of the same rows as the SQL; where it is not true, the SQL is false or, for a null, unknown.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import pyarrow as pa
-
 from lance_like.errors import InvalidInput
-from lance_like.index.questions import Contains, HasAll, HasAny, Matches, Question
+from lance_like.index.questions import Matches
 from lance_like.query.constants import constant_of
 from lance_like.query.expr import Compare, Expr, paths
-from lance_like.query.literals import comparison_type, exact, is_text
-from lance_like.query.names import Path
+from lance_like.query.literals import is_text
 from lance_like.query.nodes import OWN_SCHEMA, Node, arguments, type_name
 from lance_like.query.sql import column_of, condition_of, tree_of
 
 _REGEXES = {"regexp_matches": False, "regexp_like": False, "regexp_full_match": True}
-_CONTAINS = frozenset(["list_contains", "array_contains", "list_has", "array_has"])
-_HAS_ANY = frozenset(["list_has_any", "array_has_any", "&&"])
-_HAS_ALL = frozenset(["list_has_all", "array_has_all", "@>"])
-_LISTS = frozenset(["list_value", "list_pack", "make_array"])
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A function of a column and literals. name: in lower case. path: as it is spelled. values: none is null."""
-
-    name: str
-    path: Path
-    values: tuple[pa.Scalar, ...]
-
-    def question(self, type_: pa.DataType) -> Question | None:
-        """What is asked of a column of a type; None: nothing that a question says."""
-        if is_text(type_):
-            return self._of_text()
-        item = item_type(type_)
-        return None if item is None else self._of_list(item)
-
-    def _of_text(self) -> Question | None:
-        texts = [value.as_py() for value in self.values if is_text(value.type)]
-        if len(texts) != 1 or len(self.values) != 1:
-            return None
-        if self.name == "contains":
-            return Contains(texts[0]) if texts[0] else None
-        return Matches(texts[0], whole=_REGEXES[self.name]) if self.name in _REGEXES else None
-
-    def _of_list(self, item: pa.DataType) -> Question | None:
-        compared = comparison_type(item)
-        if compared is None or not self.values:
-            return None
-        values = [exact(value, compared) for value in self.values]
-        known = [value for value in values if value is not None and value.type == compared]
-        if len(known) < len(values):
-            return None
-        array = pa.concat_arrays([pa.repeat(value, 1) for value in known])
-        if self.name in _HAS_ALL:
-            return HasAll(array)
-        return HasAny(array) if self.name in _HAS_ANY | _CONTAINS or self.name == "contains" else None
-
-
-def item_type(type_: pa.DataType) -> pa.DataType | None:
-    """The type of the items of lists, whatever the lists call them; None for what is no list."""
-    types = pa.types
-    some = types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view, types.is_large_list_view
-    return type_.value_type if any(is_list(type_) for is_list in some) else None
 
 
 @lru_cache(maxsize=512)
-def call_of(sql: str) -> Call | None:
-    """Read an expression as a call. Cost: about a millisecond for a new text."""
+def matches_of(sql: str) -> Matches | None:
+    """Read an expression as a search for a regular expression. Cost: about a millisecond for a new text."""
     try:
-        return _call(tree_of(sql))
+        node = tree_of(sql)
+        whole, given = _REGEXES.get(str(node["function_name"]).lower()), arguments(node)
+        if whole is None or node["schema"] not in OWN_SCHEMA or len(given) != 2 or column_of(given[0]) is None:
+            return None
+        pattern = constant_of(given[1])
     except (InvalidInput, KeyError, IndexError, TypeError):
         return None  # another DuckDB, another shape
+    if pattern is None or not pattern.is_valid or not is_text(pattern.type):
+        return None
+    return Matches(pattern.as_py(), whole)
 
 
 @lru_cache(maxsize=512)
@@ -102,23 +55,6 @@ def comparison_of(sql: str) -> tuple[str, float] | None:
     except (InvalidInput, KeyError, IndexError, TypeError, ValueError, OverflowError):
         return None
     return (found.op, number) if math.isfinite(number) else None
-
-
-def _call(node: Node) -> Call | None:
-    if node.get("class") != "FUNCTION" or node["schema"] not in OWN_SCHEMA:
-        return None
-    name, given = str(node["function_name"]).lower(), arguments(node)
-    if len(given) != 2:
-        return None
-    path = column_of(given[0])
-    if path is None and name == "&&":
-        given = given[::-1]
-        path = column_of(given[0])
-    if path is None:
-        return None
-    literals = _items(given[1]) if name in _HAS_ANY | _HAS_ALL else [constant_of(given[1])]
-    values = tuple(value for value in literals if value is not None and value.is_valid)
-    return Call(name, path, values) if values and len(values) == len(literals) else None
 
 
 VALUE = "value"
@@ -148,7 +84,7 @@ class JsonPlace:
 
 @lru_cache(maxsize=512)
 def json_condition(sql: str) -> tuple[JsonPlace, Expr] | None:
-    """Read a condition on the value at one JSON path as one on a column `VALUE`. Cost: as `call_of`."""
+    """Read a condition on the value at one JSON path as one on a column `VALUE`. Cost: as `matches_of`."""
     try:
         node = tree_of(sql)
         places: set[JsonPlace] = set()
@@ -194,11 +130,4 @@ def _json_place(node: Node) -> JsonPlace | None:
     return None if keys is None else JsonPlace(keys, kind)
 
 
-def _items(node: Node) -> Sequence[pa.Scalar | None]:
-    """The literals of a list that is written out; none for anything else."""
-    if node.get("class") != "FUNCTION" or node["function_name"] not in _LISTS:
-        return []
-    return [constant_of(item) for item in arguments(node)]
-
-
-__all__ = ["VALUE", "Call", "JsonPlace", "call_of", "comparison_of", "item_type", "json_condition", "json_keys"]
+__all__ = ["VALUE", "JsonPlace", "comparison_of", "json_condition", "json_keys", "matches_of"]

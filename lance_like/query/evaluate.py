@@ -21,17 +21,16 @@ from lance_like.encodings.physical import bits_of, valid_of
 from lance_like.encodings.sift import Flags
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_field, present
-from lance_like.index.questions import Contains
 from lance_like.query import arrow_expr, engine_duckdb, sql
 from lance_like.query.arithmetic import compare, compute
 from lance_like.query.build import Expression
-from lance_like.query.calls import call_of
 from lance_like.query.expr import (
     And,
     ArrowCall,
     BoolColumn,
     Compare,
     Expr,
+    Has,
     In,
     IsNull,
     Like,
@@ -43,7 +42,6 @@ from lance_like.query.expr import (
     bind,
     bind_opaque,
     like_parts,
-    literally,
     opaque_of,
 )
 from lance_like.query.literals import comparable, comparison_type, is_bytes, is_text
@@ -63,35 +61,12 @@ def prepare(condition: str | Expression | pc.Expression | Expr | None, schema: p
     """
     if condition is None:
         return None
-    bound = _plainer(bind(parse(condition), schema), schema)
+    bound = bind(parse(condition), schema)
     if cost(bound) >= _DUCKDB_COST:
         # so that a wrong type shows now, and not with the first batch that no statistics exclude
         carried = pa.schema(map(carried_field, schema))
         mask(bound, pa.RecordBatch.from_arrays([pa.nulls(0, kind) for kind in carried.types], schema=carried))
     return bound
-
-
-def _plainer(condition: Expr, schema: pa.Schema) -> Expr:
-    """A condition in which texts that contain a text are a pattern: no need to ask DuckDB."""
-    match condition:
-        case And(children) | Or(children):
-            return replace(condition, children=tuple(_plainer(child, schema) for child in children))
-        case Not(child):
-            return Not(_plainer(child, schema))
-        case Opaque() if condition.sql.startswith("contains(") and len(condition.columns) == 1:
-            [path] = condition.columns
-            call = call_of(condition.sql)
-            asked = None if call is None else call.question(_type_at(schema, path))
-            if isinstance(asked, Contains):
-                return Like(path, f"%{literally(asked.part)}%", "\\")
-    return condition
-
-
-def _type_at(schema: pa.Schema, path: Path) -> pa.DataType:
-    kind = schema.field(path[0]).type
-    for name in path[1:]:
-        kind = kind.field(name).type
-    return kind
 
 
 def parse(condition: str | Expression | pc.Expression | Expr) -> Expr:
@@ -115,7 +90,7 @@ def _with_order(condition: Expr) -> Expr:
         case Not(child):
             return Not(_with_order(child))
         case Opaque(calls=(), value=None, ordered=None, columns=columns) if len(columns) == 1:
-            return replace(condition, ordered=sql.ordered_in(condition.sql))
+            return sql.read_again(condition)
         case _:
             return condition
 
@@ -294,6 +269,8 @@ def cost(condition: Expr) -> int:
             return 4 if is_text(values.type) or is_bytes(values.type) else 2
         case Like():
             return 6 if condition.case_insensitive else 5
+        case Has():
+            return 6
         case Opaque() if condition.value is not None:
             return _CHEAP + 1  # asked only about rows that are left: it may overflow on others
         case Opaque():
@@ -322,6 +299,8 @@ def _mask(condition: Expr, view: _View) -> pa.BooleanArray:
             return _on_values(view.leaf(path), lambda array: _is_in(array, values))
         case Like(path):
             return _on_values(view.leaf(path), lambda array: _like(array, condition))
+        case Has(function, path, values):
+            return _has(view.leaf(path), values, every=function == "list_has_all")
         case Opaque():
             return _opaque(condition, view)
 
@@ -362,6 +341,21 @@ def _is_in(array: pa.Array, values: pa.Array) -> pa.BooleanArray:
     if values.null_count:
         known = pc.and_(known, found)
     return pc.if_else(known, found, None)
+
+
+def _has(array: pa.Array, values: pa.Array, *, every: bool) -> pa.BooleanArray:
+    """Find lists with some values among their items; null for null."""
+    items, rows = pc.list_flatten(array), pc.list_parent_indices(array).to_numpy()
+
+    def having(some: pa.Array) -> Flags:
+        found = np.zeros(len(array), bool)
+        found[rows[true_of(_on_values(items, lambda items: _is_in(items, some)))]] = True
+        return found
+
+    found = (
+        having(values) if not every else reduce(np.logical_and, (having(values[n : n + 1]) for n in range(len(values))))
+    )
+    return pa.array(found, mask=~valid_of(array))
 
 
 def _like(array: pa.Array, like: Like) -> pa.BooleanArray:

@@ -8,7 +8,6 @@ into the column's own type where that changes no answer; where it might, the nod
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -20,13 +19,17 @@ import pyarrow as pa
 from lance_like.encodings.joining import holds
 from lance_like.errors import InvalidInput
 from lance_like.query.arithmetic import Value, bind_value
-from lance_like.query.literals import comparison_type, exact, exact_values, is_text
+from lance_like.query.literals import comparison_type, exact, exact_values, is_text, item_type
 from lance_like.query.names import Path, find, find_known, has, sql_path
 from lance_like.query.ordered import Ordered, compared, family_of
 from lance_like.query.spelling import sql_of
 
 if TYPE_CHECKING:
     import pyarrow.compute as pc
+
+
+# More values that lists are to have are looked for longer, one by one, than DuckDB takes.
+_MOST_HAD = 64
 
 
 class Wild(Enum):
@@ -137,6 +140,23 @@ class Like:
         return f"{sql_path(self.path)} {word} {sql_of(pa.scalar(self.pattern))}{escape}"
 
 
+@dataclass(frozen=True, slots=True)
+class Has:
+    """A list with one of some values among its items, or with all of them; `contains` is of texts too.
+
+    function: `contains`, `list_contains`, `list_has_any` or `list_has_all`.
+    values: one array, not empty, without nulls; of one value for the first two.
+    """
+
+    function: str
+    path: Path
+    values: pa.Array
+
+    def __str__(self) -> str:
+        values = ", ".join(sql_of(value) for value in self.values)
+        return f"{self.function}({sql_path(self.path)}, {f'[{values}]' if 'has' in self.function else values})"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ArrowCall:
     """A function of pyarrow's over the rows, whose values are a column of the SQL around it.
@@ -174,8 +194,8 @@ class Opaque:
         return self.sql
 
 
-_Leaf: TypeAlias = BoolColumn | Compare | In | IsNull | Like
-Expr: TypeAlias = And | Or | Not | Literal | BoolColumn | Compare | In | IsNull | Like | Opaque
+_Leaf: TypeAlias = BoolColumn | Compare | In | IsNull | Like | Has
+Expr: TypeAlias = And | Or | Not | Literal | BoolColumn | Compare | In | IsNull | Like | Has | Opaque
 
 
 def all_of(conditions: Iterable[Expr]) -> Expr:
@@ -256,11 +276,6 @@ def like_text(text: str) -> str:
     return "".join("\\" + letter if letter in "\\%_" else letter for letter in text)
 
 
-def literally(text: str) -> str:
-    """A text as a part of a pattern in which a backslash escapes."""
-    return re.sub(r"([\\%_])", r"\\\1", text)
-
-
 def like_parts(condition: Like) -> list[str | Wild]:
     """Split a pattern into texts and wild cards; neighbouring texts are one.
 
@@ -337,10 +352,25 @@ def _bind_leaf(leaf: _Leaf, schema: pa.Schema) -> Expr:
         return Opaque(str(leaf), frozenset([top]), unions=_unions([top], schema))
     path, type_ = find(leaf.path, schema)
     leaf = replace(leaf, path=path)
-    bound = _cast(leaf, comparison_type(type_))
+    bound = _bind_has(leaf, type_) if isinstance(leaf, Has) else _cast(leaf, comparison_type(type_))
     if bound is not None:
         return bound
     return Opaque(str(leaf), frozenset([path]), unions=_unions([path], schema), ordered=_ordered(leaf, schema, type_))
+
+
+def _bind_has(leaf: Has, type_: pa.DataType) -> Has | Like | None:
+    """Give values the type in which items are compared; None if only DuckDB can judge them, or judges many as well."""
+    item, to = item_type(type_), comparison_type(type_)
+    text = leaf.values[0].as_py() if leaf.function == "contains" and is_text(leaf.values.type) else None
+    if text == "":
+        return None  # which every list contains too, says DuckDB
+    if item is None:
+        if text is None or to is None or not is_text(to):
+            return None
+        return Like(leaf.path, f"%{like_text(text)}%", "\\")
+    of_items = comparison_type(item)
+    values = None if of_items is None or len(leaf.values) > _MOST_HAD else exact_values(leaf.values, of_items)
+    return None if values is None else replace(leaf, values=values)
 
 
 def _ordered(leaf: _Leaf, schema: pa.Schema, kind: pa.DataType) -> Ordered | None:
@@ -388,6 +418,7 @@ __all__ = [
     "BoolColumn",
     "Compare",
     "Expr",
+    "Has",
     "In",
     "IsNull",
     "Like",
@@ -403,7 +434,6 @@ __all__ = [
     "conjuncts",
     "like_parts",
     "like_text",
-    "literally",
     "opaque_of",
     "opaques",
     "paths",

@@ -22,10 +22,22 @@ import pyarrow as pa
 from lance_like._lazy import cached
 from lance_like.file.carry import carried_type
 from lance_like.index.base import IndexPlugin
-from lance_like.index.questions import Answer, Contains, IsNull, Like, OneOf, Question, Range, StartsWith
+from lance_like.index.questions import (
+    Answer,
+    Contains,
+    HasAll,
+    HasAny,
+    IsNull,
+    Like,
+    OneOf,
+    Question,
+    Range,
+    StartsWith,
+)
 from lance_like.query import expr
-from lance_like.query.calls import VALUE, call_of, comparison_of, json_condition, json_keys
-from lance_like.query.expr import And, BoolColumn, Compare, Expr, In, Literal, Not, Opaque, Or, Wild
+from lance_like.query.calls import VALUE, comparison_of, json_condition, json_keys, matches_of
+from lance_like.query.expr import And, BoolColumn, Compare, Expr, Has, In, Literal, Not, Opaque, Or, Wild
+from lance_like.query.literals import is_text, item_type
 from lance_like.query.names import Path
 from lance_like.table.indices import JsonPath
 from lance_like.typing_ import Json
@@ -269,10 +281,12 @@ def questions_of(leaf: Expr, wanted: bool, type_: pa.DataType) -> list[Asking]:
             return [_one_of(values.drop_null(), type_, not wanted)]
         case expr.Like():
             return [Asking(question, not wanted) for question in _of_like(leaf)]
+        case Has(function, _, values):
+            question = HasAll(values) if function == "list_has_all" else HasAny(values)
+            return [Asking(question, not wanted)] if item_type(type_) is not None else []
         case Opaque():
-            call = call_of(leaf.sql)
-            question = None if call is None else call.question(type_)
-            return _near(leaf.sql, wanted, type_) if question is None else [Asking(question, not wanted)]
+            matches = matches_of(leaf.sql) if is_text(type_) else None
+            return _near(leaf.sql, wanted, type_) if matches is None else [Asking(matches, not wanted)]
         case _:
             return []
 

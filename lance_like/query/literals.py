@@ -59,6 +59,13 @@ def comparison_type(type_: pa.DataType) -> pa.DataType | None:
     return type_ if plain else None
 
 
+def item_type(type_: pa.DataType) -> pa.DataType | None:
+    """The type of the items of lists, whatever the lists call them; None for what is no list."""
+    types = pa.types
+    some = types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view, types.is_large_list_view
+    return type_.value_type if any(is_list(type_) for is_list in some) else None
+
+
 def comparable(array: pa.Array, to: pa.DataType) -> pa.Array:
     """Cast an array to a comparison type; the same array if it has that type."""
     if array.type == to:
@@ -216,4 +223,4 @@ def _is_number(type_: pa.DataType) -> bool:
     return types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_)
 
 
-__all__ = ["comparable", "comparison_type", "exact", "exact_values", "is_bytes", "is_text"]
+__all__ = ["comparable", "comparison_type", "exact", "exact_values", "is_bytes", "is_text", "item_type"]

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from lance_like.errors import InvalidInput
-from lance_like.query.expr import And, Compare, Expr, In, Like, Not, Or, literally
+from lance_like.query.expr import And, Compare, Expr, Has, In, Like, Not, Or, like_text
 from lance_like.query.kept import Kept
 from lance_like.query.literals import exact
 from lance_like.query.nodes import decimal_of
@@ -176,6 +176,8 @@ class _Search:
                 return lambda values: Compare(op, path, _scalar(*_at(places, values)))
             case In(path, literals) if places := self._places(literals.to_pylist()):
                 return lambda values: In(path, _array(_at(places, values)))
+            case Has(function, path, had) if places := self._places(had.to_pylist()):
+                return lambda values: Has(function, path, _array(_at(places, values)))
             case Like():
                 return self._fill_of_like(condition)
             case _:
@@ -187,7 +189,7 @@ class _Search:
 
         def fill(values: Sequence[_Value]) -> Expr:
             pattern = next(map(str, _at(whole, values)), like.pattern)
-            pattern = next((f"{literally(str(text))}%" for text in _at(begins, values)), pattern)
+            pattern = next((f"{like_text(str(text))}%" for text in _at(begins, values)), pattern)
             return replace(like, pattern=pattern, escape=next(map(str, _at(escape, values)), like.escape))
 
         return fill
@@ -216,7 +218,7 @@ def _scalar(value: _Value) -> pa.Scalar:
 
 
 def _array(values: list[Any]) -> pa.Array:
-    """As `sql` reads the list of IN."""
+    """As `sql` reads lists of literals."""
     return pa.array(values, _TYPES.get(type(values[0])))
 
 

@@ -23,6 +23,7 @@ from lance_like.query.expr import (
     BoolColumn,
     Compare,
     Expr,
+    Has,
     In,
     IsNull,
     Like,
@@ -31,7 +32,7 @@ from lance_like.query.expr import (
     Opaque,
     all_of,
     any_of,
-    literally,
+    like_text,
 )
 from lance_like.query.names import Path, find_known, quote
 from lance_like.query.nodes import COMPARISONS, OWN_SCHEMA, Node, arguments, value_of
@@ -54,6 +55,13 @@ _ESCAPED_LIKES = {
     "not_ilike_escape": (True, True),
 }
 _PREFIXES = frozenset(["starts_with", "prefix", "^@"])
+_HAS = {
+    "contains": "contains",
+    **dict.fromkeys(["list_contains", "array_contains", "list_has", "array_has"], "list_contains"),
+    **dict.fromkeys(["list_has_any", "array_has_any", "&&"], "list_has_any"),
+    **dict.fromkeys(["list_has_all", "array_has_all", "@>"], "list_has_all"),
+}
+_LISTS = frozenset(["list_value", "list_pack", "make_array"])
 _REFUSED = {
     "WINDOW": "a window function",
     "STAR": "*",
@@ -111,11 +119,20 @@ def tree_of(text: str) -> Node:
     return _tree(_EXPRESSION_HEAD, text, "expression")["statements"][0]["node"]["select_list"][0]
 
 
+def read_again(condition: Opaque) -> Expr:
+    """The same of one that was written as SQL here, not by a caller: with what its text says."""
+    has, ordered = _said(condition.sql)
+    return has or replace(condition, ordered=ordered)
+
+
 @lru_cache(maxsize=512)
-def ordered_in(text: str) -> Ordered | None:
-    """What bounds of a column say of a condition that was written as SQL here, not by a caller."""
+def _said(text: str) -> tuple[Has | None, Ordered | None]:
     tree = engine_duckdb.serialize(_FILTER_HEAD + text)
-    return None if tree.get("error") else ordered_of(tree["statements"][0]["node"]["where_clause"])
+    if tree.get("error"):
+        return None, None
+    node = tree["statements"][0]["node"]["where_clause"]
+    found = condition_of(node) if node.get("class") == "FUNCTION" else None
+    return (found, None) if isinstance(found, Has) else (None, ordered_of(node))
 
 
 def unknown_column(text: str, schema: pa.Schema) -> str:
@@ -288,16 +305,24 @@ def _operator(node: Node) -> Expr | None:
 
 def _in(column: Node, nodes: list[Node]) -> Expr | None:
     path = column_of(column)
-    values = [constant_of(node) for node in nodes]
-    literals = [value for value in values if value is not None]
-    if path is None or not literals or len(literals) < len(values) or not _alike(literals):
+    literals = _known([constant_of(node) for node in nodes])
+    if path is None or not literals or not _alike(literals):
         return None
-    type_ = next((value.type for value in literals if value.is_valid), None)
-    if type_ is None:
-        return Literal(None)
+    return In(path, _array(literals)) if any(value.is_valid for value in literals) else Literal(None)
+
+
+def _known(values: list[pa.Scalar | None]) -> list[pa.Scalar]:
+    """All of some values; none where one is not known."""
+    known = [value for value in values if value is not None]
+    return known if len(known) == len(values) else []
+
+
+def _array(literals: list[pa.Scalar]) -> pa.Array:
+    """Literals that are alike, one of them no null, as one array."""
+    type_ = next(value.type for value in literals if value.is_valid)
     if pa.types.is_decimal(type_):
-        return In(path, pa.array([value.as_py() for value in literals]))
-    return In(path, pa.concat_arrays([pa.repeat(value.cast(type_), 1) for value in literals]))
+        return pa.array([value.as_py() for value in literals])
+    return pa.concat_arrays([pa.repeat(value.cast(type_), 1) for value in literals])
 
 
 def _alike(values: list[pa.Scalar]) -> bool:
@@ -315,6 +340,8 @@ def _function(node: Node) -> Expr | None:
         return replace(found, sql=f"({found.sql} IS NOT NULL)")
     if name in _PREFIXES and len(given) == 2:
         return _prefix(*given)
+    if name.lower() in _HAS and len(given) == 2:
+        return _has(_HAS[name.lower()], given) or (_has("list_has_any", given[::-1]) if name == "&&" else None)
     if name not in _LIKES | _ESCAPED_LIKES:
         return None
     negated, case_insensitive = (_LIKES | _ESCAPED_LIKES)[name]
@@ -326,12 +353,27 @@ def _function(node: Node) -> Expr | None:
     return Not(like) if negated else like
 
 
+def _has(function: str, given: list[Node]) -> Has | None:
+    """A column with values among its items, or a text in its text."""
+    path, of = column_of(given[0]), given[1]
+    values = _known([constant_of(item) for item in _items(of)] if "has" in function else [constant_of(of)])
+    if path is None or not values or not _alike(values) or not all(value.is_valid for value in values):
+        return None
+    return Has(function, path, _array(values))
+
+
+def _items(node: Node) -> list[Node]:
+    """The items of a list that is written out; none for anything else."""
+    is_list = node.get("class") == "FUNCTION" and node["function_name"] in _LISTS
+    return arguments(node) if is_list else []
+
+
 def _prefix(of: Node, text: Node) -> Like | None:
     """Text that begins with a text, as a pattern, by which zones are judged."""
     path, begins = column_of(of), constant_of(text)
     if path is None or begins is None or not begins.is_valid or not pa.types.is_string(begins.type):
         return None
-    return Like(path, literally(begins.as_py()) + "%", "\\")
+    return Like(path, like_text(begins.as_py()) + "%", "\\")
 
 
 _READERS: dict[str, Callable[[Node], Expr | None]] = {
@@ -376,7 +418,6 @@ def _references(node: Node) -> tuple[frozenset[Path], frozenset[Path]]:
 __all__ = [
     "column_of",
     "condition_of",
-    "ordered_in",
     "parse",
     "parse_expression",
     "parsed",

@@ -24,6 +24,8 @@ FILLED = [
     "a IN ({}, {}, {})",
     "a NOT IN ({})",
     "a = -{} OR b IN (-{}, {})",
+    "array_has(a, {}) AND NOT list_has_any(b, [{}, {}])",
+    "contains(a, {}) OR b @> [{}] OR [{}, {}] && c",
     "year(day) = 2020.50000000000000000000000 or a = {}",
 ]
 OF_TEXTS = [
