@@ -222,7 +222,7 @@ def _unused(session: Session, manifest: Manifest, scan: Scan, hits: Hits | None)
     """What indexes would answer of a condition, and are not asked."""
     if scan.condition is None or not scan.indexed or not manifest.indices:
         return []
-    lookup = lookup_of(session, manifest, scan.condition, scan.projection.table)
+    lookup = lookup_of(session, manifest, scan.condition)
     used = {id(asked.ask) for asked in (() if hits is None else hits.asked)}
     return [ask for part in (() if lookup is None else lookup.answered) for ask in part.asks if id(ask) not in used]
 

@@ -24,12 +24,10 @@ from lance_like.query.evaluate import cost
 from lance_like.query.expr import Expr, all_of
 from lance_like.query.indexed import AllOf, Answered, AnyOf, Ask, FilterIndex, Lookup, Tree, plan_lookup
 from lance_like.query.names import Path
-from lance_like.query.plan import field_of
 from lance_like.table.fragment import Fragment
 from lance_like.table.indices import RowRuns
 from lance_like.table.manifest import Manifest
 from lance_like.table.rowids import RowIdMap
-from lance_like.table.schema import Schema
 from lance_like.typing_ import Int64s
 
 if TYPE_CHECKING:
@@ -207,27 +205,22 @@ class Hits:
         ]
 
 
-def lookup_of(session: Session, manifest: Manifest, condition: Expr, schema: Schema) -> Lookup | None:
-    """What to ask the indexes of a version about a condition. schema: to which it is bound. Cost: no I/O."""
+def lookup_of(session: Session, manifest: Manifest, condition: Expr) -> Lookup | None:
+    """What to ask the indexes of a version about a bound condition. Cost: no I/O."""
     indices = manifest.indices
-    by_field = session.filters.get(indices, manifest.schema, make=lambda: _filter_indexes(session, manifest))
-
-    def indexes(path: Path) -> Sequence[FilterIndex]:
-        field = field_of(schema, path)
-        if field is None or schema.path(field.id) != path:
-            return ()
-        return by_field.get(field.id, ())
-
-    return session.lookups.get(condition, indices, make=lambda: plan_lookup(condition, indexes))
+    known = session.filters.get(indices, manifest.schema, make=lambda: _filter_indexes(session, manifest))
+    return session.lookups.get(
+        condition, indices, make=lambda: plan_lookup(condition, lambda path: known.get(path, ()))
+    )
 
 
-def _filter_indexes(session: Session, manifest: Manifest) -> Mapping[int, Sequence[FilterIndex]]:
-    """The indexes of a version that a filter may ask, by field."""
-    found: dict[int, list[FilterIndex]] = {}
+def _filter_indexes(session: Session, manifest: Manifest) -> Mapping[Path, Sequence[FilterIndex]]:
+    """The indexes of a version that a filter may ask, by the path of the column."""
+    found: dict[Path, list[FilterIndex]] = {}
     for entry, plugin in session.indexes.usable(manifest):
         if plugin.kind == "filter":
             index = FilterIndex(entry.name, plugin, entry.value_type(manifest.schema), entry.params, entry.json)
-            found.setdefault(entry.field_ids[0], []).append(index)
+            found.setdefault(manifest.schema.path(entry.field_ids[0]), []).append(index)
     return found
 
 

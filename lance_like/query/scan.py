@@ -147,7 +147,7 @@ def hits_of(session: Session, manifest: Manifest, scan: Scan, *, counting: bool 
     """What indexes say of the condition of a scan; None when it goes by statistics alone."""
     if scan.hits is not None or scan.condition is None or not scan.indexed or not manifest.indices:
         return scan.hits
-    lookup = lookup_of(session, manifest, scan.condition, scan.projection.table)
+    lookup = lookup_of(session, manifest, scan.condition)
     if lookup is None:
         return None
     return look_up(session, manifest, scan.condition, lookup, counting=counting, fast=scan.fast)
