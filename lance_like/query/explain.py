@@ -101,6 +101,13 @@ class Step:
         return f"{1e3 * self.seconds:.3f} ms, {asked}"
 
 
+def heading(columns: Sequence[str], limit: int | None, offset: int, gave: int | None) -> str:
+    """What is asked for, and how many rows that gave; None: it did not run."""
+    counts = {"limit": limit or None, "offset": offset or None, "output_rows": gave}
+    shown = (f", {name}={count:,}" for name, count in counts.items() if count is not None)
+    return f"columns={list(columns)}{''.join(shown)}"
+
+
 @dataclass
 class Report:
     """What is known of a scan. columns: by name. steps: of a run, empty for a plan; rows: that it gave.
@@ -120,11 +127,7 @@ class Report:
     def lines(self, *, verbose: bool = False) -> Iterator[str]:
         """The report as a tree of text. verbose: also the order in which the parts of a condition are asked."""
         scan = self.scan
-        limits = "".join(
-            f", {name}={value:,}" for name, value in (("limit", scan.limit), ("offset", scan.offset)) if value
-        )
-        gave = "" if self.output_rows is None else f", output_rows={self.output_rows:,}"
-        yield f"Scan: columns={list(scan.projection.schema.names)}{limits}{gave}"
+        yield f"Scan: {heading(scan.projection.schema.names, scan.limit, scan.offset, self.output_rows)}"
         if scan.condition is not None:
             yield f"  Filter: {scan.condition}"
             yield from (f"    {line}" for line in _parts(scan)) if verbose else ()
@@ -288,4 +291,4 @@ def _bytes(count: float) -> str:
     return f"{count:,.0f} B" if unit == 0 else f"{count:,.1f} {_UNITS[unit]}"
 
 
-__all__ = ["Report", "analyze", "explain"]
+__all__ = ["Report", "Step", "analyze", "explain", "heading"]

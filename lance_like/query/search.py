@@ -23,7 +23,7 @@ from lance_like.index.files import counting_segments
 from lance_like.io.observe import CountingStore, counted
 from lance_like.query.answer import Answer
 from lance_like.query.evaluate import true_of
-from lance_like.query.explain import Step
+from lance_like.query.explain import Step, heading
 from lance_like.query.expr import Expr
 from lance_like.query.fuse import (
     RELEVANCE,
@@ -145,11 +145,7 @@ class SearchReport:
 
     def _lines(self, schema: pa.Schema) -> Iterator[str]:
         search, wanted = self.search, self.search.filter
-        limits = "".join(
-            f", {name}={value:,}" for name, value in (("limit", search.limit), ("offset", search.offset)) if value
-        )
-        gave = "" if self.found is None else f", output_rows={self.found:,}"
-        yield f"Search: columns={schema.names}{limits}{gave}"
+        yield f"Search: {heading(schema.names, search.limit, search.offset, self.found)}"
         if search.rerank is not None:
             yield f"  Rerank: {search.rerank!r:.80}"
         if wanted.condition is not None:
