@@ -17,6 +17,8 @@ INDEXES = Registry(
         "ZONEMAP": "lance_like.index.scalar.zonemap:ZoneMap",
         "HNSW": "lance_like.index.vector.hnsw:Hnsw",
         "IVF_FLAT": "lance_like.index.vector.ivf:IvfFlat",
+        "IVF_HNSW_FLAT": "lance_like.index.vector.hnsw:IvfHnswFlat",
+        "IVF_HNSW_PQ": "lance_like.index.vector.hnsw:IvfHnswPq",
         "IVF_HNSW_SQ": "lance_like.index.vector.hnsw:IvfHnswSq",
         "IVF_PQ": "lance_like.index.vector.ivf:IvfPq",
         "IVF_RQ": "lance_like.index.vector.ivf:IvfRq",

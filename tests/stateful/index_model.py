@@ -26,6 +26,8 @@ VECTORS = {
     "sq": ("IVF_SQ", pa.float16()),
     "rq": ("IVF_RQ", pa.float32()),
     "hnsw_sq": ("IVF_HNSW_SQ", pa.float32()),
+    "hnsw_pq": ("IVF_HNSW_PQ", pa.float32()),
+    "hnsw_flat": ("IVF_HNSW_FLAT", pa.float16()),
     "hnsw": ("HNSW", pa.float32()),
 }
 """Column -> the kind of its index, and the type of its items."""

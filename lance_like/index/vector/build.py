@@ -108,7 +108,7 @@ def build_partitions(
     space = space_of(source.type, str(params["metric"]))
     report = options.progress or (lambda stage, done, total: None)
     report("train", 0, source.rows)
-    model = learn(source, kind, space, params, options)
+    model = learn(source, kind, space, params, options, graphs=graphs is not None)
     placed, truth = _place(source, space, model, options, report)
     links = None if graphs is None else graphs(model, space)
     more = None if links is None else links.write(placed, params, out, options)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,7 @@ from lance_like.index.base import BuildOptions, SegmentWrites
 from lance_like.index.vector.build import Placed
 from lance_like.index.vector.door import alone, apart, faiss
 from lance_like.index.vector.params import LIMITS
-from lance_like.index.vector.quantize import Scalar
+from lance_like.index.vector.quantize import GraphCodes, Product, Whole
 from lance_like.index.vector.space import Space
 from lance_like.index.vector.stored import PARTITIONS, Stored, number, read_spans
 from lance_like.index.vector.train import Model
@@ -57,24 +57,16 @@ def level_of(levels: np.ndarray) -> Int64s:
     return np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - levels, levels)
 
 
-def empty_graph(codes: Scalar, m: int, dot: bool) -> Any:
-    """A graph of faiss without vectors."""
-    library = faiss()
-    metric = library.METRIC_INNER_PRODUCT if dot else library.METRIC_L2
-    graph = library.IndexHNSWSQ(codes.width, library.ScalarQuantizer.QT_8bit, m, metric)
-    codes.teach(library.downcast_index(graph.storage).sq)
-    library.downcast_index(graph.storage).is_trained = True
-    graph.is_trained = True
-    return graph
-
-
-def build_graph(codes: Scalar, rows: Bytes, params: Mapping[str, Json], dot: bool) -> Any:
+def build_graph(codes: GraphCodes, rows: Bytes, params: Mapping[str, Json], dot: bool) -> Any:
     """A graph of the vectors that codes stand for."""
-    graph = empty_graph(codes, number(params, "m"), dot)
+    vectors, m = codes.decode(rows), number(params, "m")
+    # faiss compares two codes of parts by l2 alone.
+    whole = isinstance(codes, Product)
+    graph = (Whole(vectors.shape[1], "float32") if whole else codes).graph(m, dot)
     graph.hnsw.efConstruction = number(params, "ef_construction")
     if len(rows):
-        graph.add(codes.decode(rows))
-    return graph
+        graph.add(vectors)
+    return graph_of(codes, rows, links_of(graph), m, dot) if whole else graph
 
 
 def links_of(graph: Any) -> Links:
@@ -90,9 +82,9 @@ def links_of(graph: Any) -> Links:
     return Links(levels, counts, near[used], int(hnsw.entry_point))
 
 
-def graph_of(codes: Scalar, rows: Bytes, links: Links, m: int, dot: bool) -> Any:
+def graph_of(codes: GraphCodes, rows: Bytes, links: Links, m: int, dot: bool) -> Any:
     """A graph of faiss from codes and links that were checked."""
-    library, graph = alone(), empty_graph(codes, m, dot)
+    library, graph = alone(), codes.graph(m, dot)
     if not len(rows):
         return graph
     library.downcast_index(graph.storage).add_sa_codes(np.ascontiguousarray(rows))
@@ -120,8 +112,7 @@ class GraphLinks:
     """Builds the graphs of a segment and keeps them until it is measured."""
 
     def __init__(self, model: Model, space: Space) -> None:
-        assert isinstance(model.codes, Scalar)
-        self._codes, self._dot = model.codes, space.dot
+        self._codes, self._dot = cast(GraphCodes, model.codes), space.dot
         self._graphs: dict[int, Any] = {}
 
     def write(self, placed: Placed, params: Mapping[str, Json], out: SegmentWrites, options: BuildOptions) -> pa.Table:
@@ -155,7 +146,7 @@ def _batch(links: Links, schema: pa.Schema) -> pa.RecordBatch:
 class GraphScan:
     """Graphs of partitions. It finds what `lists.Scan` says."""
 
-    def __init__(self, codes: Scalar, m: int, dot: bool, ready: Mapping[int, Any] | None = None) -> None:
+    def __init__(self, codes: GraphCodes, m: int, dot: bool, ready: Mapping[int, Any] | None = None) -> None:
         self._codes, self._m, self._dot = codes, m, dot
         self._graphs: dict[int, tuple[Any, Int64s]] = {}
         # Graphs that need not be made again.
@@ -192,29 +183,40 @@ class GraphScan:
     def _one(
         self, graph: Any, ids: Int64s, queries: np.ndarray, k: int, allow: Bytes | None, ef: int
     ) -> tuple[np.ndarray, Int64s]:
-        library, chosen, allowed = alone(), None, len(ids)
+        library, kept, chosen, allowed = alone(), None, None, len(ids)
         if allow is not None:
             kept = (allow[ids >> 3] >> (ids & 7).astype(np.uint8)) & 1
             allowed = int(kept.sum())
             chosen = library.IDSelectorBitmap(np.packbits(kept, bitorder="little"))
-        queries = np.ascontiguousarray(queries)
+        queries = np.ascontiguousarray(self._codes.queries(queries))
         # A graph leads past rows that are not allowed; of few it finds some, of many it must visit most.
         visited = 2 * self._m * ef
         if allowed * _FEW_OF < len(ids) or k * _MANY_OF > allowed or allowed < visited:
-            return self._every(graph, queries, k, chosen)
+            return self._every(graph, queries, k, kept)
         how = library.SearchParametersHNSW(efSearch=min(max(ef, k), len(ids)), sel=chosen)
         found, places = graph.search(queries, k, params=how)
         # No path may lead to a row.
         short = np.flatnonzero(places[:, -1] < 0)
         if len(short):
-            found[short], places[short] = self._every(graph, queries[short], k, chosen)
+            found[short], places[short] = self._every(graph, queries[short], k, kept)
         return found, places
 
-    def _every(self, graph: Any, queries: np.ndarray, k: int, chosen: Any) -> tuple[np.ndarray, Int64s]:
-        """As `_one`, of all vectors one after another."""
+    def _every(self, graph: Any, queries: np.ndarray, k: int, kept: np.ndarray | None) -> tuple[np.ndarray, Int64s]:
+        """As `_one`, of all vectors one after another. kept: uint8[n], of each, is it allowed? None: all are."""
         library = alone()
-        codes = library.downcast_index(graph.storage)
-        return codes.search(queries, k, params=library.SearchParameters(sel=chosen))
+        stored = library.downcast_index(graph.storage)
+        if kept is None:
+            return stored.search(queries, k)
+        if not isinstance(self._codes, Product):
+            chosen = library.IDSelectorBitmap(np.packbits(kept, bitorder="little"))
+            return stored.search(queries, k, params=library.SearchParameters(sel=chosen))
+        # faiss chooses no rows among codes of parts.
+        places = np.flatnonzero(kept)
+        rows = library.rev_swig_ptr(stored.codes.data(), stored.codes.size()).reshape(len(kept), -1)
+        some = self._codes.graph(2, self._dot)
+        library.downcast_index(some.storage).add_sa_codes(np.ascontiguousarray(rows[places]))
+        found, numbers = library.downcast_index(some.storage).search(queries, k)
+        return found, np.where(numbers < 0, -1, np.append(places, -1)[numbers])
 
 
 @dataclass(frozen=True)

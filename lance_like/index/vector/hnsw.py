@@ -1,4 +1,5 @@
-"""IVF_HNSW_SQ and HNSW: graphs over a byte a number, one for each partition, or one (format_spec/index/hnsw.md)."""
+"""IVF_HNSW_SQ, IVF_HNSW_PQ, IVF_HNSW_FLAT and HNSW: graphs over codes, one for each partition, or one
+(format_spec/index/hnsw.md)."""
 
 from __future__ import annotations
 
@@ -12,16 +13,17 @@ from lance_like.index.base import BuildOptions, IndexSource, Segment, SegmentWri
 from lance_like.index.vector.build import build_partitions
 from lance_like.index.vector.graphs import GraphLinks, GraphScan, StoredGraphs
 from lance_like.index.vector.ivf import Ivf
-from lance_like.index.vector.quantize import Scalar
+from lance_like.index.vector.quantize import GraphCodes
 from lance_like.index.vector.searcher import IvfSearcher
 from lance_like.typing_ import Json
 
 
 class IvfHnswSq(Ivf):
-    """A graph for each partition."""
+    """A graph for each partition, over a byte a number."""
 
     name = "IVF_HNSW_SQ"
-    codes = "HNSW"
+    codes = "SQ"
+    graphs = True
 
     def build(
         self, source: IndexSource, params: Mapping[str, Json], out: SegmentWrites, options: BuildOptions
@@ -32,16 +34,30 @@ class IvfHnswSq(Ivf):
     def open(self, segment: Segment) -> IvfSearcher:
         """A searcher. Raises Unsupported."""
         self.check_version(segment)
-        stored = StoredGraphs(segment, "SQ")
+        stored = StoredGraphs(segment, self.codes)
 
         def scan() -> GraphScan:
-            return GraphScan(cast(Scalar, stored.codes), stored.m, stored.space.dot)
+            return GraphScan(cast(GraphCodes, stored.codes), stored.m, stored.space.dot)
 
         return IvfSearcher(stored, scan, stored.read, graphs=True)
 
 
+class IvfHnswPq(IvfHnswSq):
+    """A graph for each partition, over product quantization."""
+
+    name = "IVF_HNSW_PQ"
+    codes = "PQ"
+
+
+class IvfHnswFlat(IvfHnswSq):
+    """A graph for each partition, over the vectors themselves."""
+
+    name = "IVF_HNSW_FLAT"
+    codes = "FLAT"
+
+
 class Hnsw(IvfHnswSq):
-    """One graph."""
+    """One graph, over a byte a number."""
 
     name = "HNSW"
 
@@ -53,4 +69,4 @@ class Hnsw(IvfHnswSq):
         return super().params(type, {**given, "num_partitions": 1})
 
 
-__all__ = ["Hnsw", "IvfHnswSq"]
+__all__ = ["Hnsw", "IvfHnswFlat", "IvfHnswPq", "IvfHnswSq"]

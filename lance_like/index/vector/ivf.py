@@ -20,16 +20,17 @@ from lance_like.typing_ import Json
 
 
 class Ivf:
-    """Partitions of one kind of codes."""
+    """Partitions of one kind of codes. graphs: is there a graph of each?"""
 
     name: ClassVar[str]
     kind: ClassVar[Kind] = "vector"
     version: ClassVar[int] = 1
     codes: ClassVar[str]
+    graphs: ClassVar[bool] = False
 
     def params(self, type: pa.DataType, given: Mapping[str, Any]) -> dict[str, Json]:
         """The parameters checked, with their defaults. Raises InvalidInput."""
-        return checked(self.codes, type, given)
+        return checked(self.codes, type, given, graphs=self.graphs)
 
     def answers(self, type: pa.DataType, params: Mapping[str, Json], question: Question) -> Answer:
         """A filter asks for nothing that is near."""

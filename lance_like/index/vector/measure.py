@@ -15,6 +15,7 @@ import numpy as np
 from lance_like.index.base import Hits
 from lance_like.index.vector.bits import nearest_bits
 from lance_like.index.vector.lists import Scan
+from lance_like.index.vector.quantize import Codes, Product
 from lance_like.index.vector.space import Space
 from lance_like.index.vector.train import Model
 from lance_like.typing_ import Int64s, Json
@@ -65,21 +66,36 @@ def measured(
     behind = np.take_along_axis(rank, parts[neighbours].astype(np.int64), 1)[known]
     nprobes = 1 + int(np.sort(behind)[max(0, int(np.ceil(_PROBED * len(behind))) - 1)])
     probed = float((behind < nprobes).mean())
-    if true:
-        return {"nprobes": nprobes, "refine_factor": 0, "error": 0.0, "recall": round(probed, 4)}
     graphs = efs[-1] > 0
+    if true and not graphs:
+        return {"nprobes": nprobes, "refine_factor": 0, "error": 0.0, "recall": round(probed, 4)}
     enough = min(_FOUND_IN_GRAPHS if graphs else _FOUND, 0.995 * probed)
     scan = scan_of(np.unique(order[:, :nprobes]))
     best: dict[str, Json] = {}
     for ef in efs:
-        places, error = _estimated(truth, model, space, order[:, :nprobes], scan, ef, neighbours, distances)
-        recalls = [float((places[known] < _NEIGHBOURS * factor).mean()) for factor in _REFINE]
-        chosen = next((i for i, recall in enumerate(recalls) if recall >= enough), len(_REFINE) - 1)
-        best = {"nprobes": nprobes, "refine_factor": _REFINE[chosen], "error": round(error, 4)}
+        factors = _factors(model.codes, ef)
+        candidates = _NEIGHBOURS * factors[-1]
+        places, error = _estimated(truth, model, space, order[:, :nprobes], scan, ef, candidates, neighbours, distances)
+        recalls = [float((places[known] < _NEIGHBOURS * factor).mean()) for factor in factors]
+        chosen = next((i for i, recall in enumerate(recalls) if recall >= enough), len(factors) - 1)
+        best = {"nprobes": nprobes, "refine_factor": factors[chosen], "error": round(error, 4)}
+        best |= {"refine_factor": 0, "error": 0.0} if true else {}
         best |= {"recall": round(recalls[chosen], 4)} | ({"ef": ef} if ef else {})
-        if recalls[chosen] >= enough and (not graphs or _REFINE[chosen] <= _REFINE_OF_GRAPHS):
+        if recalls[chosen] >= enough:
             break
     return best
+
+
+def _factors(codes: Codes, ef: int) -> Sequence[int]:
+    """How many times as many rows as are asked for may be looked at again, ascending. ef: of a graph."""
+    if not ef:
+        return _REFINE
+    if codes.true:
+        return (1,)
+    if isinstance(codes, Product):
+        # Rough distances, of which a graph gives as many as it keeps candidates.
+        return [factor for factor in _REFINE if factor * _NEIGHBOURS <= ef] or [1]
+    return [factor for factor in _REFINE if factor <= _REFINE_OF_GRAPHS]
 
 
 def _others(truth: Truth) -> tuple[Int64s | None, np.ndarray]:
@@ -107,11 +123,12 @@ def _estimated(
     probes: Int64s,
     scan: Scan,
     ef: int,
+    candidates: int,
     neighbours: Int64s,
     distances: np.ndarray,
 ) -> tuple[Int64s, float]:
     """The place of each neighbour among what a search by codes finds, and how wrong most estimates are."""
-    most = min(_NEIGHBOURS * (_REFINE_OF_GRAPHS if ef else _REFINE[-1]) + 1, len(truth.ordinals))
+    most = min(candidates + 1, len(truth.ordinals))
     probes = np.ascontiguousarray(probes)
     if space.dot:
         near = np.take_along_axis(truth.queries @ model.centroids.T, probes, 1)

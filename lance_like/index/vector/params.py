@@ -34,9 +34,9 @@ _OF_KIND = {
     "SQ": ("num_bits",),
     "PQ": ("num_sub_vectors", "num_bits"),
     "RQ": ("num_bits",),
-    "HNSW": ("m", "ef_construction", "ef", "num_bits"),
 }
-_BITS = {"SQ": (8,), "HNSW": (8,), "PQ": (4, 8), "RQ": (1,)}
+_OF_GRAPHS = ("m", "ef_construction", "ef")
+_BITS = {"SQ": (8,), "PQ": (4, 8), "RQ": (1,)}
 # What Lance takes and what means nothing here: builds are bounded by memory, nulls are always left out.
 _WITHOUT_MEANING = frozenset(
     {
@@ -55,15 +55,15 @@ _ARRAYS = ("ivf_centroids", "pq_codebook")
 _OF_OTHER_GRAPHS = frozenset({"num_sub_vectors"})
 
 
-def checked(kind: str, type: pa.DataType, given: Mapping[str, Any]) -> dict[str, Json]:
-    """The parameters of an index, with their defaults. kind: "FLAT", "PQ", "SQ", "RQ" or "HNSW".
+def checked(kind: str, type: pa.DataType, given: Mapping[str, Any], *, graphs: bool = False) -> dict[str, Json]:
+    """The parameters of an index, with their defaults. kind: of its codes, "FLAT", "PQ", "SQ" or "RQ".
 
     Arrays (`ivf_centroids`, `pq_codebook`) are checked here and given to the build by themselves.
     Raises InvalidInput.
     """
     held = vector_type(type)
     params: dict[str, Json] = {"metric": check_vectors(type, given.get("metric"))}
-    if params["metric"] == "hamming" and kind != "FLAT":
+    if params["metric"] == "hamming" and (kind != "FLAT" or graphs):
         raise InvalidInput("the metric 'hamming' has one kind of index, IVF_FLAT: bits are as short as a code")
     # Of torch, a device too.
     if str(given.get("accelerator") or "cpu") != "cpu":
@@ -72,8 +72,8 @@ def checked(kind: str, type: pa.DataType, given: Mapping[str, Any]) -> dict[str,
             kind="accelerator",
             hint="leave accelerator out",
         )
-    allowed = (*_EVERYWHERE, *_OF_KIND[kind])
-    ignored = {*_WITHOUT_MEANING, *_ARRAYS, *(_OF_OTHER_GRAPHS if kind == "HNSW" else ()), "metric", "accelerator"}
+    allowed = (*_EVERYWHERE, *_OF_KIND[kind], *(_OF_GRAPHS if graphs else ()))
+    ignored = {*_WITHOUT_MEANING, *_ARRAYS, *(_OF_OTHER_GRAPHS if graphs else ()), "metric", "accelerator"}
     for name, value in given.items():
         if name in allowed and value is not None:
             params[name] = _number(name, value)
@@ -83,7 +83,10 @@ def checked(kind: str, type: pa.DataType, given: Mapping[str, Any]) -> dict[str,
         params["num_partitions"] = len(centroids_of(given["ivf_centroids"], held.dimension))
     if kind == "PQ" and given.get("pq_codebook") is not None:
         params = _of_codebook(floats_of(given["pq_codebook"]), held.dimension) | params
-    _codes(kind, held.dimension, params)
+    _codes(kind, held.dimension, params, graphs)
+    if graphs:
+        params.setdefault("m", 16)
+        params.setdefault("ef_construction", 80)
     return params
 
 
@@ -113,12 +116,13 @@ def _of_codebook(codebook: np.ndarray, dimension: int) -> dict[str, Json]:
     return {"num_sub_vectors": parts, "num_bits": (codebook.size // (parts * part)).bit_length() - 1}
 
 
-def _codes(kind: str, dimension: int, params: dict[str, Json]) -> None:
+def _codes(kind: str, dimension: int, params: dict[str, Json], graphs: bool) -> None:
     """The defaults of what a code is made of."""
     if kind not in _BITS:
         return
-    # A caller who says how many sub-vectors a code has means bytes, as in Lance.
-    default = 8 if "num_sub_vectors" in params else _BITS[kind][0]
+    # A caller who says how many sub-vectors a code has means bytes, as in Lance. A graph looks up one code at a time:
+    # half as many parts of twice the bits are half the work.
+    default = 8 if "num_sub_vectors" in params or graphs else _BITS[kind][0]
     bits = params.setdefault("num_bits", default)
     if bits not in _BITS[kind]:
         raise InvalidInput(f"num_bits is {bits} for {kind}, expected one of {_BITS[kind]}")
@@ -127,9 +131,6 @@ def _codes(kind: str, dimension: int, params: dict[str, Json]) -> None:
         parts = params.setdefault("num_sub_vectors", -(-dimension * 2 // int(bits)))
         if not 0 < parts <= dimension:
             raise InvalidInput(f"num_sub_vectors is {parts} for vectors of {dimension} numbers")
-    if kind == "HNSW":
-        params.setdefault("m", 16)
-        params.setdefault("ef_construction", 80)
 
 
 def _number(name: str, value: Any) -> int:

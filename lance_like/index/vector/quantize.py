@@ -57,6 +57,18 @@ class Codes(Protocol):
         ...
 
 
+class GraphCodes(Codes, Protocol):
+    """Codes that graphs can be made of."""
+
+    def graph(self, m: int, dot: bool) -> Any:
+        """A graph of faiss without vectors, over such codes. m: links of a vector. dot: as for `lists`."""
+        ...
+
+    def decode(self, codes: Bytes) -> np.ndarray:
+        """What codes stand for, as `queries` gives queries: float32[n, ·]."""
+        ...
+
+
 @dataclass(frozen=True)
 class Product:
     """Each of m parts of a vector is kept as the number of the nearest of 2^bits, of 4 or 8 bits.
@@ -119,6 +131,15 @@ class Product:
     def queries(self, queries: np.ndarray) -> np.ndarray:
         return _lengthened(queries, self.codebook.shape[1] * self.parts)
 
+    def graph(self, m: int, dot: bool) -> Any:
+        library = faiss()
+        graph = library.IndexHNSWPQ(self.codebook.shape[1] * self.parts, self.parts, m, self.bits, _metric(dot))
+        library.copy_array_to_vector(self.codebook.ravel(), library.downcast_index(graph.storage).pq.centroids)
+        return _learnt(graph)
+
+    def decode(self, codes: Bytes) -> np.ndarray:
+        return self._quantizer().decode(np.ascontiguousarray(codes))
+
     def _quantizer(self) -> Any:
         quantizer = faiss().ProductQuantizer(self.codebook.shape[1] * self.parts, self.parts, self.bits)
         faiss().copy_array_to_vector(self.codebook.ravel(), quantizer.centroids)
@@ -153,8 +174,12 @@ class Scalar:
         self.teach(quantizer)
         return quantizer.compute_codes(vectors)
 
+    def graph(self, m: int, dot: bool) -> Any:
+        graph = _scalar_graph(self.width, "QT_8bit", m, dot)
+        self.teach(faiss().downcast_index(graph.storage).sq)
+        return graph
+
     def decode(self, codes: Bytes) -> np.ndarray:
-        """The vectors that codes stand for: float32[n, d]."""
         quantizer = faiss().ScalarQuantizer(self.width, faiss().ScalarQuantizer.QT_8bit)
         self.teach(quantizer)
         return quantizer.decode(np.ascontiguousarray(codes))
@@ -251,9 +276,20 @@ class Whole:
     def encode(self, vectors: np.ndarray, partitions: Int64s, centroids: np.ndarray, dot: bool) -> Bytes:
         if self.number == "float32":
             return np.ascontiguousarray(vectors).view(np.uint8)
+        return self._quantizer().compute_codes(vectors)
+
+    def graph(self, m: int, dot: bool) -> Any:
+        if self.number != "float32":
+            return _scalar_graph(self.dimension, _DIRECT[self.number], m, dot)
+        return _learnt(faiss().IndexHNSWFlat(self.dimension, m, _metric(dot)))
+
+    def decode(self, codes: Bytes) -> np.ndarray:
+        codes = np.ascontiguousarray(codes)
+        return codes.view(np.float32) if self.number == "float32" else self._quantizer().decode(codes)
+
+    def _quantizer(self) -> Any:
         library = faiss()
-        quantizer = library.ScalarQuantizer(self.dimension, getattr(library.ScalarQuantizer, _DIRECT[self.number]))
-        return quantizer.compute_codes(vectors)
+        return library.ScalarQuantizer(self.dimension, getattr(library.ScalarQuantizer, _DIRECT[self.number]))
 
     def lists(self, centroids: np.ndarray, dot: bool) -> tuple[Any, Any]:
         if self.number != "float32":
@@ -374,9 +410,22 @@ def _scalar_lists(centroids: np.ndarray, dot: bool, kind: str) -> tuple[Any, Any
     return library.IndexIVFScalarQuantizer(coarse, coarse.d, len(centroids), quantizer, _metric(dot), False), coarse
 
 
+def _scalar_graph(dimension: int, kind: str, m: int, dot: bool) -> Any:
+    library = faiss()
+    return _learnt(library.IndexHNSWSQ(dimension, getattr(library.ScalarQuantizer, kind), m, _metric(dot)))
+
+
+def _learnt(graph: Any) -> Any:
+    """A graph of faiss that need not be trained."""
+    faiss().downcast_index(graph.storage).is_trained = True
+    graph.is_trained = True
+    return graph
+
+
 __all__ = [
     "Bits",
     "Codes",
+    "GraphCodes",
     "Product",
     "Scalar",
     "Whole",

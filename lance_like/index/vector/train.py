@@ -46,10 +46,11 @@ def learn(
     space: Space,
     params: Mapping[str, Json],
     options: BuildOptions,
+    *,
+    graphs: bool,
 ) -> Model:
-    """Learn from a sample, or take over what the caller gives or the segment before has. kind: as `checked`."""
+    """Learn from a sample, or take over what the caller gives or the segment before has. kind, graphs: as `checked`."""
     random = np.random.default_rng(1)
-    graphs = kind == "HNSW"
     wanted = partitions_for(params, source.rows, graphs=graphs)
     prior = options.prior if isinstance(options.prior, IvfSearcher) else None
     count = min(source.rows, max(wanted * int(params.get("sample_rate") or _SAMPLE_RATE), _CODEBOOK_ROWS))

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from lance_like.index.vector.hnsw import Hnsw, IvfHnswSq
+from lance_like.index.vector.hnsw import Hnsw, IvfHnswFlat, IvfHnswPq, IvfHnswSq
 from lance_like.index.vector.ivf import IvfFlat, IvfPq, IvfRq, IvfSq
 from lance_like.testing.vectors import VectorTests
 
@@ -60,6 +60,20 @@ class TestIvfHnswSq(VectorTests):
     plugin = IvfHnswSq()
     types = (FLOATS,)
     given = {"num_partitions": 4, "m": 8, "ef_construction": 40}  # noqa: RUF012
+
+
+@pytest.mark.slow
+class TestIvfHnswPq(VectorTests):
+    plugin = IvfHnswPq()
+    types = (pa.list_(pa.float32(), 9), FLOATS)
+    given = {"num_partitions": 3, "m": 8, "num_sub_vectors": 4}  # noqa: RUF012
+
+
+@pytest.mark.slow
+class TestIvfHnswFlat(VectorTests):
+    plugin = IvfHnswFlat()
+    types = (FLOATS, *(pa.list_(number, 6) for number in (pa.float16(), pa.float64(), pa.uint8(), pa.int8())))
+    given = {"num_partitions": 3}  # noqa: RUF012
 
 
 @pytest.mark.slow

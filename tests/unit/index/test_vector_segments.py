@@ -11,6 +11,7 @@ import lance_like
 from lance_like.errors import Corrupt, InvalidInput
 from lance_like.index.base import BuildOptions, Nearest, Segment
 from lance_like.index.files import ArraySource, SegmentReader, SegmentWriter
+from lance_like.index.registry import INDEXES
 from lance_like.index.vector.exact import as_queries, distances, rank
 from lance_like.index.vector.graphs import checked_links
 from lance_like.index.vector.hnsw import Hnsw, IvfHnswSq
@@ -224,6 +225,20 @@ def test_a_graph_of_too_many_links_is_corrupt(clustered):
     segment = Segment(100, KIND, {**built.params, "m": 1 << 30}, built.detail, build_reader(built))
     with pytest.raises(Corrupt):
         Hnsw().open(segment).nearest(as_queries([1] * 16, KIND, "l2"), Nearest(5, "l2"), None)
+
+
+@pytest.mark.parametrize(("kind", "refined"), [("IVF_HNSW_PQ", True), ("IVF_HNSW_FLAT", False)])
+def test_graphs_are_made_of_other_codes_too(clustered, kind, refined):
+    vectors = clustered.slice(0, 1000)
+    built = build(INDEXES.get(kind), vectors, {})
+    assert built.detail["recall"] >= 0.95
+    assert (built.detail["refine_factor"] > 0) == refined
+    queries = as_queries(vectors.slice(7, 1).to_pylist(), KIND, "l2")
+    searcher = built.open()
+    allowed = BitMap(range(0, 1000, 100))
+    found = searcher.nearest(queries, Nearest(20, "l2"), allowed)
+    assert set(found.ordinals[0].tolist()) == {-1, *allowed}
+    assert 7 in searcher.nearest(queries, Nearest(20, "l2"), None).ordinals[0]
 
 
 def test_the_tuner_reaches_what_is_asked_and_says_how(clustered):
