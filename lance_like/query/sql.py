@@ -47,6 +47,11 @@ _IMPLIED = 2**64 - 1  # query_location of a node that the text does not hold
 # Literals, names in double quotes and comments, or a name in back-ticks.
 _BACK_TICKS = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|`((?:[^`]|``)*)`""", re.DOTALL)
 
+# A word where it begins, and the last one of a text.
+_WORD = re.compile(r"([^\W\d]\w*)")
+_LAST_WORD = re.compile(r"\b([^\W\d]\w*)\s*$")
+_MOST_NAMES = 16
+
 _LIKES = {"~~": (False, False), "!~~": (True, False), "~~*": (False, True), "!~~*": (True, True)}
 _ESCAPED_LIKES = {
     "like_escape": (False, False),
@@ -150,7 +155,7 @@ def unknown_column(text: str, schema: pa.Schema) -> str:
 def _tree(head: str, text: str, what: str) -> dict[str, Any]:
     if not text.strip():
         raise InvalidInput(f"the {what} is empty", kind="filter")
-    tree = engine_duckdb.serialize(head + _BACK_TICKS.sub(_in_double_quotes, text))
+    tree = _with_names(head, _BACK_TICKS.sub(_in_double_quotes, text))
     if not tree.get("error") and len(tree["statements"]) == 1:
         return tree
     message = str(tree.get("error_message", ""))
@@ -158,6 +163,22 @@ def _tree(head: str, text: str, what: str) -> dict[str, Any]:
         raise _goes_on(text, what)
     place = _caret(text, tree, len(head))
     raise InvalidInput(f"cannot parse the {what}: {message}{place}", kind="filter")
+
+
+def _with_names(head: str, text: str) -> dict[str, Any]:
+    """The tree of a text; of one that cannot be parsed, with words of SQL's own read as names: `end > 5`."""
+    tree = first = engine_duckdb.serialize(head + text)
+    for _ in range(_MOST_NAMES):
+        place = _place(text, tree, len(head))
+        if place is None:
+            break
+        # DuckDB points at the word, or at what cannot follow it.
+        found = _WORD.match(text, place) or _LAST_WORD.search(text, 0, place)
+        if found is None:
+            break
+        text = text[: found.start(1)] + quote(found[1]) + text[found.end(1) :]
+        tree = engine_duckdb.serialize(head + text)
+    return first if tree.get("error") else tree
 
 
 def _in_double_quotes(found: re.Match[str]) -> str:
@@ -183,13 +204,18 @@ def _goes_on(text: str, what: str) -> InvalidInput:
 
 def _caret(text: str, error: Mapping[str, Any], head: int) -> str:
     """Show the line of a parser's error with a caret below its place."""
+    place = _place(text, error, head)
+    return f"\n  {_cut(text)}" if place is None else engine_duckdb.pointer(text, place)
+
+
+def _place(text: str, error: Mapping[str, Any], head: int) -> int | None:
+    """The character of a text at which a parser's error is; None where it does not say."""
     try:
         place = max(int(error["position"]) - head, 0)
     except (KeyError, TypeError, ValueError):
-        return f"\n  {_cut(text)}"
+        return None
     # UTF-8 bytes from the start of the query, but characters in DuckDB 1, which gives no "location"
-    before = text.encode()[:place].decode(errors="ignore") if "location" in error else text[:place]
-    return engine_duckdb.pointer(text, len(before))
+    return len(text.encode()[:place].decode(errors="ignore")) if "location" in error else min(place, len(text))
 
 
 def _pointer(text: str, node: Node, head: str) -> str:

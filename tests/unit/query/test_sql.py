@@ -227,3 +227,28 @@ def test_the_columns_that_expressions_read_are_spelled_as_in_the_schema() -> Non
 def test_what_is_not_one_expression_per_row_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):
         evaluate.parse_expressions({"n": text})
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("end > 5", '"end" > 5'),
+        ("left > 5 AND right < 9", '"left" > 5 AND "right" < 9'),
+        ("binary = X'05' OR Order IN (1, 2)", '"binary" = X\'05\' OR "Order" IN (1, 2)'),
+        ("näme = 'é' AND lower(group) = 'end'", "näme = 'é' AND lower(\"group\") = 'end'"),
+        ("CASE WHEN end > 3 THEN 1 ELSE 0 END = 1", 'CASE WHEN "end" > 3 THEN 1 ELSE 0 END = 1'),
+        ("NOT all", 'NOT "all"'),
+    ],
+)
+def test_columns_may_be_called_as_words_of_sql_are(text: str, quoted: str) -> None:
+    assert sql.parse(text) == sql.parse(quoted)
+    assert sql.parse_expression(text, "value").columns == sql.parse_expression(quoted, "value").columns
+
+
+@pytest.mark.parametrize(
+    "text", ["a = 1 and", "where a = 1", "a = 1 group", "select a", "a = 1 or or b = 2", "a b c = 'end"]
+)
+def test_an_error_shows_the_text_as_it_was_given(text: str) -> None:
+    with pytest.raises(InvalidInput, match="cannot parse the filter") as caught:
+        sql.parse(text)
+    assert f"\n  {text}\n" in str(caught.value)
