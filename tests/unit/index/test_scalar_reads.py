@@ -42,7 +42,9 @@ def test_a_search_for_one_value_reads_the_fences_and_a_leaf():
     assert again.rounds == 0
 
 
-@pytest.mark.parametrize("plugin", [BTree(), Bitmap(), BloomFilter(), LabelList(), ZoneMap()], ids=lambda plugin: plugin.name)
+@pytest.mark.parametrize(
+    "plugin", [BTree(), Bitmap(), BloomFilter(), LabelList(), ZoneMap()], ids=lambda plugin: plugin.name
+)
 def test_after_a_prewarm_nothing_is_read(plugin):
     values = pa.array([None if n % 9 == 0 else n % 50 for n in range(20_000)])
     if isinstance(plugin, LabelList):
