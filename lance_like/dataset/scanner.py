@@ -172,7 +172,7 @@ class LanceScanner:
     def to_table(self) -> pa.Table:
         """All rows in memory; without a copy of what lies in plain pages."""
         scan = self._scan
-        if scan.batch_rows is None:
+        if scan.batch_rows is None and self._settled is None:
             scan = replace(scan, batch_rows=_TABLE_BATCH_ROWS)
         return pa.Table.from_batches(list(self._run(scan)), self.projected_schema)
 
