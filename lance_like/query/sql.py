@@ -50,7 +50,8 @@ _BACK_TICKS = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|`(
 # A word where it begins, and the last one of a text.
 _WORD = re.compile(r"([^\W\d]\w*)")
 _LAST_WORD = re.compile(r"\b([^\W\d]\w*)\s*$")
-_MOST_NAMES = 16
+# Of a text that cannot be parsed: each costs a millisecond.
+_MOST_READINGS = 24
 
 _LIKES = {"~~": (False, False), "!~~": (True, False), "~~*": (False, True), "!~~*": (True, True)}
 _ESCAPED_LIKES = {
@@ -167,18 +168,31 @@ def _tree(head: str, text: str, what: str) -> dict[str, Any]:
 
 def _with_names(head: str, text: str) -> dict[str, Any]:
     """The tree of a text; of one that cannot be parsed, with words of SQL's own read as names: `end > 5`."""
-    tree = first = engine_duckdb.serialize(head + text)
-    for _ in range(_MOST_NAMES):
+    first = engine_duckdb.serialize(head + text)
+    waiting = [(text, first)]
+    for _ in range(_MOST_READINGS):
+        if not waiting:
+            break
+        text, tree = waiting.pop()
+        if not tree.get("error"):
+            # A word behind an expression would be its alias.
+            if tree is first or not any(item.get("alias") for item in _selected(tree)):
+                return tree
+            continue
         place = _place(text, tree, len(head))
         if place is None:
-            break
-        # DuckDB points at the word, or at what cannot follow it.
-        found = _WORD.match(text, place) or _LAST_WORD.search(text, 0, place)
-        if found is None:
-            break
-        text = text[: found.start(1)] + quote(found[1]) + text[found.end(1) :]
-        tree = engine_duckdb.serialize(head + text)
-    return first if tree.get("error") else tree
+            continue
+        # DuckDB points at the word, or at what cannot follow it; the latter is tried first.
+        for found in (_WORD.match(text, place), _LAST_WORD.search(text, 0, place)):
+            if found is not None:
+                named = text[: found.start(1)] + quote(found[1]) + text[found.end(1) :]
+                waiting.append((named, engine_duckdb.serialize(head + named)))
+    return first
+
+
+def _selected(tree: Node) -> list[Node]:
+    """What the statements of a tree select."""
+    return [item for statement in tree["statements"] for item in statement["node"].get("select_list") or ()]
 
 
 def _in_double_quotes(found: re.Match[str]) -> str:

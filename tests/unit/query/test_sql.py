@@ -238,6 +238,9 @@ def test_what_is_not_one_expression_per_row_is_refused(text: str) -> None:
         ("näme = 'é' AND lower(group) = 'end'", "näme = 'é' AND lower(\"group\") = 'end'"),
         ("CASE WHEN end > 3 THEN 1 ELSE 0 END = 1", 'CASE WHEN "end" > 3 THEN 1 ELSE 0 END = 1'),
         ("NOT all", 'NOT "all"'),
+        ("binary IS NULL AND NOT end = 1", '"binary" IS NULL AND NOT "end" = 1'),
+        ("left BETWEEN 1 AND 2 OR right LIKE 'x%'", '"left" BETWEEN 1 AND 2 OR "right" LIKE \'x%\''),
+        ("all IN (1, 2)", '"all" IN (1, 2)'),
     ],
 )
 def test_columns_may_be_called_as_words_of_sql_are(text: str, quoted: str) -> None:
