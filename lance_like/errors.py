@@ -46,8 +46,8 @@ class OutOfRange(InvalidInput, IndexError):
     """A row or position lies outside the table."""
 
 
-class NotFound(LanceLikeError, LookupError):
-    """A dataset, version, tag, column, index or row that does not exist."""
+class NotFound(LanceLikeError, LookupError, ValueError):
+    """A dataset, version, tag, column, index or row that does not exist. A ValueError, as in pylance."""
 
 
 class AlreadyExists(LanceLikeError):

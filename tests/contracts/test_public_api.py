@@ -166,6 +166,7 @@ def test_the_errors_are_these() -> None:
         ("InvalidInput", ValueError),
         ("OutOfRange", IndexError),
         ("NotFound", LookupError),
+        ("NotFound", ValueError),
         ("Corrupt", ValueError),
         ("Unsupported", NotImplementedError),
         ("MissingDependency", ImportError),
