@@ -27,11 +27,11 @@ from lance_like.errors import InvalidInput, NotFound
 from lance_like.file.carry import carried_field, one_batch
 from lance_like.index.files import counting_segments
 from lance_like.io.observe import CountingStore
+from lance_like.kept import MadeOf
 from lance_like.query.answer import NOTHING, POSITION, Answer, Columns, answer_of, schema_naming
 from lance_like.query.evaluate import parse, prepare
 from lance_like.query.explain import analyze, explain
 from lance_like.query.expr import Expr, top_names
-from lance_like.query.kept import MadeOf
 from lance_like.query.order import order_of, run_ordered
 from lance_like.query.projection import ROW_ADDRESS, VIRTUAL
 from lance_like.query.scan import Scan, count_passing, run_scan

@@ -17,8 +17,8 @@ from lance_like.file.reader import FileReader, open_file
 from lance_like.index.cache import OpenIndexes
 from lance_like.io.fetch import drive_all
 from lance_like.io.store import Store
+from lance_like.kept import Kept, MadeOf
 from lance_like.locks import lock_over_forks
-from lance_like.query.kept import Kept, MadeOf
 from lance_like.query.projection import Projection
 from lance_like.table.fragment import DataFile
 from lance_like.table.manifest import Manifest

@@ -21,8 +21,8 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from lance_like.errors import InvalidInput
+from lance_like.kept import Kept
 from lance_like.query.expr import And, Compare, Expr, Has, In, Like, Not, Or, like_text
-from lance_like.query.kept import Kept
 from lance_like.query.literals import exact
 from lance_like.query.nodes import decimal_of
 

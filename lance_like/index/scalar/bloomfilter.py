@@ -29,7 +29,7 @@ from lance_like.index.scalar.zones import (
     zone_count,
     zones_of,
 )
-from lance_like.locks import lock_over_forks
+from lance_like.kept import Kept
 from lance_like.typing_ import Json
 
 _FILE = "filters"
@@ -43,7 +43,6 @@ _SALTS = np.array(
 _MOST_ZONES = ((1 << 31) - 1) // _BLOCK_NBYTES
 _KEPT_NBYTES = 16 << 20
 _AT_ONCE = 256
-_LOCK = lock_over_forks()
 
 
 class BloomFilter:
@@ -109,12 +108,12 @@ class BloomFilterSearcher:
         self._segment, self._rows_per_zone, self._blocks = segment, rows_per_zone, blocks
         self._kind = checked_key_type(segment.type, BloomFilter.name)
         self._zones = zone_count(segment.rows, rows_per_zone)
-        self._kept: dict[int, np.ndarray] = {}
+        self._kept: Kept[np.ndarray] = Kept(_KEPT_NBYTES)
 
     @property
     def nbytes_cached(self) -> int:
         """What it keeps in memory."""
-        return len(self._kept) * self._zones * _BLOCK_NBYTES
+        return self._kept.size
 
     def prewarm(self) -> None:
         """Read the blocks that memory is kept for."""
@@ -157,15 +156,10 @@ class BloomFilterSearcher:
             data = flat_bytes(cells)
             assert data is not None
             words = data.view("<u4").reshape(len(missing), self._zones, _WORDS)
-            found.update(zip(missing, words, strict=True))
-            self._keep(dict(zip(missing, words, strict=True)))
+            for number, block in zip(missing, words, strict=True):
+                found[number] = block
+                self._kept.put(number, block, block.nbytes)
         return [found[number] for number in blocks]
-
-    def _keep(self, found: dict[int, np.ndarray]) -> None:
-        with _LOCK:
-            self._kept.update(found)
-            while self.nbytes_cached > _KEPT_NBYTES and len(self._kept) > 1:
-                del self._kept[next(iter(self._kept))]
 
 
 def _places(hashes: Hashes, blocks: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,6 @@ file postings    columns key, ascending, each once; count, uint32: how many rows
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -19,7 +18,7 @@ from lance_like.index.scalar.keys import Keys
 from lance_like.index.scalar.nulls import Nulls
 from lance_like.index.scalar.postings import bitmaps_of, cells_of, union_of
 from lance_like.index.scalar.sorted_column import SortedColumn, write_sorted
-from lance_like.locks import lock_over_forks
+from lance_like.kept import Kept
 from lance_like.typing_ import Int64s
 
 _FILE = "postings"
@@ -29,7 +28,6 @@ _LISTS_NBYTES = 64 << 20
 _SET_NBYTES = 200
 # A union of more lists than this keeps none of them: it reads them in one pass.
 _KEPT_OF_UNION = 64
-_LOCK = lock_over_forks()
 
 
 class Inverted:
@@ -38,19 +36,18 @@ class Inverted:
     def __init__(self, files: SegmentReads, keys: int, kind: pa.DataType, rows: int) -> None:
         self.keys = SortedColumn(files, _FILE, keys, _columns(kind))
         self._rows = rows
-        self._lists: OrderedDict[int, BitMap] = OrderedDict()
-        self._nbytes = 0
+        self._lists: Kept[BitMap] = Kept(_LISTS_NBYTES)
 
     @property
     def nbytes_cached(self) -> int:
         """What it keeps in memory, by estimate."""
-        return self.keys.nbytes_cached + self._nbytes
+        return self.keys.nbytes_cached + self._lists.size
 
     def prewarm(self) -> None:
         """Read the keys, and the lists that memory is kept for."""
         self.keys.prewarm()
         for start in range(0, self.keys.rows, _KEPT_OF_UNION):
-            if self._nbytes > _LISTS_NBYTES // 2:
+            if self._lists.size > _LISTS_NBYTES // 2:
                 break
             self.sets(np.arange(start, min(start + _KEPT_OF_UNION, self.keys.rows)))
 
@@ -87,22 +84,13 @@ class Inverted:
         missing = np.array([place for place in wanted if place not in found], np.int64)
         if len(missing):
             made = bitmaps_of(self._cells(_spans_of(missing)), self.counts(missing), self._rows)
-            found.update(zip(missing.tolist(), made, strict=True))
-        self._keep(found)
+            for place, rows in zip(missing.tolist(), made, strict=True):
+                found[place] = rows
+                self._lists.put(place, rows, _nbytes_of(rows))
         return [found[place] for place in wanted]
 
     def _cells(self, spans: Sequence[tuple[int, int]]) -> pa.LargeBinaryArray:
         return joined([part for [part] in self.keys.file.spans(["rows"], spans)])
-
-    def _keep(self, found: dict[int, BitMap]) -> None:
-        with _LOCK:
-            for place, rows in found.items():
-                if place not in self._lists:
-                    self._lists[place] = rows
-                    self._nbytes += _nbytes_of(rows)
-                self._lists.move_to_end(place)
-            while self._nbytes > _LISTS_NBYTES and len(self._lists) > 1:
-                self._nbytes -= _nbytes_of(self._lists.popitem(last=False)[1])
 
 
 class InvertedSearcher:

@@ -9,7 +9,6 @@ in bounded memory.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ from lance_like.encodings.stack import expand
 from lance_like.errors import Corrupt
 from lance_like.index.base import FileReads, SegmentReads, SegmentWrites
 from lance_like.index.scalar.keys import Keys, NumberKeys, Side, Uint32s, keys_of
-from lance_like.locks import lock_over_forks
+from lance_like.kept import Kept
 from lance_like.typing_ import Int64s
 
 LEAF_ROWS = 8192
@@ -37,7 +36,6 @@ _FENCES = ".fences"
 # Ranges of fewer rows on average are taken row by row.
 _SHORT = 64
 _NOTHING = np.empty(0, np.uint32)
-_LOCK = lock_over_forks()
 
 
 class Leaf(NamedTuple):
@@ -58,13 +56,12 @@ class SortedColumn:
         self._files, self._name, self._schema = files, name, columns
         self._columns = columns.names[:2]
         self.rows = rows
-        self._leaves: OrderedDict[int, Leaf] = OrderedDict()
-        self._nbytes = 0
+        self._leaves: Kept[Leaf] = Kept(LEAVES_NBYTES)
 
     @property
     def nbytes_cached(self) -> int:
         """What it keeps in memory."""
-        return self._nbytes + ("_fences" in self.__dict__ and self._fences.nbytes)
+        return self._leaves.size + ("_fences" in self.__dict__ and self._fences.nbytes)
 
     @cached
     def file(self) -> FileReads:
@@ -127,7 +124,10 @@ class SortedColumn:
 
     def _are_few(self, numbers: Int64s) -> bool:
         """True when few leaves of some are not in memory."""
-        return len(numbers) <= _FEW_LEAVES or len(set(numbers.tolist()) - self._leaves.keys()) <= _FEW_LEAVES
+        return (
+            len(numbers) <= _FEW_LEAVES
+            or sum(number not in self._leaves for number in {*numbers.tolist()}) <= _FEW_LEAVES
+        )
 
     def leaf(self, number: int) -> Leaf:
         """One leaf."""
@@ -143,8 +143,8 @@ class SortedColumn:
             if missing:
                 spans = [(number * LEAF_ROWS, min((number + 1) * LEAF_ROWS, self.rows)) for number in missing]
                 for number, (keys, beside) in zip(missing, self.file.spans(self._columns, spans), strict=True):
-                    found[number] = Leaf(_held(keys_of(keys)), beside.to_numpy().copy())
-            self._keep(found)
+                    leaf = found[number] = Leaf(_held(keys_of(keys)), beside.to_numpy().copy())
+                    self._leaves.put(number, leaf, leaf.nbytes)
             yield from [found[number] for number in asked]
 
     def beside(self, starts: Int64s, ends: Int64s) -> Uint32s:
@@ -195,16 +195,6 @@ class SortedColumn:
         if file.rows != rows:
             raise Corrupt(f"the file {name!r} of an index has {file.rows:,} rows, recorded are {rows:,}", kind="index")
         return file
-
-    def _keep(self, found: dict[int, Leaf]) -> None:
-        with _LOCK:
-            for number, leaf in found.items():
-                if number not in self._leaves:
-                    self._leaves[number] = leaf
-                    self._nbytes += leaf.nbytes
-                self._leaves.move_to_end(number)
-            while self._nbytes > LEAVES_NBYTES and len(self._leaves) > 1:
-                self._nbytes -= self._leaves.popitem(last=False)[1].nbytes
 
 
 def write_sorted(out: SegmentWrites, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:

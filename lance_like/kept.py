@@ -24,6 +24,9 @@ class Kept(Generic[T]):
         """Of what is kept."""
         return self._size
 
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._held
+
     def get(self, key: Hashable) -> T | None:
         """What is kept under a key."""
         with _LOCK:

@@ -6,7 +6,7 @@ import gc
 import weakref
 from itertools import count
 
-from lance_like.query.kept import Kept, MadeOf
+from lance_like.kept import Kept, MadeOf
 
 
 def test_what_was_used_longest_ago_goes_first() -> None:
