@@ -197,6 +197,14 @@ class FileReader:
         pages = yield from self.pages(column, kind)
         return (yield from pages.read_span(start, end, kind))
 
+    def read_spans(
+        self, columns: Sequence[int], kinds: Sequence[pa.DataType], spans: Sequence[tuple[int, int]]
+    ) -> Conversation[list[list[pa.Array]]]:
+        """As `read_span` of each run of rows (start, end) of each column, the columns of a run one after the other."""
+        opened = yield from self.pages_of(columns, kinds)
+        reads = [pages.read_span(*span, kind) for span in spans for pages, kind in zip(opened, kinds, strict=True)]
+        return (yield from together(reads))
+
     def pages(self, column: int, kind: pa.DataType) -> Conversation[ColumnPages]:
         """The pages of a column; kept after the first call. kind: the column's type, or DESCRIPTION.
 

@@ -150,10 +150,9 @@ class OpenFile:
 
     def spans(self, names: Sequence[str], spans: Sequence[tuple[int, int]]) -> list[list[pa.Array]]:
         """Runs of rows of columns, of each run the columns. Cost: one round for all once they are open."""
-        chosen = [self._column(name) for name in names]
-        reads = [self._file.read_span(number, field.type, *span) for span in spans for number, field in chosen]
-        arrays = iter(self._drive(together(reads)))
-        return [[self._read(_whole(next(arrays), field.type), field) for _, field in chosen] for _ in spans]
+        numbers, fields = zip(*(self._column(name) for name in names), strict=True)
+        arrays = iter(self._drive(self._file.read_spans(numbers, [field.type for field in fields], spans)))
+        return [[self._read(_whole(next(arrays), field.type), field) for field in fields] for _ in spans]
 
     def take(self, names: Sequence[str], rows: Int64s) -> list[pa.Array]:
         """Some rows of columns, in the order asked. Cost: as `columns`."""
