@@ -22,8 +22,9 @@ from lance_like.typing_ import Int64s, Json
 
 # The recall that partitions, and then codes as well, are to keep: above what is promised, 0.95, as queries differ.
 _PROBED, _FOUND = 0.98, 0.97
-# Of a graph more, as it holds the queries themselves, with links to their neighbours.
-_FOUND_IN_GRAPHS = 0.985
+# Of a graph more, as it holds the queries themselves, with links to their neighbours; and others, which it leads to by
+# longer ways, have so many times as many candidates.
+_FOUND_IN_GRAPHS, _OUTSIDE = 0.985, 2
 _REFINE = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128)
 _NEIGHBOURS = 10
 # Of a graph, which finds rows by distances that are nearly true, more candidates are worth more.
@@ -80,7 +81,7 @@ def measured(
         chosen = next((i for i, recall in enumerate(recalls) if recall >= enough), len(factors) - 1)
         best = {"nprobes": nprobes, "refine_factor": factors[chosen], "error": round(error, 4)}
         best |= {"refine_factor": 0, "error": 0.0} if true else {}
-        best |= {"recall": round(recalls[chosen], 4)} | ({"ef": ef} if ef else {})
+        best |= {"recall": round(recalls[chosen], 4)} | ({"ef": _OUTSIDE * ef} if ef else {})
         if recalls[chosen] >= enough:
             break
     return best
