@@ -12,6 +12,7 @@ from lance_like.index.coverage import Coverage, coverage_of
 from lance_like.index.files import SegmentReader
 from lance_like.index.registry import INDEXES
 from lance_like.io.store import Store
+from lance_like.kept import MadeOf
 from lance_like.locks import lock_over_forks
 from lance_like.table.indices import IndexEntry, IndexSegment
 from lance_like.table.manifest import Manifest
@@ -33,7 +34,6 @@ Identity = tuple[str, tuple[str, ...]]
 class _Version:
     """What is known of a version: its indexes that can be asked, and what they cover, by name."""
 
-    manifest: Manifest
     usable: Sequence[tuple[IndexEntry, IndexPlugin]]
     covered: dict[str, Coverage] = field(default_factory=dict)
 
@@ -63,7 +63,7 @@ class OpenIndexes:
         # By the time of their last use, oldest first.
         self._open: dict[Identity, _Open] = {}
         self._uses = 0
-        self._versions: list[_Version] = []
+        self._versions: MadeOf[_Version] = MadeOf(_VERSIONS_KEPT)
 
     def usable(self, manifest: Manifest) -> Sequence[tuple[IndexEntry, IndexPlugin]]:
         """The indexes that are of a kind and a version known here, with their plug-ins, in order of the manifest."""
@@ -88,13 +88,7 @@ class OpenIndexes:
         return found
 
     def _of_version(self, manifest: Manifest) -> _Version:
-        for known in self._versions:
-            if known.manifest is manifest:
-                return known
-        made = _Version(manifest, list(_usable(manifest)))
-        with _LOCK:
-            self._versions = [made, *self._versions[: _VERSIONS_KEPT - 1]]
-        return made
+        return self._versions.get(manifest, make=lambda: _Version(list(_usable(manifest))))
 
     def _searcher(self, manifest: Manifest, entry: IndexEntry, segment: IndexSegment) -> Searcher:
         """The searcher of a segment, opened once. Raises Corrupt, Unsupported."""

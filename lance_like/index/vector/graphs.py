@@ -183,17 +183,14 @@ class GraphScan:
     def _one(
         self, graph: Any, ids: Int64s, queries: np.ndarray, k: int, allow: Bytes | None, ef: int
     ) -> tuple[np.ndarray, Int64s]:
-        library, kept, chosen, allowed = alone(), None, None, len(ids)
-        if allow is not None:
-            kept = (allow[ids >> 3] >> (ids & 7).astype(np.uint8)) & 1
-            allowed = int(kept.sum())
-            chosen = library.IDSelectorBitmap(np.packbits(kept, bitorder="little"))
+        kept = None if allow is None else (allow[ids >> 3] >> (ids & 7).astype(np.uint8)) & 1
+        allowed = len(ids) if kept is None else int(kept.sum())
         queries = np.ascontiguousarray(self._codes.queries(queries))
         # A graph leads past rows that are not allowed; of few it finds some, of many it must visit most.
         visited = 2 * self._m * ef
         if allowed * _FEW_OF < len(ids) or k * _MANY_OF > allowed or allowed < visited:
             return self._every(graph, queries, k, kept)
-        how = library.SearchParametersHNSW(efSearch=min(max(ef, k), len(ids)), sel=chosen)
+        how = alone().SearchParametersHNSW(efSearch=min(max(ef, k), len(ids)), sel=_selector(kept))
         found, places = graph.search(queries, k, params=how)
         # No path may lead to a row.
         short = np.flatnonzero(places[:, -1] < 0)
@@ -208,8 +205,7 @@ class GraphScan:
         if kept is None:
             return stored.search(queries, k)
         if not isinstance(self._codes, Product):
-            chosen = library.IDSelectorBitmap(np.packbits(kept, bitorder="little"))
-            return stored.search(queries, k, params=library.SearchParameters(sel=chosen))
+            return stored.search(queries, k, params=library.SearchParameters(sel=_selector(kept)))
         # faiss chooses no rows among codes of parts.
         places = np.flatnonzero(kept)
         rows = library.rev_swig_ptr(stored.codes.data(), stored.codes.size()).reshape(len(kept), -1)
@@ -217,6 +213,11 @@ class GraphScan:
         library.downcast_index(some.storage).add_sa_codes(np.ascontiguousarray(rows[places]))
         found, numbers = library.downcast_index(some.storage).search(queries, k)
         return found, np.where(numbers < 0, -1, np.append(places, -1)[numbers])
+
+
+def _selector(kept: np.ndarray | None) -> Any:
+    """What lets faiss find only some vectors; None: all. kept: uint8[n], 1 for each that it may."""
+    return None if kept is None else faiss().IDSelectorBitmap(np.packbits(kept, bitorder="little"))
 
 
 @dataclass(frozen=True)
