@@ -186,7 +186,8 @@ class FragmentMetadata:
     """A fragment: what a commit must know of it.
 
     id: its number; 0 for one that no version has yet. deletion_file: which rows are deleted; None: none.
-    row_id_meta and the versions: of rows that were in the table before; None for new rows, and a commit gives them.
+    row_id_meta and the versions: of rows that were in the table before; of a fragment that no version has yet, they may
+    be of its first rows. The others are new, and a commit gives them; None: all are.
     """
 
     id: int

@@ -29,23 +29,27 @@ class KeyIndex:
     def __init__(self, names: Sequence[str], columns: Sequence[pa.Array]) -> None:
         self._names = names
         values = [_comparable(column, name) for name, column in zip(names, columns, strict=True)]
-        self.distinct = [pc.unique(column.drop_null()) for column in values]
-        codes, known = self._codes(values)
-        rows = np.flatnonzero(known)
-        order = np.argsort(codes[rows], kind="stable")
-        self._rows, self._sorted = rows[order], codes[rows][order]
-        self._dense = _Dense.of(values[0], rows) if len(values) == 1 else None
-        twice = np.flatnonzero(self._sorted[1:] == self._sorted[:-1])
-        if len(twice):
-            row = int(self._rows[twice[0]])
-            shown = ", ".join(f"{name}={column[row].as_py()!r}" for name, column in zip(names, columns, strict=True))
-            raise InvalidInput(
-                f"the key {shown} stands twice in the data", kind="duplicate-key", hint="give each key one row"
-            )
+        self._dense = _Dense.of(values[0]) if len(values) == 1 else None
+        if self._dense is not None:
+            self.distinct = [values[0].drop_null()]
+        else:
+            self.distinct = [pc.unique(column.drop_null()) for column in values]
+            codes, known = self._codes(values)
+            rows = np.flatnonzero(known)
+            order = np.argsort(codes[rows], kind="stable")
+            self._rows, self._sorted = rows[order], codes[rows][order]
+            twice = np.flatnonzero(self._sorted[1:] == self._sorted[:-1])
+            if len(twice):
+                row = int(self._rows[twice[0]])
+                shown = ", ".join(f"{name}={column[row].as_py()!r}" for name, column in zip(names, columns, strict=True))
+                raise InvalidInput(
+                    f"the key {shown} stands twice in the data", kind="duplicate-key", hint="give each key one row"
+                )
         self.ranges = [_range(distinct) for distinct in self.distinct]
 
     def __len__(self) -> int:
-        return len(self._rows)
+        """How many keys there are without a null."""
+        return len(self._rows) if self._dense is None else len(self.distinct[0])
 
     def find(self, columns: Sequence[pa.Array]) -> tuple[Int64s, Int64s]:
         """The rows of a table that have a key of the source: int64[k], ascending, and the source's row of each."""
@@ -85,17 +89,21 @@ class _Dense:
     rows: Int64s
 
     @staticmethod
-    def of(keys: pa.Array, rows: Int64s) -> _Dense | None:
-        """The tables of the keys of some rows; None when they are no integers, or span too much."""
-        if not pa.types.is_integer(keys.type) or pa.types.is_uint64(keys.type) or len(rows) == 0:
+    def of(keys: pa.Array) -> _Dense | None:
+        """The tables of the keys that are not null; None when they are no integers, span too much or stand twice."""
+        if not pa.types.is_integer(keys.type) or pa.types.is_uint64(keys.type) or keys.null_count == len(keys):
             return None
-        values = keys.take(pa.array(rows)).to_numpy(zero_copy_only=False).astype(np.int64)
+        valid = keys.is_valid().to_numpy(zero_copy_only=False) if keys.null_count else None
+        rows = np.arange(len(keys)) if valid is None else np.flatnonzero(valid)
+        values = keys.drop_null().to_numpy(zero_copy_only=False).astype(np.int64)
         low, high = int(values.min()), int(values.max())
         if high - low >= _DENSE_SPAN:
             return None
         present, table = np.zeros(high - low + 1, bool), np.empty(high - low + 1, np.int64)
-        present[values - low], table[values - low] = True, rows
-        return _Dense(low, present, table)
+        places = values - low
+        present[places], table[places] = True, rows
+        # Of a key that stands twice only the last row is in the table.
+        return _Dense(low, present, table) if (table[places] == rows).all() else None
 
     def find(self, keys: pa.Array) -> tuple[Int64s, Int64s]:
         """As `KeyIndex.find`."""

@@ -29,7 +29,7 @@ from lance_like.query.projection import ROW_ADDRESS, project
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
 from lance_like.query.take import take_positions
-from lance_like.table.actions import ChangeRows, Create, KeyRange, NewFragment
+from lance_like.table.actions import ChangeRows, Create, KeyRange
 from lance_like.table.commit import commit
 from lance_like.table.layout import FOLDERS
 from lance_like.table.manifest import Manifest
@@ -39,6 +39,7 @@ from lance_like.typing_ import Int64s, T
 _HELD_NBYTES = 256 << 20
 _STEP_ROWS = 1 << 16
 _KEY_BATCH_ROWS = 1 << 20
+_NO_ROWS: Int64s = np.empty(0, np.int64)
 # So few keys are looked for by a list of them, which skips more than their range does.
 _FEW_KEYS = 1024
 # The same in a large table: an index reads less than all of the keys, about a page of them for each.
@@ -183,9 +184,10 @@ class Merge:
         names = [name for name in self.source.schema.names if name not in rules.on]
         # A column that is all there is to a row has nothing to change but itself.
         changed = names or list(rules.on)
-        written = write_patches(self.session, manifest, patches if names else [], changed)
-        inserted, rows = self._inserted(manifest, matches) if rules.insert else ((), 0)
-        self.stats.inserted, self.stats.updated = rows, sum(len(patch.offsets) for patch in patches)
+        inserted = self._unmatched(manifest, matches) if rules.insert else _NO_ROWS
+        new = self._inserted(manifest, inserted) if len(inserted) else None
+        written = write_patches(self.session, manifest, patches if names else [], changed, new)
+        self.stats.inserted, self.stats.updated = len(inserted), sum(len(patch.offsets) for patch in patches)
         self.stats.deleted = sum(map(len, removed.values())) + sum(map(len, by_source.values()))
         changes = [i for name in names for i in schema.subtree(schema.find((name,)).id)] if patches else []
         condition = None if rules.by_source is None or rules.by_source is True else bind_filter(schema, rules.by_source)
@@ -193,7 +195,7 @@ class Merge:
             "merge_insert",
             removed=_united(written.removed, removed, by_source),
             columns=written.columns,
-            fragments=(*written.fragments, *inserted),
+            fragments=written.fragments,
             field_ids=tuple(field.id for field in schema.fields),
             reads=(
                 *(field.id for field in key_fields),
@@ -252,7 +254,7 @@ class Merge:
         for fragment_id, rows, offsets in _each_fragment(matches):
             fragment = manifest.fragment(fragment_id)
             for start, end in steps(fragment, len(rows)):
-                target = rows_of(self.session, manifest.schema, fragment, offsets[start:end], names)
+                target = rows_of(self.session, manifest.schema, [(fragment, offsets[start:end])], names)
                 columns = [self.source.take(rows[start:end]).to_struct_array(), target.to_struct_array()]
                 pairs = pa.RecordBatch.from_arrays(columns, names=["source", "target"])
                 made = compute_columns(condition, pairs)
@@ -302,23 +304,25 @@ class Merge:
         names = [name for name in self.source.schema.names if name not in self.rules.on]
         return lambda start, end, _: self.source.take(rows[start:end]).select(names)
 
-    def _inserted(self, manifest: Manifest, matches: _Matches) -> tuple[tuple[NewFragment, ...], int]:
-        """Write the rows of the source whose key the table lacks. Returns them and how many they are."""
+    def _unmatched(self, manifest: Manifest, matches: _Matches) -> Int64s:
+        """The rows of the source whose key the table lacks. Raises InvalidInput for those that it cannot hold."""
         new = np.ones(self.source.num_rows, bool)
         new[matches.source] = False
         rows = np.flatnonzero(new)
-        schema = manifest.schema.to_arrow()
-        lacking = [f.name for f in schema if not f.nullable and f.name not in self.source.schema.names]
+        lacking = [
+            field.name
+            for field in manifest.schema.to_arrow()
+            if not field.nullable and field.name not in self.source.schema.names
+        ]
         if lacking and len(rows):
             raise InvalidInput(f"the data lacks {lacking[0]!r}, which may not be null in the table")
-        if len(rows) == 0:
-            return (), 0
+        return rows
 
-        def batches() -> Iterator[pa.RecordBatch]:
-            for start in range(0, len(rows), _STEP_ROWS):
-                yield filled(self.source.take(rows[start : start + _STEP_ROWS]), schema)
-
-        return write_fragments(self.session.store, Stream(schema, batches()), limits=FileLimits()), len(rows)
+    def _inserted(self, manifest: Manifest, rows: Int64s) -> Iterator[pa.RecordBatch]:
+        """Rows of the source with all columns of the table."""
+        schema = manifest.schema.to_arrow()
+        for start in range(0, len(rows), _STEP_ROWS):
+            yield filled(self.source.take(rows[start : start + _STEP_ROWS]), schema)
 
 
 def _each_fragment(matches: _Matches) -> Iterator[tuple[int, Int64s, Int64s]]:

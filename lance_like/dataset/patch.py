@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, chain
 
 import numpy as np
 import pyarrow as pa
@@ -60,7 +60,7 @@ class Patch:
 class Patched:
     """What was written. columns: fragment id -> columns written anew; removed: offsets of rows written anew.
 
-    fragments: those rows.
+    fragments: those rows, and new ones.
     """
 
     columns: dict[int, NewColumns]
@@ -68,31 +68,37 @@ class Patched:
     fragments: tuple[NewFragment, ...]
 
 
-def write_patches(session: Session, manifest: Manifest, patches: Sequence[Patch], names: Sequence[str]) -> Patched:
-    """Write what changes. names: the changed columns of the table.
+def write_patches(
+    session: Session,
+    manifest: Manifest,
+    patches: Sequence[Patch],
+    names: Sequence[str],
+    new: Iterator[pa.RecordBatch] | None = None,
+) -> Patched:
+    """Write what changes. names: the changed columns of the table. new: rows that the table gets beside, all columns.
 
     Memory: some steps of rows. Cost: for each fragment the fewer bytes, by estimate, of its changed rows whole or its
     changed columns whole.
     """
     moved: list[Patch] = []
     kept: list[Patch] = []
-    for patch in patches:
-        (moved if _rows_are_cheaper(session, manifest.schema, patch, names) else kept).append(patch)
+    for patch, nbytes in zip(patches, _columns_nbytes(session, manifest.schema, patches, names), strict=True):
+        (moved if _rows_nbytes(patch) < nbytes else kept).append(patch)
     columns = write_patch_columns(session, manifest, kept, names)
     removed = {patch.fragment.id: patch.offsets for patch in moved}
-    return Patched(columns, removed, _write_rows(session, manifest, moved, names))
+    return Patched(columns, removed, _write_rows(session, manifest, moved, names, new))
 
 
-def _rows_are_cheaper(session: Session, schema: Schema, patch: Patch, names: Sequence[str]) -> bool:
-    fragment = patch.fragment
-    rows_nbytes = len(patch.offsets) * (_row_nbytes(fragment) + _MOVED_NBYTES)
-    return rows_nbytes < _columns_nbytes(session, schema, fragment, names)
+def _rows_nbytes(patch: Patch) -> float:
+    """What the changed rows of a fragment take when they are written whole, about."""
+    return len(patch.offsets) * (_row_nbytes(patch.fragment) + _MOVED_NBYTES)
 
 
-def _columns_nbytes(session: Session, schema: Schema, fragment: Fragment, names: Sequence[str]) -> int:
-    """The stored bytes of some columns of a fragment."""
+def _columns_nbytes(session: Session, schema: Schema, patches: Sequence[Patch], names: Sequence[str]) -> Iterator[int]:
+    """The stored bytes of some columns of the fragments of patches."""
     ids = [below for name in names for below in schema.subtree(schema.find((name,)).id)]
-    return sum(stored_nbytes(session, schema, fragment, ids).values())
+    held = stored_nbytes(session, schema, (patch.fragment for patch in patches), ids)
+    return (sum(nbytes.values()) for nbytes in held)
 
 
 def write_patch_columns(
@@ -145,7 +151,7 @@ def _new_values(
         patch.values(
             start + i,
             start + j,
-            rows_of(session, schema, patch.fragment, patch.offsets[start + i : start + j], patch.reads),
+            rows_of(session, schema, [(patch.fragment, patch.offsets[start + i : start + j])], patch.reads),
         )
         for i, j in steps(patch.fragment, end - start)
     ]
@@ -165,23 +171,31 @@ def _merged(old: pa.RecordBatch, new: pa.RecordBatch, places: Int64s) -> pa.Reco
 
 
 def _write_rows(
-    session: Session, manifest: Manifest, patches: Sequence[Patch], names: Sequence[str]
+    session: Session,
+    manifest: Manifest,
+    patches: Sequence[Patch],
+    names: Sequence[str],
+    new: Iterator[pa.RecordBatch] | None,
 ) -> tuple[NewFragment, ...]:
-    """Write rows whole, in the order of the patches, with the ids they have."""
-    if not patches:
+    """Write rows whole: those of the patches in their order, with the ids they have, then new ones."""
+    if not patches and new is None:
         return ()
-    stream = Stream(manifest.schema.to_arrow(), _whole_rows(session, manifest, patches, names))
-    written = write_fragments(session.store, stream, limits=FileLimits())
+    rows = chain(_whole_rows(session, manifest, patches, names), new or ())
+    written = write_fragments(session.store, Stream(manifest.schema.to_arrow(), rows), limits=FileLimits())
+    if not patches:
+        return written
     ids = np.concatenate([ids_at(patch.fragment, patch.offsets) for patch in patches])
     created = np.concatenate([values_at(patch.fragment.runs.created, patch.offsets) for patch in patches])
-    return with_lineage(written, ids, created)
+    return _with_lineage(written, ids, created)
 
 
-def with_lineage(written: Sequence[NewFragment], ids: Int64s, created: Int64s) -> tuple[NewFragment, ...]:
-    """Fragments of rows that were in the table before. ids, created: int64 of all their rows; all change now."""
+def _with_lineage(written: Sequence[NewFragment], ids: Int64s, created: Int64s) -> tuple[NewFragment, ...]:
+    """Fragments whose first rows were in the table before. ids, created: int64 of those rows; all change now."""
     ends = list(accumulate(fragment.files[0].rows for fragment in written))
     return tuple(
-        NewFragment(fragment.files, of_rows(ids[start:end], created[start:end], np.zeros(end - start, np.int64)))
+        NewFragment(fragment.files, of_rows(ids[start:end], created[start:end], np.zeros_like(ids[start:end])))
+        if start < len(ids)
+        else fragment
         for fragment, start, end in zip(written, [0, *ends], ends, strict=False)
     )
 
@@ -192,22 +206,56 @@ def _whole_rows(
     """All columns of the rows of patches as they are from now on, read on threads, in order."""
 
     def jobs() -> Iterator[Job[pa.RecordBatch]]:
-        for patch in patches:
-            for start, end in steps(patch.fragment, len(patch.offsets)):
-                run = partial(_rows_of_patch, session, manifest.schema, patch, names, start, end)
-                yield Job(run, int((end - start) * _row_nbytes(patch.fragment)))
+        for some in _grouped(patches):
+            run = partial(_rows_of_steps, session, manifest.schema, some, names)
+            yield Job(run, int(sum(step.nbytes for step in some)))
 
     yield from in_order(jobs(), threads=default_threads(), budget_nbytes=_AHEAD_NBYTES)
 
 
-def _rows_of_patch(
-    session: Session, schema: Schema, patch: Patch, names: Sequence[str], start: int, end: int
-) -> pa.RecordBatch:
-    """The rows of offsets[start:end] as they are from now on."""
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Rows of a patch that are read and changed in one go: offsets[start:end]."""
+
+    patch: Patch
+    start: int
+    end: int
+
+    @property
+    def nbytes(self) -> float:
+        """What they take in files, about."""
+        return (self.end - self.start) * _row_nbytes(self.patch.fragment)
+
+
+def _grouped(patches: Sequence[Patch]) -> Iterator[list[_Step]]:
+    """The steps of patches, in order, those of few rows together."""
+    some: list[_Step] = []
+    rows, nbytes = 0, 0.0
+    for patch in patches:
+        for start, end in steps(patch.fragment, len(patch.offsets)):
+            step = _Step(patch, start, end)
+            if some and (rows + end - start > _STEP_ROWS or nbytes + step.nbytes > _STEP_NBYTES):
+                yield some
+                some, rows, nbytes = [], 0, 0.0
+            some.append(step)
+            rows, nbytes = rows + end - start, nbytes + step.nbytes
+    if some:
+        yield some
+
+
+def _rows_of_steps(session: Session, schema: Schema, some: Sequence[_Step], names: Sequence[str]) -> pa.RecordBatch:
+    """The rows of steps as they are from now on, one step after the other. Cost: as one take."""
     whole = schema.to_arrow()
-    kept = [name for name in whole.names if name in patch.reads or name not in names]
-    old = rows_of(session, schema, patch.fragment, patch.offsets[start:end], kept)
-    new = patch.values(start, end, old)
+    read = {name for step in some for name in step.patch.reads}
+    kept = [name for name in whole.names if name in read or name not in names]
+    parts = [(step.patch.fragment, step.patch.offsets[step.start : step.end]) for step in some]
+    old = rows_of(session, schema, parts, kept)
+    ends = list(accumulate(step.end - step.start for step in some))
+    made = [
+        step.patch.values(step.start, step.end, old.slice(at, step.end - step.start))
+        for step, at in zip(some, [0, *ends], strict=False)
+    ]
+    new = made[0] if len(made) == 1 else one_batch(pa.Table.from_batches(made))
     found = dict(zip(kept, old.columns, strict=True)) | dict(zip(new.schema.names, new.columns, strict=True))
     return pa.RecordBatch.from_arrays([found[name] for name in whole.names], schema=whole)
 
@@ -225,13 +273,15 @@ def _row_nbytes(fragment: Fragment) -> float:
 
 
 def rows_of(
-    session: Session, schema: Schema, fragment: Fragment, offsets: Int64s, names: Sequence[str]
+    session: Session, schema: Schema, parts: Sequence[tuple[Fragment, Int64s]], names: Sequence[str]
 ) -> pa.RecordBatch:
-    """Some columns of rows of a fragment, in one batch, blobs as bytes."""
+    """Some columns of rows of fragments, one part after the other, in one batch, blobs as bytes."""
     projection = project(schema, names)
-    placed = Placed([fragment], np.zeros(len(offsets), np.int64), offsets)
+    counts = [len(offsets) for _, offsets in parts]
+    index = np.repeat(np.arange(len(parts)), counts)
+    placed = Placed([fragment for fragment, _ in parts], index, np.concatenate([offsets for _, offsets in parts]))
     table = take_placed(session, projection, placed)
-    return as_batch([joined(column.chunks) for column in table.columns], projection.schema, len(offsets))
+    return as_batch([joined(column.chunks) for column in table.columns], projection.schema, sum(counts))
 
 
-__all__ = ["Patch", "Patched", "rows_of", "steps", "with_lineage", "write_patch_columns", "write_patches"]
+__all__ = ["Patch", "Patched", "rows_of", "steps", "write_patch_columns", "write_patches"]

@@ -215,13 +215,13 @@ def _offsets(bitmap: bytes) -> Int64s:
 
 
 def _carried(base: Manifest, metadata: FragmentMetadata, removed: Mapping[int, Int64s]) -> Runs | None:
-    """The lineage of rows written anew, which keep their ids; None for new rows."""
+    """The lineage of rows written anew, which keep their ids and stand before the new ones; None for new rows alone."""
     if metadata.row_id_meta is None:
         return None
     ids = metadata.row_id_meta.ids()
     placed = place_ids(base, ids)
-    if len(ids) != metadata.physical_rows or len(np.unique(ids)) < len(ids):
-        raise InvalidInput(f"{len(ids):,} ids, some of them twice or missing, for {metadata.physical_rows:,} rows")
+    if len(ids) > metadata.physical_rows or len(np.unique(ids)) < len(ids):
+        raise InvalidInput(f"{len(ids):,} ids, some of them twice or too many, for {metadata.physical_rows:,} rows")
     created = np.empty(len(ids), np.int64)
     for place in np.unique(placed.index).tolist():
         fragment, here = placed.fragments[place], placed.index == place

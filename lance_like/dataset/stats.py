@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypedDict
 
 from lance_like.dataset.index_values import statistics
 from lance_like.index.cache import entry_named
 from lance_like.index.coverage import coverage_of, unopened
-from lance_like.query.projection import place_leaves
 from lance_like.query.session import Session
+from lance_like.query.windows import open_columns
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema
+
+_OPENED_TOGETHER = 64
 
 
 class DatasetStats(TypedDict):
@@ -64,22 +67,24 @@ class LanceStats:
         """The stored bytes of every field. Cost: the page tables of all columns of all files are read."""
         ids = [field.id for field in self._manifest.schema.fields]
         nbytes = dict.fromkeys(ids, 0)
-        for fragment in self._manifest.tree.iterate():
-            for field_id, stored in stored_nbytes(self._session, self._manifest.schema, fragment, ids).items():
+        for held in stored_nbytes(self._session, self._manifest.schema, self._manifest.tree.iterate(), ids):
+            for field_id, stored in held.items():
                 nbytes[field_id] += stored
         return DataStatistics([FieldStatistics(field_id, stored) for field_id, stored in nbytes.items()])
 
 
-def stored_nbytes(session: Session, schema: Schema, fragment: Fragment, field_ids: Sequence[int]) -> dict[int, int]:
-    """Field id -> stored bytes of its pages, of the fields that files of a fragment hold."""
+def stored_nbytes(
+    session: Session, schema: Schema, fragments: Iterable[Fragment], field_ids: Sequence[int]
+) -> Iterator[dict[int, int]]:
+    """Of each fragment, field id -> stored bytes of its pages, of the fields that its files hold.
+
+    Cost: for every 64 fragments 3 rounds, if they are new.
+    """
     leaves = {field_id: schema.field(field_id).type for field_id in field_ids}
-    held = place_leaves(leaves, [file.fields for file in fragment.files]).files
-    opened = session.columns([(fragment.files[own.file], own.columns, own.kinds) for own in held])
-    return {
-        field_id: pages.stored_nbytes
-        for own, found in zip(held, opened, strict=True)
-        for field_id, pages in zip(own.field_ids, found, strict=True)
-    }
+    left = iter(fragments)
+    while some := list(islice(left, _OPENED_TOGETHER)):
+        for columns in open_columns(session, some, leaves):
+            yield {field_id: column.pages.stored_nbytes for field_id, column in columns.items()}
 
 
 __all__ = ["DataStatistics", "DatasetStats", "FieldStatistics", "LanceStats", "stored_nbytes"]

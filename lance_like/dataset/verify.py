@@ -86,7 +86,7 @@ def validate_version(session: Session, manifest: Manifest) -> None:
         for file in fragment.files:
             _check_size(session.store, file)
         session.open(fragment.files)
-        stored_nbytes(session, schema, fragment, ids)
+        next(stored_nbytes(session, schema, [fragment], ids))
     RowIdMap.of(manifest.fragments)
     for entry in manifest.indices:
         for segment in entry.segments:

@@ -17,6 +17,7 @@ from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.physical import buffer_bytes, check_variable, offsets_of
 from lance_like.encodings.places import locate_node
 from lance_like.encodings.registry import ENCODINGS, encode_array, read_node
+from lance_like.encodings.sample import spread
 from lance_like.encodings.stack import Reading, Runs, Stack, together
 from lance_like.encodings.variable import variable_array
 from lance_like.errors import Corrupt
@@ -153,7 +154,7 @@ def _row_numbers(value: Json, num_rows: int) -> Int64s:
 
 def _compressible(cells: pa.Array) -> bool:
     """True when pieces of large cells shrink: text, not images."""
-    chosen = np.unique(np.linspace(0, len(cells) - 1, _SAMPLED_CELLS).astype(np.int64))
+    chosen = spread(len(cells), _SAMPLED_CELLS)
     middles = [memoryview(cells[i].as_buffer())[LARGE_NBYTES // 2 :][:_SAMPLED_NBYTES] for i in chosen.tolist()]
     return ENCODINGS.get("zstd").encode(pa.array(middles, pa.binary()), Hints()) is not None
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from lance_like.typing_ import Int64s
+
 RUNS = 16
 RUN_ROWS = 256
 
@@ -17,3 +19,8 @@ def sampled_runs(values: np.ndarray) -> np.ndarray:
     runs = min(RUNS, len(values) // max(1, rows))
     starts = np.linspace(0, len(values) - rows, runs).astype(np.int64)
     return values[starts[:, None] + np.arange(rows)]
+
+
+def spread(count: int, most: int) -> Int64s:
+    """At most so many of `count` places, evenly spread, ascending, each once: int64[min(count, most)]."""
+    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)

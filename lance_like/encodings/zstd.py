@@ -24,6 +24,7 @@ from lance_like.encodings.base import Encoded, Hints, int_param
 from lance_like.encodings.choice import ZSTD
 from lance_like.encodings.physical import buffer_bytes, check_variable, offsets_of
 from lance_like.encodings.pool import allocate
+from lance_like.encodings.sample import spread
 from lance_like.encodings.stack import Reading, Runs, Stack, expand
 from lance_like.encodings.variable import encode_offsets, read_bounds, variable_array
 from lance_like.ranges import gather_from, has_negative, lengths_to_offsets
@@ -43,6 +44,7 @@ _DICTIONARY_NBYTES = 64 * 1024
 _TRAIN_FROM = 1 << 20
 _SAMPLES = 512
 _SAMPLE_NBYTES = 2048
+_SAMPLED_BLOCKS = 32
 _MAX_PAGE = 2 << 30
 # Up to this many blocks or cells a call each is cheaper than a pass of kernels.
 _FEW = 16
@@ -412,7 +414,7 @@ def _contents(data: Bytes, offsets: Int64s, rows: int) -> tuple[Bytes, Int64s, i
 def _train(contents: Bytes, bounds: Int64s) -> bytes:
     """A dictionary trained on samples spread over the first page of a column; b"" when there is no gain in it."""
     zstandard = need("zstandard")
-    chosen = bounds[np.unique(np.linspace(0, len(bounds) - 2, _SAMPLES).astype(np.int64))]
+    chosen = bounds[spread(len(bounds) - 1, _SAMPLES)]
     samples = [contents[start : start + _SAMPLE_NBYTES].tobytes() for start in chosen]
     try:
         # k and d given: searching for them takes seconds and gained under 1 % on text.
@@ -422,7 +424,7 @@ def _train(contents: Bytes, bounds: Int64s) -> bytes:
 
 
 def _pays(contents: Bytes, bounds: Int64s, compressor: Any, dictionary_nbytes: int) -> bool:
-    chosen = np.unique(np.linspace(0, len(bounds) - 2, 32).astype(np.int64))
+    chosen = spread(len(bounds) - 1, _SAMPLED_BLOCKS)
     sizes = [len(compressor.compress(contents[bounds[i] : bounds[i + 1]])) for i in chosen]
     sampled = int((bounds[chosen + 1] - bounds[chosen]).sum())
     overhead = dictionary_nbytes * sampled / len(contents)

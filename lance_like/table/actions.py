@@ -41,7 +41,8 @@ class NewFile:
 class NewFragment:
     """Rows in new files: the columns of its files, one file after the other, are the written schema depth first.
 
-    lineage: of rows that were in the table before, with 0 for the version being made; None: all rows are new.
+    lineage: of its first rows, which were in the table before, with 0 for the version being made; the others are new.
+    None: all rows are new.
     """
 
     files: tuple[NewFile, ...]
@@ -201,7 +202,7 @@ class ChangeRows:
     """Rows deleted, changed and added, in one change.
 
     removed: fragment id -> int64[n] offsets, ascending, of rows that are no longer there: deleted, or written anew.
-    columns: fragment id -> columns written anew. fragments: rows written anew (with a lineage) and new rows.
+    columns: fragment id -> columns written anew. fragments: rows written anew (with a lineage), then new rows.
     field_ids: what the columns of `fragments` hold. reads: the fields it was computed from, keys among them.
     changes: the fields whose values changed.
     keys: of a merge, the ranges of its keys; () when they are not known.

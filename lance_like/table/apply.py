@@ -39,7 +39,8 @@ from lance_like.table.fragment import (
     Runs,
 )
 from lance_like.table.indices import IndexEntry, files_of
-from lance_like.table.lineage import Lineage, fresh
+from lance_like.table.lineage import Lineage, concatenated, distinct, fresh
+from lance_like.table.lineage import Runs as LineageRuns
 from lance_like.table.manifest import READER_FEATURES, WRITER, WRITER_FEATURES, Manifest, Transaction
 from lance_like.table.parts import Tree, extend, mapped, replaced
 from lance_like.table.reindex import indices_after
@@ -252,7 +253,7 @@ def _changed(fragment: Fragment, action: ChangeRows, version: int) -> tuple[Frag
     removed = action.removed.get(fragment.id)
     if removed is None or len(removed) == 0:
         return (fragment,)
-    deleted = np.union1d(fragment.deleted, removed)
+    deleted = distinct(np.concatenate((fragment.deleted, removed)))
     if deleted[0] < 0 or deleted[-1] >= fragment.rows:
         bad = deleted[0] if deleted[0] < 0 else deleted[-1]
         raise InvalidInput(f"row {bad} of fragment {fragment.id} with {fragment.rows:,} rows", kind="rows")
@@ -270,7 +271,7 @@ def _rewrite(base: Manifest, action: Rewrite, stamp: Stamp) -> Manifest:
         added += made
         changes |= {fragment.id: () for fragment in group.old}
         changes[group.old[0].id] = made
-    return _next(base, action, stamp, tree=replaced(base.tree, changes), added=tuple(added), fresh_rows=False)
+    return _next(base, action, stamp, tree=replaced(base.tree, changes), added=tuple(added))
 
 
 def _check_holds_all(base: Manifest, field_ids: Sequence[int], fragments: Iterable[Fragment]) -> None:
@@ -346,21 +347,19 @@ def _next(
     schema: Schema | None = None,
     tree: Tree | None = None,
     added: tuple[Fragment, ...] = (),
-    fresh_rows: bool = True,
     fields: Iterable[int] = (),
     files_added: tuple[str, ...] = (),
 ) -> Manifest:
-    """The version after base with what differs, and the record of it. fresh_rows: some rows of `added` are new."""
-    # Fragments of new rows have ids that nothing had before; those of rows written anew have old ids only.
-    bounds = (fragment.lineage.bounds for fragment in added if fresh_rows)
-    row_ids = _merged((low, high) for low, high in bounds if low >= base.next_row_id)
+    """The version after base with what differs, and the record of it."""
+    # Rows written anew have ids that were given before.
+    next_row_id = max((base.next_row_id, *(fragment.lineage.bounds[1] for fragment in added)))
     transaction = Transaction(
         uuid=stamp.uuid,
         kind=action.kind,
         read_version=stamp.read_version,
         message=stamp.message,
         properties=dict(stamp.properties),
-        row_ids=row_ids,
+        row_ids=((base.next_row_id, next_row_id),) if next_row_id > base.next_row_id else (),
         fields=_merged((field_id, field_id + 1) for field_id in sorted(set(fields))),
         files_added=files_added or _paths(added),
         fragments_added=tuple(fragment.id for fragment in added),
@@ -370,7 +369,7 @@ def _next(
         version=base.version + 1,
         timestamp_us=max(stamp.timestamp_us, base.timestamp_us + 1),
         writer=WRITER,
-        next_row_id=max(base.next_row_id, *(end for _, end in row_ids), 0),
+        next_row_id=next_row_id,
         next_fragment_id=base.next_fragment_id + len(added),
         schema=schema or base.schema,
         schema_ref=base.schema_ref if schema is None else None,
@@ -433,17 +432,23 @@ def _number_rows(
     for new in fragments:
         rows = new.files[0].rows if new.files else 0
         files = data_files(new.files, field_ids, rows)
-        if new.lineage is None:
-            runs = fresh(row_id, rows, version)
-            row_id += rows
-        else:
-            updated = np.where(new.lineage.updated == [[0, 0]], [[version, 0]], new.lineage.updated)
-            runs = replace(new.lineage, updated=updated)
+        anew = 0 if new.lineage is None else new.lineage.rows
+        if anew > rows:
+            raise InvalidInput(f"the lineage of {anew:,} rows for {rows:,} rows", kind="rows")
+        runs = fresh(row_id, rows - anew, version)
+        if new.lineage is not None:
+            before = _of_version(new.lineage, version)
+            runs = concatenated((before, runs)) if rows > anew else before
         made.append(Fragment(fragment_id, rows, files, Lineage.of(runs)))
-        fragment_id += 1
+        row_id, fragment_id = row_id + rows - anew, fragment_id + 1
     if row_id > MAX_INTEGER or fragment_id > MAX_FRAGMENT_ID + 1:
         raise InvalidInput("the row ids or fragment ids of this table are used up", kind="limit")
     return tuple(made)
+
+
+def _of_version(lineage: LineageRuns, version: int) -> LineageRuns:
+    """The lineage of rows written anew, which say 0 for the version that is being made."""
+    return replace(lineage, updated=np.where(lineage.updated == [[0, 0]], [[version, 0]], lineage.updated))
 
 
 def _checked_field_id(next_field_id: int) -> int:

@@ -54,6 +54,11 @@ class Runs:
         return self.row_ids, self.created, self.updated
 
     @property
+    def rows(self) -> int:
+        """Of how many rows it is."""
+        return int(self.created[:, 1].sum())
+
+    @property
     def count(self) -> int:
         """How many runs there are of all three kinds."""
         return sum(len(array) for array in self.arrays)
