@@ -41,7 +41,8 @@ class KeyIndex:
             twice = np.flatnonzero(self._sorted[1:] == self._sorted[:-1])
             if len(twice):
                 row = int(self._rows[twice[0]])
-                shown = ", ".join(f"{name}={column[row].as_py()!r}" for name, column in zip(names, columns, strict=True))
+                pairs = zip(names, columns, strict=True)
+                shown = ", ".join(f"{name}={column[row].as_py()!r}" for name, column in pairs)
                 raise InvalidInput(
                     f"the key {shown} stands twice in the data", kind="duplicate-key", hint="give each key one row"
                 )

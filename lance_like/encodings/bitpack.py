@@ -24,10 +24,13 @@ from lance_like.encodings.sift import Flags, Sieve
 from lance_like.encodings.stack import Ask, Reading, Runs, Stack, ask
 from lance_like.typing_ import Int64s
 
-# A tile has this many rows, whatever the word; the second word of a value lies 1 KiB on, mostly in the same block.
+# The most rows of a tile, whatever the word; the second word of a value lies 1 KiB on, mostly in the same block.
 _TILE_ROWS = 8192
-# Byte strides unpack faster and take with one gather: bits must save at least this share of them.
+# Numbers of tiles that are tried.
+_TILINGS = 8
+# Byte strides unpack faster and take with one gather: bits must save at least a share of them, or so many a row.
 _WORTH = 0.85
+_WORTH_BITS = 2.9
 # Fewer rows than these take no block less when their bits are packed.
 _FEWEST_ROWS = 64
 # Words of a strip unpacked at a time: a call of numpy does not show, and two scratches stay in the cache.
@@ -49,9 +52,9 @@ class Bitpack:
         width = max(1, (high - low).bit_length())
         stride_bits = min(8 * ((width + 7) // 8), array.type.bit_width)
         strips = 8 * word_dtype(width).itemsize
-        lanes = min(_TILE_ROWS // strips, -(-len(array) // strips))
-        tiles = -(-len(array) // (strips * lanes))
-        if tiles * strips * lanes * width > _WORTH * stride_bits * len(array):
+        tiles, lanes = _tiling(len(array), strips)
+        row_bits = tiles * strips * lanes * width / len(array)
+        if row_bits > max(_WORTH * stride_bits, stride_bits - _WORTH_BITS):
             return None
         words = _pack(values, low, width, lanes, tiles)
         params = {"base": str(low), "width": width, "lanes": lanes}
@@ -107,6 +110,13 @@ class Bitpack:
         lanes = int_param(stack.node, "lanes", 1, 1 << 20)
         nbytes = word_dtype(width).itemsize
         return width, lanes, stack.place(0, -(-stack.num_rows // (8 * nbytes * lanes)) * lanes * width * nbytes)
+
+
+def _tiling(rows: int, strips: int) -> tuple[int, int]:
+    """How many tiles of how many lanes hold rows: as few as can be, or some more that leave less of the last empty."""
+    fewest = -(-rows // _TILE_ROWS)
+    lanes = {tiles: -(-rows // (tiles * strips)) for tiles in range(fewest, fewest + _TILINGS)}
+    return min(lanes.items(), key=lambda tiling: tiling[0] * tiling[1])
 
 
 def word_dtype(width: int) -> np.dtype:

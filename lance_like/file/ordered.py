@@ -1,4 +1,7 @@
-"""Work on threads whose results come back in the order in which it was handed out, within a budget of bytes."""
+"""Work on threads whose results come back in the order in which it was handed out, within a budget of bytes.
+
+The caller counts as a thread: where it would wait for a job that nobody has begun, it does the job.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,42 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
+class _Job(Generic[T]):
+    """A job that holds some bytes. No thread has it until `give`."""
+
+    def __init__(self, run: Callable[[], T], nbytes: int) -> None:
+        self.nbytes = nbytes
+        self._run = run
+        self._future: Future[T] | None = None
+
+    @property
+    def done(self) -> bool:
+        return self._future is not None and self._future.done()
+
+    def give(self, pool: ThreadPoolExecutor) -> None:
+        """Let a thread do it, if none has it."""
+        if self._future is None:
+            self._future = pool.submit(self._run)
+
+    def do(self) -> None:
+        """Do it here, if no thread has it."""
+        if self._future is None:
+            future: Future[T] = Future()
+            future.set_result(self._run())
+            self._future = future
+
+    def result(self) -> T:
+        """What it gives or raises; it is done here unless it has begun."""
+        if self._future is None or self._future.cancel():
+            return self._run()
+        return self._future.result()
+
+
 class OrderedWork(Generic[T]):
     """A queue of jobs. Jobs begin in the order of submission, so one may wait for those before it.
 
-    threads: how many run side by side; with 1, none is started and `submit` runs the job.
+    threads: how many run beside the caller; with 1, none is started and `submit` runs the job. None is started for a
+    single job.
     budget_nbytes: `ready` waits for results while `nbytes` is over it.
     nbytes: of the submitted jobs whose results were not taken yet.
     """
@@ -22,7 +57,7 @@ class OrderedWork(Generic[T]):
         self._threads = threads
         self._budget = budget_nbytes
         self._pool: ThreadPoolExecutor | None = None
-        self._waiting: deque[tuple[Future[T], int]] = deque()
+        self._waiting: deque[_Job[T]] = deque()
         self.nbytes = 0
 
     @property
@@ -31,19 +66,20 @@ class OrderedWork(Generic[T]):
         return self._pool is not None
 
     def submit(self, job: Callable[[], T], nbytes: int, *, inline: bool = False) -> None:
-        """Add a job that holds some bytes. inline: run it here and now."""
-        if self._threads == 1 or inline:
-            future: Future[T] = Future()
-            future.set_result(job())
-        else:
-            self._pool = self._pool or ThreadPoolExecutor(self._threads, "lance_like-write")
-            future = self._pool.submit(job)
-        self._waiting.append((future, nbytes))
+        """Add a job that holds some bytes. inline: run it here and now, after those that no thread has."""
+        self._waiting.append(_Job(job, nbytes))
         self.nbytes += nbytes
+        if self._threads == 1 or inline:
+            for waiting in self._waiting:
+                waiting.do()
+        elif len(self._waiting) > 1 or self._pool is not None:
+            self._pool = self._pool or ThreadPoolExecutor(self._threads, "lance_like-write")
+            for waiting in self._waiting:
+                waiting.give(self._pool)
 
     def ready(self) -> Iterator[T]:
         """The results that are there, in order; waits while the budget is exceeded. Raises what a job raised."""
-        while self._waiting and (self.nbytes > self._budget or self._waiting[0][0].done()):
+        while self._waiting and (self.nbytes > self._budget or self._waiting[0].done):
             yield self._take()
 
     def rest(self) -> Iterator[T]:
@@ -59,11 +95,11 @@ class OrderedWork(Generic[T]):
             self._pool = None
 
     def _take(self) -> T:
-        for future, _ in self._waiting:
+        for job in self._waiting:
             # A later job may have failed already: the rest would be written in vain.
-            if future.done():
-                future.result()
-        future, nbytes = self._waiting.popleft()
-        result = future.result()
-        self.nbytes -= nbytes
+            if job.done:
+                job.result()
+        job = self._waiting.popleft()
+        result = job.result()
+        self.nbytes -= job.nbytes
         return result

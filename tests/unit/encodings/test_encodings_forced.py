@@ -154,7 +154,7 @@ def test_bitpack_has_any_number_of_lanes(monkeypatch: pytest.MonkeyPatch, lanes:
             page = forced("bitpack", array)
             check(page, array)
             assert page is not None
-            assert page.description["lanes"] == lanes
+            assert page.description["lanes"] == bitpack._tiling(rows, strips)[1] <= lanes
 
 
 def test_bitpack_is_left_alone_where_bytes_are_as_good() -> None:
@@ -430,3 +430,11 @@ def test_a_dictionary_without_values_has_nulls_only() -> None:
 def test_buffers_may_be_longer_than_they_need_to_be() -> None:
     tree = Encoded("plain", 3, {}, (np.arange(100, dtype=np.uint8),), validity=np.array([0b111, 0xFF], np.uint8))
     check(page_of(tree, pa.uint8()), pa.array([0, 1, 2], pa.uint8()))
+
+
+def test_tiles_leave_little_of_the_last_empty() -> None:
+    for rows in (64, 1_000, 8_192, 8_193, 250_000, 1 << 20, 999_999):
+        for strips in (8, 16, 32, 64):
+            tiles, lanes = bitpack._tiling(rows, strips)
+            assert rows <= tiles * strips * lanes < rows + max(strips * 8, rows // 100)
+            assert strips * lanes <= 8_192
