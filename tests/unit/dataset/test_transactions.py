@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -23,6 +24,7 @@ from lance_like.fragment import FragmentMetadata, LanceFragment, write_fragments
 
 WRITER = """
 import json, sys
+import numpy as np
 import pyarrow as pa
 from lance_like.fragment import write_fragments
 uri, start = sys.argv[1], int(sys.argv[2])
@@ -303,6 +305,51 @@ def test_a_merge_insert_is_committed_by_another(ds):
     assert len(rows) == 11
     assert (rows[3]["v"], rows[3]["_rowid"], rows[3]["_row_created_at_version"]) == (9, 3, 1)
     assert (rows[20]["v"], rows[20]["_rowid"], rows[20]["_row_created_at_version"]) == (9, 10, 2)
+
+
+def wide(keys, seed=0):
+    """Rows so wide that changed ones are written anew, not their columns."""
+    cells = np.random.default_rng(seed).bytes(500 * len(keys))
+    return pa.table({"id": list(keys), "cell": [cells[500 * i : 500 * (i + 1)] for i in range(len(keys))]})
+
+
+def test_rows_that_change_and_rows_that_come_are_one_file(tmp_path):
+    ds = lance_like.write_dataset(wide(range(200)), tmp_path)
+    lance_like.write_dataset(wide(range(200, 300)), tmp_path, mode="append")
+    ds = lance_like.dataset(tmp_path)
+    before = {row["id"]: row["_rowid"] for row in ds.to_table(["id", "_rowid"]).to_pylist()}
+    source = wide([1_000, 7, 250, 1_001, 8], seed=1)
+    upsert = ds.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+    transaction, stats = upsert.execute_uncommitted(source)
+    assert stats == {"num_inserted_rows": 2, "num_updated_rows": 3, "num_deleted_rows": 0}
+    [fragment] = transaction.operation.new_fragments
+    assert (fragment.physical_rows, len(fragment.row_id_meta.ids())) == (5, 3)
+    # Another writer takes ids meanwhile.
+    lance_like.write_dataset(wide(range(5_000, 5_010)), tmp_path, mode="append")
+    made = LanceDataset.commit(ds.uri, pickle.loads(pickle.dumps(transaction)))
+    names = ["id", "cell", "_rowid", "_row_created_at_version", "_row_last_updated_at_version"]
+    rows = {row.pop("id"): tuple(row.values()) for row in made.to_table(names).to_pylist()}
+    assert len(rows) == 312
+    new = dict(zip(source["id"].to_pylist(), source["cell"].to_pylist(), strict=True))
+    assert {key: rows[key] for key in new} == {
+        7: (new[7], before[7], 1, 4),
+        8: (new[8], before[8], 1, 4),
+        250: (new[250], before[250], 2, 4),
+        1_000: (new[1_000], 310, 4, 4),
+        1_001: (new[1_001], 311, 4, 4),
+    }
+    assert {key: row[1] for key, row in rows.items() if key < 300} == before
+    delta = made.delta(compared_against=3)
+    assert sorted(delta.get_inserted_rows().read_all()["id"].to_pylist()) == [1_000, 1_001]
+    assert sorted(delta.get_updated_rows().read_all()["id"].to_pylist()) == [7, 8, 250]
+    assert made.validate() is None
+
+
+def test_more_ids_than_rows_are_refused(ds):
+    [new] = write_fragments(keyed([3], 9), ds)
+    update = LanceOperation.Update(new_fragments=[replace(new, row_id_meta=ids_of(3, 4))], removed_fragment_ids=[0])
+    with pytest.raises(InvalidInput, match="too many"):
+        LanceDataset.commit(ds, update, read_version=1)
 
 
 def test_two_merges_of_one_new_key_do_not_both_commit(ds):

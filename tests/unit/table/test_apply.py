@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from table_values import (
@@ -386,3 +387,38 @@ def test_changes_of_rows_need_a_table() -> None:
     for change in (delete({0: [0]}), update(base, {0: [0]}), compact(base, [0])):
         with pytest.raises(InvalidInput):
             apply(None, change, STAMP)
+
+
+def test_new_rows_may_follow_rows_written_anew() -> None:
+    base = made(create(4, 3), append(2))
+    moved = rewritten(base, {0: [1, 3], 1: [2]}, updated=True)
+    [file] = moved.files
+    change = ChangeRows("merge_insert", {0: np.array([1, 3]), 1: np.array([2])})
+    mixed = NewFragment((replace(file, rows=5),), moved.lineage)
+    ids = tuple(field.id for field in base.schema.fields)
+    after = apply(base, replace(change, fragments=(mixed, new_fragment(2)), field_ids=ids), STAMP)
+    first, second = after.fragments[-2:]
+    assert first.runs.row_ids.tolist() == [[1, 2], [3, 4], [6, 7], [9, 11]]
+    assert first.runs.created.tolist() == [[1, 3], [3, 2]]
+    assert first.runs.updated.tolist() == [[3, 5]]
+    assert second.runs.row_ids.tolist() == [[11, 13]]
+    assert (after.next_row_id, after.transaction.row_ids) == (13, ((9, 13),))
+
+
+def test_ids_of_new_rows_may_go_on_where_those_of_rows_written_anew_end() -> None:
+    base = made(create(4))
+    moved = rewritten(base, {0: [3]}, updated=True)
+    mixed = NewFragment((replace(moved.files[0], rows=2),), moved.lineage)
+    change = ChangeRows("merge_insert", {0: np.array([3])}, fragments=(mixed,))
+    after = apply(base, replace(change, field_ids=tuple(field.id for field in base.schema.fields)), STAMP)
+    assert after.fragments[-1].runs.row_ids.tolist() == [[3, 5]]
+    assert after.transaction.row_ids == ((4, 5),)
+
+
+def test_a_lineage_of_more_rows_than_there_are_is_refused() -> None:
+    base = made(create(4))
+    moved = rewritten(base, {0: [1, 3]}, updated=True)
+    short = NewFragment((replace(moved.files[0], rows=1),), moved.lineage)
+    ids = tuple(field.id for field in base.schema.fields)
+    with pytest.raises(InvalidInput, match="lineage of 2 rows for 1"):
+        apply(base, ChangeRows("update", {0: np.array([1, 3])}, fragments=(short,), field_ids=ids), STAMP)
