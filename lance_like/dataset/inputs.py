@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lance_like.dataset.blob import REFERENCE, blob_array, described_field, stored_array, stored_field
+from lance_like.dataset.engine_values import durations_of, uuids_of
 from lance_like.encodings.joining import items_of_fixed, offsets_and_items, taken
 from lance_like.encodings.physical import is_number
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_field, carried_type, carry, nulls, present
+from lance_like.query.literals import is_text
 from lance_like.table.fields import is_blob
 
 Data: TypeAlias = Any
@@ -271,6 +273,8 @@ def cast_array(array: pa.Array, field: pa.Field) -> pa.Array:
     try:
         # Arrow casts to few of the types that are carried as others.
         array, kind = carry(stored_array(array, field.type)), carried_type(field.type)
+        if isinstance(field.type, pa.UuidType) and is_text(array.type):
+            array = uuids_of(array)
         check_kept(array.type, kind)
         made = _converted(array, kind)
         check_finite(array, made)
@@ -288,8 +292,12 @@ def _converted(array: pa.Array, kind: pa.DataType) -> pa.Array:
     try:
         return array.cast(kind)
     except pa.ArrowNotImplementedError:
-        if pa.types.is_dictionary(kind) and not pa.types.is_dictionary(array.type):
+        if pa.types.is_dictionary(array.type):
+            return _converted(array.dictionary_decode(), kind)
+        if pa.types.is_dictionary(kind):
             return _converted(array, kind.value_type).dictionary_encode().cast(kind)
+        if pa.types.is_interval(array.type) and pa.types.is_duration(kind):
+            return durations_of(array, kind)
         # Arrow casts few types to half floats: by way of double ones, then. Single ones would be rounded twice.
         through = _with_doubles(kind)
         if through.equals(kind):

@@ -19,9 +19,8 @@ from lance_like._lazy import cached
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import nulls
 from lance_like.query.arithmetic import Column
-from lance_like.query.evaluate import compute_columns, is_expression, parse_expressions
+from lance_like.query.evaluate import compute_columns, is_expression, named_by, parse_expressions
 from lance_like.query.expr import Opaque, bind_opaque
-from lance_like.query.names import find_known
 from lance_like.query.projection import ROW_ADDRESS, ROW_ID, VIRTUAL, Output, Projection, check_names, project
 from lance_like.query.take import are_deleted, positions_of
 from lance_like.table.fields import Field
@@ -124,11 +123,11 @@ def _named(table: Schema, expression: Opaque, given: pa.Schema) -> Field | str |
     """The column that an expression only names."""
     if not isinstance(expression.value, Column):
         return None
-    path = find_known(expression.value.path, schema_naming(table, [expression.value.path[0]], MADE, given))
+    path = named_by(expression, schema_naming(table, [expression.value.path[0]], MADE, given))
+    if path is None:
+        return None
     if len(path) == 1 and (path[0] in MADE or path[0] in given.names):
         return path[0]
-    if len(path) < len(expression.value.path):
-        return None
     field = table.holder(path)
     return field if table.path(field.id) == path else None
 

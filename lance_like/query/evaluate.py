@@ -22,7 +22,7 @@ from lance_like.encodings.sift import Flags
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_field, present
 from lance_like.query import arrow_expr, engine_duckdb, sql
-from lance_like.query.arithmetic import compare, compute
+from lance_like.query.arithmetic import Column, compare, compute
 from lance_like.query.build import Expression
 from lance_like.query.expr import (
     And,
@@ -45,7 +45,7 @@ from lance_like.query.expr import (
     opaque_of,
 )
 from lance_like.query.literals import comparable, comparison_type, is_bytes, is_text
-from lance_like.query.names import Path
+from lance_like.query.names import Path, find_known
 from lance_like.typing_ import Int64s
 
 _CHEAP = 2
@@ -164,7 +164,8 @@ def mask(condition: Expr, batch: pa.RecordBatch) -> pa.BooleanArray:
 def compute_columns(expressions: Mapping[str, Opaque], batch: pa.RecordBatch) -> pa.RecordBatch:
     """Compute one column per expression over the rows of a batch: arithmetic here, the rest by DuckDB.
 
-    expressions: by name of the new column. batch: at least the columns that they read.
+    expressions: by name of the new column; one that only names a column is that column, whatever its type.
+    batch: at least the columns that they read.
     Returns one row per row of the batch, in its order; the types do not depend on the rows.
     Raises InvalidInput as `engine_duckdb.evaluate` does.
     """
@@ -172,6 +173,10 @@ def compute_columns(expressions: Mapping[str, Opaque], batch: pa.RecordBatch) ->
     made: dict[str, pa.Array] = {}
     asked: dict[str, str] = {}
     for name, expression in expressions.items():
+        named = named_by(expression, batch.schema)
+        if named is not None:
+            made[name] = view.leaf(named)
+            continue
         bound = bind_opaque(expression, batch.schema)
         array = None if bound.value is None else compute(bound.value, view.leaf, len(view))
         if array is not None:
@@ -184,6 +189,15 @@ def compute_columns(expressions: Mapping[str, Opaque], batch: pa.RecordBatch) ->
         answer = engine_duckdb.evaluate(asked, batch)
         made |= zip(asked, answer.columns, strict=True)
     return pa.RecordBatch.from_arrays([made[name] for name in expressions], names=list(expressions))
+
+
+def named_by(expression: Opaque, schema: pa.Schema) -> Path | None:
+    """The column of a schema, or the field of a struct, that an expression only names. Raises NotFound."""
+    if not isinstance(expression.value, Column):
+        return None
+    path = find_known(expression.value.path, schema)
+    # Below a column that is no struct DuckDB says what is meant.
+    return path if len(path) == len(expression.value.path) else None
 
 
 class _View:

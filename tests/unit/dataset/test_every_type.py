@@ -77,6 +77,16 @@ def test_a_column_of_a_type_can_start_as_null_and_be_filled_later(kind, uri):
     check(ds.to_table(["c"], filter="c is not null")["c"], kind, [cell for cell in filled if not is_null(kind, cell)])
 
 
+@pytest.mark.parametrize("kind", TYPES, ids=names)
+def test_a_column_that_an_expression_only_names_keeps_its_type_and_values(kind, uri):
+    array = make_array(kind, 20, Shape("near", 0.3), np.random.default_rng(4))
+    ds = lance_like.write_dataset(pa.table({"n": np.arange(20), "c": array, "d": array.slice(0, 20)}), uri)
+    ds.add_columns({"copy": "C"})
+    check(ds.to_table(["copy"])["copy"], kind, cells_of(array))
+    ds.update({"c": '"d"'}, where="n % 3 = 0")
+    check(ds.to_table(["c"], order_by=["n"])["c"], kind, cells_of(array))
+
+
 def test_a_column_of_an_extension_that_is_not_registered_reads_in_the_handle_that_wrote_it(uri):
     class Stranger(pa.ExtensionType):
         def __init__(self) -> None:
