@@ -28,9 +28,9 @@ from lance_like.typing_ import Int64s
 _TILE_ROWS = 8192
 # Numbers of tiles that are tried.
 _TILINGS = 8
-# Byte strides unpack faster and take with one gather: bits must save at least a share of them, or so many a row.
-_WORTH = 0.85
-_WORTH_BITS = 2.9
+# Byte strides unpack faster and take with one gather: bits must save a share of them, by their number of bytes. Of 8
+# they must save more, since these are values as they are.
+_WORTH = (0.85, 0.85, 0.85, 0.9, 0.9, 0.9, 0.9, 0.9, 0.85)
 # Fewer rows than these take no block less when their bits are packed.
 _FEWEST_ROWS = 64
 # Words of a strip unpacked at a time: a call of numpy does not show, and two scratches stay in the cache.
@@ -53,8 +53,7 @@ class Bitpack:
         stride_bits = min(8 * ((width + 7) // 8), array.type.bit_width)
         strips = 8 * word_dtype(width).itemsize
         tiles, lanes = _tiling(len(array), strips)
-        row_bits = tiles * strips * lanes * width / len(array)
-        if row_bits > max(_WORTH * stride_bits, stride_bits - _WORTH_BITS):
+        if tiles * strips * lanes * width > _WORTH[stride_bits // 8] * stride_bits * len(array):
             return None
         words = _pack(values, low, width, lanes, tiles)
         params = {"base": str(low), "width": width, "lanes": lanes}

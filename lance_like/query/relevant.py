@@ -6,7 +6,7 @@ those of all rows together. A filter chooses among the rows and changes no score
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -149,24 +149,28 @@ def text_search(
         query = given
     else:
         query = query_of(given, _default_columns(session, manifest) if columns is None else columns)
-    kept, names = session.of(manifest).text_columns, query.searched
-    known = kept.get(names)
+    kept, asked = session.of(manifest).text_columns, (query.searched, query.phrased)
+    known = kept.get(asked)
     if known is None:
-        known = _searched(session, manifest, names)
-        kept.put(names, known)
+        known = _searched(session, manifest, *asked)
+        kept.put(asked, known)
     fields, entries = known
     return TextSearch(session, manifest, query, fields, entries, covered)
 
 
 def _searched(
-    session: Session, manifest: Manifest, names: Iterable[str]
+    session: Session, manifest: Manifest, names: Iterable[str], phrased: Collection[str]
 ) -> tuple[dict[str, Field], dict[str, IndexEntry | None]]:
-    """The columns that a query names, and the index of each."""
+    """The columns that a query names, and the index of each: of several the first, for phrases one that knows places.
+
+    phrased: the columns of which it asks where words stand.
+    """
     fields = {name: manifest.schema.find(name) for name in sorted(names)}
     entries: dict[str, IndexEntry | None] = {}
     for name, found in fields.items():
         known = _indexes(session, manifest, found)
-        entries[name] = known[-1] if known else None
+        able = [entry for entry in known if name not in phrased or entry.params.get("with_position")]
+        entries[name] = next(iter([*able, *known]), None)
         if not known:
             _plugin(None).params(_text_type(found.type), {"with_position": True})  # refuses what holds no texts
     return fields, entries

@@ -47,8 +47,8 @@ Reads: TypeAlias = Generator[Sequence[tuple[str, Conversation[Any]]], list[Any],
 class OfVersion:
     """What searches made of a version, for the next one.
 
-    passing: rows that pass a filter (query/rowset.py). text_columns: by names, fields and their indexes
-    (query/relevant.py).
+    passing: rows that pass a filter (query/rowset.py). text_columns: by names, and those
+    of which phrases are asked, fields and their indexes (query/relevant.py).
     """
 
     passing: Kept[Any] = field(default_factory=partial(Kept[Any], _PASSING_NBYTES))

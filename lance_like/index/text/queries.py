@@ -35,6 +35,11 @@ class FullTextQuery:
         """The columns that it names."""
         raise TypeError(f"{type(self).__name__} names no columns")
 
+    @property
+    def phrased(self) -> frozenset[str]:
+        """Those of them of which it asks where words stand."""
+        return frozenset()
+
     def __and__(self, other: FullTextQuery) -> BooleanQuery:
         return BooleanQuery([(Occur.MUST, self), (Occur.MUST, other)])
 
@@ -94,8 +99,15 @@ class MatchQuery(_OfColumn):
         return self.fuzziness
 
 
+class _OfPlaces(_OfColumn):
+    @property
+    def phrased(self) -> frozenset[str]:
+        """The column."""
+        return self.searched
+
+
 @dataclass(frozen=True)
-class PhraseQuery(_OfColumn):
+class PhraseQuery(_OfPlaces):
     """Rows in which words stand as in a phrase. slop: how far from each other they may be moved, in words."""
 
     query: str
@@ -120,7 +132,7 @@ class PrefixQuery(_OfColumn):
 
 
 @dataclass(frozen=True)
-class PhrasePrefixQuery(_OfColumn):
+class PhrasePrefixQuery(_OfPlaces):
     """Rows with a phrase of which the last word may go on: search as you type.
 
     slop: as of `PhraseQuery`. max_expansions: how many words the last one may stand for, in their order.
@@ -152,6 +164,11 @@ class BoostQuery(FullTextQuery):
     def searched(self) -> frozenset[str]:
         """The columns of both."""
         return self.positive.searched | self.negative.searched
+
+    @property
+    def phrased(self) -> frozenset[str]:
+        """Those of both."""
+        return self.positive.phrased | self.negative.phrased
 
 
 class _OfColumns(FullTextQuery):
@@ -239,6 +256,11 @@ class BooleanQuery(FullTextQuery):
     def searched(self) -> frozenset[str]:
         """The columns of all parts."""
         return frozenset().union(*(query.searched for _, query in self.queries))
+
+    @property
+    def phrased(self) -> frozenset[str]:
+        """Those of all parts."""
+        return frozenset().union(*(query.phrased for _, query in self.queries))
 
     def of(self, wanted: Occur) -> list[FullTextQuery]:
         """The parts of one kind."""

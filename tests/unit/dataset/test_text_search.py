@@ -134,6 +134,29 @@ def test_the_column_of_texts_is_found(dataset: LanceDataset, indexed: LanceDatas
         scored(dataset, MatchQuery("apple", "i"))
 
 
+@pytest.mark.parametrize("names", [["plain", "places"], ["places", "plain"]])
+@pytest.mark.parametrize(
+    "query",
+    [
+        '"fig plum"',
+        PhraseQuery("fig plum", "text"),
+        BooleanQuery([(Occur.MUST, PhraseQuery("fig plum", "text")), (Occur.SHOULD, MatchQuery("kiwi", "text"))]),
+    ],
+    ids=["text", "phrase", "boolean"],
+)
+def test_phrases_are_asked_of_an_index_that_knows_where_words_stand(
+    dataset: LanceDataset, names: list[str], query: Any
+) -> None:
+    expected = scored(dataset, PhraseQuery("fig plum", "text") if isinstance(query, str) else query)
+    for name in names:
+        dataset.create_scalar_index("text", "INVERTED", name=name, with_position=name == "places")
+    assert expected
+    assert scored(dataset, query) == expected
+    plan = dataset.scanner(full_text_query=query).explain_plan()
+    assert "index places" in plan
+    assert f"index {names[0]}" in dataset.scanner(full_text_query="fig").explain_plan()
+
+
 @pytest.mark.parametrize("kind", [pa.string_view(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
 def test_texts_of_any_form_are_searched(uri: str, kind: pa.DataType) -> None:
     texts = pa.array(["red lake", None, "blue hill", "red hill"], pa.string()).cast(kind)

@@ -111,7 +111,7 @@ def test_rows_of_narrow_pages_have_a_place() -> None:
 
 @pytest.fixture
 def always_worth(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bitpack, "_WORTH", 100.0)
+    monkeypatch.setattr(bitpack, "_WORTH", (100.0,) * 9)
     monkeypatch.setattr(bitpack, "_FEWEST_ROWS", 1)
 
 
