@@ -18,6 +18,8 @@ from lance_like.index.vector.params import floats_of
 from lance_like.typing_ import Bytes, Int64s
 
 _PACKED_ROWS = 32
+# What faiss calls that way to search lists of packed codes.
+_QUERY_BY_QUERY = 11
 # Where faiss keeps the byte of each of 16 rows, in a block of 32 (format_spec/index/ivf.md does not depend on it).
 _PACKED_ORDER = np.array([0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15])
 
@@ -116,9 +118,14 @@ class Product:
         coarse = _coarse(self.queries(centroids), dot)
         shape = (coarse, coarse.d, len(centroids), self.parts, self.bits)
         metric = _metric(dot)
-        # Parts of 4 bits are compared 32 rows at a time, with tables that stay in registers.
         library = faiss()
-        index = library.IndexIVFPQFastScan(*shape, metric) if self.bits == 4 else library.IndexIVFPQ(*shape, metric)
+        if self.bits == 4:
+            # Parts of 4 bits are compared 32 rows at a time, with tables that stay in registers.
+            index = library.IndexIVFPQFastScan(*shape, metric)
+            # One query after the other, each with a reservoir: a tenth less than faiss chooses, for any k and batch.
+            index.implem = _QUERY_BY_QUERY
+        else:
+            index = library.IndexIVFPQ(*shape, metric)
         # Codes that do not depend on the partition need one table a query, not one a partition.
         index.by_residual = False
         library.copy_array_to_vector(self.codebook.ravel(), index.pq.centroids)
