@@ -21,7 +21,7 @@ import pyarrow as pa
 from lance_like.errors import InvalidInput
 from lance_like.index.base import Hits, Nearest
 from lance_like.index.vector.door import alone, cores, pointer, spread
-from lance_like.index.vector.space import normal
+from lance_like.index.vector.space import lengths, normal
 from lance_like.index.vector.values import Vectors, as_float32, as_queries, check_vectors, vector_type, vectors_of
 from lance_like.typing_ import Int64s
 
@@ -129,15 +129,17 @@ def pairs(queries: np.ndarray, values: np.ndarray, number: str, metric: str, whi
     if metric == "hamming":
         found = _BITS[queries[:, np.newaxis] ^ values[which]].sum(axis=-1, dtype=np.float32)
     else:
-        vectors = _prepared(values, number, metric)
-        against = normal(queries) if metric == "cosine" else queries
+        vectors = as_float32(values, number)
+        against = np.ascontiguousarray(normal(queries) if metric == "cosine" else queries)
         places = np.ascontiguousarray(which, np.int64)
         found = np.empty(which.shape, np.float32)
         library = alone()
         kernel = library.fvec_L2sqr_by_idx if metric == "l2" else library.fvec_inner_products_by_idx
-        against = np.ascontiguousarray(against)
         shape = (against.shape[1], len(against), which.shape[1])
         kernel(pointer(found), pointer(against), pointer(vectors), pointer(places), *shape)
+        if metric == "cosine":
+            # The products over the lengths, not the vectors: a number a vector instead of all of them.
+            found /= lengths(vectors)[places]
         if metric != "l2":
             found = 1 - found
     found[(which < 0) | ~np.isfinite(found)] = np.nan
@@ -157,18 +159,22 @@ def rank(ids: Int64s, scores: np.ndarray, how: Nearest) -> Hits:
         bad |= scores >= high
     keys = np.where(bad, np.inf, scores)
     k = min(how.k, keys.shape[1])
+    queries = np.arange(len(ids))[:, np.newaxis]
     if keys.shape[1] > 4 * k + 64:
         # Those that tie with the k-th stay, so that the smaller id wins.
         last = np.partition(keys, k - 1, axis=1)[:, k - 1]
         most = int(np.count_nonzero(keys <= last[:, np.newaxis], axis=1).max())
         if most < keys.shape[1]:
             some = np.argpartition(keys, most - 1, axis=1)[:, :most]
-            ids, keys, bad = (np.take_along_axis(part, some, 1) for part in (ids, keys, bad))
+            ids, keys, bad = (part[queries, some] for part in (ids, keys, bad))
     order = np.lexsort((ids, keys), axis=-1)[:, :k]
+    found, best = ids[queries, order], keys[queries, order]
+    gone = bad[queries, order]
+    found[gone], best[gone] = -1, np.nan
+    if k == how.k:
+        return Hits(found, best)
     out = Hits.none(len(ids), how.k)
-    gone = np.take_along_axis(bad, order, 1)
-    out.ordinals[:, :k] = np.where(gone, -1, np.take_along_axis(ids, order, 1))
-    out.scores[:, :k] = np.where(gone, np.nan, np.take_along_axis(keys, order, 1))
+    out.ordinals[:, :k], out.scores[:, :k] = found, best
     return out
 
 

@@ -90,10 +90,15 @@ def space_of(kind: pa.DataType, metric: str) -> Space:
 
 def normal(vectors: np.ndarray) -> np.ndarray:
     """Vectors over their lengths; NaN where that is 0 or not finite. vectors: float32[n, d], contiguous."""
-    lengths = np.empty(len(vectors), np.float32)
-    alone().fvec_norms_L2(pointer(lengths), pointer(vectors), vectors.shape[1], len(vectors))
-    lengths[(lengths == 0) | ~np.isfinite(lengths)] = np.nan
-    return vectors * (1 / lengths)[:, np.newaxis]
+    return vectors * (1 / lengths(vectors))[:, np.newaxis]
 
 
-__all__ = ["Space", "normal", "space_of"]
+def lengths(vectors: np.ndarray) -> np.ndarray:
+    """float32[n]: the lengths of vectors; NaN where that is 0 or not finite. vectors: float32[n, d], contiguous."""
+    found = np.empty(len(vectors), np.float32)
+    alone().fvec_norms_L2(pointer(found), pointer(vectors), vectors.shape[1], len(vectors))
+    found[(found == 0) | ~np.isfinite(found)] = np.nan
+    return found
+
+
+__all__ = ["Space", "lengths", "normal", "space_of"]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lance_like._lazy import per_type
 from lance_like.errors import InvalidInput
 
 METRICS = ("l2", "cosine", "dot", "hamming")
@@ -43,6 +44,7 @@ class VectorType:
         return np.dtype(np.uint16 if self.number == _BFLOAT16 else self.number)
 
 
+@per_type
 def vector_type(kind: pa.DataType) -> VectorType:
     """What a type holds. Raises InvalidInput when it is no type of vectors."""
     outer = _storage(kind)
