@@ -16,7 +16,7 @@ from lance_like.query.evaluate import parse, parse_expressions
 from lance_like.query.expr import Expr, all_of, conjuncts, top_names
 from lance_like.query.fuse import Fusion, Reranker
 from lance_like.query.names import fold
-from lance_like.query.near import NearSearch, VectorSearchQuery, near_query, near_search
+from lance_like.query.near import NearSearch, VectorSearchQuery, near_search
 from lance_like.query.order import Order
 from lance_like.query.relevant import TextSearch, text_search
 from lance_like.query.rowset import scan_of_ids
@@ -101,7 +101,7 @@ def settle(
     if asked.nearest is not None and asked.text is not None and asked.rerank is None:
         hint = "ds.search(vector=..., text=...) ranks by both; a query may also be the filter of the other"
         raise InvalidInput("nearest and full_text_query in one scan: by which are rows to be ranked?", hint=hint)
-    near = None if asked.nearest is None else _near(session, manifest, schema, asked, asked.nearest)
+    near = None if asked.nearest is None else _near(session, manifest, schema, asked)
     text = None
     if asked.text is not None:
         text = text_search(session, manifest, asked.text, asked.text_columns, covered=asked.covered)
@@ -126,11 +126,10 @@ def settle(
     return Settled(search, given, shown)
 
 
-def _near(session: Session, manifest: Manifest, schema: Schema, asked: Asked, nearest: Any) -> NearSearch:
+def _near(session: Session, manifest: Manifest, schema: Schema, asked: Asked) -> NearSearch:
     wanted = None if asked.limit is None else asked.limit + asked.offset
-    query = near_query(schema, nearest, wanted=wanted, covered=asked.covered)
-    threads = query.threads or asked.threads
-    return near_search(session, manifest, replace(query, threads=threads))
+    among: dict[str, Any] = {"wanted": wanted, "covered": asked.covered, "threads": asked.threads}
+    return near_search(session, manifest, schema, asked.nearest, **among)
 
 
 def _shown(schema: Schema, columns: Columns | None, given: pa.Schema, scores: bool) -> Columns:
@@ -159,7 +158,7 @@ def _filter(
     if isinstance(search, VectorSearchQuery):
         if asked.text is None or asked.nearest is not None:
             raise InvalidInput("a vector search is a filter of a text search alone")
-        near = near_search(session, manifest, near_query(schema, search.nearest, wanted=None, covered=False))
+        near = near_search(session, manifest, schema, search.nearest)
         if near.numbered:
             raise InvalidInput("a filter takes one vector, not a batch")
     elif search is not None:

@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.joining import joined
 from lance_like.encodings.physical import flat_width
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.index.base import Hits, Nearest
@@ -28,7 +27,7 @@ from lance_like.query.projection import ROW_ID, Output, Projection
 from lance_like.query.rowset import RowSet
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
-from lance_like.query.take import Placed, place_ids, take_placed
+from lance_like.query.take import Placed, place_ids, take_columns
 from lance_like.table.fields import Field
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
@@ -46,15 +45,14 @@ _CHUNK_NBYTES = 8 << 20
 
 @dataclass(frozen=True, eq=False)
 class NearQuery:
-    """What near rows are asked for.
+    """What near rows are asked for, but for the vectors that they are near to.
 
-    q: the query or queries as they were given. index: the name of the index to use; None: any of the metric.
+    index: the name of the index to use; None: any of the metric.
     probes: (least, most) partitions. refine: how many times k candidates are compared exactly; None: as the index says.
     within: half-open range of distances. covered: only rows that the index holds.
     """
 
     column: Field
-    q: Any
     k: int
     metric: str | None = None
     index: str | None = None
@@ -109,18 +107,15 @@ class NearReport:
             yield f"  Refine: {'no' if not self.refined else f'{self.refined:,} candidates of each query'}"
 
 
-def near_query(schema: Schema, given: Mapping[str, Any], *, wanted: int | None, covered: bool) -> NearQuery:
-    """Read the value of `nearest`. wanted: rows of the answer, k when it is not given; None: 10.
-
-    Raises InvalidInput for an option that is unknown or cannot be, NotFound for a column.
-    """
-    if not isinstance(given, Mapping) or "column" not in given or "q" not in given:
-        raise InvalidInput("nearest: expected {'column': its name, 'q': the vector, 'k': how many rows, ...}")
+def _query(
+    schema: Schema, given: Mapping[str, Any], *, wanted: int | None, covered: bool, threads: int | None
+) -> NearQuery:
+    """Read the value of `nearest`."""
     unknown = sorted(map(str, set(given) - _OPTIONS))
     if unknown:
         raise InvalidInput(f"nearest: {unknown[0]!r} is not an option", hint=f"known: {', '.join(sorted(_OPTIONS))}")
     options = {name: value for name, value in given.items() if value is not None}
-    found = schema.find(options["column"])
+    found = schema.find(given["column"])
     k = _count(options, "k", 1)
     least, most = _count(options, "minimum_nprobes", 0), _count(options, "maximum_nprobes", 0)
     probes = _count(options, "nprobes", 1)
@@ -130,7 +125,6 @@ def near_query(schema: Schema, given: Mapping[str, Any], *, wanted: int | None, 
     parallel = _count(options, "query_parallelism", -1)
     return NearQuery(
         found,
-        options.get("q"),
         k if k is not None else DEFAULT_K if wanted is None else max(1, wanted),
         metric=options.get("metric"),
         index=options.get("index_name"),
@@ -139,7 +133,7 @@ def near_query(schema: Schema, given: Mapping[str, Any], *, wanted: int | None, 
         ef=_count(options, "ef", 1),
         refine=_count(options, "refine_factor", 1),
         within=_range(options.get("distance_range")),
-        threads=parallel if parallel and parallel > 0 else None,
+        threads=parallel if parallel and parallel > 0 else threads,
         covered=covered,
         options={name: options[name] for name in ("approx_mode", "search_effort") if name in options},
     )
@@ -317,7 +311,7 @@ class NearSearch:
                 different, which = different[1:], which - 1
         if len(different) == 0:
             return Hits(ids, np.full(ids.shape, np.nan, np.float32))
-        vectors = self._vectors(self._placed(different))
+        [vectors] = take_columns(self.session, self._projection(), self._placed(different))
         return exact.rank(ids, exact.distances(self.vectors, vectors, self.how.metric, which), self.how)
 
     def _of_rows(self, placed: Placed, ids: Int64s | None) -> Hits:
@@ -333,12 +327,9 @@ class NearSearch:
 
     def _of_chunk(self, placed: Placed, ids: Int64s | None, start: int, count: int) -> Hits:
         virtual = () if ids is not None else (Output(ROW_ID, None),)
-        table = take_placed(self.session, self._projection(*virtual), placed.slice(start, start + count))
-        named = table[ROW_ID].to_numpy().view(np.int64) if ids is None else ids
-        return _compared(self.vectors, self.how, _one(table), named)
-
-    def _vectors(self, placed: Placed) -> pa.Array:
-        return _one(take_placed(self.session, self._projection(), placed))
+        columns = take_columns(self.session, self._projection(*virtual), placed.slice(start, start + count))
+        named = columns[1].to_numpy().view(np.int64) if ids is None else ids
+        return _compared(self.vectors, self.how, columns[0], named)
 
     def _placed(self, ids: Int64s) -> Placed:
         return place_ids(self.manifest, ids)
@@ -353,15 +344,58 @@ class NearSearch:
         )
 
 
-def near_search(session: Session, manifest: Manifest, query: NearQuery) -> NearSearch:
-    """Settle which index is asked. Raises InvalidInput for a query or metric that does not fit the column."""
+def near_search(
+    session: Session,
+    manifest: Manifest,
+    schema: Schema,
+    given: Mapping[str, Any],
+    *,
+    wanted: int | None = None,
+    covered: bool = False,
+    threads: int | None = None,
+) -> NearSearch:
+    """Read the value of `nearest`, and settle which index is asked.
+
+    schema: the manifest's, as it is read. wanted: rows of the answer, k when it is not given; None: 10.
+    Raises InvalidInput for an option that is unknown or cannot be, and for a query or metric that does not fit the
+    column; NotFound for a column or an index.
+    """
+    if not isinstance(given, Mapping) or "column" not in given or "q" not in given:
+        raise InvalidInput("nearest: expected {'column': its name, 'q': the vector, 'k': how many rows, ...}")
+    query, entry, how = _planned(session, manifest, schema, given, (wanted, covered, threads))
+    vectors = exact.as_queries(given["q"], query.column.type, how.metric)
+    return NearSearch(session, manifest, query, entry, vectors, _is_batch(given["q"], vectors), how)
+
+
+_Plan: TypeAlias = "tuple[NearQuery, IndexEntry | None, Nearest]"
+
+
+def _planned(
+    session: Session, manifest: Manifest, schema: Schema, given: Mapping[str, Any], among: tuple[Any, ...]
+) -> _Plan:
+    """All that does not depend on the query vector; kept for the next search of the version with these options."""
+    options = tuple([(name, type(value), value) for name, value in given.items() if name != "q"])
+    kept = session.of(manifest).near
+    try:
+        known = kept.get((among, options))
+    except TypeError:  # an option that cannot be a key, such as a list
+        return _plan(session, manifest, schema, given, among)
+    if known is None:
+        known = _plan(session, manifest, schema, given, among)
+        kept.put((among, options), known)
+    return known
+
+
+def _plan(
+    session: Session, manifest: Manifest, schema: Schema, given: Mapping[str, Any], among: tuple[Any, ...]
+) -> _Plan:
+    wanted, covered, threads = among
+    query = _query(schema, given, wanted=wanted, covered=covered, threads=threads)
     kind = query.column.type
     asked = None if query.metric is None else exact.check_vectors(kind, query.metric)
     entry = _chosen(session, manifest, query, asked) if query.use_index else None
     metric = asked or (_metric_of(entry) if entry else exact.check_vectors(kind, None))
-    vectors = exact.as_queries(query.q, kind, metric)
-    how = Nearest(query.k, metric, query.probes, query.ef, query.within, query.options)
-    return NearSearch(session, manifest, query, entry, vectors, _is_batch(query.q, vectors), how)
+    return query, entry, Nearest(query.k, metric, query.probes, query.ef, query.within, query.options)
 
 
 def _chosen(session: Session, manifest: Manifest, query: NearQuery, metric: str | None) -> IndexEntry | None:
@@ -436,12 +470,6 @@ def _ids_of(ids: Callable[[Int64s], Int64s], ordinals: Int64s) -> Int64s:
     return found
 
 
-def _one(table: pa.Table) -> pa.Array:
-    """The first column of a table as one array."""
-    chunks = table.column(0).chunks
-    return joined(chunks) if chunks else pa.nulls(0, table.schema.types[0])
-
-
 def _row_nbytes(kind: pa.DataType) -> int:
     """The bytes of a row, about."""
     while isinstance(kind, pa.BaseExtensionType):
@@ -450,4 +478,4 @@ def _row_nbytes(kind: pa.DataType) -> int:
     return 4096 if width is None else max(1, int(width))
 
 
-__all__ = ["DEFAULT_K", "NearQuery", "NearReport", "NearSearch", "VectorSearchQuery", "near_query", "near_search"]
+__all__ = ["DEFAULT_K", "NearQuery", "NearReport", "NearSearch", "VectorSearchQuery", "near_search"]

@@ -37,12 +37,11 @@ from lance_like.query.fuse import (
 )
 from lance_like.query.near import NearReport, NearSearch
 from lance_like.query.order import Order, sorted_rows
-from lance_like.query.projection import as_batch
 from lance_like.query.relevant import TextReport, TextSearch
 from lance_like.query.rowset import RowSet, rows_passing
 from lance_like.query.scan import BATCH_ROWS, Scan
 from lance_like.query.session import Session
-from lance_like.query.take import place_ids, take_placed
+from lance_like.query.take import place_ids, take_columns
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
 from lance_like.typing_ import Int64s
@@ -344,31 +343,18 @@ def _batches(search: Search, answer: Answer, found: Found, batch_rows: int | Non
     """Columns of rows by their ids, some MiB at a time."""
     if len(found.ids) == 0:
         return
+    read, recipe = answer.read, answer.recipe
     placed = place_ids(search.manifest, found.ids)
-    most = min(batch_rows or BATCH_ROWS, answer.read.most_rows or BATCH_ROWS)
+    most = min(batch_rows or BATCH_ROWS, read.most_rows or BATCH_ROWS)
     start, count = 0, _FIRST_ROWS
-    while True:
-        table = take_placed(search.session, answer.read, placed.slice(start, start + count))
-        for batch in _made(answer, table, found.given.slice(start, count)):
-            for at in range(0, len(batch), most):
-                yield batch.slice(at, most) if len(batch) > most else batch
+    while start < len(found.ids):
+        some, given = placed.slice(start, start + count), found.given.slice(start, count)
+        columns = take_columns(search.session, read, some) if read.outputs else []
+        nbytes = sum(column.nbytes for column in columns)
+        for at, batch in enumerate(read.batches(columns, len(given), most)):
+            yield batch if recipe is None else recipe.joined(batch.columns, given.slice(at * most, most).columns)
         start += count
-        if start >= len(found.ids):
-            return
-        count = max(1, _TAKE_NBYTES * len(table) // max(1, table.nbytes))
-
-
-def _made(answer: Answer, table: pa.Table, given: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """The answer from what was read of some rows, and what the search gives of them."""
-    read = table.to_batches() if answer.read.outputs else [as_batch([], answer.read.schema, len(given))]
-    if answer.recipe is None:
-        yield from read
-        return
-    start = 0
-    for batch in read:
-        beside = given if len(batch) == len(given) else given.slice(start, len(batch))
-        start += len(batch)
-        yield answer.recipe.joined(batch.columns, beside.columns)
+        count = max(1, _TAKE_NBYTES * len(given) // max(1, nbytes))
 
 
 __all__ = [

@@ -31,7 +31,7 @@ CACHE_NBYTES = 256 << 20
 _TAILS_NBYTES = 256 << 20
 # Of sets of rows that pass filters, in each of so many versions: one that is changed is asked for in two.
 _PASSING_NBYTES, _MADE_KEPT = 64 << 20, 2
-_COLUMNS_KEPT, _PROJECTIONS_KEPT, _VERSIONS_KEPT, _LOOKUPS_KEPT = 64, 64, 4, 256
+_ASKED_KEPT, _PROJECTIONS_KEPT, _VERSIONS_KEPT, _LOOKUPS_KEPT = 64, 64, 4, 256
 
 # What is kept grows as files are read: it is summed up again after so many uses of a session, or a quarter as many as
 # it has files, so that summing up is never most of the work.
@@ -47,12 +47,14 @@ Reads: TypeAlias = Generator[Sequence[tuple[str, Conversation[Any]]], list[Any],
 class OfVersion:
     """What searches made of a version, for the next one.
 
-    passing: rows that pass a filter (query/rowset.py). text_columns: by names, and those
-    of which phrases are asked, fields and their indexes (query/relevant.py).
+    passing: rows that pass a filter (query/rowset.py). near: by options, what they ask for and of which index
+    (query/near.py). text_columns: by names, and those of which phrases are asked, fields and their indexes
+    (query/relevant.py).
     """
 
     passing: Kept[Any] = field(default_factory=partial(Kept[Any], _PASSING_NBYTES))
-    text_columns: Kept[Any] = field(default_factory=partial(Kept[Any], _COLUMNS_KEPT))
+    near: Kept[Any] = field(default_factory=partial(Kept[Any], _ASKED_KEPT))
+    text_columns: Kept[Any] = field(default_factory=partial(Kept[Any], _ASKED_KEPT))
 
 
 class Session:

@@ -184,7 +184,8 @@ def take_positions(session: Session, manifest: Manifest, projection: Projection,
     tree = manifest.tree
     if len(tree.tail) == 1 and not tree.parts:
         _check_positions(manifest, positions)
-        return _take(session, projection, [(tree.tail[0], tree.tail[0].offsets_of_live(positions))], None)
+        offsets = tree.tail[0].offsets_of_live(positions)
+        return take_placed(session, projection, Placed(tree.tail, np.zeros(len(offsets), np.int64), offsets))
     return take_placed(session, projection, place_positions(manifest, positions))
 
 
@@ -195,14 +196,22 @@ def take_ids(session: Session, manifest: Manifest, projection: Projection, ids: 
 
 def take_placed(session: Session, projection: Projection, placed: Placed) -> pa.Table:
     """Rows in the order asked."""
-    fragments, index, offsets = placed.fragments, placed.index, placed.offsets
-    if len(index) == 0:
+    count = len(placed.index)
+    if count == 0:
         return pa.Table.from_batches([], projection.schema)
+    if not projection.outputs:
+        return pa.Table.from_batches([as_batch([], projection.schema, count)])
+    return _table(projection, take_columns(session, projection, placed))
+
+
+def take_columns(session: Session, projection: Projection, placed: Placed) -> list[pa.Array]:
+    """The columns of rows in the order asked, as they are carried; one row at least."""
+    fragments, index, offsets = placed.fragments, placed.index, placed.offsets
     if len(fragments) == 1:
-        return _take(session, projection, [(fragments[0], offsets)], None)
+        return columns_at(session, projection, [(fragments[0], offsets)])
     in_order = bool((index[1:] >= index[:-1]).all())
     if in_order and index[0] == index[-1]:
-        return _take(session, projection, [(fragments[int(index[0])], offsets)], None)
+        return columns_at(session, projection, [(fragments[int(index[0])], offsets)])
     order = np.arange(len(index)) if in_order else np.argsort(index, kind="stable")
     sorted_index = index[order]
     cuts = np.flatnonzero(np.diff(sorted_index)) + 1
@@ -210,32 +219,14 @@ def take_placed(session: Session, projection: Projection, placed: Placed) -> pa.
         (fragments[int(first)], rows)
         for first, rows in zip(sorted_index[np.concatenate(([0], cuts))], np.split(offsets[order], cuts), strict=True)
     ]
+    columns = columns_at(session, projection, parts)
     if in_order:
-        return _take(session, projection, parts, None)
+        return columns
     back = np.empty(len(order), np.int64)
     back[order] = np.arange(len(order))
-    return _take(session, projection, parts, back)
-
-
-def _take(
-    session: Session,
-    projection: Projection,
-    parts: Sequence[tuple[Fragment, Int64s]],
-    back: Int64s | None,
-) -> pa.Table:
-    """Rows of fragments, one part after the other. back: the place in that order of each row asked; None: the same."""
-    if not projection.outputs:
-        count = sum(len(rows) for _, rows in parts)
-        return pa.Table.from_batches([as_batch([], projection.schema, count)])
-    columns = columns_at(session, projection, parts)
-    if back is not None:
-        # One take for all columns: a call for each would cost more than the rows.
-        columns = projection.settle(columns)
-        batch = pa.RecordBatch.from_arrays(columns, schema=projection.carried_schema).take(pa.array(back))
-        if projection.carried_schema is projection.schema:
-            return pa.Table.from_batches([batch])
-        columns = batch.columns
-    return _table(projection, columns)
+    # One take for all columns: a call for each would cost more than the rows.
+    batch = pa.RecordBatch.from_arrays(projection.settle(columns), schema=projection.carried_schema)
+    return batch.take(pa.array(back)).columns
 
 
 def columns_at(session: Session, projection: Projection, parts: Sequence[tuple[Fragment, Int64s]]) -> list[pa.Array]:

@@ -344,6 +344,12 @@ def test_what_cannot_be_is_refused(dataset: LanceDataset, options: dict[str, Any
         dataset.scanner(nearest={**near(), **options})
 
 
+def test_options_are_told_apart_by_their_types(dataset: LanceDataset) -> None:
+    assert len(found(dataset, nearest=near(k=1))) == 1
+    with pytest.raises(InvalidInput, match="k=True"):
+        found(dataset, nearest=near(k=True))
+
+
 def test_a_search_must_make_sense(dataset: LanceDataset) -> None:
     with pytest.raises(NotFound, match="'v'"):
         dataset.scanner(nearest={**near(), "column": "w"})
