@@ -286,8 +286,10 @@ class NearSearch:
     def _enough(self, found: Hits, coverage: Coverage, rows: RowSet | None) -> Hits:
         """Found rows, or all rows compared where the index found fewer than there are to be found."""
         bounded = self.how.within != (None, None)
+        if rows is None or bounded or self.query.covered:
+            return found
         fewest = min((found.ordinals >= 0).sum(axis=1), default=0)
-        if rows is None or bounded or self.query.covered or fewest >= min(self.how.k, len(rows)):
+        if fewest >= min(self.how.k, len(rows)):
             return found
         return self._of_rows(self._placed(rows.ids), rows.ids)
 
