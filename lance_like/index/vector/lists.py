@@ -8,11 +8,12 @@ other lists meanwhile.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 
-from lance_like.index.vector.door import alone, pointer
+from lance_like.index.vector.door import alone, faiss, pointer
 from lance_like.index.vector.quantize import Codes, fill
 from lance_like.locks import lock_over_forks
 from lance_like.typing_ import Bytes, Int64s
@@ -59,11 +60,19 @@ class FaissScan:
         placed = self._codes.queries(queries)
         found = np.empty((len(placed), k), np.float32)
         ordinals = np.empty((len(placed), k), np.int64)
-        chosen = None if allow is None else library.IDSelectorBitmap(allow)
-        how = library.SearchParametersIVF(nprobe=probes.shape[1], sel=chosen)
+        if allow is None:
+            how = _of_all(probes.shape[1])
+        else:
+            how = library.SearchParametersIVF(nprobe=probes.shape[1], sel=library.IDSelectorBitmap(allow))
         given = (len(placed), pointer(placed), k, pointer(probes), pointer(near), pointer(found), pointer(ordinals))
         self._index.search_preassigned_c(*given, False, how)
         return found, ordinals
+
+
+@lru_cache(maxsize=64)
+def _of_all(probes: int) -> Any:
+    """How faiss searches so many lists for any row; it takes longer to make than some lists to search."""
+    return faiss().SearchParametersIVF(nprobe=probes)
 
 
 class Generation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -168,7 +169,7 @@ class IvfSearcher:
         least, most = how.nprobes
         last = partitions if most is None else max(1, min(most, partitions))
         # Neighbours among few rows are farther away than among all.
-        first = least if least is not None else int(np.ceil(self.defaults.nprobes / np.sqrt(share)))
+        first = least if least is not None else math.ceil(self.defaults.nprobes / math.sqrt(share))
         # A graph passes rows that are not allowed on its way to others: of those that are it keeps so many.
         ef = int((how.ef or self.defaults.ef) * min(1 / share, _LONGEST_WAY))
         marks = None if allow is None else bitmap(allow, rows)
