@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import pyarrow as pa
 from pyarrow.types import is_union
 
+from lance_like._lazy import cached
 from lance_like.dataset.blob_file import open_blobs
 from lance_like.dataset.scan_options import (
     BlobHandling,
@@ -101,17 +103,22 @@ class LanceScanner:
         if deleted:
             chosen = manifest.tree.iterate() if within is None else within
             within = [replace(fragment, deletions=None) for fragment in chosen]
-        by_size = options.get("batch_size_bytes") is not None
-        self._scan = Scan(
+        # The scan but for the rows of its batches.
+        self._scan_of = partial(
+            Scan,
             self._answer.read,
             bind_filter(schema, filter) if self._settled is None else None,
             None if limit is None else count("limit", limit),
             0 if offset is None else count("offset", offset),
-            None if by_size else options.get("batch_size"),
-            within,
-            **_tuned(options),
+            fragments=within,
             make=self._answer.make,
+            **_tuned(options),
         )
+        self._batch_rows = None if options.get("batch_size_bytes") is not None else options.get("batch_size")
+
+    @cached
+    def _scan(self) -> Scan:
+        return self._scan_of(self._batch_rows)
 
     def _search(self, schema: Schema) -> Settled:
         """What `nearest` and `full_text_query` ask for."""
@@ -171,9 +178,8 @@ class LanceScanner:
 
     def to_table(self) -> pa.Table:
         """All rows in memory; without a copy of what lies in plain pages."""
-        scan = self._scan
-        if scan.batch_rows is None and self._settled is None:
-            scan = replace(scan, batch_rows=_TABLE_BATCH_ROWS)
+        rows = self._batch_rows
+        scan = self._scan_of(_TABLE_BATCH_ROWS if rows is None and self._settled is None else rows)
         return pa.Table.from_batches(list(self._run(scan)), self.projected_schema)
 
     def to_pandas(self, *, blob_mode: BlobMode = "lazy", **options: Any) -> Any:

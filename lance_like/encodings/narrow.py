@@ -161,6 +161,11 @@ def _integers(kind: pa.DataType, data: Bytes, stride: int, base: np.ndarray) -> 
     base: uint64[n], or uint64[1] for all.
     """
     num_rows = len(data) // stride
+    if num_rows == 1:
+        # In a fifth of the time that kernels take to start.
+        width = kind.bit_width // 8
+        value = int.from_bytes(data.tobytes(), "little") + int(base[0]) & (1 << 8 * width) - 1
+        return flat_array(kind, np.frombuffer(value.to_bytes(width, "little"), np.uint8), 1)
     out = allocate(num_rows, unsigned_dtype(kind))
     # In one piece: with a part in the cache at a time, two threads wait longer for the GIL than memory takes.
     widen(data, stride, out)

@@ -20,7 +20,6 @@ from pyroaring import BitMap
 from lance_like._lazy import cached
 from lance_like.index.base import FilterSearcher
 from lance_like.index.questions import IsNull
-from lance_like.query.evaluate import cost
 from lance_like.query.expr import Expr, all_of
 from lance_like.query.indexed import AllOf, Answered, AnyOf, Ask, FilterIndex, Lookup, Tree, plan_lookup
 from lance_like.query.names import Path
@@ -232,7 +231,7 @@ def look_up(
     counting: the rows are only counted. fast: rows that an index does not cover are left out.
     Cost: what the searchers read.
     """
-    share = _MOST_DEAR_ROWS if cost(condition) >= _DEAR_COST else _MOST_ROWS
+    share = _MOST_DEAR_ROWS if lookup.cost >= _DEAR_COST else _MOST_ROWS
     most = int(share * manifest.live_rows)
     search = _Search(session, manifest, fast=fast, few=0 if counting else _FEW_ROWS)
     rows: Rows | None = None

@@ -36,6 +36,7 @@ from lance_like.index.questions import (
 )
 from lance_like.query import expr
 from lance_like.query.calls import VALUE, comparison_of, json_condition, json_keys, matches_of
+from lance_like.query.evaluate import cost
 from lance_like.query.expr import And, BoolColumn, Compare, Expr, Has, In, Literal, Not, Opaque, Or, Wild
 from lance_like.query.literals import is_text, item_type
 from lance_like.query.names import Path
@@ -112,10 +113,11 @@ class Answered:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lookup:
-    """answered: the parts that indexes answer, one at least. rest: those that none does."""
+    """answered: the parts that indexes answer, one at least. rest: those that none does. cost: of judging a row."""
 
     answered: tuple[Answered, ...]
     rest: tuple[Expr, ...]
+    cost: int
 
 
 Indexes: TypeAlias = Callable[[Path], Sequence[FilterIndex]]
@@ -132,7 +134,7 @@ def plan_lookup(condition: Expr, indexes: Indexes) -> Lookup | None:
         for tree, places in _met([tree for _, tree, _ in known])
     ]
     rest = tuple(part for part, one in found if one is None)
-    return Lookup(tuple(answered), rest) if answered else None
+    return Lookup(tuple(answered), rest, cost(condition)) if answered else None
 
 
 def _asks(tree: Tree) -> Iterator[Ask]:

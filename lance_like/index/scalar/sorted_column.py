@@ -87,7 +87,9 @@ class SortedColumn:
     def equal(self, keys: Keys) -> tuple[Int64s, Int64s]:
         """Half-open ranges of the rows whose keys are some keys, which ascend, each once."""
         starts = self.find(keys, "left")
-        if len(keys) == 1 or self._are_few(starts // LEAF_ROWS):
+        if len(keys) == 1:
+            return starts, self._ends_of_one(keys, int(starts[0]))
+        if self._are_few(starts // LEAF_ROWS):
             return starts, self.find(keys, "right")
         # Most keys stand there once or not at all, which the rows from the start on tell.
         ends = starts.copy()
@@ -99,6 +101,16 @@ class SortedColumn:
         if len(several):
             ends[several] = self.find(keys.take(several), "right")
         return starts, ends
+
+    def _ends_of_one(self, keys: Keys, start: int) -> Int64s:
+        """The row after the last that has one key. start: the first that is not below it."""
+        number, at = divmod(start, LEAF_ROWS)
+        if start == self.rows:
+            return np.array([start])
+        leaf = self.leaf(number).keys
+        end = int(leaf.find(keys, "right")[0])
+        # All of a leaf: the next one may go on with it.
+        return self.find(keys, "right") if end == len(leaf) else np.array([start - at + end])
 
     def _find_in_leaves(self, keys: Keys, side: Side, numbers: Int64s, firsts: list[int]) -> Int64s:
         """numbers: the leaf of each key; firsts: of which keys it is another than that of the one before."""
