@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.coded import is_coded
+from lance_like.encodings.joining import joined
 from lance_like.encodings.places import DESCRIPTION
 from lance_like.encodings.stack import Reading, together
 from lance_like.errors import Corrupt
@@ -45,12 +46,20 @@ from lance_like.typing_ import Bytes, Conversation, Int64s
 # From this many columns on, those that are alike are opened and read together.
 _MANY_COLUMNS = 16
 _APART = -1
+# So many rows that follow one another are read as a run: a range a page, not one a row.
+_RUN_ROWS = 64
 
 
 # Python's objects of an open file, of a column that is known and of one that is open, apart from their arrays.
 _READER_NBYTES, _RECORD_NBYTES, _COLUMN_NBYTES = 4_000, 700, 3_000
 
 _LOCK = lock_over_forks()
+
+
+def _are_a_run(rows: Int64s) -> bool:
+    """Are many rows those from the first to the last?"""
+    count = len(rows)
+    return count >= _RUN_ROWS and int(rows[-1] - rows[0]) == count - 1 and bool((np.diff(rows) == 1).all())
 
 
 class FileReader:
@@ -107,6 +116,9 @@ class FileReader:
 
         kinds: their types. Cost: as `read_rows`, whatever the number of columns.
         """
+        if len(columns) < _MANY_COLUMNS and _are_a_run(rows):
+            runs = yield from self.read_spans(columns, kinds, [(int(rows[0]), int(rows[-1]) + 1)])
+            return [joined(parts) for parts in runs]
         if len(columns) == 1:
             return [(yield from self.read_rows(columns[0], kinds[0], rows))]
         if len(columns) < _MANY_COLUMNS:

@@ -190,8 +190,9 @@ class Hits:
         fragments = self.fragments
         if len(index) == 0:
             return []
-        if len(index) == 1:
-            return [Found(fragments[int(index[0])], offsets, self.residual)]
+        if len(index) == 1 or len(fragments) == 1:
+            ascend = len(index) == 1 or bool((offsets[1:] > offsets[:-1]).all())
+            return [Found(fragments[int(index[0])], offsets if ascend else np.sort(offsets), self.residual)]
         places = index << 32 | offsets
         if (places[1:] <= places[:-1]).any():
             places = np.sort(places)

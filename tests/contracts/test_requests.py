@@ -179,6 +179,15 @@ def test_a_warm_take_reads_the_bytes_of_its_rows(ds: LanceDataset, store: Counti
         assert counts.bytes_read == nbytes
 
 
+def test_a_warm_take_of_neighbours_asks_for_one_range(ds: LanceDataset, store: CountingStore) -> None:
+    rows = np.arange(1000, 1100)
+    ds.take(rows, ["plain"])
+    with counted(store) as counts:
+        taken = ds.take(rows, ["plain"])
+    assert taken["plain"].combine_chunks().equals(TABLE["plain"].combine_chunks().take(pa.array(rows)))
+    assert (counts.rounds, counts.ranges, counts.bytes_read) == (1, 1, 800)
+
+
 def test_a_warm_take_of_many_columns_shares_its_rounds(ds: LanceDataset, store: CountingStore) -> None:
     rows = rows_to_take(20)
     names = [*FIXED, "s", "sorted"]

@@ -94,7 +94,10 @@ def checked_set(ordinals: Uint32s, rows: int) -> BitMap:
         return BitMap(ordinals)
     found = np.sort(ordinals)
     new = found[1:] != found[:-1]
-    return set_of(found if new.all() else found[np.append(True, new)])
+    if not new.all():
+        return set_of(found[np.append(True, new)])
+    first, end = int(found[0]), int(found[-1]) + 1
+    return BitMap(range(first, end)) if end - first == len(found) else set_of(found)
 
 
 def set_of(ordinals: Uint32s) -> BitMap:
