@@ -58,7 +58,7 @@ _NONE = np.empty(0, np.int64)
 def _flags(session: Session, scan: Scan, condition: Expr, places: Places) -> np.ndarray:
     if not places:
         return np.empty(0, bool)
-    projection = scan.asking(condition)
+    projection = session.projections.get(scan.projection.table, condition, make=lambda: scan.asking(condition))
     arrays = columns_at(session, projection, places) if projection.outputs else []
     count = sum(len(offsets) for _, offsets in places)
     return passing(condition, as_batch(arrays, projection.carried_schema, count))

@@ -248,7 +248,8 @@ def look_up(
             rest.append(part.condition)
     if rows is None:
         return None
-    residual = all_of(rest) if rest else None
+    # The same object again, for what is made of it.
+    residual = session.lookups.get(*rest, make=lambda: all_of(rest)) if rest else None
     tree = manifest.tree
     hits = Hits(condition, rows, tree.all_row_ids, tree.fragments, residual, search.unknown, search.asked)
     if counting and hits.count is not None:

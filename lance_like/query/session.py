@@ -79,9 +79,10 @@ class Session:
         self.verify = verify
         self.indexes = indexes or OpenIndexes(store, verify=verify)
         self.tails: Kept[Any] = Kept(_TAILS_NBYTES)
-        # Of columns that are compared with vectors (query/near.py).
+        # Of columns that are compared with vectors (query/near.py), or asked what indexes left open (query/found.py).
         self.projections: MadeOf[Projection] = MadeOf(_PROJECTIONS_KEPT)
-        # The indexes that filters may ask, of indices and schemas; what to ask them, of conditions (query/hits.py).
+        # The indexes that filters may ask, of indices and schemas; what to ask them, of conditions, and what is left of
+        # these, of their parts (query/hits.py).
         self.filters: MadeOf[Any] = MadeOf(_VERSIONS_KEPT)
         self.lookups: MadeOf[Any] = MadeOf(_LOOKUPS_KEPT)
         self._cache_nbytes = cache_nbytes
