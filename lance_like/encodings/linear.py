@@ -75,10 +75,9 @@ class Linear:
         within, each, slots = rows & (BLOCK_ROWS - 1), pieces.each, stack.slots[at]
         block = start[at] + (rows >> 8) * block_nbytes
         line = np.minimum(block + BLOCK_ROWS * stride, end[at] - _LINE_NBYTES)
-        data, lines = yield [
-            ask(block + within * stride, (each or pieces.lengths) * stride, slots),
-            ask(line, _LINE_NBYTES, slots),
-        ]
+        # Of a stride of 0 there are lines alone.
+        asks = [ask(block + within * stride, (each or pieces.lengths) * stride, slots)] if stride else []
+        *data, lines = yield [*asks, ask(line, _LINE_NBYTES, slots)]
         table, within = lines.view(_LINE_DTYPE).reshape(-1, 2), within.reshape(-1)
         if each:
             steps = within[:, None] + _STEPS[:each]
@@ -88,7 +87,7 @@ class Linear:
         values = (table[:, :1] + (table[:, 1:] * steps >> _SLOPE_BITS)).reshape(-1)
         if stride:
             residuals = np.empty(len(values), np.int64)
-            widen(data, stride, residuals.view(np.uint64))
+            widen(data[0], stride, residuals.view(np.uint64))
             values += residuals
         return _integers(kind, values)
 

@@ -350,11 +350,12 @@ def _batches(search: Search, answer: Answer, found: Found, batch_rows: int | Non
     while start < len(found.ids):
         some, given = placed.slice(start, start + count), found.given.slice(start, count)
         columns = take_columns(search.session, read, some) if read.outputs else []
-        nbytes = sum(column.nbytes for column in columns)
         for at, batch in enumerate(read.batches(columns, len(given), most)):
             yield batch if recipe is None else recipe.joined(batch.columns, given.slice(at * most, most).columns)
         start += count
-        count = max(1, _TAKE_NBYTES * len(given) // max(1, nbytes))
+        if start < len(found.ids):
+            nbytes = sum(column.nbytes for column in columns)
+            count = max(1, _TAKE_NBYTES * len(given) // max(1, nbytes))
 
 
 __all__ = [
