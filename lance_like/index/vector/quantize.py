@@ -384,11 +384,12 @@ def _packed_nibbles(codes: Bytes) -> Bytes:
     blocks = -(-rows // _PACKED_ROWS)
     whole = np.zeros((blocks * _PACKED_ROWS, width), np.uint8)
     whole[:rows] = codes
-    both = whole.reshape(blocks, 2, 16, width).transpose(0, 3, 1, 2)[..., _PACKED_ORDER]
-    first, second = both[:, :, 0], both[:, :, 1]
+    # Put in order as whole rows, and turned last: kernels run over bytes that are neighbours.
+    both = whole.reshape(blocks, 2, 16, width).take(_PACKED_ORDER, axis=2)
+    first, second = both[:, 0], both[:, 1]
     out = np.empty((blocks, width, 2, 16), np.uint8)
-    out[:, :, 0] = (first & 15) | (second << 4)
-    out[:, :, 1] = (first >> 4) | (second & 0xF0)
+    out[:, :, 0] = ((first & 15) | (second << 4)).transpose(0, 2, 1)
+    out[:, :, 1] = ((first >> 4) | (second & 0xF0)).transpose(0, 2, 1)
     return out
 
 
