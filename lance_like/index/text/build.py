@@ -23,7 +23,7 @@ from lance_like.typing_ import Int64s
 _WORD_NBYTES = 64
 """Of memory for each word of a run: what is kept, and what sorting it takes."""
 
-_PART_POSTINGS = 1 << 22
+_PART_POSTINGS = 1 << 20
 """How many rows of terms are merged at once, unless one term has more."""
 
 
@@ -132,20 +132,24 @@ class Corpus:
         order = self._term_order()
         rank = np.empty(len(order), np.uint64)
         rank[order] = np.arange(len(order), dtype=np.uint64)
-        base = int(rows[0])
-        term, row, place = _sorted_triples(rank[numbers], rows - np.uint32(base), places)
+        base = rows[0]
+        rows -= base
+        term, row, place = _sorted_triples(rank[numbers], rows, places)
         new_term = np.append(True, term[1:] != term[:-1])
         new = np.append(True, row[1:] != row[:-1]) | new_term
         firsts = np.flatnonzero(new)
         term_firsts = np.flatnonzero(new_term)
         begins = np.append(np.searchsorted(firsts, term_firsts), len(firsts))
+        counts = np.empty(len(firsts), np.uint32)
+        np.subtract(firsts[1:], firsts[:-1], out=counts[:-1], casting="unsafe")
+        counts[-1] = len(term) - firsts[-1]
         return _Run(
             order[term[term_firsts].astype(np.int64)],
             begins,
-            (row[firsts] + np.uint64(base)).astype(np.uint32),
-            np.diff(firsts, append=len(term)).astype(np.uint32),
+            row[firsts] + base,
+            counts,
             np.append(term_firsts, len(term)),
-            place.astype(np.uint32) if self._with_places else None,
+            place if self._with_places else None,
         )
 
     def _spilled(self, run: _Run) -> _Run:
@@ -177,18 +181,24 @@ class Corpus:
 
 
 def _sorted_triples(term: np.ndarray, row: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Words by term, row, place; as one number each where they fit in 64 bits."""
+    """Words by term, row, place, uint64[n] and uint32[n]; as one number each where they fit in 64 bits.
+
+    What is given is written over: of millions of words, to get memory for others takes as long as to compute them.
+    """
     row_bits, place_bits = (int(part.max(initial=0)).bit_length() for part in (row, place))
     if int(term.max()).bit_length() + row_bits + place_bits > 64:
         order = np.lexsort((row, term) if not len(place) else (place, row, term))
-        return term[order], row[order].astype(np.uint64), place[order] if len(place) else place
-    keys = term << np.uint64(row_bits) | row
-    if len(place):
-        keys = keys << np.uint64(place_bits) | place
+        return term[order], row[order], place[order] if len(place) else place
+    keys = term
+    parts = [(row, np.uint64(row_bits)), *([(place, np.uint64(place_bits))] if len(place) else [])]
+    for part, bits in parts:
+        keys <<= bits
+        keys |= part
     keys.sort()
-    place = keys & np.uint64((1 << place_bits) - 1)
-    keys >>= np.uint64(place_bits)
-    return keys >> np.uint64(row_bits), keys & np.uint64((1 << row_bits) - 1), place
+    for part, bits in reversed(parts):
+        np.bitwise_and(keys, (np.uint64(1) << bits) - np.uint64(1), out=part, casting="unsafe")
+        keys >>= bits
+    return keys, row, place
 
 
 def _merged(owners: list[Int64s], bounds: list[Int64s], sources: list[np.ndarray], terms: int) -> np.ndarray:

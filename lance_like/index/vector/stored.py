@@ -23,8 +23,8 @@ from lance_like.index.vector.space import Space, space_of
 from lance_like.typing_ import Bytes, Int64s, Json
 
 PARTITIONS, CODEBOOK, CODES = "partitions", "codebook", "codes"
-# What lies between two partitions is read with them when it is shorter: another range costs more, of a file in memory as
-# much as 2 MB.
+# What lies between two partitions is read with them when it is shorter: another range costs more, as much as 2 MB of a
+# file that is in memory.
 _GAP_NBYTES = 1 << 19
 CENTROID, END, VALUES, ORDINAL, CODE = "centroid", "end", "values", "ordinal", "code"
 ENDS = pa.schema([pa.field(END, pa.int64(), False)])
