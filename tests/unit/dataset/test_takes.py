@@ -138,6 +138,23 @@ def test_a_slice_is_the_rows_between_two_positions(uri):
             ds.slice(start, end)
 
 
+def test_neighbours_of_every_shape_are_the_rows_between_two_positions(uri):
+    count = 40_000
+    table = pa.table(
+        {
+            "number": pa.array([i % 1000 if i % 7 else None for i in range(count)], pa.int64()),
+            "text": [f"text {i}" * (i % 4) for i in range(count)],
+            "code": pa.array([f"code {i // 900}" for i in range(count)]).dictionary_encode(),
+            "list": [[i] * (i % 3) for i in range(count)],
+            "struct": [{"a": i, "b": str(i)} for i in range(count)],
+            "flag": [i % 3 == 0 for i in range(count)],
+        }
+    )
+    ds = lance_like.write_dataset(table, uri, max_rows_per_file=25_000)
+    for start, end in ((0, 64), (100, 9000), (24_900, 25_100), (39_000, 40_000)):
+        assert ds.take(np.arange(start, end)).to_pylist() == table.slice(start, end - start).to_pylist()
+
+
 def test_a_sample_is_different_rows(uri):
     ds = lance_like.write_dataset({"a": range(100), "b": ["x"] * 100}, uri, max_rows_per_file=30)
     ds.delete("a < 10")
