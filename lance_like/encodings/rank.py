@@ -5,10 +5,9 @@ u32 ones before the line | 60 bytes: 480 bits, least significant first      a li
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
+from lance_like.encodings.physical import unpack_bits
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.typing_ import Bytes, Int64s
 
@@ -17,12 +16,6 @@ LINE_BITS = 480
 _COUNT_NBYTES = 4
 # Masks of the first 0 to 480 bits of a line, as 32-bit words.
 _BELOW = np.packbits(np.tri(LINE_BITS + 1, LINE_BITS, -1, np.uint8), axis=1, bitorder="little").view("<u4")
-
-# Of each byte, the ones before or at each of its bits, a byte each: uint64[256].
-_PREFIX = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
-_PREFIX = _PREFIX.cumsum(axis=1, dtype=np.uint8).view("<u8").reshape(-1)
-# Ranks made at a time, 512 KiB of them: they stay in the cache.
-_PART_NBYTES = 1 << 13
 
 
 def lines_of(num_bits: Int64s | int) -> Int64s | int:
@@ -76,26 +69,12 @@ class RunOfRanks:
         self.before = int(counts[0]) + ones_to[0]
         self.inside = ones_to[1] - ones_to[0]
         self.begins = bool(self._bytes[self._skip // 8] >> self._skip % 8 & 1)
-        self._skipped = ones_to[0]
 
-    def parts(self) -> Iterator[tuple[slice, Int64s]]:
-        """The rows of the run a part at a time, from 0, and int64: ones of the run before or at each."""
-        done = 0
-        low = self._skip // 8
-        counted = _ones_before(self._bytes, 8 * low)
-        while done < self.count:
-            some = self._bytes[low : low + _PART_NBYTES]
-            ones = np.bitwise_count(some)
-            before = np.cumsum(ones, dtype=np.int64)
-            before += counted - self._skipped
-            counted = int(before[-1]) + self._skipped
-            before -= ones
-            ranks = np.add(_PREFIX.take(some).view(np.uint8).reshape(-1, 8), before[:, None]).reshape(-1)
-            start = self._skip + done - 8 * low
-            part = ranks[start : start + self.count - done]
-            yield slice(done, done + len(part)), part
-            done += len(part)
-            low += _PART_NBYTES
+    def of_rows(self) -> np.ndarray:
+        """uint32[count]: of each row, the place of its run among those that the rows lie in."""
+        ranks = unpack_bits(self._bytes, self._skip, self.count).astype(np.uint32)
+        ranks[0] = 0
+        return np.cumsum(ranks, out=ranks)
 
 
 def _ones_before(data: Bytes, bit: int) -> int:
