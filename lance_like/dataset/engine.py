@@ -35,6 +35,8 @@ from lance_like.table.schema import Schema
 _BATCH_ROWS = 1 << 17
 # What a window costs beside its rows showed at 8 MiB: queries took a quarter longer.
 _WINDOW_NBYTES = 32 << 20
+# Made ahead: memory that is used again (encodings/pool.py) should be enough for what is under way.
+_AHEAD_NBYTES = 32 << 20
 # Columns of text whose pages are looked at when DuckDB asks for the schema.
 _MOST_LOOKED_AT = 256
 # A file of fewer rows gives no dictionary that pays.
@@ -161,7 +163,13 @@ class EngineTable:
     def reader(self, columns: Sequence[int] | None, condition: Expr | None) -> pa.RecordBatchReader:
         """The rows that pass, as a stream. columns: positions in the schema; None: all."""
         shown = self._projection(columns)
-        scan = Scan(shown.projection, condition, usual_rows=self.batch_rows, window_nbytes=_WINDOW_NBYTES)
+        scan = Scan(
+            shown.projection,
+            condition,
+            usual_rows=self.batch_rows,
+            window_nbytes=_WINDOW_NBYTES,
+            ahead_nbytes=_AHEAD_NBYTES,
+        )
         batches = run_scan(self.session, self.manifest, scan)
         return pa.RecordBatchReader.from_batches(shown.schema_shown, shown.batches(batches))
 

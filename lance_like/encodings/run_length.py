@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lance_like.encodings.base import Encoded, Hints
-from lance_like.encodings.physical import flat_bytes, flat_width, is_variable, valid_of
+from lance_like.encodings.physical import flat_array, flat_bytes, flat_width, is_variable, valid_of
+from lance_like.encodings.pool import allocate
 from lance_like.encodings.rank import LINE_BITS, LINE_NBYTES, RunOfRanks, pack_ranked, read_ranks, read_run_of_ranks
 from lance_like.encodings.registry import encode_array, read_node
 from lance_like.encodings.sample import sampled_runs
@@ -67,8 +67,7 @@ class RunLength:
         if runs.count <= LINE_BITS:
             return test.of_values((yield from self.read(stack, kind, runs)))
         places, ranks = yield from _runs_of(stack, stack.child(0), runs)
-        passes = yield from read_judged(stack.child(0), kind, places, test)
-        return passes.take(ranks.of_rows())
+        return _spread((yield from read_judged(stack.child(0), kind, places, test)), ranks)
 
 
 def _runs_of(stack: Stack, child: Stack, runs: Runs) -> Reading[tuple[Runs, RunOfRanks]]:
@@ -85,8 +84,20 @@ def _read_run(stack: Stack, child: Stack, kind: pa.DataType, runs: Runs) -> Read
     places, ranks = yield from _runs_of(stack, child, runs)
     values = yield from read_node(child, kind, places)
     stack.require(values.null_count == 0, "a value is null")
-    # In bounds, as the counts of the bitmap were checked.
-    return pc.take(values, pa.array(ranks.of_rows()), boundscheck=False)
+    width = flat_width(kind)
+    if width not in _WIDTHS or pa.types.is_nested(kind):
+        return values.take(pa.array(_spread(np.arange(len(values)), ranks)))
+    stored = np.frombuffer(values.buffers()[1] or b"", f"<u{width}", len(values), values.offset * width)
+    return flat_array(kind, _spread(stored, ranks).view(np.uint8), runs.count)
+
+
+def _spread(values: np.ndarray, ranks: RunOfRanks) -> np.ndarray:
+    """The value of each row. values: of the runs that the rows lie in."""
+    out = allocate(ranks.count, values.dtype)
+    for rows, part in ranks.parts():
+        # All are in bounds; "clip" is the mode that writes to `out` without a copy.
+        np.take(values, part, out=out[rows], mode="clip")
+    return out
 
 
 def _pays(sample: np.ndarray) -> bool:
