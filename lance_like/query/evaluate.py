@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lance_like.encodings.joining import taken
-from lance_like.encodings.physical import bits_of, valid_of
+from lance_like.encodings.physical import bits_of, flat_bytes, is_integer_like, valid_of
 from lance_like.encodings.sift import Flags
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_field, present
@@ -50,6 +50,8 @@ from lance_like.typing_ import Int64s
 
 _CHEAP = 2
 _DUCKDB_COST = 100
+# Integers of a condition that a table by their low bits tells from most others, and from how many items on it pays.
+_FEW_VALUES, _MANY = 4096, 4096
 
 
 def prepare(condition: str | Expression | pc.Expression | Expr | None, schema: pa.Schema) -> Expr | None:
@@ -348,13 +350,36 @@ def _is_in(array: pa.Array, values: pa.Array) -> pa.BooleanArray:
     if pa.types.is_floating(array.type):
         # the look-up tells -0.0 from 0.0 by their bits
         values = pa.concat_arrays([values, pc.negate(values).filter(pc.equal(values, 0.0))])
-    found = pc.is_in(array, value_set=values.drop_null())
+    found = _found(array, values.drop_null())
     if pa.types.is_floating(array.type) and pc.any(pc.is_nan(values)).as_py():
         found = pc.or_(found, pc.fill_null(pc.is_nan(array), False))  # and one NaN from another
     known = array.is_valid()
     if values.null_count:
         known = pc.and_(known, found)
     return pc.if_else(known, found, None)
+
+
+def _found(array: pa.Array, values: pa.Array) -> pa.BooleanArray:
+    """Which items of an array are among values of its type, which are not null; false for null."""
+    if not is_integer_like(array.type) or array.type.bit_width < 16 or len(values) > _FEW_VALUES or len(array) < _MANY:
+        return pc.is_in(array, value_set=values)
+    # Of 9 ns that a look-up takes, a table by the low bits spares all but 1: most items are told by it.
+    table = np.zeros(1 << 16, bool)
+    table[_low_bits(values)] = True
+    flags = table.take(_low_bits(array))
+    places = np.flatnonzero(flags)
+    if 4 * len(places) > len(flags):
+        return pc.is_in(array, value_set=values)
+    flags[places] = bits_of(pc.is_in(array.take(pa.array(places)), value_set=values))
+    packed = pa.py_buffer(np.packbits(flags, bitorder="little"))
+    return pa.Array.from_buffers(pa.bool_(), len(flags), [None, packed])
+
+
+def _low_bits(array: pa.Array) -> np.ndarray:
+    """uint16[n]: the lowest bits of integers, or of what is stored as such."""
+    data = flat_bytes(array)
+    assert data is not None
+    return data.view("<u2")[:: array.type.bit_width // 16]
 
 
 def _has(array: pa.Array, values: pa.Array, *, every: bool) -> pa.BooleanArray:

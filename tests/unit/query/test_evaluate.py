@@ -60,6 +60,20 @@ def test_one_nan_is_in_a_list_as_another_is() -> None:
     assert rows("f not in ('nan'::double, 2e0)", batch) == [2]
 
 
+@pytest.mark.parametrize("type_", [pa.int16(), pa.uint16(), pa.int32(), pa.uint32(), pa.int64(), pa.uint64()], ids=str)
+@pytest.mark.parametrize("distinct", [50, 30_000])
+def test_many_integers_are_told_from_those_with_the_same_low_bits(type_: pa.DataType, distinct: int) -> None:
+    rng = np.random.default_rng(3)
+    numbers = rng.integers(0, distinct, 20_000)
+    if type_.bit_width > 16:
+        numbers += rng.integers(0, 3, len(numbers)) << 16
+    missing = rng.random(len(numbers)) < 0.1
+    batch = pa.record_batch({"n": pa.array(numbers, mask=missing).cast(type_)}).slice(5, 18_000)
+    wanted = sorted({int(numbers[place]) for place in (7, 99, 4000)})
+    answer = [place for place, value in enumerate(batch["n"].to_pylist()) if value in wanted]
+    assert rows(f"n in ({', '.join(map(str, wanted))})", batch) == answer
+
+
 @pytest.mark.parametrize(
     "type_", [pa.decimal32(5, 2), pa.decimal64(12, 2), pa.decimal128(20, 2), pa.decimal256(50, 2)], ids=str
 )
