@@ -6,13 +6,15 @@ row a value of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.registry import read_node
+from lance_like.encodings.sift import read_chosen
 from lance_like.encodings.stack import Reading, Runs, Stack
+from lance_like.typing_ import Int64s
 
 _CODE = pa.int32()
 
@@ -31,11 +33,21 @@ def is_coded(kind: pa.DataType) -> bool:
 
 def read_coded(stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
     """Rows of a stack as codes, nulls among the codes. kind: of `CODED`."""
+    return _coded(stack, kind, lambda kind: read_node(stack, kind, runs))
+
+
+def choose_coded(stack: Stack, kind: pa.DataType, runs: Runs, rows: Int64s) -> Reading[pa.Array]:
+    """As `read_coded`, of rows as `read_chosen` takes them."""
+    return _coded(stack, kind, lambda kind: read_chosen(stack, kind, runs, rows))
+
+
+def _coded(stack: Stack, kind: pa.DataType, read: Callable[[pa.DataType], Reading[pa.Array]]) -> Reading[pa.Array]:
+    """What a read of rows gives, as codes. read: is given the type to read as."""
     if stack.encoding == "dictionary":
-        array = yield from read_node(stack, kind, runs)
+        array = yield from read(kind)
         stack.require(array.dictionary.null_count == 0, "its values have nulls")
         return array
-    values = yield from read_node(stack, kind.value_type, runs)
+    values = yield from read(kind.value_type)
     if stack.encoding == "constant":
         return values.dictionary_encode()
     places = np.arange(len(values), dtype=np.int32)
@@ -43,4 +55,4 @@ def read_coded(stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]
     return pa.DictionaryArray.from_arrays(pa.array(places, _CODE, mask=mask), values)
 
 
-__all__ = ["CODED", "is_coded", "read_coded"]
+__all__ = ["CODED", "choose_coded", "is_coded", "read_coded"]

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Node, parse_node
-from lance_like.encodings.coded import is_coded, read_coded
+from lance_like.encodings.coded import choose_coded, is_coded, read_coded
 from lance_like.encodings.joining import joined, taken
 from lance_like.encodings.physical import is_variable, read_validity, storage_of, unpack_bits
 from lance_like.encodings.places import DESCRIPTION, describe_node
@@ -179,12 +179,18 @@ class ColumnPages:
 
         return (yield from self._by_page(start, end, read, parts=kind is DESCRIPTION))
 
-    def read_chosen(self, start: int, end: int, rows: Int64s) -> Conversation[list[pa.Array]]:
-        """Rows of a run, an array a page: int64[n], ascending, from the start of the run; a good part of it."""
+    def read_chosen(self, start: int, end: int, rows: Int64s, kind: pa.DataType) -> Conversation[list[pa.Array]]:
+        """Rows of a run, an array a page: int64[n], ascending, from the start of the run; a good part of it.
+
+        kind: the column's type, or codes into the values of each page.
+        """
 
         def read(stack: Stack, runs: Runs, first: int) -> Reading[pa.Array]:
             low, high = rows.searchsorted((first - start, first - start + runs.count))
-            return read_chosen(stack, self.kind, runs, rows[low:high] - (first - start))
+            some = rows[low:high] - (first - start)
+            if is_coded(kind):
+                return choose_coded(stack, kind, runs, some)
+            return read_chosen(stack, self.kind, runs, some)
 
         return (yield from self._by_page(start, end, read, parts=False))
 

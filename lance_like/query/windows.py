@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like._lazy import cached
-from lance_like.encodings.coded import is_coded
 from lance_like.encodings.joining import joined
 from lance_like.encodings.physical import flat_width
 from lance_like.encodings.places import DESCRIPTION
@@ -132,9 +131,9 @@ def _some(column: Column, kind: pa.DataType, start: int, end: int, rows: Int64s 
     """
     if rows is None:
         return column.pages.read_span(start, end, kind)
-    if kind is DESCRIPTION or is_coded(kind):
+    if kind is DESCRIPTION:
         return _listed(column.pages.read_rows(start + rows, kind))
-    return column.pages.read_chosen(start, end, rows)
+    return column.pages.read_chosen(start, end, rows, kind)
 
 
 def _listed(read: Conversation[T]) -> Conversation[list[T]]:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pytest
 from page_cases import Page, forced
 
+from lance_like.encodings.coded import CODED, choose_coded
 from lance_like.encodings.registry import shape
 from lance_like.encodings.sift import Flags, Sieve, read_chosen, read_judged
 from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack
@@ -135,3 +136,24 @@ def test_chosen_rows_are_those_of_the_whole_run(case: str, nulls: bool) -> None:
         read = lambda stack, runs, rows=rows: read_chosen(stack, array.type, runs, rows)  # noqa: E731
         found, _ = run(page, read, start, end)
         assert found.equals(array.slice(start, end - start).take(pa.array(rows)))
+
+
+TEXTS = {
+    "dictionary": CHOSEN["dictionary"],
+    "zstd": CHOSEN["text"],
+    "constant": ("constant", pa.array(["one text"] * ROWS)),
+}
+
+
+@pytest.mark.parametrize("nulls", [False, True])
+@pytest.mark.parametrize("case", TEXTS)
+def test_chosen_rows_come_as_codes(case: str, nulls: bool) -> None:
+    name, array = TEXTS[case]
+    array = with_nulls(array) if nulls else array
+    page = forced(name, array)
+    assert page is not None
+    rows = np.flatnonzero(RNG.random(14_000) < 0.4)
+    kind = CODED[pa.string().id]
+    found, _ = run(page, lambda stack, runs: choose_coded(stack, kind, runs, rows), 5_000, 19_000)
+    assert found.type == kind
+    assert found.cast(pa.string()).equals(array.slice(5_000, 14_000).take(pa.array(rows)))
