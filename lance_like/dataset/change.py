@@ -13,7 +13,7 @@ from lance_like.dataset.patch import Patch, Patched, write_patches
 from lance_like.dataset.scanner import Filter, bind_filter
 from lance_like.errors import InvalidInput
 from lance_like.query.build import Expression
-from lance_like.query.evaluate import columns_read, compute_columns, parse_expressions
+from lance_like.query.evaluate import bind_columns, columns_read, compute_bound, parse_expressions
 from lance_like.query.expr import Expr, Opaque, paths
 from lance_like.query.plan import field_of
 from lance_like.query.projection import ROW_ADDRESS, project
@@ -132,6 +132,7 @@ class _ComputedColumns:
         tops = {path: schema.path(field.id) for path, field in self._targets.items()}
         self.names = list(dict.fromkeys(top[0] for top in tops.values()))
         self._expressions = expressions
+        self._bound = bind_columns(expressions, schema.to_arrow())
         needed = columns_read(expressions.values(), schema.to_arrow())
         self.reads = tuple(i for name in needed for i in schema.subtree(schema.find((name,)).id))
         self.changes = tuple(i for field in self._targets.values() for i in schema.subtree(field.id))
@@ -145,7 +146,7 @@ class _ComputedColumns:
         return Patch(fragment, offsets, self._values, self._read_names)
 
     def _values(self, start: int, end: int, old: pa.RecordBatch) -> pa.RecordBatch:
-        made = compute_columns(self._expressions, old)
+        made = compute_bound(self._bound, old)
         columns = {name: old.column(name) for name in self.names if name in old.schema.names}
         for path, array in zip(self._expressions, made.columns, strict=True):
             names = self._paths[path]

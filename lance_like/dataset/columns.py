@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -22,7 +23,7 @@ from lance_like.errors import Conflict, InvalidInput, NotFound
 from lance_like.file.carry import nulls, one_batch, taken_rows
 from lance_like.file.writer import FileWriter
 from lance_like.io.store import Store
-from lance_like.query.evaluate import columns_read, compute_columns, is_expression, parse_expressions
+from lance_like.query.evaluate import bind_columns, columns_read, compute_bound, is_expression, parse_expressions
 from lance_like.query.projection import Projection, project
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
@@ -83,8 +84,9 @@ def _from_sql(expressions: Mapping[str, Any], manifest: Manifest) -> tuple[Trans
     """The function that expressions stand for, what it gives and what it reads."""
     computed = parse_expressions(dict(expressions))
     needed = columns_read(computed.values(), manifest.schema.to_arrow())
-    empty = compute_columns(computed, _empty_batch(project(manifest.schema, needed).schema))
-    return lambda batch: compute_columns(computed, batch), empty.schema, needed
+    schema = project(manifest.schema, needed).schema
+    bound = bind_columns(computed, schema)
+    return partial(compute_bound, bound), compute_bound(bound, _empty_batch(schema)).schema, needed
 
 
 def _rows_at_once(manifest: Manifest, names: Sequence[str]) -> int | None:

@@ -19,7 +19,7 @@ from lance_like._lazy import cached
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import nulls
 from lance_like.query.arithmetic import Column
-from lance_like.query.evaluate import compute_columns, is_expression, named_by, parse_expressions
+from lance_like.query.evaluate import bind_columns, compute_bound, is_expression, named_by, parse_expressions
 from lance_like.query.expr import Opaque, bind_opaque
 from lance_like.query.projection import ROW_ADDRESS, ROW_ID, VIRTUAL, Output, Projection, check_names, project
 from lance_like.query.take import are_deleted, positions_of
@@ -243,8 +243,15 @@ class Recipe:
             return {}
         inputs = [*arrays[len(arrays) - len(self.held) :], *given]
         names = [*self.held, *self.given.names]
-        made = compute_columns(self.computed, pa.RecordBatch.from_arrays(inputs, names=names))
+        made = compute_bound(self._bound, pa.RecordBatch.from_arrays(inputs, names=names))
         return dict(zip(self.computed, made.columns, strict=True))
+
+    @cached
+    def _bound(self) -> dict[str, Any]:
+        """The expressions, bound to what they are computed from."""
+        kinds = self.read.schema.types
+        inputs = [*kinds[len(kinds) - len(self.held) :], *self.given.types]
+        return bind_columns(self.computed, pa.schema(list(zip([*self.held, *self.given.names], inputs, strict=True))))
 
 
 def schema_naming(

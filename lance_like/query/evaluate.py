@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import reduce
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -171,15 +171,27 @@ def compute_columns(expressions: Mapping[str, Opaque], batch: pa.RecordBatch) ->
     Returns one row per row of the batch, in its order; the types do not depend on the rows.
     Raises InvalidInput as `engine_duckdb.evaluate` does.
     """
+    return compute_bound(bind_columns(expressions, batch.schema), batch)
+
+
+_Bound: TypeAlias = Path | Opaque
+"""A column that an expression only names, or the expression bound to a schema."""
+
+
+def bind_columns(expressions: Mapping[str, Opaque], schema: pa.Schema) -> dict[str, _Bound]:
+    """Bind expressions once for many batches of a schema. Raises NotFound, InvalidInput."""
+    return {name: named_by(one, schema) or bind_opaque(one, schema) for name, one in expressions.items()}
+
+
+def compute_bound(expressions: Mapping[str, _Bound], batch: pa.RecordBatch) -> pa.RecordBatch:
+    """As `compute_columns`, of expressions that are bound to the schema of the batch."""
     view = _View(batch, None)
     made: dict[str, pa.Array] = {}
     asked: dict[str, str] = {}
-    for name, expression in expressions.items():
-        named = named_by(expression, batch.schema)
-        if named is not None:
-            made[name] = view.leaf(named)
+    for name, bound in expressions.items():
+        if isinstance(bound, tuple):
+            made[name] = view.leaf(bound)
             continue
-        bound = bind_opaque(expression, batch.schema)
         array = None if bound.value is None else compute(bound.value, view.leaf, len(view))
         if array is not None:
             made[name] = array
