@@ -8,6 +8,7 @@ remembered (format_spec/file.md, "Checksums").
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,7 @@ from lance_like.file.layout import (
 )
 from lance_like.file.opening import plan_metadata, unpack_metadata
 from lance_like.file.pages import ColumnPages, checked, open_pages
+from lance_like.file.several import Stated
 from lance_like.file.stats import Zones, unpack_zones
 from lance_like.file.stored import StoredColumn, unpack_stored
 from lance_like.file.types import metadata_from_json, unpack_field
@@ -265,15 +267,22 @@ class FileReader:
 
     def stored(self, columns: Sequence[int]) -> Conversation[list[StoredColumn]]:
         """The metadata of columns, whole, for their pages to be moved. Cost: 2 rounds; nothing is kept but records."""
-        yield from self._read_records(list(columns))
-        records = [self._records[column] for column in columns]
-        starts, ends = np.array([(record.offset, record.end) for record in records], np.int64).T
-        data = yield from self._ranges(starts, ends)
-        cuts = np.cumsum(ends - starts)[:-1]
+        stated = yield from self.stated(columns)
+        data = np.split(stated.data, stated.starts[1:])
         return [
             unpack_stored(column, f"{self.where}, column {column}", record, self.num_rows, part)
-            for column, record, part in zip(columns, records, np.split(data, cuts), strict=True)
+            for column, record, part in zip(columns, stated.records, data, strict=True)
         ]
+
+    def stated(self, columns: Sequence[int]) -> Conversation[Stated]:
+        """What the file states of columns, not checked. Cost: 2 rounds; nothing is kept but records."""
+        yield from self._read_records(list(columns))
+        records = [self._records[column] for column in columns]
+        bounds = [(record.offset, record.end) for record in records]
+        starts, ends = np.array(bounds, np.int64).T
+        data = yield from self._ranges(starts, ends)
+        places = [0, *accumulate([end - start for start, end in bounds[:-1]])]
+        return Stated(self.where, self.num_rows, records, data, places)
 
     def metadata(self) -> Conversation[dict[bytes, bytes]]:
         """The metadata of the schema."""

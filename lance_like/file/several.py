@@ -1,7 +1,7 @@
-"""Many small files at once: read whole, checked, and decoded in one pass of kernels for all that are alike.
+"""Columns of many files at once, decoded in one pass of kernels for all that are alike.
 
-The files lie end to end in memory, as one file whose columns have the pages of all: what their own metadata says is
-checked file by file, then everything is moved by the place of its file, and pages of one shape are one stack.
+Their pages lie end to end in memory, as those of one file: what each file says of its columns is checked file by file,
+then everything is moved to its place there, and pages of one shape are one stack.
 """
 
 from __future__ import annotations
@@ -32,7 +32,119 @@ from lance_like.file.layout import (
 from lance_like.file.pages import checked, shape_of_node
 from lance_like.file.wide import Opening
 from lance_like.ranges import answer_from, gather_from
-from lance_like.typing_ import Conversation, Int64s, T
+from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges, T
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What a file states of some of its columns, not checked yet.
+
+    where: the file, in errors. data: holds the metadata of the columns, whole. starts: where each begins there.
+    """
+
+    where: str
+    num_rows: int
+    records: Sequence[ColumnRecord]
+    data: bytes | Bytes
+    starts: Sequence[int]
+
+
+class SeveralColumns:
+    """The same columns of several files. Raises Corrupt, Unsupported where what a file states is wrong.
+
+    files: what each states of the columns, in their order. kinds: their types. verify: check the blocks of pages.
+    """
+
+    def __init__(self, files: Sequence[Stated], kinds: Sequence[pa.DataType], *, verify: bool) -> None:
+        self._kinds = [carried_type(kind) for kind in kinds]
+        self._files = len(files)
+        opening = _opening(files, len(kinds))
+        opening.check_types([kind for kind in kinds for _ in files])
+        entries = opening.entries(opening.fences([file.num_rows for file in files] * len(kinds)))
+        self._nodes = opening.nodes(entries)
+        # Of each column, and of each file, the pages, one after the other.
+        pages = np.array([record.num_pages for record in opening.records], np.int64)
+        self._ends = pages.reshape(len(kinds), len(files)).sum(axis=1).cumsum().tolist()
+        self._file_of = np.tile(np.arange(len(files)), len(kinds)).repeat(pages)
+        self._starts, self._nbytes = entries["offset"].astype(np.int64), entries["nbytes"].astype(np.int64)
+        # In memory the pages of a file lie side by side, one file after the other.
+        self._order = np.argsort(self._file_of, kind="stable")
+        lengths = self._nbytes[self._order]
+        self._offsets = np.empty(len(lengths), np.int64)
+        self._offsets[self._order] = lengths.cumsum() - lengths
+        self._blocks = Blocks("several files", verify=verify)
+        self._slots = self._slots_of(opening, entries, pages)
+        self._data = np.empty(0, np.uint8)
+
+    def _slots_of(self, opening: Opening, entries: np.ndarray, pages: Int64s) -> Int64s:
+        """The slots of all pages, their block checksums loaded."""
+        entries = entries.copy()
+        entries["offset"] = self._offsets
+        moved = [
+            start + r.sums_offset - r.offset for start, r in zip(opening.starts.tolist(), opening.records, strict=True)
+        ]
+        at = np.repeat(np.array(moved, np.int64), pages)
+        slots = self._blocks.add(entries, at)
+        low = at + 4 * entries["first_block"].astype(np.int64)
+        self._blocks.load(slots, gather_from(opening.data, low, low + 4 * entries["num_blocks"].astype(np.int64)))
+        return slots
+
+    @property
+    def extents(self) -> tuple[Int64s, Int64s, Int64s]:
+        """Of each page, those of a file after those of the file before: the file, its first byte there and its end."""
+        starts = self._starts[self._order]
+        return self._file_of[self._order], starts, starts + self._nbytes[self._order]
+
+    @property
+    def extents_by_file(self) -> list[Ranges]:
+        """Where the pages lie in each file."""
+        files, starts, ends = self.extents
+        cuts = files.searchsorted(np.arange(1, self._files))
+        return list(zip(np.split(starts, cuts), np.split(ends, cuts), strict=True))
+
+    def hold(self, data: Bytes) -> None:
+        """Take the bytes of all extents, end to end."""
+        self._data = data
+
+    def read(self, positions: Sequence[int]) -> list[pa.Array]:
+        """All rows of some of the columns, those of each file after those of the file before, as carried.
+
+        Raises Corrupt, Unsupported; InvalidInput where the cells do not fit one array.
+        """
+        starts = [0, *self._ends]
+        reads = []
+        for position in positions:
+            some = slice(starts[position], starts[position + 1])
+            kind = self._kinds[position]
+            reads.append(_read_column(self._nodes[some], self._offsets[some], self._slots[some], kind))
+        return self._answer(checked(together(reads), self._blocks))
+
+    def _answer(self, conversation: Conversation[T]) -> T:
+        """Run a conversation about the pages as they lie here."""
+        try:
+            asks = next(conversation)
+            while True:
+                asks = conversation.send([answer_from(self._data, ask) for ask in asks])
+        except StopIteration as stop:
+            return stop.value
+
+
+def _opening(files: Sequence[Stated], columns: int) -> Opening:
+    """What is stated of the first column of all files, then of the second, …"""
+    places: list[str] = []
+    records: list[ColumnRecord] = []
+    starts: list[int] = []
+    bases = [0, *accumulate([len(file.data) for file in files])]
+    for column in range(columns):
+        for file, base in zip(files, bases, strict=False):
+            record = file.records[column]
+            if record.shared_nbytes:
+                raise Corrupt("a column has a blob that its pages share", kind="page", where=file.where)
+            places.append(f"{file.where}, column {column}")
+            records.append(record)
+            starts.append(base + file.starts[column])
+    data = np.frombuffer(b"".join([file.data for file in files]), np.uint8)
+    return Opening(places, records, np.array(starts, np.int64), data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,78 +159,35 @@ class WholeFile:
 
 
 class SeveralFiles:
-    """Small files, one after the other. Raises Corrupt where one is not what its owner recorded.
+    """Small files in memory. Raises Corrupt where one is not what its owner recorded.
 
     verify: check the blocks of pages.
     """
 
     def __init__(self, files: Sequence[WholeFile], *, verify: bool) -> None:
-        self._files = files
+        self._files, self._verify = files, verify
         self._data = np.frombuffer(b"".join([file.data for file in files]), np.uint8)
-        self._bases = [0, *accumulate([len(file.data) for file in files])][:-1]
+        self._bases = np.array([0, *accumulate([len(file.data) for file in files])], np.int64)
         self._tails = [_tail(file) for file in files]
-        self._blocks = Blocks("several files", verify=verify)
 
     def read(self, columns: Sequence[int], kinds: Sequence[pa.DataType]) -> list[pa.Array]:
-        """All rows of some columns, those of each file after those of the file before, as their types are carried.
-
-        kinds: their types. Raises Corrupt, Unsupported; InvalidInput where the cells do not fit one array.
-        """
+        """All rows of some columns, as `SeveralColumns.read`. kinds: their types."""
         if not columns:
             return []
-        opening = self._open(columns)
-        count = len(self._files)
-        opening.check_types([kind for kind in kinds for _ in range(count)])
-        fences = opening.fences([file.num_rows for file in self._files] * len(columns))
-        entries = opening.entries(fences)
-        nodes = opening.nodes(entries)
-        pages = np.array([record.num_pages for record in opening.records], np.int64)
-        offsets, slots = self._moved(opening, entries, pages)
-        ends = pages.reshape(len(columns), count).sum(axis=1).cumsum().tolist()
-        reads = [
-            _read_column(nodes[start:end], offsets[start:end], slots[start:end], carried_type(kind))
-            for start, end, kind in zip([0, *ends], ends, kinds, strict=False)
-        ]
-        return self._answer(checked(together(reads), self._blocks))
+        stated = [_stated(file, tail, columns) for file, tail in zip(self._files, self._tails, strict=True)]
+        found = SeveralColumns(stated, kinds, verify=self._verify)
+        files, starts, ends = found.extents
+        bases = self._bases[files]
+        found.hold(gather_from(self._data, bases + starts, bases + ends))
+        return found.read(range(len(columns)))
 
-    def _open(self, columns: Sequence[int]) -> Opening:
-        """What the files record of columns: those of all files for the first column, then for the second, …"""
-        places: list[str] = []
-        records: list[ColumnRecord] = []
-        starts: list[int] = []
-        for column in columns:
-            for file, tail, base in zip(self._files, self._tails, self._bases, strict=True):
-                at = tail.directory_offset + RECORD_NBYTES * column
-                record = unpack_column(file.data[at : at + RECORD_NBYTES], tail, column, file.where)
-                if record.shared_nbytes:
-                    raise Corrupt("a column has a blob that its pages share", kind="page", where=file.where)
-                places.append(f"{file.where}, column {column}")
-                records.append(record)
-                starts.append(base + record.offset)
-        return Opening(places, records, np.array(starts, np.int64), self._data)
 
-    def _moved(self, opening: Opening, entries: np.ndarray, pages: Int64s) -> tuple[Int64s, Int64s]:
-        """Where pages begin among all files, and the slots that they get, their block checksums loaded."""
-        offsets = np.array([record.offset for record in opening.records], np.int64)
-        sums = np.array([record.sums_offset for record in opening.records], np.int64)
-        bases = np.repeat(opening.starts - offsets, pages)
-        entries = entries.copy()
-        entries["offset"] += bases.astype(np.uint64)
-        at = np.repeat(sums, pages) + bases
-        slots = self._blocks.add(entries, at)
-        at = at + 4 * entries["first_block"].astype(np.int64)
-        ends = at + 4 * entries["num_blocks"].astype(np.int64)
-        self._blocks.load(slots, gather_from(self._data, at, ends))
-        return entries["offset"].astype(np.int64), slots
-
-    def _answer(self, conversation: Conversation[T]) -> T:
-        """Run a conversation about the files as they lie here."""
-        try:
-            asks = next(conversation)
-            while True:
-                asks = conversation.send([answer_from(self._data, ask) for ask in asks])
-        except StopIteration as stop:
-            return stop.value
+def _stated(file: WholeFile, tail: Tail, columns: Sequence[int]) -> Stated:
+    records: list[ColumnRecord] = []
+    for column in columns:
+        at = tail.directory_offset + RECORD_NBYTES * column
+        records.append(unpack_column(file.data[at : at + RECORD_NBYTES], tail, column, file.where))
+    return Stated(file.where, file.num_rows, records, file.data, [record.offset for record in records])
 
 
 def _tail(file: WholeFile) -> Tail:
@@ -152,4 +221,4 @@ def _read_column(nodes: Sequence[Node], offsets: Int64s, slots: Int64s, kind: pa
     return taken(joined(arrays), pa.array(back))
 
 
-__all__ = ["SeveralFiles", "WholeFile"]
+__all__ = ["SeveralColumns", "SeveralFiles", "Stated", "WholeFile"]

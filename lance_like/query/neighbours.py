@@ -1,35 +1,40 @@
-"""Small fragments that stand side by side, scanned as if they were one: their files are read whole, in one round.
+"""Fragments of few rows that stand side by side, scanned as if they were one.
 
-A file of a few rows costs more to open than to read; many of them are opened and decoded together (file/several.py).
+To open a column of few rows costs more than to read it; those of several files are opened and decoded together
+(file/several.py): small files whole, of others, if they were not opened before, the columns that are read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
 from lance_like._lazy import cached
 from lance_like.encodings.joining import taken
+from lance_like.encodings.physical import flat_width
 from lance_like.encodings.places import DESCRIPTION
 from lance_like.errors import Corrupt
 from lance_like.file.carry import carried_type
 from lance_like.file.cut import has_dictionary
 from lance_like.file.layout import ZONE_ROWS
-from lance_like.file.several import SeveralFiles, WholeFile
+from lance_like.file.reader import FileReader
+from lance_like.file.several import SeveralColumns, SeveralFiles, WholeFile
 from lance_like.query.evaluate import select
 from lance_like.query.expr import Expr
 from lance_like.query.plan import Span
-from lance_like.query.projection import VIRTUAL, Projection, as_batch
+from lance_like.query.projection import VIRTUAL, FileColumns, Projection, as_batch, place_leaves
 from lance_like.query.session import Session
-from lance_like.table.fragment import DataFile, Fragment
-from lance_like.typing_ import Int64s
+from lance_like.table.fragment import DataFile, Fragment, Runs
+from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges, T
 
 # Files up to this size are read whole: as long a read as that of their ends, which hold what a file says of itself.
 _SMALL_NBYTES = 16 << 10
+# Columns of a larger file are read whole, though the condition may need few rows of some, up to this size.
+_PART_NBYTES = 64 << 10
 # Fewer are read one by one: what is known of them stays, for the next scan.
 _LEAST = 4
 # What is read together: at first little, so that the first rows come soon and threads have work each.
@@ -45,24 +50,23 @@ Piece: TypeAlias = tuple[Fragment, list[Span]]
 class Neighbours:
     """Fragments whose files hold the same fields, all of whose rows are wanted that are live.
 
-    filter: the columns of the condition; None: no row is asked.
+    nbytes: that are read, about. whole: whether files are read whole. filter: the columns of the condition; None: no
+    row is asked. apart: no batch has rows of several of them.
     """
 
     session: Session
     fragments: Sequence[Fragment]
+    nbytes: int
+    whole: bool
     projection: Projection
     filter: Projection | None
     condition: Expr | None
+    apart: bool = False
 
     @cached
     def rows(self) -> int:
         """Physical rows."""
         return sum(fragment.rows for fragment in self.fragments)
-
-    @property
-    def nbytes(self) -> int:
-        """The bytes of the files."""
-        return sum(file.nbytes for fragment in self.fragments for file in fragment.files)
 
     def count(self) -> int:
         """How many rows pass."""
@@ -78,7 +82,15 @@ class Neighbours:
         projection = self.projection
         leaves = self._read(projection, None if count == self.rows else rows)
         arrays = projection.assemble(leaves, lambda name: self._made(name, rows))
-        return projection.batches(arrays, count, batch_rows)
+        if not self.apart:
+            return projection.batches(arrays, count, batch_rows)
+        ends = np.cumsum([fragment.rows for fragment in self.fragments])
+        ends = (ends if rows is None else rows.searchsorted(ends)).tolist()
+        return [
+            batch
+            for start, end in zip([0, *ends], ends, strict=False)
+            for batch in projection.batches([array[start:end] for array in arrays], end - start, batch_rows)
+        ]
 
     def _passing(self) -> Int64s | None:
         """The live rows that pass, counted over all fragments; None for all there are."""
@@ -108,7 +120,8 @@ class Neighbours:
         placement = projection.place(self.fragments[0])
         leaves = {field_id: pa.nulls(self.rows, carried_type(kind)) for field_id, kind in placement.missing.items()}
         for held in placement.files:
-            leaves.update(zip(held.field_ids, self._files[held.file].read(held.columns, held.kinds), strict=True))
+            arrays = self._whole[held.file].read(held.columns, held.kinds) if self.whole else self._parts_of(held)
+            leaves.update(zip(held.field_ids, arrays, strict=True))
         if rows is None:
             return leaves
         order = pa.array(rows)
@@ -120,62 +133,139 @@ class Neighbours:
         return array if rows is None else array.take(pa.array(rows))
 
     @cached
-    def _files(self) -> list[SeveralFiles]:
+    def _whole(self) -> list[SeveralFiles]:
         """The files of the fragments by their place there, read in one round. Raises Corrupt."""
         files = [file for fragment in self.fragments for file in fragment.files]
         data = self.session.store.read([file.key for file in files], limit=_SMALL_NBYTES)
-        whole = [_whole(file, found) for file, found in zip(files, data, strict=True)]
+        whole = [_whole_file(file, found) for file, found in zip(files, data, strict=True)]
         each = len(self.fragments[0].files)
         return [SeveralFiles(whole[place::each], verify=self.session.verify) for place in range(each)]
 
+    def _parts_of(self, held: FileColumns) -> list[pa.Array]:
+        columns, found = self._parts[held.file]
+        return found.read([columns.index(column) for column in held.columns])
 
-def _whole(file: DataFile, data: bytes | None) -> WholeFile:
+    @cached
+    def _parts(self) -> dict[int, tuple[tuple[int, ...], SeveralColumns]]:
+        """All columns that are read, with their numbers, by the place of their files in the fragments. Raises Corrupt.
+
+        Cost: one round for files that are not open yet, 2 for what they state, one for pages.
+        """
+        leaves = leaves_of(self.projection, self.filter)
+        placement = place_leaves(leaves, [file.fields for file in self.fragments[0].files])
+        files = [[fragment.files[held.file] for fragment in self.fragments] for held in placement.files]
+        readers = self.session.open([file for some in files for file in some])
+        asked = [held.columns for held, some in zip(placement.files, files, strict=True) for _ in some]
+        stated = self._drive(readers, [r.stated(columns) for r, columns in zip(readers, asked, strict=True)])
+        each = len(self.fragments)
+        found = [
+            SeveralColumns(stated[i * each : (i + 1) * each], held.kinds, verify=self.session.verify)
+            for i, held in enumerate(placement.files)
+        ]
+        extents = [extent for columns in found for extent in columns.extents_by_file]
+        pages = self._drive(readers, map(_bytes_at, extents))
+        for i, columns in enumerate(found):
+            columns.hold(np.concatenate(pages[i * each : (i + 1) * each]))
+        return {held.file: (held.columns, columns) for held, columns in zip(placement.files, found, strict=True)}
+
+    def _drive(self, readers: Sequence[FileReader], conversations: Iterable[Conversation[T]]) -> list[T]:
+        return self.session.drive([(r.where, c) for r, c in zip(readers, conversations, strict=True)])
+
+
+def _bytes_at(extents: Ranges) -> Conversation[Bytes]:
+    (data,) = yield [extents]
+    return data
+
+
+def leaves_of(projection: Projection, condition: Projection | None) -> dict[int, pa.DataType]:
+    """The leaves of an answer, and of the columns of its condition."""
+    return {**projection.leaves, **({} if condition is None else condition.leaves)}
+
+
+def _whole_file(file: DataFile, data: bytes | None) -> WholeFile:
     if data is None or len(data) != file.nbytes:
         raise Corrupt("a data file is missing, or has another size than recorded", kind="missing", where=file.key)
     return WholeFile(file.key, data, file.tail, file.rows, sum(count for _, count in file.fields))
 
 
-def _is_small(fragment: Fragment) -> bool:
-    """May it be read with its neighbours? Its rows are one zone: the bounds of its columns say what zones would."""
-    return fragment.rows <= ZONE_ROWS and all(
-        file.nbytes <= _SMALL_NBYTES and file.base is None for file in fragment.files
-    )
-
-
-def can_join(projection: Projection) -> bool:
-    """Can its columns be joined? Each file has dictionaries of its own, and cells are described file by file."""
-    kinds = projection.leaves.values()
+def can_join(leaves: Mapping[int, pa.DataType]) -> bool:
+    """Can columns be joined? Each file has dictionaries of its own, and cells are described file by file."""
+    kinds = leaves.values()
     return bool(kinds) and not any(kind is DESCRIPTION or has_dictionary(carried_type(kind)) for kind in kinds)
 
 
-def neighbouring(pieces: Iterable[Piece], projection: Projection) -> Iterator[list[Piece]]:
-    """The pieces of a scan in their order: those that are `Neighbours` together, all others alone."""
-    run: list[Piece] = []
-    most, nbytes, rows, alike = _FIRST, 0, 0, None
-    for fragment, spans in pieces:
-        own = sum(file.nbytes for file in fragment.files)
-        whole = _is_small(fragment) and (spans[0].start, spans[0].end) == (0, fragment.rows)
-        whole = whole and spans[0].rows is None
-        # Placements are equal where the files of fragments hold the same fields: then they are one object.
-        kind = (id(projection.place(fragment)), spans[0].check) if whole else None
-        full = len(run) == most or nbytes + own > _MOST_NBYTES or rows + fragment.rows > ZONE_ROWS
-        if run and (full or kind != alike):
-            most = min(2 * most, _MOST) if full else most
-            yield from _settled(run)
-            run, nbytes, rows = [], 0, 0
-        if kind is None:
-            yield [(fragment, spans)]
-        else:
-            run.append((fragment, spans))
-            nbytes, rows, alike = nbytes + own, rows + fragment.rows, kind
-    yield from _settled(run)
+class _Likeness(NamedTuple):
+    """What pieces that are read together share. files: the fields of each."""
+
+    whole: bool
+    checked: bool
+    files: list[Runs]
 
 
-def _settled(run: list[Piece]) -> Iterator[list[Piece]]:
-    if len(run) >= _LEAST:
-        yield run
+class Joining:
+    """Which fragments are read together. leaves: that are read of them, by field; of which `can_join` is true.
+
+    parts: whether columns of large files are, besides small files.
+    """
+
+    def __init__(self, session: Session, leaves: Mapping[int, pa.DataType], *, parts: bool) -> None:
+        self._session = session
+        widths = [1 if kind == pa.bool_() else flat_width(carried_type(kind)) for kind in leaves.values()]
+        self._row_nbytes = sum(width or 0 for width in widths) if parts and None not in widths else None
+
+    def groups(self, pieces: Iterable[Piece]) -> Iterator[Group]:
+        """The pieces of a scan in their order: those that are `Neighbours` together, all others alone."""
+        run: list[Piece] = []
+        most, nbytes, rows = _FIRST, 0, 0
+        alike: _Likeness | None = None
+        for fragment, spans in pieces:
+            own, whole = self._nbytes(fragment, spans)
+            # Where the files of fragments hold the same fields, their columns are of one kind.
+            kind = None if own is None else _Likeness(whole, spans[0].check, [file.fields for file in fragment.files])
+            full = (
+                len(run) == most or nbytes + (own or 0) > _MOST_NBYTES or (whole and rows + fragment.rows > ZONE_ROWS)
+            )
+            if run and (full or kind != alike):
+                most = min(2 * most, _MOST) if full else most
+                yield from _settled(run, nbytes, alike)
+                run, nbytes, rows = [], 0, 0
+            if kind is None:
+                yield Group([(fragment, spans)])
+            else:
+                run.append((fragment, spans))
+                nbytes, rows, alike = nbytes + (own or 0), rows + fragment.rows, kind
+        yield from _settled(run, nbytes, alike)
+
+    def _nbytes(self, fragment: Fragment, spans: Sequence[Span]) -> tuple[int | None, bool]:
+        """The bytes to read of a fragment that may be read with its neighbours, and whether its files are read whole.
+
+        Its rows are one zone: the bounds of its columns say what zones would.
+        """
+        span = spans[0]
+        if fragment.rows > ZONE_ROWS or (span.start, span.end) != (0, fragment.rows) or span.rows is not None:
+            return None, False
+        if all(file.nbytes <= _SMALL_NBYTES and file.base is None for file in fragment.files):
+            return sum(file.nbytes for file in fragment.files), True
+        nbytes = _PART_NBYTES + 1 if self._row_nbytes is None else fragment.rows * self._row_nbytes
+        if nbytes > _PART_NBYTES or self._session.knows(fragment.files):
+            return None, False
+        return nbytes, False
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Pieces of a scan. nbytes: of `Neighbours`, that are read, about; None: a piece alone. whole: as `Neighbours`."""
+
+    pieces: list[Piece]
+    nbytes: int | None = None
+    whole: bool = False
+
+
+def _settled(run: list[Piece], nbytes: int, alike: _Likeness | None) -> Iterator[Group]:
+    if len(run) >= _LEAST and alike is not None:
+        yield Group(run, nbytes, alike.whole)
     else:
-        yield from ([piece] for piece in run)
+        yield from (Group([piece]) for piece in run)
 
 
-__all__ = ["Neighbours", "Piece", "can_join", "neighbouring"]
+__all__ = ["Group", "Joining", "Neighbours", "Piece", "can_join", "leaves_of"]

@@ -7,7 +7,7 @@ decided by the manifest's bounds, then by the zones of the files, then by the co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -25,7 +25,7 @@ from lance_like.query.expr import Expr
 from lance_like.query.found import cut_found, found_batches
 from lance_like.query.hits import Found, Hits, look_up, lookup_of
 from lance_like.query.names import Path
-from lance_like.query.neighbours import Neighbours, Piece, can_join, neighbouring
+from lance_like.query.neighbours import Group, Joining, Neighbours, Piece, can_join, leaves_of
 from lance_like.query.plan import (
     ALL,
     NONE,
@@ -240,12 +240,12 @@ def _scan_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job
             # One of them is damaged, or all do not fit one array: one by one, each says what is wrong with it.
             return list(chain.from_iterable(one.run() for one in _apart(session, scan, pieces)))
 
-    for pieces, are_near in _together(pieces_of(session, manifest, scan), scan, [scan.projection, scan.filter]):
-        if not are_near:
-            yield from _apart(session, scan, pieces)
+    for group in _together(session, pieces_of(session, manifest, scan), scan, leaves_of(scan.projection, scan.filter)):
+        if group.nbytes is None:
+            yield from _apart(session, scan, group.pieces)
         else:
-            some = _neighbours(session, scan, pieces)
-            yield Job(partial(job, some, pieces), some.nbytes, -(-some.rows // rows))
+            some = _neighbours(session, scan, group)
+            yield Job(partial(job, some, group.pieces), some.nbytes, -(-some.rows // rows))
 
 
 def _count_jobs(session: Session, manifest: Manifest, scan: Scan, doubtful: Iterator[Piece]) -> Iterator[Job[int]]:
@@ -262,11 +262,11 @@ def _count_jobs(session: Session, manifest: Manifest, scan: Scan, doubtful: Iter
         except (Corrupt, InvalidInput):
             return sum(one.run() for one in apart(pieces))
 
-    for pieces, are_near in _together(doubtful, scan, [scan.filter]):
-        if not are_near:
-            yield from apart(pieces)
+    for group in _together(session, doubtful, scan, {} if scan.filter is None else scan.filter.leaves):
+        if group.nbytes is None:
+            yield from apart(group.pieces)
         else:
-            yield Job(partial(job, _neighbours(session, scan, pieces), pieces), 0)
+            yield Job(partial(job, _neighbours(session, scan, group), group.pieces), 0)
 
 
 def rows_in_doubt(session: Session, manifest: Manifest, scan: Scan) -> int:
@@ -276,25 +276,26 @@ def rows_in_doubt(session: Session, manifest: Manifest, scan: Scan) -> int:
 
 
 def _together(
-    pieces: Iterator[Piece], scan: Scan, read: Sequence[Projection | None]
-) -> Iterator[tuple[Sequence[Piece], bool]]:
-    """The pieces in groups: True for `Neighbours`, False for those whose columns are opened in one round.
+    session: Session, pieces: Iterator[Piece], scan: Scan, leaves: Mapping[int, pa.DataType]
+) -> Iterator[Group]:
+    """The pieces in groups: `Neighbours`, and others whose columns are opened in one round.
 
-    read: the columns that are read of them.
+    leaves: the columns that are read of them, by field.
     """
-    joins = not scan.apart and all(can_join(projection) for projection in read if projection is not None)
+    joins = can_join(leaves)
     most = _OPENED_FIRST if scan.limit is None else 1
     alone: list[Piece] = []
-    for group in neighbouring(pieces, scan.projection) if joins else ([piece] for piece in pieces):
-        if len(group) == 1:
-            alone += group
-        if alone and (len(group) > 1 or len(alone) >= most):
-            yield alone, False
+    joining = Joining(session, leaves, parts=scan.limit is None)
+    for group in joining.groups(pieces) if joins else (Group([piece]) for piece in pieces):
+        if group.nbytes is None:
+            alone += group.pieces
+        if alone and (group.nbytes is not None or len(alone) >= most):
+            yield Group(alone)
             alone, most = [], min(2 * most, _OPENED_MOST)
-        if len(group) > 1:
-            yield group, True
+        if group.nbytes is not None:
+            yield group
     if alone:
-        yield alone, False
+        yield Group(alone)
 
 
 def opened(
@@ -356,10 +357,12 @@ def _window_jobs(
         yield job()
 
 
-def _neighbours(session: Session, scan: Scan, pieces: Sequence[Piece]) -> Neighbours:
-    checked = pieces[0][1][0].check
-    fragments = [fragment for fragment, _ in pieces]
-    return Neighbours(session, fragments, scan.projection, scan.filter, scan.condition if checked else None)
+def _neighbours(session: Session, scan: Scan, group: Group) -> Neighbours:
+    assert group.nbytes is not None
+    condition = scan.condition if group.pieces[0][1][0].check else None
+    fragments = [fragment for fragment, _ in group.pieces]
+    read = scan.projection, scan.filter, condition
+    return Neighbours(session, fragments, group.nbytes, group.whole, *read, apart=scan.apart)
 
 
 def pieces_of(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Piece]:

@@ -102,6 +102,10 @@ class Session:
         """What was made of a version; kept while the handle is at that version or the next."""
         return self._versions.get(manifest, make=OfVersion)
 
+    def knows(self, files: Sequence[DataFile]) -> bool:
+        """Whether one of the files is open."""
+        return any(file.key in self._readers for file in files)
+
     def open(self, files: Sequence[DataFile]) -> list[FileReader]:
         """The readers of files, in order. Cost: one round for those that are not open yet."""
         known = self._readers

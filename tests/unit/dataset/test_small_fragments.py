@@ -16,6 +16,7 @@ from lance_like.dataset.write import FileLimits, write_version
 from lance_like.errors import Corrupt
 from lance_like.io.memory import MemoryStore
 from lance_like.io.observe import CountingStore, counted
+from lance_like.query.neighbours import Neighbours
 from lance_like.table.history import resolve
 from lance_like.table.snapshot import read_manifest
 
@@ -164,3 +165,87 @@ def test_damage_is_told_of_the_file_that_has_it(tmp_path: Path, damage: str) -> 
         # A byte that nobody reads.
         assert expected.equals(data.slice(5 * 40, 40))
         assert ds.to_table().equals(data)
+
+
+WIDE = 200
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> Path:
+    """Fragments of large files, the cells of one column, with columns of few bytes beside it."""
+    n, noise = np.arange(WIDE), np.random.default_rng(3)
+    data = pa.table(
+        {
+            "id": n,
+            "image": [noise.bytes(1_000) for _ in n.tolist()],
+            "flag": [None if i % 5 == 0 else i % 2 == 0 for i in n.tolist()],
+            "real": [None if i % 6 == 1 else i / 4 for i in n.tolist()],
+            "vector": pa.array([[i, i / 2] for i in n.tolist()], pa.list_(pa.float32(), 2)),
+            "big": noise.integers(0, 1 << 60, WIDE),
+        }
+    )
+    ds = lance_like.write_dataset(data, tmp_path, max_rows_per_file=25, durability="process")
+    assert min(file.nbytes for fragment in ds._manifest.fragments for file in fragment.files) > 16 << 10
+    return tmp_path
+
+
+@pytest.mark.parametrize("changed", [False, True])
+@pytest.mark.parametrize("condition", [None, "id % 3 = 0", "flag", "real > 2 or big < 0", "_rowid > 60", "id < -1"])
+def test_few_bytes_of_large_files_are_read_together(wide: Path, condition: str | None, changed: bool) -> None:
+    if changed:
+        ds = lance_like.dataset(wide)
+        ds.delete("id in (4, 17, 18, 19, 40) or id between 50 and 74")
+        ds.add_columns({"twice": "id * 2"})
+        ds.add_columns(pa.field("nothing", pa.int64()))
+    ds = lance_like.dataset(wide)
+    columns = [name for name in ds.schema.names if name != "image"] + ["_rowid", "_rowaddr"]
+    expected = pa.concat_tables([f.to_table(columns, filter=condition) for f in ds.get_fragments()])
+    for chosen in (columns, ["_rowid"], ["big", "_rowaddr"]):
+        first = lance_like.dataset(wide)
+        assert first.to_table(chosen, filter=condition).equals(expected.select(chosen))
+        assert first.to_table(chosen, filter=condition).equals(expected.select(chosen))
+    assert lance_like.dataset(wide).count_rows(condition) == len(expected)
+
+
+def test_few_bytes_of_large_files_are_read_together_once(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    joined: list[int] = []
+    batches = Neighbours.batches
+
+    def noted(some: Neighbours, batch_rows: int) -> list[pa.RecordBatch]:
+        joined.append(len(some.fragments))
+        return batches(some, batch_rows)
+
+    monkeypatch.setattr(Neighbours, "batches", noted)
+    ds = lance_like.dataset(wide)
+    store = CountingStore(ds._store)
+    ds = LanceDataset(store, ds._manifest)
+    for together in ([8], []):
+        joined.clear()
+        with counted(store) as counts:
+            assert len(ds.to_table(["id"], filter="real > 2")) == WIDE - 9 - 32
+        assert joined == together
+        # The ends of files and then the pages; what the files state lies in their ends. Then a round for each column.
+        assert counts.rounds == 16
+    joined.clear()
+    lance_like.dataset(wide).to_table(["image"], filter="real > 2")
+    lance_like.dataset(wide).to_table(["id"], filter="real > 2", limit=100)
+    assert joined == []
+
+
+@pytest.mark.parametrize("part", ["page", "fences", "tail"])
+def test_damage_of_a_large_file_is_told_of_it(wide: Path, part: str) -> None:
+    ds = lance_like.dataset(wide)
+    file = ds._manifest.fragments[5].files[0]
+    reader = ds._session.open([file])[0]
+    [stated] = ds._session.drive([(file.key, reader.stated([0]))])
+    [column] = ds._session.drive([(file.key, reader.pages(0, pa.int64()))])
+    [(starts, _)] = ds._session.drive([(file.key, column.extents())])
+    at = {"page": int(starts[0]), "fences": stated.records[0].offset, "tail": file.nbytes - 20}[part]
+    path = wide / file.path
+    path.write_bytes(flipped(path.read_bytes(), at))
+    with pytest.raises(Corrupt) as caught:
+        lance_like.dataset(wide).get_fragments()[5].to_table(["id"])
+    with pytest.raises(Corrupt) as together:
+        lance_like.dataset(wide).to_table(["id"])
+    assert (together.value.kind, together.value.where) == (caught.value.kind, caught.value.where)
+    assert file.path in str(together.value)
