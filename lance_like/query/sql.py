@@ -92,12 +92,11 @@ def parse(text: str) -> Expr:
 
 def parsed(text: str) -> Expr:
     """What `parse` says of a text, all of which DuckDB is asked about. Raises as it does."""
-    tree = _tree(_FILTER_HEAD, text, "filter")
-    node = tree["statements"][0]["node"]
+    node, read = _node(_FILTER_HEAD, text, "filter")
     condition = node.get("where_clause")
     if condition is None or _rest(node, "where_clause") != _template(_FILTER_HEAD, "where_clause"):
         raise _goes_on(text, "filter")
-    _refuse(condition, text, _FILTER_HEAD)
+    _refuse(condition, read, _FILTER_HEAD)
     return condition_of(condition)
 
 
@@ -110,19 +109,18 @@ def parse_expression(text: str, what: str) -> Opaque:
 
     Raises InvalidInput as `parse` does, and for an alias.
     """
-    tree = _tree(_EXPRESSION_HEAD, text, what)
-    node = tree["statements"][0]["node"]
+    node, read = _node(_EXPRESSION_HEAD, text, what)
     items = node.get("select_list") or []
     rest = _rest(node, "select_list")
     if len(items) != 1 or items[0].get("alias") or rest != _template(_EXPRESSION_HEAD, "select_list"):
         raise _goes_on(text, what)
-    _refuse(items[0], text, _EXPRESSION_HEAD)
+    _refuse(items[0], read, _EXPRESSION_HEAD)
     return _opaque(items[0])
 
 
 def tree_of(text: str) -> Node:
     """The node of an expression that was read before. Raises InvalidInput for text that is none."""
-    return _tree(_EXPRESSION_HEAD, text, "expression")["statements"][0]["node"]["select_list"][0]
+    return _node(_EXPRESSION_HEAD, text, "expression")[0]["select_list"][0]
 
 
 def read_again(condition: Opaque) -> Expr:
@@ -143,51 +141,55 @@ def _said(text: str) -> tuple[Has | None, Ordered | None]:
 
 def unknown_column(text: str, schema: pa.Schema) -> str:
     """Point at the first column that the text of a filter names and a schema has not; nothing if there is none."""
-    tree = engine_duckdb.serialize(_FILTER_HEAD + text)
+    tree, read = _node(_FILTER_HEAD, text, "filter")
     columns = [node for node in walk(tree) if node.get("class") == "COLUMN_REF"]
     for node in sorted(columns, key=lambda node: node["query_location"]):
         try:
             find_known(tuple(node["column_names"]), schema)
         except NotFound:
-            return _pointer(text, node, _FILTER_HEAD)
+            return _pointer(read, node, _FILTER_HEAD)
     return ""
 
 
-def _tree(head: str, text: str, what: str) -> dict[str, Any]:
+def _node(head: str, text: str, what: str) -> tuple[Node, str]:
+    """The SELECT of a head and a text, and the text as it was read, where places in it are counted."""
     if not text.strip():
         raise InvalidInput(f"the {what} is empty", kind="filter")
-    tree = _with_names(head, _BACK_TICKS.sub(_in_double_quotes, text))
+    tree, read = _with_names(head, _BACK_TICKS.sub(_in_double_quotes, text))
     if not tree.get("error") and len(tree["statements"]) == 1:
-        return tree
+        return tree["statements"][0]["node"], read
     message = str(tree.get("error_message", ""))
     if "SELECT statements" in message or not tree.get("error"):
         raise _goes_on(text, what)
-    place = _caret(text, tree, len(head))
+    place = _caret(read, tree, len(head))
     raise InvalidInput(f"cannot parse the {what}: {message}{place}", kind="filter")
 
 
-def _with_names(head: str, text: str) -> dict[str, Any]:
-    """The tree of a text; of one that cannot be parsed, with words of SQL's own read as names: `end > 5`."""
+def _with_names(head: str, text: str) -> tuple[dict[str, Any], str]:
+    """The tree of a text; of one that cannot be parsed, with words of SQL's own read as names: `end > 5`.
+
+    And the text that it is the tree of.
+    """
     first = engine_duckdb.serialize(head + text)
     waiting = [(text, first)]
     for _ in range(_MOST_READINGS):
         if not waiting:
             break
-        text, tree = waiting.pop()
+        read, tree = waiting.pop()
         if not tree.get("error"):
             # A word behind an expression would be its alias.
             if tree is first or not any(item.get("alias") for item in _selected(tree)):
-                return tree
+                return tree, read
             continue
-        place = _place(text, tree, len(head))
+        place = _place(read, tree, len(head))
         if place is None:
             continue
         # DuckDB points at the word, or at what cannot follow it; the latter is tried first.
-        for found in (_WORD.match(text, place), _LAST_WORD.search(text, 0, place)):
+        for found in (_WORD.match(read, place), _LAST_WORD.search(read, 0, place)):
             if found is not None:
-                named = text[: found.start(1)] + quote(found[1]) + text[found.end(1) :]
+                named = read[: found.start(1)] + quote(found[1]) + read[found.end(1) :]
                 waiting.append((named, engine_duckdb.serialize(head + named)))
-    return first
+    return first, text
 
 
 def _selected(tree: Node) -> list[Node]:

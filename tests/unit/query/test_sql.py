@@ -161,6 +161,22 @@ def test_a_syntax_error_shows_its_place() -> None:
     assert line.index("= 1") == caret.index("^")
 
 
+@pytest.mark.parametrize(
+    "text", ["end > 5 and sum(a) > 1", "`end` > 5 and sum(a) > 1", "end > 5 and end < 7 and sum(a) = 0"]
+)
+def test_the_place_is_right_behind_words_that_were_read_as_names(text: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        sql.parse(text)
+    *_, line, caret = str(caught.value).split("\n")
+    assert line[caret.index("^") :].startswith("sum(a)")
+
+
+def test_an_unknown_column_is_pointed_at_behind_words_that_were_read_as_names() -> None:
+    place = sql.unknown_column("end > 5 and nope = 1", pa.schema({"end": pa.int64()}))
+    *_, line, caret = place.split("\n")
+    assert line[caret.index("^") :] == "nope = 1"
+
+
 def test_a_syntax_error_far_into_a_line_shows_its_neighbourhood() -> None:
     with pytest.raises(InvalidInput) as caught:
         sql.parse(" and ".join(["a = 1"] * 100) + " and = 1")
