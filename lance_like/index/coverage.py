@@ -164,11 +164,23 @@ def unopened(_: IndexSegment) -> Searcher:
 
 def subtracted(spans: Int64s, others: Int64s) -> Int64s:
     """int64[n, 2] what is left of ascending intervals apart from each other without others like them. Cost: O(n)."""
+    spans, others = _unlike(spans, others)
     if len(spans) == 0 or len(others) == 0:
         return spans
     starts, ends = _cut(spans, others)
     left = _hold(spans, starts) & ~_hold(others, starts)
     return np.stack((starts[left], ends[left]), axis=1)
+
+
+def _unlike(spans: Int64s, others: Int64s) -> tuple[Int64s, Int64s]:
+    """Both without the intervals that are in both: as a rule nearly all, and to find them takes a tenth of cutting."""
+    if len(spans) == 0 or len(others) == 0:
+        return spans, others
+    place = np.minimum(others[:, 0].searchsorted(spans[:, 0]), len(others) - 1)
+    alike = (others[place, 0] == spans[:, 0]) & (others[place, 1] == spans[:, 1])
+    left = np.ones(len(others), bool)
+    left[place[alike]] = False
+    return spans[~alike], others[left]
 
 
 def common(spans: Int64s, others: Int64s) -> Int64s:

@@ -135,7 +135,7 @@ class _Stretches:
 
 def _stretches(index: int, fragment: Fragment) -> Int64s:
     """int64[n, 5]: as `_Stretches` has them, of one fragment."""
-    starts, ends, _, offsets = live_ranges(index, fragment).T
+    starts, ends, _, offsets = live_ranges(index, fragment)
     updated = fragment.runs.updated
     changes = np.cumsum(updated[:, 1])
     cuts = np.unique(np.concatenate((offsets, changes)))

@@ -31,8 +31,10 @@ class RowIdMap:
     def of(fragments: Sequence[Fragment]) -> RowIdMap:
         """The map of some fragments. Raises Corrupt if two live rows have one id. Cost: O(ranges and deleted rows)."""
         pieces = [live_ranges(index, fragment) for index, fragment in enumerate(fragments)]
-        ranges = np.concatenate(pieces) if pieces else np.empty((0, 4), np.int64)
-        starts, ends, index, offsets = ranges[np.argsort(ranges[:, 0], kind="stable")].T
+        starts, ends, index, offsets = np.concatenate(pieces, axis=1) if pieces else np.empty((4, 0), np.int64)
+        if (starts[1:] < starts[:-1]).any():
+            order = np.argsort(starts, kind="stable")
+            starts, ends, index, offsets = starts[order], ends[order], index[order], offsets[order]
         if (ends[:-1] > starts[1:]).any():
             place = int(np.flatnonzero(ends[:-1] > starts[1:])[0])
             where = f"fragments {fragments[int(index[place])].id} and {fragments[int(index[place + 1])].id}"
@@ -62,13 +64,13 @@ class RowIdMap:
 
 
 def live_ranges(index: int, fragment: Fragment) -> Int64s:
-    """int64[n, 4]: start and end of each range of ids of live rows, the index given, the offset of its first row."""
+    """int64[4, n]: start and end of each range of ids of live rows, the index given, the offset of its first row."""
     spans = fragment.runs.row_ids
     lengths = spans[:, 1] - spans[:, 0]
     firsts = np.cumsum(lengths) - lengths
     deleted = fragment.deleted
     if len(deleted) == 0:
-        return np.stack((spans[:, 0], spans[:, 1], np.full(len(spans), index), firsts), axis=1)
+        return np.stack((spans[:, 0], spans[:, 1], np.full(len(spans), index), firsts))
     # Cut the rows where a range begins, and before and after each deleted row; what begins with one is left out.
     cuts = distinct(np.concatenate((firsts, deleted, deleted + 1)))
     cuts = cuts[cuts < fragment.rows]
@@ -77,7 +79,7 @@ def live_ranges(index: int, fragment: Fragment) -> Int64s:
     offsets, stops = cuts[live], cuts_end[live]
     place = np.searchsorted(firsts, offsets, side="right") - 1
     starts = spans[place, 0] + offsets - firsts[place]
-    return np.stack((starts, starts + stops - offsets, np.full(len(starts), index), offsets), axis=1)
+    return np.stack((starts, starts + stops - offsets, np.full(len(starts), index), offsets))
 
 
 def ids_at(fragment: Fragment, offsets: Int64s) -> Int64s:

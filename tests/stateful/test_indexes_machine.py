@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -69,6 +69,14 @@ def condition(random: np.random.Generator, depth: int = 2) -> str:
         return f"NOT ({condition(random, depth - 1)})"
     forms = CONDITIONS[int(random.integers(0, len(CONDITIONS)))]
     return forms(lambda most: int(random.integers(0, most)))
+
+
+def condition_on(random: np.random.Generator, have: Collection[str]) -> str:
+    """A `condition` on some of the columns: an older version may have been restored that lacks one."""
+    while True:
+        asked = condition(random)
+        if all(column in have for column in SCHEMA.names if column in asked):
+            return asked
 
 
 CONDITIONS: Sequence[Callable[[Callable[[int], int]], str]] = (
@@ -203,7 +211,7 @@ class IndexMachine(RuleBasedStateMachine):
 
     @rule(seed=seeds)
     def delete(self, seed):
-        chosen = f"({condition(self.random(seed))}) AND id % 5 = {seed % 5}"
+        chosen = f"({condition_on(self.random(seed), self.columns)}) AND id % 5 = {seed % 5}"
         before = self.now
         self.ds.delete(chosen)
         self.committed(before.without(chosen))
@@ -214,7 +222,7 @@ class IndexMachine(RuleBasedStateMachine):
         if column not in self.columns:
             return
         random = self.random(seed)
-        chosen = f"({condition(random)}) AND id % 2 = {seed % 2}"
+        chosen = f"({condition_on(random, self.columns)}) AND id % 2 = {seed % 2}"
         before = self.now
         literal, value = self.literal(random, column)
         passing = before.passing(chosen)
@@ -352,11 +360,7 @@ class IndexMachine(RuleBasedStateMachine):
         model, random = self.history[ds.version], np.random.default_rng([seed, ds.version])
         assert sorted(ds.to_table(["id"])["id"].to_pylist()) == sorted(model.ids)
         have = set(model.table.schema.names)
-        filters = []
-        while len(filters) < self.queries:
-            asked = condition(random)
-            if all(column in have for column in SCHEMA.names if column in asked):
-                filters.append(asked)
+        filters = [condition_on(random, have) for _ in range(self.queries)]
         for asked in filters:
             self.check_filter(ds, model, asked)
         if "text" in have:
