@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lance_like.index.coverage import Coverage, common, located
+from lance_like.index.coverage import Coverage, within
 from lance_like.table.indices import IndexEntry, IndexSegment
 from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema, join_path
@@ -182,7 +182,7 @@ def fragments_of(coverage: Coverage) -> list[set[int]]:
     live = coverage.live
     found: list[set[int]] = []
     for segment in coverage.segments:
-        held = located(live, common(live.spans, segment.covered))
+        held = within(live, segment.covered)
         found.append({coverage.fragments[i].id for i in np.unique(held.fragments).tolist()})
     return found
 

@@ -55,7 +55,7 @@ class OpenSegment:
     @cached
     def dead(self) -> Int64s:
         """int64[n] the ordinals of rows that are no longer in the version, ascending. Cost: O(ranges) of both."""
-        gone = subtracted(self.segment.row_ids.runs, self.live.spans)
+        gone = subtracted(self.segment.row_ids.runs, merged(self.live.spans))
         return self.ordinals(spread(gone))
 
     @cached
@@ -125,7 +125,8 @@ class Coverage:
         """Where the live rows are that no segment answers for but some, by row id. Cost: O(ranges of row ids)."""
         kept = [segment.covered for segment in self.segments if segment not in without]
         covered = np.concatenate([np.empty((0, 2), np.int64), *kept]) if without else self._covered
-        return located(self.live, subtracted(self.live.spans, covered[np.argsort(covered[:, 0], kind="stable")]))
+        covered = merged(covered[np.argsort(covered[:, 0], kind="stable")])
+        return within(self.live, subtracted(merged(self.live.spans), covered))
 
     @property
     def uncovered_rows(self) -> int:
@@ -140,11 +141,13 @@ def coverage_of(manifest: Manifest, entry: IndexEntry, open_segment: Callable[[I
     return Coverage(entry, segments, manifest.fragments, live, manifest.live_rows)
 
 
-def located(live: RowIdMap, spans: Int64s) -> RowIdMap:
-    """Some rows of a map: int64[n, 2] ascending intervals of row ids, each within one of its ranges."""
-    place = live.starts.searchsorted(spans[:, 0], "right") - 1
-    offsets = live.offsets[place] + spans[:, 0] - live.starts[place]
-    return RowIdMap(spans[:, 0], spans[:, 1], live.fragments[place], offsets)
+def within(live: RowIdMap, spans: Int64s) -> RowIdMap:
+    """The rows of a map whose ids lie in some intervals: int64[n, 2], ascending and apart. Cost: O(n log ranges)."""
+    first, last = live.ends.searchsorted(spans[:, 0], "right"), live.starts.searchsorted(spans[:, 1])
+    place, span = spread(np.stack((first, last), axis=1)), np.repeat(np.arange(len(spans)), last - first)
+    starts = np.maximum(live.starts[place], spans[span, 0])
+    ends = np.minimum(live.ends[place], spans[span, 1])
+    return RowIdMap(starts, ends, live.fragments[place], live.offsets[place] + starts - live.starts[place])
 
 
 def offsets_of(fragments: Sequence[Fragment], rows: RowIdMap) -> list[tuple[Fragment, Int64s]]:
@@ -183,13 +186,14 @@ def _unlike(spans: Int64s, others: Int64s) -> tuple[Int64s, Int64s]:
     return spans[~alike], others[left]
 
 
-def common(spans: Int64s, others: Int64s) -> Int64s:
-    """int64[n, 2] what two lists of ascending intervals apart from each other have in common. Cost: O(n)."""
-    if len(spans) == 0 or len(others) == 0:
-        return np.empty((0, 2), np.int64)
-    starts, ends = _cut(spans, others)
-    both = _hold(spans, starts) & _hold(others, starts)
-    return np.stack((starts[both], ends[both]), axis=1)
+def merged(spans: Int64s) -> Int64s:
+    """int64[n, 2] ascending intervals, those that touch as one."""
+    apart = spans[1:, 0] != spans[:-1, 1]
+    if apart.all():
+        return spans
+    breaks = np.flatnonzero(apart)
+    firsts, lasts = np.append(0, breaks + 1), np.append(breaks, len(spans) - 1)
+    return np.stack((spans[firsts, 0], spans[lasts, 1]), axis=1)
 
 
 def _cut(spans: Int64s, others: Int64s) -> tuple[Int64s, Int64s]:
@@ -212,10 +216,10 @@ def _bitmap(ordinals: Int64s) -> BitMap:
 __all__ = [
     "Coverage",
     "OpenSegment",
-    "common",
     "coverage_of",
-    "located",
+    "merged",
     "offsets_of",
     "subtracted",
     "unopened",
+    "within",
 ]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lance_like.errors import Corrupt
-from lance_like.index.coverage import common, coverage_of, subtracted, unopened
+from lance_like.index.coverage import coverage_of, merged, subtracted, unopened, within
 from lance_like.table.deletions import Deletions
 from lance_like.table.fragment import Fragment
 from lance_like.table.indices import IndexEntry, IndexSegment, RowRuns
@@ -30,7 +30,30 @@ def intervals(members: set[int]) -> np.ndarray:
 @given(BITS, BITS)
 def test_intervals_are_sets(some: set[int], others: set[int]) -> None:
     assert set(spread(subtracted(intervals(some), intervals(others))).tolist()) == some - others
-    assert set(spread(common(intervals(some), intervals(others))).tolist()) == some & others
+
+
+@given(BITS, BITS)
+def test_intervals_that_touch_are_one(some: set[int], cuts: set[int]) -> None:
+    cut = [[low, high] for i in sorted(some) for low, high in [(i, i + 1)] if i in cuts or i - 1 not in some]
+    for span in cut:
+        while span[1] in some and span[1] not in cuts:
+            span[1] += 1
+    assert merged(np.array(cut, np.int64).reshape(-1, 2)).tolist() == intervals(some).tolist()
+
+
+@given(st.permutations(range(ROWS)), BITS, BITS)
+def test_rows_within_intervals_are_where_they_are(ids: list[int], deleted: set[int], asked: set[int]) -> None:
+    case = Case([ids[:15], ids[15:]], deleted)
+    live = case.manifest().tree.all_row_ids
+    found = within(live, intervals(asked))
+    rows = spread(np.stack((found.starts, found.ends), axis=1))
+    assert rows.tolist() == sorted(asked - deleted)
+    fragments, offsets = live.find(rows)
+    assert fragments.tolist() == np.repeat(found.fragments, found.ends - found.starts).tolist()
+    assert (
+        offsets.tolist()
+        == spread(np.stack((found.offsets, found.offsets + found.ends - found.starts), axis=1)).tolist()
+    )
 
 
 @dataclass
