@@ -82,13 +82,13 @@ class ColumnSource:
             return
         cuts = self._visits
         fragments = self.manifest.fragments
-        visited = [fragments[i] for i in self.placed.fragments[cuts[:-1]].tolist()]
-        rows = np.diff(self._firsts[cuts])
-        whole = rows == [fragment.live_rows for fragment in visited]
-        turns = np.flatnonzero(np.diff(whole)) + 1
-        bounds = [0, *turns.tolist(), len(visited)]
+        visited = self.placed.fragments[cuts[:-1]]
+        live_rows = np.array([fragment.live_rows for fragment in fragments], np.int64)
+        whole = np.diff(self._firsts[cuts]) == live_rows[visited]
+        bounds = [0, *(np.flatnonzero(np.diff(whole)) + 1).tolist(), len(visited)]
         for start, end in pairwise(bounds):
-            yield int(cuts[start]), int(cuts[end]), visited[start:end] if whole[start] else ()
+            scanned = [fragments[i] for i in visited[start:end].tolist()] if whole[start] else ()
+            yield int(cuts[start]), int(cuts[end]), scanned
 
     @property
     def _visits(self) -> Int64s:

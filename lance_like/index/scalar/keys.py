@@ -193,10 +193,15 @@ class NumberKeys:
             low = int(numbers.min())
             if int(numbers.max()) - low < 1 << 32:
                 # Sorted together with the ordinals, nothing needs to be put in order afterwards.
-                away = (numbers.astype(np.uint64) - np.uint64(low % (1 << 64))) << np.uint64(32)
+                away = numbers.astype(np.uint64)
+                away -= np.uint64(low % (1 << 64))
+                away <<= np.uint64(32)
                 pairs = _sorted_pairs(away, ordinals)
-                firsts = _firsts(pairs >> np.uint64(32))
-                found = (pairs[firsts] >> np.uint64(32)) + np.uint64(low % (1 << 64))
+                found = pairs >> np.uint64(32)
+                firsts = _firsts(found)
+                if len(firsts) < len(found):
+                    found = found[firsts]
+                found += np.uint64(low % (1 << 64))
                 return NumberKeys(found.astype(numbers.dtype)), _ends(firsts, len(pairs)), pairs.astype(np.uint32)
         order = np.argsort(numbers)
         ranked = numbers[order]
@@ -347,18 +352,25 @@ def _flipped(cells: np.ndarray, last: bool = False) -> np.ndarray:
 
 
 def _sorted_pairs(keys_above: npt.NDArray[np.uint64], ordinals: Uint32s) -> npt.NDArray[np.uint64]:
-    """Keys in the upper half of integers, with ordinals in the lower one, in order, each pair once."""
-    pairs = keys_above | ordinals
+    """Keys in the upper half of integers, with ordinals in the lower one, in order, each pair once.
+
+    The keys are written over.
+    """
+    pairs = np.bitwise_or(keys_above, ordinals, out=keys_above)
+    ascend = pairs[1:] > pairs[:-1]
+    if ascend.all():
+        return pairs
     pairs.sort()
-    new = np.empty(len(pairs), bool)
-    new[:1] = True
-    np.not_equal(pairs[1:], pairs[:-1], out=new[1:])
-    return pairs if new.all() else pairs[new]
+    np.not_equal(pairs[1:], pairs[:-1], out=ascend)
+    return pairs if ascend.all() else pairs[np.append(True, ascend)]
 
 
 def _firsts(numbers: np.ndarray) -> Int64s:
     """Where runs of equal numbers begin."""
-    return np.flatnonzero(np.concatenate(([len(numbers) > 0], numbers[1:] != numbers[:-1])))
+    others = numbers[1:] != numbers[:-1]
+    if others.all():
+        return np.arange(len(numbers))
+    return np.append(0, np.flatnonzero(others) + 1)
 
 
 def _ends(firsts: Int64s, count: int) -> Int64s:
