@@ -121,14 +121,15 @@ def _choose_slopes(values: np.ndarray) -> Int64s | None:
     """A slope a block, the same for all where that is as good; None when lines do not pay, judged by a sample."""
     sample = sampled_runs(values)
     spread = int(sample.max()) - int(sample.min())
-    runs = as_int64(sample)
     steps = max(1, len(values) - 1)
     common = (int(values[-1]) - int(values[0]) << _SLOPE_BITS) // steps
-    fitted = _least_squares(runs)
-    fitted_width = _width(runs, fitted)
-    common_width = _width(runs, np.full(len(runs), common)) if abs(common) < _MAX_SLOPE else 64
-    if not _pays(len(values), (min(fitted_width, common_width) + 7) // 8, spread):
-        return None
+    fitted_width = common_width = 64
+    # Of values without order the first runs show that lines do not pay: with more runs residuals only grow.
+    for runs in (as_int64(sample[:2]), as_int64(sample)):
+        fitted_width = _width(runs, _least_squares(runs))
+        common_width = _width(runs, np.full(len(runs), common)) if abs(common) < _MAX_SLOPE else 64
+        if not _pays(len(values), (min(fitted_width, common_width) + 7) // 8, spread):
+            return None
     blocks = -(-len(values) // BLOCK_ROWS)
     if (common_width + 7) // 8 <= (fitted_width + 7) // 8:
         return np.full(blocks, common)

@@ -5,6 +5,8 @@ Runs of neighbouring rows from places all over the page: neighbours show order a
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from lance_like.typing_ import Int64s
@@ -15,10 +17,16 @@ RUN_ROWS = 256
 
 def sampled_runs(values: np.ndarray) -> np.ndarray:
     """Up to 16 runs of up to 256 neighbouring values, evenly spread: [runs, rows] of the array's type."""
-    rows = min(RUN_ROWS, len(values))
-    runs = min(RUNS, len(values) // max(1, rows))
-    starts = np.linspace(0, len(values) - rows, runs).astype(np.int64)
-    return values[starts[:, None] + np.arange(rows)]
+    return values[_places(len(values))]
+
+
+@lru_cache(maxsize=64)
+def _places(count: int) -> Int64s:
+    """The rows of the runs: pages of a table have as a rule the same number of rows."""
+    rows = min(RUN_ROWS, count)
+    runs = min(RUNS, count // max(1, rows))
+    starts = np.linspace(0, count - rows, runs).astype(np.int64)
+    return starts[:, None] + np.arange(rows)
 
 
 def spread(count: int, most: int) -> Int64s:

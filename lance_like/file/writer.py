@@ -5,8 +5,8 @@
    started.
 3. Pages get their place in the order in which they were cut, so the bytes do not depend on the threads.
 
-Memory: the rows that wait, PENDING_NBYTES of all columns together; what they hold of the caller's batches, half of
-that; and for each thread, with two more that wait, a page, its encoded form and what encoding it takes, about five
+Memory: the rows that wait, PENDING_NBYTES of all columns together; what they hold of the caller's batches, as much
+again; and for each thread, with two more that wait, a page, its encoded form and what encoding it takes, about five
 pages. A cell that is larger than a page counts as one. Descriptions, checksums, entries and zones
 stay until the end.
 """
@@ -234,7 +234,8 @@ class FileWriter:
         yield from self._relieve()
         yield from self._placed(self._work.ready())
         self._borrowed_nbytes += batch.nbytes
-        if self._borrowed_nbytes >= _BORROWED_NBYTES:
+        # A copy of most of what is kept would free little.
+        if self._borrowed_nbytes >= _BORROWED_NBYTES and self._borrowed_nbytes > 2 * self.pending_nbytes:
             self._borrowed_nbytes = 0
             for column in self._columns:
                 column.pending.own()
