@@ -34,6 +34,9 @@ from lance_like.file.wide import Opening
 from lance_like.ranges import answer_from, gather_from
 from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges, T
 
+# Python's objects of a page that is open.
+_PAGE_NBYTES = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Stated:
@@ -74,7 +77,6 @@ class SeveralColumns:
         self._offsets[self._order] = lengths.cumsum() - lengths
         self._blocks = Blocks("several files", verify=verify)
         self._slots = self._slots_of(opening, entries, pages)
-        self._data = np.empty(0, np.uint8)
 
     def _slots_of(self, opening: Opening, entries: np.ndarray, pages: Int64s) -> Int64s:
         """The slots of all pages, their block checksums loaded."""
@@ -102,13 +104,15 @@ class SeveralColumns:
         cuts = files.searchsorted(np.arange(1, self._files))
         return list(zip(np.split(starts, cuts), np.split(ends, cuts), strict=True))
 
-    def hold(self, data: Bytes) -> None:
-        """Take the bytes of all extents, end to end."""
-        self._data = data
+    @property
+    def nbytes_cached(self) -> int:
+        """Memory, estimated."""
+        return _PAGE_NBYTES * len(self._nodes) + self._blocks.nbytes_cached
 
-    def read(self, positions: Sequence[int]) -> list[pa.Array]:
+    def read(self, positions: Sequence[int], data: Bytes) -> list[pa.Array]:
         """All rows of some of the columns, those of each file after those of the file before, as carried.
 
+        data: the bytes of all extents, end to end.
         Raises Corrupt, Unsupported; InvalidInput where the cells do not fit one array.
         """
         starts = [0, *self._ends]
@@ -117,16 +121,17 @@ class SeveralColumns:
             some = slice(starts[position], starts[position + 1])
             kind = self._kinds[position]
             reads.append(_read_column(self._nodes[some], self._offsets[some], self._slots[some], kind))
-        return self._answer(checked(together(reads), self._blocks))
+        return _answer(checked(together(reads), self._blocks), data)
 
-    def _answer(self, conversation: Conversation[T]) -> T:
-        """Run a conversation about the pages as they lie here."""
-        try:
-            asks = next(conversation)
-            while True:
-                asks = conversation.send([answer_from(self._data, ask) for ask in asks])
-        except StopIteration as stop:
-            return stop.value
+
+def _answer(conversation: Conversation[T], data: Bytes) -> T:
+    """Run a conversation about pages as they lie in memory."""
+    try:
+        asks = next(conversation)
+        while True:
+            asks = conversation.send([answer_from(data, ask) for ask in asks])
+    except StopIteration as stop:
+        return stop.value
 
 
 def _opening(files: Sequence[Stated], columns: int) -> Opening:
@@ -178,8 +183,7 @@ class SeveralFiles:
         found = SeveralColumns(stated, kinds, verify=self._verify)
         files, starts, ends = found.extents
         bases = self._bases[files]
-        found.hold(gather_from(self._data, bases + starts, bases + ends))
-        return found.read(range(len(columns)))
+        return found.read(range(len(columns)), gather_from(self._data, bases + starts, bases + ends))
 
 
 def _stated(file: WholeFile, tail: Tail, columns: Sequence[int]) -> Stated:

@@ -1,7 +1,7 @@
 """Fragments of few rows that stand side by side, scanned as if they were one.
 
 To open a column of few rows costs more than to read it; those of several files are opened and decoded together
-(file/several.py): small files whole, of others, if they were not opened before, the columns that are read.
+(file/several.py): small files whole, of others the columns that are read.
 """
 
 from __future__ import annotations
@@ -14,36 +14,40 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like._lazy import cached
-from lance_like.encodings.joining import taken
+from lance_like.encodings.joining import joined, taken
 from lance_like.encodings.physical import flat_width
 from lance_like.encodings.places import DESCRIPTION
 from lance_like.errors import Corrupt
 from lance_like.file.carry import carried_type
 from lance_like.file.cut import has_dictionary
 from lance_like.file.layout import ZONE_ROWS
-from lance_like.file.reader import FileReader
 from lance_like.file.several import SeveralColumns, SeveralFiles, WholeFile
 from lance_like.query.evaluate import select
 from lance_like.query.expr import Expr
 from lance_like.query.plan import Span
 from lance_like.query.projection import VIRTUAL, FileColumns, Projection, as_batch, place_leaves
 from lance_like.query.session import Session
+from lance_like.query.take import read_rows
 from lance_like.table.fragment import DataFile, Fragment, Runs
-from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges, T
+from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges
 
 # Files up to this size are read whole: as long a read as that of their ends, which hold what a file says of itself.
 _SMALL_NBYTES = 16 << 10
-# Columns of a larger file are read whole, though the condition may need few rows of some, up to this size.
-_PART_NBYTES = 64 << 10
+# Columns of a larger file are read with those of its neighbours up to this size, and up to this one those of the answer
+# with those of the condition, which may need few rows of them.
+_MOST_OF_ONE, _ASKED_NBYTES = 1 << 20, 64 << 10
 # Fewer are read one by one: what is known of them stays, for the next scan.
 _LEAST = 4
-# What is read together: at first little, so that the first rows come soon and threads have work each.
+# What is read together: at first few fragments, so that the first rows come soon and threads have work each.
 _FIRST, _MOST = 16, 256
-_MOST_NBYTES = 512 << 10
+_MOST_NBYTES = 4 << 20
 
 
 Piece: TypeAlias = tuple[Fragment, list[Span]]
 """A fragment and the spans of it that a scan reads."""
+
+
+_Parts: TypeAlias = Mapping[int, tuple[tuple[int, ...], SeveralColumns, Bytes]]
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ class Neighbours:
     """Fragments whose files hold the same fields, all of whose rows are wanted that are live.
 
     nbytes: that are read, about. whole: whether files are read whole. filter: the columns of the condition; None: no
-    row is asked. apart: no batch has rows of several of them.
+    row is asked. apart: no batch has rows of several of them. take_below: the share of rows below which those that
+    passed are taken one by one instead of reading pages.
     """
 
     session: Session
@@ -61,7 +66,8 @@ class Neighbours:
     projection: Projection
     filter: Projection | None
     condition: Expr | None
-    apart: bool = False
+    apart: bool
+    take_below: float
 
     @cached
     def rows(self) -> int:
@@ -80,17 +86,29 @@ class Neighbours:
         if count == 0:
             return []
         projection = self.projection
-        leaves = self._read(projection, None if count == self.rows else rows)
+        if rows is not None and not self._at_once and count < self.take_below * self.rows:
+            leaves = self._taken(rows)
+        else:
+            leaves = self._read(projection, None if count == self.rows else rows)
         arrays = projection.assemble(leaves, lambda name: self._made(name, rows))
         if not self.apart:
             return projection.batches(arrays, count, batch_rows)
-        ends = np.cumsum([fragment.rows for fragment in self.fragments])
-        ends = (ends if rows is None else rows.searchsorted(ends)).tolist()
+        ends = (self._ends if rows is None else rows.searchsorted(self._ends)).tolist()
         return [
             batch
             for start, end in zip([0, *ends], ends, strict=False)
             for batch in projection.batches([array[start:end] for array in arrays], end - start, batch_rows)
         ]
+
+    @cached
+    def _ends(self) -> Int64s:
+        """The rows of all fragments up to each."""
+        return np.cumsum([fragment.rows for fragment in self.fragments])
+
+    @property
+    def _at_once(self) -> bool:
+        """Whether all columns are read in one round, as they are few bytes, or as no row is asked."""
+        return self.whole or self.condition is None or self.nbytes <= _ASKED_NBYTES * len(self.fragments)
 
     def _passing(self) -> Int64s | None:
         """The live rows that pass, counted over all fragments; None for all there are."""
@@ -127,6 +145,17 @@ class Neighbours:
         order = pa.array(rows)
         return {field_id: taken(array, order) for field_id, array in leaves.items()}
 
+    def _taken(self, rows: Int64s) -> dict[int, pa.Array]:
+        """The leaves of the answer of a few rows."""
+        cuts = rows.searchsorted(self._ends[:-1])
+        parts = [
+            (fragment, some - (end - fragment.rows))
+            for fragment, end, some in zip(self.fragments, self._ends.tolist(), np.split(rows, cuts), strict=True)
+            if len(some)
+        ]
+        found = read_rows(self.session, self.projection, parts)
+        return {field_id: joined([leaves[field_id] for leaves in found]) for field_id in self.projection.leaves}
+
     def _made(self, name: str, rows: Int64s | None) -> pa.Array:
         """A column that no file holds."""
         array = pa.concat_arrays([VIRTUAL[name](fragment, np.arange(fragment.rows)) for fragment in self.fragments])
@@ -142,34 +171,41 @@ class Neighbours:
         return [SeveralFiles(whole[place::each], verify=self.session.verify) for place in range(each)]
 
     def _parts_of(self, held: FileColumns) -> list[pa.Array]:
-        columns, found = self._parts[held.file]
-        return found.read([columns.index(column) for column in held.columns])
+        columns, found, data = (self._parts if self._at_once else self._pages([held]))[held.file]
+        return found.read([columns.index(column) for column in held.columns], data)
 
     @cached
-    def _parts(self) -> dict[int, tuple[tuple[int, ...], SeveralColumns]]:
-        """All columns that are read, with their numbers, by the place of their files in the fragments. Raises Corrupt.
-
-        Cost: one round for files that are not open yet, 2 for what they state, one for pages.
-        """
+    def _parts(self) -> _Parts:
+        """All columns that are read."""
         leaves = leaves_of(self.projection, self.filter)
-        placement = place_leaves(leaves, [file.fields for file in self.fragments[0].files])
-        files = [[fragment.files[held.file] for fragment in self.fragments] for held in placement.files]
-        readers = self.session.open([file for some in files for file in some])
-        asked = [held.columns for held, some in zip(placement.files, files, strict=True) for _ in some]
-        stated = self._drive(readers, [r.stated(columns) for r, columns in zip(readers, asked, strict=True)])
-        each = len(self.fragments)
-        found = [
-            SeveralColumns(stated[i * each : (i + 1) * each], held.kinds, verify=self.session.verify)
-            for i, held in enumerate(placement.files)
-        ]
-        extents = [extent for columns in found for extent in columns.extents_by_file]
-        pages = self._drive(readers, map(_bytes_at, extents))
-        for i, columns in enumerate(found):
-            columns.hold(np.concatenate(pages[i * each : (i + 1) * each]))
-        return {held.file: (held.columns, columns) for held, columns in zip(placement.files, found, strict=True)}
+        return self._pages(place_leaves(leaves, [file.fields for file in self.fragments[0].files]).files)
 
-    def _drive(self, readers: Sequence[FileReader], conversations: Iterable[Conversation[T]]) -> list[T]:
-        return self.session.drive([(r.where, c) for r, c in zip(readers, conversations, strict=True)])
+    def _pages(self, asked: Sequence[FileColumns]) -> _Parts:
+        """Columns of files, and their pages, by the place of the file in the fragments.
+
+        Cost: one round for pages; the first time one for files that are not open, and 2 for what they state. Raises
+        Corrupt.
+        """
+        opened = [self._opened(held) for held in asked]
+        keys = [fragment.files[held.file].key for held in asked for fragment in self.fragments]
+        extents = [extents for columns in opened for extents in columns.extents_by_file]
+        pages = self.session.drive([(key, _bytes_at(some)) for key, some in zip(keys, extents, strict=True)])
+        each = len(self.fragments)
+        return {
+            held.file: (held.columns, columns, np.concatenate(pages[i * each : (i + 1) * each]))
+            for i, (held, columns) in enumerate(zip(asked, opened, strict=True))
+        }
+
+    def _opened(self, held: FileColumns) -> SeveralColumns:
+        files = [fragment.files[held.file] for fragment in self.fragments]
+        key = tuple([file.key for file in files]), held.columns, held.kinds
+        found = self.session.several.get(key)
+        if found is None:
+            readers = self.session.open(files)
+            asked = [(file.key, reader.stated(held.columns)) for file, reader in zip(files, readers, strict=True)]
+            found = SeveralColumns(self.session.drive(asked), held.kinds, verify=self.session.verify)
+            self.session.several.put(key, found, found.nbytes_cached)
+        return found
 
 
 def _bytes_at(extents: Ranges) -> Conversation[Bytes]:
@@ -208,10 +244,10 @@ class Joining:
     parts: whether columns of large files are, besides small files.
     """
 
-    def __init__(self, session: Session, leaves: Mapping[int, pa.DataType], *, parts: bool) -> None:
-        self._session = session
+    def __init__(self, leaves: Mapping[int, pa.DataType], *, parts: bool) -> None:
+        self._parts = parts
         widths = [1 if kind == pa.bool_() else flat_width(carried_type(kind)) for kind in leaves.values()]
-        self._row_nbytes = sum(width or 0 for width in widths) if parts and None not in widths else None
+        self._row_nbytes = sum(width or 0 for width in widths) if None not in widths else None
 
     def groups(self, pieces: Iterable[Piece]) -> Iterator[Group]:
         """The pieces of a scan in their order: those that are `Neighbours` together, all others alone."""
@@ -239,17 +275,16 @@ class Joining:
     def _nbytes(self, fragment: Fragment, spans: Sequence[Span]) -> tuple[int | None, bool]:
         """The bytes to read of a fragment that may be read with its neighbours, and whether its files are read whole.
 
-        Its rows are one zone: the bounds of its columns say what zones would.
+        None for a fragment that is read alone.
         """
         span = spans[0]
-        if fragment.rows > ZONE_ROWS or (span.start, span.end) != (0, fragment.rows) or span.rows is not None:
+        if (span.start, span.end) != (0, fragment.rows) or span.rows is not None:
             return None, False
+        held = sum(file.nbytes for file in fragment.files)
         if all(file.nbytes <= _SMALL_NBYTES and file.base is None for file in fragment.files):
-            return sum(file.nbytes for file in fragment.files), True
-        nbytes = _PART_NBYTES + 1 if self._row_nbytes is None else fragment.rows * self._row_nbytes
-        if nbytes > _PART_NBYTES or self._session.knows(fragment.files):
-            return None, False
-        return nbytes, False
+            return (held, True) if fragment.rows <= ZONE_ROWS else (None, False)
+        nbytes = held if self._row_nbytes is None else min(held, fragment.rows * self._row_nbytes)
+        return (nbytes, False) if self._parts and nbytes <= _MOST_OF_ONE else (None, False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from itertools import chain, groupby, islice
+from itertools import chain, groupby, islice, product
 from typing import TypeVar
 
 import numpy as np
@@ -52,6 +52,8 @@ _JUDGED_TOGETHER = 256
 _OPENED_FIRST, _OPENED_MOST = 4, 16
 # Windows of several fragments are read together up to so many bytes: a thread for each would cost more than reading it.
 _TINY_NBYTES = 256 << 10
+# Zones of a fragment that are not asked whether they say more than the manifest: to read them takes a round.
+_FEW_ZONES = 2
 # So few rows of a fragment are read row by row however small it is.
 _FEW_ROWS = 256
 
@@ -240,7 +242,7 @@ def _scan_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job
             # One of them is damaged, or all do not fit one array: one by one, each says what is wrong with it.
             return list(chain.from_iterable(one.run() for one in _apart(session, scan, pieces)))
 
-    for group in _together(session, pieces_of(session, manifest, scan), scan, leaves_of(scan.projection, scan.filter)):
+    for group in _together(pieces_of(session, manifest, scan), scan, leaves_of(scan.projection, scan.filter)):
         if group.nbytes is None:
             yield from _apart(session, scan, group.pieces)
         else:
@@ -262,7 +264,7 @@ def _count_jobs(session: Session, manifest: Manifest, scan: Scan, doubtful: Iter
         except (Corrupt, InvalidInput):
             return sum(one.run() for one in apart(pieces))
 
-    for group in _together(session, doubtful, scan, {} if scan.filter is None else scan.filter.leaves):
+    for group in _together(doubtful, scan, {} if scan.filter is None else scan.filter.leaves):
         if group.nbytes is None:
             yield from apart(group.pieces)
         else:
@@ -275,9 +277,7 @@ def rows_in_doubt(session: Session, manifest: Manifest, scan: Scan) -> int:
     return sum(span.end - span.start for span in spans if span.check)
 
 
-def _together(
-    session: Session, pieces: Iterator[Piece], scan: Scan, leaves: Mapping[int, pa.DataType]
-) -> Iterator[Group]:
+def _together(pieces: Iterator[Piece], scan: Scan, leaves: Mapping[int, pa.DataType]) -> Iterator[Group]:
     """The pieces in groups: `Neighbours`, and others whose columns are opened in one round.
 
     leaves: the columns that are read of them, by field.
@@ -285,7 +285,7 @@ def _together(
     joins = can_join(leaves)
     most = _OPENED_FIRST if scan.limit is None else 1
     alone: list[Piece] = []
-    joining = Joining(session, leaves, parts=scan.limit is None)
+    joining = Joining(leaves, parts=scan.limit is None)
     for group in joining.groups(pieces) if joins else (Group([piece]) for piece in pieces):
         if group.nbytes is None:
             alone += group.pieces
@@ -362,7 +362,7 @@ def _neighbours(session: Session, scan: Scan, group: Group) -> Neighbours:
     condition = scan.condition if group.pieces[0][1][0].check else None
     fragments = [fragment for fragment, _ in group.pieces]
     read = scan.projection, scan.filter, condition
-    return Neighbours(session, fragments, group.nbytes, group.whole, *read, apart=scan.apart)
+    return Neighbours(session, fragments, group.nbytes, group.whole, *read, scan.apart, scan.take_below)
 
 
 def pieces_of(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Piece]:
@@ -401,16 +401,17 @@ def _fragments(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Pie
     judged = judged_paths(condition)
     for group in _grouped(chosen):
         verdicts = judge_fragments(group, condition, scan.projection.table)
-        for fragment, verdict in zip(group, verdicts, strict=True):
-            if verdict == ALL:
-                yield fragment, [Span(0, fragment.rows, False)]
-            elif verdict != NONE and (fragment.rows <= ZONE_ROWS or not judged):
-                # Its rows are one zone, of which the manifest has said all; or no statistics say anything.
-                yield fragment, [Span(0, fragment.rows, True)]
-            elif verdict != NONE:
-                spans = _spans(session, scan.projection.table, fragment, condition, judged)
-                if spans:
-                    yield fragment, spans
+        left = iter([(fragment, v) for fragment, v in zip(group, verdicts.tolist(), strict=True) if v != NONE])
+        most = _OPENED_FIRST if scan.limit is None else 1
+        while some := list(islice(left, most)):
+            # Of few zones the manifest has said nearly all; or no statistics say anything.
+            asked = [f for f, v in some if v != ALL and judged and f.rows > _FEW_ZONES * ZONE_ROWS]
+            spans = _spans(session, scan.projection.table, asked, condition, judged)
+            for fragment, verdict in some:
+                found = spans.get(fragment.id, [Span(0, fragment.rows, verdict != ALL)])
+                if found:
+                    yield fragment, found
+            most = min(2 * most, _OPENED_MOST)
 
 
 def _grouped(fragments: Iterable[Fragment]) -> Iterator[list[Fragment]]:
@@ -421,33 +422,35 @@ def _grouped(fragments: Iterable[Fragment]) -> Iterator[list[Fragment]]:
 
 
 def _spans(
-    session: Session, schema: Schema, fragment: Fragment, condition: Expr, judged: frozenset[Path]
-) -> list[Span]:
-    """Read the zones of the columns by which a condition is judged, and judge them."""
-    found: dict[Path, Zones | None] = {}
+    session: Session, schema: Schema, fragments: Sequence[Fragment], condition: Expr, judged: frozenset[Path]
+) -> dict[int, list[Span]]:
+    """Read the zones of the columns by which a condition is judged, and judge those of each fragment, by its id."""
+    found: dict[int, dict[Path, Zones | None]] = {fragment.id: {} for fragment in fragments}
     located = []
-    for path in judged:
+    for path, fragment in product(judged, fragments):
         named = field_of(schema, path)
+        zones = found[fragment.id]
         if named is None:
-            found[path] = virtual_zones(fragment, path[0], ZONE_ROWS)
+            zones[path] = virtual_zones(fragment, path[0], ZONE_ROWS)
         elif pa.types.is_struct(named.type):
-            found[path] = None
+            zones[path] = None
         elif (place := fragment.locate(named.id)) is None:
-            found[path] = null_zones(fragment.rows, ZONE_ROWS, named.type)
+            zones[path] = null_zones(fragment.rows, ZONE_ROWS, named.type)
         else:
-            located.append((path, named.type, *place))
-    readers = session.open([file for _, _, file, _ in located])
-    zones = session.drive(
-        [
-            (file.key, reader.zones(column, kind))
-            for reader, (_, kind, file, column) in zip(readers, located, strict=True)
-        ],
-    )
-    for (path, *_), answer in zip(located, zones, strict=True):
+            located.append((path, fragment, named.type, *place))
+    readers = session.open([file for *_, file, _ in located])
+    asked = [
+        (file.key, reader.zones(column, kind))
+        for reader, (_, _, kind, file, column) in zip(readers, located, strict=True)
+    ]
+    for (path, fragment, *_), answer in zip(located, session.drive(asked), strict=True):
         # Files of other writers may use other zones: those say nothing here.
         usual = len(answer.rows) == -(-fragment.rows // ZONE_ROWS) and (answer.rows[:-1] == ZONE_ROWS).all()
-        found[path] = answer if usual else None
-    return judge_spans(condition, found.__getitem__, zone_rows=ZONE_ROWS, rows=fragment.rows)
+        found[fragment.id][path] = answer if usual else None
+    return {
+        fragment.id: judge_spans(condition, found[fragment.id].__getitem__, zone_rows=ZONE_ROWS, rows=fragment.rows)
+        for fragment in fragments
+    }
 
 
 __all__ = [

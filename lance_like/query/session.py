@@ -14,6 +14,7 @@ import pyarrow as pa
 from lance_like.errors import Corrupt, NotFound
 from lance_like.file.pages import ColumnPages
 from lance_like.file.reader import FileReader, open_file
+from lance_like.file.several import SeveralColumns
 from lance_like.index.cache import OpenIndexes
 from lance_like.io.fetch import drive_all
 from lance_like.io.store import Store
@@ -27,6 +28,8 @@ from lance_like.typing_ import Conversation, T
 CACHE_NBYTES = 256 << 20
 """Default of what a handle keeps of the metadata of its files: some tens of KiB for a file of few columns."""
 
+# Of columns of small files that are read together.
+_SEVERAL_NBYTES = 32 << 20
 # Of segments in memory, made of the texts that no index holds.
 _TAILS_NBYTES = 256 << 20
 # Of sets of rows that pass filters, in each of so many versions: one that is changed is asked for in two.
@@ -85,6 +88,8 @@ class Session:
         # these, of their parts (query/hits.py).
         self.filters: MadeOf[Any] = MadeOf(_VERSIONS_KEPT)
         self.lookups: MadeOf[Any] = MadeOf(_LOOKUPS_KEPT)
+        # Columns of several files that are read together, by files, numbers and types (query/neighbours.py).
+        self.several: Kept[SeveralColumns] = Kept(_SEVERAL_NBYTES)
         self._cache_nbytes = cache_nbytes
         self._readers: dict[str, FileReader] = {}
         # When each was last asked for, by a clock that counts what is asked for.
@@ -101,10 +106,6 @@ class Session:
     def of(self, manifest: Manifest) -> OfVersion:
         """What was made of a version; kept while the handle is at that version or the next."""
         return self._versions.get(manifest, make=OfVersion)
-
-    def knows(self, files: Sequence[DataFile]) -> bool:
-        """Whether one of the files is open."""
-        return any(file.key in self._readers for file in files)
 
     def open(self, files: Sequence[DataFile]) -> list[FileReader]:
         """The readers of files, in order. Cost: one round for those that are not open yet."""

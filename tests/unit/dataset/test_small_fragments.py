@@ -207,7 +207,7 @@ def test_few_bytes_of_large_files_are_read_together(wide: Path, condition: str |
     assert lance_like.dataset(wide).count_rows(condition) == len(expected)
 
 
-def test_few_bytes_of_large_files_are_read_together_once(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_files_state_is_kept_for_the_next_scan(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     joined: list[int] = []
     batches = Neighbours.batches
 
@@ -219,15 +219,14 @@ def test_few_bytes_of_large_files_are_read_together_once(wide: Path, monkeypatch
     ds = lance_like.dataset(wide)
     store = CountingStore(ds._store)
     ds = LanceDataset(store, ds._manifest)
-    for together in ([8], []):
-        joined.clear()
+    # The ends of files, in which lies what they state, and then the pages; the next time the pages alone.
+    for rounds in (2, 1):
         with counted(store) as counts:
             assert len(ds.to_table(["id"], filter="real > 2")) == WIDE - 9 - 32
-        assert joined == together
-        # The ends of files and then the pages; what the files state lies in their ends. Then a round for each column.
-        assert counts.rounds == 16
+        assert counts.rounds == 8 * rounds
+    assert joined == [8, 8]
     joined.clear()
-    lance_like.dataset(wide).to_table(["image"], filter="real > 2")
+    # A limit may be met by the first of them.
     lance_like.dataset(wide).to_table(["id"], filter="real > 2", limit=100)
     assert joined == []
 
@@ -249,3 +248,54 @@ def test_damage_of_a_large_file_is_told_of_it(wide: Path, part: str) -> None:
         lance_like.dataset(wide).to_table(["id"])
     assert (together.value.kind, together.value.where) == (caught.value.kind, caught.value.where)
     assert file.path in str(together.value)
+
+
+LONG, OF_EACH = 100_000, 20_000
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fragments of several zones, with rows deleted; their files are larger than those that are read whole."""
+    place = tmp_path_factory.mktemp("long") / "t"
+    n, noise = np.arange(LONG), np.random.default_rng(5)
+    data = pa.table(
+        {
+            "id": n,
+            "key": noise.integers(0, 1 << 40, LONG),
+            "text": pa.array([None if i % 9 == 1 else f"text {i % 977} of {i}" for i in range(LONG)]),
+            "list": pa.array([list(range(i % 3)) for i in range(LONG)], pa.list_(pa.int16())),
+        }
+    )
+    ds = lance_like.write_dataset(data, place, max_rows_per_file=OF_EACH, durability="process")
+    ds.delete("id % 1000 = 5")
+    return place
+
+
+@pytest.mark.parametrize("columns", [["id"], ["text", "_rowid", "id"], ["list", "key"], ["_rowaddr"]])
+@pytest.mark.parametrize(
+    "condition", [None, "key % 2 = 0", "key % 700 = 3", "text like '%77%'", "id >= 30000 and id < 71000", "id = 70001"]
+)
+def test_longer_fragments_are_read_together_as_they_are_one_by_one(
+    long: Path, condition: str | None, columns: list[str]
+) -> None:
+    ds = lance_like.dataset(long)
+    expected = pa.concat_tables([f.to_table(columns, filter=condition) for f in ds.get_fragments()])
+    ds = lance_like.dataset(long)
+    for _ in range(2):
+        assert ds.to_table(columns, filter=condition).equals(expected)
+        assert ds.count_rows(condition) == len(expected)
+        assert ds.to_table(columns, filter=condition, limit=7, offset=3).equals(expected.slice(3, 7))
+
+
+def test_of_few_rows_that_pass_pages_of_other_columns_are_not_read(long: Path) -> None:
+    ds = lance_like.dataset(long)
+    store = CountingStore(ds._store)
+    ds = LanceDataset(store, ds._manifest)
+    with counted(store) as all_rows:
+        ds.to_table(["text"])
+    ds = LanceDataset(store, ds._manifest)
+    with counted(store) as counts:
+        assert 0 < len(ds.to_table(["text"], filter="key % 20000 = 3")) < 20
+    with counted(store) as alone:
+        ds.to_table(["key"])
+    assert counts.bytes_read - alone.bytes_read < all_rows.bytes_read / 2
