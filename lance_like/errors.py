@@ -50,12 +50,12 @@ class NotFound(LanceLikeError, LookupError, ValueError):
     """A dataset, version, tag, column, index or row that does not exist. A ValueError, as in pylance."""
 
 
-class AlreadyExists(LanceLikeError):
-    """The name is taken: choose another name or mode."""
+class AlreadyExists(LanceLikeError, FileExistsError, ValueError):
+    """The name is taken: choose another name or mode. Of a table an OSError in pylance, of a tag a ValueError."""
 
 
-class Conflict(LanceLikeError):
-    """Another writer was first and nothing was changed: re-read and try again."""
+class Conflict(LanceLikeError, OSError):
+    """Another writer was first and nothing was changed: re-read and try again. An OSError, as in pylance."""
 
     retryable = True
 

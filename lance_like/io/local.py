@@ -404,7 +404,7 @@ def _reported(root: str, key: str) -> Iterator[None]:
 
 
 def _failure(error: OSError, root: str, key: str) -> LanceLikeError:
-    if isinstance(error, StorageError):
+    if isinstance(error, LanceLikeError):
         return error
     if isinstance(error, FileNotFoundError):
         return NotFound(f"{key!r} does not exist", kind="object", where=root)

@@ -171,6 +171,9 @@ def test_the_errors_are_these() -> None:
         ("Unsupported", NotImplementedError),
         ("MissingDependency", ImportError),
         ("StorageError", OSError),
+        ("AlreadyExists", FileExistsError),
+        ("AlreadyExists", ValueError),
+        ("Conflict", OSError),
     ],
 )
 def test_errors_are_also_those_of_python(name: str, builtin: type) -> None:
