@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
@@ -71,15 +72,23 @@ class _Stored:
     nbytes: int
 
     def read(self, start: int, end: int) -> memoryview:
-        (reader,) = self.session.open([self.file])
-        first = self.position + start
-        read = reader.read_bytes(self.column, self.kind, self.row, first, first + end - start)
-        return memoryview(self.session.drive([(self.file.key, read)])[0])
+        return _read_stored([(self, start, end)])[0]
 
     def __reduce__(self) -> tuple[Any, ...]:
         session, file = self.session, replace(self.file, stats=())
         place = (self.column, self.kind, self.row, self.position, self.nbytes)
         return _reopened, (pickle.dumps(session.store), session.verify, file, *place)
+
+
+def _read_stored(ranges: Sequence[tuple[_Stored, int, int]]) -> list[memoryview]:
+    """Ranges of cells of one table, side by side."""
+    session = ranges[0][0].session
+    readers = session.open([cell.file for cell, _, _ in ranges])
+    reads = [
+        (cell.file.key, reader.read_bytes(cell.column, cell.kind, cell.row, cell.position + start, cell.position + end))
+        for reader, (cell, start, end) in zip(readers, ranges, strict=True)
+    ]
+    return [memoryview(found) for found in session.drive(reads)]
 
 
 def _reopened(store: bytes, verify: bool, *place: Any) -> _Stored:
@@ -158,15 +167,24 @@ class BlobFile(io.RawIOBase):
         view[: len(data)] = data
         return len(data)
 
+    def read1(self, size: int = -1, /) -> bytes:
+        """As `read` with one request; at most io.DEFAULT_BUFFER_SIZE bytes when size is negative."""
+        return self.read(io.DEFAULT_BUFFER_SIZE if size < 0 else size)
+
+    def readinto1(self, buffer: Any, /) -> int:
+        """As `readinto`, which makes one request too."""
+        return self.readinto(buffer)
+
     def read_range(self, offset: int, length: int) -> bytes:
         """Bytes of the cell from offset; the position stays. Raises OutOfRange past the end."""
-        self._check_open()
-        end = offset + length
-        if not 0 <= offset <= end <= self._contents.nbytes:
-            raise OutOfRange(
-                f"bytes {offset:,} to {end:,} are asked of a blob of {self._contents.nbytes:,}", kind="range"
-            )
-        return bytes(self._contents.read(offset, end))
+        return self.read_ranges([(offset, length)])[0]
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Bytes of the cell from each offset, so many; the position stays. Raises OutOfRange past the end.
+
+        ranges: pairs of an offset and a length. Cost: one round for all of them.
+        """
+        return [bytes(found) for found in read_all([(self, offset, length) for offset, length in ranges])]
 
     def __repr__(self) -> str:
         return "<BlobFile closed>" if self.closed else f"<BlobFile size={self.size()}>"
@@ -174,6 +192,16 @@ class BlobFile(io.RawIOBase):
     def __reduce__(self) -> tuple[Any, ...]:
         self._check_open()
         return BlobFile, (self._contents, self._position)
+
+    def _checked(self, offset: int, length: int) -> Contents:
+        """The contents, of which a range is asked."""
+        self._check_open()
+        if not 0 <= offset <= offset + length <= self._contents.nbytes:
+            raise OutOfRange(
+                f"bytes {offset:,} to {offset + length:,} are asked of a blob of {self._contents.nbytes:,}",
+                kind="range",
+            )
+        return self._contents
 
     def _next(self, nbytes: int) -> bytes | memoryview:
         start = self._position
@@ -187,6 +215,17 @@ class BlobFile(io.RawIOBase):
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError("this blob file is closed")  # as every file of Python
+
+
+def read_all(asked: Sequence[tuple[BlobFile, int, int]]) -> list[bytes | memoryview]:
+    """Ranges of files of one table, (file, offset, length), whatever their positions, in order.
+
+    Raises OutOfRange. Cost: one round for those that lie plain in data files, one for each reference.
+    """
+    ranges = [(file._checked(offset, length), offset, offset + length) for file, offset, length in asked]
+    stored = [(cell, start, end) for cell, start, end in ranges if isinstance(cell, _Stored)]
+    found = iter(_read_stored(stored) if stored else ())
+    return [next(found) if isinstance(cell, _Stored) else cell.read(start, end) for cell, start, end in ranges]
 
 
 def open_blobs(session: Session, manifest: Manifest, column: str, placed: Placed) -> list[BlobFile | None]:
@@ -256,4 +295,4 @@ def _data_field(schema: Schema, field: Field) -> Field:
     )
 
 
-__all__ = ["BlobFile", "open_blobs"]
+__all__ = ["BlobFile", "open_blobs", "read_all"]

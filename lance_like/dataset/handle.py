@@ -17,7 +17,7 @@ from lance_like.dataset import preview
 from lance_like.dataset.alter import plan_alter_columns
 from lance_like.dataset.arguments import check_insert_options, integers
 from lance_like.dataset.arrow import PythonDataset
-from lance_like.dataset.blob_file import BlobFile, open_blobs
+from lance_like.dataset.blobs import DatasetBlobs
 from lance_like.dataset.bound import RETRIES, RETRY_TIMEOUT
 from lance_like.dataset.change import Delete, Isolation, Update, check_isolation
 from lance_like.dataset.columns import Computed, add_columns
@@ -46,7 +46,7 @@ from lance_like.errors import InvalidInput
 from lance_like.io.store import Store
 from lance_like.query.answer import Answer, Columns, answer_of
 from lance_like.query.plan import NONE, judge_fragments
-from lance_like.query.take import place_addresses, place_ids, place_positions, take_ids, take_positions
+from lance_like.query.take import take_ids, take_positions
 from lance_like.table.actions import DropColumns
 from lance_like.table.commit import Change, commit
 from lance_like.table.fragment import Fragment
@@ -70,6 +70,7 @@ class LanceDataset(
     DatasetMaintenance,
     DatasetIndexes,
     DatasetMetadata,
+    DatasetBlobs,
     DatasetDuplicates,
     DatasetSearch,
     EngineSource,
@@ -253,24 +254,6 @@ class LanceDataset(
             raise InvalidInput(f"num_rows={num_rows}: expected a number from 0 to {len(self):,}")
         positions = random.sample(range(len(self)), num_rows)
         return self.take(positions if randomize_order else sorted(positions), columns, **options)
-
-    def take_blobs(
-        self, blob_column: str, ids: Any = None, addresses: Any = None, indices: Any = None
-    ) -> list[BlobFile | None]:
-        """The cells of some rows as files: what is read of them is read then, by byte ranges.
-
-        blob_column: the name or dotted path of a blob column, or of any column of binary cells or texts.
-        ids: stable row ids; addresses: as `_rowaddr`; indices: as in `take`. Exactly one of them.
-        Returns a file a row, in the order asked; None for a null.
-        Raises NotFound, OutOfRange; InvalidInput for a column of another type.
-        Cost: 1 or 2 rounds when the pages are open, whatever the sizes; compressed cells are read at once.
-        """
-        given = [(place_ids, ids), (place_addresses, addresses), (place_positions, indices)]
-        chosen = [(place, rows) for place, rows in given if rows is not None]
-        if len(chosen) != 1:
-            raise InvalidInput("take_blobs takes one of ids, addresses and indices")
-        [(place, rows)] = chosen
-        return open_blobs(self._session, self._manifest, blob_column, place(self._manifest, integers(rows)))
 
     def _take_rows(self, row_ids: Any, columns: Columns | None = None) -> pa.Table:
         """Rows by stable row id, in the order asked. Raises NotFound for an id that is not in this version."""

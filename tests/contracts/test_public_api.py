@@ -67,6 +67,8 @@ DATASET = {
         "count_rows",
         "take",
         "take_blobs",
+        "read_blobs",
+        "read_blob_ranges",
         "slice",
         "sample",
         "max_field_id",

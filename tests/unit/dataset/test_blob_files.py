@@ -153,6 +153,58 @@ def test_many_cells_are_found_in_few_rounds(store: CountingStore, ds: LanceDatas
     assert counts.rounds <= 2 * 3 * len(ds.get_fragments())  # places, then the compressed cells
 
 
+@pytest.mark.parametrize("column", ["binary", "blob", "s.blob"])
+def test_cells_are_read_whole_with_the_addresses_of_their_rows(ds: LanceDataset, column: str) -> None:
+    addresses = ds.to_table(["id"], with_row_address=True)["_rowaddr"].to_pylist()
+    rows = [61, 3, 0, 4, 199, 60, 61]
+    expected = [(addresses[row], CELLS[row]) for row in rows]
+    assert ds.read_blobs(column, indices=rows) == expected
+    assert ds.read_blobs(column, addresses=pa.array([address for address, _ in expected])) == expected
+    assert ds.read_blobs(column, indices=[], io_buffer_size=1 << 20, preserve_order=False) == []
+
+
+def test_ranges_of_cells_are_read_at_once(store: CountingStore, ds: LanceDataset) -> None:
+    addresses = ds.to_table(["id"], with_row_address=True)["_rowaddr"].to_pylist()
+    asked = [(61, 5_000_000, 10), (3, 7, 9), (60, 0, 4), (1, 2, 3), (61, 0, 0), (4, 0, 0)]
+    ds.read_blob_ranges("blob", asked, selector="indices")
+    with counted(store) as counts:
+        found = ds.read_blob_ranges("blob", asked, selector="indices")
+    assert counts.rounds <= 2 * len(ds.get_fragments()) + 2  # places, compressed cells, then all ranges
+    assert [number for number, _, _ in found] == list(range(len(asked)))
+    assert [address for _, address, _ in found] == [addresses[row] for row, _, _ in asked]
+    for (row, offset, length), (_, _, data) in zip(asked, found, strict=True):
+        cell = CELLS[row]
+        assert data == (None if cell is None else cell[offset : offset + length])
+
+
+@pytest.mark.parametrize(
+    ("requests", "selector", "error"),
+    [
+        ([(61, 9 << 20, 100)], "indices", OutOfRange),
+        ([(61, -1, 1)], "indices", OutOfRange),
+        ([(200, 0, 1)], "indices", OutOfRange),
+        ([(0, 0, 1)], "rows", InvalidInput),
+        ([(0, 0)], "indices", InvalidInput),
+    ],
+)
+def test_ranges_that_are_not_there_are_refused(
+    ds: LanceDataset, requests: list, selector: str, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        ds.read_blob_ranges("blob", requests, selector=selector)  # type: ignore[arg-type]
+
+
+def test_several_ranges_of_a_file_are_one_round(store: CountingStore, giant: lance_like.BlobFile) -> None:
+    giant.seek(5)
+    cell = CELLS[60]
+    assert cell is not None
+    giant.read_ranges([(0, 10)])
+    with counted(store) as counts:
+        found = giant.read_ranges([(8_000_000, 7), (0, 10), (3_000_000, 0)])
+    assert found == [cell[8_000_000:8_000_007], cell[:10], b""]
+    assert (counts.rounds, giant.tell()) == (1, 5)
+
+
 def test_a_scan_of_other_columns_touches_no_cell() -> None:
     ds = written(CountingStore(MemoryStore("other-columns")), a_table())
     inner = ds._store
@@ -201,6 +253,10 @@ def test_a_blob_file_is_a_raw_file(giant: lance_like.BlobFile) -> None:
     assert (giant.read(), giant.read(5), giant.readall()) == (b"", b"", b"")
     assert giant.seek(len(cell) + 10) == len(cell) + 10
     assert giant.read(1) == b""
+    giant.seek(0)
+    assert giant.read1() == cell[: io.DEFAULT_BUFFER_SIZE]
+    assert giant.read1(3) == cell[io.DEFAULT_BUFFER_SIZE :][:3]
+    assert giant.readinto1(buffer) == len(buffer)
     giant.seek(100)
     assert giant.seek(-50, io.SEEK_CUR) == 50
     assert giant.read(0) == b""
