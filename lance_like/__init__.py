@@ -11,7 +11,21 @@ from typing import TYPE_CHECKING, Any
 from lance_like.version import __version__
 
 if TYPE_CHECKING:
-    from lance_like import commit, errors, file, fragment, indices, optimize, progress, rerankers, schema, vector
+    from lance_like import (
+        blob,
+        commit,
+        errors,
+        file,
+        fragment,
+        indices,
+        optimize,
+        progress,
+        rerankers,
+        schema,
+        udf,
+        vector,
+    )
+    from lance_like.blob import BlobColumn
     from lance_like.dataset import (
         BatchUDF,
         Blob,
@@ -42,6 +56,8 @@ if TYPE_CHECKING:
     from lance_like.query.build import Expression, col, expr, func, lit, when
 
 _HOME = {
+    "BlobColumn": "lance_like.blob:BlobColumn",
+    "blob": "lance_like.blob:",
     "BatchUDF": "lance_like.dataset:BatchUDF",
     "Blob": "lance_like.dataset:Blob",
     "BlobFile": "lance_like.dataset:BlobFile",
@@ -85,6 +101,7 @@ _HOME = {
     "SqlQuery": "lance_like.dataset.sql.query:SqlQuery",
     "SqlQueryBuilder": "lance_like.dataset.sql.query:SqlQueryBuilder",
     "torch": "lance_like.integrations.torch:",
+    "udf": "lance_like.udf:",
     "vector": "lance_like.vector:",
     "when": "lance_like.query.build:when",
     "write_dataset": "lance_like.dataset:write_dataset",
@@ -94,6 +111,7 @@ _HOME = {
 __all__ = [
     "BatchUDF",
     "Blob",
+    "BlobColumn",
     "BlobFile",
     "CleanupStats",
     "DataStatistics",
@@ -115,6 +133,7 @@ __all__ = [
     "WriteProgress",
     "__version__",
     "batch_udf",
+    "blob",
     "blob_array",
     "blob_field",
     "col",
@@ -135,6 +154,7 @@ __all__ = [
     "schema",
     "sql",
     "tokenize",
+    "udf",
     "vector",
     "when",
     "write_dataset",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pyarrow as pa
 
 from lance_like.errors import InvalidInput, Unsupported
-from lance_like.typing_ import Int64s
+from lance_like.typing_ import Int64s, T
 
 Order = Literal["asc", "desc"]
 
@@ -70,11 +70,11 @@ def check_insert_options(options: Mapping[str, Any]) -> None:
         raise InvalidInput(f"{unknown[0]!r} is not an option of insert", hint=f"known: {sorted(_INSERT_OPTIONS)}")
 
 
-def in_order(named: Mapping[str, dict[str, Any]], by: str, order: Order | None) -> list[tuple[str, dict[str, Any]]]:
+def in_order(named: Mapping[str, T], by: str, order: Order | None) -> list[tuple[str, T]]:
     """Named things by one of their numbers, "desc" unless it says otherwise, those of one number by name."""
     if order not in (None, "asc", "desc"):
         raise InvalidInput(f"order={order!r}: expected 'asc' or 'desc'")
-    return sorted(named.items(), key=lambda item: item[1][by] * (1 if order == "asc" else -1))
+    return sorted(named.items(), key=lambda item: cast("Any", item[1])[by] * (1 if order == "asc" else -1))
 
 
 def not_here(name: str, hint: str) -> Unsupported:

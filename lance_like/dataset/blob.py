@@ -109,10 +109,19 @@ class BlobType(pa.ExtensionType):
         return cls(external=pa.types.is_struct(storage_type))
 
 
-def blob_field(name: str, *, nullable: bool = True, external: bool = False) -> pa.Field:
+def blob_field(
+    name: str,
+    *,
+    nullable: bool = True,
+    external: bool = False,
+    inline_size_threshold: int | None = None,
+    dedicated_size_threshold: int | None = None,
+    pack_file_size_threshold: int | None = None,
+) -> pa.Field:
     """A blob column for a schema.
 
     external: cells may also be references (`Blob.from_uri`); the column is then a struct of data, uri, position, size.
+    The thresholds are pylance's, accepted and not needed: where a cell lies follows from the bytes of its page.
     """
     if external:
         return pa.field(name, REFERENCE, nullable)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from lance_like.dataset.arguments import Order, in_order
+from lance_like.dataset.results import Branch
 from lance_like.io.store import Store
-from lance_like.table.branches import Branch, Branches
+from lance_like.table import branches
+from lance_like.table.branches import Branches
 from lance_like.table.refs import delete_branch
 
 
@@ -17,7 +18,7 @@ class DatasetBranches:
     def __init__(self, store: Store) -> None:
         self._store, self._branches = store, Branches(store)
 
-    def list(self) -> dict[str, dict[str, Any]]:
+    def list(self) -> dict[str, Branch]:
         """Every branch: name -> what is known of where it began.
 
         {"parent_branch" (None for the table itself), "branch_identifier" (a pair of the version where it began and a
@@ -26,7 +27,7 @@ class DatasetBranches:
         """
         return {name: _described(branch) for name, branch in self._branches.list().items()}
 
-    def list_ordered(self, order: Order | None = None) -> list[tuple[str, dict[str, Any]]]:
+    def list_ordered(self, order: Order | None = None) -> list[tuple[str, Branch]]:
         """Every branch as in `list`, by the version where it began: "desc" by default; those of one version by name."""
         return in_order(self.list(), "parent_version", order)
 
@@ -39,7 +40,7 @@ class DatasetBranches:
         self._branches.replace_metadata(branch, metadata)
 
 
-def _described(branch: Branch) -> dict[str, Any]:
+def _described(branch: branches.Branch) -> Branch:
     return {
         "parent_branch": branch.parent,
         "branch_identifier": [*branch.ancestors, (branch.version, branch.line)],

@@ -32,6 +32,7 @@ from lance_like.dataset.joins import join_columns
 from lance_like.dataset.maintenance import DatasetMaintenance
 from lance_like.dataset.merge import MergeInsertBuilder, MergeStats, Rules, run_merge
 from lance_like.dataset.metadata import DatasetMetadata
+from lance_like.dataset.results import DeleteResult, UpdateResult
 from lance_like.dataset.scan_options import SCAN_OPTIONS, BlobHandling, ScanOptions, check_tuning
 from lance_like.dataset.scanner import BlobMode, Filter, LanceScanner, as_read, bind_filter
 from lance_like.dataset.search_builder import DatasetSearch
@@ -323,7 +324,7 @@ class LanceDataset(
         conflict_retries: int = RETRIES,
         retry_timeout: timedelta = RETRY_TIMEOUT,
         isolation: Isolation = "write_serializable",
-    ) -> dict[str, int]:
+    ) -> DeleteResult:
         """Delete the rows that pass a filter and move this handle to the new version. No data file changes.
 
         predicate: as the filter of `scanner`. isolation: what it sees of rows appended by others since this version:
@@ -343,7 +344,7 @@ class LanceDataset(
         conflict_retries: int = RETRIES,
         retry_timeout: timedelta = RETRY_TIMEOUT,
         isolation: Isolation = "write_serializable",
-    ) -> dict[str, int]:
+    ) -> UpdateResult:
         """Compute columns of the rows that pass a filter anew and move this handle to the new version.
 
         updates: column, or dotted path into a struct -> SQL expression over the row as it is. where: None: every row.

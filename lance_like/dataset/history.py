@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from lance_like.dataset.bound import BoundVersion
 from lance_like.dataset.branches import DatasetBranches
+from lance_like.dataset.results import Version, VersionRef
 from lance_like.dataset.tags import DatasetTags
 from lance_like.errors import InvalidInput
 from lance_like.io.uri import options_beside
@@ -65,20 +66,21 @@ class DatasetHistory(BoundVersion):
         line = Branches(self._store).create(branch, begin._store, begin.version)
         return self._at(line, begin._manifest)
 
-    def versions(self) -> list[dict[str, Any]]:
+    def versions(self) -> list[Version]:
         """Every version of the branch: {"version", "timestamp" (UTC), "metadata"}, oldest first.
 
         Cost: each manifest, 256 a round.
         """
-        return versions(self._store)
+        return cast("list[Version]", versions(self._store))
 
-    def version_refs(self) -> list[dict[str, int]]:
+    def version_refs(self) -> list[VersionRef]:
         """The number of every version: {"version"}, oldest first. Cost: listings, no manifest is read."""
         return [{"version": version} for version in list_versions(self._store)]
 
-    def get_version(self) -> dict[str, Any]:
+    def get_version(self) -> Version:
         """This version, as `versions` tells of it. Cost: no I/O."""
-        return described(self.version, self._manifest.timestamp_us, self._manifest.transaction)
+        found = described(self.version, self._manifest.timestamp_us, self._manifest.transaction)
+        return cast("Version", found)
 
     def checkout_version(self, version: Reference) -> LanceDataset:
         """A new handle on another version. Raises NotFound.

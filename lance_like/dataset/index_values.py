@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
+from lance_like.dataset.results import IndexInformation
 from lance_like.index.coverage import Coverage, within
 from lance_like.table.indices import IndexEntry, IndexSegment
 from lance_like.table.manifest import Manifest
@@ -187,7 +188,7 @@ def fragments_of(coverage: Coverage) -> list[set[int]]:
     return found
 
 
-def listed(manifest: Manifest, coverage: Coverage) -> list[dict[str, Any]]:
+def listed(manifest: Manifest, coverage: Coverage) -> list[IndexInformation]:
     """The segments of an index as `list_indices` gives them; one without a uuid of an index that has none."""
     entry = coverage.entry
     whole = {"name": entry.name, "type": spelled(entry), "fields": field_names(entry, manifest.schema)}
@@ -201,7 +202,7 @@ def listed(manifest: Manifest, coverage: Coverage) -> list[dict[str, Any]]:
         }
         for segment, ids in zip(coverage.segments, fragments_of(coverage), strict=True)
     ]
-    return [whole | segment for segment in segments or [empty]]
+    return [cast("IndexInformation", whole | segment) for segment in segments or [empty]]
 
 
 def described(manifest: Manifest, coverage: Coverage) -> IndexDescription:

@@ -20,6 +20,7 @@ from lance_like.dataset.index_values import (
     fragments_of,
     listed,
 )
+from lance_like.dataset.results import IndexInformation
 from lance_like.dataset.stats import LanceStats
 from lance_like.errors import AlreadyExists, CommitUnknown, InvalidInput
 from lance_like.index.cache import entry_named
@@ -192,7 +193,7 @@ class DatasetIndexes(BoundVersion):
         """Whether there is any index."""
         return bool(self._manifest.indices)
 
-    def list_indices(self) -> list[dict[str, Any]]:
+    def list_indices(self) -> list[IndexInformation]:
         """The segments of all indexes: name, type, uuid, fields, version and the fragments it has rows of.
 
         An index that has no segment yet is there too, with the uuid None.

@@ -17,6 +17,7 @@ from lance_like.dataset.inputs import Data, Stream, as_stream, check_nulls, fill
 from lance_like.dataset.keys import KeyIndex
 from lance_like.dataset.operations import Transaction
 from lance_like.dataset.patch import Patch, rows_of, steps, write_patches
+from lance_like.dataset.results import ExecuteResult
 from lance_like.dataset.scanner import Filter, bind_filter
 from lance_like.dataset.write import FileLimits, write_fragments
 from lance_like.encodings.joining import joined
@@ -80,7 +81,7 @@ class MergeStats:
     updated: int = 0
     deleted: int = 0
 
-    def told(self) -> dict[str, int]:
+    def told(self) -> ExecuteResult:
         """The counts as callers get them."""
         return {
             "num_inserted_rows": self.inserted,
@@ -405,7 +406,7 @@ class MergeInsertBuilder:
             raise InvalidInput(f"mode={mode!r}: expected 'auto', 'rewrite_rows' or 'rewrite_columns'")
         return self
 
-    def execute(self, data_obj: Data, *, schema: pa.Schema | None = None) -> dict[str, int]:
+    def execute(self, data_obj: Data, *, schema: pa.Schema | None = None) -> ExecuteResult:
         """Merge rows and move the dataset to the new version. data_obj: as in `write_dataset`; schema: its types.
 
         Returns {"num_inserted_rows", "num_updated_rows", "num_deleted_rows"}.
@@ -416,7 +417,7 @@ class MergeInsertBuilder:
 
     def execute_uncommitted(
         self, data_obj: Data, *, schema: pa.Schema | None = None
-    ) -> tuple[Transaction, dict[str, int]]:
+    ) -> tuple[Transaction, ExecuteResult]:
         """Write what `execute` would write, for somebody else to commit with `LanceDataset.commit`.
 
         Returns the transaction, made for the newest version, and the counts. Raises InvalidInput. When other writers

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from lance_like.dataset.arguments import Order, in_order
+from lance_like.dataset.results import Tag
 from lance_like.io.store import Store
+from lance_like.table import refs
 from lance_like.table.history import Reference, locate, moment
-from lance_like.table.refs import Tag, Tags
+from lance_like.table.refs import Tags
 
 
 class DatasetTags:
@@ -38,7 +39,7 @@ class DatasetTags:
         """The number of the version that a tag names, on its branch. Raises NotFound."""
         return self._tags.get_version(tag)
 
-    def list(self) -> dict[str, dict[str, Any]]:
+    def list(self) -> dict[str, Tag]:
         """Every tag: name -> {"branch", "version", "created_at", "updated_at", "manifest_size", "metadata"}.
 
         branch: None for the table itself. created_at, updated_at: when it was made, and last moved (UTC).
@@ -46,7 +47,7 @@ class DatasetTags:
         """
         return {name: _described(tag) for name, tag in self._tags.list().items()}
 
-    def list_ordered(self, order: Order | None = None) -> list[tuple[str, dict[str, Any]]]:
+    def list_ordered(self, order: Order | None = None) -> list[tuple[str, Tag]]:
         """Every tag as in `list`, by version: "asc" or "desc", which is the default; tags of one version by name."""
         return in_order(self.list(), "version", order)
 
@@ -58,7 +59,7 @@ class DatasetTags:
         return (self._store, self._current()) if reference is None else locate(self._store, reference)
 
 
-def _described(tag: Tag) -> dict[str, Any]:
+def _described(tag: refs.Tag) -> Tag:
     return {
         "branch": tag.branch,
         "version": tag.version,

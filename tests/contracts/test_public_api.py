@@ -21,7 +21,7 @@ NAMES = {
     *("CleanupStats", "DataStatistics", "FieldStatistics", "Index", "IndexProgress", "MergeInsertBuilder"),
     *("ScanStatistics", "vector"),
     "BatchUDF",
-    "Blob",
+    *("Blob", "BlobColumn", "blob", "udf"),
     "BlobFile",
     "batch_udf",
     "blob_array",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import pickle
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import pyarrow as pa
@@ -156,6 +158,34 @@ def test_without_retries_a_commit_follows_its_version_or_fails(dataset: lance_li
     assert lance_like.dataset(dataset.uri).version == 2
     lance_like.LanceDataset.commit(dataset.uri, overwrite, read_version=1)
     assert lance_like.dataset(dataset.uri).version == 3
+
+
+# What programs for pylance import from its modules, and has a meaning here.
+IMPORTED = {
+    "dataset": "AlterColumn AutoCleanupConfig BatchUDF BlobFile Branch Branches BulkCommitResult ColumnOrdering Compaction "
+    "CompactionMetrics DataFile DatasetDelta DatasetOptimizer DatasetStats DataStatistics DeleteResult "
+    "ExecuteResult FieldStatistics FragmentMetadata FullTextQuery Index IndexConfig IndexFile IndexInformation "
+    "LanceDataset LanceFragment LanceOperation LanceScanner LanceSchema LanceStats MergeInsertBuilder "
+    "ScannerBuilder SqlQuery SqlQueryBuilder Tag Tags Transaction UpdateResult VectorSearchQuery Version "
+    "VersionRef batch_udf write_dataset",
+    "blob": "Blob BlobColumn BlobFile BlobType blob_array blob_field",
+    "udf": "BatchUDF batch_udf",
+}
+
+
+@pytest.mark.parametrize(("module", "name"), [(key, name) for key, names in IMPORTED.items() for name in names.split()])
+def test_names_are_where_pylance_has_them(module: str, name: str) -> None:
+    assert name in importlib.import_module(f"lance_like.{module}").__all__
+    assert isinstance(getattr(importlib.import_module(f"lance_like.{module}"), name), type | FunctionType)
+
+
+def test_cells_in_memory_are_files_too() -> None:
+    cells = pa.chunked_array([pa.array([b"abc", None]), pa.array([b""])])
+    files = list(lance_like.BlobColumn(cells))
+    assert [None if file is None else file.read() for file in files] == [b"abc", None, b""]
+    for wrong in (cells.cast(pa.string()), [b"abc"]):
+        with pytest.raises(InvalidInput):
+            lance_like.BlobColumn(wrong)  # type: ignore[arg-type]
 
 
 def test_a_delete_may_say_anything_of_why(dataset: lance_like.LanceDataset) -> None:
