@@ -162,8 +162,8 @@ def test_without_retries_a_commit_follows_its_version_or_fails(dataset: lance_li
 
 # What programs for pylance import from its modules, and has a meaning here.
 IMPORTED = {
-    "dataset": "AlterColumn AutoCleanupConfig BatchUDF BlobFile Branch Branches BulkCommitResult ColumnOrdering Compaction "
-    "CompactionMetrics DataFile DatasetDelta DatasetOptimizer DatasetStats DataStatistics DeleteResult "
+    "dataset": "AlterColumn AutoCleanupConfig BatchUDF BlobFile Branch Branches BulkCommitResult ColumnOrdering "
+    "Compaction CompactionMetrics DataFile DatasetDelta DatasetOptimizer DatasetStats DataStatistics DeleteResult "
     "ExecuteResult FieldStatistics FragmentMetadata FullTextQuery Index IndexConfig IndexFile IndexInformation "
     "LanceDataset LanceFragment LanceOperation LanceScanner LanceSchema LanceStats MergeInsertBuilder "
     "ScannerBuilder SqlQuery SqlQueryBuilder Tag Tags Transaction UpdateResult VectorSearchQuery Version "
