@@ -39,6 +39,7 @@ from lance_like.dataset.results import (
 from lance_like.dataset.scan_options import ScanStatistics
 from lance_like.dataset.scanner import LanceScanner
 from lance_like.dataset.scanner_builder import ScannerBuilder
+from lance_like.dataset.session import Session
 from lance_like.dataset.stats import DatasetStats, DataStatistics, FieldStatistics, LanceStats
 from lance_like.dataset.tags import DatasetTags as Tags
 from lance_like.dataset.udf import BatchUDF, batch_udf
@@ -108,6 +109,7 @@ __all__ = [
     "MergeInsertBuilder",
     "ScanStatistics",
     "ScannerBuilder",
+    "Session",
     "SqlQuery",
     "SqlQueryBuilder",
     "Tag",

@@ -7,15 +7,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lance_like.dataset.scan_options import BlobHandling, check_default_options
+from lance_like.dataset.session import Session
 from lance_like.dataset.upkeep import tidy
 from lance_like.errors import InvalidInput
-from lance_like.index.cache import CACHE_NBYTES as INDEX_CACHE_NBYTES
-from lance_like.index.cache import OpenIndexes
 from lance_like.io.local import Durability
 from lance_like.io.store import Store
 from lance_like.query.answer import Answer
-from lance_like.query.session import CACHE_NBYTES, Session
-from lance_like.table.bases import StorageOptions, with_bases
+from lance_like.table.bases import StorageOptions
 from lance_like.table.commit import Change, commit
 from lance_like.table.history import read_version
 from lance_like.table.manifest import Manifest
@@ -40,36 +38,41 @@ class BoundVersion:
         *,
         verify: Verify = "full",
         durability: Durability = "full",
-        metadata_cache_size_bytes: int = CACHE_NBYTES,
-        index_cache_size_bytes: int = INDEX_CACHE_NBYTES,
+        metadata_cache_size_bytes: int | None = None,
+        index_cache_size_bytes: int | None = None,
         indices: Indices = "use",
         base_store_params: StorageOptions | None = None,
         default_scan_options: Mapping[str, Any] | None = None,
+        session: Session | None = None,
     ) -> None:
         if verify not in ("full", "off"):
             raise InvalidInput(f"verify={verify!r}: expected 'full' or 'off'")
         if indices not in ("use", "ignore"):
             raise InvalidInput(f"indices={indices!r}: expected 'use' or 'ignore'")
         self._store, self._manifest = store, manifest
+        # What this handle shares with those made of it; a pickled handle begins a new one with the same limits.
+        self._shared = session or Session(index_cache_size_bytes, metadata_cache_size_bytes)
         self._options: dict[str, Any] = {
             "verify": verify,
             "durability": durability,
-            "metadata_cache_size_bytes": metadata_cache_size_bytes,
-            "index_cache_size_bytes": index_cache_size_bytes,
+            **self._shared.limits,
             "indices": indices,
             "base_store_params": base_store_params,
             "default_scan_options": default_scan_options,
         }
         self._default_scan = check_default_options(default_scan_options)
-        reads = with_bases(store, manifest.bases, base_store_params)
-        checked, ignore = verify == "full", indices == "ignore"
-        opened = OpenIndexes(reads, verify=checked, cache_nbytes=index_cache_size_bytes, ignore=ignore)
-        self._session = Session(reads, verify=checked, cache_nbytes=metadata_cache_size_bytes, indexes=opened)
+        self._session = self._shared.files_of(
+            store, manifest, verify=verify == "full", ignore=indices == "ignore", base_store_params=base_store_params
+        )
         self._answers: dict[tuple[BlobHandling | None, Any], Answer] = {}
+
+    def session(self) -> Session:
+        """What this handle keeps of files and indexes; `lance_like.dataset(uri, session=...)` shares it."""
+        return self._shared
 
     def _at(self, line: Store, manifest: Manifest) -> LanceDataset:
         """A new handle on another version, with the options of this one."""
-        return cast("LanceDataset", type(self)(line, manifest, **self._options))
+        return cast("LanceDataset", type(self)(line, manifest, session=self._shared, **self._options))
 
     def _version(self, version: int) -> Manifest:
         """A version, of which nothing is read that this one shares. Raises NotFound."""
@@ -93,4 +96,4 @@ class BoundVersion:
         tidy(cast("LanceDataset", self))
 
 
-__all__ = ["INDEX_CACHE_NBYTES", "RETRIES", "RETRY_TIMEOUT", "BoundVersion", "Indices", "Verify"]
+__all__ = ["RETRIES", "RETRY_TIMEOUT", "BoundVersion", "Indices", "Verify"]

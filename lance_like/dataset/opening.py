@@ -10,11 +10,12 @@ from typing import Any
 import pyarrow as pa
 
 from lance_like.dataset.arguments import check_table_hints
-from lance_like.dataset.bound import INDEX_CACHE_NBYTES, Indices, Verify
+from lance_like.dataset.bound import Indices, Verify
 from lance_like.dataset.handle import LanceDataset
 from lance_like.dataset.inputs import Data
 from lance_like.dataset.place import CommitLock, open_place, open_target
 from lance_like.dataset.progress import Progress
+from lance_like.dataset.session import Session
 from lance_like.dataset.upkeep import AutoCleanupConfig, auto_cleanup, tidy
 from lance_like.dataset.write import (
     MAX_BYTES_PER_FILE,
@@ -23,8 +24,8 @@ from lance_like.dataset.write import (
     Mode,
     write_table,
 )
+from lance_like.errors import InvalidInput
 from lance_like.io.local import Durability
-from lance_like.query.session import CACHE_NBYTES
 from lance_like.table.bases import StorageOptions
 from lance_like.table.history import Reference, read_version
 
@@ -36,13 +37,14 @@ def dataset(
     *,
     verify: Verify = "full",
     durability: Durability = "full",
-    metadata_cache_size_bytes: int = CACHE_NBYTES,
-    index_cache_size_bytes: int = INDEX_CACHE_NBYTES,
+    metadata_cache_size_bytes: int | None = None,
+    index_cache_size_bytes: int | None = None,
     indices: Indices = "use",
     storage_options: Mapping[str, Any] | None = None,
     commit_lock: CommitLock | None = None,
     base_store_params: StorageOptions | None = None,
     default_scan_options: Mapping[str, Any] | None = None,
+    session: Session | None = None,
     **hints: Any,
 ) -> LanceDataset:
     """Open a dataset.
@@ -55,6 +57,8 @@ def dataset(
     metadata_cache_size_bytes: what the handle may keep of its files' metadata, by estimate; 256 MiB by default.
     index_cache_size_bytes: what it may keep of its indexes; 1 GiB. indices: "ignore" opens no file of an index, for a
     table from a stranger.
+    session: of another handle, or a `lance_like.Session`: files and indexes that are open there are not opened again.
+    The sizes are then those it has.
     storage_options: of an object store, as pylance or fsspec name them; kept in pickles of the handle.
     commit_lock: for an object store that cannot write only if a key is free: a function from the version to be written
     to a context manager that one writer at a time is in.
@@ -65,6 +69,8 @@ def dataset(
     Raises NotFound when there is no such dataset, version or tag; Corrupt when its metadata is damaged.
     """
     check_table_hints(hints, "dataset")
+    if session is not None and not (metadata_cache_size_bytes is None and index_cache_size_bytes is None):
+        raise InvalidInput("a session has its own cache sizes", hint="pass them to lance_like.Session")
     store = open_place(uri, durability=durability, storage_options=storage_options, commit_lock=commit_lock)
     options = {
         "verify": verify,
@@ -74,6 +80,7 @@ def dataset(
         "indices": indices,
         "base_store_params": base_store_params,
         "default_scan_options": default_scan_options,
+        "session": session,
     }
     line, manifest = read_version(store, version, asof=asof)
     return LanceDataset(line, manifest, **options)
@@ -96,6 +103,7 @@ def write_dataset(
     storage_options: Mapping[str, Any] | None = None,
     commit_lock: CommitLock | None = None,
     base_store_params: StorageOptions | None = None,
+    session: Session | None = None,
     **hints: Any,
 ) -> LanceDataset:
     """Write rows as one new version and return a handle on it.
@@ -112,8 +120,8 @@ def write_dataset(
     durability: "full", the default, returns when all is on the disk; "process" survives the death of the process only.
     auto_cleanup_options: {"interval", "older_than_seconds"}; a new table removes old versions by itself, as after
     `ds.optimize.enable_auto_cleanup`. One that is there stays as it is configured.
-    commit_message, transaction_properties: kept in the version. storage_options, commit_lock, base_store_params, hints:
-    as in `dataset`.
+    commit_message, transaction_properties: kept in the version. storage_options, commit_lock, base_store_params,
+    session, hints: as in `dataset`; a handle's own session is gone on with.
     Field metadata says how a column is encoded: "lance_like:encoding" and others (format_spec/encodings/README.md,
     "How a writer chooses").
     Raises AlreadyExists, InvalidInput (data that does not fit), Unsupported (a type that cannot be stored), Conflict.
@@ -138,7 +146,9 @@ def write_dataset(
         properties=transaction_properties,
         config=config,
     )
-    written = LanceDataset(place, manifest, **options)
+    if session is None and isinstance(uri, LanceDataset):
+        session = uri.session()
+    written = LanceDataset(place, manifest, session=session, **options)
     tidy(written)
     return written
 

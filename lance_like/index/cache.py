@@ -114,6 +114,11 @@ class OpenIndexes:
             kept = list(self._open.values())
         return sum(one.nbytes for one in kept)
 
+    @property
+    def num_open(self) -> int:
+        """How many segments are open."""
+        return len(self._open)
+
     def _close_some(self, now: Identity) -> None:
         with _LOCK:
             kept = list(self._open.items())

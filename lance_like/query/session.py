@@ -152,6 +152,11 @@ class Session:
             readers = list(self._readers.values())
         return sum(reader.nbytes_cached for reader in readers)
 
+    @property
+    def num_open(self) -> int:
+        """How many files are open."""
+        return len(self._readers)
+
     def drive(self, conversations: Sequence[tuple[str, Conversation[Any]]]) -> list[Any]:
         """Run conversations with data files side by side. Raises Corrupt where one is missing.
 

@@ -19,7 +19,7 @@ NAMES = {
     *("Marking", "highlight", "tokenize"),
     *("SqlQuery", "SqlQueryBuilder", "sql"),
     *("CleanupStats", "DataStatistics", "FieldStatistics", "Index", "IndexProgress", "MergeInsertBuilder"),
-    *("ScanStatistics", "vector"),
+    *("ScanStatistics", "Session", "vector"),
     "BatchUDF",
     *("Blob", "BlobColumn", "blob", "udf"),
     "BlobFile",
@@ -102,7 +102,7 @@ DATASET = {
     *("cleanup_old_versions", "explain_cleanup_old_versions", "lease", "stats", "validate", "drop"),
     *("accepts", "one_shot", "pull_under_gil", "rows", "schema_is_stable", "stream", "view"),
     *("data_storage_version", "sql", "lance_schema", "max_field_id", "has_stable_row_ids", "sample"),
-    *("search", "tune_index"),
+    *("search", "tune_index", "session"),
 }
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}
 
