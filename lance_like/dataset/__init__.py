@@ -20,7 +20,7 @@ from lance_like.dataset.fragment_metadata import DataFile, FragmentMetadata
 from lance_like.dataset.handle import LanceDataset
 from lance_like.dataset.index_values import Index, IndexConfig, IndexFile
 from lance_like.dataset.lance_schema import LanceSchema
-from lance_like.dataset.merge import MergeInsertBuilder
+from lance_like.dataset.merge_builder import MergeInsertBuilder
 from lance_like.dataset.opening import dataset, write_dataset
 from lance_like.dataset.operations import LANCE_COMMIT_MESSAGE_KEY, LanceOperation, Transaction
 from lance_like.dataset.optimize import Compaction, CompactionMetrics, DatasetOptimizer

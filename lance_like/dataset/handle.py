@@ -30,7 +30,8 @@ from lance_like.dataset.indexes import DatasetIndexes
 from lance_like.dataset.inputs import Data, Stream, as_stream, conform_some
 from lance_like.dataset.joins import join_columns
 from lance_like.dataset.maintenance import DatasetMaintenance
-from lance_like.dataset.merge import MergeInsertBuilder, MergeStats, Rules, run_merge
+from lance_like.dataset.merge import MergeStats, Rules, run_merge
+from lance_like.dataset.merge_builder import MergeInsertBuilder
 from lance_like.dataset.metadata import DatasetMetadata
 from lance_like.dataset.results import DeleteResult, UpdateResult
 from lance_like.dataset.scan_options import SCAN_OPTIONS, BlobHandling, ScanOptions, check_tuning
@@ -356,12 +357,13 @@ class LanceDataset(
         self._commit(change, conflict_retries, retry_timeout)
         return {"num_rows_updated": change.rows}
 
-    def merge_insert(self, on: str | Sequence[str]) -> MergeInsertBuilder:
+    def merge_insert(self, on: str | Sequence[str] | None = None) -> MergeInsertBuilder:
         """Bring rows into the table by their keys (upsert and its relatives): say what to do, then `execute(data)`.
 
-        on: the key columns. Two writers that add one new key leave it once.
+        on: the key columns; None: those of `LanceSchema.unenforced_primary_key`. Two writers that add one new key leave
+        it once. Raises InvalidInput without key columns.
         """
-        return MergeInsertBuilder(self._merge, self._plan_merge, [on] if isinstance(on, str) else list(on))
+        return MergeInsertBuilder(self, on)
 
     def truncate_table(self) -> None:
         """Delete every row; the schema stays, and older versions keep the rows."""

@@ -10,6 +10,10 @@ from lance_like.errors import InvalidInput
 from lance_like.table.fields import Field
 from lance_like.table.schema import Schema, join_path
 
+_PRIMARY_KEY = "lance-schema:unenforced-primary-key"
+_CLUSTERING_KEY = "lance-schema:unenforced-clustering-key"
+_YES = frozenset({"true", "1", "yes"})
+
 
 @dataclass(frozen=True, slots=True)
 class LanceField:
@@ -66,6 +70,26 @@ class LanceSchema:
     def fields(self) -> list[LanceField]:
         """The columns, in order."""
         return [LanceField(self._schema, field) for field in self._schema.children()]
+
+    def unenforced_primary_key(self) -> list[LanceField]:
+        """The columns whose metadata call them a key, as pylance has it; nothing sees to it that they are one.
+
+        In the order of their "lance-schema:unenforced-primary-key:position", those without one behind, in order.
+        """
+        return self._key(_PRIMARY_KEY)
+
+    def unenforced_clustering_key(self) -> list[LanceField]:
+        """The same of the metadata "lance-schema:unenforced-clustering-key": columns that rows are laid out by."""
+        return self._key(_CLUSTERING_KEY)
+
+    def _key(self, name: str) -> list[LanceField]:
+        last = len(self._schema.fields)
+        found: list[tuple[int, LanceField]] = []
+        for field in self.fields():
+            position = field.metadata.get(f"{name}:position", "")
+            if position.isdigit() or field.metadata.get(name, "").lower() in _YES:
+                found.append((int(position) if position.isdigit() else last, field))
+        return [field for _, field in sorted(found, key=lambda item: item[0])]
 
     def field(self, path: str) -> LanceField:
         """The field that a name or a dotted path names. Raises NotFound."""

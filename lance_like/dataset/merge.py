@@ -5,17 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
 from lance_like.dataset.change import by_fragment, fields_read, matching
-from lance_like.dataset.inputs import Data, Stream, as_stream, check_nulls, filled
+from lance_like.dataset.inputs import Stream, check_nulls, filled
 from lance_like.dataset.keys import KeyIndex
-from lance_like.dataset.operations import Transaction
 from lance_like.dataset.patch import Patch, rows_of, steps, write_patches
 from lance_like.dataset.results import ExecuteResult
 from lance_like.dataset.scanner import Filter, bind_filter
@@ -347,91 +344,6 @@ def _united(*parts: dict[int, Int64s]) -> dict[int, Int64s]:
     return {i: found[0] if len(found) == 1 else np.unique(np.concatenate(found)) for i, found in sets.items()}
 
 
-class MergeInsertBuilder:
-    """What a merge does, said step by step; `execute(data)` does it. Made by `LanceDataset.merge_insert`.
-
-    Keys with a null match nothing. A key that stands twice in the data is an error, whatever the rules.
-    """
-
-    def __init__(
-        self,
-        run: Callable[[Rules, Stream, int, float], MergeStats],
-        plan: Callable[[Rules, Stream], tuple[Transaction, MergeStats]],
-        on: Sequence[str],
-    ) -> None:
-        self._run, self._plan = run, plan
-        self._rules = Rules(tuple(on))
-        self._retries, self._timeout_s = 10, 30.0
-
-    def when_matched_update_all(self, condition: Filter = None) -> MergeInsertBuilder:
-        """Give rows whose key the data has the values of the data, in the columns that it has.
-
-        condition: over `source` and `target`, such as "source.v > target.v" or col("source.v") > col("target.v").
-        """
-        return self._with(matched="update", condition=condition)
-
-    def when_matched_delete(self) -> MergeInsertBuilder:
-        """Delete rows whose key the data has."""
-        return self._with(matched="delete")
-
-    def when_matched_fail(self) -> MergeInsertBuilder:
-        """Raise InvalidInput, and change nothing, when a row of the table has a key of the data."""
-        return self._with(matched="fail")
-
-    def when_not_matched_insert_all(self) -> MergeInsertBuilder:
-        """Add the rows of the data whose key the table lacks; columns that the data lacks are null."""
-        return self._with(insert=True)
-
-    def when_not_matched_by_source_delete(self, expr: Filter = None) -> MergeInsertBuilder:
-        """Delete the rows of the table whose key the data lacks. expr: only those that pass this filter."""
-        return self._with(by_source=True if expr is None else expr)
-
-    def conflict_retries(self, max_retries: int) -> MergeInsertBuilder:
-        """How often it is made again when other writers are first; 10."""
-        self._retries = max_retries
-        return self
-
-    def retry_timeout(self, timeout: timedelta) -> MergeInsertBuilder:
-        """How long it is tried when other writers are first; 30 seconds."""
-        self._timeout_s = timeout.total_seconds()
-        return self
-
-    def use_index(self, use_index: bool) -> MergeInsertBuilder:
-        """Whether indexes of the key columns are asked for the rows, where that reads less; they change no result."""
-        return self._with(use_index=use_index)
-
-    def write_mode(self, mode: str) -> MergeInsertBuilder:
-        """Accepted: what is written, rows or columns, is chosen by the fewer bytes."""
-        if mode not in ("auto", "rewrite_rows", "rewrite_columns"):
-            raise InvalidInput(f"mode={mode!r}: expected 'auto', 'rewrite_rows' or 'rewrite_columns'")
-        return self
-
-    def execute(self, data_obj: Data, *, schema: pa.Schema | None = None) -> ExecuteResult:
-        """Merge rows and move the dataset to the new version. data_obj: as in `write_dataset`; schema: its types.
-
-        Returns {"num_inserted_rows", "num_updated_rows", "num_deleted_rows"}.
-        Raises InvalidInput (a key twice in the data, data that does not fit), Conflict.
-        """
-        self._rules.check()
-        return self._run(self._rules, as_stream(data_obj, schema), self._retries, self._timeout_s).told()
-
-    def execute_uncommitted(
-        self, data_obj: Data, *, schema: pa.Schema | None = None
-    ) -> tuple[Transaction, ExecuteResult]:
-        """Write what `execute` would write, for somebody else to commit with `LanceDataset.commit`.
-
-        Returns the transaction, made for the newest version, and the counts. Raises InvalidInput. When other writers
-        are first with rows or keys of it, its commit raises Conflict, and it is to be executed again.
-        """
-        self._rules.check()
-        transaction, stats = self._plan(self._rules, as_stream(data_obj, schema))
-        return transaction, stats.told()
-
-    def _with(self, **changes: Any) -> MergeInsertBuilder:
-        self._rules = replace(self._rules, **changes)
-        return self
-
-
 def run_merge(
     session: Session, rules: Rules, stream: Stream, commit_change: Callable[[Merge], T]
 ) -> tuple[T, MergeStats]:
@@ -447,4 +359,4 @@ def run_merge(
         source.close()
 
 
-__all__ = ["MergeInsertBuilder", "MergeStats", "Rules", "run_merge"]
+__all__ = ["MergeStats", "Rules", "run_merge"]
