@@ -232,7 +232,11 @@ class NearSearch:
             candidates = self._candidates(searcher)
             hits = searcher.nearest(self.vectors, replace(self.how, k=candidates or self.how.k), allow)
             named = Hits(_ids_of(segment.ids, hits.ordinals), hits.scores)
-            (estimated if candidates else parts).append(named)
+            if candidates:
+                estimated.append(named)
+            else:
+                # An index looks for what is near, not for what is within bounds.
+                parts.append(named if self.how.within == (None, None) else exact.merge([named], self.how))
         if estimated:
             parts.append(self._refined(estimated))
         return self._enough(_best(parts, self.how, len(self.vectors)), coverage, rows)

@@ -221,6 +221,16 @@ def test_distances_may_be_bounded(dataset: LanceDataset, plugin: Rounded) -> Non
             add_index(dataset, "v", plugin)
 
 
+@pytest.mark.parametrize("kind", ["IVF_FLAT", "IVF_PQ"])
+def test_distances_are_bounded_in_every_index(dataset: LanceDataset, kind: str) -> None:
+    dataset.create_index("v", kind, num_partitions=2)
+    answer = dataset.to_table(nearest=near(k=300, use_index=False))
+    low, high = answer["_distance"][3].as_py(), answer["_distance"][11].as_py()
+    for bounds, rows in (((None, high), slice(0, 11)), ((low, high), slice(3, 11)), ((None, 0.0), slice(0, 0))):
+        options = near(k=300, distance_range=bounds, nprobes=2, refine_factor=None if kind == "IVF_FLAT" else 100)
+        assert found(dataset, nearest=options) == answer["i"].to_pylist()[rows]
+
+
 def test_rows_without_a_vector_are_near_to_nothing(uri: str, plugin: Rounded) -> None:
     values = [None, [1.0] * DIMENSION, None, [2.0] * DIMENSION, [float("nan")] * DIMENSION]
     data = pa.table({"i": range(5), "v": pa.array(values, vector_type())})
