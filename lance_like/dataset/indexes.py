@@ -42,7 +42,7 @@ Tell = Callable[[IndexProgress], None] | None
 _RETRIES = 20
 # What took long to build is not given up for a while of other writers' commits.
 _TIMEOUT_S = timedelta(days=1).total_seconds()
-# pylance's options that change nothing here.
+# pylance's options that change nothing here; "zone_size" is of a BTREE.
 _HINTS = frozenset(
     {
         "filter_nan",
@@ -56,6 +56,7 @@ _HINTS = frozenset(
         "streaming_coreset_rate",
         "streaming_refine_passes",
         "streaming_sample_rate",
+        "zone_size",
     }
 )
 

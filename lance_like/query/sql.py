@@ -140,14 +140,19 @@ def _said(text: str) -> tuple[Has | None, Ordered | None]:
 
 
 def unknown_column(text: str, schema: pa.Schema) -> str:
-    """Point at the first column that the text of a filter names and a schema has not; nothing if there is none."""
+    """Point at the first column that the text of a filter names and a schema has not; nothing if there is none.
+
+    One between double quotes may be meant as a text, as pylance sometimes takes it: then it is said how to write that.
+    """
     tree, read = _node(_FILTER_HEAD, text, "filter")
     columns = [node for node in walk(tree) if node.get("class") == "COLUMN_REF"]
     for node in sorted(columns, key=lambda node: node["query_location"]):
         try:
             find_known(tuple(node["column_names"]), schema)
         except NotFound:
-            return _pointer(read, node, _FILTER_HEAD)
+            quoted = f'"{node["column_names"][0]}"' in text
+            meant = "; a text stands between single quotes" if quoted else ""
+            return meant + _pointer(read, node, _FILTER_HEAD)
     return ""
 
 

@@ -6,6 +6,7 @@ zone: a search for a value reads one row of the file, with that block of all zon
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -34,6 +35,7 @@ from lance_like.typing_ import Json
 
 _FILE = "filters"
 _BITS_PER_VALUE = "bits_per_value"
+_OTHER_NAMES = {"number_of_items": ROWS_PER_ZONE, "probability": _BITS_PER_VALUE}
 _WORDS, _BLOCK_NBYTES = 8, 32
 # Of Parquet's filters.
 _SALTS = np.array(
@@ -49,7 +51,7 @@ class BloomFilter:
     """The plug-in.
 
     Parameters: rows_per_zone, 8,192 by default, at most 2^20; bits_per_value, 10 by default, 2 to 64: with 10 about 1 %
-    of the zones without a value are answered too.
+    of the zones without a value are answered too. number_of_items and probability, that share, say the same.
     """
 
     name: ClassVar[str] = "BLOOMFILTER"
@@ -58,8 +60,9 @@ class BloomFilter:
 
     def params(self, type: pa.DataType, given: Mapping[str, Any]) -> dict[str, Json]:
         """Raises InvalidInput."""
-        known_params(given, self.name, (ROWS_PER_ZONE, _BITS_PER_VALUE))
+        known_params(given, self.name, (ROWS_PER_ZONE, _BITS_PER_VALUE, *_OTHER_NAMES))
         checked_key_type(type, self.name)
+        given = _by_own_names(given)
         return {
             ROWS_PER_ZONE: whole_number(given, ROWS_PER_ZONE, DEFAULT_ROWS, 1, MOST_ROWS),
             _BITS_PER_VALUE: whole_number(given, _BITS_PER_VALUE, 10, 2, 64),
@@ -99,6 +102,25 @@ class BloomFilter:
         if zone_count(segment.rows, rows_per_zone) > _MOST_ZONES:
             raise Corrupt(f"{segment.rows:,} rows of an index in zones of {rows_per_zone:,} are too many", kind="index")
         return BloomFilterSearcher(segment, rows_per_zone, recorded(segment, "blocks", 1, 1 << 32))
+
+
+def _by_own_names(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters that have pylance's names under those that they have here."""
+    own = dict(given)
+    for other, name in _OTHER_NAMES.items():
+        if other in own:
+            if name in own:
+                raise InvalidInput(f"{other} and {name} say the same: expected one of them", kind="index")
+            value = own.pop(other)
+            own[name] = _bits_for(value) if name == _BITS_PER_VALUE else value
+    return own
+
+
+def _bits_for(share: Any) -> int:
+    """How many bits of a value leave about this share of wrong answers; as Parquet reckons for such filters."""
+    if not isinstance(share, float) or not 0 < share < 1:
+        raise InvalidInput(f"probability={share!r:.40}: expected a share between 0 and 1", kind="index")
+    return max(2, math.ceil(-8 / math.log1p(-(share ** (1 / 8)))))
 
 
 class BloomFilterSearcher:

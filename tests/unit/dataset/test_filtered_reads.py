@@ -11,6 +11,7 @@ import pytest
 
 import lance_like
 from lance_like.dataset.handle import LanceDataset
+from lance_like.errors import NotFound
 from lance_like.file.carry import carried_field
 from lance_like.io.observe import CountingStore, counted
 from lance_like.query.evaluate import prepare, select
@@ -203,3 +204,12 @@ def test_a_scan_tells_what_it_read(tmp_path):
     assert len(told) == 3
     batches.close()
     assert len(told) == 4
+
+
+def test_a_name_between_double_quotes_may_be_meant_as_a_text() -> None:
+    ds = lance_like.write_dataset({"é": ["x"]}, "memory://")
+    with pytest.raises(NotFound, match=r"single quotes\n  é = 'y' or é = \"x\"\n {17}\^"):
+        ds.to_table(filter="é = 'y' or é = \"x\"")
+    with pytest.raises(NotFound) as caught:
+        ds.to_table(filter="x = 'x'")
+    assert "quotes" not in str(caught.value)

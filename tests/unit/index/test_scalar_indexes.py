@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pytest
 
+from lance_like.errors import InvalidInput
 from lance_like.index.scalar.bitmap import Bitmap
 from lance_like.index.scalar.bloomfilter import BloomFilter
 from lance_like.index.scalar.btree import BTree
@@ -83,3 +84,15 @@ class TestZoneMapOfEveryType(TestZoneMap):
 @pytest.mark.slow
 class TestBloomFilterOfEveryType(TestBloomFilter):
     types = ORDERED_TYPES
+
+
+def test_a_bloom_filter_takes_the_share_of_wrong_answers() -> None:
+    plugin = BloomFilter()
+    made = plugin.params(pa.int64(), {"number_of_items": 100, "probability": 0.01})
+    assert made == {"rows_per_zone": 100, "bits_per_value": 10}
+    assert plugin.params(pa.int64(), {"probability": 0.001})["bits_per_value"] == 15
+    for wrong in (0, 1.0, "0.5", 1e-30):
+        with pytest.raises(InvalidInput, match=r"probability|bits_per_value"):
+            plugin.params(pa.int64(), {"probability": wrong})
+    with pytest.raises(InvalidInput, match="the same"):
+        plugin.params(pa.int64(), {"number_of_items": 100, "rows_per_zone": 100})
