@@ -46,11 +46,11 @@ if TYPE_CHECKING:
         dataset,
         write_dataset,
     )
-    from lance_like.dataset.cleanup import CleanupStats
-    from lance_like.dataset.index_values import Index, IndexProgress
+    from lance_like.dataset.cleanup import CleanupCandidateFile, CleanupExplanation, CleanupStats
+    from lance_like.dataset.index_values import Index, IndexFile, IndexProgress
     from lance_like.dataset.sql.query import SqlQuery, SqlQueryBuilder, sql
     from lance_like.dataset.stats import DataStatistics, FieldStatistics
-    from lance_like.index.text.analysis import tokenize
+    from lance_like.index.text.analysis import FtsToken, tokenize
     from lance_like.index.text.highlight import Marking, highlight
     from lance_like.integrations import torch as torch
     from lance_like.integrations.convert import convert
@@ -62,12 +62,16 @@ _HOME = {
     "BatchUDF": "lance_like.dataset:BatchUDF",
     "Blob": "lance_like.dataset:Blob",
     "BlobFile": "lance_like.dataset:BlobFile",
+    "CleanupCandidateFile": "lance_like.dataset.cleanup:CleanupCandidateFile",
+    "CleanupExplanation": "lance_like.dataset.cleanup:CleanupExplanation",
     "CleanupStats": "lance_like.dataset.cleanup:CleanupStats",
     "DataStatistics": "lance_like.dataset.stats:DataStatistics",
     "Expression": "lance_like.query.build:Expression",
     "FieldStatistics": "lance_like.dataset.stats:FieldStatistics",
+    "FtsToken": "lance_like.index.text.analysis:FtsToken",
     "FragmentMetadata": "lance_like.dataset:FragmentMetadata",
     "Index": "lance_like.dataset.index_values:Index",
+    "IndexFile": "lance_like.dataset.index_values:IndexFile",
     "IndexProgress": "lance_like.dataset.index_values:IndexProgress",
     "LanceDataset": "lance_like.dataset:LanceDataset",
     "LanceFragment": "lance_like.dataset:LanceFragment",
@@ -115,12 +119,16 @@ __all__ = [
     "Blob",
     "BlobColumn",
     "BlobFile",
+    "CleanupCandidateFile",
+    "CleanupExplanation",
     "CleanupStats",
     "DataStatistics",
     "Expression",
     "FieldStatistics",
     "FragmentMetadata",
+    "FtsToken",
     "Index",
+    "IndexFile",
     "IndexProgress",
     "LanceDataset",
     "LanceFragment",

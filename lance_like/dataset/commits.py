@@ -22,6 +22,7 @@ from lance_like.dataset.place import CommitLock, open_place, open_target
 from lance_like.dataset.planned import action_of, update_of
 from lance_like.dataset.recorded import transaction_at
 from lance_like.errors import Corrupt, InvalidInput, NotFound, Unsupported
+from lance_like.file.session import LanceFileSession
 from lance_like.io.store import Store
 from lance_like.io.uri import options_beside
 from lance_like.query.session import Session
@@ -203,6 +204,23 @@ class DatasetCommits(BoundVersion):
         mine = options_beside(source, source.uri)
         known = {**({source.uri: mine} if mine else {}), **(options["base_store_params"] or {})}
         return cast("LanceDataset", type(self)(place, made, **{**options, "base_store_params": known or None}))
+
+    @property
+    def initial_storage_options(self) -> dict[str, Any] | None:
+        """The storage options that the dataset was opened with; None without any."""
+        store = main_line(self._store)
+        return dict(options_beside(store, store.uri) or {}) or None
+
+    def latest_storage_options(self) -> dict[str, Any] | None:
+        """As `initial_storage_options`: credentials that change are the store's own to renew."""
+        return self.initial_storage_options
+
+    def new_file_session(self) -> LanceFileSession:
+        """Reads and writes single files at the place of the dataset, with its storage options, as new ones in data/.
+
+        What is written there belongs to the dataset when `commit` names it (`lance_like.fragment.DataFile.create`).
+        """
+        return LanceFileSession(self._store.uri, self.initial_storage_options)
 
     def delta(
         self,

@@ -345,11 +345,12 @@ class LanceDataset(
         conflict_retries: int = RETRIES,
         retry_timeout: timedelta = RETRY_TIMEOUT,
         isolation: Isolation = "write_serializable",
+        data_storage_version: str | None = None,
     ) -> UpdateResult:
         """Compute columns of the rows that pass a filter anew and move this handle to the new version.
 
         updates: column, or dotted path into a struct -> SQL expression over the row as it is. where: None: every row.
-        The values must fit the column's type unchanged. The other options: as in `delete`.
+        The values must fit the column's type unchanged. data_storage_version: accepted; the others: as in `delete`.
         Written are the changed rows, or the changed columns of their fragments, by the fewer bytes; ids of rows stay.
         Returns {"num_rows_updated"}. Raises Conflict, IncompatibleChange, InvalidInput, NotFound.
         """

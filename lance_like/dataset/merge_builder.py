@@ -84,6 +84,10 @@ class MergeInsertBuilder:
             raise InvalidInput(f"mode={mode!r}: expected 'auto', 'rewrite_rows' or 'rewrite_columns'")
         return self
 
+    def data_storage_version(self, version: str) -> MergeInsertBuilder:
+        """Accepted: files are written in the one version of the format that there is."""
+        return self
+
     def execute(self, data_obj: Data, *, schema: pa.Schema | None = None) -> ExecuteResult:
         """Merge rows and move the dataset to the new version. data_obj: as in `write_dataset`; schema: its types.
 

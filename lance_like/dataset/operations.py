@@ -64,6 +64,7 @@ class LanceOperation:
         the deletions too; those without ids are new rows.
         fields_modified: ids of the fields whose values change. updated_fragment_offsets: fragment id -> a Roaring
         bitmap (portable form) of the rows whose columns changed; all, where it has none.
+        fields_for_preserving_frag_bitmap, update_mode: accepted; what indexes answer for follows from the rows.
         The rest is this package's own, filled in by `execute_uncommitted`. kind: what the history calls it.
         fields_read: what it was computed from. key_ranges: of the keys of a merge.
         """
@@ -76,6 +77,8 @@ class LanceOperation:
         kind: str = "update"
         fields_read: Sequence[int] = ()
         key_ranges: Sequence[KeyRange] = ()
+        fields_for_preserving_frag_bitmap: Sequence[int] = ()
+        update_mode: str = ""
 
         def __post_init__(self) -> None:
             check_fragments(self.updated_fragments)
@@ -133,11 +136,17 @@ class LanceOperation:
 
     @dataclass(frozen=True)
     class Rewrite(BaseOperation):
-        """The same rows in other files. New fragments without `row_id_meta` hold the live rows of the old in order."""
+        """The same rows in other files. New fragments without `row_id_meta` hold the live rows of the old in order.
+
+        rewritten_indices: none; indexes know rows by ids that stay.
+        """
 
         groups: Sequence[LanceOperation.RewriteGroup]
+        rewritten_indices: Sequence[Index] = ()
 
         def __post_init__(self) -> None:
+            if self.rewritten_indices:
+                raise InvalidInput("rewritten_indices: expected none, as no index changes where rows move")
             for group in self.groups:
                 check_fragments(group.old_fragments)
                 check_fragments(group.new_fragments)

@@ -254,6 +254,7 @@ class DatasetOptimizer:
         max_source_rows: int | None = None,
         max_source_bytes: int | None = None,
         excluded_fragment_ids: Sequence[int] | None = None,
+        data_storage_version: str | None = None,
     ) -> CompactionMetrics:
         """Write the rows of small fragments, and of those with many deleted rows, into fewer files.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lance_like.dataset.scan_options import BlobHandling, check_default_options
+from lance_like.dataset.scan_options import BlobHandling, ScanStatistics, check_default_options
 from lance_like.dataset.scanner import Filter, LanceScanner
 from lance_like.query.answer import Columns
 from lance_like.query.order import ColumnOrdering
@@ -110,7 +110,7 @@ class ScannerBuilder:
         return self._set("use_stats", use_stats)
 
     def use_scalar_index(self, use_scalar_index: bool = True) -> ScannerBuilder:
-        """Accepted and not needed."""
+        """False: ask no index of the filter."""
         return self._set("use_scalar_index", use_scalar_index)
 
     def nearest(
@@ -132,6 +132,10 @@ class ScannerBuilder:
     def fast_search(self, flag: bool = True) -> ScannerBuilder:
         """Leave out of a search the rows that the index does not hold."""
         return self._set("fast_search", flag)
+
+    def scan_stats_callback(self, callback: Callable[[ScanStatistics], None]) -> ScannerBuilder:
+        """Called with what the scan asked of its store, at its end."""
+        return self._set("scan_stats_callback", callback)
 
     def disable_scoring_autoprojection(self, disable: bool = True) -> ScannerBuilder:
         """Give distances and scores only where the columns name them."""

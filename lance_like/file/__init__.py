@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         LanceFileStatistics,
         LancePageMetadata,
     )
-    from lance_like.file.push import LanceFileWriter
+    from lance_like.file.push import LanceFileWriter, stable_version
     from lance_like.file.session import LanceFileSession, ListResult
 
 _HOME = {
@@ -33,6 +33,7 @@ _HOME = {
     "LancePageMetadata": "metadata",
     "ListResult": "session",
     "ReaderResults": "api",
+    "stable_version": "push",
 }
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "LancePageMetadata",
     "ListResult",
     "ReaderResults",
+    "stable_version",
 ]
 
 

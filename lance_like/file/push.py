@@ -20,6 +20,7 @@ from lance_like.file.place import locate
 from lance_like.file.writer import FileWriter
 from lance_like.io.local import Durability
 from lance_like.io.store import Store
+from lance_like.version import FORMAT_VERSION
 
 _END, _ABORT = object(), object()
 
@@ -60,6 +61,11 @@ class _Job:
                 raise _Aborted
             if not self.ended:
                 yield item
+
+
+def stable_version() -> str:
+    """The version of the format that files are written in."""
+    return str(FORMAT_VERSION)
 
 
 class LanceFileWriter:

@@ -35,8 +35,17 @@ class LanceFileSession:
         """Open a file for reading."""
         return LanceFileReader.in_store(self._store, path, columns)
 
-    def open_writer(self, path: str, *, schema: pa.Schema | None = None) -> LanceFileWriter:
-        """Open a file for writing."""
+    def open_writer(
+        self,
+        path: str,
+        *,
+        schema: pa.Schema | None = None,
+        data_cache_bytes: int | None = None,
+        version: str | None = None,
+        keep_original_array: bool | None = None,
+        max_page_bytes: int | None = None,
+    ) -> LanceFileWriter:
+        """Open a file for writing. schema: as in `LanceFileWriter`; the others: accepted, not needed."""
         return LanceFileWriter.in_store(self._store, path, schema)
 
     def contains(self, path: str) -> bool:

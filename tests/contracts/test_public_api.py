@@ -16,9 +16,10 @@ from lance_like import errors
 
 NAMES = {
     *("Expression", "col", "expr", "func", "lit", "when"),
-    *("Marking", "highlight", "tokenize"),
+    *("FtsToken", "Marking", "highlight", "tokenize"),
     *("SqlQuery", "SqlQueryBuilder", "sql"),
-    *("CleanupStats", "DataStatistics", "FieldStatistics", "Index", "IndexProgress", "MergeInsertBuilder"),
+    *("CleanupCandidateFile", "CleanupExplanation", "CleanupStats", "DataStatistics", "FieldStatistics"),
+    *("Index", "IndexFile", "IndexProgress", "MergeInsertBuilder"),
     *("ScanStatistics", "Session", "vector"),
     "BatchUDF",
     *("Blob", "BlobColumn", "blob", "udf"),
@@ -102,7 +103,8 @@ DATASET = {
     *("cleanup_old_versions", "explain_cleanup_old_versions", "lease", "stats", "validate", "drop"),
     *("accepts", "one_shot", "pull_under_gil", "rows", "schema_is_stable", "stream", "view"),
     *("data_storage_version", "sql", "lance_schema", "max_field_id", "has_stable_row_ids", "sample"),
-    *("search", "tune_index", "session"),
+    *("search", "tune_index", "session", "new_file_session"),
+    *("initial_storage_options", "latest_storage_options"),
 }
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}
 

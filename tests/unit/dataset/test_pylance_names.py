@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pickle
+import uuid
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -13,7 +14,9 @@ import pyarrow as pa
 import pytest
 
 import lance_like
+from lance_like.dataset import ScannerBuilder
 from lance_like.errors import Conflict, InvalidInput, NotFound
+from lance_like.file import stable_version
 from lance_like.fragment import FragmentMetadata, LanceFragment, write_fragments
 from lance_like.progress import FileSystemFragmentWriteProgress, FragmentWriteProgress
 from lance_like.schema import LanceSchema
@@ -170,6 +173,7 @@ IMPORTED = {
     "VersionRef batch_udf write_dataset",
     "blob": "Blob BlobColumn BlobFile BlobType blob_array blob_field",
     "udf": "BatchUDF batch_udf",
+    "file": "LanceFileReader LanceFileSession LanceFileWriter stable_version",
 }
 
 
@@ -186,6 +190,40 @@ def test_cells_in_memory_are_files_too() -> None:
     for wrong in (cells.cast(pa.string()), [b"abc"]):
         with pytest.raises(InvalidInput):
             lance_like.BlobColumn(wrong)  # type: ignore[arg-type]
+
+
+def test_files_are_written_beside_those_of_a_table_and_committed(dataset: lance_like.LanceDataset) -> None:
+    assert dataset.initial_storage_options is dataset.latest_storage_options() is None
+    files, name = dataset.new_file_session(), f"data/{uuid.uuid4().hex}.lnl"
+    with files.open_writer(name, schema=TABLE.schema, version=stable_version(), max_page_bytes=1000) as writer:
+        writer.write_batch(TABLE)
+    assert files.contains(name)
+    append = lance_like.LanceOperation.Append([LanceFragment.create_from_file(name, dataset, 0)])
+    assert lance_like.LanceDataset.commit(dataset, append, read_version=1).count_rows() == 20
+    assert dataset.data_storage_version == stable_version()
+
+
+def test_options_of_changes_that_say_nothing_here(dataset: lance_like.LanceDataset) -> None:
+    assert dataset.update({"x": "1"}, where="x = 0", data_storage_version="2.1") == {"num_rows_updated": 1}
+    merge = dataset.merge_insert("x").when_not_matched_insert_all().data_storage_version("2.1")
+    merge.execute(TABLE.slice(0, 1))
+    assert dataset.optimize.compact_files(data_storage_version="2.1").fragments_added == 1
+    [fragment] = dataset.get_fragments()
+    update = lance_like.LanceOperation.Update([], [fragment.metadata], fields_modified=[0], update_mode="rewrite_rows")
+    assert update.update_mode == "rewrite_rows"
+    group = lance_like.LanceOperation.RewriteGroup([fragment.metadata], [fragment.metadata])
+    assert lance_like.LanceOperation.Rewrite([group], []).groups == [group]
+    dataset.create_scalar_index("x", "BTREE")
+    index = lance_like.dataset(dataset.uri).read_transaction(dataset.version).operation
+    assert isinstance(index, lance_like.LanceOperation.CreateIndex)
+    with pytest.raises(InvalidInput, match="rewritten_indices"):
+        lance_like.LanceOperation.Rewrite([group], list(index.new_indices))
+
+
+def test_a_scan_put_together_tells_what_it_read(dataset: lance_like.LanceDataset) -> None:
+    told: list[lance_like.ScanStatistics] = []
+    assert len(ScannerBuilder(dataset).scan_stats_callback(told.append).to_scanner().to_table()) == 10
+    assert len(told) == 1 and told[0].bytes_read > 0
 
 
 def test_a_delete_may_say_anything_of_why(dataset: lance_like.LanceDataset) -> None:
