@@ -1,7 +1,8 @@
-"""Values about indexes: what `LanceDataset.create_scalar_index` takes, and what handles tell of them."""
+"""Values about indexes: what their builds take, what is trained before, and what handles tell of them."""
 
 from __future__ import annotations
 
+from lance_like.dataset.index_models import IndicesBuilder, IvfModel, PqModel
 from lance_like.dataset.index_values import (
     Index,
     IndexConfig,
@@ -18,4 +19,7 @@ __all__ = [
     "IndexFile",
     "IndexProgress",
     "IndexSegmentDescription",
+    "IndicesBuilder",
+    "IvfModel",
+    "PqModel",
 ]

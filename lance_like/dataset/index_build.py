@@ -132,6 +132,15 @@ def planned_entry(
     return replace(entry, params=plugin.params(entry.value_type(manifest.schema), given))
 
 
+def rows_of_fragments(manifest: Manifest, rows: RowIdMap, fragment_ids: set[int]) -> RowIdMap:
+    """Those of the rows that lie in some fragments. Raises NotFound for one that is not there."""
+    known = [fragment.id for fragment in manifest.fragments]
+    for fragment_id in fragment_ids.difference(known):
+        manifest.fragment(fragment_id)  # raises NotFound
+    chosen = np.isin(np.array(known)[rows.fragments], list(fragment_ids)) if known else np.zeros(0, bool)
+    return RowIdMap(rows.starts[chosen], rows.ends[chosen], rows.fragments[chosen], rows.offsets[chosen])
+
+
 def _json_path(session: Session, manifest: Manifest, column: str, given: dict[str, Any]) -> JsonPath:
     """What is indexed of JSON texts; takes its parameters out of those given."""
     path, kind = given.pop("path", None), given.pop("value_type", None)
@@ -202,4 +211,4 @@ def _prior(coverage: Coverage) -> Searcher | None:
     return None if largest is None else largest.searcher
 
 
-__all__ = ["Building", "check_segment_files", "extended", "planned_entry"]
+__all__ = ["Building", "check_segment_files", "extended", "planned_entry", "rows_of_fragments"]

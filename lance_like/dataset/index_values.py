@@ -235,11 +235,18 @@ def described(manifest: Manifest, coverage: Coverage) -> IndexDescription:
 
 
 def statistics(manifest: Manifest, coverage: Coverage) -> dict[str, Any]:
-    """An index as `index_statistics` gives it. Its segments are there under the two names that pylance has for them."""
+    """An index as `index_statistics` gives it. Its segments are there under the two names that pylance has for them.
+
+    Each has its parameters also one by one, as pylance has them, and of an index of vectors `metric_type` and
+    `num_partitions`.
+    """
     entry = coverage.entry
     open_fragments = {fragment.id for fragment, _ in coverage.uncovered}
     segments = [
         {
+            **entry.params,
+            **_of_vectors(entry, held.segment),
+            "index_type": spelled(entry),
             "uuid": held.segment.uuid,
             "params": dict(entry.params),
             "detail": dict(held.segment.detail),
@@ -270,6 +277,12 @@ def statistics(manifest: Manifest, coverage: Coverage) -> dict[str, Any]:
         "size_bytes": sum(segment.nbytes for segment in entry.segments),
         "updated_at_timestamp_ms": max((segment.created_us // 1000 for segment in entry.segments), default=None),
     }
+
+
+def _of_vectors(entry: IndexEntry, segment: IndexSegment) -> dict[str, Json]:
+    """What pylance tells of a segment of vectors, under its names."""
+    known = {"metric_type": entry.params.get("metric"), "num_partitions": segment.detail.get("partitions")}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 __all__ = [

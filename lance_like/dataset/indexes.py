@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from lance_like.dataset.bound import BoundVersion
-from lance_like.dataset.index_build import Building, check_segment_files, extended, planned_entry
+from lance_like.dataset.index_build import Building, check_segment_files, extended, planned_entry, rows_of_fragments
 from lance_like.dataset.index_values import (
     Index,
     IndexConfig,
@@ -22,7 +22,7 @@ from lance_like.dataset.index_values import (
 )
 from lance_like.dataset.results import IndexInformation
 from lance_like.dataset.stats import LanceStats
-from lance_like.errors import AlreadyExists, CommitUnknown, InvalidInput
+from lance_like.errors import AlreadyExists, CommitUnknown, InvalidInput, NotFound
 from lance_like.index.cache import entry_named
 from lance_like.index.coverage import Coverage, coverage_of, unopened
 from lance_like.table.actions import DropIndex, NewIndex, SetIndexes
@@ -32,10 +32,12 @@ from lance_like.table.indices import IndexEntry
 from lance_like.table.lease import Lease
 from lance_like.table.lines import line_of
 from lance_like.table.manifest import Manifest
-from lance_like.table.rowids import RowIdMap
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from lance_like.dataset.handle import LanceDataset
+    from lance_like.dataset.index_models import IvfModel
 
 Tell = Callable[[IndexProgress], None] | None
 
@@ -157,7 +159,7 @@ class DatasetIndexes(BoundVersion):
         entry = planned_entry(self._session, manifest, _single(column), index_type, name, given)
         rows = manifest.tree.all_row_ids
         if fragment_ids is not None:
-            rows = _of_fragments(manifest, rows, set(fragment_ids))
+            rows = rows_of_fragments(manifest, rows, set(fragment_ids))
         made = building.segment(manifest, entry, rows, uuid=None if index_uuid is None else _uuid(index_uuid))
         if not made:
             raise InvalidInput("these fragments have no rows to build a segment from", kind="rows")
@@ -211,6 +213,27 @@ class DatasetIndexes(BoundVersion):
         Raises NotFound.
         """
         return LanceStats(self._session, self._manifest).index_stats(index_name)
+
+    def get_ivf_model(self, index_name: str) -> IvfModel:
+        """The centroids of a vector index; where it has several segments, of that with the most rows.
+
+        Raises NotFound, InvalidInput for an index that has none.
+        """
+        from lance_like.dataset.index_models import ivf_model_of  # which loads what only vectors need
+
+        return ivf_model_of(self._session.indexes.coverage(self._manifest, index_name))
+
+    def centroids(self, *, index_name: str | None = None, column: str | None = None) -> pa.FixedSizeListArray:
+        """The centroids of a vector index, by its name, or of the first index of a column; see `get_ivf_model`."""
+        if index_name is None and column is not None:
+            found = self._manifest.schema.find(column)
+            known = self._session.indexes.of_field(self._manifest, found.id, "vector")
+            if not known:
+                raise NotFound(f"no index of {column!r} is of vectors", kind="index")
+            index_name = known[0].name
+        if index_name is None:
+            raise InvalidInput("centroids takes an index_name or a column")
+        return self.get_ivf_model(index_name).centroids
 
     def drop_index(self, name: str) -> None:
         """Drop an index and move this handle to the new version; old versions keep it. Raises NotFound."""
@@ -313,14 +336,6 @@ def _single(column: str | Sequence[str]) -> str:
 
 def _parameters(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in _HINTS}
-
-
-def _of_fragments(manifest: Manifest, rows: RowIdMap, fragment_ids: set[int]) -> RowIdMap:
-    known = [fragment.id for fragment in manifest.fragments]
-    for fragment_id in fragment_ids.difference(known):
-        manifest.fragment(fragment_id)  # raises NotFound
-    chosen = np.isin(np.array(known)[rows.fragments], list(fragment_ids)) if known else np.zeros(0, bool)
-    return RowIdMap(rows.starts[chosen], rows.ends[chosen], rows.fragments[chosen], rows.offsets[chosen])
 
 
 def _check_apart(entry: IndexEntry) -> None:

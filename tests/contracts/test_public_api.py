@@ -104,7 +104,7 @@ DATASET = {
     *("accepts", "one_shot", "pull_under_gil", "rows", "schema_is_stable", "stream", "view"),
     *("data_storage_version", "sql", "lance_schema", "max_field_id", "has_stable_row_ids", "sample"),
     *("search", "tune_index", "session", "new_file_session"),
-    *("initial_storage_options", "latest_storage_options"),
+    *("initial_storage_options", "latest_storage_options", "centroids", "get_ivf_model"),
 }
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}
 
