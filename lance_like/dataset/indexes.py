@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace as replaced
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -23,7 +24,7 @@ from lance_like.dataset.index_values import (
 from lance_like.dataset.results import IndexInformation
 from lance_like.dataset.stats import LanceStats
 from lance_like.errors import AlreadyExists, CommitUnknown, InvalidInput, NotFound
-from lance_like.index.cache import entry_named
+from lance_like.index.cache import entry_named, open_segment
 from lance_like.index.coverage import Coverage, coverage_of, unopened
 from lance_like.table.actions import DropIndex, NewIndex, SetIndexes
 from lance_like.table.commit import Change, commit
@@ -163,8 +164,7 @@ class DatasetIndexes(BoundVersion):
         made = building.segment(manifest, entry, rows, uuid=None if index_uuid is None else _uuid(index_uuid))
         if not made:
             raise InvalidInput("these fragments have no rows to build a segment from", kind="rows")
-        [ids] = fragments_of(_coverage(manifest, entry.with_segments(made)))
-        return replaced(Index.of(entry.with_segments(made), made[0], ids), line=line_of(self._store))
+        return self._uncommitted(manifest, entry.with_segments(made))
 
     def commit_existing_index_segments(
         self, index_name: str, column: str, segments: Sequence[Index], *, replace: bool = False
@@ -173,23 +173,29 @@ class DatasetIndexes(BoundVersion):
 
         Raises InvalidInput unless they are of one kind and column, and of different rows.
         """
-        found = self._manifest.schema.find(column)
-        if not segments or not all(isinstance(segment, Index) for segment in segments):
-            raise InvalidInput("expected segments as create_index_uncommitted gives them")
-        first = segments[0].entry
-        if any(one.line != line_of(self._store) for one in segments):
-            raise InvalidInput("a segment was built on another branch", kind="index")
-        if any(not one.entry.of_same(first) for one in segments) or first.field_ids != (found.id,):
-            raise InvalidInput(f"the segments are not all of one kind of index of {column!r}", kind="index")
-        held = tuple(segment for one in segments for segment in one.entry.segments)
-        entry = IndexEntry(index_name, first.kind, first.field_ids, first.params, held, first.json)
-        _check_apart(entry)
+        entry = replaced(self._together(segments, column), name=index_name)
         check_segment_files(self._session.store, [entry])
         new = NewIndex(entry, "replace" if replace else "create")
         # What was done since the first of them was built is judged from there.
-        base = self._version(min(segment.version for segment in held))
+        base = self._version(min(segment.version for segment in entry.segments))
         self._committed(commit(self._store, base, SetIndexes((new,), base.version)))
         return cast("LanceDataset", self)
+
+    def merge_existing_index_segments(self, segments: Sequence[Index]) -> Index:
+        """Build one segment of the rows of several that were built apart, to be committed in their place.
+
+        It takes over what the largest of them learnt, and has the values of this version. Raises InvalidInput unless they
+        are of one kind and column, and of different rows. Cost: as to build it.
+        """
+        entry, manifest = self._together(segments), self._manifest
+        check_segment_files(self._session.store, [entry])
+        opened = partial(open_segment, self._session.store, manifest, entry)
+        coverage = coverage_of(manifest, entry, lambda segment: opened(segment).searcher)
+        largest = max(coverage.segments, key=lambda held: held.valid_rows)
+        made = Building(self._session).segment(manifest, entry, coverage.held, prior=largest.searcher)
+        if not made:
+            raise InvalidInput("the rows of these segments are gone", kind="rows")
+        return self._uncommitted(manifest, entry.with_segments(made))
 
     @property
     def has_index(self) -> bool:
@@ -248,6 +254,26 @@ class DatasetIndexes(BoundVersion):
             segment.searcher.prewarm()
 
     # -- inside --
+
+    def _uncommitted(self, manifest: Manifest, entry: IndexEntry) -> Index:
+        """The one segment of an index that no version has, as callers get it."""
+        [segment], [ids] = entry.segments, fragments_of(_coverage(manifest, entry))
+        return replaced(Index.of(entry, segment, ids), line=line_of(self._store))
+
+    def _together(self, segments: Sequence[Index], column: str | None = None) -> IndexEntry:
+        """The segments that were built apart as one index. Raises InvalidInput where they are not one, or of a column."""
+        if not segments or not all(isinstance(segment, Index) for segment in segments):
+            raise InvalidInput("expected segments as create_index_uncommitted gives them")
+        first = segments[0].entry
+        fields = first.field_ids if column is None else (self._manifest.schema.find(column).id,)
+        if any(one.line != line_of(self._store) for one in segments):
+            raise InvalidInput("a segment was built on another branch", kind="index")
+        if any(not one.entry.of_same(first) for one in segments) or first.field_ids != fields:
+            of = "" if column is None else f" of {column!r}"
+            raise InvalidInput(f"the segments are not all of one kind of index{of}", kind="index")
+        entry = first.with_segments(tuple(segment for one in segments for segment in one.entry.segments))
+        _check_apart(entry)
+        return entry
 
     def _make_index(
         self,

@@ -129,6 +129,11 @@ class Coverage:
         return within(self.live, subtracted(merged(self.live.spans), covered))
 
     @property
+    def held(self) -> RowIdMap:
+        """Where the live rows are that a segment answers for, by row id. Cost: O(ranges of row ids)."""
+        return within(self.live, self._covered)
+
+    @property
     def uncovered_rows(self) -> int:
         """How many live rows no segment answers for."""
         return self.live_rows - self.covered_rows

@@ -105,6 +105,7 @@ DATASET = {
     *("data_storage_version", "sql", "lance_schema", "max_field_id", "has_stable_row_ids", "sample"),
     *("search", "tune_index", "session", "new_file_session"),
     *("initial_storage_options", "latest_storage_options", "centroids", "get_ivf_model"),
+    "merge_existing_index_segments",
 }
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}
 

@@ -459,6 +459,10 @@ def test_segments_are_built_apart_and_committed_as_one_index(kind: SortedIndex, 
     parts = [first, ds.create_index_uncommitted("n", "SORTED", fragment_ids=ids[1::2], strength=3)]
     assert [part.fragment_ids for part in parts] == [{0, 2}, {1, 3}]
     parts = pickle.loads(pickle.dumps(parts))
+    with pytest.raises(InvalidInput, match="same rows"):
+        ds.merge_existing_index_segments([parts[0], parts[0]])
+    with pytest.raises(InvalidInput, match="one kind"):
+        ds.merge_existing_index_segments([parts[0], ds.create_index_uncommitted("s", "SORTED")])
     ds.update({"n": "n + 1"}, where="id < 10")
     ds.commit_existing_index_segments("both", "n", parts)
     check(ds, "both")
@@ -469,3 +473,21 @@ def test_segments_are_built_apart_and_committed_as_one_index(kind: SortedIndex, 
         ds.commit_existing_index_segments("other", "s", parts)
     with pytest.raises(Conflict):
         lance_like.dataset(uri, version=1).commit_existing_index_segments("both", "n", parts)
+
+
+def test_segments_built_apart_are_merged_before_they_are_committed(kind: SortedIndex, uri: str) -> None:
+    ds = written(uri)
+    ids = ds.fragment_ids()
+    parts = [ds.create_index_uncommitted("n", "SORTED", fragment_ids=[i]) for i in ids[:3]]
+    ds.update({"n": "n + 1"}, where="id < 10")
+    ds.delete("id = 20")
+    merged = pickle.loads(pickle.dumps(ds.merge_existing_index_segments(parts)))
+    assert (merged.fragment_ids, merged.dataset_version) == (set(ds.fragment_ids()) - {ids[3]}, ds.version)
+    assert not ds.has_index
+    ds.commit_existing_index_segments("n_idx", "n", [merged])
+    check(ds, "n_idx")
+    [segment] = ds.list_indices()
+    assert segment["uuid"] == merged.uuid
+    last = ds.get_fragment(ids[3])
+    assert last is not None
+    assert unindexed(ds, "n_idx") == last.count_rows()
