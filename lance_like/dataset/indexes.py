@@ -184,8 +184,8 @@ class DatasetIndexes(BoundVersion):
     def merge_existing_index_segments(self, segments: Sequence[Index]) -> Index:
         """Build one segment of the rows of several that were built apart, to be committed in their place.
 
-        It takes over what the largest of them learnt, and has the values of this version. Raises InvalidInput unless they
-        are of one kind and column, and of different rows. Cost: as to build it.
+        It takes over what the largest of them learnt, and has the values of this version. Raises InvalidInput unless
+        they are of one kind and column, and of different rows. Cost: as to build it.
         """
         entry, manifest = self._together(segments), self._manifest
         check_segment_files(self._session.store, [entry])
@@ -261,7 +261,7 @@ class DatasetIndexes(BoundVersion):
         return replaced(Index.of(entry, segment, ids), line=line_of(self._store))
 
     def _together(self, segments: Sequence[Index], column: str | None = None) -> IndexEntry:
-        """The segments that were built apart as one index. Raises InvalidInput where they are not one, or of a column."""
+        """Segments that were built apart as one index. Raises InvalidInput where they are not one, or of a column."""
         if not segments or not all(isinstance(segment, Index) for segment in segments):
             raise InvalidInput("expected segments as create_index_uncommitted gives them")
         first = segments[0].entry
