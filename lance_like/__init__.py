@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from lance_like.integrations import torch as torch
     from lance_like.integrations.convert import convert
     from lance_like.query.build import Expression, col, expr, func, lit, when
+    from lance_like.schema import json_to_schema, schema_to_json
 
 _HOME = {
     "BlobColumn": "lance_like.blob:BlobColumn",
@@ -95,6 +96,8 @@ _HOME = {
     "dataset": "lance_like.dataset:",
     "errors": "lance_like.errors:",
     "expr": "lance_like.query.build:expr",
+    "json_to_schema": "lance_like.schema:json_to_schema",
+    "schema_to_json": "lance_like.schema:schema_to_json",
     "file": "lance_like.file:",
     "func": "lance_like.query.build:func",
     "indices": "lance_like.indices:",
@@ -158,11 +161,13 @@ __all__ = [
     "func",
     "highlight",
     "indices",
+    "json_to_schema",
     "lit",
     "optimize",
     "progress",
     "rerankers",
     "schema",
+    "schema_to_json",
     "sql",
     "tokenize",
     "udf",

@@ -16,6 +16,7 @@ from lance_like import errors
 
 NAMES = {
     *("Expression", "col", "expr", "func", "lit", "when"),
+    *("json_to_schema", "schema_to_json"),
     *("FtsToken", "Marking", "highlight", "tokenize"),
     *("SqlQuery", "SqlQueryBuilder", "sql"),
     *("CleanupCandidateFile", "CleanupExplanation", "CleanupStats", "DataStatistics", "FieldStatistics"),

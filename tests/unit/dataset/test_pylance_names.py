@@ -173,6 +173,9 @@ IMPORTED = {
     "VersionRef batch_udf write_dataset",
     "blob": "Blob BlobColumn BlobFile BlobType blob_array blob_field",
     "udf": "BatchUDF batch_udf",
+    "indices": "IndexConfig IndicesBuilder IvfModel PqModel",
+    "schema": "LanceSchema json_to_schema schema_to_json",
+    "vector": "validate_vector_index vec_to_table",
     "file": "LanceFileReader LanceFileSession LanceFileWriter stable_version",
 }
 
