@@ -82,7 +82,7 @@ class Session:
             made = OpenFiles(reads, verify=verify, cache_nbytes=self._metadata_nbytes, indexes=indexes)
             with _LOCK:
                 found = self._tables.setdefault(key, made)
-        return found.through(reads)
+        return found.beside(reads)
 
     def _held(self) -> list[OpenFiles]:
         with _LOCK:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -64,6 +65,12 @@ class OpenIndexes:
         self._open: dict[Identity, _Open] = {}
         self._uses = 0
         self._versions: MadeOf[_Version] = MadeOf(_VERSIONS_KEPT)
+
+    def beside(self) -> OpenIndexes:
+        """The same open segments for another handle, which goes through versions of its own."""
+        other = copy(self)
+        other._versions = MadeOf(_VERSIONS_KEPT)
+        return other
 
     def usable(self, manifest: Manifest) -> Sequence[tuple[IndexEntry, IndexPlugin]]:
         """The indexes that are of a kind and a version known here, with their plug-ins, in order of the manifest."""

@@ -103,6 +103,13 @@ class Session:
         other.store = store
         return other
 
+    def beside(self, store: Store) -> Session:
+        """The same open files and segments for another handle; what that makes of its versions is its own."""
+        other = self.through(store)
+        other.indexes = self.indexes.beside()
+        other._versions = MadeOf(_MADE_KEPT)
+        return other
+
     def of(self, manifest: Manifest) -> OfVersion:
         """What was made of a version; kept while the handle is at that version or the next."""
         return self._versions.get(manifest, make=OfVersion)
