@@ -76,13 +76,14 @@ class Session:
             found = self._tables.pop(key, None)
             if found is not None:
                 self._tables[key] = found
-        if found is None:
-            self._forget_some()
-            indexes = OpenIndexes(reads, verify=verify, cache_nbytes=self._index_nbytes, ignore=ignore)
-            made = OpenFiles(reads, verify=verify, cache_nbytes=self._metadata_nbytes, indexes=indexes)
-            with _LOCK:
-                found = self._tables.setdefault(key, made)
-        return found.beside(reads)
+        if found is not None:
+            return found.beside(reads)
+        self._forget_some()
+        indexes = OpenIndexes(reads, verify=verify, cache_nbytes=self._index_nbytes, ignore=ignore)
+        made = OpenFiles(reads, verify=verify, cache_nbytes=self._metadata_nbytes, indexes=indexes)
+        with _LOCK:
+            self._tables[key] = made
+        return made
 
     def _held(self) -> list[OpenFiles]:
         with _LOCK:
@@ -90,6 +91,8 @@ class Session:
 
     def _forget_some(self) -> None:
         """Forget tables, the one asked for longest ago first, until the others are within the limits."""
+        if not self._tables:
+            return
         sizes = [(key, files.nbytes_cached, files.indexes.nbytes_cached) for key, files in list(self._tables.items())]
         over = sum(size for _, size, _ in sizes) - self._metadata_nbytes
         over_indexes = sum(size for _, _, size in sizes) - self._index_nbytes
