@@ -7,7 +7,6 @@ of them; other extension types count as their storage.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -161,15 +160,11 @@ def _numbers(values: pa.Array, held: VectorType) -> np.ndarray:
     return np.frombuffer(buffer, held.dtype, len(values), values.offset * held.dtype.itemsize)
 
 
-@lru_cache(maxsize=256)
-def _storage_of(kind: pa.DataType) -> pa.DataType:
+def _storage(kind: pa.DataType) -> pa.DataType:
+    # Not remembered: an extension type of a user may not be hashable.
     while isinstance(kind, pa.BaseExtensionType):
         kind = kind.storage_type
     return kind
-
-
-def _storage(kind: pa.DataType) -> pa.DataType:
-    return _storage_of(kind) if isinstance(kind, pa.BaseExtensionType) else kind
 
 
 def _stored(array: Any) -> Any:
