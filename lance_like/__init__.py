@@ -12,6 +12,7 @@ from lance_like.version import __version__
 
 if TYPE_CHECKING:
     from lance_like import (
+        arrow,
         blob,
         commit,
         errors,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "BlobColumn": "lance_like.blob:BlobColumn",
+    "arrow": "lance_like.arrow:",
     "blob": "lance_like.blob:",
     "BatchUDF": "lance_like.dataset:BatchUDF",
     "Blob": "lance_like.dataset:Blob",
@@ -146,6 +148,7 @@ __all__ = [
     "Transaction",
     "WriteProgress",
     "__version__",
+    "arrow",
     "batch_udf",
     "blob",
     "blob_array",
