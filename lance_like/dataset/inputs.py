@@ -22,13 +22,14 @@ from lance_like.table.fields import is_blob
 
 Data: TypeAlias = Any
 """A pa.Table, RecordBatch, RecordBatchReader, pyarrow Dataset or Scanner; pandas, Polars; a Dataset or IterableDataset
-of Hugging Face; anything with `__arrow_c_stream__`; an iterable of batches; a dict of columns; a list of dicts."""
+of Hugging Face; anything with `__arrow_c_stream__`; an iterable of batches; a dict of columns; a list of dicts, or of
+models of pydantic."""
 
 # The rows of a batch that Hugging Face datasets are asked for, as its own functions ask: cells may be images.
 _HF_ROWS = 1000
 _NAMES = (
     "a table, batch or reader of pyarrow, a pandas or Polars frame, a dataset of Hugging Face, any object with"
-    " __arrow_c_stream__, an iterable of batches, a dict of columns or a list of dicts"
+    " __arrow_c_stream__, an iterable of batches, a dict of columns, a list of dicts or of pydantic models"
 )
 
 
@@ -203,12 +204,21 @@ def _from_iterable(items: Iterator[Any], schema: pa.Schema | None) -> Stream:
         if schema is None:
             raise InvalidInput("the data is empty and has no schema", hint="pass schema=")
         return Stream(schema, iter(()))
-    if isinstance(first, Mapping):
-        rows = [first, *items]
+    if isinstance(first, Mapping) or hasattr(first, "model_dump"):
+        rows = [_row(item) for item in chain([first], items)]
         return _open(_built(_from_rows, rows, schema), schema)
     if isinstance(first, (pa.RecordBatch, pa.Table)):
         return Stream(first.schema, _each_batch(chain([first], items), first.schema))
     raise InvalidInput(f"an iterable of {type(first).__name__} cannot be written: expected {_NAMES}")
+
+
+def _row(item: Any) -> Mapping[str, Any]:
+    """A row as a mapping; a model of pydantic as that of its fields."""
+    row = item.model_dump() if hasattr(item, "model_dump") else item
+    if not isinstance(row, Mapping):
+        kind = type(item).__name__
+        raise InvalidInput(f"the data does not make a table: a row is of type {kind}, not a dict or a pydantic model")
+    return row
 
 
 def _each_batch(items: Iterator[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -232,7 +242,7 @@ def _column(values: Any, field: pa.Field | None) -> Any:
     return blob_array(values, external=external) if external or is_blob(field) else pa.array(values, field.type)
 
 
-def _from_rows(rows: list[dict[str, Any]], schema: pa.Schema | None) -> pa.Table:
+def _from_rows(rows: list[Mapping[str, Any]], schema: pa.Schema | None) -> pa.Table:
     # Not Table.from_pylist: it leaves out the keys that the first row, or the schema, does not have.
     names = dict.fromkeys(chain([] if schema is None else schema.names, chain.from_iterable(rows)))
     if not names:

@@ -39,6 +39,22 @@ class LanceField:
         """Its metadata, as texts; bytes that are no UTF-8 are shown by their numbers."""
         return {shown(key): shown(value) for key, value in self._field.metadata.items()}
 
+    def is_unenforced_primary_key(self) -> bool:
+        """Does its metadata call it a part of the key? See `LanceSchema.unenforced_primary_key`."""
+        return _is_key(self, _PRIMARY_KEY)
+
+    def unenforced_primary_key_position(self) -> int | None:
+        """Its place in the key, by its metadata; None where they say none."""
+        return _key_position(self, _PRIMARY_KEY)
+
+    def is_unenforced_clustering_key(self) -> bool:
+        """The same of `LanceSchema.unenforced_clustering_key`."""
+        return _is_key(self, _CLUSTERING_KEY)
+
+    def unenforced_clustering_key_position(self) -> int | None:
+        """The same of `LanceSchema.unenforced_clustering_key`."""
+        return _key_position(self, _CLUSTERING_KEY)
+
     def to_arrow(self) -> pa.Field:
         """The field as Arrow has it, a struct with its children."""
         return self._schema.arrow_field(self._field.id)
@@ -83,13 +99,8 @@ class LanceSchema:
         return self._key(_CLUSTERING_KEY)
 
     def _key(self, name: str) -> list[LanceField]:
-        last = len(self._schema.fields)
-        found: list[tuple[int, LanceField]] = []
-        for field in self.fields():
-            position = field.metadata.get(f"{name}:position", "")
-            if position.isdigit() or field.metadata.get(name, "").lower() in _YES:
-                found.append((int(position) if position.isdigit() else last, field))
-        return [field for _, field in sorted(found, key=lambda item: item[0])]
+        places = [(_key_position(field, name), field) for field in self.fields() if _is_key(field, name)]
+        return [field for _, field in sorted(places, key=lambda item: (item[0] is None, item[0] or 0))]
 
     def field(self, path: str) -> LanceField:
         """The field that a name or a dotted path names. Raises NotFound."""
@@ -107,6 +118,15 @@ class LanceSchema:
 
     def __repr__(self) -> str:
         return f"LanceSchema({self.fields()})"
+
+
+def _is_key(field: LanceField, name: str) -> bool:
+    return _key_position(field, name) is not None or field.metadata.get(name, "").lower() in _YES
+
+
+def _key_position(field: LanceField, name: str) -> int | None:
+    position = field.metadata.get(f"{name}:position", "")
+    return int(position) if position.isascii() and position.isdigit() else None
 
 
 def as_arrow(schema: pa.Schema | LanceSchema) -> pa.Schema:

@@ -109,7 +109,7 @@ def write_dataset(
     """Write rows as one new version and return a handle on it.
 
     data_obj: a table, batch, reader or dataset of pyarrow; pandas or Polars; anything with `__arrow_c_stream__`; an
-    iterable of batches; a dict of columns; a list of dicts. Streams are written in bounded memory.
+    iterable of batches; a dict of columns; a list of dicts or pydantic models. Streams are written in bounded memory.
     uri: a place, or a handle: what follows is the newest version of its branch, with its durability and storage
     options. The handle stays where it is.
     schema: cast the data to it. mode: "create" (fails if there is a dataset), "append" or "overwrite" (both create

@@ -35,6 +35,12 @@ def schema_with(**metadata: dict[str, str]) -> pa.Schema:
 def test_a_schema_may_name_its_key(metadata: dict[str, dict[str, str]], expected: list[str]) -> None:
     schema = LanceSchema.from_pyarrow(schema_with(**metadata))
     assert [field.name() for field in schema.unenforced_primary_key()] == expected
+    assert {field.name() for field in schema.fields() if field.is_unenforced_primary_key()} == set(expected)
+    placed = {field.name(): field.unenforced_primary_key_position() for field in schema.fields()}
+    told = {name: int(about[f"{KEY}:position"]) for name, about in metadata.items() if f"{KEY}:position" in about}
+    assert placed == {"a": None, "b": None, "c": None} | told
+    assert not any(field.is_unenforced_clustering_key() for field in schema.fields())
+    assert schema.fields()[0].unenforced_clustering_key_position() is None
     assert schema.unenforced_clustering_key() == []
 
 

@@ -32,6 +32,12 @@ def duckdb_relation() -> object:
     return duckdb.sql("select * from (values (1::bigint, 'x'), (2, null), (3, 'z')) t(a, b)")
 
 
+def pydantic_models() -> list[object]:
+    pydantic = pytest.importorskip("pydantic")
+    model = pydantic.create_model("Row", a=(int, ...), b=(str | None, None))
+    return [model(a=1, b="x"), model(a=2), model(a=3, b="z")]
+
+
 INPUTS = {
     "table": lambda: TABLE,
     "chunked table": lambda: pa.concat_tables([TABLE.slice(0, 1), TABLE.slice(1, 0), TABLE.slice(1)]),
@@ -42,6 +48,7 @@ INPUTS = {
     "dict of lists": lambda: {"a": [1, 2, 3], "b": ["x", None, "z"]},
     "dict of arrays": lambda: {"a": np.arange(1, 4), "b": pa.array(["x", None, "z"])},
     "list of dicts": lambda: [{"a": 1, "b": "x"}, {"a": 2, "b": None}, {"b": "z", "a": 3}],
+    "list of pydantic models": lambda: pydantic_models(),
     "list of dicts, not all with all": lambda: [{"a": 1, "b": "x"}, {"a": 2}, {"b": "z", "a": 3}],
     "stream export": StreamOnly,
     "dataset of pyarrow": lambda: pads.dataset(TABLE),
@@ -400,3 +407,13 @@ def test_a_float_that_does_not_fit_the_items_of_a_view_is_refused():
         ds.insert(pa.table({"v": pa.array([[1e300]], pa.list_view(pa.float64()))}))
     ds.insert(pa.table({"v": pa.array([[2.5]], pa.list_view(pa.float64()))}))
     assert ds.to_table()["v"].to_pylist() == [[1.0], [2.5]]
+
+
+def test_nested_pydantic_models_are_structs() -> None:
+    pydantic = pytest.importorskip("pydantic")
+    inner = pydantic.create_model("Inner", x=(int, ...))
+    outer = pydantic.create_model("Outer", s=(inner, ...), many=(list[inner], ...))
+    ds = lance_like.write_dataset([outer(s=inner(x=1), many=[inner(x=2)])], "memory://")
+    assert ds.to_table().to_pylist() == [{"s": {"x": 1}, "many": [{"x": 2}]}]
+    with pytest.raises(InvalidInput, match="a row is of type int"):
+        lance_like.write_dataset([{"a": 1}, 2], "memory://")
