@@ -55,6 +55,14 @@ def test_filters_and_expressions_of_the_sql_guide_run(place):
     ]
 
 
+def test_the_code_for_those_who_come_from_lance_runs(place):
+    lance = pytest.importorskip("lance")
+    lance.write_dataset(pa.table({"id": [1, 2, 3], "text": ["a", "b", "c"]}), "old.lance")
+    [code] = blocks("from_lance.md", "python")
+    names = run(code, {})
+    assert sorted(names["ds"].to_table()["text"].to_pylist()) == ["b", "c", "changed", "new", "one more"]
+
+
 def test_statements_of_the_sql_guide_run(place):
     people()
     run(blocks("sql.md", "python")[1], {})
