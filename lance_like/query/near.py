@@ -298,13 +298,10 @@ class NearSearch:
         return self._of_rows(self._placed(rows.ids), rows.ids)
 
     def _refined(self, estimated: list[Hits]) -> Hits:
-        """The candidates of segments with the distances that they have."""
-        ids = estimated[0].ordinals
-        if len(estimated) > 1:
-            ids = np.concatenate([hits.ordinals for hits in estimated], axis=1)
-            most = max(hits.ordinals.shape[1] for hits in estimated)
-            scores = np.concatenate([hits.scores for hits in estimated], axis=1)
-            ids = exact.rank(ids, scores, replace(self.how, k=most, within=(None, None))).ordinals
+        """The candidates of segments with the distances that they have: all, since what one segment estimates says
+        little beside what another does.
+        """
+        ids = np.concatenate([hits.ordinals for hits in estimated], axis=1)
         if len(ids) == 1:
             # One query: its candidates are different rows.
             known = np.flatnonzero(ids[0] >= 0)

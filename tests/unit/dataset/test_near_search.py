@@ -370,3 +370,32 @@ def test_a_search_must_make_sense(dataset: LanceDataset) -> None:
     dataset.add_columns({"query_index": "1"})
     with pytest.raises(InvalidInput, match="query_index"):
         dataset.scanner(nearest=near(VECTORS[:2]))
+
+
+@pytest.mark.parametrize("kind", ["IVF_PQ", "IVF_SQ", "IVF_RQ"])
+def test_recall_does_not_fall_with_the_number_of_segments(uri: str, kind: str) -> None:
+    rng = np.random.default_rng(5)
+    centres = rng.normal(0, 4, (6, 8))
+
+    def points(count: int) -> np.ndarray:
+        return (centres[rng.integers(0, 6, count)] + rng.normal(0, 1, (count, 8))).astype(np.float32)
+
+    def rows(vectors: np.ndarray, first: int) -> pa.Table:
+        cells = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 8)
+        return pa.table({"i": np.arange(first, first + len(vectors)), "v": cells})
+
+    vectors = points(500)
+    dataset = lance_like.write_dataset(rows(vectors, 0), uri)
+    dataset.create_index("v", kind)
+    for _ in range(4):
+        more = points(150)
+        dataset.insert(rows(more, len(vectors)))
+        dataset.optimize.optimize_indices(num_indices_to_merge=0)
+        vectors = np.concatenate([vectors, more])
+    assert dataset.stats.index_stats("v_idx")["num_indices"] == 5
+    recalls = []
+    for query in points(60):
+        best = np.argsort(((vectors - query) ** 2).sum(axis=1))[:10]
+        recalls.append(len({*best.tolist()} & {*found(dataset, nearest=near(query, 10))}) / 10)
+    assert np.mean(recalls) >= 0.97
+    assert min(recalls) >= 0.7
