@@ -161,11 +161,16 @@ def _plan(values: np.ndarray) -> _Plan | None:
     sample = sampled_runs(values).reshape(-1)
     bits = 8 * values.itemsize
     best = _Plan(0, 0, 0, _WORTH * bits)
+    tried, least = 0, len(sample)
     for exponent in _promising(sample):
         numbers, exact = _round_trip(sample, exponent)
         missed = len(sample) - int(exact.sum())
         if missed == len(sample) or bits * missed / len(sample) >= best.cost:
             continue
+        # Each power of ten takes 3.3 bits more of a number: values that fit it besides must save them.
+        if best.high and bits * (least - missed) <= 3 * (exponent - tried) * (len(sample) - missed):
+            continue
+        tried, least = exponent, missed
         cost, low, high = _window(np.sort(numbers[exact]).astype(np.int64), len(sample), len(values), bits)
         if cost < best.cost:
             best = _Plan(exponent, low, high, cost)
