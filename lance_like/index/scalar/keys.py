@@ -206,6 +206,8 @@ class NumberKeys:
         order = np.argsort(numbers)
         ranked = numbers[order]
         firsts = _firsts(ranked)
+        if len(firsts) == len(ranked):
+            return NumberKeys(ranked), _ends(firsts, len(ranked)), ordinals[order]
         ranks = np.zeros(len(ranked), np.uint64)
         ranks[firsts[1:]] = 1 << 32
         pairs = _sorted_pairs(np.cumsum(ranks, dtype=np.uint64), ordinals[order])
