@@ -41,6 +41,9 @@ _LEAST = 4
 # What is read together: at first few fragments, so that the first rows come soon and threads have work each.
 _FIRST, _MOST = 16, 256
 _MOST_NBYTES = 4 << 20
+# In memory, by estimate: of cells of any length as below, since small files may hold large cells that repeat.
+_MOST_IN_MEMORY = 16 << 20
+_CELL_NBYTES = 64
 
 
 Piece: TypeAlias = tuple[Fragment, list[Span]]
@@ -248,6 +251,7 @@ class Joining:
         self._parts = parts
         widths = [1 if kind == pa.bool_() else flat_width(carried_type(kind)) for kind in leaves.values()]
         self._row_nbytes = sum(width or 0 for width in widths) if None not in widths else None
+        self._row_in_memory = sum(width or _CELL_NBYTES for width in widths)
 
     def groups(self, pieces: Iterable[Piece]) -> Iterator[Group]:
         """The pieces of a scan in their order: those that are `Neighbours` together, all others alone."""
@@ -258,9 +262,8 @@ class Joining:
             own, whole = self._nbytes(fragment, spans)
             # Where the files of fragments hold the same fields, their columns are of one kind.
             kind = None if own is None else _Likeness(whole, spans[0].check, [file.fields for file in fragment.files])
-            full = (
-                len(run) == most or nbytes + (own or 0) > _MOST_NBYTES or (whole and rows + fragment.rows > ZONE_ROWS)
-            )
+            full = len(run) == most or nbytes + (own or 0) > _MOST_NBYTES
+            full = full or rows + fragment.rows > (ZONE_ROWS if whole else self._most_rows)
             if run and (full or kind != alike):
                 most = min(2 * most, _MOST) if full else most
                 yield from _settled(run, nbytes, alike)
@@ -281,10 +284,17 @@ class Joining:
         if (span.start, span.end) != (0, fragment.rows) or span.rows is not None:
             return None, False
         held = sum(file.nbytes for file in fragment.files)
-        if all(file.nbytes <= _SMALL_NBYTES and file.base is None for file in fragment.files):
-            return (held, True) if fragment.rows <= ZONE_ROWS else (None, False)
+        small = all(file.nbytes <= _SMALL_NBYTES and file.base is None for file in fragment.files)
+        if small and fragment.rows <= ZONE_ROWS:
+            return held, True
         nbytes = held if self._row_nbytes is None else min(held, fragment.rows * self._row_nbytes)
-        return (nbytes, False) if self._parts and nbytes <= _MOST_OF_ONE else (None, False)
+        few = nbytes <= _MOST_OF_ONE and _LEAST * fragment.rows <= self._most_rows
+        return (nbytes, False) if self._parts and few else (None, False)
+
+    @property
+    def _most_rows(self) -> int:
+        """Of columns of larger files, that are read together."""
+        return _MOST_IN_MEMORY // max(1, self._row_in_memory)
 
 
 @dataclass(frozen=True, slots=True)
