@@ -36,11 +36,11 @@ _SMALL_NBYTES = 16 << 10
 # Columns of a larger file are read with those of its neighbours up to this size, and up to this one those of the answer
 # with those of the condition, which may need few rows of them.
 _MOST_OF_ONE, _ASKED_NBYTES = 1 << 20, 64 << 10
-# Fewer are read one by one: what is known of them stays, for the next scan.
-_LEAST = 4
+# Fewer are read one by one. Of small files what is known of them then stays, for the next scan.
+_LEAST, _LEAST_WHOLE = 2, 4
 # What is read together: at first few fragments, so that the first rows come soon and threads have work each.
-_FIRST, _MOST = 16, 256
-_MOST_NBYTES = 4 << 20
+_FIRST, _FIRST_OF_LARGE, _MOST = 16, 4, 256
+_MOST_NBYTES = 2 << 20
 # In memory, by estimate: of cells of any length as below, since small files may hold large cells that repeat.
 _MOST_IN_MEMORY = 16 << 20
 _CELL_NBYTES = 64
@@ -256,12 +256,13 @@ class Joining:
     def groups(self, pieces: Iterable[Piece]) -> Iterator[Group]:
         """The pieces of a scan in their order: those that are `Neighbours` together, all others alone."""
         run: list[Piece] = []
-        most, nbytes, rows = _FIRST, 0, 0
+        most, nbytes, rows = 0, 0, 0
         alike: _Likeness | None = None
         for fragment, spans in pieces:
             own, whole = self._nbytes(fragment, spans)
             # Where the files of fragments hold the same fields, their columns are of one kind.
             kind = None if own is None else _Likeness(whole, spans[0].check, [file.fields for file in fragment.files])
+            most = most or (_FIRST if whole else _FIRST_OF_LARGE)
             full = len(run) == most or nbytes + (own or 0) > _MOST_NBYTES
             full = full or rows + fragment.rows > (ZONE_ROWS if whole else self._most_rows)
             if run and (full or kind != alike):
@@ -307,7 +308,7 @@ class Group:
 
 
 def _settled(run: list[Piece], nbytes: int, alike: _Likeness | None) -> Iterator[Group]:
-    if len(run) >= _LEAST and alike is not None:
+    if alike is not None and len(run) >= (_LEAST_WHOLE if alike.whole else _LEAST):
         yield Group(run, nbytes, alike.whole)
     else:
         yield from (Group([piece]) for piece in run)

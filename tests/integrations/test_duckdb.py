@@ -303,7 +303,7 @@ def test_a_filter_that_is_pushed_down_reads_only_the_zones_that_can_pass(wide):
 
 
 def test_a_limit_stops_the_scan(tmp_path):
-    rows = 600_000
+    rows = 4_000_000
     lance_like.write_dataset(
         {"i": np.random.default_rng(0).integers(0, 1 << 60, rows)}, tmp_path, max_rows_per_file=50_000
     )

@@ -105,13 +105,16 @@ def test_without_statistics_everything_is_read(tmp_path: Path, monkeypatch: pyte
     table = TABLE.append_column("wide", pa.array([random.Random(i).randbytes(1000) for i in range(100)]))
     ds = lance_like.write_dataset(table, tmp_path, max_rows_per_file=30)
     opened: set[str] = set()
-    pages = FileReader.pages_of
 
-    def noted(self: FileReader, columns: Any, kinds: Any):
-        opened.add(str(id(self)))
-        return pages(self, columns, kinds)
+    def noting(read: Any) -> Any:
+        def noted(self: FileReader, *asked: Any) -> Any:
+            opened.add(self.where)
+            return read(self, *asked)
 
-    monkeypatch.setattr(FileReader, "pages_of", noted)
+        return noted
+
+    for name in ("pages_of", "stated"):
+        monkeypatch.setattr(FileReader, name, noting(getattr(FileReader, name)))
     assert ds.to_table(filter="a = 5").num_rows == 1
     assert len(opened) == 1
     assert ds.to_table(filter="a = 5", use_stats=False).num_rows == 1

@@ -131,7 +131,7 @@ class Bfloat16(pa.ExtensionType):
     """As pylance has it; Arrow has none."""
 
     def __init__(self) -> None:
-        super().__init__(pa.binary(2), "lance.bfloat16")
+        super().__init__(pa.binary(2), "test.bfloat16")
 
     def __arrow_ext_serialize__(self) -> bytes:
         return b"kept"
@@ -152,7 +152,7 @@ def test_a_user_s_extension_is_itself_where_it_is_known_and_its_storage_where_it
     try:
         assert type_from_json(body) == kind
     finally:
-        pa.unregister_extension_type("lance.bfloat16")
+        pa.unregister_extension_type("test.bfloat16")
 
 
 def test_an_extension_of_an_extension_is_refused() -> None:
