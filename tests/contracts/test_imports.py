@@ -88,7 +88,7 @@ WAYS = (
     "import lance_like as lance\nassert lance.dataset(uri).count_rows() == 3",
     "from lance_like import dataset\nassert dataset(uri).count_rows() == 3",
     "from lance_like.dataset import dataset as function\nassert function(uri).count_rows() == 3",
-    "import lance_like.dataset.handle\nassert lance_like.dataset.handle.dataset(uri).count_rows() == 3",
+    "import lance_like.dataset.opening\nassert lance_like.dataset.opening.dataset(uri).count_rows() == 3",
 )
 
 
