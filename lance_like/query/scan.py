@@ -359,10 +359,12 @@ def _window_jobs(
 
 def _neighbours(session: Session, scan: Scan, group: Group) -> Neighbours:
     assert group.nbytes is not None
-    condition = scan.condition if group.pieces[0][1][0].check else None
     fragments = [fragment for fragment, _ in group.pieces]
-    read = scan.projection, scan.filter, condition
-    return Neighbours(session, fragments, group.nbytes, group.whole, *read, scan.apart, scan.take_below)
+    # Where all rows pass, the columns of the condition are not read.
+    asked = (scan.filter, scan.condition) if group.pieces[0][1][0].check else (None, None)
+    return Neighbours(
+        session, fragments, group.nbytes, group.whole, scan.projection, *asked, scan.apart, scan.take_below
+    )
 
 
 def pieces_of(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Piece]:

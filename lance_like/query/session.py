@@ -28,8 +28,8 @@ from lance_like.typing_ import Conversation, T
 CACHE_NBYTES = 256 << 20
 """Default of what a handle keeps of the metadata of its files: some tens of KiB for a file of few columns."""
 
-# Of columns of small files that are read together.
-_SEVERAL_NBYTES = 32 << 20
+# The share of what is kept that columns of files which are read together may take.
+_SEVERAL_SHARE = 8
 # Of segments in memory, made of the texts that no index holds.
 _TAILS_NBYTES = 256 << 20
 # Of sets of rows that pass filters, in each of so many versions: one that is changed is asked for in two.
@@ -89,7 +89,7 @@ class Session:
         self.filters: MadeOf[Any] = MadeOf(_VERSIONS_KEPT)
         self.lookups: MadeOf[Any] = MadeOf(_LOOKUPS_KEPT)
         # Columns of several files that are read together, by files, numbers and types (query/neighbours.py).
-        self.several: Kept[SeveralColumns] = Kept(_SEVERAL_NBYTES)
+        self.several: Kept[SeveralColumns] = Kept(cache_nbytes // _SEVERAL_SHARE)
         self._cache_nbytes = cache_nbytes
         self._readers: dict[str, FileReader] = {}
         # When each was last asked for, by a clock that counts what is asked for.
@@ -154,10 +154,10 @@ class Session:
 
     @property
     def nbytes_cached(self) -> int:
-        """What the readers keep, by estimate. Cost: O(columns opened)."""
+        """What is kept of files, by estimate. Cost: O(columns opened)."""
         with _LOCK:
             readers = list(self._readers.values())
-        return sum(reader.nbytes_cached for reader in readers)
+        return sum(reader.nbytes_cached for reader in readers) + self.several.size
 
     @property
     def num_open(self) -> int:

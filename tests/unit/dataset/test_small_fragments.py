@@ -299,3 +299,23 @@ def test_of_few_rows_that_pass_pages_of_other_columns_are_not_read(long: Path) -
     with counted(store) as alone:
         ds.to_table(["key"])
     assert counts.bytes_read - alone.bytes_read < all_rows.bytes_read / 2
+
+
+def test_columns_of_a_condition_that_all_rows_meet_are_not_read(long: Path) -> None:
+    ds = lance_like.dataset(long)
+    store = CountingStore(ds._store)
+    read = []
+    for condition in (None, "id >= 0"):
+        ds = LanceDataset(store, ds._manifest)
+        with counted(store) as counts:
+            ds.to_table(["key"], filter=condition)
+        read.append(counts.bytes_read)
+    assert read[0] == read[1]
+
+
+def test_what_is_kept_of_files_read_together_is_within_the_limit(long: Path) -> None:
+    for limit, kept in ((0, False), (64 << 20, True)):
+        ds = lance_like.dataset(long, metadata_cache_size_bytes=limit)
+        ds.to_table(["key"])
+        assert bool(ds._session.several.size) is kept
+    assert ds._session.nbytes_cached >= ds._session.several.size
