@@ -14,7 +14,7 @@ import pyarrow as pa
 from lance_like._lazy import cached
 from lance_like.encodings.joining import joined
 from lance_like.encodings.stack import together
-from lance_like.errors import Corrupt, InvalidInput, NotFound
+from lance_like.errors import Corrupt, InvalidInput, NotFound, missing
 from lance_like.file.carry import carried_type, present
 from lance_like.file.columns import Column
 from lance_like.file.reader import FileReader, open_file
@@ -193,12 +193,8 @@ class OpenFile:
         try:
             return drive(_reached(self._store), self._key, self._end.answering(conversation))
         except NotFound as error:
-            raise Corrupt(
-                f"a file of an index that the manifest names is missing: {error.message}",
-                kind="missing",
-                where=error.where,
-                hint=_HINT,
-            ) from error
+            message = f"a file of an index that the manifest names is missing: {error.message}"
+            raise missing(message, where=error.where, hint=_HINT) from error
         except Corrupt as error:
             raise Corrupt(error.message, kind=error.kind, where=error.where, hint=_HINT) from error
 

@@ -17,7 +17,7 @@ from lance_like._lazy import cached
 from lance_like.encodings.joining import joined, taken
 from lance_like.encodings.physical import flat_width
 from lance_like.encodings.places import DESCRIPTION
-from lance_like.errors import Corrupt
+from lance_like.errors import missing
 from lance_like.file.carry import carried_type
 from lance_like.file.cut import has_dictionary
 from lance_like.file.layout import ZONE_ROWS
@@ -223,7 +223,7 @@ def leaves_of(projection: Projection, condition: Projection | None) -> dict[int,
 
 def _whole_file(file: DataFile, data: bytes | None) -> WholeFile:
     if data is None or len(data) != file.nbytes:
-        raise Corrupt("a data file is missing, or has another size than recorded", kind="missing", where=file.key)
+        raise missing("a data file is missing, or has another size than recorded", where=file.key)
     return WholeFile(file.key, data, file.tail, file.rows, sum(count for _, count in file.fields))
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from lance_like.errors import Corrupt, NotFound
+from lance_like.errors import Corrupt, NotFound, missing
 from lance_like.file.pages import ColumnPages
 from lance_like.file.reader import FileReader, open_file
 from lance_like.file.several import SeveralColumns
@@ -172,9 +172,8 @@ class Session:
         try:
             return drive_all(self.store, conversations)
         except NotFound as error:
-            raise Corrupt(
-                f"a data file that the manifest names is missing: {error.message}", kind="missing", where=error.where
-            ) from error
+            message = f"a data file that the manifest names is missing: {error.message}"
+            raise missing(message, where=error.where) from error
 
     def run(self, reads: Sequence[Reads[T]]) -> list[T]:
         """Run reads side by side, each step of all of them as one `drive`; their answers in order."""

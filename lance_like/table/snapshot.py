@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import xxhash
 
-from lance_like.errors import Corrupt, NotFound
+from lance_like.errors import Corrupt, NotFound, missing
 from lance_like.io.store import Store
 from lance_like.table import shape
 from lance_like.table.envelope import MAX_OBJECT
@@ -136,7 +136,7 @@ def read_ref(store: Store, ref: Ref) -> bytes:
     # Whole, not by a range: what is kept of an object for later ranges would never be used.
     [data] = store.read([ref.path], limit=ref.nbytes)
     if data is None:
-        raise Corrupt("the part that a manifest names is missing", kind="missing", where=ref.path)
+        raise missing("the part that a manifest names is missing", where=ref.path)
     if xxhash.xxh3_64_intdigest(data) != ref.digest:
         raise Corrupt("the part is not the one its manifest names", kind="checksum", where=ref.path)
     return data
