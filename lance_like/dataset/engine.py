@@ -16,7 +16,7 @@ import pyarrow as pa
 from lance_like._lazy import cached
 from lance_like.dataset.scan_options import BlobHandling
 from lance_like.dataset.scanner import Filter, as_read, bind_filter
-from lance_like.encodings.coded import CODED
+from lance_like.encodings.recast import CODED, short_decimal
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.file.carry import nulls
 from lance_like.file.pages import open_pages
@@ -107,7 +107,9 @@ class EngineTable:
         return _Shown(Projection(self._table, tuple(outputs)))
 
     def _read_as(self, field: Field) -> Field:
-        return field._replace(type=CODED[field.type.id]) if field.id in self._coded else field
+        """A column as DuckDB takes it best: it has decimals of up to 18 digits in 64 bits, as they are stored."""
+        kind = CODED[field.type.id] if field.id in self._coded else short_decimal(field.type) if HAS_SOURCES else None
+        return field if kind is None else field._replace(type=kind)
 
     def condition(self, node: Any) -> Expr | None:
         """What a node of DuckDB's predicate tree says of the columns as they are stored; None: DuckDB must judge it."""

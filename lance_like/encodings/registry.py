@@ -30,6 +30,7 @@ ENCODINGS = Registry(
         "alp": "lance_like.encodings.alp:Alp",
         "bitpack": "lance_like.encodings.bitpack:Bitpack",
         "constant": "lance_like.encodings.constant:Constant",
+        "decimal": "lance_like.encodings.decimal:Decimal",
         "dictionary": "lance_like.encodings.dictionary:Dictionary",
         "fixed_size_list": "lance_like.encodings.nested:FixedSizeList",
         "linear": "lance_like.encodings.linear:Linear",
@@ -77,6 +78,8 @@ def candidates(kind: pa.DataType, *, ranged: bool) -> tuple[str, ...]:
         return ("plain", "fixed_size_list") if flat_width(kind) is not None else ("fixed_size_list",)
     if t.is_floating(kind):
         return ("constant", "alp", "plain") if ranged else ("constant", "run_length", "dictionary", "alp", "plain")
+    if t.is_decimal(kind):
+        return ("constant", "decimal", "plain")
     if t.is_boolean(kind) or flat_width(kind) is not None:
         return ("constant", "plain")
     raise Unsupported(f"the type {kind} cannot be stored yet", kind="type", hint="cast it to another type")
@@ -106,7 +109,7 @@ def encode_array(array: pa.Array, hints: Hints, *, ranged: bool = False) -> Enco
     inside = hints if nested else hints.inside
     trees = (ENCODINGS.get(name).encode(array, inside) for name in names)
     found = (tree for tree in trees if tree is not None)
-    tree = min(found, key=_nbytes, default=None) if hints.choice.encoding == COMPACT else next(found, None)
+    tree = min(found, key=nbytes_of, default=None) if hints.choice.encoding == COMPACT else next(found, None)
     if tree is None:
         raise Unsupported(f"no encoding takes a column of type {array.type}", kind="encoding")
     return tree if tree.is_null else dataclasses.replace(tree, validity=bitmap_of(array))
@@ -162,10 +165,10 @@ def _in_blob(encoding: str) -> tuple[str, ...]:
     return getattr(ENCODINGS.get(encoding), "in_blob", ())
 
 
-def _nbytes(tree: Encoded) -> int:
+def nbytes_of(tree: Encoded) -> int:
     """About what a tree takes in a file: the text that describes a node counts as much as its parameters do."""
     own = sum(map(len, tree.buffers)) + len(tree.validity if tree.validity is not None else ())
-    return own + _NODE_NBYTES + len(str(tree.params)) + sum(map(_nbytes, tree.children))
+    return own + _NODE_NBYTES + len(str(tree.params)) + sum(map(nbytes_of, tree.children))
 
 
 def shape(node: Node) -> Hashable:

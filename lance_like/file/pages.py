@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Node, parse_node
-from lance_like.encodings.coded import choose_coded, is_coded, read_coded
 from lance_like.encodings.joining import joined, taken
 from lance_like.encodings.physical import is_variable, read_validity, storage_of, unpack_bits
 from lance_like.encodings.places import DESCRIPTION, describe_node
+from lance_like.encodings.recast import choose_recast, is_recast, read_recast, stored_type
 from lance_like.encodings.registry import read_node, shape
 from lance_like.encodings.sift import Flags, Sieve, read_chosen, read_judged
 from lance_like.encodings.stack import Ask, Reading, Runs, SharedBlob, Stack, together
@@ -55,7 +55,7 @@ class ColumnPages:
         # The type of the column, and the one its arrays are carried as.
         self.stored = metadata.stored
         self.check_kind(kind)
-        apart = kind is DESCRIPTION or is_coded(kind)
+        apart = kind is DESCRIPTION or is_recast(kind)
         self.kind = carried_type(self.stored if apart else kind)
         self._blocks = blocks
         self._shared = SharedBlob(metadata.shared)
@@ -73,11 +73,11 @@ class ColumnPages:
     def check_kind(self, kind: pa.DataType) -> None:
         """Raise Corrupt unless a column of that type can be read as kind.
 
-        kind: its type, the description of its cells, or codes into the values of each page (encodings/coded.py).
+        kind: its type, the description of its cells, or one that it can be read as (encodings/recast.py).
         """
         described = kind is DESCRIPTION and is_variable(storage_of(carried_type(self.stored)))
-        coded = is_coded(kind) and kind.value_type.equals(self.stored)
-        if not described and not coded and not is_stored_as(kind, self.stored):
+        recast = is_recast(kind) and stored_type(kind).equals(self.stored)
+        if not described and not recast and not is_stored_as(kind, self.stored):
             raise Corrupt(
                 f"the file holds the type {self.stored}, the table says {kind}", kind="type", where=self.where
             )
@@ -118,7 +118,7 @@ class ColumnPages:
         if kind is not self.stored:
             self.check_kind(kind)
         if len(rows) == 0:
-            return pa.nulls(0, kind if kind is DESCRIPTION or is_coded(kind) else self.kind)
+            return pa.nulls(0, kind if kind is DESCRIPTION or is_recast(kind) else self.kind)
         pages = self.page_of(rows)
         local = rows - self.fences[pages]
         stacks = self._stack_of[pages] if len(self._stacks) > 1 else _FIRST
@@ -143,7 +143,7 @@ class ColumnPages:
     def _read_node(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
         if kind is DESCRIPTION:
             return describe_node(stack, self.kind, runs)
-        return read_coded(stack, kind, runs) if is_coded(kind) else read_node(stack, self.kind, runs)
+        return read_recast(stack, kind, runs) if is_recast(kind) else read_node(stack, self.kind, runs)
 
     def is_coded_by(self, encoding: str) -> bool:
         """Whether most of the pages that are open begin with an encoding."""
@@ -182,14 +182,14 @@ class ColumnPages:
     def read_chosen(self, start: int, end: int, rows: Int64s, kind: pa.DataType) -> Conversation[list[pa.Array]]:
         """Rows of a run, an array a page: int64[n], ascending, from the start of the run; a good part of it.
 
-        kind: the column's type, or codes into the values of each page.
+        kind: the column's type, or one that it can be read as.
         """
 
         def read(stack: Stack, runs: Runs, first: int) -> Reading[pa.Array]:
             low, high = rows.searchsorted((first - start, first - start + runs.count))
             some = rows[low:high] - (first - start)
-            if is_coded(kind):
-                return choose_coded(stack, kind, runs, some)
+            if is_recast(kind):
+                return choose_recast(stack, kind, runs, some)
             return read_chosen(stack, self.kind, runs, some)
 
         return (yield from self._by_page(start, end, read, parts=False))

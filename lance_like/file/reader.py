@@ -13,9 +13,9 @@ from itertools import accumulate
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.coded import is_coded
 from lance_like.encodings.joining import joined
 from lance_like.encodings.places import DESCRIPTION
+from lance_like.encodings.recast import is_recast
 from lance_like.encodings.stack import Reading, together
 from lance_like.errors import Corrupt
 from lance_like.file.blocks import Blocks
@@ -129,7 +129,7 @@ class FileReader:
         yield from self._open_many(columns, kinds)
         by_group: dict[int, list[int]] = {}
         for position, (column, kind) in enumerate(zip(columns, kinds, strict=True)):
-            group = _APART if kind is DESCRIPTION or is_coded(kind) else self._group_of[column]
+            group = _APART if kind is DESCRIPTION or is_recast(kind) else self._group_of[column]
             by_group.setdefault(group, []).append(position)
         apart = by_group.pop(_APART, [])
         reads = yield from self._reads([columns[i] for i in apart], [kinds[i] for i in apart], rows)
@@ -175,7 +175,7 @@ class FileReader:
         new = {
             column: kind
             for column, kind in zip(columns, kinds, strict=True)
-            if column not in self._group_of and kind is not DESCRIPTION and not is_coded(kind)
+            if column not in self._group_of and kind is not DESCRIPTION and not is_recast(kind)
         }
         if not new:
             return

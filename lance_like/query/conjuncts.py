@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from fractions import Fraction
+from math import ceil, floor, prod
 
 import pyarrow as pa
 
@@ -36,6 +37,8 @@ _NUMBER_NS, _BYTE_NS, _TEXT_NS, _COST_NS = 0.5, 0.06, 12.0, 0.2
 # Shares of rows that pass, guessed: what asks for one value, for a kind of values, for one side of a bound.
 _ONE_VALUE, _FEW, _HALF = 0.02, 0.1, 0.5
 _LEAST = 0.01
+# Beyond every decimal, as the integer that it is.
+_MOST = 1 << 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,8 @@ def _column_test(field: Field, condition: Expr) -> ColumnTest:
 
 def _between(condition: Expr, kind: pa.DataType) -> tuple[int, int] | None:
     """The bounds of values as they are stored, when a condition is nothing but bounds."""
+    if pa.types.is_decimal(kind):
+        return _between_decimals(condition, kind.scale)
     if not is_integer_like(kind):
         return None
     low, high = (int(bound) for bound in _domain(kind))
@@ -134,6 +139,25 @@ def _between(condition: Expr, kind: pa.DataType) -> tuple[int, int] | None:
         if part.op in ("=", "<=", "<"):
             high = min(high, value - (part.op == "<"))
     return low, high
+
+
+def _between_decimals(condition: Expr, scale: int) -> tuple[int, int] | None:
+    """The same of decimals, in units of their last place."""
+    low, high = -_MOST, _MOST
+    for part in conjuncts(condition):
+        if not isinstance(part, Compare) or part.op == "<>" or not _is_exact(part.value):
+            return None
+        value = Fraction(part.value.as_py()) * Fraction(10) ** scale
+        if part.op in ("=", ">=", ">"):
+            low = max(low, floor(value) + 1 if part.op == ">" else ceil(value))
+        if part.op in ("=", "<=", "<"):
+            high = min(high, ceil(value) - 1 if part.op == "<" else floor(value))
+    return low, high
+
+
+def _is_exact(value: pa.Scalar) -> bool:
+    """Is a literal a whole number or a decimal?"""
+    return value.is_valid and (pa.types.is_integer(value.type) or pa.types.is_decimal(value.type))
 
 
 def _domain(kind: pa.DataType) -> tuple[int, int]:

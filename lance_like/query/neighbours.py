@@ -17,6 +17,7 @@ from lance_like._lazy import cached
 from lance_like.encodings.joining import joined, taken
 from lance_like.encodings.physical import flat_width
 from lance_like.encodings.places import DESCRIPTION
+from lance_like.encodings.recast import is_recast
 from lance_like.errors import missing
 from lance_like.file.carry import carried_type
 from lance_like.file.cut import has_dictionary
@@ -228,9 +229,10 @@ def _whole_file(file: DataFile, data: bytes | None) -> WholeFile:
 
 
 def can_join(leaves: Mapping[int, pa.DataType]) -> bool:
-    """Can columns be joined? Each file has dictionaries of its own, and cells are described file by file."""
+    """Can columns be joined? Each file has dictionaries of its own; cells are described and recast file by file."""
     kinds = leaves.values()
-    return bool(kinds) and not any(kind is DESCRIPTION or has_dictionary(carried_type(kind)) for kind in kinds)
+    apart = (kind is DESCRIPTION or is_recast(kind) or has_dictionary(carried_type(kind)) for kind in kinds)
+    return bool(kinds) and not any(apart)
 
 
 class _Likeness(NamedTuple):

@@ -52,6 +52,7 @@ ENCODINGS = {
     "struct",
     "linear",
     "alp",
+    "decimal",
     "run_length",
 }
 

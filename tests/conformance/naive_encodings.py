@@ -274,6 +274,14 @@ class PageDecoder:
 
         return [value(number) if seen else None for number, seen in zip(numbers, visible, strict=True)]
 
+    def _decimal(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        need(kind.name in DECIMALS, "page", f"decimal cannot hold {kind.name}")
+        numbers = self.integers(self.child(node, 0, node.n), "int64")
+        most = 1 << (8 * kind.width - 1)
+        need(all(-most <= number < most for number in numbers), "page", f"a number that is no {kind.name}")
+        values = (flat_value(kind, number.to_bytes(kind.width, "little", signed=True)) for number in numbers)
+        return [value if seen else None for value, seen in zip(values, visible, strict=True)]
+
     def _run_length(self, node: Node, kind: Type, visible: list[bool]) -> list:
         flat = kind.name == "bool" or kind.name in VARIABLE or kind.width is not None
         need(flat, "page", f"run_length cannot hold {kind.name}")
@@ -417,7 +425,7 @@ class PageDecoder:
 
 
 ENCODINGS = {"plain", "constant", "narrow", "bitpack", "dictionary", "variable", "zstd", "list", "fixed_size_list"}
-ENCODINGS |= {"struct", "linear", "alp", "run_length", "outlined"}
+ENCODINGS |= {"struct", "linear", "alp", "decimal", "run_length", "outlined"}
 
 
 def bit(bitmap: bytes, i: int) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from handmade import Column, Page, make_file
 from vector_cases import BadCase, Case
 
@@ -15,6 +17,7 @@ from vector_cases import BadCase, Case
 def good_numbers() -> Iterator[Case]:
     yield from _linear()
     yield from _alp()
+    yield from _decimal()
     yield from _run_length()
 
 
@@ -134,6 +137,42 @@ def _alp() -> Iterator[Case]:
     )
 
 
+def _decimal() -> Iterator[Case]:
+    rng = np.random.default_rng(14)
+    mask = rng.random(300) < 0.2
+    cents = rng.integers(-(10**6), 10**8, 300)
+    columns: dict[str, pa.Array] = {}
+    for bits, precision in ((32, 9), (64, 18), (128, 30), (256, 60)):
+        kind = getattr(pa, f"decimal{bits}")(precision, 2)
+        array = pa.array([Decimal(int(n) % 10**6).scaleb(-2) for n in cents], kind)
+        columns[f"d{bits}"] = array
+        columns[f"d{bits}_nulls"] = pc.if_else(pa.array(mask), None, array)
+    steps = [Decimal(5 * i - 700).scaleb(-1) for i in range(300)]
+    long = [Decimal(10**25 + int(n)) for n in cents]
+    columns["line"] = pa.array(steps, pa.decimal128(20, 1))
+    columns["long"] = pa.array(long, pa.decimal128(38, 0))
+    columns["lists"] = pa.array([steps[i : i + i % 3] for i in range(300)], pa.list_(pa.decimal128(20, 1)))
+    table = pa.table(columns)
+    yield Case("decimal", "decimals as integers, and longer ones", "encodings/decimal.md", table, zones=True)
+    ends = [-(2**63), 2**63 - 1, 0, -1]
+    page = struct.pack("<4q", *ends)
+    described = {"e": "decimal", "n": 4, "c": [{"e": "plain", "n": 4, "b": [[0, 32]]}]}
+    fields, arrays = [], {}
+    for bits, precision in ((128, 38), (256, 76)):
+        shown = {"t": f"decimal{bits}", "precision": precision, "scale": 0}
+        fields.append(Column({"name": f"d{bits}", "type": shown, "nullable": True}, [Page(described, page, 4)]))
+        data = b"".join(n.to_bytes(bits // 8, "little", signed=True) for n in ends)
+        kind = getattr(pa, f"decimal{bits}")(precision, 0)
+        arrays[f"d{bits}"] = pa.Array.from_buffers(kind, 4, [None, pa.py_buffer(data)])
+    yield Case(
+        "by_hand_decimal",
+        "the ends of 64 bits",
+        "encodings/decimal.md",
+        pa.table(arrays),
+        data=make_file(fields, num_rows=4),
+    )
+
+
 def _run_length() -> Iterator[Case]:
     rng = np.random.default_rng(13)
     places = np.repeat(np.arange(100), rng.integers(1, 25, 100))[:1000]
@@ -191,15 +230,15 @@ def ranked(begins: np.ndarray) -> bytes:
 
 
 def bad_numbers() -> Iterator[BadCase]:
-    for name, covers, kind, described, page in (*_bad_linear(), *_bad_alp(), *_bad_run_length()):
+    for name, covers, kind, described, page in (*_bad_linear(), *_bad_alp(), *_bad_decimal(), *_bad_run_length()):
         field = {"name": "n", "type": kind, "nullable": True}
         rows = described["n"]
         data = make_file([Column(field, [Page(described, page, rows)])], num_rows=rows)
-        spec = next(word for word in ("linear", "alp", "run_length") if name.startswith(word))
+        spec = next(word for word in ("linear", "alp", "decimal", "run_length") if name.startswith(word))
         yield BadCase(name, covers, f"encodings/{spec}.md", "Corrupt", "page", data)
 
 
-Fault = tuple[str, str, str, dict[str, Any], bytes]
+Fault = tuple[str, str, Any, dict[str, Any], bytes]
 
 
 def _bad_linear() -> Iterator[Fault]:
@@ -240,6 +279,25 @@ def _bad_alp() -> Iterator[Fault]:
     yield alp("past", "a number past the last exception", number, one, limit=2)
     yield alp("no_exceptions", "an exception of none", number, {"e": "plain", "n": 0, "b": [[24, 0]]}, limit=3)
     yield alp("null_exception", "an exception that is null", number, {"e": "constant", "n": 1, "x": None}, limit=3)
+
+
+def _bad_decimal() -> Iterator[Fault]:
+    page = struct.pack("<3q", 1, 2, 1 << 31) + b"\x03"
+    number = {"e": "plain", "n": 3, "b": [[0, 24]]}
+    long = {"t": "decimal128", "precision": 20, "scale": 2}
+
+    def decimal(name: str, covers: str, *children: Any, kind: Any = long, **more: Any) -> Fault:
+        return f"decimal_{name}", covers, kind, {"e": "decimal", "n": 3, **more, "c": list(children)}, page
+
+    yield decimal("no_child", "no numbers")
+    yield decimal("rows", "numbers for two rows", {"e": "plain", "n": 2, "b": [[0, 16]]})
+    yield decimal("nulls", "numbers that are null", {**number, "v": [24, 1]})
+    yield decimal("null", "no numbers but nulls", {"e": "constant", "n": 3, "x": None})
+    yield decimal("int", "integers as decimal", number, kind="int64")
+    yield decimal("float", "floats as decimal", number, kind="float64")
+    short = {"t": "decimal32", "precision": 9, "scale": 2}
+    yield decimal("long", "a number of 33 bits as decimal32", number, kind=short)
+    yield decimal("long_null", "a number of 33 bits in the place of a null", number, kind=short, v=[24, 1])
 
 
 def _bad_run_length() -> Iterator[Fault]:

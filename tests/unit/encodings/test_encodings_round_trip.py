@@ -76,7 +76,7 @@ def test_every_encoding_is_chosen_by_some_array() -> None:
     prices = pa.array(np.round(rng.random(2000) * 1000, 2))
     collect(page_of(encode_array(prices, Hints()), prices.type).description)
     assert chosen == {
-        *("alp", "bitpack", "constant", "dictionary", "fixed_size_list", "linear", "list"),
+        *("alp", "bitpack", "constant", "decimal", "dictionary", "fixed_size_list", "linear", "list"),
         *("narrow", "plain", "run_length", "struct", "variable", "zstd"),
     }
 

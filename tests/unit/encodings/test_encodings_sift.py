@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 import pytest
 from page_cases import Page, forced
 
-from lance_like.encodings.coded import CODED, choose_coded
+from lance_like.encodings.recast import CODED, choose_recast, read_recast, short_decimal
 from lance_like.encodings.registry import shape
 from lance_like.encodings.sift import Flags, Sieve, read_chosen, read_judged
 from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack
+from lance_like.errors import Corrupt
 from lance_like.ranges import gather_from
 
 ROWS = 24_500
@@ -37,6 +38,12 @@ INTEGERS = {
     "constant": ("constant", np.full(ROWS, 7)),
     "dictionary": ("dictionary", SKEWED * 1_000_003),
 }
+
+
+def decimals(numbers: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """Integers as decimals, by their bytes."""
+    words = numbers.astype(np.int64)[:, None] >> np.array([0, *[63] * (kind.bit_width // 64 - 1)])
+    return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(np.ascontiguousarray(words))])
 
 
 def run(page: Page, read: Callable[[Stack, Runs], Reading[Any]], start: int, end: int) -> tuple[Any, int]:
@@ -121,6 +128,7 @@ CHOSEN = {
     "dictionary": ("dictionary", pa.array([f"text {value}" for value in SKEWED])),
     "text": ("zstd", pa.array([f"text number {value}" for value in range(ROWS)])),
     "bitpack": ("bitpack", pa.array(RNG.integers(0, 999, ROWS))),
+    "decimal": ("decimal", decimals(RNG.integers(-999, 99_999, ROWS), pa.decimal128(15, 2))),
 }
 
 
@@ -154,6 +162,80 @@ def test_chosen_rows_come_as_codes(case: str, nulls: bool) -> None:
     assert page is not None
     rows = np.flatnonzero(RNG.random(14_000) < 0.4)
     kind = CODED[pa.string().id]
-    found, _ = run(page, lambda stack, runs: choose_coded(stack, kind, runs, rows), 5_000, 19_000)
+    found, _ = run(page, lambda stack, runs: choose_recast(stack, kind, runs, rows), 5_000, 19_000)
     assert found.type == kind
     assert found.cast(pa.string()).equals(array.slice(5_000, 14_000).take(pa.array(rows)))
+
+
+DECIMALS = {
+    "packed": ("decimal", RNG.integers(-999, 99_999, ROWS)),
+    "whole bytes": ("decimal", RNG.integers(-(2**23), 2**23 - 1, ROWS)),
+    "one value": ("constant", np.full(ROWS, -7)),
+    "as they are": ("plain", RNG.integers(-(10**18) + 1, 10**18, ROWS)),
+}
+
+
+@pytest.mark.parametrize("nulls", [False, True])
+@pytest.mark.parametrize("case", DECIMALS)
+def test_decimals_come_in_64_bits(case: str, nulls: bool) -> None:
+    name, numbers = DECIMALS[case]
+    kind = pa.decimal128(18, 2)
+    array = with_nulls(decimals(numbers, kind)) if nulls else decimals(numbers, kind)
+    short = short_decimal(kind)
+    page = forced(name, array)
+    assert page is not None and short is not None
+    rows = np.flatnonzero(RNG.random(14_000) < 0.4)
+    for start, end in [(0, ROWS), (5_000, 19_000)]:
+        found, _ = run(page, lambda stack, runs: read_recast(stack, short, runs), start, end)
+        assert found.type == pa.decimal64(18, 2)
+        assert found.cast(kind).equals(array.slice(start, end - start))
+    found, _ = run(page, lambda stack, runs: choose_recast(stack, short, runs, rows), 5_000, 19_000)
+    assert found.cast(kind).equals(array.slice(5_000, 14_000).take(pa.array(rows)))
+
+
+def test_a_decimal_of_more_digits_than_its_type_is_not_cut() -> None:
+    array = decimals(np.full(100, 5), pa.decimal128(18, 2))
+    words = np.frombuffer(array.buffers()[1], np.int64).copy()
+    words[1] = 1
+    page = forced("plain", pa.Array.from_buffers(array.type, 100, [None, pa.py_buffer(words)]))
+    short = short_decimal(array.type)
+    assert page is not None and short is not None
+    with pytest.raises(Corrupt, match="digits"):
+        run(page, lambda stack, runs: read_recast(stack, short, runs), 0, 100)
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.decimal128(19, 2), pa.decimal128(5, -3), pa.decimal64(9, 2), pa.decimal256(9, 2), pa.int64()], ids=str
+)
+def test_other_decimals_have_no_short_form(kind: pa.DataType) -> None:
+    assert short_decimal(kind) is None
+
+
+@pytest.mark.parametrize("nulls", [False, True])
+@pytest.mark.parametrize("case", ["packed", "whole bytes"])
+def test_bounds_of_decimals_are_judged_on_their_numbers(case: str, nulls: bool) -> None:
+    name, numbers = DECIMALS[case]
+    array = with_nulls(decimals(numbers, pa.decimal128(20, 2))) if nulls else decimals(numbers, pa.decimal128(20, 2))
+    page = forced(name, array)
+    assert page is not None
+    least, most, middle = int(numbers.min()), int(numbers.max()), int(np.sort(numbers)[ROWS // 2])
+    valid = array.is_valid().to_numpy(False)
+    bounds = [
+        (least, middle),
+        (middle, middle),
+        (middle + 1, most - 1),
+        (most + 1, 10**30),
+        (-(10**30), 10**30),
+        (5, 4),
+    ]
+
+    def no_values(_: pa.Array) -> Flags:
+        assert len(_) == 1 and _.null_count, "only what null is may be asked"
+        return np.zeros(1, bool)
+
+    for start, end in [(0, ROWS), (5_000, 17_000), (100, 130)]:
+        for low, high in bounds:
+            test = Sieve(no_values, (low, high))
+            found, _ = run(page, lambda stack, runs, test=test: read_judged(stack, array.type, runs, test), start, end)
+            passes = np.array([low <= number <= high for number in numbers.tolist()]) & valid
+            assert (found == passes[start:end]).all(), (start, end, low, high)

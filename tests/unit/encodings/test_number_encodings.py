@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from arrow_values import same
 from hypothesis import given
@@ -311,6 +314,54 @@ def test_pages_of_numbers_with_dictionaries_are_read_together() -> None:
     rng = np.random.default_rng(0)
     pages = [pa.array(rng.integers(0, 1 << 60, 20)[rng.integers(0, 20, 700)]) for _ in range(3)]
     check_together(pages, "dictionary")
+
+
+# -- decimal ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nulls", [0.0, 0.3])
+@pytest.mark.parametrize("bits", [32, 64, 128, 256])
+def test_decimals_of_all_widths_are_integers(bits: int, nulls: float) -> None:
+    kind = getattr(pa, f"decimal{bits}")(9, 2)
+    for rows in SIZES:
+        numbers = np.random.default_rng(rows).integers(-9_000, 9_000, rows)
+        mask = np.random.default_rng(rows).random(rows) < nulls
+        cells = [None if null else Decimal(int(n)).scaleb(-2) for n, null in zip(numbers, mask, strict=True)]
+        array = pa.array(cells, kind)
+        if array.null_count < rows:
+            page = forced("decimal", array)
+            if rows > 300:
+                assert page is not None and len(page.data) < 0.75 * rows * bits // 8
+            if page is not None:
+                check(page, array)
+
+
+def test_decimals_that_need_more_than_64_bits_stay_as_they_are() -> None:
+    kind = pa.decimal128(38, 0)
+    for long in (2**63, -(2**63) - 1, 10**37):
+        numbers = [1] * 500
+        numbers[77] = long
+        array = pa.array([Decimal(n) for n in numbers], kind)
+        assert forced("decimal", array) is None
+        assert encode_array(array, Hints()).encoding == "plain"
+    for most in (2**63 - 1, -(2**63)):
+        array = pa.array([Decimal(n) for n in [1, most] * 200], kind)
+        check(forced("decimal", array), array)
+    hidden = pc.if_else(pa.array([i != 77 for i in range(500)]), pa.array([Decimal(n) for n in numbers], kind), None)
+    check(forced("decimal", hidden), hidden)
+
+
+def test_short_decimals_that_are_no_smaller_as_integers_stay_as_they_are() -> None:
+    numbers = np.random.default_rng(0).integers(-(10**8), 10**8, 5000)
+    assert forced("decimal", pa.array([Decimal(int(n)) for n in numbers], pa.decimal32(9, 0))) is None
+    assert forced("decimal", pa.array([1.5, 2.5])) is None
+    assert forced("decimal", pa.array([5, 6])) is None
+
+
+def test_pages_of_decimals_are_read_together() -> None:
+    rng = np.random.default_rng(0)
+    pages = [pa.array([Decimal(int(n)) for n in rng.integers(0, 9_999, 700)], pa.decimal128(9, 2)) for _ in range(3)]
+    check_together(pages, "decimal")
 
 
 # -- which one is chosen ---------------------------------------------------------------------------------------
