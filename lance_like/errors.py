@@ -78,12 +78,6 @@ class Corrupt(LanceLikeError, ValueError):
     """Stored bytes break the spec or do not match their checksum."""
 
 
-def missing(message: str, *, where: str, hint: str = "") -> Corrupt:
-    """Make the error for an object that a version names and that is not there."""
-    removed = "if a cleanup removed this version meanwhile, open the newest: a tag or ds.lease() keeps one"
-    return Corrupt(message, kind="missing", where=where, hint=f"{removed}; otherwise {hint}" if hint else removed)
-
-
 class Unsupported(LanceLikeError, NotImplementedError):
     """A newer format, a missing plug-in, or a type that is not stored: the message names it."""
 
@@ -109,5 +103,4 @@ __all__ = [
     "OutOfRange",
     "StorageError",
     "Unsupported",
-    "missing",
 ]

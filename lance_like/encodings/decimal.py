@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pyarrow as pa
 
@@ -11,12 +9,11 @@ from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.physical import flat_array, flat_bytes, flat_width, valid_of
 from lance_like.encodings.pool import allocate, batches
 from lance_like.encodings.registry import encode_array, nbytes_of, read_node
-from lance_like.encodings.sift import Flags, Sieve, read_chosen, read_judged
+from lance_like.encodings.sift import Flags, Sieve, int64s, numbers_below, numbers_between, read_chosen, read_judged
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.typing_ import Int64s
 
 NUMBER_TYPE = pa.int64()
-_DOMAIN = np.iinfo(np.int64)
 # Numbers must save at least this share of the bytes: a read that copies nothing becomes one that fills memory.
 _WORTH = 0.75
 
@@ -50,18 +47,16 @@ class Decimal:
 
     def judge(self, stack: Stack, kind: pa.DataType, runs: Runs, test: Sieve) -> Reading[Flags]:
         """Compare numbers, where that is all: no decimal is made."""
-        child = _child(stack, kind)
         if test.between is None:
             return test.of_values((yield from self.read(stack, kind, runs)))
-        of_numbers = partial(_within, stack, *test.between)
-        return (yield from read_judged(child, NUMBER_TYPE, runs, Sieve(of_numbers, test.between)))
+        return (yield from read_judged(_child(stack, kind), NUMBER_TYPE, runs, numbers_between(*test.between)))
 
 
 def _child(stack: Stack, kind: pa.DataType) -> Stack:
     """The numbers of a stack. Raises Corrupt for a type that is no decimal."""
     if not pa.types.is_decimal(kind):
         raise stack.corrupt(f"it cannot hold the type {kind}")
-    return stack.child(0, stack.num_rows)
+    return numbers_below(stack)
 
 
 def _numbers(data: np.ndarray, width: int, valid: np.ndarray | None) -> Int64s | None:
@@ -69,7 +64,7 @@ def _numbers(data: np.ndarray, width: int, valid: np.ndarray | None) -> Int64s |
     words = data.view("<i4" if width == 4 else "<i8").reshape(-1, max(1, width // 8))
     numbers = words[:, 0].astype(np.int64)
     if valid is not None:
-        numbers[~valid] = np.min(numbers, where=valid, initial=_DOMAIN.max)
+        numbers[~valid] = np.min(numbers, where=valid, initial=np.iinfo(np.int64).max)
     for place in range(1, words.shape[1]):
         fits = words[:, place] == numbers >> 63
         if not (fits if valid is None else fits | ~valid).all():
@@ -77,21 +72,9 @@ def _numbers(data: np.ndarray, width: int, valid: np.ndarray | None) -> Int64s |
     return numbers
 
 
-def _within(stack: Stack, low: int, high: int, array: pa.Array) -> Flags:
-    """Which integers lie between two, which may have more than 64 bits."""
-    numbers = _int64s(stack, array)
-    return (numbers >= max(low, _DOMAIN.min)) & (numbers <= min(high, _DOMAIN.max)) & (low <= _DOMAIN.max)
-
-
-def _int64s(stack: Stack, array: pa.Array) -> Int64s:
-    """The numbers of an array. Raises Corrupt where one is null."""
-    stack.require(array.null_count == 0, "its numbers have nulls")
-    return np.frombuffer(array.buffers()[1] or b"", np.int64, len(array), array.offset * 8)
-
-
 def _decimals(stack: Stack, kind: pa.DataType, array: pa.Array) -> pa.Array:
     """Integers as decimals of a type."""
-    numbers = _int64s(stack, array)
+    numbers = int64s(stack, array)
     width = flat_width(kind)
     assert width is not None
     if width == 8:

@@ -109,7 +109,7 @@ def store(differences: np.ndarray, stride: int, out: Bytes, strides: tuple[int, 
 
 def bases_of(stack: Stack) -> np.ndarray:
     """uint64[p]: the base of each page, modulo 2^64; uint64[1] when it is the same for all."""
-    return stack.once("base", lambda: alike([_base_of(node) & _MAX_UINT64 for node in stack.nodes], np.uint64))
+    return stack.once("base", lambda: alike([base_of(node) & _MAX_UINT64 for node in stack.nodes], np.uint64))
 
 
 def alike(values: Sequence[float] | np.ndarray, dtype: type) -> np.ndarray:
@@ -125,14 +125,19 @@ def base_by_row(bases: np.ndarray, runs: Runs) -> np.ndarray:
     return bases[runs.at] if len(runs.at) == 1 else runs.by_row(bases)
 
 
-def _base_of(node: Node) -> int:
-    """A decimal text, since JSON numbers end at 2^53."""
-    text = node.params.get("base")
+def base_of(node: Node) -> int:
+    """The base of a page. Raises Corrupt."""
+    return integer_text(node, "base", -(1 << 63), _MAX_UINT64)
+
+
+def integer_text(node: Node, name: str, low: int, high: int) -> int:
+    """A parameter that is a decimal text, since JSON numbers end at 2^53, between two bounds. Raises Corrupt."""
+    text = node.params.get(name)
     valid = isinstance(text, str) and len(text) <= 21 and text.removeprefix("-").isdecimal() and text.isascii()
-    corrupt_unless(valid, node, f"its base is {text!r:.40}")
-    base = int(str(text))
-    corrupt_unless(-(1 << 63) <= base < 1 << 64, node, f"its base is {base}")
-    return base
+    corrupt_unless(valid, node, f"its {name} is {text!r:.40}")
+    number = int(str(text))
+    corrupt_unless(low <= number <= high, node, f"its {name} is {number}")
+    return number
 
 
 def widen(data: Bytes, stride: int, out: np.ndarray) -> None:

@@ -39,6 +39,7 @@ ENCODINGS = Registry(
         "outlined": "lance_like.encodings.outlined:Outlined",
         "plain": "lance_like.encodings.plain:Plain",
         "run_length": "lance_like.encodings.run_length:RunLength",
+        "scaled": "lance_like.encodings.scaled:Scaled",
         "struct": "lance_like.encodings.nested:Struct",
         "variable": "lance_like.encodings.variable:Variable",
         "zstd": "lance_like.encodings.zstd:Zstd",
@@ -73,7 +74,7 @@ def candidates(kind: pa.DataType, *, ranged: bool) -> tuple[str, ...]:
     if is_integer_like(kind):
         if ranged:
             return ("constant", "linear", "narrow", "plain")
-        return ("constant", "run_length", "linear", "dictionary", "bitpack", "narrow", "plain")
+        return ("constant", "run_length", "scaled", "linear", "dictionary", "bitpack", "narrow", "plain")
     if t.is_fixed_size_list(kind):
         return ("plain", "fixed_size_list") if flat_width(kind) is not None else ("fixed_size_list",)
     if t.is_floating(kind):

@@ -21,6 +21,7 @@ from lance_like.encodings.stack import Reading, Runs, Stack, together
 from lance_like.typing_ import Int64s
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
+_INT64 = np.iinfo(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,32 @@ class Sieve:
 
     of_values: Callable[[pa.Array], Flags]
     between: tuple[int, int] | None = None
+
+
+def numbers_between(low: int, high: int) -> Sieve:
+    """The test of 64-bit integers that they lie between two, which may have more bits."""
+
+    def of_values(array: pa.Array) -> Flags:
+        valid = array.is_valid().to_numpy(zero_copy_only=False) if array.null_count else True
+        numbers = np.frombuffer(array.buffers()[1] or b"", np.int64, len(array), array.offset * 8)
+        fits = low <= min(high, _INT64.max) and high >= _INT64.min
+        return (numbers >= max(low, _INT64.min)) & (numbers <= min(high, _INT64.max)) & valid & fits
+
+    return Sieve(of_values, (low, high))
+
+
+def numbers_below(stack: Stack) -> Stack:
+    """The child that holds a 64-bit integer for each row of a stack. Raises Corrupt where some may be null."""
+    child = stack.child(0, stack.num_rows)
+    has_nulls = child.validity is not None or any(node.is_null for node in child.nodes)
+    stack.require(not has_nulls, "its numbers have nulls")
+    return child
+
+
+def int64s(stack: Stack, array: pa.Array) -> Int64s:
+    """The 64-bit integers of an array that a child gave. Raises Corrupt where one is null."""
+    stack.require(array.null_count == 0, "its numbers have nulls")
+    return np.frombuffer(array.buffers()[1] or b"", np.int64, len(array), array.offset * 8)
 
 
 def read_judged(stack: Stack, kind: pa.DataType, runs: Runs, test: Sieve) -> Reading[Flags]:
@@ -62,4 +89,4 @@ def read_chosen(stack: Stack, kind: pa.DataType, runs: Runs, rows: Int64s) -> Re
     return with_validity(array, np.packbits(unpack_bits(bitmap, 0, runs.count)[rows], bitorder="little"))
 
 
-__all__ = ["Flags", "Sieve", "read_chosen", "read_judged"]
+__all__ = ["Flags", "Sieve", "int64s", "numbers_below", "numbers_between", "read_chosen", "read_judged"]

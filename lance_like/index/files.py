@@ -14,7 +14,7 @@ import pyarrow as pa
 from lance_like._lazy import cached
 from lance_like.encodings.joining import joined
 from lance_like.encodings.stack import together
-from lance_like.errors import Corrupt, InvalidInput, NotFound, missing
+from lance_like.errors import Corrupt, InvalidInput, NotFound
 from lance_like.file.carry import carried_type, present
 from lance_like.file.columns import Column
 from lance_like.file.reader import FileReader, open_file
@@ -23,7 +23,7 @@ from lance_like.index.kept_end import KeptEnd
 from lance_like.io.fetch import drive
 from lance_like.io.memory import MemoryStore
 from lance_like.io.observe import CountingStore
-from lance_like.io.store import Store
+from lance_like.io.store import Store, missing
 from lance_like.locks import lock_over_forks
 from lance_like.table.indices import SegmentFile
 from lance_like.table.layout import new_data_key

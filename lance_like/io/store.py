@@ -121,3 +121,9 @@ def check_limit(nbytes: int, limit: int, key: str) -> None:
     """Raise Corrupt for an object that is too large to be read whole."""
     if nbytes > limit:
         raise Corrupt(f"an object of {nbytes:,} bytes, over the limit of {limit:,}", kind="limit", where=key)
+
+
+def missing(message: str, *, where: str, hint: str = "") -> Corrupt:
+    """Make the error for an object that a version names and that is not there."""
+    removed = "if a cleanup removed this version meanwhile, open the newest: a tag or ds.lease() keeps one"
+    return Corrupt(message, kind="missing", where=where, hint=f"{removed}; otherwise {hint}" if hint else removed)

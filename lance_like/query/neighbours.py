@@ -18,11 +18,11 @@ from lance_like.encodings.joining import joined, taken
 from lance_like.encodings.physical import flat_width
 from lance_like.encodings.places import DESCRIPTION
 from lance_like.encodings.recast import is_recast
-from lance_like.errors import missing
 from lance_like.file.carry import carried_type
 from lance_like.file.cut import has_dictionary
 from lance_like.file.layout import ZONE_ROWS
 from lance_like.file.several import SeveralColumns, SeveralFiles, WholeFile
+from lance_like.io.store import missing
 from lance_like.query.evaluate import select
 from lance_like.query.expr import Expr
 from lance_like.query.plan import Span

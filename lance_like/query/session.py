@@ -11,13 +11,13 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from lance_like.errors import Corrupt, NotFound, missing
+from lance_like.errors import Corrupt, NotFound
 from lance_like.file.pages import ColumnPages
 from lance_like.file.reader import FileReader, open_file
 from lance_like.file.several import SeveralColumns
 from lance_like.index.cache import OpenIndexes
 from lance_like.io.fetch import drive_all
-from lance_like.io.store import Store
+from lance_like.io.store import Store, missing
 from lance_like.kept import Kept, MadeOf
 from lance_like.locks import lock_over_forks
 from lance_like.query.projection import Projection

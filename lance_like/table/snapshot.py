@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import xxhash
 
-from lance_like.errors import Corrupt, NotFound, missing
-from lance_like.io.store import Store
+from lance_like.errors import Corrupt, NotFound
+from lance_like.io.store import Store, missing
 from lance_like.table import shape
 from lance_like.table.envelope import MAX_OBJECT
 from lance_like.table.fragment import DEAD, Fragment

@@ -53,6 +53,7 @@ ENCODINGS = {
     "linear",
     "alp",
     "decimal",
+    "scaled",
     "run_length",
 }
 

@@ -237,6 +237,14 @@ class PageDecoder:
 
         return [value(difference(i)) if seen else None for i, seen in enumerate(visible)]
 
+    def _scaled(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        value = self.integer_like(node, kind)
+        factor = member(node.params, "factor", is_text, "page")
+        need(re.fullmatch("-?[0-9]+", factor) is not None and len(factor) <= 21, "page", f"scaled: factor {factor!r}")
+        need(2 <= int(factor) < 2**63, "page", f"scaled: factor {factor}")
+        numbers = self.integers(self.child(node, 0, node.n), "int64")
+        return [value(number * int(factor)) if seen else None for number, seen in zip(numbers, visible, strict=True)]
+
     def _linear(self, node: Node, kind: Type, visible: list[bool]) -> list:
         need(kind.name in SIGNED or kind.name in UNSIGNED, "page", f"linear cannot hold {kind.name}")
         stride = member(node.params, "stride", is_int(0, 7), "page")
@@ -425,7 +433,7 @@ class PageDecoder:
 
 
 ENCODINGS = {"plain", "constant", "narrow", "bitpack", "dictionary", "variable", "zstd", "list", "fixed_size_list"}
-ENCODINGS |= {"struct", "linear", "alp", "decimal", "run_length", "outlined"}
+ENCODINGS |= {"struct", "linear", "alp", "decimal", "scaled", "run_length", "outlined"}
 
 
 def bit(bitmap: bytes, i: int) -> bool:

@@ -18,6 +18,7 @@ def good_numbers() -> Iterator[Case]:
     yield from _linear()
     yield from _alp()
     yield from _decimal()
+    yield from _scaled()
     yield from _run_length()
 
 
@@ -173,6 +174,25 @@ def _decimal() -> Iterator[Case]:
     )
 
 
+def _scaled() -> Iterator[Case]:
+    rng = np.random.default_rng(15)
+    mask = rng.random(300) < 0.2
+    seconds = rng.integers(1_600_000_000, 1_700_000_000, 300)
+    rising = 1_700_000_000 + np.arange(300) * 60
+    columns: dict[str, pa.Array] = {
+        "ns": pa.array(seconds * 10**9, pa.timestamp("ns")),
+        "nulls": pa.array(seconds * 10**9, pa.timestamp("ns"), mask=mask),
+        "rising": pa.array(rising * 10**6 + 5, pa.timestamp("us")),
+        "days": pa.array(rng.integers(-5000, 5000, 300) * 86_400_000, pa.date64()),
+        "i32": pa.array((rng.integers(-300, 300, 300) * 1000 + 7).astype(np.int32)),
+        "u16": pa.array((rng.integers(0, 60, 300) * 1000).astype(np.uint16)),
+        "u64": pa.array(rng.integers(0, 2**13, 300).astype(np.uint64) * np.uint64(2**51)),
+        "ends": pa.array([-(2**63), 2**62, -(2**62), 0] * 75),
+        "few": pa.array(np.array([0, 10**6, 5 * 10**15])[rng.integers(0, 3, 300)]),
+    }
+    yield Case("scaled", "times of a coarser unit, and other round numbers", "encodings/scaled.md", pa.table(columns))
+
+
 def _run_length() -> Iterator[Case]:
     rng = np.random.default_rng(13)
     places = np.repeat(np.arange(100), rng.integers(1, 25, 100))[:1000]
@@ -230,11 +250,17 @@ def ranked(begins: np.ndarray) -> bytes:
 
 
 def bad_numbers() -> Iterator[BadCase]:
-    for name, covers, kind, described, page in (*_bad_linear(), *_bad_alp(), *_bad_decimal(), *_bad_run_length()):
+    for name, covers, kind, described, page in (
+        *_bad_linear(),
+        *_bad_alp(),
+        *_bad_decimal(),
+        *_bad_scaled(),
+        *_bad_run_length(),
+    ):
         field = {"name": "n", "type": kind, "nullable": True}
         rows = described["n"]
         data = make_file([Column(field, [Page(described, page, rows)])], num_rows=rows)
-        spec = next(word for word in ("linear", "alp", "decimal", "run_length") if name.startswith(word))
+        spec = next(word for word in ("linear", "alp", "decimal", "scaled", "run_length") if name.startswith(word))
         yield BadCase(name, covers, f"encodings/{spec}.md", "Corrupt", "page", data)
 
 
@@ -298,6 +324,27 @@ def _bad_decimal() -> Iterator[Fault]:
     short = {"t": "decimal32", "precision": 9, "scale": 2}
     yield decimal("long", "a number of 33 bits as decimal32", number, kind=short)
     yield decimal("long_null", "a number of 33 bits in the place of a null", number, kind=short, v=[24, 1])
+
+
+def _bad_scaled() -> Iterator[Fault]:
+    page = bytes([1, 2, 3]) + b"\x03"
+    number = {"e": "narrow", "n": 3, "base": "0", "stride": 1, "b": [[0, 3]]}
+
+    def scaled(name: str, covers: str, *children: Any, kind: str = "int64", **more: Any) -> Fault:
+        body = {"e": "scaled", "n": 3, "base": "5", "factor": "1000", **more, "c": list(children)}
+        return f"scaled_{name}", covers, kind, body, page
+
+    yield scaled("no_child", "no numbers")
+    yield scaled("rows", "numbers for two rows", {**number, "n": 2})
+    yield scaled("nulls", "numbers that are null", {**number, "v": [3, 1]})
+    yield scaled("null", "no numbers but nulls", {"e": "constant", "n": 3, "x": None})
+    yield scaled("float", "floats as scaled", number, kind="float64")
+    yield scaled("base_number", "a base that is no text", number, base=5)
+    yield scaled("base_long", "a base of 2^64", number, base=str(2**64))
+    yield scaled("factor_number", "a factor that is no text", number, factor=1000)
+    yield scaled("factor_one", "a factor of 1", number, factor="1")
+    yield scaled("factor_negative", "a factor below 0", number, factor="-2")
+    yield scaled("factor_long", "a factor of 2^63", number, factor=str(2**63))
 
 
 def _bad_run_length() -> Iterator[Fault]:

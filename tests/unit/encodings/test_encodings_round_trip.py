@@ -75,9 +75,11 @@ def test_every_encoding_is_chosen_by_some_array() -> None:
             collect(page_of(encode_array(array, Hints()), kind).description)
     prices = pa.array(np.round(rng.random(2000) * 1000, 2))
     collect(page_of(encode_array(prices, Hints()), prices.type).description)
+    days = pa.array(rng.integers(0, 9999, 2000) * 86_400, pa.timestamp("s"))
+    collect(page_of(encode_array(days, Hints()), days.type).description)
     assert chosen == {
         *("alp", "bitpack", "constant", "decimal", "dictionary", "fixed_size_list", "linear", "list"),
-        *("narrow", "plain", "run_length", "struct", "variable", "zstd"),
+        *("narrow", "plain", "run_length", "scaled", "struct", "variable", "zstd"),
     }
 
 

@@ -316,6 +316,63 @@ def test_pages_of_numbers_with_dictionaries_are_read_together() -> None:
     check_together(pages, "dictionary")
 
 
+# -- scaled ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("nulls", [0.0, 0.3])
+def test_scaled_holds_round_numbers_of_every_width(kind: pa.DataType, nulls: float) -> None:
+    dtype = f"{'u' if pa.types.is_unsigned_integer(kind) else 'i'}{kind.bit_width // 8}"
+    for rows in (100, 257, 2000):
+        numbers = np.random.default_rng(rows).integers(0, 99, rows)
+        for factor, base in ((1000, 7), (1 << (kind.bit_width - 9), 0)):
+            array = masked((numbers.astype(object) * factor + base).astype(dtype), nulls, kind)
+            page = check(forced("scaled", array), array)
+            assert int(page.description["factor"]) % factor == 0
+
+
+def test_scaled_reaches_the_ends_of_64_bits() -> None:
+    for ends, dtype in (((-(2**63), 0, 2**62), np.int64), ((0, 2**63, 2**64 - 2**61), np.uint64)):
+        array = pa.array(np.array(ends * 50, dtype))
+        check(forced("scaled", array), array)
+
+
+def test_scaled_leaves_what_has_no_factor() -> None:
+    rng = np.random.default_rng(0)
+    odd = rng.integers(0, 10**6, 5000) * 1000
+    odd[4321] += 1
+    for values in (rng.integers(0, 1 << 40, 5000), rng.integers(0, 1 << 40, 5000) * 4, np.full(5000, 7), odd):
+        assert forced("scaled", pa.array(values)) is None
+    assert forced("scaled", pa.array(rng.integers(0, 99, 60) * 1000)) is None
+    assert forced("scaled", pa.nulls(500, pa.int64())) is None
+
+
+def test_lines_of_round_numbers_are_lines() -> None:
+    array = pa.array(np.arange(5000) * 60_000 + 7)
+    assert forced("scaled", array) is None
+    assert encode_array(array, Hints()).encoding == "linear"
+
+
+def test_a_factor_that_the_sample_does_not_show_is_found() -> None:
+    values = np.random.default_rng(0).integers(0, 10**6, 50_000) * 6000
+    values[31_234] += 2000
+    page = check(forced("scaled", pa.array(values)), pa.array(values))
+    assert page.description["factor"] == "2000"
+
+
+def test_nulls_do_not_break_lines_of_round_numbers() -> None:
+    steps = np.random.default_rng(0).integers(1, 9, 5000)
+    array = masked((10**9 + np.cumsum(steps)) * 10**9, 0.2, pa.timestamp("ns"))
+    page = check(forced("scaled", array), array)
+    assert page.description["c"][0]["e"] == "linear"
+
+
+def test_pages_of_several_factors_are_read_together() -> None:
+    rng = np.random.default_rng(0)
+    pages = [pa.array(rng.integers(0, 200, 700) * factor + 3) for factor in (1000, 10_000, 1_000_000)]
+    check_together(pages, "scaled")
+
+
 # -- decimal ---------------------------------------------------------------------------------------------------
 
 
@@ -372,6 +429,7 @@ def test_pages_of_decimals_are_read_together() -> None:
     [
         (np.arange(9000) * 8 + np.random.default_rng(0).integers(0, 8, 9000), "linear"),
         (np.random.default_rng(0).integers(0, 1 << 20, 16_384), "bitpack"),
+        (np.random.default_rng(0).integers(0, 1 << 20, 16_384) * 10**9, "scaled"),
         (np.random.default_rng(0).integers(0, 1 << 24, 9000), "narrow"),
         (np.random.default_rng(0).integers(-(2**63), 2**63 - 1, 9000), "plain"),
         (np.repeat(np.random.default_rng(0).integers(0, 1 << 40, 90), 100), "run_length"),
@@ -426,6 +484,8 @@ def _pages_of_numbers() -> dict[str, tuple[Page, int]]:
         "alp": pa.array(prices),
         "run_length": pa.array(np.repeat(rng.integers(0, 1 << 30, 60), 20)),
         "dictionary": pa.array(rng.integers(0, 1 << 60, 20)[rng.integers(0, 20, 600)]),
+        "scaled": pa.array(rng.integers(0, 9000, 600) * 10**6 - 7, mask=rng.random(600) < 0.1),
+        "decimal": pa.array([Decimal(int(n)) for n in rng.integers(-9000, 9000, 600)], pa.decimal128(9, 0)),
     }
     pages = {name: (forced(name, array), len(array)) for name, array in arrays.items()}
     return {name: (page, rows) for name, (page, rows) in pages.items() if page is not None}
@@ -434,13 +494,13 @@ def _pages_of_numbers() -> dict[str, tuple[Page, int]]:
 NUMBERS = _pages_of_numbers()
 
 
-@pytest.mark.parametrize("name", ["linear", "alp", "run_length", "dictionary"])
+@pytest.mark.parametrize("name", ["linear", "alp", "run_length", "dictionary", "scaled", "decimal"])
 def test_wrong_members_of_numbers_are_refused_or_read_as_something(name: str) -> None:
     page, rows = NUMBERS[name]
     check_members(page, rows)
 
 
-@pytest.mark.parametrize("name", ["linear", "alp", "run_length", "dictionary"])
+@pytest.mark.parametrize("name", ["linear", "alp", "run_length", "dictionary", "scaled", "decimal"])
 def test_wrong_bytes_of_numbers_are_refused_or_read_as_something(name: str) -> None:
     page, rows = NUMBERS[name]
     rng = np.random.default_rng(1)
