@@ -17,8 +17,9 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints, Node
+from lance_like.encodings.exceptions import put_exceptions, stored_bits, window
 from lance_like.encodings.narrow import alike, base_by_row
-from lance_like.encodings.physical import buffer_bytes, flat_array, flat_bytes, valid_of
+from lance_like.encodings.physical import flat_array, flat_bytes, valid_of
 from lance_like.encodings.pool import allocate, batches
 from lance_like.encodings.registry import ENCODINGS, encode_array, read_node
 from lance_like.encodings.sample import sampled_runs
@@ -95,7 +96,8 @@ class Alp:
         numbers = np.frombuffer(array.buffers()[1] or b"", np.int64, len(array), array.offset * 8)
         values = _divided(numbers, base_by_row(powers, runs), dtype)
         if len(stack.children) > 1:
-            yield from _put_exceptions(stack, kind, runs, numbers, values)
+            limits = stack.once("limits", lambda: alike([_limit_of(node, stack) for node in stack.nodes], np.int64))
+            yield from put_exceptions(stack, kind, runs, numbers, values, limits)
         return flat_array(kind, values.view(np.uint8), len(values))
 
 
@@ -112,31 +114,6 @@ def _divided(numbers: Int64s, powers: np.ndarray, dtype: np.dtype) -> np.ndarray
     # Only a float of 32 bits can be too small for a number.
     with nullcontext() if out.itemsize == 8 else np.errstate(over="ignore"):
         return np.divide(numbers, powers, out=out, casting="same_kind")
-
-
-def _put_exceptions(stack: Stack, kind: pa.DataType, runs: Runs, numbers: Int64s, values: np.ndarray) -> Reading[None]:
-    """Put the exceptions among numbers in their places. Costs a round when there are some among the rows."""
-    limits = stack.once("limits", lambda: alike([_limit_of(node, stack) for node in stack.nodes], np.int64))
-    exceptional = numbers >= base_by_row(limits, runs)
-    if not np.count_nonzero(exceptional):
-        return
-    places = np.flatnonzero(exceptional)
-    at = np.repeat(runs.at, len(places)) if len(runs.at) == 1 else runs.rows()[0][places]
-    index = numbers[places] - (limits if len(limits) == 1 else limits[at])
-    child = stack.child(1)
-    stack.require(bool((index < child.num_rows[at]).all()), "a number is past its last exception")
-    found = yield from read_node(child, kind, _in_runs(at, index))
-    stack.require(found.null_count == 0, "an exception is null")
-    unsigned = f"<u{values.itemsize}"
-    # As integers: a float register may quiet a NaN.
-    values.view(unsigned)[places] = buffer_bytes(found.buffers()[1]).view(unsigned)[found.offset :][: len(found)]
-
-
-def _in_runs(at: Int64s, index: Int64s) -> Runs:
-    """Single rows, or the one run that they are when a long run of the page is read."""
-    if (at == at[0]).all() and (np.diff(index) == 1).all():
-        return Runs(at[:1], index[:1], index[-1:] + 1)
-    return Runs.of_rows(at, index)
 
 
 def _limit_of(node: Node, stack: Stack) -> int:
@@ -171,7 +148,7 @@ def _plan(values: np.ndarray) -> _Plan | None:
         if best.high and bits * (least - missed) <= 3 * (exponent - tried) * (len(sample) - missed):
             continue
         tried, least = exponent, missed
-        cost, low, high = _window(np.sort(numbers[exact]).astype(np.int64), len(sample), len(values), bits)
+        cost, low, high = window(np.sort(numbers[exact]).astype(np.int64), len(sample), len(values), bits)
         if cost < best.cost:
             best = _Plan(exponent, low, high, cost)
         if not missed:
@@ -185,55 +162,6 @@ def _promising(sample: np.ndarray) -> list[int]:
     exponents = np.arange(_TRIED[sample.itemsize] + 1)
     _, exact = _round_trip(few, exponents[:, None])
     return exponents[exact.any(axis=1)].tolist()
-
-
-def _window(kept: Int64s, sampled: int, num_rows: int, bits: int) -> tuple[float, int, int]:
-    """The range of numbers that takes the fewest bits a row when all others are exceptions.
-
-    kept: int64[n], ascending, the numbers of a sample of `sampled` rows; num_rows: of the page; bits: of an exception.
-    Returns the bits a row, and the range's start and end.
-    """
-    span, inexact = int(kept[-1] - kept[0]), sampled - len(kept)
-    best = (np.inf, 0, 0)
-    # Fewer bits than the middle of the numbers takes leave too many out.
-    middle = int(kept[len(kept) * 9 // 10] - kept[len(kept) // 10]).bit_length()
-    for width in range(max(1, middle), bits):
-        room = 1 << width
-        if span < room and not inexact:
-            return min(best, (stored_bits(width), *_around(int(kept[0]), span, room)))
-        if stored_bits(width) == stored_bits(width + 1):
-            continue
-        # The end of the range is left to the numbers of the exceptions.
-        missed = sampled - _best_start(kept, room)[1]
-        room -= int(1.25 * num_rows * missed / sampled) + 32
-        if room <= 0:
-            continue
-        start, count = _best_start(kept, room)
-        cost = stored_bits(width) + bits * (sampled - count) / sampled
-        covered = int(kept[start + count - 1] - kept[start])
-        best = min(best, (cost, *_around(int(kept[start]), covered, room)))
-        if count == len(kept):
-            break
-    return best
-
-
-def _best_start(kept: Int64s, room: int) -> tuple[int, int]:
-    """Where a range of numbers must start to hold the most of them, and how many it then holds."""
-    counts = np.searchsorted(kept, kept + (room - 1), side="right") - np.arange(len(kept))
-    start = int(counts.argmax())
-    return start, int(counts[start])
-
-
-def _around(first: int, span: int, room: int) -> tuple[int, int]:
-    """A range of `room` numbers with what it does not need on both sides: a page has numbers that a sample has not."""
-    low = first - (room - 1 - span) // 2
-    return low, low + room
-
-
-def stored_bits(width: int) -> int:
-    """Bits a row that integers of a width take: theirs, or whole bytes where bit-packing does not pay."""
-    whole = -(-width // 8) * 8
-    return width if width <= 0.85 * whole else whole
 
 
 def _round_trip(values: np.ndarray, exponent: int | Int64s) -> tuple[np.ndarray, np.ndarray]:

@@ -37,6 +37,7 @@ ENCODINGS = Registry(
         "list": "lance_like.encodings.nested:VariableList",
         "narrow": "lance_like.encodings.narrow:Narrow",
         "outlined": "lance_like.encodings.outlined:Outlined",
+        "patched": "lance_like.encodings.patched:Patched",
         "plain": "lance_like.encodings.plain:Plain",
         "run_length": "lance_like.encodings.run_length:RunLength",
         "scaled": "lance_like.encodings.scaled:Scaled",
@@ -74,7 +75,7 @@ def candidates(kind: pa.DataType, *, ranged: bool) -> tuple[str, ...]:
     if is_integer_like(kind):
         if ranged:
             return ("constant", "linear", "narrow", "plain")
-        return ("constant", "run_length", "scaled", "linear", "dictionary", "bitpack", "narrow", "plain")
+        return ("constant", "run_length", "scaled", "linear", "dictionary", "patched", "bitpack", "narrow", "plain")
     if t.is_fixed_size_list(kind):
         return ("plain", "fixed_size_list") if flat_width(kind) is not None else ("fixed_size_list",)
     if t.is_floating(kind):

@@ -54,6 +54,7 @@ ENCODINGS = {
     "alp",
     "decimal",
     "scaled",
+    "patched",
     "run_length",
 }
 

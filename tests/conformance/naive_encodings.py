@@ -237,6 +237,25 @@ class PageDecoder:
 
         return [value(difference(i)) if seen else None for i, seen in enumerate(visible)]
 
+    def _patched(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        need(kind.name in SIGNED or kind.name in UNSIGNED, "page", f"patched cannot hold {kind.name}")
+        text = member(node.params, "limit", is_text, "page")
+        need(re.fullmatch("-?[0-9]+", text) is not None and len(text) <= 21, "page", f"patched: limit {text!r}")
+        limit, w = int(text), kind.width
+        need(-(2**63) <= limit < 2**63, "page", f"patched: limit {text}")
+        exceptions = self.decode(self.child(node, 1), kind)
+
+        def value(number: int) -> int:
+            if number < limit:
+                cut = (number % 2**64).to_bytes(8, "little")[:w]
+                return int.from_bytes(cut, "little", signed=kind.name in SIGNED)
+            need(number - limit < len(exceptions), "page", "a number past the last exception")
+            need(exceptions[number - limit] is not None, "page", "an exception that is null")
+            return exceptions[number - limit]
+
+        numbers = self.integers(self.child(node, 0, node.n), "int64")
+        return [value(number) if seen else None for number, seen in zip(numbers, visible, strict=True)]
+
     def _scaled(self, node: Node, kind: Type, visible: list[bool]) -> list:
         value = self.integer_like(node, kind)
         factor = member(node.params, "factor", is_text, "page")
@@ -433,7 +452,7 @@ class PageDecoder:
 
 
 ENCODINGS = {"plain", "constant", "narrow", "bitpack", "dictionary", "variable", "zstd", "list", "fixed_size_list"}
-ENCODINGS |= {"struct", "linear", "alp", "decimal", "scaled", "run_length", "outlined"}
+ENCODINGS |= {"struct", "linear", "alp", "decimal", "scaled", "patched", "run_length", "outlined"}
 
 
 def bit(bitmap: bytes, i: int) -> bool:

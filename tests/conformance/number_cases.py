@@ -19,6 +19,7 @@ def good_numbers() -> Iterator[Case]:
     yield from _alp()
     yield from _decimal()
     yield from _scaled()
+    yield from _patched()
     yield from _run_length()
 
 
@@ -193,6 +194,41 @@ def _scaled() -> Iterator[Case]:
     yield Case("scaled", "times of a coarser unit, and other round numbers", "encodings/scaled.md", pa.table(columns))
 
 
+def _patched() -> Iterator[Case]:
+    rng = np.random.default_rng(16)
+    mask = rng.random(600) < 0.2
+    far = rng.random(600) < 0.03
+    counts = np.minimum(rng.zipf(1.6, 600), 1 << 50)
+    ids = np.where(far, -1, rng.integers(1 << 40, (1 << 40) + 9999, 600))
+    never = np.where(far, 253_402_300_799, rng.integers(1_600_000_000, 1_600_050_000, 600))
+    columns: dict[str, pa.Array] = {
+        "counts": pa.array(counts),
+        "ids": pa.array(ids),
+        "nulls": pa.array(ids, mask=mask),
+        "never": pa.array(never, pa.timestamp("s")),
+        "i32": pa.array(np.where(far, -(2**31), rng.integers(-50, 50, 600)).astype(np.int32)),
+        "u64": pa.array(np.where(far, np.uint64(2**64 - 1), rng.integers(0, 200, 600).astype(np.uint64))),
+        "both": pa.array(np.where(far, np.where(mask, -(2**63), 2**63 - 1), rng.integers(-90, 90, 600))),
+    }
+    yield Case("patched", "integers with outliers of all kinds", "encodings/patched.md", pa.table(columns))
+    numbers = struct.pack("<4q", -(2**63), -(2**63) + 1, -(2**63) + 2, -(2**63) + 1)
+    page = numbers + struct.pack("<2q", 5, 2**63 - 1)
+    described = {
+        "e": "patched",
+        "n": 4,
+        "limit": str(-(2**63) + 1),
+        "c": [{"e": "plain", "n": 4, "b": [[0, 32]]}, {"e": "plain", "n": 2, "b": [[32, 16]]}],
+    }
+    field = {"name": "lowest", "type": "int64", "nullable": True}
+    yield Case(
+        "by_hand_patched",
+        "a limit next to the lowest number",
+        "encodings/patched.md",
+        pa.table({"lowest": pa.array([-(2**63), 5, 2**63 - 1, 5])}),
+        data=make_file([Column(field, [Page(described, page, 4)])], num_rows=4),
+    )
+
+
 def _run_length() -> Iterator[Case]:
     rng = np.random.default_rng(13)
     places = np.repeat(np.arange(100), rng.integers(1, 25, 100))[:1000]
@@ -255,15 +291,17 @@ def bad_numbers() -> Iterator[BadCase]:
         *_bad_alp(),
         *_bad_decimal(),
         *_bad_scaled(),
+        *_bad_patched(),
         *_bad_run_length(),
     ):
         field = {"name": "n", "type": kind, "nullable": True}
         rows = described["n"]
         data = make_file([Column(field, [Page(described, page, rows)])], num_rows=rows)
-        spec = next(word for word in ("linear", "alp", "decimal", "scaled", "run_length") if name.startswith(word))
+        spec = next(word for word in SPECS if name.startswith(word))
         yield BadCase(name, covers, f"encodings/{spec}.md", "Corrupt", "page", data)
 
 
+SPECS = ("linear", "alp", "decimal", "scaled", "patched", "run_length")
 Fault = tuple[str, str, Any, dict[str, Any], bytes]
 
 
@@ -345,6 +383,28 @@ def _bad_scaled() -> Iterator[Fault]:
     yield scaled("factor_one", "a factor of 1", number, factor="1")
     yield scaled("factor_negative", "a factor below 0", number, factor="-2")
     yield scaled("factor_long", "a factor of 2^63", number, factor=str(2**63))
+
+
+def _bad_patched() -> Iterator[Fault]:
+    page = bytes([1, 2, 3]) + b"\x03" + struct.pack("<2q", 7, 8)
+    number = {"e": "narrow", "n": 3, "base": "0", "stride": 1, "b": [[0, 3]]}
+    two = {"e": "plain", "n": 2, "b": [[4, 16]]}
+
+    def patched(name: str, covers: str, *children: Any, kind: str = "int64", **more: Any) -> Fault:
+        body = {"e": "patched", "n": 3, "limit": "2", **more, "c": list(children)}
+        return f"patched_{name}", covers, kind, body, page
+
+    yield patched("no_child", "no numbers")
+    yield patched("no_exceptions", "no exceptions", number)
+    yield patched("rows", "numbers for two rows", {**number, "n": 2}, two)
+    yield patched("nulls", "numbers that are null", {**number, "v": [3, 1]}, two)
+    yield patched("float", "floats as patched", number, two, kind="float64")
+    yield patched("limit_number", "a limit that is no text", number, two, limit=2)
+    yield patched("limit_long", "a limit of 2^63", number, two, limit=str(2**63))
+    yield patched("past", "a number past the last exception", number, two, limit="1")
+    yield patched("null_exception", "an exception that is null", number, {"e": "constant", "n": 2, "x": None})
+    low = {"e": "narrow", "n": 3, "base": str(2**63 - 9), "stride": 1, "b": [[0, 3]]}
+    yield patched("far", "numbers that lie 2^64 above the limit", low, two, limit=str(-(2**63)))
 
 
 def _bad_run_length() -> Iterator[Fault]:

@@ -36,6 +36,7 @@ INTEGERS = {
     "linear": ("linear", np.cumsum(RNG.integers(0, 9, ROWS))),
     "run_length": ("run_length", RUNS),
     "constant": ("constant", np.full(ROWS, 7)),
+    "patched": ("patched", np.where(SKEWED == 3, -1, RNG.integers(1 << 40, (1 << 40) + 999, ROWS))),
     "scaled": ("scaled", RNG.integers(-99, 60_000, ROWS) * 1000 + 7),
     "dictionary": ("dictionary", SKEWED * 1_000_003),
 }
@@ -129,6 +130,7 @@ CHOSEN = {
     "dictionary": ("dictionary", pa.array([f"text {value}" for value in SKEWED])),
     "text": ("zstd", pa.array([f"text number {value}" for value in range(ROWS)])),
     "bitpack": ("bitpack", pa.array(RNG.integers(0, 999, ROWS))),
+    "patched": ("patched", pa.array(np.minimum(RNG.zipf(1.5, ROWS), 1 << 50))),
     "scaled": ("scaled", pa.array(RNG.integers(0, 999, ROWS) * 60, pa.timestamp("s"))),
     "decimal": ("decimal", decimals(RNG.integers(-999, 99_999, ROWS), pa.decimal128(15, 2))),
 }

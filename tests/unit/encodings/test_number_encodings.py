@@ -17,7 +17,7 @@ from test_encodings_malformed import attempt, check_members
 from lance_like.encodings import alp, linear, run_length
 from lance_like.encodings.base import Encoded, Hints, parse_node
 from lance_like.encodings.rank import LINE_BITS
-from lance_like.encodings.registry import encode_array, read_node
+from lance_like.encodings.registry import encode_array, read_node, shape
 from lance_like.encodings.stack import Runs, SharedBlob, Stack
 from lance_like.errors import Corrupt
 from lance_like.ranges import gather_from
@@ -46,6 +46,7 @@ def check_together(arrays: list[pa.Array], name: str) -> None:
     offsets = np.cumsum([0, *(len(page.data) for page in pages)])
     data = np.concatenate([page.data for page in pages])
     nodes = [parse_node(page.description, len(page.data)) for page in pages]
+    assert len({shape(node) for node in nodes}) == 1
     stack = Stack(nodes, offsets[:-1], np.arange(len(pages)), SharedBlob())
     rng = np.random.default_rng(0)
     at = rng.integers(0, len(pages), 90)
@@ -316,6 +317,56 @@ def test_pages_of_numbers_with_dictionaries_are_read_together() -> None:
     check_together(pages, "dictionary")
 
 
+# -- patched ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("nulls", [0.0, 0.3])
+def test_patched_holds_outliers_of_every_width(kind: pa.DataType, nulls: float) -> None:
+    signed = not pa.types.is_unsigned_integer(kind)
+    dtype = np.dtype(f"{'i' if signed else 'u'}{kind.bit_width // 8}")
+    ends = np.iinfo(dtype)
+    for rows in (300, 2000, 9000):
+        rng = np.random.default_rng(rows)
+        usual, far = rng.integers(5, 90, rows).astype(dtype), rng.random(rows) < 0.03
+        for outliers in (ends.max, ends.min if signed else ends.max - 5, rng.integers(1 << 20, 1 << 30, rows)):
+            array = masked(np.where(far, np.array(outliers, dtype), usual), nulls, kind)
+            page = check(forced("patched", array), array)
+            assert page.description["c"][1]["n"] >= np.count_nonzero(far & array.is_valid().to_numpy(False))
+
+
+def test_one_value_far_from_the_others_costs_itself() -> None:
+    values = np.random.default_rng(0).integers(0, 200, 100_000)
+    values[77_777] = 1 << 60
+    page = check(forced("patched", pa.array(values)), pa.array(values))
+    assert len(page.data) < 100_200
+
+
+def test_nulls_are_no_outliers() -> None:
+    values = np.random.default_rng(0).integers(1000, 1200, 20_000)
+    values[::500] = -(10**15)
+    array = masked(values, 0.5)
+    page = check(forced("patched", array), array)
+    assert page.description["c"][1]["n"] < 40
+
+
+def test_patched_leaves_what_has_no_outliers() -> None:
+    rng = np.random.default_rng(0)
+    for values in (rng.integers(0, 1 << 40, 5000), rng.normal(0, 10**6, 5000).astype(np.int64), np.full(5000, 7)):
+        assert forced("patched", pa.array(values)) is None
+    many = np.where(rng.random(5000) < 0.6, rng.integers(0, 1 << 40, 5000), 3)
+    assert forced("patched", pa.array(many)) is None
+    assert forced("patched", pa.nulls(500, pa.int64())) is None
+
+
+def test_pages_of_several_limits_are_read_together() -> None:
+    rng = np.random.default_rng(0)
+    far = [rng.random(700) < 0.02 for _ in range(3)]
+    usual = [rng.integers(low, low + 90, 700) for low in (5, 500, -9)]
+    pages = [pa.array(np.where(some, 10**15, values)) for some, values in zip(far, usual, strict=True)]
+    check_together(pages, "patched")
+
+
 # -- scaled ----------------------------------------------------------------------------------------------------
 
 
@@ -431,6 +482,7 @@ def test_pages_of_decimals_are_read_together() -> None:
         (np.random.default_rng(0).integers(0, 1 << 20, 16_384), "bitpack"),
         (np.random.default_rng(0).integers(0, 1 << 20, 16_384) * 10**9, "scaled"),
         (np.random.default_rng(0).integers(0, 1 << 24, 9000), "narrow"),
+        (np.minimum(np.random.default_rng(0).zipf(1.5, 9000), 1 << 50), "patched"),
         (np.random.default_rng(0).integers(-(2**63), 2**63 - 1, 9000), "plain"),
         (np.repeat(np.random.default_rng(0).integers(0, 1 << 40, 90), 100), "run_length"),
         (np.random.default_rng(0).integers(0, 1 << 60, 9)[np.random.default_rng(1).integers(0, 9, 9000)], "dictionary"),
@@ -484,6 +536,7 @@ def _pages_of_numbers() -> dict[str, tuple[Page, int]]:
         "alp": pa.array(prices),
         "run_length": pa.array(np.repeat(rng.integers(0, 1 << 30, 60), 20)),
         "dictionary": pa.array(rng.integers(0, 1 << 60, 20)[rng.integers(0, 20, 600)]),
+        "patched": pa.array(np.minimum(rng.zipf(1.5, 600), 1 << 50), mask=rng.random(600) < 0.1),
         "scaled": pa.array(rng.integers(0, 9000, 600) * 10**6 - 7, mask=rng.random(600) < 0.1),
         "decimal": pa.array([Decimal(int(n)) for n in rng.integers(-9000, 9000, 600)], pa.decimal128(9, 0)),
     }
@@ -494,13 +547,13 @@ def _pages_of_numbers() -> dict[str, tuple[Page, int]]:
 NUMBERS = _pages_of_numbers()
 
 
-@pytest.mark.parametrize("name", ["linear", "alp", "run_length", "dictionary", "scaled", "decimal"])
+@pytest.mark.parametrize("name", ["linear", "alp", "run_length", "dictionary", "patched", "scaled", "decimal"])
 def test_wrong_members_of_numbers_are_refused_or_read_as_something(name: str) -> None:
     page, rows = NUMBERS[name]
     check_members(page, rows)
 
 
-@pytest.mark.parametrize("name", ["linear", "alp", "run_length", "dictionary", "scaled", "decimal"])
+@pytest.mark.parametrize("name", ["linear", "alp", "run_length", "dictionary", "patched", "scaled", "decimal"])
 def test_wrong_bytes_of_numbers_are_refused_or_read_as_something(name: str) -> None:
     page, rows = NUMBERS[name]
     rng = np.random.default_rng(1)
