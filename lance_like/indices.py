@@ -8,6 +8,7 @@ from lance_like.dataset.index_values import (
     IndexConfig,
     IndexDescription,
     IndexFile,
+    IndexFileVersion,
     IndexProgress,
     IndexSegmentDescription,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "IndexConfig",
     "IndexDescription",
     "IndexFile",
+    "IndexFileVersion",
     "IndexProgress",
     "IndexSegmentDescription",
     "IndicesBuilder",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from enum import Enum
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -37,6 +38,13 @@ class IndexConfig:
 
     index_type: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+class IndexFileVersion(str, Enum):
+    """pylance's words for `index_file_version`, which says nothing here: there is one."""
+
+    LEGACY = "Legacy"
+    V3 = "V3"
 
 
 @dataclass(frozen=True, slots=True)

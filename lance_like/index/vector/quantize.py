@@ -17,6 +17,8 @@ from lance_like.index.vector.door import alone, faiss, pointer
 from lance_like.index.vector.params import floats_of
 from lance_like.typing_ import Bytes, Int64s
 
+# Rows that a number of a codebook learns from, at most.
+CODEBOOK_RATE = 256
 _PACKED_ROWS = 32
 # What faiss calls that way to search lists of packed codes.
 _QUERY_BY_QUERY = 11
@@ -97,8 +99,8 @@ class Product:
         return -(-dimension // parts)
 
     @classmethod
-    def trained(cls, sample: np.ndarray, parts: int, bits: int) -> Product:
-        """Learn from a sample: float32[n, d], of 1 row at least."""
+    def trained(cls, sample: np.ndarray, parts: int, bits: int, rate: int = CODEBOOK_RATE) -> Product:
+        """Learn from a sample: float32[n, d], of 1 row at least. rate: the most rows of it for each number."""
         dimension = sample.shape[1]
         size = cls.part_size(dimension, parts)
         wanted = 1 << bits
@@ -107,6 +109,7 @@ class Product:
             sample = np.resize(sample, (wanted, dimension))
         quantizer = faiss().ProductQuantizer(size * parts, parts, bits)
         quantizer.cp.min_points_per_centroid = 1
+        quantizer.cp.max_points_per_centroid = rate
         quantizer.train(_lengthened(sample, size * parts))
         learnt = faiss().vector_to_array(quantizer.centroids).reshape(parts * wanted, size)
         return cls(dimension, parts, bits, learnt)
@@ -431,6 +434,7 @@ def _learnt(graph: Any) -> Any:
 
 
 __all__ = [
+    "CODEBOOK_RATE",
     "Bits",
     "Codes",
     "GraphCodes",

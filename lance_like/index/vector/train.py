@@ -13,7 +13,7 @@ from lance_like.index.base import BuildOptions, IndexSource
 from lance_like.index.vector.bits import nearest_bits
 from lance_like.index.vector.door import alone, apart, cores, faiss, pointer, spread
 from lance_like.index.vector.params import centroids_of, partitions_for
-from lance_like.index.vector.quantize import Bits, Codes, Product, Scalar, given_codebook
+from lance_like.index.vector.quantize import CODEBOOK_RATE, Bits, Codes, Product, Scalar, given_codebook
 from lance_like.index.vector.searcher import IvfSearcher
 from lance_like.index.vector.space import Space
 from lance_like.index.vector.stored import number, whole_of
@@ -131,7 +131,8 @@ def _codes(sample: np.ndarray, kind: str, space: Space, params: Mapping[str, Jso
         return given_codebook(given, space.dimension, parts, bits)
     if isinstance(options.prior, IvfSearcher):
         return options.prior.stored.codes
-    return apart(lambda: Product.trained(sample, parts, bits), options.threads)
+    rate = int(params.get("sample_rate") or CODEBOOK_RATE)
+    return apart(lambda: Product.trained(sample, parts, bits, rate), options.threads)
 
 
 def nearest_centroids(vectors: np.ndarray, centroids: np.ndarray, space: Space) -> Int64s:

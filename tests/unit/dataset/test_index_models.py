@@ -67,6 +67,23 @@ def test_models_learn_from_some_fragments(uri: str) -> None:
         builder.train_ivf(2, accelerator="cuda")
 
 
+def test_a_codebook_learns_from_so_many_rows_for_each_number(tmp_path: Path) -> None:
+    uri = tmp_path / "t"
+    lance_like.write_dataset(pa.table({"v": lists(VECTORS)}), uri)
+    builder = IndicesBuilder(lance_like.dataset(uri), "v")
+    ivf = builder.train_ivf(1)
+    parts = {part.tobytes() for part in VECTORS.reshape(-1, 4)}
+
+    def from_rows(**options: int) -> bool:
+        codebook = builder.train_pq(ivf, 4, num_bits=4, **options).codebook
+        numbers = codebook.values.to_numpy().reshape(-1, 4)
+        return all(number.tobytes() in parts for number in numbers)
+
+    # As many rows as numbers: each is a number as it is.
+    assert from_rows(sample_rate=1)
+    assert not from_rows()
+
+
 def test_models_are_kept_in_files(tmp_path: Path) -> None:
     ivf = IvfModel(lists(VECTORS[:4]), "cosine")
     ivf.save(tmp_path / "ivf")
