@@ -46,8 +46,13 @@ class OutOfRange(InvalidInput, IndexError):
     """A row or position lies outside the table."""
 
 
-class NotFound(LanceLikeError, LookupError, ValueError):
-    """A dataset, version, tag, column, index or row that does not exist. A ValueError, as in pylance."""
+class NotFound(LanceLikeError, KeyError, ValueError):
+    """A dataset, version, tag, column, index or row that does not exist.
+
+    In pylance a ValueError of a dataset, version or tag, a KeyError of a column or an index.
+    """
+
+    __str__ = Exception.__str__  # a KeyError shows its text between quotes
 
 
 class AlreadyExists(LanceLikeError, FileExistsError, ValueError):

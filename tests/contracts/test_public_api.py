@@ -171,7 +171,7 @@ def test_the_errors_are_these() -> None:
     [
         ("InvalidInput", ValueError),
         ("OutOfRange", IndexError),
-        ("NotFound", LookupError),
+        ("NotFound", KeyError),
         ("NotFound", ValueError),
         ("Corrupt", ValueError),
         ("Unsupported", NotImplementedError),
