@@ -22,10 +22,12 @@ if TYPE_CHECKING:
         optimize,
         progress,
         rerankers,
+        sampler,
         schema,
         udf,
         vector,
     )
+    from lance_like import torch as torch
     from lance_like.blob import BlobColumn
     from lance_like.dataset import (
         BatchUDF,
@@ -53,7 +55,6 @@ if TYPE_CHECKING:
     from lance_like.dataset.stats import DataStatistics, FieldStatistics
     from lance_like.index.text.analysis import FtsToken, tokenize
     from lance_like.index.text.highlight import Marking, highlight
-    from lance_like.integrations import torch as torch
     from lance_like.integrations.convert import convert
     from lance_like.query.build import Expression, col, expr, func, lit, when
     from lance_like.schema import json_to_schema, schema_to_json
@@ -107,11 +108,12 @@ _HOME = {
     "optimize": "lance_like.optimize:",
     "progress": "lance_like.progress:",
     "rerankers": "lance_like.rerankers:",
+    "sampler": "lance_like.sampler:",
     "schema": "lance_like.schema:",
     "sql": "lance_like.dataset.sql.query:sql",
     "SqlQuery": "lance_like.dataset.sql.query:SqlQuery",
     "SqlQueryBuilder": "lance_like.dataset.sql.query:SqlQueryBuilder",
-    "torch": "lance_like.integrations.torch:",
+    "torch": "lance_like.torch:",
     "udf": "lance_like.udf:",
     "vector": "lance_like.vector:",
     "when": "lance_like.query.build:when",
@@ -169,6 +171,7 @@ __all__ = [
     "optimize",
     "progress",
     "rerankers",
+    "sampler",
     "schema",
     "schema_to_json",
     "sql",

@@ -30,6 +30,7 @@ Convert: TypeAlias = Callable[[pa.RecordBatch], Any]
 Tail: TypeAlias = Literal["short", "drop", "pad"]
 
 _ROUNDS = 6
+_BFLOAT16 = "lance.bfloat16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +318,8 @@ def to_tensors(batch: pa.RecordBatch) -> Batch:
     |---|---|
     | integer, float, bool | tensor [rows] |
     | fixed-size list of these | tensor [rows, size], one more dimension per level |
+    | fixed-shape tensor of these | tensor [rows, *shape] |
+    | bfloat16 | bfloat16 tensor [rows] |
     | timestamp, date, time, duration | int64 tensor [rows], in the unit of the type since its zero |
     | struct | dict of its children |
     | dictionary | as its values |
@@ -335,6 +338,12 @@ def _to_torch(name: str, array: pa.Array) -> Any:
         _refuse_nulls(name, array)
         children = zip(kind, array.flatten(), strict=True)
         return {field.name: _to_torch(f"{name}.{field.name}", child) for field, child in children}
+    if isinstance(kind, pa.FixedShapeTensorType):
+        _refuse_nulls(name, array)
+        return torch.from_numpy(np.array(array.to_numpy_ndarray()))
+    if isinstance(kind, pa.BaseExtensionType) and kind.extension_name == _BFLOAT16:
+        _refuse_nulls(name, array)
+        return torch.from_numpy(_bits_of(array.storage)).view(torch.bfloat16)
     if pa.types.is_fixed_size_list(kind):
         _refuse_nulls(name, array)
         values = _to_torch(name, array.flatten())
@@ -348,6 +357,14 @@ def _to_torch(name: str, array: pa.Array) -> Any:
     _refuse_nulls(name, array)
     # A copy, since Arrow's memory may be a read-only map of a file, which a write through a tensor would hit.
     return torch.from_numpy(np.array(array.to_numpy(zero_copy_only=False)))
+
+
+def _bits_of(numbers: pa.FixedSizeBinaryArray) -> np.ndarray:
+    """A copy of numbers of two bytes: int16[n]."""
+    data = numbers.buffers()[1]
+    if data is None or not len(numbers):
+        return np.empty(0, np.int16)
+    return np.frombuffer(data, np.int16, len(numbers), 2 * numbers.offset).copy()
 
 
 def _refuse_nulls(name: str, array: pa.Array) -> None:

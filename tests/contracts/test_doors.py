@@ -26,7 +26,7 @@ OWNERS = {
     "polars": ("dataset/search_builder.py", "integrations/polars.py"),
     "pyarrow.dataset": ("dataset/arrow.py", "integrations/convert/parquet.py"),
     "tantivy": ("index/text/analysis.py", "index/text/split.py"),
-    "torch": "integrations/torch.py",
+    "torch": ("integrations/torch.py", "sampler.py", "torch/data.py"),
     "tqdm": None,
     "zstandard": "encodings/zstd.py",
 }
@@ -39,6 +39,7 @@ EAGER = {
     "integrations/polars.py",
     "integrations/torch.py",
     "query/engine_source.py",
+    "torch/data.py",
 }
 
 

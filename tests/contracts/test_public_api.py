@@ -46,6 +46,7 @@ NAMES = {
     "optimize",
     "progress",
     "rerankers",
+    "sampler",
     "schema",
     "fragment",
     "indices",
