@@ -13,6 +13,7 @@ import pyarrow as pa
 from lance_like.errors import MissingDependency
 
 _EXTRA = {
+    "PIL": "images",
     "torch": "torch",
     "polars": "polars",
     "pandas": "pandas",

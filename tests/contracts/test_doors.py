@@ -16,6 +16,7 @@ from lance_like.errors import MissingDependency
 PACKAGE = Path(lance_like.__file__).parent
 
 OWNERS = {
+    "PIL": "arrow/images.py",
     "datasets": "integrations/huggingface.py",
     "deltalake": "integrations/convert/delta.py",
     "duckdb": ("query/engine_duckdb.py", "query/statements_duckdb.py", "query/engine_source.py"),

@@ -1,7 +1,6 @@
 """bfloat16 in Arrow, which has no such type: an extension of two bytes, under the name that pylance gives it.
 
-A column of these, or of fixed-size lists of them, is stored as it is, and searched as vectors. Importing this module
-makes the type known to Arrow, so that tables are read with it.
+A column of these, or of fixed-size lists of them, is stored as it is, and searched as vectors.
 """
 
 from __future__ import annotations
