@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from lance_like.dataset.results import IndexInformation
-from lance_like.index.coverage import Coverage, within
+from lance_like.index.coverage import Coverage, OpenSegment, within
 from lance_like.table.indices import IndexEntry, IndexSegment
 from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema, join_path
@@ -26,6 +26,14 @@ _SPELLED = {
     "BLOOMFILTER": "BloomFilter",
     "INVERTED": "Inverted",
 }
+# What pylance calls some counts that a build writes down.
+_COUNTS = {
+    "BITMAP": {"num_bitmaps": "keys"},
+    "LABEL_LIST": {"num_bitmaps": "keys"},
+    "NGRAM": {"num_ngrams": "keys"},
+    "INVERTED": {"num_tokens": "terms", "num_docs": "rows"},
+}
+_OF_CODES = ("num_sub_vectors", "num_bits", "m", "ef_construction")
 
 
 @dataclass
@@ -242,18 +250,20 @@ def described(manifest: Manifest, coverage: Coverage) -> IndexDescription:
     )
 
 
-def statistics(manifest: Manifest, coverage: Coverage) -> dict[str, Any]:
+def statistics(manifest: Manifest, coverage: Coverage, *, partitions: bool) -> dict[str, Any]:
     """An index as `index_statistics` gives it. Its segments are there under the two names that pylance has for them.
 
-    Each has its parameters also one by one, as pylance has them, and of an index of vectors `metric_type` and
-    `num_partitions`.
+    partitions: read the sizes of the partitions of vectors; the segments are opened for it.
+    Each has its parameters also one by one, as pylance has them, and counts and parts under pylance's names.
     """
     entry = coverage.entry
     open_fragments = {fragment.id for fragment, _ in coverage.uncovered}
     segments = [
         {
             **entry.params,
+            **_counts(entry, held.segment),
             **_of_vectors(entry, held.segment),
+            **(_partitions(held) if partitions else {}),
             "index_type": spelled(entry),
             "uuid": held.segment.uuid,
             "params": dict(entry.params),
@@ -287,10 +297,28 @@ def statistics(manifest: Manifest, coverage: Coverage) -> dict[str, Any]:
     }
 
 
+def _counts(entry: IndexEntry, segment: IndexSegment) -> dict[str, Json]:
+    """What pylance counts of a segment, under its names."""
+    per_zone = entry.params.get("rows_per_zone")
+    if isinstance(per_zone, int):
+        return {"num_zones": -(-segment.rows // per_zone)}
+    return {name: segment.detail.get(own) for name, own in _COUNTS.get(entry.kind, {}).items()}
+
+
 def _of_vectors(entry: IndexEntry, segment: IndexSegment) -> dict[str, Json]:
     """What pylance tells of a segment of vectors, under its names."""
-    known = {"metric_type": entry.params.get("metric"), "num_partitions": segment.detail.get("partitions")}
-    return {name: value for name, value in known.items() if value is not None}
+    metric, params = entry.params.get("metric"), entry.params
+    codes = {"nbits": params.get("num_bits"), **{name: params.get(name) for name in _OF_CODES}}
+    told: dict[str, Json] = {"metric_type": metric, "num_partitions": segment.detail.get("partitions")}
+    if entry.kind.startswith("IVF_"):
+        codes |= {"index_type": entry.kind.removeprefix("IVF_"), "metric_type": metric}
+        told["sub_index"] = {name: value for name, value in codes.items() if value is not None}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _partitions(held: OpenSegment) -> dict[str, Any]:
+    """The sizes of the partitions of a segment."""
+    return {"partitions": [{"size": size} for size in held.searcher.partition_sizes.tolist()]}
 
 
 __all__ = [
@@ -298,6 +326,7 @@ __all__ = [
     "IndexConfig",
     "IndexDescription",
     "IndexFile",
+    "IndexFileVersion",
     "IndexProgress",
     "IndexSegmentDescription",
     "Stages",

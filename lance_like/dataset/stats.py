@@ -60,8 +60,10 @@ class LanceStats:
 
     def index_stats(self, index_name: str) -> dict[str, Any]:
         """What an index answers for, as `LanceDataset.index_statistics`. Raises NotFound."""
-        coverage = coverage_of(self._manifest, entry_named(self._manifest, index_name), unopened)
-        return statistics(self._manifest, coverage)
+        entry, indexes = entry_named(self._manifest, index_name), self._session.indexes
+        if entry.kind.startswith("IVF_") and not indexes.ignore:
+            return statistics(self._manifest, indexes.coverage(self._manifest, index_name), partitions=True)
+        return statistics(self._manifest, coverage_of(self._manifest, entry, unopened), partitions=False)
 
     def data_stats(self) -> DataStatistics:
         """The stored bytes of every field. Cost: the page tables of all columns of all files are read."""

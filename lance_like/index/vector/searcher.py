@@ -18,7 +18,7 @@ from lance_like.index.vector.bits import nearest_bits
 from lance_like.index.vector.door import alone, cores, pointer, spread
 from lance_like.index.vector.lists import Lists, Scan
 from lance_like.index.vector.space import Space
-from lance_like.index.vector.stored import Stored
+from lance_like.index.vector.stored import END, Stored
 from lance_like.typing_ import Bytes, Int64s
 
 # So many rows are compared one by one quicker than they are found in an index.
@@ -102,6 +102,12 @@ class IvfSearcher:
     def partitions(self) -> int:
         """How many it has."""
         return len(self.stored.ends)
+
+    @property
+    def partition_sizes(self) -> Int64s:
+        """int64[p], the vectors of each partition. Cost: a read of these numbers."""
+        [ends] = self.stored.partitions.columns([END])
+        return np.diff(np.asarray(ends, np.int64), prepend=0)
 
     @property
     def space(self) -> Space:

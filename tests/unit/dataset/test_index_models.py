@@ -108,9 +108,46 @@ def test_centroids_are_those_of_an_index_of_vectors(uri: str) -> None:
     [told] = ds.index_statistics("v_idx")["indices"]
     assert (told["index_type"], told["metric_type"], told["num_partitions"]) == ("IVF_FLAT", "l2", 3)
     assert ds.index_statistics("i_idx")["indices"][0]["rows_per_zone"] == 50
+    assert sum(part["size"] for part in told["partitions"]) == ds.count_rows("v IS NOT NULL")
+    assert len(told["partitions"]) == 3
+    unread = lance_like.dataset(uri, indices="ignore").index_statistics("v_idx")["indices"]
+    assert unread == [{name: value for name, value in told.items() if name != "partitions"}]
     assert ds.centroids(column="v") == ds.centroids(index_name="v_idx")
     assert len(ds.centroids(column="v")) == 3
     for wrong, error in (({"index_name": "i_idx"}, InvalidInput), ({}, InvalidInput), ({"column": "i"}, NotFound)):
         with pytest.raises(error):
             ds.centroids(**wrong)
     ds.checkout_version(1).restore()
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "expected"),
+    [
+        ("BITMAP", "s", {"num_bitmaps": 2}),
+        ("NGRAM", "s", {"num_ngrams": 6}),
+        ("INVERTED", "s", {"num_tokens": 3, "num_docs": 4}),
+        ("ZONEMAP", "i", {"num_zones": 2, "rows_per_zone": 3}),
+        ("BLOOMFILTER", "i", {"num_zones": 2, "rows_per_zone": 3}),
+    ],
+)
+def test_statistics_count_what_pylance_counts(tmp_path: Path, kind: str, column: str, expected: dict[str, int]) -> None:
+    table = pa.table({"i": range(4), "s": ["red abcd", "abcd", "abcd", "abcd"]})
+    if kind == "INVERTED":
+        table = pa.table({"s": ["red hat", "red", "cat", "hat"]})
+    ds = lance_like.write_dataset(table, tmp_path / "t")
+    ds.create_scalar_index(column, kind, **({"rows_per_zone": 3} if column == "i" else {}))
+    [told] = ds.index_statistics(f"{column}_idx")["indices"]
+    assert {name: told[name] for name in expected} == expected
+
+
+def test_statistics_tell_of_the_codes_of_vectors(uri: str) -> None:
+    ds = lance_like.dataset(uri)
+    ds.create_index("v", "IVF_PQ", num_partitions=2, num_sub_vectors=4, num_bits=4)
+    [told] = ds.index_statistics("v_idx")["indices"]
+    assert told["sub_index"] == {
+        "index_type": "PQ",
+        "metric_type": "l2",
+        "nbits": 4,
+        "num_bits": 4,
+        "num_sub_vectors": 4,
+    }
