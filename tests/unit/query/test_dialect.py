@@ -77,6 +77,44 @@ def test_spellings_of_pylance_are_taken(ds, condition, rows):
     assert ds.count_rows(condition) == len(rows)
 
 
+# What pylance 14 makes of the same.
+@pytest.mark.parametrize(
+    ("expression", "values"),
+    [
+        ("nvl2(i, 1, 2)", [1, 1, 2, 1]),
+        ("nanvl(cast(i as double), 1.0)", [1.0, 2.0, None, 4.0]),
+        ("nanvl(cast('nan' as double), 7.0)", [7.0] * 4),
+        ("iszero(i - 2)", [False, True, None, False]),
+        ("signum(i - 2)", [-1.0, 0.0, None, 1.0]),
+        ("signum(cast('nan' as double)) = cast('nan' as double)", [True] * 4),
+        ("find_in_set(s, 'x,Abd')", [0, 2, None, 0]),
+        ("substr_index('a,b,c', ',', 2)", ["a,b"] * 4),
+        ("substr_index('a,b,c', ',', -2)", ["b,c"] * 4),
+        ("substr_index(s, '', 1)", ["", "", None, ""]),
+        ("to_char(ts, '%Y-%m-%d %H:%M')", ["1970-01-01 00:00", "2001-09-09 01:46", None, "1970-01-01 00:00"]),
+        ("date_format(day, '%d/%m')", ["29/02", "01/01", None, "01/01"]),
+        ("to_unixtime(ts)", [0, 10**9, None, 0]),
+        ("to_unixtime(timestamp '1969-12-31 23:59:59.5')", [-1] * 4),
+        ("from_unixtime(10)", [dt.datetime(1970, 1, 1, 0, 0, 10)] * 4),
+        ("to_timestamp_seconds(-1)", [dt.datetime(1969, 12, 31, 23, 59, 59)] * 4),
+        ("to_timestamp_millis(1500)", [dt.datetime(1970, 1, 1, 0, 0, 1, 500000)] * 4),
+        ("to_timestamp_micros(7)", [dt.datetime(1970, 1, 1, 0, 0, 0, 7)] * 4),
+        ("array_element(l, -1)", [2, 3, None, None]),
+        ("array_any_value([null, 5])", [5] * 4),
+        ("array_positions([5, null, 5], 5)", [[1, 3]] * 4),
+        ("array_positions(l, 2)", [[2], [], None, []]),
+        ("array_remove_all([1, null, 2, 1], 1)", [[None, 2]] * 4),
+        ("array_replace_all(l, 2, 9)", [[1, 9], [3], None, []]),
+        ("array_repeat(i, 2)", [[1, 1], [2, 2], [None, None], [4, 4]]),
+        ("list_to_string(l, '-')", ["1-2", "3", None, ""]),
+        ("empty(l)", [False, False, None, True]),
+        ("array_empty(l)", [False, False, None, True]),
+    ],
+)
+def test_functions_of_pylance_have_its_values(ds, expression, values):
+    assert ds.to_table({"value": expression})["value"].to_pylist() == values
+
+
 @pytest.mark.parametrize(
     ("condition", "rows"),
     [
