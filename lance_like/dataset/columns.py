@@ -23,10 +23,12 @@ from lance_like.errors import Conflict, InvalidInput, NotFound
 from lance_like.file.carry import nulls, one_batch, taken_rows
 from lance_like.file.writer import FileWriter
 from lance_like.io.store import Store
+from lance_like.query.constants import is_null
 from lance_like.query.evaluate import bind_columns, columns_read, compute_bound, is_expression, parse_expressions
 from lance_like.query.projection import Projection, project
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
+from lance_like.query.sql import tree_of
 from lance_like.table.actions import AddColumns, NewFile
 from lance_like.table.commit import Change
 from lance_like.table.fields import ROOT
@@ -52,12 +54,13 @@ def add_columns(
     """Add columns; see `LanceDataset.add_columns`. commit: makes a change the next version."""
     fields = _null_fields(transforms)
     if fields is not None:
-        placing = place_columns(manifest.schema, fields)
-        commit(AddColumns(placing.schema, None, parents=placing.parents))
+        commit(_nulls(manifest, fields))
     elif isinstance(transforms, Mapping) and all(map(is_expression, transforms.values())):
         transform, known, read_columns = _from_sql(transforms, manifest)
         rows = batch_size or _rows_at_once(manifest, read_columns)
-        commit(Computed(session, transform, read_columns, rows, known=known))
+        no_value = transforms and all(map(_is_null, transforms.values()))
+        computed = Computed(session, transform, read_columns, rows, known=known)
+        commit(_nulls(manifest, known) if no_value else computed)
     elif isinstance(transforms, BatchUDF):
         asked, path = transforms.output_schema or reader_schema, transforms.checkpoint_file
         kept = None if path is None else Checkpoint(path)
@@ -70,6 +73,12 @@ def add_columns(
         commit(_FromStream(session, as_stream(transforms, reader_schema)))
 
 
+def _nulls(manifest: Manifest, fields: pa.Schema) -> AddColumns:
+    """Columns that are all null: no file is written for them."""
+    placing = place_columns(manifest.schema, fields)
+    return AddColumns(placing.schema, None, parents=placing.parents)
+
+
 def _null_fields(transforms: Any) -> pa.Schema | None:
     if isinstance(transforms, pa.Field):
         return pa.schema([transforms])
@@ -78,6 +87,11 @@ def _null_fields(transforms: Any) -> pa.Schema | None:
     if isinstance(transforms, (list, tuple)) and transforms and all(isinstance(f, pa.Field) for f in transforms):
         return pa.schema(list(transforms))
     return None
+
+
+def _is_null(expression: Any) -> bool:
+    """Whether it is the text of NULL, of whatever type."""
+    return isinstance(expression, str) and "null" in expression.lower() and is_null(tree_of(expression))
 
 
 def _from_sql(expressions: Mapping[str, Any], manifest: Manifest) -> tuple[Transform, pa.Schema, list[str]]:

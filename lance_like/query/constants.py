@@ -64,6 +64,13 @@ def folded(node: Node) -> pa.Scalar | None:
     return None if value.type == pa.decimal128(38, 0) or is_text(value.type) else value
 
 
+def is_null(node: Node) -> bool:
+    """Whether a node is NULL, of whatever type."""
+    while node.get("class") == "CAST":
+        node = node["child"]
+    return node.get("class") == "CONSTANT" and literal(node)[0] == "NULL_LITERAL"
+
+
 def _moment(node: Node) -> pa.Scalar | None:
     """Read DATE or TIMESTAMP with a text in the form of ISO 8601, without asking DuckDB."""
     kind = _MOMENTS.get(type_name(node)) if node.get("class") == "CAST" and not node.get("try_cast") else None
@@ -114,4 +121,4 @@ def _keep_types(node: Node) -> None:
             del this["value"]
 
 
-__all__ = ["constant_of", "folded", "walk", "written_back"]
+__all__ = ["constant_of", "folded", "is_null", "walk", "written_back"]

@@ -231,7 +231,13 @@ def test_fields_as_null_write_no_data_file(tmp_path):
     ds = three_fragments(str(tmp_path))
     files = set(held(tmp_path / "data"))
     ds.add_columns(pa.field("n", pa.int32()))
+    ds.add_columns({"m": "CAST(NULL AS int)", "v": "cast(null as float[4])"})
     assert set(held(tmp_path / "data")) == files
+    assert ds.schema.field("m").type == pa.int32() and pa.types.is_fixed_size_list(ds.schema.field("v").type)
+    assert ds.to_table(["m", "v"]).to_pydict() == {"m": [None] * 10, "v": [None] * 10}
+    ds.add_columns({"null": "null", "i2": "nullif(i, 3)"})
+    assert len(held(tmp_path / "data")) > len(files)
+    assert ds.to_table(["null", "i2"], limit=1).to_pylist() == [{"null": None, "i2": 0}]
 
 
 @pytest.mark.parametrize(
