@@ -281,7 +281,7 @@ class LanceFragment:
         Its columns are those of the table with their names. Raises InvalidInput, NotFound or Corrupt.
         """
         file = DataFile.create(dataset, filename)
-        return FragmentMetadata(fragment_id, (file,), file.rows)
+        return FragmentMetadata(fragment_id, [file], file.rows)
 
 
 class FragmentSession:

@@ -41,7 +41,7 @@ class DataFile:
     """
 
     path: str
-    fields: tuple[int, ...]
+    fields: list[int]
     file_size_bytes: int
     rows: int
     tail: str
@@ -62,7 +62,7 @@ class DataFile:
         """The inverse of `to_json`. Raises InvalidInput."""
         path, tail = _member(value, "path", str), _member(value, "tail", str)
         nbytes, rows = _member(value, "file_size_bytes", int), _member(value, "rows", int)
-        fields = tuple(_member(value, "fields", list))
+        fields = list(_member(value, "fields", list))
         stats = tuple(_stats_from_json(item) for item in value.get("stats", ()))
         return DataFile(path, fields, nbytes, rows, tail, value.get("base_id"), stats)
 
@@ -72,13 +72,13 @@ class DataFile:
         ids, known = file.field_ids, dict(file.stats)
         first = takewhile(known.__contains__, ids)
         stats = tuple(_stats_to_json(known[field_id]) for field_id in first)
-        return DataFile(file.path, ids, file.nbytes, file.rows, f"{file.tail:016x}", file.base, stats)
+        return DataFile(file.path, list(ids), file.nbytes, file.rows, f"{file.tail:016x}", file.base, stats)
 
     @staticmethod
     def of_new(file: NewFile, fields: Sequence[int]) -> DataFile:
         """A file that no version names yet. fields: what its columns hold."""
         stats = tuple(map(_stats_to_json, file.stats))
-        return DataFile(file.path, tuple(fields), file.nbytes, file.rows, f"{file.tail:016x}", None, stats)
+        return DataFile(file.path, list(fields), file.nbytes, file.rows, f"{file.tail:016x}", None, stats)
 
     @staticmethod
     def create(dataset: LanceDataset, path: str, *, base_id: int | None = None) -> DataFile:
@@ -96,13 +96,13 @@ class DataFile:
         [schema] = session.drive([(key, reader.schema())])
         last = np.array([nbytes - TAIL_NBYTES]), np.array([nbytes])
         tail = sum64(store.gather(key, [last])[0].tobytes())
-        return DataFile(key, match_fields(dataset._manifest, schema), nbytes, reader.num_rows, f"{tail:016x}")
+        return DataFile(key, list(match_fields(dataset._manifest, schema)), nbytes, reader.num_rows, f"{tail:016x}")
 
     def without(self, field_ids: Collection[int]) -> DataFile:
         """The file with columns that another supersedes."""
         if not any(i in field_ids for i in self.fields):
             return self
-        return replace(self, fields=tuple(-1 if i in field_ids else i for i in self.fields), stats=())
+        return replace(self, fields=[-1 if i in field_ids else i for i in self.fields], stats=())
 
     def as_new(self) -> NewFile:
         """The file as an action names it. Raises InvalidInput for what cannot be one."""
@@ -191,7 +191,7 @@ class FragmentMetadata:
     """
 
     id: int
-    files: tuple[DataFile, ...]
+    files: list[DataFile]
     physical_rows: int
     deletion_file: DeletionFile | None = None
     row_id_meta: RowIdMeta | None = None
@@ -219,7 +219,7 @@ class FragmentMetadata:
     def with_files(self, files: Sequence[NewFile], field_ids: Sequence[int]) -> FragmentMetadata:
         """The fragment with more files, which take their fields over. field_ids: what their columns hold in order."""
         gone = set(field_ids)
-        return replace(self, files=(*(file.without(gone) for file in self.files), *_new_files(files, field_ids)))
+        return replace(self, files=[*(file.without(gone) for file in self.files), *_new_files(files, field_ids)])
 
     def to_json(self) -> dict[str, Any]:
         """The fragment as a value of JSON."""
@@ -248,7 +248,7 @@ class FragmentMetadata:
         spans, deleted = _pairs(value, "row_id_meta", "spans"), value.get("deletion_file")
         return FragmentMetadata(
             id=_member(value, "id", int),
-            files=tuple(DataFile.from_json(file) for file in _member(value, "files", list)),
+            files=[DataFile.from_json(file) for file in _member(value, "files", list)],
             physical_rows=_member(value, "physical_rows", int),
             deletion_file=None if deleted is None else _deletions_from_json(deleted),
             row_id_meta=None if spans is None else RowIdMeta(spans),
@@ -262,7 +262,7 @@ class FragmentMetadata:
         runs = fragment.runs
         return FragmentMetadata(
             id=fragment.id,
-            files=tuple(DataFile.of(file) for file in fragment.files),
+            files=[DataFile.of(file) for file in fragment.files],
             physical_rows=fragment.rows,
             deletion_file=DeletionFile.of(fragment.deleted) if fragment.deletions else None,
             row_id_meta=RowIdMeta(_as_pairs(runs.row_ids)),
@@ -281,10 +281,10 @@ class FragmentMetadata:
 _VERSIONS = ("created_at_version_meta", "last_updated_at_version_meta")
 
 
-def _new_files(files: Sequence[NewFile], field_ids: Sequence[int]) -> tuple[DataFile, ...]:
+def _new_files(files: Sequence[NewFile], field_ids: Sequence[int]) -> list[DataFile]:
     ends = list(accumulate(file.columns for file in files))
     spans = zip(files, [0, *ends], ends, strict=False)
-    return tuple(DataFile.of_new(file, field_ids[start:end]) for file, start, end in spans)
+    return [DataFile.of_new(file, field_ids[start:end]) for file, start, end in spans]
 
 
 def _as_pairs(array: Int64s) -> Pairs:

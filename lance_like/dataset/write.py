@@ -142,7 +142,7 @@ def write_fragments(
                 report(WriteProgress(rows + writer.rows, nbytes + writer.nbytes, len(fragments)))
 
         if watcher is not None:
-            watcher.begin(FragmentMetadata(len(fragments), (), 0))
+            watcher.begin(FragmentMetadata(len(fragments), [], 0))
         file = write_file(store, writer, batches.until_full(writer, limits, batch_done))
         made = NewFragment((file,))
         if watcher is not None:

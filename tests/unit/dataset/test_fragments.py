@@ -55,7 +55,7 @@ def test_a_fragment_tells_its_rows_and_files(ds):
     assert (fragment.physical_rows, fragment.num_deletions, fragment.count_rows()) == (50, 2, 48)
     assert fragment.deletion_file() == "inline"
     assert ds.get_fragment(1).deletion_file() is None
-    assert [file.fields for file in fragment.data_files()] == [(0, 1), (2,)]
+    assert [file.fields for file in fragment.data_files()] == [[0, 1], [2]]
     assert fragment.data_files()[0].column_indices == [0, 1]
     assert fragment.metadata.deletion_file.offsets().tolist() == [3, 5]
     assert fragment.metadata.row_id_meta.spans == ((0, 50),)
