@@ -24,6 +24,8 @@ OWNERS = {
     "fsspec": "io/remote.py",
     "lance": "integrations/convert/lance.py",
     "pandas": None,
+    "pydantic": "pydantic.py",
+    "pydantic_core": "pydantic.py",
     "polars": ("dataset/search_builder.py", "integrations/polars.py"),
     "pyarrow.dataset": ("dataset/arrow.py", "integrations/convert/parquet.py"),
     "tantivy": ("index/text/analysis.py", "index/text/split.py"),
@@ -39,6 +41,7 @@ EAGER = {
     "integrations/huggingface.py",
     "integrations/polars.py",
     "integrations/torch.py",
+    "pydantic.py",
     "query/engine_source.py",
     "torch/data.py",
 }
