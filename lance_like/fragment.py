@@ -11,8 +11,10 @@ from lance_like.dataset.fragment_metadata import (
     RowIdMeta,
 )
 from lance_like.dataset.staging import write_fragments
+from lance_like.dataset.write import MAX_BYTES_PER_FILE as DEFAULT_MAX_BYTES_PER_FILE
 
 __all__ = [
+    "DEFAULT_MAX_BYTES_PER_FILE",
     "DataFile",
     "DeletionFile",
     "FragmentMetadata",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import pickle
 import uuid
@@ -17,7 +18,7 @@ import lance_like
 from lance_like.dataset import ScannerBuilder
 from lance_like.errors import Conflict, InvalidInput, NotFound
 from lance_like.file import stable_version
-from lance_like.fragment import FragmentMetadata, LanceFragment, write_fragments
+from lance_like.fragment import DEFAULT_MAX_BYTES_PER_FILE, FragmentMetadata, LanceFragment, write_fragments
 from lance_like.progress import FileSystemFragmentWriteProgress, FragmentWriteProgress
 from lance_like.schema import LanceSchema
 
@@ -235,3 +236,9 @@ def test_a_delete_may_say_anything_of_why(dataset: lance_like.LanceDataset) -> N
     dataset = lance_like.LanceDataset.commit(dataset, delete, read_version=1)
     assert dataset.count_rows() == 9
     assert dataset.read_transaction(2).operation.predicate == "because of ticket 17"
+
+
+def test_the_default_size_of_files_can_be_named(tmp_path: Path) -> None:
+    [one] = write_fragments(TABLE, tmp_path / "named", max_bytes_per_file=DEFAULT_MAX_BYTES_PER_FILE)
+    assert one.physical_rows == 10
+    assert inspect.signature(write_fragments).parameters["max_bytes_per_file"].default == DEFAULT_MAX_BYTES_PER_FILE
