@@ -18,6 +18,7 @@ import pyarrow as pa
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.query import engine_duckdb
 from lance_like.query.arithmetic import MIRRORED
+from lance_like.query.arrow_casts import with_casts
 from lance_like.query.constants import constant_of, walk, written_back
 from lance_like.query.expr import (
     BoolColumn,
@@ -162,7 +163,8 @@ def _node(head: str, text: str, what: str) -> tuple[Node, str]:
         raise InvalidInput(f"the {what} is empty", kind="filter")
     tree, read = _with_names(head, _BACK_TICKS.sub(_in_double_quotes, text))
     if not tree.get("error") and len(tree["statements"]) == 1:
-        return tree["statements"][0]["node"], read
+        node = tree["statements"][0]["node"]
+        return with_casts(node) if "arrow_" in text.lower() else node, read
     message = str(tree.get("error_message", ""))
     if "SELECT statements" in message or not tree.get("error"):
         raise _goes_on(text, what)

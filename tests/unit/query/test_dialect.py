@@ -116,6 +116,52 @@ def test_functions_of_pylance_have_its_values(ds, expression, values):
 
 
 @pytest.mark.parametrize(
+    ("expression", "kind", "values"),
+    [
+        ("arrow_cast(i, 'Int8')", pa.int8(), [1, 2, None, 4]),
+        ("arrow_cast(i, 'Float32') + arrow_cast('1', 'Float32')", pa.float32(), [2, 3, None, 5]),
+        ("ARROW_CAST(i, ' LargeUtf8 ')", pa.string(), ["1", "2", None, "4"]),
+        ("arrow_cast(arrow_cast(i, 'Utf8'), 'Decimal128(5, 1)') = 2.0", pa.bool_(), [False, True, None, False]),
+        (
+            "arrow_cast(ts, 'Date32')",
+            pa.date32(),
+            [dt.date(1970, 1, 1), dt.date(2001, 9, 9), None, dt.date(1970, 1, 1)],
+        ),
+        (
+            "arrow_cast(ts, 'Timestamp(ms)') < arrow_cast(day, 'Timestamp(Second, None)')",
+            pa.bool_(),
+            [True, True, None, False],
+        ),
+        ("arrow_cast(l, 'List(nullable Int16)')", pa.list_(pa.int16()), [[1, 2], [3], None, []]),
+        (
+            "arrow_cast([i, 1], 'FixedSizeList(2, Float32)')",
+            pa.list_(pa.float32(), 2),
+            [[1, 1], [2, 1], [None, 1], [4, 1]],
+        ),
+        ("arrow_cast(null, 'FixedSizeList(2 x Float64)')", pa.list_(pa.float64(), 2), [None] * 4),
+        ("arrow_cast(b, 'FixedSizeBinary(1)')", pa.binary(), [b"\x05", b"a", None, b""]),
+        ("arrow_try_cast(s, 'Int64')", pa.int64(), [None] * 4),
+    ],
+)
+def test_arrow_cast_is_a_cast(ds, expression, kind, values):
+    found = ds.to_table({"value": expression})["value"]
+    assert found.type == kind
+    assert found.to_pylist() == values
+
+
+@pytest.mark.parametrize("kind", ["'Float16'", "'Foo(1)'", "'List(Foo)'", "s", "5"])
+def test_arrow_cast_to_what_duckdb_has_not_is_refused(ds, kind):
+    with pytest.raises(InvalidInput, match="arrow_cast"):
+        ds.count_rows(f"arrow_cast(i, {kind}) = 1")
+
+
+def test_arrow_cast_is_read_in_conditions(ds):
+    for number, rows in ((1, 1), (2, 1), (3, 0), (4, 1)):
+        assert ds.count_rows(f"i = arrow_cast({number}, 'Int32')") == rows
+        assert ds.count_rows(f"arrow_cast(i, 'Utf8') = arrow_cast({number}, 'Utf8')") == rows
+
+
+@pytest.mark.parametrize(
     ("condition", "rows"),
     [
         ("case when i = 1 then true else s like 'x%' end", [0, 3]),
