@@ -118,7 +118,7 @@ def get_extras(field: Any, key: str) -> Any:
 def is_nullable(field: Any) -> bool:
     """Whether the column of a field may have nulls: of `T | None`, and of a vector that says so."""
     kind = field.annotation
-    if inspect.isclass(kind) and issubclass(kind, FixedSizeListMixin):
+    if _is_class(kind) and issubclass(kind, FixedSizeListMixin):
         return kind.nullable()
     return type(None) in get_args(kind) and get_origin(kind) in (Union, types.UnionType)
 
@@ -146,9 +146,13 @@ def _type(kind: Any, field: Any) -> pa.DataType:
     if get_origin(kind) in (list, tuple) and get_args(kind):
         item = get_args(kind)[0]
         return pa.list_(pa.field("item", _type(_given(item), field)))
-    if inspect.isclass(kind) and get_origin(kind) is None:
+    if _is_class(kind):
         return _type_of_class(kind, field)
     raise _unknown(kind)
+
+
+def _is_class(kind: Any) -> bool:
+    return inspect.isclass(kind) and get_origin(kind) is None  # in Python 3.10 list[int] is a class
 
 
 def _type_of_class(kind: type, field: Any) -> pa.DataType:
