@@ -45,8 +45,11 @@ _FILTER_HEAD = "SELECT 1 FROM t WHERE "
 _EXPRESSION_HEAD = "SELECT "
 _IMPLIED = 2**64 - 1  # query_location of a node that the text does not hold
 
-# Literals, names in double quotes and comments, or a name in back-ticks.
-_BACK_TICKS = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|`((?:[^`]|``)*)`""", re.DOTALL)
+# Literals, a moment in double quotes, as pylance takes it, names in these, comments, or a name in back-ticks.
+_QUOTED = re.compile(
+    r"""'(?:[^']|'')*'|\b(date|time|timestamp)(\s+)"([^"']*)"|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|`((?:[^`]|``)*)`""",
+    re.DOTALL | re.IGNORECASE,
+)
 
 # A word where it begins, and the last one of a text.
 _WORD = re.compile(r"([^\W\d]\w*)")
@@ -161,7 +164,7 @@ def _node(head: str, text: str, what: str) -> tuple[Node, str]:
     """The SELECT of a head and a text, and the text as it was read, where places in it are counted."""
     if not text.strip():
         raise InvalidInput(f"the {what} is empty", kind="filter")
-    tree, read = _with_names(head, _BACK_TICKS.sub(_in_double_quotes, text))
+    tree, read = _with_names(head, _QUOTED.sub(_quoted_as_in_sql, text))
     if not tree.get("error") and len(tree["statements"]) == 1:
         node = tree["statements"][0]["node"]
         return with_casts(node) if "arrow_" in text.lower() else node, read
@@ -204,9 +207,12 @@ def _selected(tree: Node) -> list[Node]:
     return [item for statement in tree["statements"] for item in statement["node"].get("select_list") or ()]
 
 
-def _in_double_quotes(found: re.Match[str]) -> str:
-    """Write a name in back-ticks as SQL does; a literal or a comment stays as it is."""
-    return found[0] if found[1] is None else quote(found[1].replace("``", "`"))
+def _quoted_as_in_sql(found: re.Match[str]) -> str:
+    """Write a name in back-ticks, and a moment in double quotes, as SQL does; others stay as they are."""
+    kind, space, moment, name = found.groups()
+    if kind is not None:
+        return f"{kind}{space}'{moment}'"
+    return found[0] if name is None else quote(name.replace("``", "`"))
 
 
 @lru_cache(maxsize=2)

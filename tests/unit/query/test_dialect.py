@@ -70,6 +70,8 @@ def ds(tmp_path_factory) -> LanceDataset:
         ("date_bin(interval '1 day', ts) = timestamp '2001-09-09'", [1]),
         ("day < now() and day >= to_date('2021-01-01')", [1]),
         ("b = X'05'", [0]),
+        ('day >= DATE "2021-01-01"', [1]),
+        ('ts = timestamp \t "2001-09-09 01:46:40" and s <> \'date "x"\' and "S" <> \'\'', [1]),
     ],
 )
 def test_spellings_of_pylance_are_taken(ds, condition, rows):
