@@ -59,7 +59,8 @@ def dataset(
     table from a stranger.
     session: of another handle, or a `lance_like.Session`: files and indexes that are open there are not opened again.
     The sizes are then those it has.
-    storage_options: of an object store, as pylance or fsspec name them; kept in pickles of the handle.
+    storage_options: of an object store, as pylance or fsspec name them; kept in pickles of the handle. Files and memory
+    take no notice of them, so that one program serves all.
     commit_lock: for an object store that cannot write only if a key is free: a function from the version to be written
     to a context manager that one writer at a time is in.
     base_store_params: {URI of a base: its storage options}, for a shallow clone of a table that needs others.

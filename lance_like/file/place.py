@@ -22,8 +22,7 @@ def locate(
     """The store that holds a file, and the file's key there.
 
     path: a path (links are followed), file://…, memory://name/key, or s3://bucket/key and other object stores.
-    Raises InvalidInput for a path that names no file, Unsupported for a scheme without a store, or for storage options
-    where there is no object store.
+    Raises InvalidInput for a path that names no file, Unsupported for a scheme without a store.
     """
     text = os.fspath(path)
     if not isinstance(text, str) or not text:

@@ -30,9 +30,9 @@ def open_store(
     """Open the place a URI names: a path (with ~), file://, memory://name (this process only), or s3:// and others.
 
     memory:// alone is a new place each time.
-    durability, folders: as `LocalStore` has them. storage_options, lock: as `FsspecStore` has them; a lock is not
-    needed elsewhere. Nothing is asked of an object store yet.
-    Raises Unsupported for another scheme, and for options where there is no object store.
+    durability, folders: as `LocalStore` has them. storage_options, lock: as `FsspecStore` has them; files and memory
+    need neither, and take no notice of them. Nothing is asked of an object store yet.
+    Raises Unsupported for another scheme.
     """
     text = os.fspath(uri)
     if not isinstance(text, str) or not text or "\0" in text:
@@ -40,12 +40,6 @@ def open_store(
     scheme, rest = _scheme_of(text)
     if scheme not in ("", "file", "memory"):
         return _remote_store(text, scheme, rest, storage_options, lock)
-    if storage_options:
-        raise Unsupported(
-            f"storage options {sorted(storage_options)} were given; local files and memory take none",
-            kind="storage-options",
-            hint="leave storage_options out",
-        )
     if scheme == "memory":
         return MemoryStore.named(rest) if rest else MemoryStore.unnamed()
     return LocalStore(_local_path(text, rest) if scheme else text, durability=durability, folders=folders)

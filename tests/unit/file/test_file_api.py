@@ -147,10 +147,8 @@ def test_what_names_no_file_is_refused(name, error, tmp_path, monkeypatch):
         LanceFileReader(name)
 
 
-def test_options_of_object_stores_are_refused(path):
-    with pytest.raises(Unsupported, match="region"):
-        LanceFileReader(path, {"region": "x"})
-    assert LanceFileReader(path, {}).num_rows() == ROWS
+def test_options_of_object_stores_mean_nothing_for_a_path(path):
+    assert LanceFileReader(path, {"region": "x"}).num_rows() == ROWS
 
 
 # Writing
