@@ -67,9 +67,9 @@ class Bitpack:
         if tiles is not None:
             first, ask_of_tiles = tiles
             (data,) = yield [ask_of_tiles]
-            values = _unpack(data.view(word).reshape(-1, width, lanes), base_by_row(bases, runs)[0], dtype)
-            cut = values[int(runs.starts[0]) - first :][: runs.count]
-            return flat_array(kind, cut.view(np.uint8), runs.count)
+            words = data.view(word).reshape(-1, width, lanes)
+            values = _values_of_tiles(words, runs, first, bases if len(bases) == 1 else bases[runs.at], dtype)
+            return flat_array(kind, values.view(np.uint8), runs.count)
         at, rows = runs.places if runs.single else runs.rows()
         bits = yield from _pick(start[at], stack.slots[at], rows, width, lanes)
         values = (bits + base_by_row(bases, runs)).astype(dtype, copy=False)
@@ -82,7 +82,7 @@ class Bitpack:
         base = int(base_by_row(bases_of(stack), runs)[0].view(np.int64))
         check_integer_like(stack, kind)
         domain, mask = np.iinfo(integer_dtype(kind)), (1 << width) - 1
-        if between is None or tiles is None or base < domain.min or base + mask > domain.max:
+        if between is None or tiles is None or len(runs.at) > 1 or base < domain.min or base + mask > domain.max:
             return test.of_values((yield from self.read(stack, kind, runs)))
         low, high = max(0, between[0] - base), min(mask, between[1] - base)
         if low > high or (low, high) == (0, mask):
@@ -90,17 +90,19 @@ class Bitpack:
         first, ask_of_tiles = tiles
         (data,) = yield [ask_of_tiles]
         passes = _within(data.view(word_dtype(width)).reshape(-1, width, lanes), low, high)
-        return passes[int(runs.starts[0]) - first :][: runs.count]
+        return passes[int(runs.starts[0] - first[0]) :][: runs.count]
 
-    def _tiles(self, stack: Stack, runs: Runs) -> tuple[int, Ask] | None:
-        """The first row and the bytes of the tiles of a long run; None for other runs."""
+    def _tiles(self, stack: Stack, runs: Runs) -> tuple[Int64s, Ask] | None:
+        """Of long runs the first row of their tiles, int64[n], and the bytes; None where a run is short."""
+        if len(runs.at) != 1 and (runs.single or not len(runs.at)):
+            return None
         width, lanes, start = stack.once("opened", lambda: self._opened(stack))
         tile_rows, tile_nbytes = 8 * word_dtype(width).itemsize * lanes, lanes * width * word_dtype(width).itemsize
-        if len(runs.starts) != 1 or runs.count < min(tile_rows, int(stack.num_rows[runs.at[0]])) // 2:
+        if (runs.lengths < np.minimum(tile_rows, stack.num_rows[runs.at]) // 2).any():
             return None
-        first, last = int(runs.starts[0]) // tile_rows, -(-int(runs.ends[0]) // tile_rows)
-        low = start[runs.at] + first * tile_nbytes
-        return first * tile_rows, (low, low + (last - first) * tile_nbytes, stack.slots[runs.at])
+        first, last = runs.starts // tile_rows, -(-runs.ends // tile_rows)
+        low = start[runs.at]
+        return first * tile_rows, (low + first * tile_nbytes, low + last * tile_nbytes, stack.slots[runs.at])
 
     @staticmethod
     def _opened(stack: Stack) -> tuple[int, int, Int64s]:
@@ -140,6 +142,33 @@ def _pack(values: np.ndarray, base: int, width: int, lanes: int, tiles: int) -> 
         if shift + width > bits:
             words[:, word + 1] |= np.right_shift(strips[:, strip], word_type.type(bits - shift), out=part)
     return words.reshape(-1)
+
+
+def _values_of_tiles(
+    words: np.ndarray, runs: Runs, first: Int64s, bases: np.ndarray, dtype: np.dtype
+) -> np.ndarray:
+    """The values of runs, as dtype[count].
+
+    words: of their tiles, end to end, word[tiles, width, lanes]. first: int64[n], the first row of the tiles of each.
+    bases: uint64[n], or uint64[1] when it is the same for all.
+    """
+    together = len(bases) == 1
+    values = _unpack(words, bases[0] if together else np.uint64(0), dtype)
+    if len(first) == 1:
+        return values[int(runs.starts[0] - first[0]) :][: runs.count]
+    tile_rows = 8 * words.itemsize * words.shape[2]
+    ends = np.cumsum(-(-runs.ends // tile_rows) * tile_rows - first)
+    starts = runs.starts - first
+    starts[1:] += ends[:-1]
+    out, at = allocate(runs.count, dtype), 0
+    bases = np.broadcast_to(bases, len(first)).astype(dtype)
+    for start, rows, base in zip(starts.tolist(), runs.lengths.tolist(), bases, strict=True):
+        part = out[at : (at := at + rows)]
+        if together:
+            part[:] = values[start : start + rows]
+        else:
+            np.add(values[start : start + rows], base, out=part)
+    return out
 
 
 def _unpack(words: np.ndarray, base: np.uint64, dtype: np.dtype) -> np.ndarray:

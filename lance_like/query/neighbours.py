@@ -14,23 +14,23 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like._lazy import cached
-from lance_like.encodings.joining import joined, taken
+from lance_like.encodings.joining import taken
 from lance_like.encodings.physical import flat_width
 from lance_like.encodings.places import DESCRIPTION
 from lance_like.encodings.recast import is_recast
+from lance_like.encodings.stack import together
 from lance_like.file.carry import carried_type
 from lance_like.file.cut import has_dictionary
 from lance_like.file.layout import ZONE_ROWS
-from lance_like.file.several import SeveralColumns, SeveralFiles, WholeFile
+from lance_like.file.several import Asking, SeveralColumns, SeveralFiles, WholeFile
 from lance_like.io.store import missing
 from lance_like.query.evaluate import select
 from lance_like.query.expr import Expr
 from lance_like.query.plan import Span
 from lance_like.query.projection import VIRTUAL, FileColumns, Projection, as_batch, place_leaves
 from lance_like.query.session import Session
-from lance_like.query.take import read_rows
 from lance_like.table.fragment import DataFile, Fragment, Runs
-from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges
+from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges, T
 
 # Files up to this size are read whole: as long a read as that of their ends, which hold what a file says of itself.
 _SMALL_NBYTES = 16 << 10
@@ -151,14 +151,20 @@ class Neighbours:
 
     def _taken(self, rows: Int64s) -> dict[int, pa.Array]:
         """The leaves of the answer of a few rows."""
-        cuts = rows.searchsorted(self._ends[:-1])
-        parts = [
-            (fragment, some - (end - fragment.rows))
-            for fragment, end, some in zip(self.fragments, self._ends.tolist(), np.split(rows, cuts), strict=True)
-            if len(some)
-        ]
-        found = read_rows(self.session, self.projection, parts)
-        return {field_id: joined([leaves[field_id] for leaves in found]) for field_id in self.projection.leaves}
+        placement = self.projection.place(self.fragments[0])
+        leaves = {field_id: pa.nulls(len(rows), carried_type(kind)) for field_id, kind in placement.missing.items()}
+        reads = [self._opened(held).read_rows(range(len(held.columns)), rows) for held in placement.files]
+        for held, arrays in zip(placement.files, self._run(together(reads)), strict=True):
+            leaves.update(zip(held.field_ids, arrays, strict=True))
+        return leaves
+
+    def _run(self, read: Asking[T]) -> T:
+        try:
+            asked = next(read)
+            while True:
+                asked = read.send(self.session.drive([(key, _bytes_at(ranges)) for key, ranges in asked]))
+        except StopIteration as stop:
+            return stop.value
 
     def _made(self, name: str, rows: Int64s | None) -> pa.Array:
         """A column that no file holds."""
