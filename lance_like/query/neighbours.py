@@ -27,7 +27,7 @@ from lance_like.io.store import missing
 from lance_like.query.evaluate import select
 from lance_like.query.expr import Expr
 from lance_like.query.plan import Span
-from lance_like.query.projection import VIRTUAL, FileColumns, Projection, as_batch, place_leaves
+from lance_like.query.projection import VIRTUAL, FileColumns, Placement, Projection, as_batch, place_leaves
 from lance_like.query.session import Session
 from lance_like.table.fragment import DataFile, Fragment, Runs
 from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges, T
@@ -50,6 +50,15 @@ _CELL_NBYTES = 64
 Piece: TypeAlias = tuple[Fragment, list[Span]]
 """A fragment and the spans of it that a scan reads."""
 
+
+class _Asked(NamedTuple):
+    """What was read for a condition: the leaves of rows, and int64[n], which of them pass."""
+
+    leaves: Mapping[int, pa.Array]
+    chosen: Int64s
+
+
+_NOTHING_ASKED = _Asked({}, np.zeros(0, np.int64))
 
 _Parts: TypeAlias = Mapping[int, tuple[tuple[int, ...], SeveralColumns, Bytes]]
 
@@ -80,20 +89,17 @@ class Neighbours:
 
     def count(self) -> int:
         """How many rows pass."""
-        rows = self._passing()
+        rows, _ = self._passing()
         return self.rows if rows is None else len(rows)
 
     def batches(self, batch_rows: int) -> list[pa.RecordBatch]:
         """The rows that pass. Raises LanceLikeError where one by one the fragments may all be right."""
-        rows = self._passing()
+        rows, asked = self._passing()
         count = self.rows if rows is None else len(rows)
         if count == 0:
             return []
         projection = self.projection
-        if rows is not None and not self._at_once and count < self.take_below * self.rows:
-            leaves = self._taken(rows)
-        else:
-            leaves = self._read(projection, None if count == self.rows else rows)
+        leaves = self._leaves(None if count == self.rows else rows, asked)
         arrays = projection.assemble(leaves, lambda name: self._made(name, rows))
         if not self.apart:
             return projection.batches(arrays, count, batch_rows)
@@ -114,17 +120,17 @@ class Neighbours:
         """Whether all columns are read in one round, as they are few bytes, or as no row is asked."""
         return self.whole or self.condition is None or self.nbytes <= _ASKED_NBYTES * len(self.fragments)
 
-    def _passing(self) -> Int64s | None:
-        """The live rows that pass, counted over all fragments; None for all there are."""
+    def _passing(self) -> tuple[Int64s | None, _Asked]:
+        """The live rows that pass, counted over all fragments; None for all there are. And what was read to tell."""
         live = self._live()
         if self.condition is None or self.filter is None or (live is not None and len(live) == 0):
-            return live
+            return live, _NOTHING_ASKED
         # The condition is not asked about deleted rows, on which it may fail.
-        leaves = self._read(self.filter, live)
+        leaves = self._read(self.filter.place(self.fragments[0]), live)
         arrays = self.filter.assemble(leaves, lambda name: self._made(name, live))
         count = self.rows if live is None else len(live)
         chosen = select(self.condition, as_batch(arrays, self.filter.carried_schema, count))
-        return chosen if live is None else live[chosen]
+        return chosen if live is None else live[chosen], _Asked(leaves, chosen)
 
     def _live(self) -> Int64s | None:
         if not any(fragment.deletions for fragment in self.fragments):
@@ -137,9 +143,29 @@ class Neighbours:
             first += fragment.rows
         return np.concatenate(found)
 
-    def _read(self, projection: Projection, rows: Int64s | None) -> dict[int, pa.Array]:
-        """The leaves of some rows; None: of all."""
-        placement = projection.place(self.fragments[0])
+    def _leaves(self, rows: Int64s | None, asked: _Asked) -> dict[int, pa.Array]:
+        """The leaves of the answer of rows that pass; None: of all."""
+        wanted = self.projection.leaves
+        known = asked.leaves.keys() & wanted.keys()
+        if not known:
+            return self._read_or_take(self.projection.place(self.fragments[0]), rows)
+        left = {field_id: kind for field_id, kind in wanted.items() if field_id not in known}
+        leaves = self._read_or_take(place_leaves(left, [file.fields for file in self.fragments[0].files]), rows)
+        chosen = pa.array(asked.chosen)
+        every = len(chosen) == len(next(iter(asked.leaves.values())))
+        for field_id in known:
+            found = asked.leaves[field_id]
+            leaves[field_id] = found if every else taken(found, chosen)
+        return leaves
+
+    def _read_or_take(self, placement: Placement, rows: Int64s | None) -> dict[int, pa.Array]:
+        """The leaves of a placement of some rows; None: of all."""
+        if rows is None or self._at_once or len(rows) >= self.take_below * self.rows:
+            return self._read(placement, rows)
+        return self._take(placement, rows)
+
+    def _read(self, placement: Placement, rows: Int64s | None) -> dict[int, pa.Array]:
+        """As `_read_or_take`, whole pages."""
         leaves = {field_id: pa.nulls(self.rows, carried_type(kind)) for field_id, kind in placement.missing.items()}
         for held in placement.files:
             arrays = self._whole[held.file].read(held.columns, held.kinds) if self.whole else self._parts_of(held)
@@ -149,9 +175,8 @@ class Neighbours:
         order = pa.array(rows)
         return {field_id: taken(array, order) for field_id, array in leaves.items()}
 
-    def _taken(self, rows: Int64s) -> dict[int, pa.Array]:
-        """The leaves of the answer of a few rows."""
-        placement = self.projection.place(self.fragments[0])
+    def _take(self, placement: Placement, rows: Int64s) -> dict[int, pa.Array]:
+        """As `_read_or_take`, row by row."""
         leaves = {field_id: pa.nulls(len(rows), carried_type(kind)) for field_id, kind in placement.missing.items()}
         reads = [self._opened(held).read_rows(range(len(held.columns)), rows) for held in placement.files]
         for held, arrays in zip(placement.files, self._run(together(reads)), strict=True):
