@@ -144,9 +144,7 @@ def _pack(values: np.ndarray, base: int, width: int, lanes: int, tiles: int) -> 
     return words.reshape(-1)
 
 
-def _values_of_tiles(
-    words: np.ndarray, runs: Runs, first: Int64s, bases: np.ndarray, dtype: np.dtype
-) -> np.ndarray:
+def _values_of_tiles(words: np.ndarray, runs: Runs, first: Int64s, bases: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """The values of runs, as dtype[count].
 
     words: of their tiles, end to end, word[tiles, width, lanes]. first: int64[n], the first row of the tiles of each.

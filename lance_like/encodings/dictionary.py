@@ -92,6 +92,8 @@ class Dictionary:
             stack.require(highest < len(values), "a code is past the last value")
             return _with_values(kind, codes, values)
         local = codes.to_numpy(zero_copy_only=False)
+        if not as_dictionary and not runs.single and (loaded.counts[runs.at] > 0).all() and (runs.lengths > 0).all():
+            return _values_of_runs(stack, loaded, runs, local)
         at, _ = runs.rows()
         counts = loaded.counts[at]
         if len(counts) and not counts.min():
@@ -189,6 +191,14 @@ def _values_at(kind: pa.DataType, loaded: _Loaded, at: Int64s, local: np.ndarray
     # The rows of a page without values are null, whatever is taken for them.
     first[loaded.counts[at] == 0] = 0
     return loaded.values.take(pa.array(first + local))
+
+
+def _values_of_runs(stack: Stack, loaded: _Loaded, runs: Runs, local: np.ndarray) -> pa.Array:
+    """The values of codes of runs, none empty, of pages that have values."""
+    lengths = runs.lengths
+    highest = np.maximum.reduceat(local, lengths.cumsum() - lengths)
+    stack.require(bool((highest < loaded.counts[runs.at]).all()), "a code is past the last value")
+    return loaded.values.take(pa.array(loaded.first[runs.at].repeat(lengths) + local))
 
 
 def _dictionary_array(kind: pa.DataType, loaded: _Loaded, at: Int64s, local: np.ndarray) -> pa.Array:

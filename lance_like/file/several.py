@@ -39,6 +39,8 @@ from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges, T
 _PAGE_NBYTES = 1_000
 # Of what is asked for, ranges this near are read as one: each is a copy to its place.
 _GAP_NBYTES = 512
+# Pages of fewer rows, on the average, are put into order row by row.
+_FEW_ROWS = 64
 
 Asking: TypeAlias = Generator[list[tuple[str, Ranges]], list[Bytes], T]
 """A read of several files: asks for ranges of them by their names, is given bytes for each, and has an answer."""
@@ -297,9 +299,22 @@ def _read_column(column: _Column, kind: pa.DataType) -> Reading[pa.Array]:
         none, rows = np.zeros(len(stack.nodes), np.int64), stack.num_rows
         each = int(rows[0]) if (rows == rows[0]).all() else 0
         reads.append(read_node(stack, kind, Runs(np.arange(len(rows)), none, rows, each=each)))
-    arrays = yield from together(reads)
+    return _by_page(column, (yield from together(reads)))
+
+
+def _by_page(column: _Column, arrays: Sequence[pa.Array]) -> pa.Array:
+    """The rows of a column in their order from those of each shape."""
+    if len(arrays) == 1:
+        return arrays[0]
     starts, ends = column.starts, column.ends
-    return _in_order(arrays, [expand(starts[some], ends[some]) for some in column.members])
+    if ends[-1] < _FEW_ROWS * len(ends):
+        return _in_order(arrays, [expand(starts[some], ends[some]) for some in column.members])
+    left = [0] * len(arrays)
+    parts: list[pa.Array] = []
+    for stack, rows in zip(column.stack_of.tolist(), (ends - starts).tolist(), strict=True):
+        parts.append(arrays[stack].slice(left[stack], rows))
+        left[stack] += rows
+    return joined(parts)
 
 
 def _read_rows(column: _Column, kind: pa.DataType, rows: Int64s) -> Reading[pa.Array]:
