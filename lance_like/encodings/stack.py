@@ -117,6 +117,10 @@ class SharedBlob:
         self.threads = threading.local()
 
 
+NO_BLOB = SharedBlob()
+"""The blob of columns that have none: one for all, with what their pages need of it."""
+
+
 class Stack:
     """The nodes at one place in the trees of p pages of one shape.
 
@@ -268,4 +272,16 @@ def expand(starts: Int64s, ends: Int64s) -> Int64s:
     return np.arange(offsets[-1], dtype=np.int64) + np.repeat(starts - offsets[:-1], lengths)
 
 
-__all__ = ["Ask", "Encoding", "Reading", "Runs", "SharedBlob", "Stack", "ask", "expand", "shape_of", "together"]
+__all__ = [
+    "NO_BLOB",
+    "Ask",
+    "Encoding",
+    "Reading",
+    "Runs",
+    "SharedBlob",
+    "Stack",
+    "ask",
+    "expand",
+    "shape_of",
+    "together",
+]

@@ -19,7 +19,7 @@ from lance_like.encodings.places import DESCRIPTION, describe_node
 from lance_like.encodings.recast import choose_recast, is_recast, read_recast, stored_type
 from lance_like.encodings.registry import read_node, shape
 from lance_like.encodings.sift import Flags, Sieve, read_chosen, read_judged
-from lance_like.encodings.stack import Ask, Reading, Runs, SharedBlob, Stack, together
+from lance_like.encodings.stack import NO_BLOB, Ask, Reading, Runs, SharedBlob, Stack, together
 from lance_like.errors import Corrupt
 from lance_like.file.blocks import Blocks
 from lance_like.file.carry import carried_type
@@ -36,6 +36,9 @@ _WINDOW = 64
 _WHOLE_PAGE_SHARE = 0.5
 # Pages of fewer rows than this, on the average, are described together, row by row.
 _FEW_ROWS = 64
+# Pages of fewer bytes are checked with those of other columns. Larger ones are asked for one by one: a store lets go of
+# large ranges that it handed out as they are mapped.
+_SMALL_NBYTES = 128 * 1024
 # Descriptions this short are parsed once for all pages that have the same text.
 _SHORT_TEXT = 512
 
@@ -58,7 +61,7 @@ class ColumnPages:
         apart = kind is DESCRIPTION or is_recast(kind)
         self.kind = carried_type(self.stored if apart else kind)
         self._blocks = blocks
-        self._shared = SharedBlob(metadata.shared)
+        self._shared = SharedBlob(metadata.shared) if metadata.shared else NO_BLOB
         n = self.record.num_pages
         entries = metadata.entries
         self._entries = np.zeros(n, PAGE_ENTRY) if entries is None else entries
@@ -174,10 +177,33 @@ class ColumnPages:
         if kind is DESCRIPTION and end - start < _FEW_ROWS * (last - first):
             return [(yield from self.read_rows(np.arange(start, end), kind))]
 
-        def read(stack: Stack, runs: Runs, _: int) -> Reading[pa.Array]:
-            return self._read_node(stack, kind, runs)
+        return (yield from self._by_page(start, end, self._reader(kind), parts=kind is DESCRIPTION))
 
-        return (yield from self._by_page(start, end, read, parts=kind is DESCRIPTION))
+    def _reader(self, kind: pa.DataType) -> Callable[[Stack, Runs, int], Reading[pa.Array]]:
+        return lambda stack, runs, _: self._read_node(stack, kind, runs)
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether what is known of all pages came along with the column."""
+        return self._metadata is not None
+
+    def are_small(self, start: int, end: int) -> bool:
+        """Whether all pages that a run of rows touches are small. They are open."""
+        first, last = self.page_of(np.array([start, end - 1])).tolist()
+        return int(self._entries["nbytes"][first : last + 1].max()) < _SMALL_NBYTES
+
+    @property
+    def sums_at_hand(self) -> Bytes:
+        """The block checksums of all pages, if they came along with the column; else nothing."""
+        return np.empty(0, np.uint8) if self._metadata is None else self._metadata.sums
+
+    def _nodes_at_hand(self, pages: Int64s) -> list[Node]:
+        assert self._metadata is not None
+        return self._parsed(pages, self._metadata.descriptions, self._entries["description_offset"].astype(np.int64))
+
+    def runs_of_open_pages(self, start: int, end: int, kind: pa.DataType) -> Reading[list[pa.Array]]:
+        """As `read_span`, once all pages of the rows are open. kind: not DESCRIPTION."""
+        return together(self._runs(start, end, self._reader(kind), parts=False))
 
     def read_chosen(self, start: int, end: int, rows: Int64s, kind: pa.DataType) -> Conversation[list[pa.Array]]:
         """Rows of a run, an array a page: int64[n], ascending, from the start of the run; a good part of it.
@@ -210,15 +236,26 @@ class ColumnPages:
 
         read: is given stack, rows and the first of them, counted in the column. parts: it never needs a page whole.
         """
-        first, last = (int(page) for page in self.page_of(np.array([start, end - 1])))
-        yield from open_pages([self], self.fences[first : last + 1])
+        yield from open_pages([self], self._fences_of(start, end))
+        return (yield from together([checked(run, self._blocks) for run in self._runs(start, end, read, parts=parts)]))
+
+    def _fences_of(self, start: int, end: int) -> Int64s:
+        """The first row of each page that a run of rows touches."""
+        first, last = self.page_of(np.array([start, end - 1])).tolist()
+        return self.fences[first : last + 1]
+
+    def _runs(
+        self, start: int, end: int, read: Callable[[Stack, Runs, int], Reading[T]], *, parts: bool
+    ) -> list[Reading[T]]:
+        """As `_by_page`, a read a page, once all of them are open."""
         reads = []
+        first, last = self.page_of(np.array([start, end - 1])).tolist()
         for page in range(first, last + 1):
             low, high = max(start, int(self.fences[page])), min(end, int(self.fences[page + 1]))
             stack, place = self._stacks[self._stack_of[page]], self._place_in[page : page + 1]
             runs = Runs(place, np.array([low]) - self.fences[page], np.array([high]) - self.fences[page])
             reads.append(self._read_run(page, runs, read(stack, runs, low), parts=parts))
-        return (yield from together(reads))
+        return reads
 
     def read_validity(self, start: int, end: int) -> Conversation[np.ndarray]:
         """bool[end - start], of at least one row: which are not null; of a dictionary type, which indices are not."""
@@ -237,10 +274,10 @@ class ColumnPages:
             found.append(unpack_bits(bitmap, 0, high - low).view(bool))
         return np.concatenate(found)
 
-    def _read_run(self, page: int, runs: Runs, read: Reading[T], *, parts: bool) -> Conversation[T]:
+    def _read_run(self, page: int, runs: Runs, read: Reading[T], *, parts: bool) -> Reading[T]:
         rows, nbytes = int(self.fences[page + 1] - self.fences[page]), int(self._entries["nbytes"][page])
         if runs.count < _WHOLE_PAGE_SHARE * rows or nbytes == 0 or parts:
-            return (yield from checked(read, self._blocks))
+            return (yield from read)
         try:
             asks = next(read)
         except StopIteration as stop:
@@ -248,7 +285,7 @@ class ColumnPages:
         low = self._entries["offset"][page : page + 1].astype(np.int64)
         stack = self._stacks[self._stack_of[page]]
         slot = stack.slots[self._place_in[page : page + 1]]
-        (data,) = yield from self._blocks.checked([(low, low + nbytes, slot)])
+        (data,) = yield [(low, low + nbytes, slot)]
         return _answer_from(data, int(low[0]), read, asks)
 
     def _read_nodes(self, rows: Int64s) -> Conversation[tuple[Int64s, list[Node]]]:
@@ -261,28 +298,28 @@ class ColumnPages:
             found = unpack_entries(data, starts, self.record.limits, self.where)
             check_against_fences(found, self.fences[missing], self.fences[missing + 1], self.where)
             self._entries[missing] = found
-        entries = self._entries[pages]
-        starts = entries["description_offset"].astype(np.int64)
-        lengths = entries["description_nbytes"].astype(np.int64)
-        if self._metadata is not None:
-            texts, places = self._metadata.descriptions, starts
-        elif len(pages):
-            at = starts + self.record.descriptions_offset
-            (texts,) = yield [(at, at + lengths)]
-            places = lengths.cumsum() - lengths
-        else:
+        if len(pages) == 0:
             return pages, []
-        stated = (entries[name].tolist() for name in ("description_sum", "nbytes", "num_rows"))
-        spans = zip(pages.tolist(), places.tolist(), (places + lengths).tolist(), *stated, strict=True)
-        return pages, [
-            parse_description(texts[start:end].tobytes(), digest, nbytes, rows, f"{self.where}, page {page}")
-            for page, start, end, digest, nbytes, rows in spans
+        entries = self._entries[pages]
+        at = entries["description_offset"].astype(np.int64) + self.record.descriptions_offset
+        lengths = entries["description_nbytes"].astype(np.int64)
+        (texts,) = yield [(at, at + lengths)]
+        return pages, self._parsed(pages, texts, lengths.cumsum() - lengths)
+
+    def _parsed(self, pages: Int64s, texts: Bytes, starts: Int64s) -> list[Node]:
+        """What the descriptions of pages say. starts: int64[n], where each begins in the texts."""
+        entries = self._entries[pages]
+        names = ("description_nbytes", "description_sum", "nbytes", "num_rows")
+        stated = zip(pages.tolist(), starts.tolist(), *(entries[name].tolist() for name in names), strict=True)
+        return [
+            parse_description(
+                texts[start : start + length].tobytes(), digest, nbytes, rows, f"{self.where}, page {page}"
+            )
+            for page, start, length, digest, nbytes, rows in stated
         ]
 
     def _with_neighbours(self, rows: Int64s) -> Int64s:
-        """The pages to open for rows: all while they are few, else whole windows."""
-        if self._metadata is not None:
-            return (self._stack_of < 0).nonzero()[0]
+        """The pages to open for rows: whole windows."""
         pages = self.page_of(rows)
         windows = np.unique(pages[self._stack_of[pages] < 0] // _WINDOW)
         near = (windows[:, None] * _WINDOW + np.arange(_WINDOW)).reshape(-1)
@@ -306,29 +343,77 @@ class ColumnPages:
                 self._stack_of[chosen] = len(self._stacks) - 1
 
 
+def read_spans(
+    columns: Sequence[ColumnPages], kinds: Sequence[pa.DataType], start: int, end: int
+) -> Conversation[list[list[pa.Array]]]:
+    """As `read_span` of several columns of one file; small pages are opened and checked together."""
+    open_at_hand(columns)
+    joint: list[int] = []
+    if start < end:
+        joint = [
+            position
+            for position, (column, kind) in enumerate(zip(columns, kinds, strict=True))
+            if kind is not DESCRIPTION and not column.unopened and column.are_small(start, end)
+        ]
+    apart = sorted(set(range(len(columns))).difference(joint))
+    reads = [columns[i].read_span(start, end, kinds[i]) for i in apart]
+    if joint:
+        small = [columns[i].runs_of_open_pages(start, end, kinds[i]) for i in joint]
+        reads.append(checked(together(small), columns[0]._blocks))
+    answers = yield from together(reads)
+    found = [*answers[: len(apart)], *(answers[-1] if joint else ())]
+    return [found[i] for i in np.argsort([*apart, *joint]).tolist()]
+
+
 def open_pages(columns: Sequence[ColumnPages], rows: Int64s) -> Conversation[None]:
     """Open the pages of rows in columns of one file, where they are not open yet.
 
     Cost: 2 rounds, whatever the number of columns; none while their page tables came along with them.
     """
+    open_at_hand(columns)
     columns = [column for column in columns if column.unopened]
     if not columns or len(rows) == 0:
         return
     found = yield from together([column._read_nodes(rows) for column in columns])
+    _settle(columns, [pages for pages, _ in found], [nodes for _, nodes in found])
+
+
+def open_at_hand(columns: Sequence[ColumnPages]) -> None:
+    """Open all pages of those columns of one file whose page tables came along with them."""
+    columns = [column for column in columns if column.unopened and column.is_at_hand]
+    if not columns:
+        return
+    pages = [np.arange(len(column._entries)) for column in columns]
+    _settle(columns, pages, [column._nodes_at_hand(some) for column, some in zip(columns, pages, strict=True)])
+
+
+def _settle(columns: Sequence[ColumnPages], pages: Sequence[Int64s], nodes: Sequence[list[Node]]) -> None:
+    """Open pages of columns of one file of which all is known. nodes: of the pages of each column."""
     blocks = columns[0]._blocks
-    entries = [column._entries[pages] for column, (pages, _) in zip(columns, found, strict=True)]
-    counts = [len(some) for some in entries]
+    # As bytes: numpy would compare the fields of all of them.
+    raw = [column._entries[some].view(np.uint8) for column, some in zip(columns, pages, strict=True)]
+    entries = np.concatenate(raw).view(PAGE_ENTRY)
+    counts = [len(some) for some in pages]
     sums_offsets = np.array([column.record.sums_offset for column in columns], np.int64).repeat(counts)
-    slots = np.split(blocks.add(np.concatenate(entries), sums_offsets), np.cumsum(counts[:-1]))
-    known: list[tuple[Int64s, Bytes]] = []
-    for column, some, own in zip(columns, entries, slots, strict=True):
-        if column._metadata is not None and len(column._metadata.sums):
-            first = 4 * some["first_block"].astype(np.int64)
-            known.append((own, gather_from(column._metadata.sums, first, first + 4 * some["num_blocks"])))
-    if known:
-        blocks.load(np.concatenate([own for own, _ in known]), np.concatenate([sums for _, sums in known]))
-    for column, (pages, nodes), own in zip(columns, found, slots, strict=True):
-        column._stack(pages, nodes, own)
+    slots = blocks.add(entries, sums_offsets)
+    _load_sums(columns, counts, entries, slots)
+    end = 0
+    for column, some, own in zip(columns, pages, nodes, strict=True):
+        start, end = end, end + len(some)
+        column._stack(some, own, slots[start:end])
+
+
+def _load_sums(columns: Sequence[ColumnPages], counts: Sequence[int], entries: np.ndarray, slots: Int64s) -> None:
+    """Take the block checksums that came along with columns. counts: the pages of each."""
+    sums = [column.sums_at_hand for column in columns]
+    there = np.repeat([len(some) > 0 for some in sums], counts)
+    if not there.any():
+        return
+    ends = np.cumsum([len(some) for some in sums])
+    first = np.repeat(ends - [len(some) for some in sums], counts) + 4 * entries["first_block"].astype(np.int64)
+    last = first + 4 * entries["num_blocks"].astype(np.int64)
+    blocks = columns[0]._blocks
+    blocks.load(slots[there], gather_from(np.concatenate(sums), first[there], last[there]))
 
 
 def checked(read: Reading[T], blocks: Blocks) -> Conversation[T]:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from lance_like.encodings.base import Node
 from lance_like.encodings.joining import joined, taken
 from lance_like.encodings.registry import read_node
-from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack, expand, together
+from lance_like.encodings.stack import NO_BLOB, Reading, Runs, Stack, expand, together
 from lance_like.errors import Corrupt
 from lance_like.file.blocks import Blocks
 from lance_like.file.carry import carried_type
@@ -278,7 +278,7 @@ class _Column:
             groups.setdefault(shape_of_node(node), []).append(position)
         members = [np.array(group, np.int64) for group in groups.values()]
         stacks = [
-            Stack([nodes[i] for i in group], offsets[some], slots[some], SharedBlob())
+            Stack([nodes[i] for i in group], offsets[some], slots[some], NO_BLOB)
             for group, some in zip(groups.values(), members, strict=True)
         ]
         stack_of, place_in = np.empty(len(nodes), np.int64), np.empty(len(nodes), np.int64)

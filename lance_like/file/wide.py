@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from lance_like.encodings.base import Node
 from lance_like.encodings.registry import read_node
-from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack, expand
+from lance_like.encodings.stack import NO_BLOB, Reading, Runs, Stack, expand
 from lance_like.errors import Corrupt, InvalidInput
 from lance_like.file.blocks import Blocks
 from lance_like.file.carry import carried_type
@@ -210,6 +210,6 @@ class Opening:
         slots = blocks.add(some, np.repeat(sums, pages))
         low = np.repeat(self.starts[chosen] + sums - offset, pages) + 4 * some["first_block"].astype(np.int64)
         blocks.load(slots, gather_from(self.data, low, low + 4 * some["num_blocks"].astype(np.int64)))
-        stack = Stack(nodes, some["offset"].astype(np.int64), slots, SharedBlob())
+        stack = Stack(nodes, some["offset"].astype(np.int64), slots, NO_BLOB)
         first = {numbers[member]: i * pages for i, member in enumerate(members)}
         return ColumnGroup(carried_type(kind), fences, stack, first)

@@ -16,9 +16,10 @@ from lance_like.encodings.joining import joined
 from lance_like.encodings.physical import flat_width
 from lance_like.encodings.places import DESCRIPTION
 from lance_like.encodings.sift import Flags
+from lance_like.encodings.stack import together
 from lance_like.file.carry import carried_type
 from lance_like.file.cut import PAGE_NBYTES
-from lance_like.file.pages import ColumnPages
+from lance_like.file.pages import ColumnPages, open_at_hand, read_spans
 from lance_like.query.conjuncts import ColumnTest, Parts, split
 from lance_like.query.evaluate import passing
 from lance_like.query.expr import Expr, paths
@@ -124,16 +125,24 @@ class Column:
         return nbytes / max(1, int(self.pages.fences[-1])) if pages > 1 else 16
 
 
-def _some(column: Column, kind: pa.DataType, start: int, end: int, rows: Int64s | None) -> Conversation[list[pa.Array]]:
-    """Rows start … end of a column, an array a page. rows: those of them that are wanted; None: all.
+def _some(
+    columns: Sequence[Column], kinds: Sequence[pa.DataType], start: int, end: int, rows: Int64s | None
+) -> Conversation[list[list[pa.Array]]]:
+    """Rows start … end of columns of one file, an array a page. rows: those of them that are wanted; None: all.
 
-    kind: what is read of it, which may be another for a filter than for the answer.
+    kinds: what is read of each, which may be another for a filter than for the answer.
     """
+    pages = [column.pages for column in columns]
     if rows is None:
-        return column.pages.read_span(start, end, kind)
+        return read_spans(pages, kinds, start, end)
+    open_at_hand(pages)
+    return together([_chosen(one, kind, start, end, rows) for one, kind in zip(pages, kinds, strict=True)])
+
+
+def _chosen(pages: ColumnPages, kind: pa.DataType, start: int, end: int, rows: Int64s) -> Conversation[list[pa.Array]]:
     if kind is DESCRIPTION:
-        return _listed(column.pages.read_rows(start + rows, kind))
-    return column.pages.read_chosen(start, end, rows, kind)
+        return _listed(pages.read_rows(start + rows, kind))
+    return pages.read_chosen(start, end, rows, kind)
 
 
 def _listed(read: Conversation[T]) -> Conversation[list[T]]:
@@ -286,12 +295,23 @@ class FragmentScan:
     ) -> Reads[dict[int, pa.Array]]:
         """The leaves' arrays of rows start … end, or of some of them. Cost: one round, if all pages are open."""
         # A filter and an answer may read one column in two ways.
-        asking = [(self.columns[field_id], kind) for field_id, kind in leaves.items() if field_id in self.columns]
-        answers = iter((yield [(column.path, _some(column, kind, start, end, rows)) for column, kind in asking]))
+        asked: dict[str, list[int]] = {}
+        for field_id in leaves:
+            if field_id in self.columns:
+                asked.setdefault(self.columns[field_id].path, []).append(field_id)
+        told = yield [
+            (path, _some([self.columns[i] for i in fields], [leaves[i] for i in fields], start, end, rows))
+            for path, fields in asked.items()
+        ]
+        found = {
+            field_id: parts
+            for fields, answers in zip(asked.values(), told, strict=True)
+            for field_id, parts in zip(fields, answers, strict=True)
+        }
         count = end - start if rows is None else len(rows)
         return {
             # A slice of one page, or a copy where the rows lie in several.
-            field_id: joined(next(answers)) if field_id in self.columns else pa.nulls(count, carried_type(kind))
+            field_id: joined(found[field_id]) if field_id in found else pa.nulls(count, carried_type(kind))
             for field_id, kind in leaves.items()
         }
 
