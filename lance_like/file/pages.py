@@ -406,11 +406,12 @@ def _settle(columns: Sequence[ColumnPages], pages: Sequence[Int64s], nodes: Sequ
 def _load_sums(columns: Sequence[ColumnPages], counts: Sequence[int], entries: np.ndarray, slots: Int64s) -> None:
     """Take the block checksums that came along with columns. counts: the pages of each."""
     sums = [column.sums_at_hand for column in columns]
-    there = np.repeat([len(some) > 0 for some in sums], counts)
+    lengths = np.array([len(some) for some in sums], np.int64)
+    there = np.repeat(lengths > 0, counts)
     if not there.any():
         return
-    ends = np.cumsum([len(some) for some in sums])
-    first = np.repeat(ends - [len(some) for some in sums], counts) + 4 * entries["first_block"].astype(np.int64)
+    ends = np.cumsum(lengths)
+    first = np.repeat(ends - lengths, counts) + 4 * entries["first_block"].astype(np.int64)
     last = first + 4 * entries["num_blocks"].astype(np.int64)
     blocks = columns[0]._blocks
     blocks.load(slots[there], gather_from(np.concatenate(sums), first[there], last[there]))
