@@ -179,8 +179,22 @@ class ColumnPages:
 
         return (yield from self._by_page(start, end, self._reader(kind), parts=kind is DESCRIPTION))
 
-    def _reader(self, kind: pa.DataType) -> Callable[[Stack, Runs, int], Reading[pa.Array]]:
-        return lambda stack, runs, _: self._read_node(stack, kind, runs)
+    def _reader(
+        self, kind: pa.DataType, chosen: tuple[int, Int64s] | None = None
+    ) -> Callable[[Stack, Runs, int], Reading[pa.Array]]:
+        """What reads a page of a run of rows. chosen: the first row of the run, and those of it that are wanted."""
+        if chosen is None:
+            return lambda stack, runs, _: self._read_node(stack, kind, runs)
+        start, rows = chosen
+
+        def read(stack: Stack, runs: Runs, first: int) -> Reading[pa.Array]:
+            low, high = rows.searchsorted((first - start, first - start + runs.count)).tolist()
+            some = rows[low:high] - (first - start) if first > start else rows[:high]
+            if is_coded(kind):
+                return choose_coded(stack, kind, runs, some)
+            return read_chosen(stack, self.kind, runs, some)
+
+        return read
 
     @property
     def is_at_hand(self) -> bool:
@@ -201,24 +215,30 @@ class ColumnPages:
         assert self._metadata is not None
         return self._parsed(pages, self._metadata.descriptions, self._entries["description_offset"].astype(np.int64))
 
-    def runs_of_open_pages(self, start: int, end: int, kind: pa.DataType) -> Reading[list[pa.Array]]:
-        """As `read_span`, once all pages of the rows are open. kind: not DESCRIPTION."""
-        return together(self._runs(start, end, self._reader(kind), parts=False))
+    def part_of_open_pages(
+        self, start: int, end: int, kind: pa.DataType, rows: Int64s | None
+    ) -> Reading[list[pa.Array]]:
+        """As `read_part`, once all pages of the rows are open. kind: not DESCRIPTION."""
+        chosen = None if rows is None else (start, rows)
+        return together(self._runs(start, end, self._reader(kind, chosen), parts=False))
+
+    def read_part(self, start: int, end: int, kind: pa.DataType, rows: Int64s | None) -> Conversation[list[pa.Array]]:
+        """A run of rows, an array a page. rows: those of them that are wanted, as `read_chosen`; None: all.
+
+        kind: the column's type, DESCRIPTION, or codes into the values of each page.
+        """
+        if rows is None:
+            return self.read_span(start, end, kind)
+        if kind is DESCRIPTION:
+            return together([self.read_rows(start + rows, kind)])
+        return self.read_chosen(start, end, rows, kind)
 
     def read_chosen(self, start: int, end: int, rows: Int64s, kind: pa.DataType) -> Conversation[list[pa.Array]]:
         """Rows of a run, an array a page: int64[n], ascending, from the start of the run; a good part of it.
 
         kind: the column's type, or one that it can be read as.
         """
-
-        def read(stack: Stack, runs: Runs, first: int) -> Reading[pa.Array]:
-            low, high = rows.searchsorted((first - start, first - start + runs.count))
-            some = rows[low:high] - (first - start)
-            if is_recast(kind):
-                return choose_recast(stack, kind, runs, some)
-            return read_chosen(stack, self.kind, runs, some)
-
-        return (yield from self._by_page(start, end, read, parts=False))
+        return self._by_page(start, end, self._reader(kind, (start, rows)), parts=False)
 
     def judge_span(self, start: int, end: int, test: Sieve) -> Conversation[Flags]:
         """bool[end - start], of at least one row: which rows of a run pass a test of their values as carried."""
@@ -343,10 +363,10 @@ class ColumnPages:
                 self._stack_of[chosen] = len(self._stacks) - 1
 
 
-def read_spans(
-    columns: Sequence[ColumnPages], kinds: Sequence[pa.DataType], start: int, end: int
+def read_parts(
+    columns: Sequence[ColumnPages], kinds: Sequence[pa.DataType], start: int, end: int, rows: Int64s | None = None
 ) -> Conversation[list[list[pa.Array]]]:
-    """As `read_span` of several columns of one file; small pages are opened and checked together."""
+    """As `read_part` of several columns of one file; small pages are opened, asked for and checked together."""
     open_at_hand(columns)
     joint: list[int] = []
     if start < end:
@@ -356,9 +376,9 @@ def read_spans(
             if kind is not DESCRIPTION and not column.unopened and column.are_small(start, end)
         ]
     apart = sorted(set(range(len(columns))).difference(joint))
-    reads = [columns[i].read_span(start, end, kinds[i]) for i in apart]
+    reads = [columns[i].read_part(start, end, kinds[i], rows) for i in apart]
     if joint:
-        small = [columns[i].runs_of_open_pages(start, end, kinds[i]) for i in joint]
+        small = [columns[i].part_of_open_pages(start, end, kinds[i], rows) for i in joint]
         reads.append(checked(together(small), columns[0]._blocks))
     answers = yield from together(reads)
     found = [*answers[: len(apart)], *(answers[-1] if joint else ())]

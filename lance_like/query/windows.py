@@ -16,10 +16,9 @@ from lance_like.encodings.joining import joined
 from lance_like.encodings.physical import flat_width
 from lance_like.encodings.places import DESCRIPTION
 from lance_like.encodings.sift import Flags
-from lance_like.encodings.stack import together
 from lance_like.file.carry import carried_type
 from lance_like.file.cut import PAGE_NBYTES
-from lance_like.file.pages import ColumnPages, open_at_hand, read_spans
+from lance_like.file.pages import ColumnPages, read_parts
 from lance_like.query.conjuncts import ColumnTest, Parts, split
 from lance_like.query.evaluate import passing
 from lance_like.query.expr import Expr, paths
@@ -29,7 +28,7 @@ from lance_like.query.projection import Output, Projection, as_batch, place_leav
 from lance_like.query.session import Reads, Session
 from lance_like.query.take import reading_rows
 from lance_like.table.fragment import Fragment
-from lance_like.typing_ import Conversation, Int64s, T
+from lance_like.typing_ import Int64s
 
 BATCH_ROWS = 1 << 16
 # Estimated bytes of a batch of default size; wide rows make it shorter.
@@ -123,30 +122,6 @@ class Column:
         pages = len(self.pages.fences) - 1
         nbytes = max(PAGE_NBYTES * pages, self.pages.stored_nbytes)
         return nbytes / max(1, int(self.pages.fences[-1])) if pages > 1 else 16
-
-
-def _some(
-    columns: Sequence[Column], kinds: Sequence[pa.DataType], start: int, end: int, rows: Int64s | None
-) -> Conversation[list[list[pa.Array]]]:
-    """Rows start … end of columns of one file, an array a page. rows: those of them that are wanted; None: all.
-
-    kinds: what is read of each, which may be another for a filter than for the answer.
-    """
-    pages = [column.pages for column in columns]
-    if rows is None:
-        return read_spans(pages, kinds, start, end)
-    open_at_hand(pages)
-    return together([_chosen(one, kind, start, end, rows) for one, kind in zip(pages, kinds, strict=True)])
-
-
-def _chosen(pages: ColumnPages, kind: pa.DataType, start: int, end: int, rows: Int64s) -> Conversation[list[pa.Array]]:
-    if kind is DESCRIPTION:
-        return _listed(pages.read_rows(start + rows, kind))
-    return pages.read_chosen(start, end, rows, kind)
-
-
-def _listed(read: Conversation[T]) -> Conversation[list[T]]:
-    return [(yield from read)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +275,7 @@ class FragmentScan:
             if field_id in self.columns:
                 asked.setdefault(self.columns[field_id].path, []).append(field_id)
         told = yield [
-            (path, _some([self.columns[i] for i in fields], [leaves[i] for i in fields], start, end, rows))
+            (path, read_parts([self.columns[i].pages for i in fields], [leaves[i] for i in fields], start, end, rows))
             for path, fields in asked.items()
         ]
         found = {
