@@ -42,6 +42,31 @@ def answer_from(data: Bytes, ask: Ranges) -> Bytes:
     return data[starts[0] : ends[-1]] if isinstance(ask, Spanning) else gather_from(data, starts, ends)
 
 
+def answer_from_parts(data: Bytes, firsts: Int64s, lasts: Int64s, ask: Ranges) -> Bytes:
+    """What is answered to one ask that lies in parts of an object.
+
+    data: the bytes of the ranges firsts … lasts, ascending, end to end.
+    """
+    starts, ends = ask
+    filled = ends > starts
+    if not filled.all() and not isinstance(ask, Spanning):
+        starts, ends = starts[filled], ends[filled]
+    if len(starts) == 0:
+        return np.empty(0, np.uint8)
+    places = np.concatenate(([0], (lasts - firsts).cumsum()[:-1])) - firsts
+    if not isinstance(ask, Spanning):
+        moved = places[firsts.searchsorted(starts, "right") - 1]
+        return gather_from(data, starts + moved, ends + moved)
+    start, end = int(starts[0]), int(ends[-1])
+    answer = np.zeros(end - start, np.uint8)
+    for first, last, place in zip(firsts.tolist(), lasts.tolist(), places.tolist(), strict=True):
+        low, high = max(first, start), min(last, end)
+        if low < high:
+            answer[low - start : high - start] = data[low + place : high + place]
+    answer.setflags(write=False)
+    return answer
+
+
 def gather_from(data: Bytes, starts: Int64s, ends: Int64s) -> Bytes:
     """Copy ranges of data end to end, in the order given. For reading only: one range, or many that follow one another,
     are a view and no copy.

@@ -190,8 +190,8 @@ class ColumnPages:
         def read(stack: Stack, runs: Runs, first: int) -> Reading[pa.Array]:
             low, high = rows.searchsorted((first - start, first - start + runs.count)).tolist()
             some = rows[low:high] - (first - start) if first > start else rows[:high]
-            if is_coded(kind):
-                return choose_coded(stack, kind, runs, some)
+            if is_recast(kind):
+                return choose_recast(stack, kind, runs, some)
             return read_chosen(stack, self.kind, runs, some)
 
         return read

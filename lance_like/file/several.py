@@ -17,7 +17,7 @@ import pyarrow as pa
 from lance_like.encodings.base import Node
 from lance_like.encodings.joining import joined, taken
 from lance_like.encodings.registry import read_node
-from lance_like.encodings.stack import NO_BLOB, Reading, Runs, Stack, expand, together
+from lance_like.encodings.stack import NO_BLOB, Reading, Runs, SharedBlob, Stack, expand, together
 from lance_like.errors import Corrupt
 from lance_like.file.blocks import Blocks
 from lance_like.file.carry import carried_type
@@ -32,12 +32,12 @@ from lance_like.file.layout import (
 )
 from lance_like.file.pages import checked, shape_of_node
 from lance_like.file.wide import Opening
-from lance_like.ranges import answer_from, coalesce, gather_from
+from lance_like.ranges import answer_from, answer_from_parts, coalesce, gather_from
 from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges, T
 
 # Python's objects of a page that is open.
 _PAGE_NBYTES = 1_000
-# Of what is asked for, ranges this near are read as one: each is a copy to its place.
+# Of what is asked for, ranges this near are read as one.
 _GAP_NBYTES = 512
 # Pages of fewer rows, on the average, are put into order row by row.
 _FEW_ROWS = 64
@@ -74,6 +74,11 @@ class SeveralColumns:
         opening.check_types([kind for kind in kinds for _ in files])
         entries = opening.entries(opening.fences([file.num_rows for file in files] * len(kinds)))
         self._nodes = opening.nodes(entries)
+        blobs = [SharedBlob(blob) if blob else NO_BLOB for blob in opening.blobs()]
+        self._blobs = [
+            blob for blob, record in zip(blobs, opening.records, strict=True) for _ in range(record.num_pages)
+        ]
+        self._blobs_nbytes = sum(len(blob.data) for blob in blobs)
         # Of each column, and of each file, the pages, one after the other.
         pages = np.array([record.num_pages for record in opening.records], np.int64)
         self._ends = pages.reshape(len(kinds), len(files)).sum(axis=1).cumsum().tolist()
@@ -101,6 +106,11 @@ class SeveralColumns:
         return slots
 
     @property
+    def has_blobs(self) -> bool:
+        """Whether pages of a column share a blob: they are decoded file by file, and then joined."""
+        return self._blobs_nbytes > 0
+
+    @property
     def extents(self) -> tuple[Int64s, Int64s, Int64s]:
         """Of each page, those of a file after those of the file before: the file, its first byte there and its end."""
         starts = self._starts[self._order]
@@ -116,7 +126,7 @@ class SeveralColumns:
     @property
     def nbytes_cached(self) -> int:
         """Memory, estimated."""
-        return _PAGE_NBYTES * len(self._nodes) + self._blocks.nbytes_cached
+        return _PAGE_NBYTES * len(self._nodes) + self._blobs_nbytes + self._blocks.nbytes_cached
 
     def read(self, positions: Sequence[int], data: Bytes) -> list[pa.Array]:
         """All rows of some of the columns, those of each file after those of the file before, as carried.
@@ -128,7 +138,7 @@ class SeveralColumns:
         return _answer(checked(together(reads), self._blocks), data)
 
     def read_rows(self, positions: Sequence[int], rows: Int64s) -> Asking[list[pa.Array]]:
-        """Some rows of some of the columns, as carried. rows: int64[n], ascending, counted over all files.
+        """Some rows of some of the columns, as carried, in the order asked. rows: int64[n], counted over all files.
 
         Raises as `read`. Cost: 1 round, 2 for columns of variable width, 1 more a list level.
         """
@@ -138,34 +148,32 @@ class SeveralColumns:
     def _column(self, position: int) -> _Column:
         starts = [0, *self._ends]
         some = slice(starts[position], starts[position + 1])
-        return _Column.of(self._nodes[some], self._offsets[some], self._slots[some])
+        return _Column.of(self._nodes[some], self._blobs[some], self._offsets[some], self._slots[some])
 
     def _fetched(self, conversation: Conversation[T]) -> Asking[T]:
-        """Run a conversation about pages as they lie in memory, where only what it asks for is put."""
+        """Run a conversation about pages as they lie in memory, of which only what it asks for is read."""
         try:
             asks = next(conversation)
             while True:
-                data = yield from self._fetch(asks)
-                asks = conversation.send([answer_from(data, ask) for ask in asks])
+                starts, ends = coalesce(*map(np.concatenate, zip(*asks, strict=True)), gap=_GAP_NBYTES)
+                starts, ends, pages = self._split(starts, ends)
+                data = yield from self._bytes_of(starts, ends, pages)
+                asks = conversation.send([answer_from_parts(data, starts, ends, ask) for ask in asks])
         except StopIteration as stop:
             return stop.value
 
-    def _fetch(self, asks: Sequence[Ranges]) -> Asking[Bytes]:
-        """The pages as they lie in memory; what is not asked for means nothing."""
-        data = np.empty(int(self._nbytes.sum()), np.uint8)
-        starts, ends, pages = self._split(*coalesce(*map(np.concatenate, zip(*asks, strict=True)), gap=_GAP_NBYTES))
+    def _bytes_of(self, starts: Int64s, ends: Int64s, pages: Int64s) -> Asking[Bytes]:
+        """Ranges of pages, ascending in memory, end to end."""
+        if len(pages) == 0:
+            return np.empty(0, np.uint8)
         moved = self._starts[pages] - self._offsets[pages]
         files = self._file_of[pages]
         cuts = np.flatnonzero(np.diff(files, prepend=-1)).tolist()
-        parts = [slice(start, end) for start, end in zip(cuts, [*cuts[1:], len(files)], strict=True)]
         found = yield [
-            (self._names[files[some.start]], ((starts + moved)[some], (ends + moved)[some])) for some in parts
+            (self._names[files[low]], ((starts + moved)[low:high], (ends + moved)[low:high]))
+            for low, high in zip(cuts, [*cuts[1:], len(files)], strict=True)
         ]
-        for some, part in zip(parts, found, strict=True):
-            at = 0
-            for start, end in zip(starts[some].tolist(), ends[some].tolist(), strict=True):
-                data[start:end] = part[at : (at := at + end - start)]
-        return data
+        return np.concatenate(found)
 
     def _split(self, starts: Int64s, ends: Int64s) -> tuple[Int64s, Int64s, Int64s]:
         """Ranges of the pages as they lie in memory, ascending, cut where pages end; and the page of each."""
@@ -198,8 +206,6 @@ def _opening(files: Sequence[Stated], columns: int) -> Opening:
     for column in range(columns):
         for file, base in zip(files, bases, strict=False):
             record = file.records[column]
-            if record.shared_nbytes:
-                raise Corrupt("a column has a blob that its pages share", kind="page", where=file.where)
             places.append(f"{file.where}, column {column}")
             records.append(record)
             starts.append(base + file.starts[column])
@@ -261,8 +267,8 @@ def _tail(file: WholeFile) -> Tail:
 class _Column:
     """The pages of one column. ends: int64[p], the rows up to the end of each.
 
-    stacks: one for each shape. members: the pages in each. stack_of, place_in: int64[p], of each page its stack and its
-    place there.
+    stacks: one for each shape and shared blob. members: the pages in each.
+    stack_of, place_in: int64[p], of each page its stack and its place there.
     """
 
     ends: Int64s
@@ -272,13 +278,13 @@ class _Column:
     place_in: Int64s
 
     @classmethod
-    def of(cls, nodes: Sequence[Node], offsets: Int64s, slots: Int64s) -> _Column:
+    def of(cls, nodes: Sequence[Node], blobs: Sequence[SharedBlob], offsets: Int64s, slots: Int64s) -> _Column:
         groups: dict[Hashable, list[int]] = {}
-        for position, node in enumerate(nodes):
-            groups.setdefault(shape_of_node(node), []).append(position)
+        for position, (node, blob) in enumerate(zip(nodes, blobs, strict=True)):
+            groups.setdefault((shape_of_node(node), id(blob)), []).append(position)
         members = [np.array(group, np.int64) for group in groups.values()]
         stacks = [
-            Stack([nodes[i] for i in group], offsets[some], slots[some], NO_BLOB)
+            Stack([nodes[i] for i in group], offsets[some], slots[some], blobs[group[0]])
             for group, some in zip(groups.values(), members, strict=True)
         ]
         stack_of, place_in = np.empty(len(nodes), np.int64), np.empty(len(nodes), np.int64)
@@ -318,7 +324,7 @@ def _by_page(column: _Column, arrays: Sequence[pa.Array]) -> pa.Array:
 
 
 def _read_rows(column: _Column, kind: pa.DataType, rows: Int64s) -> Reading[pa.Array]:
-    """Some rows, ascending; a pass for each shape."""
+    """Some rows, in the order asked; a pass for each shape."""
     pages = column.ends.searchsorted(rows, "right")
     local, places = rows - column.starts[pages], column.place_in[pages]
     if len(column.stacks) == 1:

@@ -103,6 +103,7 @@ def open_groups(
     opening = Opening(places, records, np.cumsum(end - offset) - (end - offset), data)
     opening.check_types(kinds)
     fences = opening.fences([num_rows] * len(records))
+    opening.blobs()
     entries = opening.entries(fences)
     groups = opening.group(kinds, fences, opening.nodes(entries))
     numbers = list(columns)
@@ -140,8 +141,17 @@ class Opening:
         for place, record, start, rows in zip(self.places, self.records, self.starts.tolist(), num_rows, strict=True):
             raw = self.data[start : start + 8 * (record.num_pages + 1)].tobytes()
             found.append(unpack_fences(raw, record, rows, known.setdefault(rows, {}), place))
-            if record.shared_sum != _SUM_OF_NOTHING:
+        return found
+
+    def blobs(self) -> list[bytes]:
+        """The blob that the pages of each column share."""
+        found = []
+        for place, record, start in zip(self.places, self.records, self.starts.tolist(), strict=True):
+            low = start + record.shared_offset - record.offset
+            blob = self.data[low : low + record.shared_nbytes].tobytes() if record.shared_nbytes else b""
+            if record.shared_sum != (sum32(blob) if blob else _SUM_OF_NOTHING):
                 raise Corrupt("the checksum of the shared blob does not match", kind="checksum", where=place)
+            found.append(blob)
         return found
 
     def entries(self, fences: list[Int64s]) -> np.ndarray:

@@ -28,8 +28,8 @@ from lance_like.errors import (
 from lance_like.io.conditional import prove, put_if_absent
 from lance_like.io.options import as_fsspec
 from lance_like.io.store import TEMPORARY, check_key, check_limit
-from lance_like.ranges import coalesce, gather_from
-from lance_like.typing_ import Bytes, Int64s, Ranges, Spanning
+from lance_like.ranges import answer_from_parts, coalesce
+from lance_like.typing_ import Bytes, Int64s, Ranges
 
 SCHEMES = frozenset(
     {"abfs", "abfss", "az", "ftp", "gcs", "gs", "hf", "http", "https", "memory", "oci", "oss", "r2", "s3", "s3a"}
@@ -112,7 +112,7 @@ class FsspecStore:
         if len(firsts) and int((lasts - firsts).max()) > _LONG_NBYTES:
             self._check_end(key, int(lasts.max()))
         data = self._read(key, firsts, lasts)
-        return [_answer(data, firsts, lasts, ask) for ask in asks]
+        return [answer_from_parts(data, firsts, lasts, ask) for ask in asks]
 
     def put(self, key: str, chunks: Iterable[bytes | memoryview | Bytes], *, durable: bool = True) -> int:
         system, path = self._at(key)
@@ -283,28 +283,6 @@ class FsspecStore:
 
     def _place(self, key: str) -> str:
         return f"{self.uri}/{key}"
-
-
-def _answer(data: Bytes, firsts: Int64s, lasts: Int64s, ask: Ranges) -> Bytes:
-    """What is answered to one ask. data: the bytes of the ranges firsts … lasts, ascending, end to end."""
-    starts, ends = ask
-    filled = ends > starts
-    if not filled.all() and not isinstance(ask, Spanning):
-        starts, ends = starts[filled], ends[filled]
-    if len(starts) == 0:
-        return np.empty(0, np.uint8)
-    places = np.concatenate(([0], (lasts - firsts).cumsum()[:-1])) - firsts
-    if not isinstance(ask, Spanning):
-        moved = places[firsts.searchsorted(starts, "right") - 1]
-        return gather_from(data, starts + moved, ends + moved)
-    start, end = int(starts[0]), int(ends[-1])
-    answer = np.zeros(end - start, np.uint8)
-    for first, last, place in zip(firsts.tolist(), lasts.tolist(), places.tolist(), strict=True):
-        low, high = max(first, start), min(last, end)
-        if low < high:
-            answer[low - start : high - start] = data[low + place : high + place]
-    answer.setflags(write=False)
-    return answer
 
 
 __all__ = ["SCHEMES", "FsspecStore", "Lock", "filesystem_of"]

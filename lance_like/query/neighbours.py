@@ -15,28 +15,25 @@ import pyarrow as pa
 
 from lance_like._lazy import cached
 from lance_like.encodings.joining import taken
-from lance_like.encodings.physical import flat_width
-from lance_like.encodings.places import DESCRIPTION
-from lance_like.encodings.recast import is_recast
 from lance_like.encodings.stack import together
 from lance_like.file.carry import carried_type
-from lance_like.file.cut import has_dictionary
 from lance_like.file.layout import ZONE_ROWS
-from lance_like.file.several import Asking, SeveralColumns, SeveralFiles, WholeFile
+from lance_like.file.several import SeveralColumns, SeveralFiles, WholeFile
 from lance_like.io.store import missing
 from lance_like.query.evaluate import select
 from lance_like.query.expr import Expr
+from lance_like.query.joint import MOST_OF_ONE, Widths, bytes_at, reading
 from lance_like.query.plan import Span
 from lance_like.query.projection import VIRTUAL, FileColumns, Placement, Projection, as_batch, place_leaves
 from lance_like.query.session import Session
 from lance_like.table.fragment import DataFile, Fragment, Runs
-from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges, T
+from lance_like.typing_ import Bytes, Int64s
 
 # Files up to this size are read whole: as long a read as that of their ends, which hold what a file says of itself.
 _SMALL_NBYTES = 16 << 10
-# Columns of a larger file are read with those of its neighbours up to this size, and up to this one those of the answer
-# with those of the condition, which may need few rows of them.
-_MOST_OF_ONE, _ASKED_NBYTES = 1 << 20, 64 << 10
+# Columns of a larger file are read with those of its neighbours, those of the answer up to this size with those of the
+# condition, which may need few rows of them.
+_ASKED_NBYTES = 64 << 10
 # Fewer are read one by one. Of small files what is known of them then stays, for the next scan.
 _LEAST, _LEAST_WHOLE = 2, 4
 # What is read together: at first few fragments, so that the first rows come soon and threads have work each.
@@ -178,18 +175,15 @@ class Neighbours:
     def _take(self, placement: Placement, rows: Int64s) -> dict[int, pa.Array]:
         """As `_read_or_take`, row by row."""
         leaves = {field_id: pa.nulls(len(rows), carried_type(kind)) for field_id, kind in placement.missing.items()}
-        reads = [self._opened(held).read_rows(range(len(held.columns)), rows) for held in placement.files]
-        for held, arrays in zip(placement.files, self._run(together(reads)), strict=True):
+        opened = self._opened(placement.files)
+        reads = [
+            columns.read_rows(range(len(held.columns)), rows)
+            for columns, held in zip(opened, placement.files, strict=True)
+        ]
+        [found] = self.session.run([reading(together(reads))])
+        for held, arrays in zip(placement.files, found, strict=True):
             leaves.update(zip(held.field_ids, arrays, strict=True))
         return leaves
-
-    def _run(self, read: Asking[T]) -> T:
-        try:
-            asked = next(read)
-            while True:
-                asked = read.send(self.session.drive([(key, _bytes_at(ranges)) for key, ranges in asked]))
-        except StopIteration as stop:
-            return stop.value
 
     def _made(self, name: str, rows: Int64s | None) -> pa.Array:
         """A column that no file holds."""
@@ -221,31 +215,27 @@ class Neighbours:
         Cost: one round for pages; the first time one for files that are not open, and 2 for what they state. Raises
         Corrupt.
         """
-        opened = [self._opened(held) for held in asked]
+        opened = self._opened(asked)
         keys = [fragment.files[held.file].key for held in asked for fragment in self.fragments]
         extents = [extents for columns in opened for extents in columns.extents_by_file]
-        pages = self.session.drive([(key, _bytes_at(some)) for key, some in zip(keys, extents, strict=True)])
+        pages = self.session.drive([(key, bytes_at(some)) for key, some in zip(keys, extents, strict=True)])
         each = len(self.fragments)
         return {
             held.file: (held.columns, columns, np.concatenate(pages[i * each : (i + 1) * each]))
             for i, (held, columns) in enumerate(zip(asked, opened, strict=True))
         }
 
-    def _opened(self, held: FileColumns) -> SeveralColumns:
-        files = [fragment.files[held.file] for fragment in self.fragments]
-        key = tuple([file.key for file in files]), held.columns, held.kinds
-        found = self.session.several.get(key)
-        if found is None:
-            readers = self.session.open(files)
-            asked = [(file.key, reader.stated(held.columns)) for file, reader in zip(files, readers, strict=True)]
-            found = SeveralColumns(self.session.drive(asked), held.kinds, verify=self.session.verify)
-            self.session.several.put(key, found, found.nbytes_cached)
-        return found
+    @property
+    def pays(self) -> bool:
+        """Whether they are read together: not when all rows of columns are wanted that must be joined file by file."""
+        if self.whole or self.condition is not None:
+            return True
+        return not any(columns.has_blobs for columns in self._opened(self.projection.place(self.fragments[0]).files))
 
-
-def _bytes_at(extents: Ranges) -> Conversation[Bytes]:
-    (data,) = yield [extents]
-    return data
+    def _opened(self, asked: Sequence[FileColumns]) -> list[SeveralColumns]:
+        return self.session.several_columns(
+            [([fragment.files[held.file] for fragment in self.fragments], held) for held in asked]
+        )
 
 
 def leaves_of(projection: Projection, condition: Projection | None) -> dict[int, pa.DataType]:
@@ -257,13 +247,6 @@ def _whole_file(file: DataFile, data: bytes | None) -> WholeFile:
     if data is None or len(data) != file.nbytes:
         raise missing("a data file is missing, or has another size than recorded", where=file.key)
     return WholeFile(file.key, data, file.tail, file.rows, sum(count for _, count in file.fields))
-
-
-def can_join(leaves: Mapping[int, pa.DataType]) -> bool:
-    """Can columns be joined? Each file has dictionaries of its own; cells are described and recast file by file."""
-    kinds = leaves.values()
-    apart = (kind is DESCRIPTION or is_recast(kind) or has_dictionary(carried_type(kind)) for kind in kinds)
-    return bool(kinds) and not any(apart)
 
 
 class _Likeness(NamedTuple):
@@ -282,9 +265,8 @@ class Joining:
 
     def __init__(self, leaves: Mapping[int, pa.DataType], *, parts: bool) -> None:
         self._parts = parts
-        widths = [1 if kind == pa.bool_() else flat_width(carried_type(kind)) for kind in leaves.values()]
-        self._row_nbytes = sum(width or 0 for width in widths) if None not in widths else None
-        self._row_in_memory = sum(width or _CELL_NBYTES for width in widths)
+        self._widths = Widths(leaves)
+        self._row_in_memory = self._widths.fixed + _CELL_NBYTES * self._widths.variable
 
     def groups(self, pieces: Iterable[Piece]) -> Iterator[Group]:
         """The pieces of a scan in their order: those that are `Neighbours` together, all others alone."""
@@ -321,8 +303,8 @@ class Joining:
         small = all(file.nbytes <= _SMALL_NBYTES and file.base is None for file in fragment.files)
         if small and fragment.rows <= ZONE_ROWS:
             return held, True
-        nbytes = held if self._row_nbytes is None else min(held, fragment.rows * self._row_nbytes)
-        few = nbytes <= _MOST_OF_ONE and _LEAST * fragment.rows <= self._most_rows
+        nbytes = self._widths.nbytes(fragment)
+        few = nbytes <= MOST_OF_ONE and _LEAST * fragment.rows <= self._most_rows
         return (nbytes, False) if self._parts and few else (None, False)
 
     @property
@@ -347,4 +329,4 @@ def _settled(run: list[Piece], nbytes: int, alike: _Likeness | None) -> Iterator
         yield from (Group([piece]) for piece in run)
 
 
-__all__ = ["Group", "Joining", "Neighbours", "Piece", "can_join", "leaves_of"]
+__all__ = ["Group", "Joining", "Neighbours", "Piece", "leaves_of"]

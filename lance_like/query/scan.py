@@ -8,7 +8,7 @@ decided by the manifest's bounds, then by the zones of the files, then by the co
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain, groupby, islice, product
@@ -24,8 +24,9 @@ from lance_like.query.ahead import Job, default_threads, in_order
 from lance_like.query.expr import Expr
 from lance_like.query.found import cut_found, found_batches
 from lance_like.query.hits import Found, Hits, look_up, lookup_of
+from lance_like.query.joint import can_join
 from lance_like.query.names import Path
-from lance_like.query.neighbours import Group, Joining, Neighbours, Piece, can_join, leaves_of
+from lance_like.query.neighbours import Group, Joining, Neighbours, Piece, leaves_of
 from lance_like.query.plan import (
     ALL,
     NONE,
@@ -236,11 +237,11 @@ def _scan_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job
     rows = _batch_rows(scan)
 
     def job(some: Neighbours, pieces: Sequence[Piece]) -> list[pa.RecordBatch]:
-        try:
-            return some.batches(rows)
-        except (Corrupt, InvalidInput):
-            # One of them is damaged, or all do not fit one array: one by one, each says what is wrong with it.
-            return list(chain.from_iterable(one.run() for one in _apart(session, scan, pieces)))
+        # One of them may be damaged, or all not fit one array: one by one, each says what is wrong with it.
+        with suppress(Corrupt, InvalidInput):
+            if some.pays:
+                return some.batches(rows)
+        return list(chain.from_iterable(one.run() for one in _apart(session, scan, pieces)))
 
     for group in _together(pieces_of(session, manifest, scan), scan, leaves_of(scan.projection, scan.filter)):
         if group.nbytes is None:

@@ -20,7 +20,7 @@ from lance_like.io.fetch import drive_all
 from lance_like.io.store import Store, missing
 from lance_like.kept import Kept, MadeOf
 from lance_like.locks import lock_over_forks
-from lance_like.query.projection import Projection
+from lance_like.query.projection import FileColumns, Projection
 from lance_like.table.fragment import DataFile
 from lance_like.table.manifest import Manifest
 from lance_like.typing_ import Conversation, T
@@ -151,6 +151,28 @@ class Session:
                 for reader, (file, columns, kinds) in zip(readers, asked, strict=True)
             ]
         )
+
+    def several_columns(self, asked: Sequence[tuple[Sequence[DataFile], FileColumns]]) -> list[SeveralColumns]:
+        """Columns of several files each, opened side by side. Raises Corrupt.
+
+        Cost: one round for files that are not open yet, 2 for what they state of columns that were not opened so.
+        """
+        keys = [(tuple([file.key for file in files]), held.columns, held.kinds) for files, held in asked]
+        found = [self.several.get(key) for key in keys]
+        new = [place for place, known in enumerate(found) if known is None]
+        pairs = [(file, asked[place][1]) for place in new for file in asked[place][0]]
+        readers = self.open([file for file, _ in pairs]) if new else []
+        stated = iter(
+            self.drive(
+                [(file.key, reader.stated(held.columns)) for reader, (file, held) in zip(readers, pairs, strict=True)]
+            )
+        )
+        for place in new:
+            files, held = asked[place]
+            made = SeveralColumns(list(islice(stated, len(files))), held.kinds, verify=self.verify)
+            self.several.put(keys[place], made, made.nbytes_cached)
+            found[place] = made
+        return [columns for columns in found if columns is not None]
 
     @property
     def nbytes_cached(self) -> int:

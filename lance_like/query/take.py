@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.joining import joined
-from lance_like.errors import NotFound, OutOfRange
+from lance_like.errors import Corrupt, InvalidInput, NotFound, OutOfRange
 from lance_like.file.carry import carried_type
+from lance_like.query.joint import groups_of, reading_groups
 from lance_like.query.projection import FileColumns, Projection, as_batch, virtual_of
 from lance_like.query.session import Reads, Session
 from lance_like.table.fragment import DataFile, Fragment
@@ -231,12 +233,27 @@ def take_columns(session: Session, projection: Projection, placed: Placed) -> li
 
 def columns_at(session: Session, projection: Projection, parts: Sequence[tuple[Fragment, Int64s]]) -> list[pa.Array]:
     """The columns of rows of fragments as they are carried, one part after the other; one part at least."""
-    by_part = read_rows(session, projection, parts)
-    assembled = [
-        projection.assemble(leaves, virtual_of(fragment, rows))
-        for leaves, (fragment, rows) in zip(by_part, parts, strict=True)
-    ]
-    return [joined(arrays) for arrays in zip(*assembled, strict=True)] if len(parts) > 1 else assembled[0]
+    groups, leaves = _read_groups(session, projection, parts)
+    assembled = [projection.assemble(some, _virtual_of(group)) for some, group in zip(leaves, groups, strict=True)]
+    return [joined(arrays) for arrays in zip(*assembled, strict=True)] if len(groups) > 1 else assembled[0]
+
+
+def _read_groups(
+    session: Session, projection: Projection, parts: Sequence[tuple[Fragment, Int64s]]
+) -> tuple[list[list[tuple[Fragment, Int64s]]], list[dict[int, pa.Array]]]:
+    """Rows of fragments in groups, and the leaves of each."""
+    groups = groups_of(projection, parts)
+    if groups is not None:
+        # One of them may be damaged, or all not fit one array: file by file, each says what is wrong with it.
+        with suppress(Corrupt, InvalidInput):
+            return groups, session.run([reading_groups(session, projection, groups)])[0]
+    return [[part] for part in parts], read_rows(session, projection, parts)
+
+
+def _virtual_of(group: Sequence[tuple[Fragment, Int64s]]) -> Callable[[str], pa.Array]:
+    """What makes a column of `VIRTUAL` for rows of fragments, one after the other."""
+    made = [virtual_of(fragment, rows) for fragment, rows in group]
+    return made[0] if len(made) == 1 else lambda name: pa.concat_arrays([make(name) for make in made])
 
 
 def _table(projection: Projection, columns: list[pa.Array]) -> pa.Table:
