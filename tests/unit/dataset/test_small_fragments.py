@@ -16,6 +16,7 @@ from lance_like.dataset.write import FileLimits, write_version
 from lance_like.errors import Corrupt
 from lance_like.io.memory import MemoryStore
 from lance_like.io.observe import CountingStore, counted
+from lance_like.query import joint
 from lance_like.query.neighbours import Neighbours
 from lance_like.table.history import resolve
 from lance_like.table.snapshot import read_manifest
@@ -319,3 +320,34 @@ def test_what_is_kept_of_files_read_together_is_within_the_limit(long: Path) -> 
         ds.to_table(["key"])
         assert bool(ds._session.several.size) is kept
     assert ds._session.nbytes_cached >= ds._session.several.size
+
+
+@pytest.mark.parametrize("count", [400, 60])
+def test_a_take_of_many_rows_reads_columns_of_several_files_together(
+    wide: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(joint, "_LEAST", 8)
+    ds = lance_like.dataset(wide)
+    ds.delete("id in (4, 17, 18, 19, 40)")
+    ds.add_columns({"twice": "id * 2"})
+    columns = [name for name in ds.schema.names if name != "image"] + ["_rowid", "_rowaddr"]
+    every = one_by_one(ds, columns).combine_chunks()
+    rows = np.random.default_rng(count).integers(0, len(every), count)
+    store = CountingStore(ds._store)
+    ds = LanceDataset(store, ds._manifest)
+    # The ends of files, in which lies what they state, and then the pages; the next time the pages alone.
+    for rounds in (2, 1):
+        with counted(store) as counts:
+            assert ds.take(rows, columns).equals(every.take(rows))
+        assert counts.rounds == 16 * rounds
+    assert ds._session.several.size
+
+
+def test_damage_is_told_by_a_take_of_many_rows(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joint, "_LEAST", 8)
+    ds = lance_like.dataset(wide)
+    path = wide / ds._manifest.fragments[5].files[0].path
+    path.write_bytes(flipped(path.read_bytes(), 70))
+    with pytest.raises(Corrupt) as caught:
+        lance_like.dataset(wide).take(range(WIDE), ["id"])
+    assert (caught.value.kind, path.name in str(caught.value)) == ("checksum", True)

@@ -9,16 +9,20 @@ from arrow_values import STYLES, TYPES, Shape, make_array, same
 from file_cases import KEY, opened, random_rows, small_pages, write
 
 from lance_like.encodings import variable
+from lance_like.encodings.stack import Ask
 from lance_like.errors import Corrupt, InvalidInput, LanceLikeError
 from lance_like.file import wide as wide_columns
+from lance_like.file.blocks import Blocks
 from lance_like.file.carry import carried_type
 from lance_like.file.columns import flatten
 from lance_like.file.layout import FIRST_READ_NBYTES, RECORD_NBYTES, sum32
+from lance_like.file.pages import read_parts
 from lance_like.file.types import unpack_type
 from lance_like.io.fetch import drive
 from lance_like.io.memory import MemoryStore
 from lance_like.io.observe import CountingStore, counted
 from lance_like.io.store import Store
+from lance_like.typing_ import Bytes, Conversation
 
 COLUMNS = 10_000
 
@@ -112,6 +116,31 @@ def test_columns_of_every_kind_together_equal_those_read_alone(rows: int) -> Non
             assert same(array, drive(store, KEY, alone.read_rows(number, types[number], order)))
     assert drive(store, KEY, together.read_columns(numbers, types, order[:0]))[0].type == carried_type(types[0])
     assert len(together._groups) > 10
+
+
+@pytest.mark.parametrize("rows", [None, np.arange(0, 500, 3)])
+def test_small_pages_of_a_scan_are_checked_together(monkeypatch: pytest.MonkeyPatch, rows: np.ndarray | None) -> None:
+    noise = np.random.default_rng(6)
+    columns = {f"c{i}": noise.integers(0, 1 << 20, 500) for i in range(100)}
+    columns["large"] = [noise.bytes(400) for _ in range(500)]
+    store, _ = write(pa.table(columns))
+    reader, kinds = opened(store), [*[pa.int64()] * 100, pa.binary()]
+    pages = drive(store, KEY, reader.pages_of(range(101), kinds))
+    checks: list[int] = []
+    checked = Blocks.checked
+
+    def noted(blocks: Blocks, asks: list[Ask]) -> Conversation[list[Bytes]]:
+        checks.append(len(asks))
+        return checked(blocks, asks)
+
+    monkeypatch.setattr(Blocks, "checked", noted)
+    found = drive(store, KEY, read_parts(pages, kinds, 0, 500, rows))
+    # The small ones at once, and the large one.
+    assert sorted(checks) == [1, 100]
+    for parts, (_, values) in zip(found, columns.items(), strict=True):
+        expected = pa.array(values) if rows is None else pa.array(values).take(pa.array(rows))
+        assert parts[0].equals(expected)
+    assert drive(store, KEY, read_parts(pages, kinds, 7, 7)) == [[]] * 101
 
 
 def test_a_pass_that_is_too_large_is_cut(monkeypatch: pytest.MonkeyPatch, wide: Store) -> None:
