@@ -160,19 +160,24 @@ class Session:
         keys = [(tuple([file.key for file in files]), held.columns, held.kinds) for files, held in asked]
         found = [self.several.get(key) for key in keys]
         new = [place for place, known in enumerate(found) if known is None]
-        pairs = [(file, asked[place][1]) for place in new for file in asked[place][0]]
-        readers = self.open([file for file, _ in pairs]) if new else []
+        for place, made in zip(new, self._opened_several([asked[place] for place in new]), strict=True):
+            self.several.put(keys[place], made, made.nbytes_cached)
+            found[place] = made
+        return [columns for columns in found if columns is not None]
+
+    def _opened_several(self, asked: Sequence[tuple[Sequence[DataFile], FileColumns]]) -> list[SeveralColumns]:
+        if not asked:
+            return []
+        pairs = [(file, held) for files, held in asked for file in files]
+        readers = self.open([file for file, _ in pairs])
         stated = iter(
             self.drive(
                 [(file.key, reader.stated(held.columns)) for reader, (file, held) in zip(readers, pairs, strict=True)]
             )
         )
-        for place in new:
-            files, held = asked[place]
-            made = SeveralColumns(list(islice(stated, len(files))), held.kinds, verify=self.verify)
-            self.several.put(keys[place], made, made.nbytes_cached)
-            found[place] = made
-        return [columns for columns in found if columns is not None]
+        return [
+            SeveralColumns(list(islice(stated, len(files))), held.kinds, verify=self.verify) for files, held in asked
+        ]
 
     @property
     def nbytes_cached(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -121,7 +123,7 @@ def test_columns_of_every_kind_together_equal_those_read_alone(rows: int) -> Non
 @pytest.mark.parametrize("rows", [None, np.arange(0, 500, 3)])
 def test_small_pages_of_a_scan_are_checked_together(monkeypatch: pytest.MonkeyPatch, rows: np.ndarray | None) -> None:
     noise = np.random.default_rng(6)
-    columns = {f"c{i}": noise.integers(0, 1 << 20, 500) for i in range(100)}
+    columns: dict[str, Any] = {f"c{i}": noise.integers(0, 1 << 20, 500) for i in range(100)}
     columns["large"] = [noise.bytes(400) for _ in range(500)]
     store, _ = write(pa.table(columns))
     reader, kinds = opened(store), [*[pa.int64()] * 100, pa.binary()]
