@@ -21,7 +21,7 @@ from lance_like.encodings.narrow import (
 from lance_like.encodings.physical import flat_array, integer_dtype, unsigned_dtype
 from lance_like.encodings.pool import allocate, batches
 from lance_like.encodings.sift import Flags, Sieve
-from lance_like.encodings.stack import Ask, Reading, Runs, Stack, ask
+from lance_like.encodings.stack import Ask, Reading, Runs, Stack, ask, expand
 from lance_like.typing_ import Int64s
 
 # The most rows of a tile, whatever the word; the second word of a value lies 1 KiB on, mostly in the same block.
@@ -70,8 +70,11 @@ class Bitpack:
             words = data.view(word).reshape(-1, width, lanes)
             values = _values_of_tiles(words, runs, first, bases if len(bases) == 1 else bases[runs.at], dtype)
             return flat_array(kind, values.view(np.uint8), runs.count)
-        at, rows = runs.places if runs.single else runs.rows()
-        bits = yield from _pick(start[at], stack.slots[at], rows, width, lanes)
+        if runs.single:
+            at, rows = runs.places
+            bits = yield from _pick(start[at], stack.slots[at], rows, width, lanes)
+        else:
+            bits = yield from _pick_runs(start[runs.at], stack.slots[runs.at], runs, width, lanes)
         values = (bits + base_by_row(bases, runs)).astype(dtype, copy=False)
         return flat_array(kind, values.view(np.uint8), len(values))
 
@@ -268,4 +271,29 @@ def _pick(start: Int64s, slots: Int64s, rows: Int64s, width: int, lanes: int) ->
     low, high = yield [words, ask(words[0][crossing] + lanes * nbytes, nbytes, words[2][crossing])]
     found = low.view(word) >> shift
     found[crossing] |= high.view(word) << (word.type(bits) - shift[crossing])
+    return found & mask
+
+
+def _pick_runs(start: Int64s, slots: Int64s, runs: Runs, width: int, lanes: int) -> Reading[np.ndarray]:
+    """The differences of runs of rows: as `_pick`, of what lies in one strip at once, since its words follow."""
+    word = word_dtype(width)
+    nbytes, bits, mask = word.itemsize, 8 * word.itemsize, word.type((1 << width) - 1)
+    first, last = runs.starts // lanes, -(-runs.ends // lanes)
+    strips, of = expand(first, last), np.repeat(np.arange(len(first)), last - first)
+    low = np.maximum(runs.starts[of] - strips * lanes, 0)
+    counts = np.minimum(runs.ends[of] - strips * lanes, lanes) - low
+    tile, strip = np.divmod(strips, bits)
+    first_word, shift = np.divmod(strip * width, bits)
+    at = start[of] + ((tile * width + first_word) * lanes + low) * nbytes
+    slots, crosses = slots[of], shift > bits - width
+    words = at, at + counts * nbytes, slots
+    shifts = shift.astype(word).repeat(counts)
+    if not crosses.any():
+        (data,) = yield [words]
+        return data.view(word) >> shifts & mask
+    behind = at[crosses] + lanes * nbytes
+    data, above = yield [words, (behind, behind + counts[crosses] * nbytes, slots[crosses])]
+    found = data.view(word) >> shifts
+    crossing = crosses.repeat(counts)
+    found[crossing] |= above.view(word) << (word.type(bits) - shifts[crossing])
     return found & mask

@@ -19,7 +19,7 @@ from lance_like.encodings.places import DESCRIPTION, describe_node
 from lance_like.encodings.recast import choose_recast, is_recast, read_recast, stored_type
 from lance_like.encodings.registry import read_node, shape
 from lance_like.encodings.sift import Flags, Sieve, read_chosen, read_judged
-from lance_like.encodings.stack import NO_BLOB, Ask, Reading, Runs, SharedBlob, Stack, together
+from lance_like.encodings.stack import NO_BLOB, Ask, Reading, Runs, SharedBlob, Stack, expand, together
 from lance_like.errors import Corrupt
 from lance_like.file.blocks import Blocks
 from lance_like.file.carry import carried_type
@@ -34,6 +34,8 @@ from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges, T
 _WINDOW = 64
 # A run of at least this share of a page reads the page whole: one request, no copy.
 _WHOLE_PAGE_SHARE = 0.5
+# Of several runs of rows those that are shorter are read in one pass; longer ones without a copy, or unpacked by tiles.
+_SHORT_ROWS = 4096
 # Pages of fewer rows than this, on the average, are described together, row by row.
 _FEW_ROWS = 64
 # Pages of fewer bytes are checked with those of other columns. Larger ones are asked for one by one: a store lets go of
@@ -232,6 +234,44 @@ class ColumnPages:
         if kind is DESCRIPTION:
             return together([self.read_rows(start + rows, kind)])
         return self.read_chosen(start, end, rows, kind)
+
+    def read_spans(self, spans: Sequence[tuple[int, int]], kind: pa.DataType) -> Conversation[list[list[pa.Array]]]:
+        """As `read_span` of several runs of rows (start, end), those that are short in one pass."""
+        starts, ends = np.array(spans, np.int64).T
+        filled = (starts < ends).nonzero()[0]
+        starts, ends = starts[filled], ends[filled]
+        first, last = self.page_of(starts), self.page_of(ends - 1)
+        pages, of = expand(first, last + 1), np.repeat(filled, last - first + 1)
+        yield from open_pages([self], self.fences[pages])
+        found: list[list[pa.Array]] = [[] for _ in spans]
+        before, behind = self.fences[pages], self.fences[pages + 1]
+        low = np.maximum(np.repeat(starts, last - first + 1), before) - before
+        high = np.minimum(np.repeat(ends, last - first + 1), behind) - before
+        for span, part in zip(of.tolist(), (yield from self._read_pieces(pages, low, high, kind)), strict=True):
+            found[span].append(part)
+        return found
+
+    def _read_pieces(self, pages: Int64s, low: Int64s, high: Int64s, kind: pa.DataType) -> Conversation[list[pa.Array]]:
+        """Runs of rows of open pages, an array each. pages, low, high: int64[n], rows of these pages."""
+        counts = high - low
+        stacks, places = self._stack_of[pages], self._place_in[pages]
+        short = counts < np.minimum(_SHORT_ROWS, _WHOLE_PAGE_SHARE * (self.fences[pages + 1] - self.fences[pages]))
+        groups = [np.array([piece]) for piece in (~short).nonzero()[0].tolist()]
+        groups += [(short & (stacks == stack)).nonzero()[0] for stack in np.unique(stacks[short]).tolist()]
+        reads = []
+        for some in groups:
+            runs = Runs(places[some], low[some], high[some])
+            read = self._read_node(self._stacks[stacks[some[0]]], kind, runs)
+            one = len(some) == 1
+            reads.append(
+                self._read_run(int(pages[some[0]]), runs, read, parts=False) if one else checked(read, self._blocks)
+            )
+        parts: list[pa.Array] = [None] * len(pages)
+        for some, array in zip(groups, (yield from together(reads)), strict=True):
+            begins = counts[some].cumsum() - counts[some]
+            for piece, begin in zip(some.tolist(), begins.tolist(), strict=True):
+                parts[piece] = array.slice(begin, int(counts[piece]))
+        return parts
 
     def read_chosen(self, start: int, end: int, rows: Int64s, kind: pa.DataType) -> Conversation[list[pa.Array]]:
         """Rows of a run, an array a page: int64[n], ascending, from the start of the run; a good part of it.

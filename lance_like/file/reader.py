@@ -216,8 +216,11 @@ class FileReader:
     ) -> Conversation[list[list[pa.Array]]]:
         """As `read_span` of each run of rows (start, end) of each column, the columns of a run one after the other."""
         opened = yield from self.pages_of(columns, kinds)
-        reads = [pages.read_span(*span, kind) for span in spans for pages, kind in zip(opened, kinds, strict=True)]
-        return (yield from together(reads))
+        if len(spans) < 2:
+            reads = [pages.read_span(*span, kind) for span in spans for pages, kind in zip(opened, kinds, strict=True)]
+            return (yield from together(reads))
+        found = yield from together([pages.read_spans(spans, kind) for pages, kind in zip(opened, kinds, strict=True)])
+        return [parts for of_columns in zip(*found, strict=True) for parts in of_columns]
 
     def pages(self, column: int, kind: pa.DataType) -> Conversation[ColumnPages]:
         """The pages of a column; kept after the first call. kind: the column's type, or DESCRIPTION.

@@ -31,8 +31,6 @@ from lance_like.typing_ import Bytes, Int64s, Json
 LINKS, LEVEL, NEAR, LINKS_END, ENTRY = "links", "level", "near", "links_end", "entry"
 # What partitions say of them.
 _OF_GRAPHS = pa.schema([pa.field(LINKS_END, pa.int64(), False), pa.field(ENTRY, pa.int64(), False)])
-# Of a level of a vector, about.
-_LINKS_NBYTES = 64
 # All vectors are compared when fewer than one of so many is allowed, or one of so many is wanted.
 _FEW_OF, _MANY_OF = 32, 4
 # A graph of 2^32 vectors has fewer.
@@ -251,7 +249,7 @@ class StoredGraphs(Stored):
         """Ordinals, codes and links of some partitions, in two rounds."""
         ends, entries = self._graph_columns
         spans = [(int(ends[n - 1]) if n else 0, int(ends[n])) for n in numbers]
-        found = read_spans(self.segment.files.file(LINKS), [LEVEL, NEAR], spans, _LINKS_NBYTES)
+        found = read_spans(self.segment.files.file(LINKS), [LEVEL, NEAR], spans)
         rows = super().read(numbers)
         return [
             (*row, checked_links(level, near, len(row[0]), self.m, int(entries[n])))

@@ -23,9 +23,6 @@ from lance_like.index.vector.space import Space, space_of
 from lance_like.typing_ import Bytes, Int64s, Json
 
 PARTITIONS, CODEBOOK, CODES = "partitions", "codebook", "codes"
-# What lies between two partitions is read with them when it is shorter: another range costs more, as much as 2 MB of a
-# file that is in memory.
-_GAP_NBYTES = 1 << 19
 CENTROID, END, VALUES, ORDINAL, CODE = "centroid", "end", "values", "ordinal", "code"
 ENDS = pa.schema([pa.field(END, pa.int64(), False)])
 
@@ -94,34 +91,37 @@ class Stored:
 
     def read(self, numbers: Sequence[int]) -> list[tuple[Int64s, Bytes]]:
         """Ordinals and codes of some partitions, in one round."""
-        found = read_spans(self.vectors, [ORDINAL, CODE], self.spans(numbers), self.row_nbytes)
-        return [self.checked(ordinals, codes) for ordinals, codes in found]
+        return self.checked(read_spans(self.vectors, [ORDINAL, CODE], self.spans(numbers)))
 
     def spans(self, numbers: Sequence[int]) -> list[tuple[int, int]]:
         """The rows of some partitions."""
         return [(int(self.ends[n - 1]) if n else 0, int(self.ends[n])) for n in numbers]
 
-    def checked(self, ordinals: pa.Array, codes: pa.Array) -> tuple[Int64s, Bytes]:
-        """A partition: ordinals, ascending, and codes. Raises Corrupt."""
+    def checked(self, found: Sequence[Sequence[Any]]) -> list[tuple[Int64s, Bytes]]:
+        """Of partitions the ordinals, ascending, and the codes. found: both, as they were read. Raises Corrupt."""
         width = self.space.dimension if self.space.bits else self.codes.width
-        if codes.type != pa.binary(width) or ordinals.type != pa.uint32() or codes.null_count or ordinals.null_count:
-            raise Corrupt(
-                f"the codes are {codes.type} and {ordinals.type}, expected {width} bytes and uint32", kind="index"
-            )
-        numbers = ordinals.to_numpy().astype(np.int64)
-        if len(numbers) and (int(numbers.max()) >= self.segment.rows or (np.diff(numbers) < 0).any()):
+        for ordinals, codes in found:
+            kinds = codes.type == pa.binary(width) and ordinals.type == pa.uint32()
+            if not kinds or codes.null_count or ordinals.null_count:
+                raise Corrupt(
+                    f"the codes are {codes.type} and {ordinals.type}, expected {width} bytes and uint32", kind="index"
+                )
+        every = np.concatenate([np.empty(0, np.int64), *(ordinals.to_numpy() for ordinals, _ in found)])
+        ends = np.cumsum([len(ordinals) for ordinals, _ in found])
+        falls = np.flatnonzero(every[1:] < every[:-1]) + 1
+        if len(every) and (int(every.max()) >= self.segment.rows or not np.isin(falls, ends).all()):
             raise Corrupt(f"a partition holds rows past {self.segment.rows}, or not in their order", kind="index")
-        return numbers, bytes_of(codes, width)
+        return [
+            (every[end - len(codes) : end], bytes_of(codes, width))
+            for end, (_, codes) in zip(ends.tolist(), found, strict=True)
+        ]
 
 
-def read_spans(
-    file: FileReads, names: Sequence[str], spans: Sequence[tuple[int, int]], row_nbytes: int
-) -> list[list[pa.Array]]:
-    """Runs of rows of columns, of each run the columns, in one round. spans: ascending. row_nbytes: about."""
-    gap = _GAP_NBYTES // row_nbytes
+def read_spans(file: FileReads, names: Sequence[str], spans: Sequence[tuple[int, int]]) -> list[list[pa.Array]]:
+    """Runs of rows of columns, of each run the columns, in one round. spans: ascending; neighbours are read as one."""
     runs: list[list[int]] = []
     for start, end in spans:
-        if runs and start - runs[-1][1] <= gap:
+        if runs and start == runs[-1][1]:
             runs[-1][1] = end
         else:
             runs.append([start, end])
