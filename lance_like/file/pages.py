@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +36,7 @@ _WINDOW = 64
 # A run of at least this share of a page reads the page whole: one request, no copy.
 _WHOLE_PAGE_SHARE = 0.5
 # Of several runs of rows those that are shorter are read in one pass; longer ones without a copy, or unpacked by tiles.
-_SHORT_ROWS = 4096
+_SHORT_ROWS = 8192
 # Pages of fewer rows than this, on the average, are described together, row by row.
 _FEW_ROWS = 64
 # Pages of fewer bytes are checked with those of other columns. Larger ones are asked for one by one: a store lets go of
@@ -47,6 +48,15 @@ _SHORT_TEXT = 512
 _FIRST = np.zeros(1, np.int64)
 
 _LOCK = lock_over_forks()
+
+
+class _Pieces(NamedTuple):
+    """Runs of rows cut by pages, int64[n] of each: of which run, in which page, and the rows of the column."""
+
+    spans: Int64s
+    pages: Int64s
+    starts: Int64s
+    ends: Int64s
 
 
 class ColumnPages:
@@ -235,43 +245,33 @@ class ColumnPages:
             return together([self.read_rows(start + rows, kind)])
         return self.read_chosen(start, end, rows, kind)
 
-    def read_spans(self, spans: Sequence[tuple[int, int]], kind: pa.DataType) -> Conversation[list[list[pa.Array]]]:
-        """As `read_span` of several runs of rows (start, end), those that are short in one pass."""
+    def _pieces(self, spans: Sequence[tuple[int, int]]) -> _Pieces:
+        """The pieces of runs of rows (start, end), a piece a page."""
         starts, ends = np.array(spans, np.int64).T
         filled = (starts < ends).nonzero()[0]
         starts, ends = starts[filled], ends[filled]
         first, last = self.page_of(starts), self.page_of(ends - 1)
-        pages, of = expand(first, last + 1), np.repeat(filled, last - first + 1)
-        yield from open_pages([self], self.fences[pages])
-        found: list[list[pa.Array]] = [[] for _ in spans]
-        before, behind = self.fences[pages], self.fences[pages + 1]
-        low = np.maximum(np.repeat(starts, last - first + 1), before) - before
-        high = np.minimum(np.repeat(ends, last - first + 1), behind) - before
-        for span, part in zip(of.tolist(), (yield from self._read_pieces(pages, low, high, kind)), strict=True):
-            found[span].append(part)
-        return found
+        pages, of = expand(first, last + 1), np.repeat(np.arange(len(filled)), last - first + 1)
+        low, high = np.maximum(starts[of], self.fences[pages]), np.minimum(ends[of], self.fences[pages + 1])
+        return _Pieces(filled[of], pages, low, high)
 
-    def _read_pieces(self, pages: Int64s, low: Int64s, high: Int64s, kind: pa.DataType) -> Conversation[list[pa.Array]]:
-        """Runs of rows of open pages, an array each. pages, low, high: int64[n], rows of these pages."""
-        counts = high - low
-        stacks, places = self._stack_of[pages], self._place_in[pages]
-        short = counts < np.minimum(_SHORT_ROWS, _WHOLE_PAGE_SHARE * (self.fences[pages + 1] - self.fences[pages]))
-        groups = [np.array([piece]) for piece in (~short).nonzero()[0].tolist()]
-        groups += [(short & (stacks == stack)).nonzero()[0] for stack in np.unique(stacks[short]).tolist()]
-        reads = []
-        for some in groups:
-            runs = Runs(places[some], low[some], high[some])
-            read = self._read_node(self._stacks[stacks[some[0]]], kind, runs)
-            one = len(some) == 1
-            reads.append(
-                self._read_run(int(pages[some[0]]), runs, read, parts=False) if one else checked(read, self._blocks)
-            )
-        parts: list[pa.Array] = [None] * len(pages)
-        for some, array in zip(groups, (yield from together(reads)), strict=True):
-            begins = counts[some].cumsum() - counts[some]
-            for piece, begin in zip(some.tolist(), begins.tolist(), strict=True):
-                parts[piece] = array.slice(begin, int(counts[piece]))
-        return parts
+    def _groups(self, pieces: _Pieces) -> list[Int64s]:
+        """Which pieces are read in one pass; their pages are open."""
+        rows = self.fences[pieces.pages + 1] - self.fences[pieces.pages]
+        short = pieces.ends - pieces.starts < np.minimum(_SHORT_ROWS, _WHOLE_PAGE_SHARE * rows)
+        stacks = self._stack_of[pieces.pages]
+        alone = [np.array([piece]) for piece in (~short).nonzero()[0].tolist()]
+        return alone + [(short & (stacks == stack)).nonzero()[0] for stack in np.unique(stacks[short]).tolist()]
+
+    def _read_group(self, pieces: _Pieces, group: Int64s, kind: pa.DataType) -> Conversation[pa.Array]:
+        """Pieces end to end, as `_groups` gives them."""
+        pages = pieces.pages[group]
+        before = self.fences[pages]
+        runs = Runs(self._place_in[pages], pieces.starts[group] - before, pieces.ends[group] - before)
+        read = self._read_node(self._stacks[self._stack_of[pages[0]]], kind, runs)
+        return (
+            self._read_run(int(pages[0]), runs, read, parts=False) if len(group) == 1 else checked(read, self._blocks)
+        )
 
     def read_chosen(self, start: int, end: int, rows: Int64s, kind: pa.DataType) -> Conversation[list[pa.Array]]:
         """Rows of a run, an array a page: int64[n], ascending, from the start of the run; a good part of it.
@@ -475,6 +475,40 @@ def _load_sums(columns: Sequence[ColumnPages], counts: Sequence[int], entries: n
     last = first + 4 * entries["num_blocks"].astype(np.int64)
     blocks = columns[0]._blocks
     blocks.load(slots[there], gather_from(np.concatenate(sums), first[there], last[there]))
+
+
+def read_spans(
+    columns: Sequence[ColumnPages], kinds: Sequence[pa.DataType], spans: Sequence[tuple[int, int]]
+) -> Conversation[list[list[list[pa.Array]]]]:
+    """As `ColumnPages.read_span` of runs of rows (start, end) of columns of one file: of each column, of each run.
+
+    Short runs are read in one pass. kinds: the types of the columns.
+    """
+    pieces = [column._pieces(spans) for column in columns]
+    yield from open_pages(columns, np.concatenate([some.starts for some in pieces]))
+    groups = [column._groups(some) for column, some in zip(columns, pieces, strict=True)]
+    reads = [
+        column._read_group(some, group, kind)
+        for column, kind, some, own in zip(columns, kinds, pieces, groups, strict=True)
+        for group in own
+    ]
+    arrays = iter((yield from together(reads)))
+    found: list[list[list[pa.Array]]] = [[[] for _ in spans] for _ in columns]
+    for parts, some, own in zip(found, pieces, groups, strict=True):
+        cells: list[pa.Array] = [None] * len(some.spans)
+        for group in own:
+            _put(cells, next(arrays), group, some)
+        for span, cell in zip(some.spans.tolist(), cells, strict=True):
+            parts[span].append(cell)
+    return found
+
+
+def _put(cells: list[pa.Array], array: pa.Array, group: Int64s, pieces: _Pieces) -> None:
+    """Cut what was read of a group into its pieces."""
+    counts = pieces.ends[group] - pieces.starts[group]
+    begins = counts.cumsum() - counts
+    for piece, begin, count in zip(group.tolist(), begins.tolist(), counts.tolist(), strict=True):
+        cells[piece] = array.slice(begin, count)
 
 
 def checked(read: Reading[T], blocks: Blocks) -> Conversation[T]:

@@ -35,7 +35,7 @@ from lance_like.file.layout import (
     unpack_tail,
 )
 from lance_like.file.opening import plan_metadata, unpack_metadata
-from lance_like.file.pages import ColumnPages, checked, open_pages
+from lance_like.file.pages import ColumnPages, checked, open_pages, read_spans
 from lance_like.file.several import Stated
 from lance_like.file.stats import Zones, unpack_zones
 from lance_like.file.stored import StoredColumn, unpack_stored
@@ -219,7 +219,7 @@ class FileReader:
         if len(spans) < 2:
             reads = [pages.read_span(*span, kind) for span in spans for pages, kind in zip(opened, kinds, strict=True)]
             return (yield from together(reads))
-        found = yield from together([pages.read_spans(spans, kind) for pages, kind in zip(opened, kinds, strict=True)])
+        found = yield from read_spans(opened, kinds, spans)
         return [parts for of_columns in zip(*found, strict=True) for parts in of_columns]
 
     def pages(self, column: int, kind: pa.DataType) -> Conversation[ColumnPages]:
@@ -263,9 +263,14 @@ class FileReader:
         field = unpack_field(data, record, f"{self.where}, column {column}")
         return Column(field.name, field.type, field.nullable, field.metadata, record.parent)
 
+    def fields(self) -> Conversation[list[Column]]:
+        """`field` of every column. Cost: 2 rounds, whatever their number."""
+        yield from self._read_records(list(range(self.num_columns)))
+        return (yield from together([self.field(column) for column in range(self.num_columns)]))
+
     def schema(self) -> Conversation[pa.Schema]:
-        """The schema that the file itself records. Cost: one read a column."""
-        columns = yield from together([self.field(column) for column in range(self.num_columns)])
+        """The schema that the file itself records. Cost: 3 rounds, whatever the number of columns."""
+        columns = yield from self.fields()
         return pa.schema(unflatten(columns), (yield from self.metadata()) or None)
 
     def stored(self, columns: Sequence[int]) -> Conversation[list[StoredColumn]]:

@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from lance_like._lazy import cached
 from lance_like.encodings.joining import joined
-from lance_like.encodings.stack import together
 from lance_like.errors import Corrupt, InvalidInput, NotFound
 from lance_like.file.carry import carried_type, present
 from lance_like.file.columns import Column
@@ -177,7 +176,7 @@ class OpenFile:
     @cached
     def _columns(self) -> dict[str, tuple[int, Column]]:
         """By name. Plug-ins write no structs: every column is at the top."""
-        fields = self._drive(together([self._file.field(number) for number in range(self._file.num_columns)]))
+        fields = self._drive(self._file.fields())
         return {field.name: (number, field) for number, field in enumerate(fields)}
 
     def _read(self, array: pa.Array, field: Column) -> pa.Array:
