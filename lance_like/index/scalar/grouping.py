@@ -21,9 +21,9 @@ from typing import TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.stack import expand
 from lance_like.index.base import IndexSource
 from lance_like.index.scalar.keys import Keys, Uint32s, joined_keys, keys_of
+from lance_like.ranges import gather_from
 from lance_like.typing_ import Int64s
 
 # What grouping takes at its height, in times of what gathered: keys, order, pairs and the answer.
@@ -55,20 +55,26 @@ class Grouping:
         self._kind = kind
         self._most = max(1, memory_nbytes // _SHARE)
         self._pending: list[tuple[Keys, Uint32s]] = []
+        self._pieces: list[Groups] = []
         self._nbytes = 0
         self._runs: list[Groups] = []
         self._folder: TemporaryDirectory[str] | None = None
 
     def add(self, values: pa.Array, ordinals: Uint32s) -> None:
         """Take in values of the key type without nulls. ordinals: uint32[n], not below those that came before."""
-        self.add_keys(keys_of(values), ordinals)
+        if len(values):
+            keys = keys_of(values)
+            self._pending.append((keys, ordinals))
+            self._count(keys.nbytes + ordinals.nbytes)
 
-    def add_keys(self, keys: Keys, ordinals: Uint32s) -> None:
-        """Take in keys, as `add` does values."""
-        if not len(keys):
-            return
-        self._pending.append((keys, ordinals))
-        self._nbytes += keys.nbytes + ordinals.nbytes
+    def add_groups(self, groups: Groups) -> None:
+        """Take in what was grouped already: all ordinals of some rows, behind those that came before."""
+        if len(groups.keys):
+            self._pieces.append(groups)
+            self._count(groups.keys.nbytes + groups.ends.nbytes + groups.ordinals.nbytes)
+
+    def _count(self, nbytes: int) -> None:
+        self._nbytes += nbytes
         if self._nbytes > self._most:
             self._spill()
 
@@ -76,9 +82,9 @@ class Grouping:
         """All groups, in the order of their keys, no key twice. Once only."""
         try:
             if not self._runs:
-                yield from [self._take_pending()] if self._pending else []
+                yield from [self._take_pending()] if self._nbytes else []
                 return
-            if self._pending:
+            if self._nbytes:
                 self._spill()
             rows = [len(run.ordinals) for run in self._runs]
             yield from _merged(self._runs, -(-sum(rows) // rows[0]))
@@ -88,10 +94,14 @@ class Grouping:
                 self._folder.cleanup()
 
     def _take_pending(self) -> Groups:
-        keys = joined_keys([keys for keys, _ in self._pending])
-        ordinals = np.concatenate([ordinals for _, ordinals in self._pending])
-        self._pending, self._nbytes = [], 0
-        return Groups(*keys.grouped(ordinals))
+        pieces, pending = self._pieces, self._pending
+        self._pieces, self._pending, self._nbytes = [], [], 0
+        if pending:
+            keys = joined_keys([keys for keys, _ in pending])
+            ordinals = np.concatenate([ordinals for _, ordinals in pending])
+            pending.clear()
+            pieces.append(Groups(*keys.grouped(ordinals)))
+        return _one(pieces)
 
     def _spill(self) -> None:
         groups = self._take_pending()
@@ -163,7 +173,8 @@ def _one(pieces: list[Groups]) -> Groups:
     shifts = np.cumsum([0, *(len(piece.ordinals) for piece in pieces)])
     stops = np.concatenate([piece.ends + shift for piece, shift in zip(pieces, shifts, strict=False)])
     starts = np.concatenate([[0], stops[:-1]])
-    ordinals = np.concatenate([piece.ordinals for piece in pieces])[expand(starts[order], stops[order])]
+    every = np.concatenate([piece.ordinals for piece in pieces])
+    ordinals = gather_from(every.view(np.uint8), 4 * starts[order], 4 * stops[order]).view(np.uint32)
     return Groups(keys, np.cumsum((stops - starts)[order])[ends - 1], ordinals)
 
 

@@ -29,6 +29,7 @@ from lance_like.encodings.physical import (
 from lance_like.encodings.sift import Flags
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_type, carry
+from lance_like.index.radix import stable_order
 from lance_like.typing_ import Int64s
 
 Side: TypeAlias = Literal["left", "right"]
@@ -65,7 +66,7 @@ class Keys(Protocol):
         ...
 
     def grouped(self, ordinals: Uint32s) -> tuple[Keys, Int64s, Uint32s]:
-        """Bring together the ordinals of equal keys; ordinals: uint32[n], of each key.
+        """Bring together the ordinals of equal keys; ordinals: uint32[n], of each key, ascending, repeats allowed.
 
         Returns the different keys, ascending, the end of each one's ordinals, and those: ascending, each once.
         """
@@ -188,30 +189,8 @@ class NumberKeys:
         return self.numbers < keys.numbers if side == "left" else self.numbers <= keys.numbers
 
     def grouped(self, ordinals: Uint32s) -> tuple[NumberKeys, Int64s, Uint32s]:
-        numbers = self.numbers
-        if numbers.dtype.kind != "S" and len(numbers):
-            low = int(numbers.min())
-            if int(numbers.max()) - low < 1 << 32:
-                # Sorted together with the ordinals, nothing needs to be put in order afterwards.
-                away = numbers.astype(np.uint64)
-                away -= np.uint64(low % (1 << 64))
-                away <<= np.uint64(32)
-                pairs = _sorted_pairs(away, ordinals)
-                found = pairs >> np.uint64(32)
-                firsts = _firsts(found)
-                if len(firsts) < len(found):
-                    found = found[firsts]
-                found += np.uint64(low % (1 << 64))
-                return NumberKeys(found.astype(numbers.dtype)), _ends(firsts, len(pairs)), pairs.astype(np.uint32)
-        order = np.argsort(numbers)
-        ranked = numbers[order]
-        firsts = _firsts(ranked)
-        if len(firsts) == len(ranked):
-            return NumberKeys(ranked), _ends(firsts, len(ranked)), ordinals[order]
-        ranks = np.zeros(len(ranked), np.uint64)
-        ranks[firsts[1:]] = 1 << 32
-        pairs = _sorted_pairs(np.cumsum(ranks, dtype=np.uint64), ordinals[order])
-        return NumberKeys(ranked[firsts]), _ends(_firsts(pairs >> np.uint64(32)), len(pairs)), pairs.astype(np.uint32)
+        found, ends, ordinals = _grouped(self.numbers, ordinals)
+        return NumberKeys(found), ends, ordinals
 
     def extremes(self) -> tuple[NumberKeys, NumberKeys]:
         cells = self.numbers.dtype.kind == "S"  # of which numpy has no least
@@ -271,11 +250,10 @@ class TextKeys:
     def grouped(self, ordinals: Uint32s) -> tuple[TextKeys, Int64s, Uint32s]:
         encoded = self.cells.dictionary_encode()
         order = pc.array_sort_indices(encoded.dictionary)
-        ranks = np.empty(len(order), np.uint64)
-        ranks[order.to_numpy()] = np.arange(len(order), dtype=np.uint64) << np.uint64(32)
-        pairs = _sorted_pairs(ranks[encoded.indices.to_numpy()], ordinals)
-        ends = _ends(_firsts(pairs >> np.uint64(32)), len(pairs))
-        return TextKeys(encoded.dictionary.take(order)), ends, pairs.astype(np.uint32)
+        ranks = np.empty(len(order), np.uint32)
+        ranks[order.to_numpy()] = np.arange(len(order), dtype=np.uint32)
+        _, ends, ordinals = _grouped(ranks[encoded.indices.to_numpy()], ordinals)
+        return TextKeys(encoded.dictionary.take(order)), ends, ordinals
 
     def extremes(self) -> tuple[TextKeys, TextKeys]:
         found = pc.min_max(self.cells)
@@ -353,18 +331,20 @@ def _flipped(cells: np.ndarray, last: bool = False) -> np.ndarray:
     return np.ascontiguousarray(octets[:, ::-1]).view(cells.dtype).reshape(-1)
 
 
-def _sorted_pairs(keys_above: npt.NDArray[np.uint64], ordinals: Uint32s) -> npt.NDArray[np.uint64]:
-    """Keys in the upper half of integers, with ordinals in the lower one, in order, each pair once.
-
-    The keys are written over.
-    """
-    pairs = np.bitwise_or(keys_above, ordinals, out=keys_above)
-    ascend = pairs[1:] > pairs[:-1]
-    if ascend.all():
-        return pairs
-    pairs.sort()
-    np.not_equal(pairs[1:], pairs[:-1], out=ascend)
-    return pairs if ascend.all() else pairs[np.append(True, ascend)]
+def _grouped(numbers: np.ndarray, ordinals: Uint32s) -> tuple[np.ndarray, Int64s, Uint32s]:
+    """As `Keys.grouped`, of integers or cells of one size."""
+    if (numbers[1:] < numbers[:-1]).any():
+        order = np.argsort(numbers, kind="stable") if numbers.dtype.kind == "S" else stable_order(numbers)
+        numbers, ordinals = numbers[order], ordinals[order]
+    firsts = _firsts(numbers)
+    ends = _ends(firsts, len(numbers))
+    if len(firsts) == len(numbers):
+        return numbers, ends, ordinals
+    new = np.concatenate(([True], ordinals[1:] != ordinals[:-1]))
+    new[firsts] = True
+    if not new.all():
+        ends, ordinals = ends - (~new).nonzero()[0].searchsorted(ends), ordinals[new]
+    return numbers[firsts], ends, ordinals
 
 
 def _firsts(numbers: np.ndarray) -> Int64s:

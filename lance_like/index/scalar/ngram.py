@@ -16,7 +16,7 @@ from lance_like.encodings.physical import buffer_bytes, offsets_of
 from lance_like.errors import InvalidInput
 from lance_like.index.base import BuildOptions, IndexSource, Kind, Segment, SegmentWrites
 from lance_like.index.questions import Answer, Question
-from lance_like.index.scalar.grouping import Grouping, numbered
+from lance_like.index.scalar.grouping import Grouping, Groups, numbered
 from lance_like.index.scalar.inverted import Inverted, write_inverted
 from lance_like.index.scalar.keys import NumberKeys, as_key_values, key_type, without_nulls
 from lance_like.index.scalar.params import check_version, no_params, recorded
@@ -25,8 +25,8 @@ from lance_like.typing_ import Json
 
 _KIND = pa.uint32()
 _MOST_KEYS = 1 << 24
-# A text and the trigrams of its bytes take this much at a time.
-_PART_NBYTES = 4 << 20
+# Trigrams of so much text are grouped at a time, while they are in the caches; then those of all parts.
+_PART_NBYTES = 1 << 20
 # Trigrams of so many times the rows of the rarest one leave out too few of those to be worth their bytes.
 _WORTH = 16
 
@@ -121,7 +121,7 @@ def _add(grouping: Grouping, texts: pa.Array, ordinals: np.ndarray) -> None:
         end = max(start + 1, int(np.searchsorted(offsets, offsets[start] + _PART_NBYTES, "right")) - 1)
         bounds = offsets[start : end + 1]
         trigrams, within = trigrams_of(data[bounds[0] : bounds[-1]], bounds - bounds[0], ordinals[start:end])
-        grouping.add_keys(NumberKeys(trigrams), within)
+        grouping.add_groups(Groups(*NumberKeys(trigrams).grouped(within)))
         start = end
 
 
