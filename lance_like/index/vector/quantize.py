@@ -257,7 +257,13 @@ class Bits:
         return codes
 
     def queries(self, queries: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(queries @ self.codebook.T)
+        if len(queries) > 1:
+            return np.ascontiguousarray(queries @ self.codebook.T)
+        # A product of matrices wakes the threads of BLAS, which takes longer than one query.
+        turned = np.empty((1, len(self.codebook)), np.float32)
+        query = np.ascontiguousarray(queries, np.float32)
+        faiss().fvec_inner_products_ny(pointer(turned), pointer(query), pointer(self.codebook), *self.codebook.shape)
+        return turned
 
 
 _DIRECT = {"float16": "QT_fp16", "bfloat16": "QT_bf16", "uint8": "QT_8bit_direct", "int8": "QT_8bit_direct_signed"}
