@@ -118,10 +118,9 @@ class Product:
         return self._quantizer().compute_codes(self.queries(vectors))
 
     def lists(self, centroids: np.ndarray, dot: bool) -> tuple[Any, Any]:
-        coarse = _coarse(self.queries(centroids), dot)
+        library, metric = faiss(), _metric(dot)
+        coarse = library.IndexFlat(self.codebook.shape[1] * self.parts, metric)
         shape = (coarse, coarse.d, len(centroids), self.parts, self.bits)
-        metric = _metric(dot)
-        library = faiss()
         if self.bits == 4:
             # Parts of 4 bits are compared 32 rows at a time, with tables that stay in registers.
             index = library.IndexIVFPQFastScan(*shape, metric)
@@ -245,7 +244,9 @@ class Bits:
         return codes
 
     def lists(self, centroids: np.ndarray, dot: bool) -> tuple[Any, Any]:
-        coarse = _coarse(self.queries(centroids), dot)
+        # Codes are differences to centroids: of these kinds only this one has faiss look at them.
+        coarse = faiss().IndexFlat(len(self.codebook), _metric(dot))
+        coarse.add(self.queries(centroids))
         index = faiss().IndexIVFRaBitQFastScan(coarse, coarse.d, len(centroids), _metric(dot))
         # Bits that a query's number is kept with while it is compared.
         index.qb = 8
@@ -311,7 +312,7 @@ class Whole:
         if self.number != "float32":
             index, coarse = _scalar_lists(centroids, dot, _DIRECT[self.number])
         else:
-            coarse = _coarse(centroids, dot)
+            coarse = faiss().IndexFlat(self.dimension, _metric(dot))
             index = faiss().IndexIVFFlat(coarse, coarse.d, len(centroids), _metric(dot))
         index.is_trained = True
         return index, coarse
@@ -414,15 +415,9 @@ def _metric(dot: bool) -> int:
     return faiss().METRIC_INNER_PRODUCT if dot else faiss().METRIC_L2
 
 
-def _coarse(centroids: np.ndarray, dot: bool) -> Any:
-    coarse = faiss().IndexFlat(centroids.shape[1], _metric(dot))
-    coarse.add(np.ascontiguousarray(centroids, np.float32))
-    return coarse
-
-
 def _scalar_lists(centroids: np.ndarray, dot: bool, kind: str) -> tuple[Any, Any]:
     library = faiss()
-    coarse = _coarse(centroids, dot)
+    coarse = library.IndexFlat(centroids.shape[1], _metric(dot))
     quantizer = getattr(library.ScalarQuantizer, kind)
     return library.IndexIVFScalarQuantizer(coarse, coarse.d, len(centroids), quantizer, _metric(dot), False), coarse
 
