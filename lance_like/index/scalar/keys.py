@@ -37,6 +37,7 @@ Uint32s: TypeAlias = npt.NDArray[np.uint32]
 
 # A search of one text takes some dozen steps in Python; sorting keys and texts together costs so much less a key.
 _STEPS_PER_SORTED_KEY = 12
+_FEW_TEXTS = 64
 
 
 class Keys(Protocol):
@@ -149,7 +150,12 @@ def one_text(text: bytes) -> TextKeys:
 
 def ascending(keys: Keys) -> Keys:
     """The same keys, each once, in their order."""
-    return keys if len(keys) == 1 else keys.grouped(np.zeros(len(keys), np.uint32))[0]
+    if len(keys) == 1:
+        return keys
+    if isinstance(keys, TextKeys) and len(keys) <= _FEW_TEXTS:
+        # In a fifth of the time that kernels take to start.
+        return TextKeys(pa.array(sorted({*keys.cells.to_pylist()}), pa.large_binary()))
+    return keys.grouped(np.zeros(len(keys), np.uint32))[0]
 
 
 def joined_keys(parts: Sequence[Keys]) -> Keys:

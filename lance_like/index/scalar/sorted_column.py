@@ -75,6 +75,8 @@ class SortedColumn:
         """
         if not self.rows:
             return np.zeros(len(keys), np.int64)
+        if self.rows <= LEAF_ROWS:
+            return self.leaf(0).keys.find(keys, side)
         numbers = np.maximum(self._fences.find(keys, side) - 1, 0)
         if len(keys) == 1:
             number = int(numbers[0])
