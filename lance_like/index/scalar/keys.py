@@ -153,7 +153,7 @@ def ascending(keys: Keys) -> Keys:
     if len(keys) == 1:
         return keys
     if isinstance(keys, TextKeys) and len(keys) <= _FEW_TEXTS:
-        # In a fifth of the time that kernels take to start.
+        # Kernels take five times as long or more to start.
         return TextKeys(pa.array(sorted({*keys.cells.to_pylist()}), pa.large_binary()))
     return keys.grouped(np.zeros(len(keys), np.uint32))[0]
 

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lance_like.index.radix import stable_order
 from lance_like.index.text.analysis import Analyzer, Dictionary
 from lance_like.index.text.split import Words
 from lance_like.typing_ import Int64s
@@ -130,11 +131,12 @@ class Corpus:
         numbers, rows, places = (np.concatenate(part) for part in zip(*self._waiting, strict=True))
         self._waiting, self._words = [], 0
         order = self._term_order()
-        rank = np.empty(len(order), np.uint64)
-        rank[order] = np.arange(len(order), dtype=np.uint64)
-        base = rows[0]
-        rows -= base
-        term, row, place = _sorted_triples(rank[numbers], rows, places)
+        rank = np.empty(len(order), np.uint32)
+        rank[order] = np.arange(len(order), dtype=np.uint32)
+        term = rank[numbers]
+        # The words of a term stay in the order of their rows and places, in which they came.
+        by_term = stable_order(term)
+        term, row = term[by_term], rows[by_term]
         new_term = np.append(True, term[1:] != term[:-1])
         new = np.append(True, row[1:] != row[:-1]) | new_term
         firsts = np.flatnonzero(new)
@@ -144,12 +146,12 @@ class Corpus:
         np.subtract(firsts[1:], firsts[:-1], out=counts[:-1], casting="unsafe")
         counts[-1] = len(term) - firsts[-1]
         return _Run(
-            order[term[term_firsts].astype(np.int64)],
+            order[term[term_firsts]],
             begins,
-            row[firsts] + base,
+            row[firsts],
             counts,
             np.append(term_firsts, len(term)),
-            place if self._with_places else None,
+            places[by_term] if self._with_places else None,
         )
 
     def _spilled(self, run: _Run) -> _Run:
@@ -178,27 +180,6 @@ class Corpus:
         bounds = [run.place_begins[low : high + 1] for run, (low, high) in zip(self._runs, slices, strict=True)]
         kept = [run.places for run in self._runs if run.places is not None]
         return Part(start, end, sizes, rows, counts, _merged(owners, bounds, kept, end - start))
-
-
-def _sorted_triples(term: np.ndarray, row: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Words by term, row, place, uint64[n] and uint32[n]; as one number each where they fit in 64 bits.
-
-    What is given is written over: of millions of words, to get memory for others takes as long as to compute them.
-    """
-    row_bits, place_bits = (int(part.max(initial=0)).bit_length() for part in (row, place))
-    if int(term.max()).bit_length() + row_bits + place_bits > 64:
-        order = np.lexsort((row, term) if not len(place) else (place, row, term))
-        return term[order], row[order], place[order] if len(place) else place
-    keys = term
-    parts = [(row, np.uint64(row_bits)), *([(place, np.uint64(place_bits))] if len(place) else [])]
-    for part, bits in parts:
-        keys <<= bits
-        keys |= part
-    keys.sort()
-    for part, bits in reversed(parts):
-        np.bitwise_and(keys, (np.uint64(1) << bits) - np.uint64(1), out=part, casting="unsafe")
-        keys >>= bits
-    return keys, row, place
 
 
 def _merged(owners: list[Int64s], bounds: list[Int64s], sources: list[np.ndarray], terms: int) -> np.ndarray:

@@ -83,20 +83,26 @@ def block_begins(sizes: Int64s, blocks: Int64s) -> tuple[Int64s, Int64s]:
 def _fronts(
     begins: Int64s, held: Int64s, several: np.ndarray, counts: np.ndarray, lengths: np.ndarray
 ) -> tuple[Int64s, np.ndarray]:
-    """How many pairs each block has, and uint16[n, 2] the pairs: lengths ascending, and so the counts."""
-    block = np.repeat(np.arange(len(begins)), held)
+    """How many pairs each block has, and uint16[n, 2] the pairs: lengths ascending, and so the counts.
+
+    begins, held: of all blocks. several: which are of terms that have more than one. counts, lengths: of all rows.
+    """
     chosen = np.repeat(several, held)
-    block = block[chosen].astype(np.uint64)
-    count = np.minimum(counts[chosen], _MOST).astype(np.uint64)
-    length = np.minimum(lengths[chosen], _MOST).astype(np.uint64)
-    keys = np.sort(block << np.uint64(32) | length << np.uint64(16) | (np.uint64(_MOST) - count))
-    count = np.uint64(_MOST) - (keys & np.uint64(_MOST))
-    level = keys >> np.uint64(32) << np.uint64(16) | count
-    kept = np.append(True, level[1:] > np.maximum.accumulate(level)[:-1])[: len(level)]
-    fronts = np.empty((int(kept.sum()), 2), "<u2")
-    fronts[:, 0] = count[kept]
-    fronts[:, 1] = keys[kept] >> np.uint64(16) & np.uint64(_MOST)
-    return np.bincount((keys[kept] >> np.uint64(32)).astype(np.int64), minlength=len(begins)), fronts
+    count = np.minimum(counts[chosen], _MOST).astype(np.uint32)
+    length = np.minimum(lengths[chosen], _MOST).astype(np.uint32)
+    # A block a line, sorted by itself; what is left of a line is above all, and has a count of 0.
+    lines = np.full((int(several.sum()), BLOCK), 0xFFFFFFFF, np.uint32)
+    lines[np.arange(BLOCK) < held[several, np.newaxis]] = length << np.uint32(16) | (np.uint32(_MOST) - count)
+    lines.sort(axis=1)
+    best = np.uint32(_MOST) - (lines & np.uint32(_MOST))
+    kept = np.ones(lines.shape, bool)
+    np.greater(best[:, 1:], np.maximum.accumulate(best, axis=1)[:, :-1], out=kept[:, 1:])
+    fronts = np.empty((int(np.count_nonzero(kept)), 2), "<u2")
+    fronts[:, 0] = best[kept]
+    fronts[:, 1] = lines[kept] >> np.uint32(16)
+    pairs = np.zeros(len(begins), np.int64)
+    pairs[several] = kept.sum(axis=1)
+    return pairs, fronts
 
 
 @dataclass(frozen=True, slots=True)

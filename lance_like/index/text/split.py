@@ -43,7 +43,7 @@ class Words:
     """Words of texts, those of a text together, the texts in order.
 
     data: the buffer. starts, ends: int64[n], byte ranges in it. rows: int64[n], the number of the text.
-    places: int64[n], position of the word in its text.
+    places: int64[n], position of the word in its text, ascending in each.
     """
 
     data: Bytes
