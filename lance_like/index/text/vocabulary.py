@@ -1,4 +1,4 @@
-"""The terms of a segment: found by their fences, some thousand read at a time.
+"""The terms of a segment: found by their fences, a thousand read at a time.
 
 What was read is kept, up to a bound; all terms are read only for misspelt words.
 """
