@@ -269,9 +269,9 @@ class ColumnPages:
         before = self.fences[pages]
         runs = Runs(self._place_in[pages], pieces.starts[group] - before, pieces.ends[group] - before)
         read = self._read_node(self._stacks[self._stack_of[pages[0]]], kind, runs)
-        return (
-            self._read_run(int(pages[0]), runs, read, parts=False) if len(group) == 1 else checked(read, self._blocks)
-        )
+        if len(group) == 1:
+            read = self._read_run(int(pages[0]), runs, read, parts=False)
+        return checked(read, self._blocks)
 
     def read_chosen(self, start: int, end: int, rows: Int64s, kind: pa.DataType) -> Conversation[list[pa.Array]]:
         """Rows of a run, an array a page: int64[n], ascending, from the start of the run; a good part of it.

@@ -165,7 +165,7 @@ class GraphScan:
         worst = -np.inf if self._dot else np.inf
         found = np.full((len(queries), k), worst, np.float32)
         ordinals = np.full((len(queries), k), -1, np.int64)
-        for place in np.unique(probes).tolist():
+        for place in np.unique(probes[probes >= 0]).tolist():
             graph, ids = self._graphs[place]
             asked = np.flatnonzero((probes == place).any(axis=1))
             if not len(ids):

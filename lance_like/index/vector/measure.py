@@ -148,6 +148,7 @@ def _estimated(
     estimates = np.take_along_axis(found, same.argmax(axis=2), 1)[seen]
     real = distances[seen]
     wrong = np.abs(estimates - real) / np.maximum(np.abs(real), 1e-6)
+    wrong = wrong[np.isfinite(wrong)]
     return places, float(np.quantile(wrong, 0.95)) if len(wrong) else 0.1
 
 

@@ -22,6 +22,8 @@ CODEBOOK_RATE = 256
 _PACKED_ROWS = 32
 # What faiss calls that way to search lists of packed codes.
 _QUERY_BY_QUERY = 11
+# How far from the others a number is put that no vector is near to.
+_FAR = 1000
 # Where faiss keeps the byte of each of 16 rows, in a block of 32 (format_spec/index/ivf.md does not depend on it).
 _PACKED_ORDER = np.array([0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15])
 
@@ -130,7 +132,7 @@ class Product:
             index = library.IndexIVFPQ(*shape, metric)
         # Codes that do not depend on the partition need one table a query, not one a partition.
         index.by_residual = False
-        library.copy_array_to_vector(self.codebook.ravel(), index.pq.centroids)
+        library.copy_array_to_vector(_unlike(self.codebook, self.parts).ravel(), index.pq.centroids)
         index.is_trained = True
         return index, coarse
 
@@ -409,6 +411,23 @@ def _lengthened(vectors: np.ndarray, dimension: int) -> np.ndarray:
     out = np.zeros((len(vectors), dimension), np.float32)
     out[:, : vectors.shape[1]] = vectors
     return out
+
+
+def _unlike(codebook: np.ndarray, parts: int) -> np.ndarray:
+    """A codebook with numbers that are unlike the others of their part, where there are none.
+
+    It is learnt so of vectors that are all alike; faiss divides by how far distances lie apart, and then finds nothing.
+    Nor does it find what is at the end of the distances, so there is one on each side.
+    """
+    numbers = codebook.reshape(parts, -1, codebook.shape[1])
+    if (numbers != numbers[:, :1]).any():
+        return codebook
+    changed = codebook.copy()
+    # The last ones: codes name the first of those that are alike.
+    far = _FAR * (1 + np.abs(codebook[-1]))
+    changed[-1] += far
+    changed[-2] -= far
+    return changed
 
 
 def _metric(dot: bool) -> int:

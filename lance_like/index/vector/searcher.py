@@ -204,7 +204,8 @@ class IvfSearcher:
 
     def _look(self, queries: np.ndarray, asked: _Asked) -> tuple[np.ndarray, Int64s]:
         near, wanted = self._coarse(queries, asked.least)
-        lists = wanted.ravel()
+        # A query without a direction, such as zeros by cosine, is near to no partition.
+        lists = wanted[wanted >= 0]
         if len(queries) > 1 and not self._lists.fits(np.unique(lists)):
             half = len(queries) // 2
             parts = [self._look(part, asked) for part in (queries[:half], queries[half:])]

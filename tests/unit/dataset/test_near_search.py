@@ -399,3 +399,41 @@ def test_recall_does_not_fall_with_the_number_of_segments(uri: str, kind: str) -
         recalls.append(len({*best.tolist()} & {*found(dataset, nearest=near(query, 10))}) / 10)
     assert np.mean(recalls) >= 0.97
     assert min(recalls) >= 0.7
+
+
+KINDS = ("IVF_FLAT", "IVF_PQ", "IVF_SQ", "IVF_RQ", "IVF_HNSW_SQ", "HNSW")
+
+
+def _indexed(vectors: np.ndarray, kind: str, metric: str) -> LanceDataset:
+    column = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(vectors, np.float32).ravel()), 16)
+    ds = lance_like.write_dataset(pa.table({"i": np.arange(len(vectors)), "v": column}), "memory://")
+    ds.create_index("v", kind, metric=metric)
+    return ds
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine", "dot"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_vectors_that_are_all_alike_are_found(kind: str, metric: str) -> None:
+    one = np.random.default_rng(1).normal(size=16)
+    for vectors in (np.tile(one, (5, 1)), np.tile(one, (300, 1)), np.zeros((300, 16))):
+        ds = _indexed(vectors, kind, metric)
+        for query in (one, np.random.default_rng(2).normal(size=16)):
+            nearest = {"column": "v", "q": query, "k": 4, "metric": metric}
+            exact = ds.scanner(nearest=nearest | {"use_index": False}).to_table()
+            found = ds.scanner(nearest=nearest).to_table()
+            assert len(found) == len(exact)
+            np.testing.assert_allclose(found["_distance"], exact["_distance"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine", "dot"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_query_that_is_as_far_from_everything_finds_as_many(kind: str, metric: str) -> None:
+    half = np.random.default_rng(1).normal(size=(300, 16)) * (np.arange(16) < 8)
+    one_hot = np.eye(16)[np.arange(300) % 8]
+    for vectors, query in ((half, np.eye(16)[12]), (one_hot, np.eye(16)[12]), (half, np.zeros(16))):
+        ds = _indexed(vectors, kind, metric)
+        nearest = {"column": "v", "q": query, "k": 10, "metric": metric}
+        exact = ds.scanner(nearest=nearest | {"use_index": False}).to_table()
+        assert len(ds.scanner(nearest=nearest).to_table()) == len(exact)
+        # Zeros have no direction: by cosine they are near to nothing.
+        assert len(exact) == (0 if metric == "cosine" and not query.any() else 10)

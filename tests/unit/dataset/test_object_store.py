@@ -236,8 +236,6 @@ def test_files_are_written_and_read_without_a_table(s3: S3Server, uri: str) -> N
     assert LanceFileReader(f"{uri}/one.lnl", storage_options=s3.options).read_all().to_table().equals(rows(0, 5))
     session = LanceFileSession(uri, storage_options=s3.options)
     assert session.list() == ["one.lnl"]
-    with pytest.raises(Unsupported):
-        LanceFileReader("/tmp/one.lnl", storage_options=s3.options)
 
 
 # -- commit locks ----------------------------------------------------------------------------------------------
