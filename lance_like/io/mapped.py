@@ -86,8 +86,10 @@ class MappedFile:
         if not _CAN_ADVISE or not asks:
             return
         n = len(asks[0][0]) if len(asks) == 1 else sum([len(ask[0]) for ask in asks])
-        if n == 1 and asks[0][0][0] // _PAGE == (asks[0][1][0] - 1) // _PAGE:
-            return
+        if n == 1:
+            starts, ends = next(ask for ask in asks if len(ask[0]))
+            if starts[0] // _PAGE == (ends[0] - 1) // _PAGE:
+                return
         if n > _FEW_RANGES:
             starts = asks[0][0] if len(asks) == 1 else np.concatenate([ask[0] for ask in asks])
             places = starts[:: max(1, n // (_LOOKS + n // _RANGES_A_LOOK))].tolist()

@@ -126,6 +126,14 @@ class StoreContract:
         assert [answer.tobytes() for answer in answers] == [b"340349", b"234567", b"", b"", b"012"]
         assert all(answer.dtype == np.uint8 and answer.ndim == 1 for answer in answers)
 
+    def test_an_ask_for_no_range_is_answered_with_nothing(self, store: Store) -> None:
+        data = bytes(range(256)) * 40
+        store.put("k", [data])
+        none = ranges()
+        for asks in ([none], [none, none], [none, ranges((5, 9))], [ranges((5, 9)), none, ranges((4090, 4100))]):
+            expected = [b"".join(data[a:b] for a, b in zip(*ask, strict=True)) for ask in asks]
+            assert [answer.tobytes() for answer in store.gather("k", asks)] == expected
+
     def test_answers_cannot_change_the_object(self, store: Store) -> None:
         store.put("k", [b"0123456789"])
         (answer,) = store.gather("k", [ranges((0, 10))])
