@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from lance_like.errors import Corrupt, InvalidInput, NotFound, Unsupported
+from lance_like.errors import Corrupt, InvalidInput, NotFound
 from lance_like.file import LanceFileSession, ListResult
 
 TABLE = pa.table({"x": [1, 2, 3], "y": ["a", "b", "c"]})
@@ -65,6 +65,5 @@ def test_nothing_outside_the_base_can_be_named(session, path):
             act(path) if act != session.open_writer else act(path, schema=TABLE.schema).close()
 
 
-def test_options_of_object_stores_are_refused(tmp_path):
-    with pytest.raises(Unsupported):
-        LanceFileSession(tmp_path, {"region": "x"})
+def test_options_of_object_stores_mean_nothing_for_a_path(tmp_path):
+    assert LanceFileSession(tmp_path, {"region": "x"}).list() == LanceFileSession(tmp_path).list()
