@@ -41,7 +41,9 @@ class Patched:
         assert data is not None
         values = data.view(integer_dtype(array.type))
         valid = valid_of(array) if array.null_count else np.True_
-        usual = _usual_range(values if valid is np.True_ else values[valid])
+        there = values if valid is np.True_ else values[valid]
+        whole = stored_bits((int(there.max()) - int(there.min())).bit_length())
+        usual = _usual_range(there, _WORTH * whole)
         if usual is None:
             return None
         low, high = usual
@@ -49,7 +51,8 @@ class Patched:
         places = np.flatnonzero(apart)
         numbers = np.where(apart | ~valid, low, values).astype(np.int64)
         limit = int(numbers.max()) + 1
-        if not _pays(values, (limit + len(places) - low).bit_length(), len(places)):
+        apart_bits = 8 * values.itemsize * len(places) / len(values)
+        if not len(places) or stored_bits((limit + len(places) - low).bit_length()) + apart_bits > _WORTH * whole:
             return None
         numbers[places] = limit + np.arange(len(places))
         exceptions = flat_array(array.type, values[places].view(np.uint8), len(places))
@@ -75,26 +78,18 @@ class Patched:
         return flat_array(kind, values.view(np.uint8), len(values))
 
 
-def _usual_range(values: np.ndarray) -> tuple[int, int] | None:
-    """The integers from one up to another that are worth being apart from the others; None where none are."""
-    whole = stored_bits((int(values.max()) - int(values.min())).bit_length())
+def _usual_range(values: np.ndarray, most: float) -> tuple[int, int] | None:
+    """The integers from one up to another that, apart from the others, take the fewest bits; None where over `most`."""
     sample = sampled_runs(values).reshape(-1)
     near = (sample < _MOST) & (sample > -_MOST) if sample.dtype.kind == "i" else sample < _MOST
     kept = np.sort(sample[near]).astype(np.int64)
     middle = int(kept[len(kept) * 9 // 10] - kept[len(kept) // 10]) if len(kept) else 0
-    if not len(kept) or stored_bits(middle.bit_length()) > _WORTH * whole:
+    if not len(kept) or stored_bits(middle.bit_length()) > most:
         return None
     cost, low, high = window(kept, len(sample), len(values), 8 * values.itemsize)
     # Around what is sampled there may be room for numbers that the type does not have.
     bounds = np.iinfo(values.dtype)
-    return (max(low, bounds.min), min(high, bounds.max)) if cost <= _WORTH * whole else None
-
-
-def _pays(values: np.ndarray, bits: int, exceptions: int) -> bool:
-    """Whether numbers of some bits, and some values beside them, take less than the values do together."""
-    whole = stored_bits((int(values.max()) - int(values.min())).bit_length())
-    apart = 8 * values.itemsize * exceptions / len(values)
-    return exceptions > 0 and stored_bits(bits) + apart <= _WORTH * whole
+    return (max(low, bounds.min), min(high, bounds.max)) if cost <= most else None
 
 
 def _limit_of(node: Node) -> int:
