@@ -23,11 +23,10 @@ from lance_like.encodings.physical import flat_array, flat_bytes, valid_of
 from lance_like.encodings.pool import allocate, batches
 from lance_like.encodings.registry import ENCODINGS, encode_array, read_node
 from lance_like.encodings.sample import sampled_runs
-from lance_like.encodings.sift import read_chosen
+from lance_like.encodings.sift import NUMBER_TYPE, int64s, read_chosen
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.typing_ import Int64s
 
-NUMBER_TYPE = pa.int64()
 # 10^22 is the last power of ten that a double holds exactly.
 MAX_EXPONENT = 22
 # Not from numpy's power, which may be off by one bit.
@@ -91,9 +90,7 @@ class Alp:
         if dtype is None:
             raise stack.corrupt(f"it cannot hold the type {kind}")
         powers = stack.once("powers", lambda: alike(_POWERS[stack.ints("exponent", 0, MAX_EXPONENT)], np.float64))
-        array = yield from read
-        stack.require(array.null_count == 0, "its numbers have nulls")
-        numbers = np.frombuffer(array.buffers()[1] or b"", np.int64, len(array), array.offset * 8)
+        numbers = int64s(stack, (yield from read))
         values = _divided(numbers, base_by_row(powers, runs), dtype)
         if len(stack.children) > 1:
             limits = stack.once("limits", lambda: alike([_limit_of(node, stack) for node in stack.nodes], np.int64))

@@ -9,11 +9,19 @@ from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.physical import flat_array, flat_bytes, flat_width, valid_of
 from lance_like.encodings.pool import allocate, batches
 from lance_like.encodings.registry import encode_array, nbytes_of, read_node
-from lance_like.encodings.sift import Flags, Sieve, int64s, numbers_below, numbers_between, read_chosen, read_judged
+from lance_like.encodings.sift import (
+    NUMBER_TYPE,
+    Flags,
+    Sieve,
+    int64s,
+    numbers_below,
+    numbers_between,
+    read_chosen,
+    read_judged,
+)
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.typing_ import Int64s
 
-NUMBER_TYPE = pa.int64()
 # Numbers must save at least this share of the bytes: a read that copies nothing becomes one that fills memory.
 _WORTH = 0.75
 

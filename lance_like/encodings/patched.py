@@ -16,11 +16,10 @@ from lance_like.encodings.physical import flat_array, flat_bytes, integer_dtype,
 from lance_like.encodings.pool import allocate
 from lance_like.encodings.registry import encode_array, read_node
 from lance_like.encodings.sample import sampled_runs
-from lance_like.encodings.sift import int64s, numbers_below, read_chosen
+from lance_like.encodings.sift import NUMBER_TYPE, int64s, numbers_below, read_chosen
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.typing_ import Int64s
 
-NUMBER_TYPE = pa.int64()
 _FEWEST_ROWS = 64
 # Numbers must save this share of the bits that all values take together: a read of them has a second child.
 _WORTH = 0.75

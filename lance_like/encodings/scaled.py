@@ -20,11 +20,19 @@ from lance_like.encodings.physical import flat_array, flat_bytes, integer_dtype,
 from lance_like.encodings.pool import allocate
 from lance_like.encodings.registry import encode_array, read_node
 from lance_like.encodings.sample import sampled_runs
-from lance_like.encodings.sift import Flags, Sieve, int64s, numbers_below, numbers_between, read_chosen, read_judged
+from lance_like.encodings.sift import (
+    NUMBER_TYPE,
+    Flags,
+    Sieve,
+    int64s,
+    numbers_below,
+    numbers_between,
+    read_chosen,
+    read_judged,
+)
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.typing_ import Int64s
 
-NUMBER_TYPE = pa.int64()
 _FEWEST_ROWS = 64
 # Rows of each sample that are looked at first: they show that most columns have no factor.
 _PROBED = 32

@@ -21,6 +21,9 @@ from lance_like.encodings.stack import Reading, Runs, Stack, together
 from lance_like.typing_ import Int64s
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
+NUMBER_TYPE = pa.int64()
+"""Of the numbers below encodings that store values as such."""
+
 _INT64 = np.iinfo(np.int64)
 
 
@@ -89,4 +92,4 @@ def read_chosen(stack: Stack, kind: pa.DataType, runs: Runs, rows: Int64s) -> Re
     return with_validity(array, np.packbits(unpack_bits(bitmap, 0, runs.count)[rows], bitorder="little"))
 
 
-__all__ = ["Flags", "Sieve", "int64s", "numbers_below", "numbers_between", "read_chosen", "read_judged"]
+__all__ = ["NUMBER_TYPE", "Flags", "Sieve", "int64s", "numbers_below", "numbers_between", "read_chosen", "read_judged"]

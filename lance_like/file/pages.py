@@ -237,7 +237,7 @@ class ColumnPages:
     def read_part(self, start: int, end: int, kind: pa.DataType, rows: Int64s | None) -> Conversation[list[pa.Array]]:
         """A run of rows, an array a page. rows: those of them that are wanted, as `read_chosen`; None: all.
 
-        kind: the column's type, DESCRIPTION, or codes into the values of each page.
+        kind: the column's type, DESCRIPTION, or one that it can be read as.
         """
         if rows is None:
             return self.read_span(start, end, kind)
