@@ -27,6 +27,7 @@ from lance_like.typing_ import Json
 ENCODINGS = Registry(
     "lance_like.encodings",
     {
+        "alphabet": "lance_like.encodings.alphabet:Alphabet",
         "alp": "lance_like.encodings.alp:Alp",
         "bitpack": "lance_like.encodings.bitpack:Bitpack",
         "constant": "lance_like.encodings.constant:Constant",
@@ -71,7 +72,7 @@ def candidates(kind: pa.DataType, *, ranged: bool) -> tuple[str, ...]:
     if t.is_dictionary(kind):
         return ("dictionary",)
     if is_variable(kind):
-        return ("constant", "dictionary", "outlined", "zstd", "variable")
+        return ("constant", "dictionary", "outlined", "alphabet", "zstd", "variable")
     if is_integer_like(kind):
         if ranged:
             return ("constant", "linear", "narrow", "plain")
@@ -130,9 +131,9 @@ def _chosen(names: tuple[str, ...], choice: Choice, *, small: bool) -> tuple[str
     if choice.encoding == PLAIN:
         return tuple(name for name in names if name in _AS_THEY_ARE) or names
     if choice.compression == NONE:
-        names = tuple(name for name in names if name != ZSTD)
+        names = tuple(name for name in names if name not in ("alphabet", ZSTD))
     elif choice.compression == ZSTD and ZSTD in names:
-        names = tuple(name for name in names if name not in ("dictionary", "outlined"))
+        names = tuple(name for name in names if name not in ("dictionary", "outlined", "alphabet"))
     if choice.encoding not in (None, COMPACT):
         return (choice.encoding, *(name for name in names if name != choice.encoding))
     return names

@@ -29,7 +29,7 @@ def int64_column(description: Any, page: bytes, *, kind: Any = "int64", rows: in
 
 def bad_encodings() -> Iterator[BadCase]:
     pages = {"list": "nested", "map": "nested", "fixed": "nested", "struct": "nested"}
-    for faults in (_integers(), _dictionaries(), _nested(), _cells(), _apart(), _compressed()):
+    for faults in (_integers(), _dictionaries(), _nested(), _cells(), _few_bytes(), _apart(), _compressed()):
         for name, covers, kind, description, page in faults:
             encoding = name.partition("_")[0]
             data = make_file([int64_column(description, page, kind=kind, shared=_TRAINED)], num_rows=3)
@@ -183,6 +183,45 @@ def _cells() -> Iterator[Fault]:
     yield variable("negative", "offsets below 0", good, base="-1")
     yield variable("int", "int64 as variable", good, kind="int64")
     yield "variable_no_child", "no offsets", "string", {"e": "variable", "n": 3, "b": [[8, 6]]}, good.ljust(8) + CELLS
+
+
+def _few_bytes() -> Iterator[Fault]:
+    def alphabet(name: str, covers: str, *, offsets: bytes = b"\0\2\2\4", kind: Any = "string", **more: Any) -> Fault:
+        body = {"bits": 4, "symbols": bytes(range(97, 113)).hex(), "b": [[8, 2]], **more}
+        return (
+            f"alphabet_{name}",
+            covers,
+            kind,
+            _tree("alphabet", _narrow(4, 0), **body),
+            offsets.ljust(8) + b"\x10\x32",
+        )
+
+    yield alphabet("bits_3", "codes of 3 bits", bits=3, symbols="6162636465666768")
+    yield alphabet("bits_8", "codes of 8 bits", bits=8, symbols=bytes(range(256)).hex())
+    yield alphabet("bits_text", "codes of a number of bits that is no number", bits="4")
+    yield alphabet("few", "15 symbols for 4 bits", symbols=bytes(range(97, 112)).hex())
+    yield alphabet("many", "17 symbols for 4 bits", symbols=bytes(range(97, 114)).hex())
+    yield alphabet("no_symbols", "no symbols", symbols=None)
+    yield alphabet("hex", "symbols that are not hexadecimal", symbols="zz" * 16)
+    yield alphabet("spaces", "symbols with spaces", symbols="61 " * 10 + "61")
+    yield alphabet("outside", "an offset past the codes", offsets=b"\0\2\2\5")
+    yield alphabet("descend", "offsets that descend", offsets=b"\0\3\2\4")
+    yield alphabet("first", "a first offset of 1", offsets=b"\1\2\2\4")
+    yield alphabet("int", "int64 as alphabet", kind="int64")
+    yield alphabet("no_buffer", "no codes", b=[])
+    alone = {"e": "alphabet", "n": 3, "bits": 1, "symbols": "6162", "b": [[8, 2]]}
+    yield "alphabet_no_child", "no offsets", "string", alone, bytes(10)
+    yield alphabet("template_short", "a template of one code for rows of two", template="..2d")
+    yield alphabet(
+        "template_null", "a null row of another number of codes", template="....", offsets=b"\0\2\3\3", v=[8, 1]
+    )
+    yield alphabet("template_empty", "a template of no bytes", template="")
+    yield alphabet("template_fixed", "a template without codes", template="2d2d", offsets=bytes(4))
+    yield alphabet("template_text", "a template that is no text", template=4)
+    yield alphabet("template_odd", "a template of half a byte", template="....2")
+    yield alphabet("template_hex", "a template that is not hexadecimal", template="....zz")
+    yield alphabet("template_wide", "a template of 17 bytes for two codes", template="...." + "2d" * 15)
+    yield alphabet("template_long", "a template of 1,025 bytes", template=".." * 1025, offsets=bytes(4))
 
 
 def _apart() -> Iterator[Fault]:

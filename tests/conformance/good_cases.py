@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import uuid
 from collections.abc import Iterator
 
 import numpy as np
@@ -87,6 +88,22 @@ def _pictures(rng: np.random.Generator) -> pa.Table:
         cells[row] = rng.bytes(300 + row)
     some = [None if i % 9 == 1 else cell for i, cell in enumerate(cells)]
     return pa.table({"b": pa.array(cells, pa.binary()), "n": pa.array(some, pa.large_binary())})
+
+
+def _few_bytes() -> pa.Table:
+    rng = np.random.default_rng(18)
+    ids = [str(uuid.UUID(bytes=rng.bytes(16))) for _ in range(40)]
+    reads = ["".join(rng.choice(list("ACGT"), size)) for size in range(40)]
+    return pa.table(
+        {
+            "id": ids,
+            "some": pa.array([None if i % 7 == 3 else "" if i % 9 == 5 else one for i, one in enumerate(ids)]),
+            "upper": pa.array([one[:8].upper().encode() for one in ids], pa.large_binary()),
+            "number": pa.array([str(number) for number in rng.integers(0, 10**9, 40)], pa.large_string()),
+            "read": pa.array([None if i % 8 == 1 else one for i, one in enumerate(reads)]),
+            "flags": ["".join("yn"[i >> bit & 1] for bit in range(i % 11)) for i in range(40)],
+        }
+    )
 
 
 def _types() -> Iterator[Case]:
@@ -393,6 +410,13 @@ def _encodings() -> Iterator[Case]:
         "encodings/outlined.md",
         _pictures(rng),
         {"encodings.outlined.LARGE_NBYTES": 200, "encodings.outlined._SAMPLED_NBYTES": 200},
+    )
+    yield Case(
+        "alphabet",
+        "few different bytes: in 1, 2 and 4 bits, with a template, with nulls and empty cells",
+        "encodings/alphabet.md",
+        _few_bytes(),
+        {"encodings.alphabet._SMALLEST_PAGE": 64},
     )
     texts = [f"{i:04d} " * (10 + i) for i in range(16)]
     yield Case(

@@ -129,6 +129,21 @@ def _handmade_encodings() -> Iterator[Case]:
         {"e": "variable", "n": 5, "b": [[48, 3]], "c": [{"e": "plain", "n": 6, "b": [[0, 48]]}]},
         struct.pack("<6q", 0, 1, 1, 2, 2, 3) + b"abc",
     )
+    add(
+        "alphabet_by_hand",
+        "string",
+        pa.array(["a-b", "", "b-b", "", "a-a"]),
+        {
+            "e": "alphabet",
+            "n": 5,
+            "bits": 2,
+            "symbols": "61626261",
+            "template": "..2D..",
+            "b": [[6, 2]],
+            "c": [{"e": "narrow", "n": 6, "base": "0", "stride": 1, "b": [[0, 6]]}],
+        },
+        bytes([0, 2, 2, 4, 4, 6, 0b01_10_01_00, 0b1111_00_11]),
+    )
     for name, per_block, stride, contents in (
         ("zstd_empty_block", 2, 1, (b"\4\2aaaabb", bytes(2), b"\1\0c")),
         ("zstd_two_planes", 3, 2, (b"\4\2\0\0\0\0aaaabb", b"\0\1\0\0\0\0c")),

@@ -37,7 +37,7 @@ from lance_like.version import FORMAT_VERSION, __version__
 VECTORS = Path(__file__).resolve().parents[2] / "format_spec" / "vectors"
 # A writer tries few encodings for so few rows; a reader takes them all.
 ALL_TRIED = {"encodings.registry.SMALL_NBYTES": 0}
-LARGEST_NBYTES, ALL_NBYTES = 100_000, 2_000_000
+LARGEST_NBYTES, ALL_NBYTES = 120_000, 2_000_000
 ENCODINGS = {
     "plain",
     "constant",
@@ -46,6 +46,7 @@ ENCODINGS = {
     "dictionary",
     "variable",
     "outlined",
+    "alphabet",
     "zstd",
     "list",
     "fixed_size_list",

@@ -345,6 +345,33 @@ class PageDecoder:
         data = self.buffer(node, 0, offsets[-1])
         return self.cells(kind, data, offsets, visible)
 
+    def _alphabet(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        need(kind.name in VARIABLE, "page", f"alphabet cannot hold {kind.name}")
+        bits = member(node.params, "bits", lambda v: type(v) is int and v in (1, 2, 4), "page")
+        symbols = member(node.params, "symbols", is_text, "page")
+        need(re.fullmatch("([0-9a-fA-F]{2})*", symbols) is not None, "page", f"alphabet: symbols {symbols!r}")
+        need(len(symbols) == 2 << bits, "page", f"alphabet: symbols {symbols!r}")
+        offsets = self.offsets(node, 0, node.n + 1)
+        data = self.buffer(node, 0, -(-offsets[-1] * bits // 8))
+        codes = [(data[i * bits // 8] >> i * bits % 8) % (1 << bits) for i in range(offsets[-1])]
+        text = bytes(bytes.fromhex(symbols)[code] for code in codes)
+        cells = [text[start:end] for start, end in pairwise(offsets)]
+        if "template" in node.params:
+            cells = [self.filled(cell, node) for cell in cells]
+        return [cell_value(kind, cell) if seen else None for cell, seen in zip(cells, visible, strict=True)]
+
+    @staticmethod
+    def filled(stored: bytes, node: Node) -> bytes:
+        """A cell from the bytes of it that have codes."""
+        template = member(node.params, "template", is_text, "page")
+        need(re.fullmatch(r"(\.\.|[0-9a-fA-F]{2})+", template) is not None, "page", f"alphabet: template {template!r}")
+        pairs = [template[at : at + 2] for at in range(0, len(template), 2)]
+        apart = pairs.count("..")
+        need(0 < len(pairs) <= min(1024, 8 * apart), "page", f"alphabet: a template of {len(pairs)} bytes")
+        need(len(stored) in (0, apart), "page", f"alphabet: {len(stored)} codes, not {apart}")
+        rest = iter(stored)
+        return bytes(next(rest) if pair == ".." else int(pair, 16) for pair in pairs) if stored else b""
+
     def cells(self, kind: Type, data: bytes, offsets: list[int], visible: list[bool]) -> list:
         runs = zip(pairwise(offsets), visible, strict=True)
         return [cell_value(kind, data[start:end]) if seen else None for (start, end), seen in runs]
@@ -452,7 +479,7 @@ class PageDecoder:
 
 
 ENCODINGS = {"plain", "constant", "narrow", "bitpack", "dictionary", "variable", "zstd", "list", "fixed_size_list"}
-ENCODINGS |= {"struct", "linear", "alp", "decimal", "scaled", "patched", "run_length", "outlined"}
+ENCODINGS |= {"struct", "linear", "alp", "decimal", "scaled", "patched", "run_length", "outlined", "alphabet"}
 
 
 def bit(bitmap: bytes, i: int) -> bool:

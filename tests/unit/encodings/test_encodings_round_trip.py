@@ -79,8 +79,10 @@ def test_every_encoding_is_chosen_by_some_array() -> None:
     collect(page_of(encode_array(days, Hints()), days.type).description)
     counts = pa.array(np.minimum(rng.zipf(1.5, 2000), 1 << 50))
     collect(page_of(encode_array(counts, Hints()), counts.type).description)
+    digests = pa.array([rng.bytes(16).hex() for _ in range(2000)])
+    collect(page_of(encode_array(digests, Hints()), digests.type).description)
     assert chosen == {
-        *("alp", "bitpack", "constant", "decimal", "dictionary", "fixed_size_list", "linear", "list"),
+        *("alphabet", "alp", "bitpack", "constant", "decimal", "dictionary", "fixed_size_list", "linear", "list"),
         *("narrow", "patched", "plain", "run_length", "scaled", "struct", "variable", "zstd"),
     }
 
