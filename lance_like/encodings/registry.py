@@ -78,13 +78,17 @@ def candidates(kind: pa.DataType, *, ranged: bool) -> tuple[str, ...]:
             return ("constant", "linear", "narrow", "plain")
         return ("constant", "run_length", "scaled", "linear", "dictionary", "patched", "bitpack", "narrow", "plain")
     if t.is_fixed_size_list(kind):
-        return ("plain", "fixed_size_list") if flat_width(kind) is not None else ("fixed_size_list",)
+        if flat_width(kind) is None:
+            return ("fixed_size_list",)
+        return ("plain", "fixed_size_list") if ranged else ("run_length", "plain", "fixed_size_list")
     if t.is_floating(kind):
         return ("constant", "alp", "plain") if ranged else ("constant", "run_length", "dictionary", "alp", "plain")
     if t.is_decimal(kind):
         return ("constant", "decimal", "plain")
-    if t.is_boolean(kind) or flat_width(kind) is not None:
+    if t.is_boolean(kind):
         return ("constant", "plain")
+    if flat_width(kind) is not None:
+        return ("constant", "plain") if ranged else ("constant", "run_length", "plain")
     raise Unsupported(f"the type {kind} cannot be stored yet", kind="type", hint="cast it to another type")
 
 

@@ -24,30 +24,23 @@ _WORTH = 0.5
 
 
 class RunLength:
-    """For columns that keep a value for many rows: what a table was sorted by, states, codes of such text."""
+    """For columns that keep a value for many rows: what a table was sorted by, states, codes of such text; and for wide
+    cells, such as vectors, of which most are null."""
 
     name = "run_length"
     shape: tuple[str, ...] = ()
 
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
-        if flat_width(array.type) not in _WIDTHS or array.null_count == len(array):
+        width = flat_width(array.type)
+        data = flat_bytes(array) if width and array.null_count < len(array) else None
+        if width is None or data is None:
             return None
-        data = flat_bytes(array)
-        if data is None:
+        found = _runs(data.view(f"<u{width}"), array) if width in _WIDTHS else _present(data.reshape(-1, width), array)
+        if found is None:
             return None
-        values = data.view(f"<u{flat_width(array.type)}")
-        if not _pays(sampled_runs(values)):
-            return None
-        if array.null_count:
-            values = forward_filled(values, valid_of(array))
-        begins = np.empty(len(values), bool)
-        begins[0] = True
-        np.not_equal(values[1:], values[:-1], out=begins[1:])
-        kept = values[begins]
-        if len(kept) > _WORTH * len(values):
-            return None
-        child = pa.Array.from_buffers(array.type, len(kept), [None, pa.py_buffer(kept)])
-        return Encoded(self.name, len(array), buffers=(pack_ranked(begins),), children=(encode_array(child, hints),))
+        begins, kept = found
+        child = encode_array(flat_array(array.type, kept.view(np.uint8).reshape(-1), len(kept)), hints)
+        return Encoded(self.name, len(array), buffers=(pack_ranked(begins),), children=(child,))
 
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
         fits = flat_width(kind) is not None or pa.types.is_boolean(kind) or is_variable(kind)
@@ -98,6 +91,31 @@ def _spread(values: np.ndarray, ranks: RunOfRanks) -> np.ndarray:
         # All are in bounds; "clip" is the mode that writes to `out` without a copy.
         np.take(values, part, out=out[rows], mode="clip")
     return out
+
+
+def _runs(values: np.ndarray, array: pa.Array) -> tuple[np.ndarray, np.ndarray] | None:
+    """Where runs of equal numbers begin, bool[rows], and the value of each; None where that does not pay."""
+    if not _pays(sampled_runs(values)):
+        return None
+    if array.null_count:
+        values = forward_filled(values, valid_of(array))
+    begins = np.empty(len(values), bool)
+    begins[0] = True
+    np.not_equal(values[1:], values[:-1], out=begins[1:])
+    kept = values[begins]
+    return (begins, kept) if len(kept) <= _WORTH * len(values) else None
+
+
+def _present(cells: np.ndarray, array: pa.Array) -> tuple[np.ndarray, np.ndarray] | None:
+    """As `_runs` of wide cells, such as vectors, where most are null: a run for each that is there."""
+    if len(array) - array.null_count > _WORTH * len(array):
+        return None
+    begins = valid_of(array)
+    kept = cells[begins]
+    # Nulls before the first cell that is there belong to its run.
+    begins[begins.argmax()] = False
+    begins[0] = True
+    return begins, kept
 
 
 def _pays(sample: np.ndarray) -> bool:

@@ -243,6 +243,10 @@ def _run_length() -> Iterator[Case]:
         "date": pa.array(values[places].astype(np.int32) >> 15, pa.date32()),
     }
     yield Case("run_length", "runs of 1 to 24 rows", "encodings/run_length.md", pa.table(columns))
+    vectors = pa.array([None if i % 9 else [i, -i, i % 7] for i in range(5, 705)], pa.list_(pa.float32(), 3))
+    keys = pa.array([None if i % 3 else i.to_bytes(10, "big") for i in range(700)], pa.binary(10))
+    table = pa.table({"vectors": vectors, "keys": keys})
+    yield Case("run_length_nulls", "wide cells of which most are null", "encodings/run_length.md", table)
     begins = np.zeros(1000, bool)
     begins[[0, 1, 479, 480, 959, 960, 999]] = True
     runs = np.cumsum(begins) - 1

@@ -16,6 +16,7 @@ from test_encodings_malformed import attempt, check_members
 
 from lance_like.encodings import alp, linear, run_length
 from lance_like.encodings.base import Encoded, Hints, parse_node
+from lance_like.encodings.physical import flat_array, flat_width, with_validity
 from lance_like.encodings.rank import LINE_BITS
 from lance_like.encodings.registry import encode_array, read_node, shape
 from lance_like.encodings.stack import Runs, SharedBlob, Stack
@@ -265,6 +266,47 @@ def test_run_length_leaves_what_changes_often() -> None:
     assert forced("run_length", pa.array(np.repeat(rng.integers(0, 4, 2500), 2))) is None
     assert forced("run_length", pa.array(["a"] * 5000)) is None
     assert forced("run_length", pa.nulls(50, pa.int64())) is None
+
+
+WIDE = {
+    "vectors": pa.list_(pa.float32(), 16),
+    "vectors of vectors": pa.list_(pa.list_(pa.int16(), 3), 5),
+    "fixed-size binary": pa.binary(20),
+    "intervals": pa.month_day_nano_interval(),
+}
+
+
+def wide_cells(kind: pa.DataType, present: np.ndarray) -> pa.Array:
+    """Random cells of a wide flat type where `present`, nulls elsewhere."""
+    width, rng = flat_width(kind), np.random.default_rng(len(present))
+    assert width is not None
+    data = rng.integers(0, 100, len(present) * width, np.uint8)
+    return with_validity(flat_array(kind, data, len(present)), np.packbits(present, bitorder="little"))
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("rows", [9, 480, 481, 3000])
+@pytest.mark.parametrize("kind", WIDE)
+def test_run_length_gives_no_room_to_wide_cells_that_are_null(kind: str, rows: int, first: bool) -> None:
+    present = np.arange(rows) % 7 == (0 if first else 1)
+    array = wide_cells(WIDE[kind], present)
+    page = check(forced("run_length", array), array)
+    assert page.description["c"][0]["n"] == present.sum()
+    assert encode_array(array, Hints()).encoding == "run_length"
+    sliced = array.slice(rows // 3)
+    if 0 < sliced.null_count < len(sliced):
+        check(forced("run_length", sliced), sliced)
+
+
+@pytest.mark.parametrize("kind", WIDE)
+def test_run_length_leaves_wide_cells_that_are_mostly_there(kind: str) -> None:
+    assert forced("run_length", wide_cells(WIDE[kind], np.arange(900) % 9 < 5)) is None
+    assert forced("run_length", wide_cells(WIDE[kind], np.zeros(900, bool))) is None
+
+
+def test_pages_of_wide_cells_are_read_together() -> None:
+    rng = np.random.default_rng(0)
+    check_together([wide_cells(WIDE["vectors"], rng.random(n) < 0.3) for n in (500, 700, 2000)], "run_length")
 
 
 def test_pages_of_run_length_are_read_together() -> None:
