@@ -23,7 +23,7 @@ class VariableList:
         offsets = offsets_of(array)
         items = entries_of(array) if pa.types.is_map(array.type) else array.values
         items = items.slice(offsets[0], offsets[-1] - offsets[0])
-        children = (encode_offsets(offsets, hints), encode_array(items, hints, ranged=True))
+        children = (encode_offsets(offsets, hints), encode_array(items, hints, ranged=True, items=True))
         return Encoded(self.name, len(array), children=children)
 
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
@@ -54,7 +54,7 @@ class FixedSizeList:
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
         size = array.type.list_size
         items = array.values.slice(array.offset * size, len(array) * size)
-        return Encoded(self.name, len(array), children=(encode_array(items, hints, ranged=True),))
+        return Encoded(self.name, len(array), children=(encode_array(items, hints, ranged=True, items=True),))
 
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
         if not pa.types.is_fixed_size_list(kind):

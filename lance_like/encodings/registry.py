@@ -39,6 +39,7 @@ ENCODINGS = Registry(
         "narrow": "lance_like.encodings.narrow:Narrow",
         "outlined": "lance_like.encodings.outlined:Outlined",
         "patched": "lance_like.encodings.patched:Patched",
+        "planes": "lance_like.encodings.planes:Planes",
         "plain": "lance_like.encodings.plain:Plain",
         "run_length": "lance_like.encodings.run_length:RunLength",
         "scaled": "lance_like.encodings.scaled:Scaled",
@@ -57,10 +58,11 @@ SMALL_NBYTES = 8192
 _BY_RANGE = ("constant", "narrow", "plain")
 
 
-def candidates(kind: pa.DataType, *, ranged: bool) -> tuple[str, ...]:
+def candidates(kind: pa.DataType, *, ranged: bool, items: bool = False) -> tuple[str, ...]:
     """The encodings to try for a type, best first; the last one takes every array of the type.
 
     ranged: the rows will be read in runs (list items, offsets), for which bit-packing is a poor fit.
+    items: of lists; offsets are read before anything else, and are worth whole bytes.
     """
     t = pa.types
     if t.is_null(kind):
@@ -75,7 +77,7 @@ def candidates(kind: pa.DataType, *, ranged: bool) -> tuple[str, ...]:
         return ("constant", "dictionary", "outlined", "alphabet", "zstd", "variable")
     if is_integer_like(kind):
         if ranged:
-            return ("constant", "linear", "narrow", "plain")
+            return ("constant", "linear", *(("planes",) if items else ()), "narrow", "plain")
         return ("constant", "run_length", "scaled", "linear", "dictionary", "patched", "bitpack", "narrow", "plain")
     if t.is_fixed_size_list(kind):
         if flat_width(kind) is None:
@@ -95,17 +97,17 @@ def candidates(kind: pa.DataType, *, ranged: bool) -> tuple[str, ...]:
 def possible(kind: pa.DataType) -> frozenset[str]:
     """The encodings that a user may name for a type. Raises Unsupported for a type that cannot be stored."""
     kind = storage_of(kind)
-    return frozenset((*candidates(kind, ranged=False), *candidates(kind, ranged=True)))
+    return frozenset((*candidates(kind, ranged=False), *candidates(kind, ranged=True, items=True)))
 
 
-def encode_array(array: pa.Array, hints: Hints, *, ranged: bool = False) -> Encoded:
+def encode_array(array: pa.Array, hints: Hints, *, ranged: bool = False, items: bool = False) -> Encoded:
     """Encode an array as its rule says (format_spec/encodings/README.md, "How a writer chooses").
 
     Raises Unsupported for an unknown type.
     """
     if isinstance(array, pa.ExtensionArray):
-        return encode_array(array.storage, hints, ranged=ranged)
-    names = candidates(array.type, ranged=ranged)
+        return encode_array(array.storage, hints, ranged=ranged, items=items)
+    names = candidates(array.type, ranged=ranged, items=items)
     nested = pa.types.is_nested(array.type)
     # A dictionary keeps its values also where no row names one.
     keeps_more = nested or pa.types.is_dictionary(array.type)

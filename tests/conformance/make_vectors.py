@@ -51,6 +51,7 @@ ENCODINGS = {
     "list",
     "fixed_size_list",
     "struct",
+    "planes",
     "linear",
     "alp",
     "decimal",

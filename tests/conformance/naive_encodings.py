@@ -264,6 +264,21 @@ class PageDecoder:
         numbers = self.integers(self.child(node, 0, node.n), "int64")
         return [value(number * int(factor)) if seen else None for number, seen in zip(numbers, visible, strict=True)]
 
+    def _planes(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        value = self.integer_like(node, kind)
+        stride = member(node.params, "stride", is_int(0, 7), "page")
+        bits = member(node.params, "bits", is_int(1, 7), "page")
+        need(8 * stride + bits <= 8 * kind.width, "page", f"planes: {8 * stride + bits} bits for {kind.name}")
+        lows = self.buffer(node, 0, node.n * stride)
+        planes = self.buffer(node, 1, -(-node.n // 8) * bits)
+
+        def number(r: int) -> int:
+            low = int.from_bytes(lows[r * stride : (r + 1) * stride], "little")
+            above = sum((planes[r // 8 * bits + j] >> r % 8 & 1) << j for j in range(bits))
+            return low + (above << 8 * stride)
+
+        return [value(number(r)) if seen else None for r, seen in enumerate(visible)]
+
     def _linear(self, node: Node, kind: Type, visible: list[bool]) -> list:
         need(kind.name in SIGNED or kind.name in UNSIGNED, "page", f"linear cannot hold {kind.name}")
         stride = member(node.params, "stride", is_int(0, 7), "page")
@@ -479,7 +494,7 @@ class PageDecoder:
 
 
 ENCODINGS = {"plain", "constant", "narrow", "bitpack", "dictionary", "variable", "zstd", "list", "fixed_size_list"}
-ENCODINGS |= {"struct", "linear", "alp", "decimal", "scaled", "patched", "run_length", "outlined", "alphabet"}
+ENCODINGS |= {"struct", "linear", "alp", "decimal", "scaled", "patched", "run_length", "outlined", "alphabet", "planes"}
 
 
 def bit(bitmap: bytes, i: int) -> bool:

@@ -16,6 +16,7 @@ from vector_cases import BadCase, Case
 
 def good_numbers() -> Iterator[Case]:
     yield from _linear()
+    yield from _planes()
     yield from _alp()
     yield from _decimal()
     yield from _scaled()
@@ -88,6 +89,23 @@ def _wrapped(bases: list[int], slopes: list[int], rows: int, kind: pa.DataType) 
         product = (slopes[k] * i + 2**63) % 2**64 - 2**63
         values.append((bases[k] + product // 256 + i) % 2**64)
     return np.array(values, np.uint64).astype(kind.to_pandas_dtype())
+
+
+def _planes() -> Iterator[Case]:
+    rng = np.random.default_rng(19)
+    offsets = np.minimum(np.cumsum(np.append(0, rng.integers(0, 9, 30))), 90)
+    columns: dict[str, pa.Array] = {}
+    for stride in range(8):
+        for bits in (1, 4):
+            items = pa.array(rng.integers(0, 1 << 8 * stride + bits, 90) - (1 << 40))
+            columns[f"bits_{8 * stride + bits}"] = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), items)
+    tokens = pa.array(rng.integers(0, 128_000, 90).astype(np.int32), mask=rng.random(90) < 0.2)
+    columns["tokens"] = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), tokens)
+    times = pa.array(rng.integers(0, 1 << 42, 90), pa.timestamp("us"))
+    columns["times"] = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), times)
+    bytes_ = pa.array(rng.integers(100, 120, 90).astype(np.uint8))
+    columns["bytes"] = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), bytes_)
+    yield Case("planes", "items of lists in 1 to 60 bits", "encodings/planes.md", pa.table(columns))
 
 
 def _alp() -> Iterator[Case]:
@@ -292,6 +310,7 @@ def ranked(begins: np.ndarray) -> bytes:
 def bad_numbers() -> Iterator[BadCase]:
     for name, covers, kind, described, page in (
         *_bad_linear(),
+        *_bad_planes(),
         *_bad_alp(),
         *_bad_decimal(),
         *_bad_scaled(),
@@ -305,7 +324,7 @@ def bad_numbers() -> Iterator[BadCase]:
         yield BadCase(name, covers, f"encodings/{spec}.md", "Corrupt", "page", data)
 
 
-SPECS = ("linear", "alp", "decimal", "scaled", "patched", "run_length")
+SPECS = ("linear", "planes", "alp", "decimal", "scaled", "patched", "run_length")
 Fault = tuple[str, str, Any, dict[str, Any], bytes]
 
 
@@ -322,6 +341,24 @@ def _bad_linear() -> Iterator[Fault]:
     yield linear("no_buffer", "no buffer", b=[])
     yield linear("float", "floats as linear", kind="float64")
     yield linear("bool", "booleans as linear", kind="bool")
+
+
+def _bad_planes() -> Iterator[Fault]:
+    def planes(name: str, covers: str, kind: str = "int16", **more: Any) -> Fault:
+        body = {"e": "planes", "n": 3, "base": "0", "stride": 1, "bits": 2, "b": [[0, 3], [3, 2]], **more}
+        return f"planes_{name}", covers, kind, body, bytes(5)
+
+    yield planes("stride_8", "a stride of 8", "int64", stride=8)
+    yield planes("stride_negative", "a stride below 0", stride=-1)
+    yield planes("bits_0", "no bits above the bytes", bits=0)
+    yield planes("bits_8", "8 bits above the bytes", bits=8)
+    yield planes("bits_text", "bits that are no number", bits="2")
+    yield planes("wide", "10 bits for int8", "int8")
+    yield planes("short", "no room for the low bytes", b=[[0, 2], [3, 2]])
+    yield planes("short_bits", "no room for the bits", b=[[0, 3], [3, 1]])
+    yield planes("one_buffer", "no bits", b=[[0, 3]])
+    yield planes("base_number", "a base that is no text", base=0)
+    yield planes("float", "floats as planes", "float32")
 
 
 def _bad_alp() -> Iterator[Fault]:

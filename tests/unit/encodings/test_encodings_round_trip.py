@@ -81,9 +81,11 @@ def test_every_encoding_is_chosen_by_some_array() -> None:
     collect(page_of(encode_array(counts, Hints()), counts.type).description)
     digests = pa.array([rng.bytes(16).hex() for _ in range(2000)])
     collect(page_of(encode_array(digests, Hints()), digests.type).description)
+    tokens = pa.array([rng.integers(0, 128_000, 50) for _ in range(99)])
+    collect(page_of(encode_array(tokens, Hints()), tokens.type).description)
     assert chosen == {
         *("alphabet", "alp", "bitpack", "constant", "decimal", "dictionary", "fixed_size_list", "linear", "list"),
-        *("narrow", "patched", "plain", "run_length", "scaled", "struct", "variable", "zstd"),
+        *("narrow", "patched", "plain", "planes", "run_length", "scaled", "struct", "variable", "zstd"),
     }
 
 

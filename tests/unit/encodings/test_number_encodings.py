@@ -16,7 +16,8 @@ from test_encodings_malformed import attempt, check_members
 
 from lance_like.encodings import alp, linear, run_length
 from lance_like.encodings.base import Encoded, Hints, parse_node
-from lance_like.encodings.physical import flat_array, flat_width, with_validity
+from lance_like.encodings.physical import flat_array, flat_width, integer_dtype, with_validity
+from lance_like.encodings.pool import BATCH_ROWS
 from lance_like.encodings.rank import LINE_BITS
 from lance_like.encodings.registry import encode_array, read_node, shape
 from lance_like.encodings.stack import Runs, SharedBlob, Stack
@@ -227,6 +228,61 @@ def test_pages_of_alp_are_read_together() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(alp, "_WORTH", 9.0)
         check_together(pages, "alp")
+
+
+# -- planes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint16(), *KINDS], ids=str)
+@pytest.mark.parametrize("nulls", [0.0, 0.3])
+def test_planes_hold_numbers_of_every_width(kind: pa.DataType, nulls: float) -> None:
+    rng = np.random.default_rng(1)
+    lowest = int(np.iinfo(integer_dtype(kind)).min)
+    for width in range(1, kind.bit_width):
+        numbers = rng.integers(0, 1 << width, 333, np.uint64, endpoint=False)
+        numbers[:2] = 0, (1 << width) - 1
+        values = (numbers + np.uint64(lowest % 2**64)).view(np.int64 if lowest else np.uint64)
+        array = pa.array(values.astype(integer_dtype(kind))).view(kind)
+        if nulls:
+            array = pc.if_else(pa.array(rng.random(333) < nulls), None, array)
+        page = forced("planes", array)
+        stride, bits = divmod(width, 8)
+        if not nulls:
+            assert (page is not None) == (bits > 0 and width <= 0.8 * min(8 * (stride + 1), kind.bit_width))
+        if page is not None:
+            check(page, array)
+            if not nulls:
+                assert [size for _, size in page.description["b"]] == [333 * stride, 42 * bits]
+
+
+def test_planes_reach_over_pieces_of_work() -> None:
+    values = np.random.default_rng(0).integers(0, 1 << 17, 2 * BATCH_ROWS + 77)
+    check(forced("planes", pa.array(values)), pa.array(values))
+    check(forced("planes", pa.array(values & 7)), pa.array(values & 7))
+
+
+def test_planes_leave_few_rows_and_whole_bytes() -> None:
+    rng = np.random.default_rng(0)
+    assert forced("planes", pa.array(rng.integers(0, 1 << 10, 63))) is None
+    assert forced("planes", pa.array(rng.integers(0, 1 << 23, 500))) is None
+    assert forced("planes", pa.array(np.append(rng.integers(0, 1 << 16, 500), [0, (1 << 16) - 1]))) is None
+    assert forced("planes", pa.nulls(500, pa.int64())) is None
+
+
+def test_planes_are_for_items_of_lists_alone() -> None:
+    items = pa.array(np.random.default_rng(0).integers(0, 1 << 10, 40_000))
+    lists = pa.FixedSizeListArray.from_arrays(items, 4)
+    listed = pa.ListArray.from_arrays(pa.array(np.arange(0, 40_001, 4), pa.int32()), items)
+    tree = encode_array(listed, Hints())
+    assert [child.encoding for child in tree.children] == ["linear", "planes"]
+    assert encode_array(items, Hints()).encoding == "bitpack"
+    assert encode_array(lists, Hints()).encoding == "plain"
+
+
+def test_pages_of_planes_are_read_together() -> None:
+    rng = np.random.default_rng(0)
+    pages = [np.append(rng.integers(0, 1 << 17, n), [0, (1 << 17) - 1]) + 10**9 * n for n in (100, 263, 700)]
+    check_together([pa.array(values) for values in pages], "planes")
 
 
 # -- run_length ------------------------------------------------------------------------------------------------
@@ -581,6 +637,7 @@ def _pages_of_numbers() -> dict[str, tuple[Page, int]]:
         "patched": pa.array(np.minimum(rng.zipf(1.5, 600), 1 << 50), mask=rng.random(600) < 0.1),
         "scaled": pa.array(rng.integers(0, 9000, 600) * 10**6 - 7, mask=rng.random(600) < 0.1),
         "decimal": pa.array([Decimal(int(n)) for n in rng.integers(-9000, 9000, 600)], pa.decimal128(9, 0)),
+        "planes": pa.array(rng.integers(0, 1 << 17, 600), mask=rng.random(600) < 0.1),
     }
     pages = {name: (forced(name, array), len(array)) for name, array in arrays.items()}
     return {name: (page, rows) for name, (page, rows) in pages.items() if page is not None}
@@ -589,13 +646,13 @@ def _pages_of_numbers() -> dict[str, tuple[Page, int]]:
 NUMBERS = _pages_of_numbers()
 
 
-@pytest.mark.parametrize("name", ["linear", "alp", "run_length", "dictionary", "patched", "scaled", "decimal"])
+@pytest.mark.parametrize("name", sorted(NUMBERS))
 def test_wrong_members_of_numbers_are_refused_or_read_as_something(name: str) -> None:
     page, rows = NUMBERS[name]
     check_members(page, rows)
 
 
-@pytest.mark.parametrize("name", ["linear", "alp", "run_length", "dictionary", "patched", "scaled", "decimal"])
+@pytest.mark.parametrize("name", sorted(NUMBERS))
 def test_wrong_bytes_of_numbers_are_refused_or_read_as_something(name: str) -> None:
     page, rows = NUMBERS[name]
     rng = np.random.default_rng(1)
