@@ -47,10 +47,8 @@ def _narrow(values: np.ndarray) -> Iterator[tuple[int, Encoded]]:
     lows = values.min(axis=1).astype(wide)
     spreads = values.max(axis=1).astype(wide).view("<u8") - lows.view("<u8")
     strides = 1 + (spreads[:, None] >> np.arange(8, 64, 8, dtype=np.uint64) != 0).sum(axis=1)
-    for stride in range(1, values.itemsize):
+    for stride in set(strides.tolist()) - {values.itemsize}:
         chosen = np.flatnonzero(strides == stride)
-        if not len(chosen):
-            continue
         differences = values[chosen].astype(wide).view("<u8") - lows[chosen, None].view("<u8")
         data = np.empty((len(chosen), rows * stride), np.uint8)
         store(differences, stride, data.reshape(-1), (rows * stride, stride))

@@ -16,10 +16,11 @@ from lance_like.typing_ import Json
 def encode_pages(pages: Sequence[CutPage]) -> Iterator[EncodedPage]:
     """Encode pages, in order. A page holds its rows no longer once it is encoded."""
     for alike, group in groupby(pages, _likeness):
-        if alike is None:
-            yield from map(encode_page, group)
+        together = list(group)
+        if alike is None or len(together) == 1:
+            yield from map(encode_page, together)
         else:
-            yield from _encode_alike(list(group), alike[1])
+            yield from _encode_alike(together, alike[1])
 
 
 def _likeness(page: CutPage) -> tuple[pa.DataType, int] | None:

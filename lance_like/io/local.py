@@ -113,7 +113,7 @@ class LocalStore:
         sync = self._sync and durable
         with self._temporary(key, sync=sync) as (folder, name, temporary):
             nbytes = self._write(folder, temporary, chunks, key=key, sync=sync)
-            with _reported(self.uri, key):
+            with _Reported(self.uri, key):
                 os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
                 if sync:
                     os.fsync(folder)
@@ -123,7 +123,7 @@ class LocalStore:
         for _ in range(_CLAIMS):
             with self._temporary(key, sync=self._sync) as (folder, name, temporary):
                 self._write(folder, temporary, [data], key=key, sync=self._sync)
-                with _reported(self.uri, key):
+                with _Reported(self.uri, key):
                     if _publish(folder, temporary, name):
                         if self._sync:
                             os.fsync(folder)
@@ -139,13 +139,13 @@ class LocalStore:
         if name:
             self._status(key)
         if self._sync:
-            with _reported(self.uri, key), suppress(FileNotFoundError), opened_folder(self.uri, parts) as folder:
+            with _Reported(self.uri, key), suppress(FileNotFoundError), opened_folder(self.uri, parts) as folder:
                 settle(self.uri, [parts], folder)
                 os.fsync(folder)
 
     def list(self, prefix: str, *, temporary: bool = False) -> list[str]:
         parts = check_key(prefix.rstrip("/")).split("/") if prefix.strip("/") else []
-        with _reported(self.uri, prefix):
+        with _Reported(self.uri, prefix):
             try:
                 with opened_folder(self.uri, parts) as folder, os.scandir(folder) as entries:
                     if temporary:
@@ -163,7 +163,7 @@ class LocalStore:
             names.setdefault(parent, []).append(name + key[len(plain) :])
         for parent, below in names.items():
             with (
-                _reported(self.uri, parent),
+                _Reported(self.uri, parent),
                 suppress(FileNotFoundError),
                 opened_folder(self.uri, parent.split("/") if parent else []) as folder,
             ):
@@ -182,17 +182,17 @@ class LocalStore:
     def _read(self, folder: str, keys: Sequence[str], limit: int) -> list[bytes | None]:
         """Small files of one folder whole, without the maps and the descriptors that `gather` keeps."""
         try:
-            with _reported(self.uri, folder), walked_folder(self.uri, folder.split("/") if folder else []) as above:
+            with _Reported(self.uri, folder), walked_folder(self.uri, folder.split("/") if folder else []) as above:
                 return [self._read_one(above, key, limit) for key in keys]
         except NotFound:
             return [None] * len(keys)
 
     def _read_one(self, folder: int, key: str, limit: int) -> bytes | None:
-        with _reported(self.uri, key):
+        with _Reported(self.uri, key):
             return _read_small(folder, key, limit)
 
     def _status(self, key: str) -> os.stat_result:
-        with _reported(self.uri, check_key(key)):
+        with _Reported(self.uri, check_key(key)):
             status = status_of(self.uri, key)
         # An unfinished write may be a claim, which is a folder.
         if not key.rpartition("/")[2].startswith(TEMPORARY):
@@ -255,7 +255,7 @@ class LocalStore:
         """A descriptor of the folder of a key, its name there, and that of a temporary file, removed at an error."""
         *parts, name = check_key(key).split("/")
         temporary = TEMPORARY + uuid.uuid4().hex
-        with _reported(self.uri, key):
+        with _Reported(self.uri, key):
             folder = self._made_folder(parts, sync=sync)
         try:
             yield folder, name, temporary
@@ -264,7 +264,7 @@ class LocalStore:
                 os.unlink(temporary, dir_fd=folder)
             raise
         finally:
-            with _reported(self.uri, key):
+            with _Reported(self.uri, key):
                 os.close(folder)
 
     def _made_folder(self, parts: Sequence[str], *, sync: bool) -> int:
@@ -289,24 +289,24 @@ class LocalStore:
         self, folder: int, name: str, chunks: Iterable[bytes | memoryview | Bytes], *, key: str, sync: bool
     ) -> int:
         nbytes = begun = 0
-        with _reported(self.uri, key):
+        with _Reported(self.uri, key):
             file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
         try:
             for chunk in _joined(chunks):
-                with _reported(self.uri, key):
+                with _Reported(self.uri, key):
                     _write_fully(file, chunk)
                 nbytes += len(chunk)
                 if sync and nbytes - begun >= _WRITEBACK_NBYTES:
                     begin_writeback(file, begun, nbytes)
                     begun = nbytes
             if sync:
-                with _reported(self.uri, key):
+                with _Reported(self.uri, key):
                     os.fsync(file)
         except BaseException:
             with suppress(OSError):
                 os.close(file)
             raise
-        with _reported(self.uri, key):
+        with _Reported(self.uri, key):
             os.close(file)
         return nbytes
 
@@ -394,13 +394,23 @@ def _read_small(folder: int, key: str, limit: int) -> bytes | None:
         os.close(file)
 
 
-@contextmanager
-def _reported(root: str, key: str) -> Iterator[None]:
-    """Turn the errors of the operating system into ours, with the place."""
-    try:
-        yield
-    except OSError as error:
-        raise _failure(error, root, key) from error
+class _Reported:
+    """Turns the errors of the operating system in a block into ours, with the place.
+
+    Not a generator: a change enters a hundred of these blocks, and one of them then costs a third.
+    """
+
+    __slots__ = ("_key", "_root")
+
+    def __init__(self, root: str, key: str) -> None:
+        self._root, self._key = root, key
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, OSError):
+            raise _failure(error, self._root, self._key) from error
 
 
 def _failure(error: OSError, root: str, key: str) -> LanceLikeError:
