@@ -388,6 +388,14 @@ def test_scaled_reaches_the_ends_of_64_bits() -> None:
         check(forced("scaled", array), array)
 
 
+def test_two_values_further_apart_than_the_largest_factor_are_read_back() -> None:
+    for ends, dtype in (((-(2**63), 2**63 - 1), np.int64), ((0, 2**63), np.uint64), ((1, 2**63), np.uint64)):
+        array = pa.array(np.array(ends, dtype)[np.random.default_rng(0).integers(0, 2, 5000)])
+        check(page_of(encode_array(array, Hints()), array.type, Hints()), array)
+    assert forced("scaled", pa.array(np.array([0, 2**63] * 50, np.uint64))) is None
+    assert forced("scaled", pa.array(np.array([0, 2**63 - 1] * 50, np.uint64))) is not None
+
+
 def test_scaled_leaves_what_has_no_factor() -> None:
     rng = np.random.default_rng(0)
     odd = rng.integers(0, 10**6, 5000) * 1000
