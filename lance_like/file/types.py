@@ -166,7 +166,7 @@ def field_from_json(value: Json, *, depth: int = 0) -> pa.Field:
         or not _is_unicode(value["name"])
     ):
         raise Corrupt(f"{value!r:.80} is not a field", kind="field")
-    kind = type_from_json(value["type"], depth=depth)
+    kind = type_from_json(value["type"], depth=depth) if depth else _column_type(value["type"])
     metadata = metadata_from_json(value.get("metadata", [])) | unknown_extension(value["type"], kind)
     if pa.types.is_null(kind) and not value["nullable"]:
         raise Corrupt(f"the field {value['name']!r:.40} of the type null may not be null", kind="field")
@@ -294,7 +294,7 @@ def _is_plain(name: bytes) -> bool:
 
 def is_stored_as(kind: pa.DataType, stored: pa.DataType) -> bool:
     """True when a column of a type reads as another: itself, or its storage where an extension is unknown here."""
-    return stored is kind or stored.equals(kind) or stored.equals(type_from_json(type_to_json(kind)))
+    return stored is kind or stored.equals(kind) or stored.equals(_column_type(type_to_json(kind)))
 
 
 def unknown_extension(value: Json, kind: pa.DataType) -> dict[bytes, bytes]:
@@ -312,6 +312,44 @@ def _extension_from_json(value: Json, depth: int) -> pa.DataType:
     bare = pa.field("", storage, metadata={_EXTENSION_NAME: value["name"].encode(), _EXTENSION_DATA: data})
     # Arrow resolves a registered extension when it imports a field; an unknown one stays its storage type.
     return pa.field(_Exported(bare)).type
+
+
+class UnknownExtension(pa.ExtensionType):
+    """An extension type that is not registered here, over a struct: a struct alone would be split into columns."""
+
+    def __init__(self, storage: pa.DataType, name: str, data: bytes) -> None:
+        self._data = data
+        super().__init__(storage, name)
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return self._data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return unknown_type, (self.storage_type, self.extension_name, self._data)
+
+
+@lru_cache(maxsize=4096)
+def _class_of(name: str) -> type[UnknownExtension]:
+    class Unknown(UnknownExtension):
+        @classmethod
+        def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> UnknownExtension:
+            # Arrow makes an instance anew when only its own side of the type is left, and does not tell the name.
+            return cls(storage_type, name, serialized)
+
+    return Unknown
+
+
+def unknown_type(storage: pa.DataType, name: str, data: bytes) -> UnknownExtension:
+    """The extension type of a name that is not registered here. data: its serialised parameters."""
+    return _class_of(name)(storage, name, data)
+
+
+def _column_type(value: Json) -> pa.DataType:
+    """The type of a column: one column, also where it is a struct that an extension unknown here stands for."""
+    kind = type_from_json(value)
+    if pa.types.is_struct(kind) and isinstance(value, dict) and value["t"] == "extension":
+        return unknown_type(kind, value["name"], _base64(value["data"]))
+    return kind
 
 
 class _Exported:
