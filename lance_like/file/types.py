@@ -123,6 +123,8 @@ def metadata_to_json(metadata: dict[bytes, bytes]) -> list[list[str]]:
 def metadata_from_json(value: Json) -> dict[bytes, bytes]:
     """The inverse of `metadata_to_json`. Raises Corrupt."""
     try:
+        if not isinstance(value, list) or not all(isinstance(pair, list) for pair in value):
+            raise TypeError(f"found {value!r:.40}")
         return {_base64(k): _base64(v) for k, v in value}
     except (TypeError, ValueError) as error:
         raise Corrupt(f"metadata is not a list of base64 pairs: {error}", kind="metadata") from error
