@@ -147,6 +147,52 @@ def test_an_extension_over_a_struct_stays_one_column_where_it_is_not_registered(
         pa.unregister_extension_type("example.point")
 
 
+class Mark(pa.ExtensionType):
+    def __init__(self) -> None:
+        super().__init__(pa.int16(), "example.mark")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b"\xfd"
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> Mark:
+        return cls()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda ds: ds.add_columns({"more": "n"}),
+        lambda ds: ds.update({"c": "c"}),
+        lambda ds: ds.update({"c": "c"}, where="n = 1"),
+        lambda ds: ds.optimize.compact_files(),
+        lambda ds: ds.insert(ds.to_table(filter="n < 0")),
+        lambda ds: ds.merge_insert("n").when_matched_update_all().execute(ds.to_table()),
+    ],
+    ids=["add_columns", "update", "update_rows", "compact", "append", "merge_insert"],
+)
+def test_an_extension_outlives_a_change_where_it_is_not_registered(change, uri):
+    marks = pa.ExtensionArray.from_storage(Mark(), pa.array([3, None, -1], pa.int16()))
+    table = pa.table({"n": [0, 1, 2], "c": marks, "l": pa.ListArray.from_arrays([0, 1, 1, 3], marks)})
+    pa.register_extension_type(Mark())
+    try:
+        lance_like.write_dataset(table, uri, max_rows_per_file=2)
+    finally:
+        pa.unregister_extension_type("example.mark")
+    stranger = lance_like.dataset(uri)
+    seen = stranger.schema
+    assert seen.field("c").type == pa.int16()
+    change(stranger)
+    assert lance_like.dataset(uri).schema.field("c") == seen.field("c")
+    pa.register_extension_type(Mark())
+    try:
+        known = lance_like.dataset(uri).to_table(["n", "c", "l"], order_by=["n"])
+        assert known.schema == table.schema
+        assert known.to_pylist() == table.to_pylist()
+    finally:
+        pa.unregister_extension_type("example.mark")
+
+
 def test_duckdb_reads_extension_types_that_python_defines(uri):
     points = pa.ExtensionArray.from_storage(Point(), pa.array([{"x": 1, "y": "a"}, None], Point().storage_type))
     ds = lance_like.write_dataset(pa.table({"c": points}), uri)
