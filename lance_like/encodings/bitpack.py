@@ -177,7 +177,7 @@ def _unpack(words: np.ndarray, base: np.uint64, dtype: np.dtype) -> np.ndarray:
     tiles, _, lanes = words.shape
     strips = 8 * words.itemsize
     out = allocate(tiles * strips * lanes, dtype).reshape(tiles, strips, lanes)
-    batch = min(tiles, max(1, _BATCH_NBYTES // (lanes * words.itemsize)))
+    batch = max(1, min(tiles, _BATCH_NBYTES // (lanes * words.itemsize)))
     scratch = np.empty((2, batch, lanes), words.dtype)
     for tile in range(0, tiles, batch):
         part = words[tile : tile + batch]
@@ -220,7 +220,7 @@ def _within(words: np.ndarray, low: int, high: int) -> Flags:
     below = strips - width
     lowest, highest = word_type(low << below), word_type((high << below) + (1 << below) - 1)
     out = np.empty((tiles, strips, lanes), np.bool_)
-    batch = min(tiles, max(1, _BATCH_NBYTES // (lanes * words.itemsize)))
+    batch = max(1, min(tiles, _BATCH_NBYTES // (lanes * words.itemsize)))
     scratch = np.empty((2, batch, lanes), words.dtype)
     for tile in range(0, tiles, batch):
         part, passes = words[tile : tile + batch], out[tile : tile + batch]

@@ -58,7 +58,11 @@ class Linear:
 
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
         check_integer_like(stack, kind)
-        stride, start, end = stack.once("opened", lambda: self._opened(stack))
+        stride, start, end, has_empty = stack.once("opened", lambda: self._opened(stack))
+        if has_empty:
+            # A page without rows has no line that could be asked for.
+            kept = stack.num_rows[runs.at] > 0
+            runs = Runs(runs.at[kept], runs.starts[kept], runs.ends[kept], each=runs.each)
         block_nbytes = BLOCK_ROWS * stride + _LINE_NBYTES
         if len(runs.starts) == 1 and runs.count > BLOCK_ROWS:
             # A long run: whole blocks with the lines behind them.
@@ -92,12 +96,12 @@ class Linear:
         return _integers(kind, values)
 
     @staticmethod
-    def _opened(stack: Stack) -> tuple[int, Int64s, Int64s]:
-        """The stride, and where the blocks of each page begin and end."""
+    def _opened(stack: Stack) -> tuple[int, Int64s, Int64s, bool]:
+        """The stride, where the blocks of each page begin and end, and whether a page has none."""
         stride = int_param(stack.node, "stride", 0, 7)
         nbytes = -(-stack.num_rows // BLOCK_ROWS) * _LINE_NBYTES + stack.num_rows * stride
         start = stack.place(0, nbytes)
-        return stride, start, start + nbytes
+        return stride, start, start + nbytes, not stack.num_rows.all()
 
 
 def _within_blocks(runs: Runs) -> Runs:

@@ -30,10 +30,15 @@ CODED: Mapping[int, pa.DataType] = {
 _STORED: dict[int, tuple[pa.DataType, pa.DataType]] = {id(kind): (kind, kind.value_type) for kind in CODED.values()}
 
 
-@cache
 def short_decimal(kind: pa.DataType) -> pa.DataType | None:
     """The type to ask for to read a decimal in 64 bits; None for types that have no such form, or are it."""
-    if not pa.types.is_decimal128(kind) or not 0 <= kind.scale <= kind.precision <= _MOST_DIGITS:
+    # Extension types that Python defines have no hash.
+    return _short_decimal(kind) if pa.types.is_decimal128(kind) else None
+
+
+@cache
+def _short_decimal(kind: pa.DataType) -> pa.DataType | None:
+    if not 0 <= kind.scale <= kind.precision <= _MOST_DIGITS:
         return None
     short = pa.decimal64(kind.precision, kind.scale)
     _STORED[id(short)] = short, kind

@@ -34,6 +34,7 @@ from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.typing_ import Int64s
 
 _FEWEST_ROWS = 64
+_LARGEST_FACTOR = (1 << 63) - 1
 # Rows of each sample that are looked at first: they show that most columns have no factor.
 _PROBED = 32
 # Numbers must save a share of the bits, and some: a read of them costs a multiplication.
@@ -97,9 +98,9 @@ def _is_a_line(sample: np.ndarray) -> bool:
 
 
 def _common_factor(values: np.ndarray) -> int | None:
-    """The greatest number of which all differences of integers are multiples; None where counting by it gains little.
+    """The greatest number of which all differences of integers are multiples.
 
-    values: of any shape.
+    values: of any shape. None where counting by it gains little, and where no page can name it.
     """
     low, high = int(values.min()), int(values.max())
     flat = values.reshape(-1)
@@ -108,7 +109,7 @@ def _common_factor(values: np.ndarray) -> int | None:
     if factor > 1 and len(flat) > _PROBED:
         rest = np.remainder(differences, np.uint64(factor), out=differences)
         factor = int(np.gcd(np.uint64(factor), np.gcd.reduce(rest[rest > 0]))) if rest.any() else factor
-    if factor < 2:
+    if not 2 <= factor <= _LARGEST_FACTOR:
         return None
     before, after = (high - low).bit_length(), ((high - low) // factor).bit_length()
     return factor if after <= min(_WORTH * before, before - _FEWEST_BITS) else None
@@ -134,4 +135,4 @@ def _integers(stack: Stack, kind: pa.DataType, runs: Runs, array: pa.Array) -> p
 
 def _factor_of(node: Node) -> int:
     """The factor of a page. Raises Corrupt."""
-    return integer_text(node, "factor", 2, (1 << 63) - 1)
+    return integer_text(node, "factor", 2, _LARGEST_FACTOR)

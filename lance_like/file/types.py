@@ -9,13 +9,16 @@ import base64
 import ctypes
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
 from lance_like.errors import Corrupt, Unsupported
 from lance_like.file.layout import ColumnRecord, parse_json, sum32
 from lance_like.typing_ import Bytes, Json
+
+Metadata: TypeAlias = dict[bytes, bytes]
+"""Metadata of a field or a schema, as Arrow has it."""
 
 MAX_DEPTH = 64
 # How the text of a field begins that this package wrote.
@@ -105,14 +108,36 @@ def type_to_json(data_type: pa.DataType, *, depth: int = 0) -> Json:
 
 def field_to_json(field: pa.Field, *, depth: int = 0) -> Json:
     """A field as JSON: name, type, nullable, and its metadata in base64 when there is any."""
-    body: dict[str, Json] = {
-        "name": field.name,
-        "type": type_to_json(field.type, depth=depth),
-        "nullable": field.nullable,
-    }
-    if field.metadata:
-        body["metadata"] = metadata_to_json(field.metadata)
+    kind, metadata = stated_type(field.type, field.metadata, depth=depth)
+    body: dict[str, Json] = {"name": field.name, "type": kind, "nullable": field.nullable}
+    if metadata:
+        body["metadata"] = metadata_to_json(metadata)
     return body
+
+
+def stated_type(kind: pa.DataType, metadata: Metadata | None, *, depth: int = 0) -> tuple[Json, Metadata | None]:
+    """The type of a field as JSON, and the metadata beside it.
+
+    An extension that is not registered here is metadata of its storage in memory (`unknown_extension`), and a type on
+    disk: so it is not lost where a process that does not know it writes a field anew. Raises as `type_to_json`.
+    """
+    if not metadata or not metadata.keys() >= _EXTENSION_KEYS or (depth == 0 and pa.types.is_struct(kind)):
+        return type_to_json(kind, depth=depth), metadata
+    name, data = metadata[_EXTENSION_NAME], metadata[_EXTENSION_DATA]
+    if not _is_unknown(kind, name, data):
+        return type_to_json(kind, depth=depth), metadata
+    stated = {"t": "extension", "name": name.decode(), "data": base64.b64encode(data).decode()}
+    rest = {key: value for key, value in metadata.items() if key not in _EXTENSION_KEYS}
+    return stated | {"storage": type_to_json(kind, depth=depth + 1)}, rest
+
+
+def _is_unknown(kind: pa.DataType, name: bytes, data: bytes) -> bool:
+    """Is this the storage of an extension that is not registered here?"""
+    try:
+        return not isinstance(_resolved(kind, name.decode(), data), pa.BaseExtensionType)
+    except Exception:
+        # No text, or a registered extension that has another storage or other data.
+        return False
 
 
 def metadata_to_json(metadata: dict[bytes, bytes]) -> list[list[str]]:
@@ -123,6 +148,8 @@ def metadata_to_json(metadata: dict[bytes, bytes]) -> list[list[str]]:
 def metadata_from_json(value: Json) -> dict[bytes, bytes]:
     """The inverse of `metadata_to_json`. Raises Corrupt."""
     try:
+        if not isinstance(value, list) or not all(isinstance(pair, list) for pair in value):
+            raise TypeError(f"found {value!r:.40}")
         return {_base64(k): _base64(v) for k, v in value}
     except (TypeError, ValueError) as error:
         raise Corrupt(f"metadata is not a list of base64 pairs: {error}", kind="metadata") from error
@@ -166,7 +193,7 @@ def field_from_json(value: Json, *, depth: int = 0) -> pa.Field:
         or not _is_unicode(value["name"])
     ):
         raise Corrupt(f"{value!r:.80} is not a field", kind="field")
-    kind = type_from_json(value["type"], depth=depth)
+    kind = type_from_json(value["type"], depth=depth) if depth else _column_type(value["type"])
     metadata = metadata_from_json(value.get("metadata", [])) | unknown_extension(value["type"], kind)
     if pa.types.is_null(kind) and not value["nullable"]:
         raise Corrupt(f"the field {value['name']!r:.40} of the type null may not be null", kind="field")
@@ -202,6 +229,7 @@ _capsule_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
 
 _EXTENSION_NAME = b"ARROW:extension:name"
 _EXTENSION_DATA = b"ARROW:extension:metadata"
+_EXTENSION_KEYS = {_EXTENSION_NAME, _EXTENSION_DATA}
 
 
 def _extension_to_json(data_type: pa.BaseExtensionType, depth: int) -> Json:
@@ -293,8 +321,19 @@ def _is_plain(name: bytes) -> bool:
 
 
 def is_stored_as(kind: pa.DataType, stored: pa.DataType) -> bool:
-    """True when a column of a type reads as another: itself, or its storage where an extension is unknown here."""
-    return stored is kind or stored.equals(kind) or stored.equals(type_from_json(type_to_json(kind)))
+    """True when a column of a type reads as another: extension types and their storage are stored alike."""
+    return stored is kind or stored.equals(kind) or _bare(type_to_json(stored)) == _bare(type_to_json(kind))
+
+
+def _bare(value: Json) -> Json:
+    """The JSON of a type with the storage of extension types in their place, and fields without metadata."""
+    if isinstance(value, list):
+        return [_bare(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("t") == "extension":
+        return _bare(value["storage"])
+    return {key: _bare(item) for key, item in value.items() if key != "metadata"}
 
 
 def unknown_extension(value: Json, kind: pa.DataType) -> dict[bytes, bytes]:
@@ -308,10 +347,52 @@ def _extension_from_json(value: Json, depth: int) -> pa.DataType:
     storage = type_from_json(value["storage"], depth=depth)
     if not _is_text(value["name"]):
         raise ValueError(f"extension name {value['name']!r:.40}")
-    data = _base64(value["data"])
-    bare = pa.field("", storage, metadata={_EXTENSION_NAME: value["name"].encode(), _EXTENSION_DATA: data})
+    return _resolved(storage, value["name"], _base64(value["data"]))
+
+
+def _resolved(storage: pa.DataType, name: str, data: bytes) -> pa.DataType:
+    """An extension type that is registered here; of an unknown one its storage."""
+    bare = pa.field("", storage, metadata={_EXTENSION_NAME: name.encode(), _EXTENSION_DATA: data})
     # Arrow resolves a registered extension when it imports a field; an unknown one stays its storage type.
     return pa.field(_Exported(bare)).type
+
+
+class UnknownExtension(pa.ExtensionType):
+    """An extension type that is not registered here, over a struct: a struct alone would be split into columns."""
+
+    def __init__(self, storage: pa.DataType, name: str, data: bytes) -> None:
+        self._data = data
+        super().__init__(storage, name)
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return self._data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return unknown_type, (self.storage_type, self.extension_name, self._data)
+
+
+@lru_cache(maxsize=4096)
+def _class_of(name: str) -> type[UnknownExtension]:
+    class Unknown(UnknownExtension):
+        @classmethod
+        def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> UnknownExtension:
+            # Arrow makes an instance anew when only its own side of the type is left, and does not tell the name.
+            return cls(storage_type, name, serialized)
+
+    return Unknown
+
+
+def unknown_type(storage: pa.DataType, name: str, data: bytes) -> UnknownExtension:
+    """The extension type of a name that is not registered here. data: its serialised parameters."""
+    return _class_of(name)(storage, name, data)
+
+
+def _column_type(value: Json) -> pa.DataType:
+    """The type of a column: one column, also where it is a struct that an extension unknown here stands for."""
+    kind = type_from_json(value)
+    if pa.types.is_struct(kind) and isinstance(value, dict) and value["t"] == "extension":
+        return unknown_type(kind, value["name"], _base64(value["data"]))
+    return kind
 
 
 class _Exported:

@@ -48,7 +48,7 @@ from lance_like.file.ordered import OrderedWork
 from lance_like.file.stats import ZoneBuilder, ZoneEntry
 from lance_like.file.stored import MovedPages
 from lance_like.file.streamed import Contents, StreamedPage
-from lance_like.file.types import metadata_to_json, type_to_json
+from lance_like.file.types import Metadata, metadata_to_json, stated_type
 from lance_like.typing_ import Bytes, Json
 from lance_like.version import __version__
 
@@ -382,19 +382,19 @@ def _fields_json(columns: Iterable[Column]) -> Iterator[bytes]:
     # Most types are plain names and most fields have no metadata: what follows the name is then often the same.
     known: dict[tuple[str, bool], bytes] = {}
     for column in columns:
-        kind = type_to_json(column.type)
-        key = (kind, column.nullable) if isinstance(kind, str) and not column.metadata else None
+        kind, metadata = stated_type(column.type, column.metadata)
+        key = (kind, column.nullable) if isinstance(kind, str) and not metadata else None
         rest = None if key is None else known.get(key)
         if rest is None:
-            rest = _rest_of_field(column, kind)
+            rest = _rest_of_field(kind, column.nullable, metadata)
             if key is not None:
                 known[key] = rest
         yield b'{"name":' + compact_json(column.name) + rest
 
 
-def _rest_of_field(column: Column, kind: Json) -> bytes:
+def _rest_of_field(kind: Json, nullable: bool, metadata: Metadata | None) -> bytes:
     """The JSON of a field behind its name."""
-    body = {"type": kind, "nullable": column.nullable}
-    if column.metadata:
-        body["metadata"] = metadata_to_json(column.metadata)
+    body = {"type": kind, "nullable": nullable}
+    if metadata:
+        body["metadata"] = metadata_to_json(metadata)
     return b"," + compact_json(body)[1:]

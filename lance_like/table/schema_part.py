@@ -23,7 +23,7 @@ import pyarrow as pa
 from lance_like._lazy import cached
 from lance_like.errors import Corrupt, InvalidInput, Unsupported
 from lance_like.file.layout import parse_json, sum32
-from lance_like.file.types import field_from_json, metadata_from_json, metadata_to_json, type_to_json
+from lance_like.file.types import field_from_json, metadata_from_json, metadata_to_json, stated_type
 from lance_like.table import shape
 from lance_like.table.envelope import pack_envelope, unpack_envelope
 from lance_like.table.fields import ROOT, Field
@@ -86,14 +86,14 @@ def _number_kinds(fields: Sequence[Field]) -> tuple[list[int], list[bytes]]:
     plain: dict[tuple[str, bool], int] = {}
     numbers: list[int] = []
     for field in fields:
-        kind = type_to_json(field.type)
+        kind, metadata = stated_type(field.type, field.metadata)
         # Most types are plain names and most fields have no metadata: a few kinds for thousands of fields.
-        key = (kind, field.nullable) if type(kind) is str and not field.metadata else None
+        key = (kind, field.nullable) if type(kind) is str and not metadata else None
         number = None if key is None else plain.get(key)
         if number is None:
             body: dict[str, Json] = {"type": kind, "nullable": field.nullable}
-            if field.metadata:
-                body["metadata"] = metadata_to_json(field.metadata)
+            if metadata:
+                body["metadata"] = metadata_to_json(metadata)
             number = texts.setdefault(shape.dump(body), len(texts))
             if key is not None:
                 plain[key] = number

@@ -137,7 +137,7 @@ def read_ref(store: Store, ref: Ref) -> bytes:
     [data] = store.read([ref.path], limit=ref.nbytes)
     if data is None:
         raise missing("the part that a manifest names is missing", where=ref.path)
-    if xxhash.xxh3_64_intdigest(data) != ref.digest:
+    if len(data) != ref.nbytes or xxhash.xxh3_64_intdigest(data) != ref.digest:
         raise Corrupt("the part is not the one its manifest names", kind="checksum", where=ref.path)
     return data
 

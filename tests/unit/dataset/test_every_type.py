@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -102,6 +104,100 @@ def test_a_column_of_an_extension_that_is_not_registered_reads_in_the_handle_tha
     assert again.schema.field("c").type == pa.int16()
     assert again.schema.field("c").metadata[b"ARROW:extension:metadata"] == b"\xff"
     assert again.take([2, 0, 1], ["c"])["c"].to_pylist() == [-1, 3, None]
+
+
+class Point(pa.ExtensionType):
+    def __init__(self) -> None:
+        super().__init__(pa.struct([pa.field("x", pa.int32()), pa.field("y", pa.string())]), "example.point")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b"\xfe"
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> Point:
+        return cls()
+
+
+def test_an_extension_over_a_struct_stays_one_column_where_it_is_not_registered(uri):
+    cells = [{"x": 1, "y": "a"}, None, {"x": None, "y": "b"}]
+    points = pa.ExtensionArray.from_storage(Point(), pa.array(cells, Point().storage_type))
+    within = pa.StructArray.from_arrays([points], ["p"])
+    pa.register_extension_type(Point())
+    try:
+        lance_like.write_dataset(pa.table({"n": [0, 1, 2], "c": points, "s": within}), uri)
+    finally:
+        pa.unregister_extension_type("example.point")
+    stranger = lance_like.dataset(uri)
+    assert stranger.to_table()["c"].to_pylist() == cells
+    assert stranger.to_table(["s.p"])["s.p"].to_pylist() == cells
+    assert duckdb.sql("select c from stranger order by n").fetchall() == [(cell,) for cell in cells]
+    schema = pickle.loads(pickle.dumps(stranger.schema))
+    assert schema == stranger.schema
+    assert schema.field("c").type.storage_type == Point().storage_type
+    stranger.update({"n": "n + 1"})
+    stranger.delete("n = 2")
+    stranger.insert(stranger.to_table(["n", "c"]))
+    stranger.optimize.compact_files()
+    pa.register_extension_type(Point())
+    try:
+        known = lance_like.dataset(uri).to_table()["c"]
+        assert known.type == Point()
+        assert known.to_pylist() == [cells[0], cells[2], cells[0], cells[2]]
+    finally:
+        pa.unregister_extension_type("example.point")
+
+
+class Mark(pa.ExtensionType):
+    def __init__(self) -> None:
+        super().__init__(pa.int16(), "example.mark")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b"\xfd"
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> Mark:
+        return cls()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda ds: ds.add_columns({"more": "n"}),
+        lambda ds: ds.update({"c": "c"}),
+        lambda ds: ds.update({"c": "c"}, where="n = 1"),
+        lambda ds: ds.optimize.compact_files(),
+        lambda ds: ds.insert(ds.to_table(filter="n < 0")),
+        lambda ds: ds.merge_insert("n").when_matched_update_all().execute(ds.to_table()),
+    ],
+    ids=["add_columns", "update", "update_rows", "compact", "append", "merge_insert"],
+)
+def test_an_extension_outlives_a_change_where_it_is_not_registered(change, uri):
+    marks = pa.ExtensionArray.from_storage(Mark(), pa.array([3, None, -1], pa.int16()))
+    table = pa.table({"n": [0, 1, 2], "c": marks, "l": pa.ListArray.from_arrays([0, 1, 1, 3], marks)})
+    pa.register_extension_type(Mark())
+    try:
+        lance_like.write_dataset(table, uri, max_rows_per_file=2)
+    finally:
+        pa.unregister_extension_type("example.mark")
+    stranger = lance_like.dataset(uri)
+    seen = stranger.schema
+    assert seen.field("c").type == pa.int16()
+    change(stranger)
+    assert lance_like.dataset(uri).schema.field("c") == seen.field("c")
+    pa.register_extension_type(Mark())
+    try:
+        known = lance_like.dataset(uri).to_table(["n", "c", "l"], order_by=["n"])
+        assert known.schema == table.schema
+        assert known.to_pylist() == table.to_pylist()
+    finally:
+        pa.unregister_extension_type("example.mark")
+
+
+def test_duckdb_reads_extension_types_that_python_defines(uri):
+    points = pa.ExtensionArray.from_storage(Point(), pa.array([{"x": 1, "y": "a"}, None], Point().storage_type))
+    ds = lance_like.write_dataset(pa.table({"c": points}), uri)
+    assert ds.schema.field("c").type == Point()
+    assert duckdb.sql("select c from ds").fetchall() == [({"x": 1, "y": "a"},), (None,)]
 
 
 def test_run_ends_of_16_bits_come_in_as_many_arrays_as_they_need(uri):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,17 @@ import pytest
 from arrow_values import same
 from hypothesis import given
 from hypothesis import strategies as st
-from page_cases import Page, expected_ranges, expected_rows, forced, page_of, random_ranges, read, whole
+from page_cases import (
+    Page,
+    conversation_of,
+    expected_ranges,
+    expected_rows,
+    forced,
+    page_of,
+    random_ranges,
+    read,
+    whole,
+)
 from test_encodings_malformed import attempt, check_members
 
 from lance_like.encodings import alp, linear, run_length
@@ -486,6 +497,14 @@ def test_scaled_reaches_the_ends_of_64_bits() -> None:
         check(forced("scaled", array), array)
 
 
+def test_two_values_further_apart_than_the_largest_factor_are_read_back() -> None:
+    for ends, dtype in (((-(2**63), 2**63 - 1), np.int64), ((0, 2**63), np.uint64), ((1, 2**63), np.uint64)):
+        array = pa.array(np.array(ends, dtype)[np.random.default_rng(0).integers(0, 2, 5000)])
+        check(page_of(encode_array(array, Hints()), array.type, Hints()), array)
+    assert forced("scaled", pa.array(np.array([0, 2**63] * 50, np.uint64))) is None
+    assert forced("scaled", pa.array(np.array([0, 2**63 - 1] * 50, np.uint64))) is not None
+
+
 def test_scaled_leaves_what_has_no_factor() -> None:
     rng = np.random.default_rng(0)
     odd = rng.integers(0, 10**6, 5000) * 1000
@@ -650,6 +669,37 @@ NUMBERS = _pages_of_numbers()
 def test_wrong_members_of_numbers_are_refused_or_read_as_something(name: str) -> None:
     page, rows = NUMBERS[name]
     check_members(page, rows)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        {"e": "plain", "n": 0, "b": [[0, 0]]},
+        {"e": "constant", "n": 0, "x": "00" * 8},
+        {"e": "narrow", "n": 0, "base": "7", "stride": 2, "b": [[0, 0]]},
+        {"e": "bitpack", "n": 0, "base": "7", "width": 3, "lanes": 5, "b": [[0, 0]]},
+        {"e": "planes", "n": 0, "base": "7", "stride": 1, "bits": 2, "b": [[0, 0], [0, 0]]},
+        {"e": "linear", "n": 0, "stride": 2, "b": [[0, 0]]},
+        {"e": "linear", "n": 0, "stride": 0, "b": [[0, 0]]},
+        {"e": "run_length", "n": 0, "b": [[0, 0]], "c": [{"e": "plain", "n": 0, "b": [[0, 0]]}]},
+        {"e": "scaled", "n": 0, "base": "7", "factor": "2", "c": [{"e": "plain", "n": 0, "b": [[0, 0]]}]},
+        {"e": "patched", "n": 0, "limit": "7", "c": 2 * [{"e": "plain", "n": 0, "b": [[0, 0]]}]},
+        {"e": "dictionary", "n": 0, "c": 2 * [{"e": "plain", "n": 0, "b": [[0, 0]]}]},
+    ],
+    ids=lambda description: description["e"],
+)
+def test_a_node_without_rows_is_read_without_bytes(description: dict[str, Any]) -> None:
+    page = Page(description, np.empty(0, np.uint8), pa.int64())
+    for starts, ends in (whole(0), (np.zeros(2, np.int64), np.zeros(2, np.int64))):
+        asked = conversation_of(page, starts, ends)
+        with pytest.raises(StopIteration) as stop:
+            asks = next(asked)
+            while True:
+                assert all(
+                    (first <= last).all() and (first >= 0).all() and (last <= 0).all() for first, last, _ in asks
+                )
+                asks = asked.send([np.empty(0, np.uint8) for _ in asks])
+        assert stop.value.value.equals(pa.array([], pa.int64()))
 
 
 @pytest.mark.parametrize("name", sorted(NUMBERS))

@@ -97,7 +97,7 @@ def test_an_unknown_extension_is_its_storage_and_keeps_its_name() -> None:
 def test_metadata_may_be_any_bytes() -> None:
     metadata = {bytes(range(256)): b"", b"": b"\xff"}
     assert metadata_from_json(json.loads(json.dumps(metadata_to_json(metadata)))) == metadata
-    for bad in (None, 1, "x", {"a": "b"}, [["YQ=="]], [["YQ==", "!"]], [[1, 2]], [["YQ==", "YQ==", "YQ=="]]):
+    for bad in (None, 1, "x", {"a": "b"}, [["YQ=="]], [["YQ==", "!"]], [[1, 2]], [["YQ==", "YQ==", "YQ=="]], {}, ""):
         with pytest.raises(Corrupt):
             metadata_from_json(bad)
 

@@ -33,7 +33,7 @@ from lance_like.table.layout import VERSIONS, version_key
 from lance_like.table.manifest import Manifest
 from lance_like.table.parts import FANOUT
 from lance_like.table.rowids import RowIdMap
-from lance_like.table.snapshot import latest_version, list_versions, read_manifest, read_transaction
+from lance_like.table.snapshot import latest_version, list_versions, read_manifest, read_ref, read_transaction
 
 
 def test_what_is_committed_is_what_is_read() -> None:
@@ -454,6 +454,16 @@ def test_a_valid_part_in_the_place_of_another_is_noticed() -> None:
     store.put(after.schema_ref.path, [objects(store)[base.schema_ref.path]])
     with pytest.raises(Corrupt, match="not the one its manifest names"):
         read_manifest(store, 2)
+
+
+@pytest.mark.parametrize("more", [-1, 1])
+def test_a_part_of_another_size_than_recorded_is_noticed(more: int) -> None:
+    store, base = small_table()
+    assert base.schema_ref is not None
+    wrong = replace(base.schema_ref, nbytes=base.schema_ref.nbytes + more)
+    with pytest.raises(Corrupt):
+        read_ref(store, wrong)
+    assert read_ref(store, base.schema_ref)
 
 
 def test_a_valid_root_under_another_number_is_noticed() -> None:
