@@ -19,7 +19,7 @@ from lance_like._lazy import cached
 from lance_like.encodings.stack import expand
 from lance_like.errors import Corrupt
 from lance_like.index.base import FileReads, SegmentReads, SegmentWrites
-from lance_like.index.scalar.keys import Keys, NumberKeys, Side, Uint32s, keys_of
+from lance_like.index.scalar.keys import Keys, NumberKeys, Side, Uint32s, joined_keys, keys_of
 from lance_like.kept import Kept
 from lance_like.typing_ import Int64s
 
@@ -28,14 +28,18 @@ LEAF_ROWS = 8192
 LEAVES_NBYTES = 64 << 20
 _AT_ONCE = 64
 # A leaf takes as long to unpack as some hundred rows here and there: keys in more leaves than this that are not in
-# memory are looked for by rows alone, 32 of a leaf, then of what lies between two of them, then the last 7.
+# memory are looked for among every 32nd row of a leaf, which is kept, then among the rows between two of these.
 _FEW_LEAVES = 8
-_STEPS = (256, 8, 1)
-_FANOUT = 32
+_STEP = 32
+_SAMPLES = LEAF_ROWS // _STEP
+# Up to the next sample, and one row behind it, which tells whether that is the last of its key.
+_BETWEEN = _STEP + 1
+# Of 64-bit numbers: 67 million rows.
+SAMPLES_NBYTES = 16 << 20
 _FENCES = ".fences"
 # Ranges of fewer rows on average are taken row by row.
 _SHORT = 64
-_NOTHING = np.empty(0, np.uint32)
+_NOTHING, _FIRST = np.empty(0, np.uint32), np.zeros(1, np.int64)
 
 
 class Leaf(NamedTuple):
@@ -57,11 +61,13 @@ class SortedColumn:
         self._columns = columns.names[:2]
         self.rows = rows
         self._leaves: Kept[Leaf] = Kept(LEAVES_NBYTES)
+        self._samples: Kept[Keys] = Kept(SAMPLES_NBYTES)
 
     @property
     def nbytes_cached(self) -> int:
         """What it keeps in memory."""
-        return self._leaves.size + ("_fences" in self.__dict__ and self._fences.nbytes)
+        kept = self._leaves.size + self._samples.size
+        return kept + ("_fences" in self.__dict__ and self._fences.nbytes)
 
     @cached
     def file(self) -> FileReads:
@@ -71,38 +77,35 @@ class SortedColumn:
     def find(self, keys: Keys, side: Side) -> Int64s:
         """The rows where keys would be inserted, before or after those that are equal. keys: ascending.
 
-        Cost: one round for the leaves that are not in memory; three where these are many.
+        Cost: one round for the leaves that are not in memory; two where these are many.
         """
         if not self.rows:
             return np.zeros(len(keys), np.int64)
         if self.rows <= LEAF_ROWS:
             return self.leaf(0).keys.find(keys, side)
-        numbers = np.maximum(self._fences.find(keys, side) - 1, 0)
+        numbers = self._numbers(keys, side)
         if len(keys) == 1:
             number = int(numbers[0])
             return self.leaf(number).keys.find(keys, side) + number * LEAF_ROWS
         firsts = np.flatnonzero(np.concatenate(([True], numbers[1:] != numbers[:-1])))
         if self._are_few(numbers[firsts]):
             return self._find_in_leaves(keys, side, numbers, firsts.tolist())
-        return self._find_by_rows(keys, side, numbers)
+        starts, ends = self._find_by_rows(keys, side, numbers)
+        return starts if side == "left" else ends
 
     def equal(self, keys: Keys) -> tuple[Int64s, Int64s]:
         """Half-open ranges of the rows whose keys are some keys, which ascend, each once."""
-        starts = self.find(keys, "left")
         if len(keys) == 1:
-            return starts, self._ends_of_one(keys, int(starts[0]))
-        if self._are_few(starts // LEAF_ROWS):
-            return starts, self.find(keys, "right")
-        # Most keys stand there once or not at all, which the rows from the start on tell.
-        ends = starts.copy()
-        for more in (0, 1):
-            left = np.flatnonzero((ends == starts + more) & (ends < self.rows))
-            [taken] = self.file.take(self._columns[:1], ends[left])
-            ends[left] += keys_of(taken).below(keys.take(left), "right")
-        several = np.flatnonzero(ends == starts + 2)
-        if len(several):
-            ends[several] = self.find(keys.take(several), "right")
-        return starts, ends
+            start = self.find(keys, "left")
+            return start, self._ends_of_one(keys, int(start[0]))
+        numbers = self._numbers(keys, "left") if self.rows > LEAF_ROWS else _FIRST
+        if self._are_few(numbers):
+            return self.find(keys, "left"), self.find(keys, "right")
+        return self._find_by_rows(keys, "left", numbers)
+
+    def _numbers(self, keys: Keys, side: Side) -> Int64s:
+        """The leaf in which each key would be inserted, or at whose end."""
+        return np.maximum(self._fences.find(keys, side) - 1, 0)
 
     def _ends_of_one(self, keys: Keys, start: int) -> Int64s:
         """The row after the last that has one key. start: the first that is not below it."""
@@ -122,26 +125,47 @@ class SortedColumn:
             found[start:end] = leaf.keys.find(keys.part(start, end), side)
         return found + numbers * LEAF_ROWS
 
-    def _find_by_rows(self, keys: Keys, side: Side, numbers: Int64s) -> Int64s:
-        """Narrow down between which rows each key belongs: those before `low` are below it, `high` is not."""
-        low = numbers * LEAF_ROWS
-        high = np.minimum(low + LEAF_ROWS, self.rows)
-        for step in _STEPS:
-            rows = low[:, None] + step * np.arange(_FANOUT)
-            asked = rows < high[:, None]
-            below = np.zeros(rows.shape, bool)
-            [taken] = self.file.take(self._columns[:1], rows[asked])
-            below[asked] = keys_of(taken).below(keys.take(np.nonzero(asked)[0]), side)
-            count = below.sum(axis=1)
-            low, high = np.where(count > 0, low + step * (count - 1) + 1, low), np.minimum(low + step * count, high)
-        return low
+    def _find_by_rows(self, keys: Keys, side: Side, numbers: Int64s) -> tuple[Int64s, Int64s]:
+        """Where keys would be inserted, before and after those that are equal.
+
+        numbers: of each the leaf in which it would be inserted on one side.
+        """
+        leaves = np.unique(numbers)
+        place = self._sampled(leaves.tolist()).find(keys, side) - 1
+        # The row after the last sample that is below.
+        first = np.where(place < 0, 0, leaves[place // _SAMPLES] * LEAF_ROWS + place % _SAMPLES * _STEP + 1)
+        # Behind the end, the last row again.
+        rows = np.minimum(first[:, None] + np.arange(_BETWEEN), self.rows - 1).ravel()
+        [taken] = self.file.take(self._columns[:1], rows)
+        found, wanted = keys_of(taken), keys.take(np.repeat(np.arange(len(keys)), _BETWEEN))
+        below, upto = (found.below(wanted, end).reshape(-1, _BETWEEN).sum(axis=1) for end in ("left", "right"))
+        starts, ends = np.minimum(first + below, self.rows), np.minimum(first + upto, self.rows)
+        more = np.flatnonzero((upto == _BETWEEN) & (ends < self.rows))
+        if len(more):
+            ends[more] = self.find(keys.take(more), "right")
+        return starts, ends
+
+    def _sampled(self, numbers: Sequence[int]) -> Keys:
+        """The keys of every 32nd row of some leaves, in order."""
+        found = {number: keys for number in numbers if (keys := self._samples.get(number)) is not None}
+        missing = [number for number in numbers if number not in found]
+        if missing:
+            rows = (np.array(missing)[:, None] * LEAF_ROWS + np.arange(0, LEAF_ROWS, _STEP)).ravel()
+            [taken] = self.file.take(self._columns[:1], rows[rows < self.rows])
+            read = keys_of(taken)
+            for place, number in enumerate(missing):
+                start = place * _SAMPLES
+                # A copy: not all that was read with it is kept.
+                kept = found[number] = read.take(np.arange(start, min(start + _SAMPLES, len(read))))
+                self._samples.put(number, kept, kept.nbytes)
+        return joined_keys([found[number] for number in numbers])
 
     def _are_few(self, numbers: Int64s) -> bool:
         """True when few leaves of some are not in memory."""
-        return (
-            len(numbers) <= _FEW_LEAVES
-            or sum(number not in self._leaves for number in {*numbers.tolist()}) <= _FEW_LEAVES
-        )
+        if len(numbers) <= _FEW_LEAVES:
+            return True
+        several = {*numbers.tolist()}
+        return len(several) - sum(map(self._leaves.__contains__, several)) <= _FEW_LEAVES
 
     def leaf(self, number: int) -> Leaf:
         """One leaf."""
