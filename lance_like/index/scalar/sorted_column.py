@@ -95,9 +95,8 @@ class SortedColumn:
 
     def equal(self, keys: Keys) -> tuple[Int64s, Int64s]:
         """Half-open ranges of the rows whose keys are some keys, which ascend, each once."""
-        if len(keys) == 1:
-            start = self.find(keys, "left")
-            return start, self._ends_of_one(keys, int(start[0]))
+        if len(keys) == 1 and self.rows:
+            return self._equal_one(keys)
         numbers = self._numbers(keys, "left") if self.rows > LEAF_ROWS else _FIRST
         if self._are_few(numbers):
             return self.find(keys, "left"), self.find(keys, "right")
@@ -107,15 +106,13 @@ class SortedColumn:
         """The leaf in which each key would be inserted, or at whose end."""
         return np.maximum(self._fences.find(keys, side) - 1, 0)
 
-    def _ends_of_one(self, keys: Keys, start: int) -> Int64s:
-        """The row after the last that has one key. start: the first that is not below it."""
-        number, at = divmod(start, LEAF_ROWS)
-        if start == self.rows:
-            return np.array([start])
-        leaf = self.leaf(number).keys
-        end = int(leaf.find(keys, "right")[0])
-        # All of a leaf: the next one may go on with it.
-        return self.find(keys, "right") if end == len(leaf) else np.array([start - at + end])
+    def _equal_one(self, keys: Keys) -> tuple[Int64s, Int64s]:
+        """As `equal`, of one key."""
+        number = int(self._numbers(keys, "left")[0]) if self.rows > LEAF_ROWS else 0
+        leaf, first = self.leaf(number).keys, number * LEAF_ROWS
+        starts, ends = leaf.find(keys, "left") + first, leaf.find(keys, "right") + first
+        # Up to the end of a leaf: the next one may go on with it.
+        return starts, self.find(keys, "right") if ends[0] == first + len(leaf) else ends
 
     def _find_in_leaves(self, keys: Keys, side: Side, numbers: Int64s, firsts: list[int]) -> Int64s:
         """numbers: the leaf of each key; firsts: of which keys it is another than that of the one before."""
