@@ -437,3 +437,14 @@ def test_a_query_that_is_as_far_from_everything_finds_as_many(kind: str, metric:
         assert len(ds.scanner(nearest=nearest).to_table()) == len(exact)
         # Zeros have no direction: by cosine they are near to nothing.
         assert len(exact) == (0 if metric == "cosine" and not query.any() else 10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_few_rows_that_a_filter_leaves_are_all_compared(kind: str) -> None:
+    vectors = np.random.default_rng(1).normal(size=(300, 16)).astype(np.float32)
+    ds = _indexed(vectors, kind, "l2")
+    for query in np.random.default_rng(2).normal(size=(10, 16)):
+        # As little as an index can be asked for.
+        nearest = {"column": "v", "q": query, "k": 5, "nprobes": 1, "refine_factor": 1, "ef": 5}
+        rows = found(ds, nearest=nearest, filter="i >= 60")
+        assert rows == [60 + row for row in np.argsort(((vectors[60:] - query) ** 2).sum(axis=1))[:5].tolist()]
