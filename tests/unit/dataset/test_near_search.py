@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 import lance_like
 from lance_like import LanceDataset
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.index.registry import INDEXES
+from lance_like.index.vector import exact
 from lance_like.io.observe import CountingStore, counted
+from lance_like.query import near as near_module
 from lance_like.query.order import ColumnOrdering
 from tests.unit.dataset.rounded_index import Rounded, add_index
 
@@ -399,6 +402,20 @@ def test_recall_does_not_fall_with_the_number_of_segments(uri: str, kind: str) -
         recalls.append(len({*best.tolist()} & {*found(dataset, nearest=near(query, 10))}) / 10)
     assert np.mean(recalls) >= 0.97
     assert min(recalls) >= 0.7
+
+
+@pytest.mark.parametrize("sparse", [0, 1 << 30])
+def test_a_batch_finds_what_its_queries_find_alone(monkeypatch: pytest.MonkeyPatch, sparse: int) -> None:
+    monkeypatch.setattr(near_module, "_SPARSE", sparse)
+    monkeypatch.setattr(exact, "_SHARED_WORK", 1)
+    vectors = np.random.default_rng(1).normal(size=(500, 16)).astype(np.float32)
+    ds = _indexed(vectors, "IVF_PQ", "l2")
+    ds.delete("i < 40")
+    queries = np.random.default_rng(2).normal(size=(7, 16)).astype(np.float32)
+    both = ds.to_table(["i", "_distance"], nearest=near(queries, 5, refine_factor=3))
+    for number, query in enumerate(queries):
+        alone = ds.to_table(["i", "_distance"], nearest=near(query, 5, refine_factor=3))
+        assert both.filter(pc.equal(both["query_index"], number)).select(["i", "_distance"]).equals(alone)
 
 
 KINDS = ("IVF_FLAT", "IVF_PQ", "IVF_SQ", "IVF_RQ", "IVF_HNSW_SQ", "HNSW")
