@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.query.evaluate import passing
-from lance_like.query.expr import Expr
+from lance_like.query.expr import Expr, paths
 from lance_like.query.hits import Found
 from lance_like.query.projection import as_batch
 from lance_like.query.session import Session
@@ -58,7 +58,9 @@ _NONE = np.empty(0, np.int64)
 def _flags(session: Session, scan: Scan, condition: Expr, places: Places) -> np.ndarray:
     if not places:
         return np.empty(0, bool)
-    projection = session.projections.get(scan.projection.table, condition, make=lambda: scan.asking(condition))
+    projection = session.projections.get(
+        scan.projection.table, key=paths(condition), make=lambda: scan.asking(condition)
+    )
     arrays = columns_at(session, projection, places) if projection.outputs else []
     count = sum(len(offsets) for _, offsets in places)
     return passing(condition, as_batch(arrays, projection.carried_schema, count))

@@ -187,9 +187,13 @@ class SortedColumn:
 
         Cost: one round for all that is not in memory.
         """
-        if len(starts) == 1 and 0 < ends[0] - starts[0] <= LEAF_ROWS - starts[0] % LEAF_ROWS:
-            number, at = divmod(int(starts[0]), LEAF_ROWS)
-            return self.leaf(number).beside[at : at + int(ends[0] - starts[0])]
+        if len(starts):
+            number, end = int(starts[0]) // LEAF_ROWS, int(ends[-1])
+            if number * LEAF_ROWS < end <= (number + 1) * LEAF_ROWS:
+                held, first = self.leaf(number).beside, number * LEAF_ROWS
+                if len(starts) == 1:
+                    return held[int(starts[0]) - first : end - first]
+                return held.take(expand(starts - first, ends - first))
         filled = starts < ends
         starts, ends = starts[filled], ends[filled]
         if not len(starts):
