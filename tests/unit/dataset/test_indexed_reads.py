@@ -85,6 +85,22 @@ def test_what_no_index_answers_is_asked_of_the_rows_found(ds, plain):
     assert isinstance(plain.asked[-1], Range)
 
 
+@pytest.mark.parametrize(
+    ("rest", "column"),
+    [("free >= 0", "free"), ("free < 5", "free"), ("free < 0", "free"), ("_rowid >= 40", "free")]
+    + [("tags[1] = 't3'", "tags"), ("free + n % 2 = 3", "free")],
+)
+def test_few_narrow_rows_are_read_together_with_what_is_asked_of_them(ds, rest, column):
+    condition = f"n < 100 AND {rest}"
+    found = same(ds, condition, columns=["n", "free"])
+    assert len(found) == {"free >= 0": 100, "free < 0": 0}.get(rest, len(found))
+    with reads(ds) as asked:
+        ds.to_table([column], filter="n < 100")
+    with reads(ds) as both:
+        ds.to_table(["n", "free"], filter=condition)
+    assert both.rounds == asked.rounds
+
+
 def test_rows_are_counted_without_reading_any(ds):
     with reads(ds) as counts:
         assert ds.count_rows("word = 'w3'") == 40
