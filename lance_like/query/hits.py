@@ -207,11 +207,12 @@ class Hits:
 
 def lookup_of(session: Session, manifest: Manifest, condition: Expr) -> Lookup | None:
     """What to ask the indexes of a version about a bound condition. Cost: no I/O."""
-    indices = manifest.indices
-    known = session.filters.get(indices, manifest.schema, make=lambda: _filter_indexes(session, manifest))
-    return session.lookups.get(
-        condition, indices, make=lambda: plan_lookup(condition, lambda path: known.get(path, ()))
-    )
+    return session.lookups.get(condition, manifest.indices, make=lambda: _plan(session, manifest, condition))
+
+
+def _plan(session: Session, manifest: Manifest, condition: Expr) -> Lookup | None:
+    known = session.filters.get(manifest.indices, manifest.schema, make=lambda: _filter_indexes(session, manifest))
+    return plan_lookup(condition, lambda path: known.get(path, ()))
 
 
 def _filter_indexes(session: Session, manifest: Manifest) -> Mapping[Path, Sequence[FilterIndex]]:
