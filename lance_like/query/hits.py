@@ -258,6 +258,22 @@ def look_up(
     return hits if len(rows) <= most else None
 
 
+def count_of(session: Session, manifest: Manifest, lookup: Lookup, *, fast: bool) -> int | None:
+    """How many rows pass, where one index alone tells and counts them without finding any; else None. fast: as above.
+
+    Cost: what the searchers read to count.
+    """
+    [first, *others] = lookup.answered
+    ask = first.tree
+    if others or lookup.rest or not first.exact or not isinstance(ask, Ask) or ask.opposite:
+        return None
+    coverage = session.indexes.coverage(manifest, ask.index.name)
+    if (coverage.uncovered and not fast) or any(segment.valid is not None for segment in coverage.segments):
+        return None
+    counts = [getattr(segment.searcher, "count", None) for segment in coverage.segments]  # of a `CountingSearcher`
+    return None if None in counts else sum(count(ask.question) for count in counts if count is not None)
+
+
 class _Search:
     """One run of a lookup. unknown: as of `Hits`, of the parts used so far. few: rows for which no more is asked."""
 
@@ -348,4 +364,4 @@ class _Search:
         return found
 
 
-__all__ = ["Asked", "Found", "Hits", "Rows", "look_up", "lookup_of"]
+__all__ = ["Asked", "Found", "Hits", "Rows", "count_of", "look_up", "lookup_of"]
