@@ -39,7 +39,7 @@ SAMPLES_NBYTES = 16 << 20
 _FENCES = ".fences"
 # Ranges of fewer rows on average are taken row by row.
 _SHORT = 64
-_NOTHING, _FIRST = np.empty(0, np.uint32), np.zeros(1, np.int64)
+_NOTHING = np.empty(0, np.uint32)
 
 
 class Leaf(NamedTuple):
@@ -81,52 +81,56 @@ class SortedColumn:
         """
         if not self.rows:
             return np.zeros(len(keys), np.int64)
-        if self.rows <= LEAF_ROWS:
-            return self.leaf(0).keys.find(keys, side)
-        numbers = self._numbers(keys, side)
         if len(keys) == 1:
-            number = int(numbers[0])
+            number = int(self._numbers(keys, side)[0])
             return self.leaf(number).keys.find(keys, side) + number * LEAF_ROWS
-        firsts = np.flatnonzero(np.concatenate(([True], numbers[1:] != numbers[:-1])))
-        if self._are_few(numbers[firsts]):
-            return self._find_in_leaves(keys, side, numbers, firsts.tolist())
-        starts, ends = self._find_by_rows(keys, side, numbers)
+        starts, ends = self._around(keys, side)
         return starts if side == "left" else ends
 
     def equal(self, keys: Keys) -> tuple[Int64s, Int64s]:
-        """Half-open ranges of the rows whose keys are some keys, which ascend, each once."""
-        if len(keys) == 1 and self.rows:
-            return self._equal_one(keys)
-        numbers = self._numbers(keys, "left") if self.rows > LEAF_ROWS else _FIRST
-        if self._are_few(numbers):
-            return self.find(keys, "left"), self.find(keys, "right")
-        return self._find_by_rows(keys, "left", numbers)
+        """Half-open ranges of the rows whose keys are some keys, which ascend, each once. Cost: as `find`."""
+        if not self.rows:
+            return np.zeros(len(keys), np.int64), np.zeros(len(keys), np.int64)
+        return self._equal_one(keys) if len(keys) == 1 else self._around(keys, "left")
 
     def _numbers(self, keys: Keys, side: Side) -> Int64s:
         """The leaf in which each key would be inserted, or at whose end."""
+        if self.rows <= LEAF_ROWS:
+            return np.zeros(len(keys), np.int64)
         return np.maximum(self._fences.find(keys, side) - 1, 0)
 
     def _equal_one(self, keys: Keys) -> tuple[Int64s, Int64s]:
         """As `equal`, of one key."""
-        number = int(self._numbers(keys, "left")[0]) if self.rows > LEAF_ROWS else 0
+        number = int(self._numbers(keys, "left")[0])
         leaf, first = self.leaf(number).keys, number * LEAF_ROWS
         starts, ends = leaf.find(keys, "left") + first, leaf.find(keys, "right") + first
         # Up to the end of a leaf: the next one may go on with it.
         return starts, self.find(keys, "right") if ends[0] == first + len(leaf) else ends
 
-    def _find_in_leaves(self, keys: Keys, side: Side, numbers: Int64s, firsts: list[int]) -> Int64s:
-        """numbers: the leaf of each key; firsts: of which keys it is another than that of the one before."""
-        found = np.empty(len(keys), np.int64)
+    def _around(self, keys: Keys, side: Side) -> tuple[Int64s, Int64s]:
+        """Where several keys would be inserted, before and after those that are equal; looked for from one side."""
+        numbers = self._numbers(keys, side)
+        few = self._are_few(numbers)
+        starts, ends, lasts = self._in_leaves(keys, numbers) if few else self._by_rows(keys, side, numbers)
+        # The last row that was looked at is equal: more may be, but for keys looked for from the right.
+        more = np.flatnonzero((ends == lasts) & (ends < self.rows) & (side == "left"))
+        if len(more):
+            ends[more] = self.find(keys.take(more), "right")
+        return starts, ends
+
+    def _in_leaves(self, keys: Keys, numbers: Int64s) -> tuple[Int64s, Int64s, Int64s]:
+        """Where keys would be inserted in leaves, one for each, before and after those equal, and the ends of these."""
+        firsts = np.flatnonzero(np.concatenate(([True], numbers[1:] != numbers[:-1]))).tolist()
+        starts, ends = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64)
         leaves = self.leaves(numbers[firsts].tolist())
         for leaf, start, end in zip(leaves, firsts, [*firsts[1:], len(keys)], strict=True):
-            found[start:end] = leaf.keys.find(keys.part(start, end), side)
-        return found + numbers * LEAF_ROWS
+            some = keys.part(start, end)
+            starts[start:end], ends[start:end] = leaf.keys.find(some, "left"), leaf.keys.find(some, "right")
+        begins = numbers * LEAF_ROWS
+        return starts + begins, ends + begins, begins + LEAF_ROWS
 
-    def _find_by_rows(self, keys: Keys, side: Side, numbers: Int64s) -> tuple[Int64s, Int64s]:
-        """Where keys would be inserted, before and after those that are equal.
-
-        numbers: of each the leaf in which it would be inserted on one side.
-        """
+    def _by_rows(self, keys: Keys, side: Side, numbers: Int64s) -> tuple[Int64s, Int64s, Int64s]:
+        """The same, of 33 rows of each leaf: those between two samples of it."""
         leaves = np.unique(numbers)
         place = self._sampled(leaves.tolist()).find(keys, side) - 1
         # The row after the last sample that is below.
@@ -136,11 +140,7 @@ class SortedColumn:
         [taken] = self.file.take(self._columns[:1], rows)
         found, wanted = keys_of(taken), keys.take(np.repeat(np.arange(len(keys)), _BETWEEN))
         below, upto = (found.below(wanted, end).reshape(-1, _BETWEEN).sum(axis=1) for end in ("left", "right"))
-        starts, ends = np.minimum(first + below, self.rows), np.minimum(first + upto, self.rows)
-        more = np.flatnonzero((upto == _BETWEEN) & (ends < self.rows))
-        if len(more):
-            ends[more] = self.find(keys.take(more), "right")
-        return starts, ends
+        return np.minimum(first + below, self.rows), np.minimum(first + upto, self.rows), first + _BETWEEN
 
     def _sampled(self, numbers: Sequence[int]) -> Keys:
         """The keys of every 32nd row of some leaves, in order."""
