@@ -90,8 +90,15 @@ class LanceScanner:
         check_together(options)
         self._session, self._manifest = session, manifest
         self._options: dict[str, Any] = dict(options)
-        self._given: dict[str, Any] = {"columns": columns, "filter": filter, "limit": limit, "offset": offset}
-        self._given |= {"within": within, "rerank": rerank, "text_columns": text_columns}
+        self._given: dict[str, Any] = {
+            "columns": columns,
+            "filter": filter,
+            "limit": limit,
+            "offset": offset,
+            "within": within,
+            "rerank": rerank,
+            "text_columns": text_columns,
+        }
         schema = as_read(manifest.schema, options.get("blob_handling"))
         deleted = bool(options.get("include_deleted_rows"))
         self._settled = self._search(schema) if is_search(options) else None
@@ -318,7 +325,6 @@ def _prepared_answer(
     """The columns of an answer; those that no expression computes are kept for the next scan of a schema."""
     row_id, row_address = bool(options.get("with_row_id")), bool(options.get("with_row_address"))
     deleted = bool(options.get("include_deleted_rows"))
-    names = columns if columns is None or isinstance(columns, Mapping | str) else tuple(columns)
 
     def make() -> Answer:
         return answer_of(
@@ -331,8 +337,10 @@ def _prepared_answer(
             given=given,
         )
 
-    if isinstance(names, Mapping | str) or deleted or (names is not None and POSITION in names):
+    named = isinstance(columns, (list, tuple))
+    if deleted or not (named or columns is None) or (columns is not None and POSITION in columns):
         return make()
+    names = tuple(columns) if columns is not None else None
     return _ANSWERS.get(schema, key=(names, row_id, row_address, *given.names), make=make)
 
 

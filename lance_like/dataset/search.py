@@ -182,6 +182,8 @@ def _filter(
 
 def _parts(given: Any) -> tuple[Any, FullTextQuery | VectorSearchQuery | None]:
     """A filter as a condition and a search."""
+    if given is None:
+        return None, None
     if isinstance(given, FullTextQuery | VectorSearchQuery):
         return None, given
     if not isinstance(given, Mapping):

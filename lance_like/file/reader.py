@@ -61,7 +61,7 @@ _LOCK = lock_over_forks()
 def _are_a_run(rows: Int64s) -> bool:
     """Are many rows those from the first to the last?"""
     count = len(rows)
-    return count >= _RUN_ROWS and int(rows[-1] - rows[0]) == count - 1 and bool((np.diff(rows) == 1).all())
+    return count >= _RUN_ROWS and int(rows[-1] - rows[0]) == count - 1 and bool((rows[1:] > rows[:-1]).all())
 
 
 class FileReader:

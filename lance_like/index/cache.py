@@ -99,19 +99,20 @@ class OpenIndexes:
 
     def _searcher(self, manifest: Manifest, entry: IndexEntry, segment: IndexSegment) -> Searcher:
         """The searcher of a segment, opened once. Raises Corrupt, Unsupported."""
+        identity = segment.identity
         with _LOCK:
-            found = self._open.pop(segment.identity, None)
+            found = self._open.pop(identity, None)
             if found is not None:
-                self._open[segment.identity] = found
+                self._open[identity] = found
         if found is None:
             made = open_segment(self.store, manifest, entry, segment, verify=self._verify)
             with _LOCK:
-                found = self._open.setdefault(segment.identity, made)
+                found = self._open.setdefault(identity, made)
             self._uses = _USES_BETWEEN
         self._uses += 1
         if self._uses >= _USES_BETWEEN:
             self._uses = 0
-            self._close_some(segment.identity)
+            self._close_some(identity)
         return found.searcher
 
     @property

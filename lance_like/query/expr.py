@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
@@ -276,20 +276,25 @@ def like_text(text: str) -> str:
     return "".join("\\" + letter if letter in "\\%_" else letter for letter in text)
 
 
-def like_parts(condition: Like) -> list[str | Wild]:
+def like_parts(condition: Like) -> tuple[str | Wild, ...]:
     """Split a pattern into texts and wild cards; neighbouring texts are one.
 
     Raises InvalidInput if the escape is longer than one character or the pattern ends with it.
     """
+    return _like_parts(condition.pattern, condition.escape)
+
+
+@lru_cache(maxsize=512)
+def _like_parts(pattern: str, escape: str) -> tuple[str | Wild, ...]:
     parts: list[str | Wild] = []
-    letters = iter(condition.pattern)
-    if len(condition.escape) > 1:
-        raise InvalidInput(f"ESCAPE takes one character, not {condition.escape!r}", kind="filter")
+    letters = iter(pattern)
+    if len(escape) > 1:
+        raise InvalidInput(f"ESCAPE takes one character, not {escape!r}", kind="filter")
     for letter in letters:
-        if letter == condition.escape:
+        if letter == escape:
             text = next(letters, None)
             if text is None:
-                raise InvalidInput(f"LIKE pattern {condition.pattern!r} ends with its escape", kind="filter")
+                raise InvalidInput(f"LIKE pattern {pattern!r} ends with its escape", kind="filter")
         elif letter in "%_":
             parts.append(Wild(letter))
             continue
@@ -299,7 +304,7 @@ def like_parts(condition: Like) -> list[str | Wild]:
             parts[-1] += text
         else:
             parts.append(text)
-    return parts
+    return tuple(parts)
 
 
 def bind(condition: Expr, schema: pa.Schema) -> Expr:

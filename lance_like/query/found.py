@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
+from lance_like.encodings.joining import taken
 from lance_like.query.evaluate import passing
-from lance_like.query.expr import Expr
+from lance_like.query.expr import Expr, paths
 from lance_like.query.hits import Found
-from lance_like.query.projection import as_batch
+from lance_like.query.projection import Projection, as_batch
 from lance_like.query.session import Session
 from lance_like.query.take import columns_at
 from lance_like.query.windows import BATCH_ROWS, WINDOW_NBYTES, Scan
@@ -19,6 +20,8 @@ from lance_like.table.fragment import Fragment
 from lance_like.typing_ import Int64s
 
 _LEAST_ROWS = 1 << 10
+# Up to so many bytes of an answer are read together with what is asked of the rows found, if in vain: a round less.
+_IN_VAIN_NBYTES = 64 << 10
 
 Places = Sequence[tuple[Fragment, Int64s]]
 """Rows of fragments, by their offsets."""
@@ -27,15 +30,38 @@ Places = Sequence[tuple[Fragment, Int64s]]
 def found_batches(session: Session, scan: Scan, found: Sequence[Found], batch_rows: int) -> list[pa.RecordBatch]:
     """The rows found that pass, in batches of so many rows at most. Cost: one round for what is asked, one to read."""
     places: Places = [(one.fragment, one.offsets) for one in found if one.offsets is not None and len(one.offsets)]
-    conditions = {id(one.condition): one.condition for one in found}
-    if conditions.keys() != {id(None)}:
-        places = _passing(session, scan, found)
     count = sum(len(offsets) for _, offsets in places)
+    projection = scan.projection
+    if any(one.condition is not None for one in found):
+        width = projection.row_nbytes
+        condition = found[0].condition
+        alike = all(one.condition is condition for one in found)
+        if alike and condition is not None and width and 0 < width * count <= _IN_VAIN_NBYTES:
+            return _asked_and_read(session, scan, condition, places, batch_rows)
+        places = _passing(session, scan, found)
+        count = sum(len(offsets) for _, offsets in places)
     if count == 0:
         return []
-    projection = scan.projection
     arrays = columns_at(session, projection, places) if projection.outputs else []
     return projection.batches(arrays, count, batch_rows)
+
+
+def _asked_and_read(
+    session: Session, scan: Scan, condition: Expr, places: Places, batch_rows: int
+) -> list[pa.RecordBatch]:
+    """The rows that pass, read together with what is asked of them."""
+    asking, projection = _asking(session, scan, condition), scan.projection
+    both = session.projections.get(
+        asking, projection, make=lambda: replace(asking, outputs=(*asking.outputs, *projection.outputs))
+    )
+    arrays = columns_at(session, both, places)
+    count, asked = len(arrays[0]), len(asking.outputs)
+    flags = passing(condition, as_batch(arrays[:asked], asking.carried_schema, count))
+    passed = int(np.count_nonzero(flags))
+    kept = (
+        arrays[asked:] if passed == count else [taken(array, pa.array(flags.nonzero()[0])) for array in arrays[asked:]]
+    )
+    return projection.batches(kept, passed, batch_rows) if passed else []
 
 
 def _passing(session: Session, scan: Scan, found: Sequence[Found]) -> Places:
@@ -58,10 +84,16 @@ _NONE = np.empty(0, np.int64)
 def _flags(session: Session, scan: Scan, condition: Expr, places: Places) -> np.ndarray:
     if not places:
         return np.empty(0, bool)
-    projection = session.projections.get(scan.projection.table, condition, make=lambda: scan.asking(condition))
-    arrays = columns_at(session, projection, places) if projection.outputs else []
+    asking = _asking(session, scan, condition)
+    arrays = columns_at(session, asking, places) if asking.outputs else []
     count = sum(len(offsets) for _, offsets in places)
-    return passing(condition, as_batch(arrays, projection.carried_schema, count))
+    return passing(condition, as_batch(arrays, asking.carried_schema, count))
+
+
+def _asking(session: Session, scan: Scan, condition: Expr) -> Projection:
+    """The columns of a condition; the same object again for other conditions on them."""
+    table = scan.projection.table
+    return session.projections.get(table, key=paths(condition), make=lambda: scan.asking(condition))
 
 
 def cut_found(found: Sequence[Found], scan: Scan) -> Iterator[list[Found]]:

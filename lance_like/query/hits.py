@@ -207,11 +207,12 @@ class Hits:
 
 def lookup_of(session: Session, manifest: Manifest, condition: Expr) -> Lookup | None:
     """What to ask the indexes of a version about a bound condition. Cost: no I/O."""
-    indices = manifest.indices
-    known = session.filters.get(indices, manifest.schema, make=lambda: _filter_indexes(session, manifest))
-    return session.lookups.get(
-        condition, indices, make=lambda: plan_lookup(condition, lambda path: known.get(path, ()))
-    )
+    return session.lookups.get(condition, manifest.indices, make=lambda: _plan(session, manifest, condition))
+
+
+def _plan(session: Session, manifest: Manifest, condition: Expr) -> Lookup | None:
+    known = session.filters.get(manifest.indices, manifest.schema, make=lambda: _filter_indexes(session, manifest))
+    return plan_lookup(condition, lambda path: known.get(path, ()))
 
 
 def _filter_indexes(session: Session, manifest: Manifest) -> Mapping[Path, Sequence[FilterIndex]]:
@@ -255,6 +256,22 @@ def look_up(
     if counting and hits.count is not None:
         return hits
     return hits if len(rows) <= most else None
+
+
+def count_of(session: Session, manifest: Manifest, lookup: Lookup, *, fast: bool) -> int | None:
+    """How many rows pass, where one index alone tells and counts them without finding any; else None. fast: as above.
+
+    Cost: what the searchers read to count.
+    """
+    [first, *others] = lookup.answered
+    ask = first.tree
+    if others or lookup.rest or not first.exact or not isinstance(ask, Ask) or ask.opposite:
+        return None
+    coverage = session.indexes.coverage(manifest, ask.index.name)
+    if (coverage.uncovered and not fast) or any(segment.valid is not None for segment in coverage.segments):
+        return None
+    counts = [getattr(segment.searcher, "count", None) for segment in coverage.segments]  # of a `CountingSearcher`
+    return None if None in counts else sum(count(ask.question) for count in counts if count is not None)
 
 
 class _Search:
@@ -347,4 +364,4 @@ class _Search:
         return found
 
 
-__all__ = ["Asked", "Found", "Hits", "Rows", "look_up", "lookup_of"]
+__all__ = ["Asked", "Found", "Hits", "Rows", "count_of", "look_up", "lookup_of"]

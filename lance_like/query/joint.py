@@ -59,8 +59,10 @@ def groups_of(
     projection: Projection, parts: Sequence[tuple[Fragment, Int64s]]
 ) -> list[list[tuple[Fragment, Int64s]]] | None:
     """Rows of fragments in groups that `reading_groups` reads; None where they are better read file by file."""
+    if len(parts) < _LEAST:
+        return None
     rows = sum(len(some) for _, some in parts)
-    if len(parts) < _LEAST or rows < _ROWS_OF_EACH * len(parts) or not can_join(projection.leaves):
+    if rows < _ROWS_OF_EACH * len(parts) or not can_join(projection.leaves):
         return None
     widths = Widths(projection.leaves)
     nbytes = [widths.nbytes(fragment) for fragment, _ in parts]

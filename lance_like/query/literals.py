@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lance_like._lazy import per_type
 from lance_like.query.nearest import nearest
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -26,6 +27,7 @@ _FLOAT_DIGITS = {64: (15, 22), 32: (7, 10)}
 _FLOAT_WHOLE = {64: 2**53, 32: 2**24}
 
 
+@per_type
 def comparison_type(type_: pa.DataType) -> pa.DataType | None:
     """Choose the type in which values of a column are compared.
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from lance_like._lazy import cached
 from lance_like.encodings.joining import is_unsettled, settled
+from lance_like.encodings.physical import flat_width
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_field, carried_type, most_rows, present
 from lance_like.file.columns import join
@@ -191,6 +192,13 @@ class Projection:
                 self._placements.clear()
             found = self._placements[runs] = place_leaves(self.leaves, runs)
         return found
+
+    @cached
+    def row_nbytes(self) -> int | None:
+        """The bytes of a row, where each output is a column of its own of a fixed width."""
+        widths = [flat_width(carried_type(kind)) for kind in self.leaves.values()]
+        known = [width for width in widths if width is not None]
+        return int(sum(known)) if self._plain is not None and len(known) == len(widths) else None
 
     @cached
     def _plain(self) -> list[int] | None:

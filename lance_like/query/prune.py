@@ -273,7 +273,7 @@ def _like(like: Like, lo: pa.Array, hi: pa.Array) -> tuple[Flags, Flags]:
     parts = like_parts(like)
     maybe = np.ones(len(lo), np.bool_)
     if like.case_insensitive or not parts or not isinstance(parts[0], str):
-        return maybe, np.full(len(lo), parts != [Wild.MANY])
+        return maybe, np.full(len(lo), parts != (Wild.MANY,))
     if len(parts) == 1:
         return _compare("=", pa.scalar(parts[0], lo.type), lo, hi)
     start = parts[0].encode()
@@ -281,7 +281,7 @@ def _like(like: Like, lo: pa.Array, hi: pa.Array) -> tuple[Flags, Flags]:
     lo, hi = lo.cast(pa.large_binary()), hi.cast(pa.large_binary())
     first, past = pa.scalar(start, lo.type), pa.scalar(end, lo.type)
     true = _maybe(pc.greater_equal(hi, first)) & _maybe(pc.less(lo, past))
-    if parts[1:] != [Wild.MANY]:
+    if parts[1:] != (Wild.MANY,):
         return true, maybe
     return true, ~(_surely(pc.greater_equal(lo, first)) & _surely(pc.less(hi, past)))
 

@@ -23,7 +23,7 @@ from lance_like.file.stats import Zones
 from lance_like.query.ahead import Job, default_threads, in_order
 from lance_like.query.expr import Expr
 from lance_like.query.found import cut_found, found_batches
-from lance_like.query.hits import Found, Hits, look_up, lookup_of
+from lance_like.query.hits import Found, Hits, count_of, look_up, lookup_of
 from lance_like.query.joint import can_join
 from lance_like.query.names import Path
 from lance_like.query.neighbours import Group, Joining, Neighbours, Piece, leaves_of
@@ -107,6 +107,9 @@ def _made(
 def count_passing(session: Session, manifest: Manifest, condition: Expr, scan: Scan) -> int:
     """How many rows pass a condition. Reads only its columns, and only where the statistics leave it open."""
     total = 0
+    alone = None if asks_for_nulls(condition) else _counted_by_index(session, manifest, scan)
+    if alone is not None:
+        return alone
     hits = None if asks_for_nulls(condition) else hits_of(session, manifest, scan, counting=True)
     if hits is not None:
         if hits.count is not None and scan.fragments is None:
@@ -136,6 +139,19 @@ def count_passing(session: Session, manifest: Manifest, condition: Expr, scan: S
     return total + found
 
 
+def _counted_by_index(session: Session, manifest: Manifest, scan: Scan) -> int | None:
+    """How many rows of a version pass, where an index counts them; None where that is not so."""
+    if (
+        scan.condition is None
+        or scan.fragments is not None
+        or scan.hits is not None
+        or not _asks_indexes(manifest, scan)
+    ):
+        return None
+    lookup = lookup_of(session, manifest, scan.condition)
+    return None if lookup is None else count_of(session, manifest, lookup, fast=scan.fast)
+
+
 def _ahead(scan: Scan, jobs: Iterator[Job[T]]) -> Generator[T, None, None]:
     return in_order(
         jobs,
@@ -148,12 +164,16 @@ def _ahead(scan: Scan, jobs: Iterator[Job[T]]) -> Generator[T, None, None]:
 
 def hits_of(session: Session, manifest: Manifest, scan: Scan, *, counting: bool = False) -> Hits | None:
     """What indexes say of the condition of a scan; None when it goes by statistics alone."""
-    if scan.hits is not None or scan.condition is None or not scan.indexed or not manifest.indices:
+    if scan.hits is not None or scan.condition is None or not _asks_indexes(manifest, scan):
         return scan.hits
     lookup = lookup_of(session, manifest, scan.condition)
     if lookup is None:
         return None
     return look_up(session, manifest, scan.condition, lookup, counting=counting, fast=scan.fast)
+
+
+def _asks_indexes(manifest: Manifest, scan: Scan) -> bool:
+    return scan.indexed and bool(manifest.indices)
 
 
 def _hit_jobs(session: Session, manifest: Manifest, scan: Scan, hits: Hits) -> Iterator[Job[Iterable[pa.RecordBatch]]]:

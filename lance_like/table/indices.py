@@ -91,7 +91,7 @@ class RowRuns:
     def __hash__(self) -> int:
         return hash(self._identity)
 
-    @property
+    @cached
     def _identity(self) -> Ref | bytes:
         return self.ref or self.runs.tobytes()
 

@@ -81,7 +81,7 @@ class BTreeSearcher:
         if isinstance(question, IsNull):
             return len(self._nulls.bitmap)
         starts, ends = self._places(question)
-        return int(np.maximum(ends - starts, 0).sum())
+        return max(0, int(ends[0] - starts[0])) if len(starts) == 1 else int(np.maximum(ends - starts, 0).sum())
 
     def _places(self, question: Question) -> tuple[Int64s, Int64s]:
         """Half-open ranges of the sorted values; of the last question, whose rows are counted first."""

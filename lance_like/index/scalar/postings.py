@@ -84,20 +84,26 @@ def checked_set(ordinals: Uint32s, rows: int) -> BitMap:
     """Ordinals in any order, each any number of times, as a set. Raises Corrupt when one is not below `rows`."""
     if not len(ordinals):
         return BitMap()
-    if int(ordinals.max()) >= rows:
-        raise _corrupt(f"ordinal {ordinals.max():,} of a segment of {rows:,} rows")
+    if len(ordinals) == 1 and ordinals[0] < rows:
+        return BitMap(ordinals)
+    ascend = bool((ordinals[1:] > ordinals[:-1]).all())
+    last = int(ordinals[-1] if ascend else ordinals.max())
+    if last >= rows:
+        raise _corrupt(f"ordinal {last:,} of a segment of {rows:,} rows")
+    found = ordinals if ascend else _sorted(ordinals, rows)
+    first = int(found[0])
+    return BitMap(range(first, last + 1)) if last + 1 - first == len(found) else set_of(found)
+
+
+def _sorted(ordinals: Uint32s, rows: int) -> Uint32s:
+    """Ordinals below `rows` in order, each once."""
     if len(ordinals) > rows * _DENSE:
         marks = np.zeros(rows, bool)
         marks[ordinals] = True
-        return set_of(np.flatnonzero(marks).astype(np.uint32))
-    if len(ordinals) == 1:
-        return BitMap(ordinals)
+        return np.flatnonzero(marks).astype(np.uint32)
     found = np.sort(ordinals)
     new = found[1:] != found[:-1]
-    if not new.all():
-        return set_of(found[np.append(True, new)])
-    first, end = int(found[0]), int(found[-1]) + 1
-    return BitMap(range(first, end)) if end - first == len(found) else set_of(found)
+    return found if new.all() else found[np.append(True, new)]
 
 
 def set_of(ordinals: Uint32s) -> BitMap:

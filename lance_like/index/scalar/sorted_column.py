@@ -19,7 +19,7 @@ from lance_like._lazy import cached
 from lance_like.encodings.stack import expand
 from lance_like.errors import Corrupt
 from lance_like.index.base import FileReads, SegmentReads, SegmentWrites
-from lance_like.index.scalar.keys import Keys, NumberKeys, Side, Uint32s, keys_of
+from lance_like.index.scalar.keys import Keys, NumberKeys, Side, Uint32s, joined_keys, keys_of
 from lance_like.kept import Kept
 from lance_like.typing_ import Int64s
 
@@ -28,10 +28,14 @@ LEAF_ROWS = 8192
 LEAVES_NBYTES = 64 << 20
 _AT_ONCE = 64
 # A leaf takes as long to unpack as some hundred rows here and there: keys in more leaves than this that are not in
-# memory are looked for by rows alone, 32 of a leaf, then of what lies between two of them, then the last 7.
+# memory are looked for among every 32nd row of a leaf, which is kept, then among the rows between two of these.
 _FEW_LEAVES = 8
-_STEPS = (256, 8, 1)
-_FANOUT = 32
+_STEP = 32
+_SAMPLES = LEAF_ROWS // _STEP
+# Up to the next sample, and one row behind it, which tells whether that is the last of its key.
+_BETWEEN = _STEP + 1
+# Of 64-bit numbers: 67 million rows.
+SAMPLES_NBYTES = 16 << 20
 _FENCES = ".fences"
 # Ranges of fewer rows on average are taken row by row.
 _SHORT = 64
@@ -57,11 +61,13 @@ class SortedColumn:
         self._columns = columns.names[:2]
         self.rows = rows
         self._leaves: Kept[Leaf] = Kept(LEAVES_NBYTES)
+        self._samples: Kept[Keys] = Kept(SAMPLES_NBYTES)
 
     @property
     def nbytes_cached(self) -> int:
         """What it keeps in memory."""
-        return self._leaves.size + ("_fences" in self.__dict__ and self._fences.nbytes)
+        kept = self._leaves.size + self._samples.size
+        return kept + ("_fences" in self.__dict__ and self._fences.nbytes)
 
     @cached
     def file(self) -> FileReads:
@@ -71,77 +77,92 @@ class SortedColumn:
     def find(self, keys: Keys, side: Side) -> Int64s:
         """The rows where keys would be inserted, before or after those that are equal. keys: ascending.
 
-        Cost: one round for the leaves that are not in memory; three where these are many.
+        Cost: one round for the leaves that are not in memory; two where these are many.
         """
         if not self.rows:
             return np.zeros(len(keys), np.int64)
-        if self.rows <= LEAF_ROWS:
-            return self.leaf(0).keys.find(keys, side)
-        numbers = np.maximum(self._fences.find(keys, side) - 1, 0)
         if len(keys) == 1:
-            number = int(numbers[0])
+            number = int(self._numbers(keys, side)[0])
             return self.leaf(number).keys.find(keys, side) + number * LEAF_ROWS
-        firsts = np.flatnonzero(np.concatenate(([True], numbers[1:] != numbers[:-1])))
-        if self._are_few(numbers[firsts]):
-            return self._find_in_leaves(keys, side, numbers, firsts.tolist())
-        return self._find_by_rows(keys, side, numbers)
+        starts, ends = self._around(keys, side)
+        return starts if side == "left" else ends
 
     def equal(self, keys: Keys) -> tuple[Int64s, Int64s]:
-        """Half-open ranges of the rows whose keys are some keys, which ascend, each once."""
-        starts = self.find(keys, "left")
-        if len(keys) == 1:
-            return starts, self._ends_of_one(keys, int(starts[0]))
-        if self._are_few(starts // LEAF_ROWS):
-            return starts, self.find(keys, "right")
-        # Most keys stand there once or not at all, which the rows from the start on tell.
-        ends = starts.copy()
-        for more in (0, 1):
-            left = np.flatnonzero((ends == starts + more) & (ends < self.rows))
-            [taken] = self.file.take(self._columns[:1], ends[left])
-            ends[left] += keys_of(taken).below(keys.take(left), "right")
-        several = np.flatnonzero(ends == starts + 2)
-        if len(several):
-            ends[several] = self.find(keys.take(several), "right")
+        """Half-open ranges of the rows whose keys are some keys, which ascend, each once. Cost: as `find`."""
+        if not self.rows:
+            return np.zeros(len(keys), np.int64), np.zeros(len(keys), np.int64)
+        return self._equal_one(keys) if len(keys) == 1 else self._around(keys, "left")
+
+    def _numbers(self, keys: Keys, side: Side) -> Int64s:
+        """The leaf in which each key would be inserted, or at whose end."""
+        if self.rows <= LEAF_ROWS:
+            return np.zeros(len(keys), np.int64)
+        return np.maximum(self._fences.find(keys, side) - 1, 0)
+
+    def _equal_one(self, keys: Keys) -> tuple[Int64s, Int64s]:
+        """As `equal`, of one key."""
+        number = int(self._numbers(keys, "left")[0])
+        leaf, first = self.leaf(number).keys, number * LEAF_ROWS
+        starts, ends = leaf.find(keys, "left") + first, leaf.find(keys, "right") + first
+        # Up to the end of a leaf: the next one may go on with it.
+        return starts, self.find(keys, "right") if ends[0] == first + len(leaf) else ends
+
+    def _around(self, keys: Keys, side: Side) -> tuple[Int64s, Int64s]:
+        """Where several keys would be inserted, before and after those that are equal; looked for from one side."""
+        numbers = self._numbers(keys, side)
+        few = self._are_few(numbers)
+        starts, ends, lasts = self._in_leaves(keys, numbers) if few else self._by_rows(keys, side, numbers)
+        # The last row that was looked at is equal: more may be, but for keys looked for from the right.
+        more = np.flatnonzero((ends == lasts) & (ends < self.rows) & (side == "left"))
+        if len(more):
+            ends[more] = self.find(keys.take(more), "right")
         return starts, ends
 
-    def _ends_of_one(self, keys: Keys, start: int) -> Int64s:
-        """The row after the last that has one key. start: the first that is not below it."""
-        number, at = divmod(start, LEAF_ROWS)
-        if start == self.rows:
-            return np.array([start])
-        leaf = self.leaf(number).keys
-        end = int(leaf.find(keys, "right")[0])
-        # All of a leaf: the next one may go on with it.
-        return self.find(keys, "right") if end == len(leaf) else np.array([start - at + end])
-
-    def _find_in_leaves(self, keys: Keys, side: Side, numbers: Int64s, firsts: list[int]) -> Int64s:
-        """numbers: the leaf of each key; firsts: of which keys it is another than that of the one before."""
-        found = np.empty(len(keys), np.int64)
+    def _in_leaves(self, keys: Keys, numbers: Int64s) -> tuple[Int64s, Int64s, Int64s]:
+        """Where keys would be inserted in leaves, one for each, before and after those equal, and the ends of these."""
+        firsts = np.flatnonzero(np.concatenate(([True], numbers[1:] != numbers[:-1]))).tolist()
+        starts, ends = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64)
         leaves = self.leaves(numbers[firsts].tolist())
         for leaf, start, end in zip(leaves, firsts, [*firsts[1:], len(keys)], strict=True):
-            found[start:end] = leaf.keys.find(keys.part(start, end), side)
-        return found + numbers * LEAF_ROWS
+            some = keys.part(start, end)
+            starts[start:end], ends[start:end] = leaf.keys.find(some, "left"), leaf.keys.find(some, "right")
+        begins = numbers * LEAF_ROWS
+        return starts + begins, ends + begins, begins + LEAF_ROWS
 
-    def _find_by_rows(self, keys: Keys, side: Side, numbers: Int64s) -> Int64s:
-        """Narrow down between which rows each key belongs: those before `low` are below it, `high` is not."""
-        low = numbers * LEAF_ROWS
-        high = np.minimum(low + LEAF_ROWS, self.rows)
-        for step in _STEPS:
-            rows = low[:, None] + step * np.arange(_FANOUT)
-            asked = rows < high[:, None]
-            below = np.zeros(rows.shape, bool)
-            [taken] = self.file.take(self._columns[:1], rows[asked])
-            below[asked] = keys_of(taken).below(keys.take(np.nonzero(asked)[0]), side)
-            count = below.sum(axis=1)
-            low, high = np.where(count > 0, low + step * (count - 1) + 1, low), np.minimum(low + step * count, high)
-        return low
+    def _by_rows(self, keys: Keys, side: Side, numbers: Int64s) -> tuple[Int64s, Int64s, Int64s]:
+        """The same, of 33 rows of each leaf: those between two samples of it."""
+        leaves = np.unique(numbers)
+        place = self._sampled(leaves.tolist()).find(keys, side) - 1
+        # The row after the last sample that is below.
+        first = np.where(place < 0, 0, leaves[place // _SAMPLES] * LEAF_ROWS + place % _SAMPLES * _STEP + 1)
+        # Behind the end, the last row again.
+        rows = np.minimum(first[:, None] + np.arange(_BETWEEN), self.rows - 1).ravel()
+        [taken] = self.file.take(self._columns[:1], rows)
+        found, wanted = keys_of(taken), keys.take(np.repeat(np.arange(len(keys)), _BETWEEN))
+        below, upto = (found.below(wanted, end).reshape(-1, _BETWEEN).sum(axis=1) for end in ("left", "right"))
+        return np.minimum(first + below, self.rows), np.minimum(first + upto, self.rows), first + _BETWEEN
+
+    def _sampled(self, numbers: Sequence[int]) -> Keys:
+        """The keys of every 32nd row of some leaves, in order."""
+        found = {number: keys for number in numbers if (keys := self._samples.get(number)) is not None}
+        missing = [number for number in numbers if number not in found]
+        if missing:
+            rows = (np.array(missing)[:, None] * LEAF_ROWS + np.arange(0, LEAF_ROWS, _STEP)).ravel()
+            [taken] = self.file.take(self._columns[:1], rows[rows < self.rows])
+            read = keys_of(taken)
+            for place, number in enumerate(missing):
+                start = place * _SAMPLES
+                # A copy: not all that was read with it is kept.
+                kept = found[number] = read.take(np.arange(start, min(start + _SAMPLES, len(read))))
+                self._samples.put(number, kept, kept.nbytes)
+        return joined_keys([found[number] for number in numbers])
 
     def _are_few(self, numbers: Int64s) -> bool:
         """True when few leaves of some are not in memory."""
-        return (
-            len(numbers) <= _FEW_LEAVES
-            or sum(number not in self._leaves for number in {*numbers.tolist()}) <= _FEW_LEAVES
-        )
+        if len(numbers) <= _FEW_LEAVES:
+            return True
+        several = {*numbers.tolist()}
+        return len(several) - sum(map(self._leaves.__contains__, several)) <= _FEW_LEAVES
 
     def leaf(self, number: int) -> Leaf:
         """One leaf."""
@@ -166,9 +187,13 @@ class SortedColumn:
 
         Cost: one round for all that is not in memory.
         """
-        if len(starts) == 1 and 0 < ends[0] - starts[0] <= LEAF_ROWS - starts[0] % LEAF_ROWS:
-            number, at = divmod(int(starts[0]), LEAF_ROWS)
-            return self.leaf(number).beside[at : at + int(ends[0] - starts[0])]
+        if len(starts):
+            number, end = int(starts[0]) // LEAF_ROWS, int(ends[-1])
+            if number * LEAF_ROWS < end <= (number + 1) * LEAF_ROWS:
+                held, first = self.leaf(number).beside, number * LEAF_ROWS
+                if len(starts) == 1:
+                    return held[int(starts[0]) - first : end - first]
+                return held.take(expand(starts - first, ends - first))
         filled = starts < ends
         starts, ends = starts[filled], ends[filled]
         if not len(starts):

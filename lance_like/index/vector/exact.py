@@ -10,10 +10,10 @@ Vectors are scanned in blocks that stay in the cache of a core while they are co
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -100,11 +100,13 @@ def nearest_of(
     shares = min(threads or cores(), 1 + len(queries) * values.size // _SHARED_WORK)
     cuts = np.linspace(0, len(values), shares + 1).astype(np.int64)
     scan = partial(_scan, queries, number, how)
-    parts = spread(lambda span: scan(values[span[0] : span[1]], ids[span[0] : span[1]]), itertools.pairwise(cuts))
+    parts = spread(lambda span: scan(values[span[0] : span[1]], ids[span[0] : span[1]]), pairwise(cuts))
     return parts[0] if len(parts) == 1 else merge(parts, how)
 
 
-def distances(queries: np.ndarray, vectors: pa.Array, metric: str, which: Int64s | None = None) -> np.ndarray:
+def distances(
+    queries: np.ndarray, vectors: pa.Array, metric: str, which: Int64s | None = None, threads: int = 1
+) -> np.ndarray:
     """True distances of queries to rows of an array: float32[q, m]; NaN where there is none.
 
     which: int64[q, m], the rows to compare each query with, -1 for none; None: every query with every row.
@@ -119,11 +121,16 @@ def distances(queries: np.ndarray, vectors: pa.Array, metric: str, which: Int64s
         place = np.full(found.count + 1, -1)
         place[found.rows] = np.arange(len(found.rows))
         which = place[which]
-    return pairs(queries, found.values, held.number, metric, which)
+    return pairs(queries, found.values, held.number, metric, which, threads)
 
 
-def pairs(queries: np.ndarray, values: np.ndarray, number: str, metric: str, which: Int64s) -> np.ndarray:
-    """True distances of queries to some of the vectors as they are stored. which: int64[q, m], -1 for none."""
+def pairs(
+    queries: np.ndarray, values: np.ndarray, number: str, metric: str, which: Int64s, threads: int = 1
+) -> np.ndarray:
+    """True distances of queries to some of the vectors as they are stored. which: int64[q, m], -1 for none.
+
+    threads: at most so many share many queries.
+    """
     if not len(values):
         return np.full(which.shape, np.nan, np.float32)
     if metric == "hamming":
@@ -133,10 +140,12 @@ def pairs(queries: np.ndarray, values: np.ndarray, number: str, metric: str, whi
         against = np.ascontiguousarray(normal(queries) if metric == "cosine" else queries)
         places = np.ascontiguousarray(which, np.int64)
         found = np.empty(which.shape, np.float32)
-        library = alone()
-        kernel = library.fvec_L2sqr_by_idx if metric == "l2" else library.fvec_inner_products_by_idx
-        shape = (against.shape[1], len(against), which.shape[1])
-        kernel(pointer(found), pointer(against), pointer(vectors), pointer(places), *shape)
+        shares = min(threads, len(queries), 1 + places.size * against.shape[1] // _SHARED_WORK)
+        parts = [(found, against, places)]
+        if shares > 1:
+            cuts = np.linspace(0, len(queries), shares + 1).astype(int).tolist()
+            parts = [tuple(part[start:end] for part in parts[0]) for start, end in pairwise(cuts)]
+        spread(lambda part: _compare_pairs(metric, vectors, *part), parts)
         if metric == "cosine":
             # The products over the lengths, not the vectors: a number a vector instead of all of them.
             found /= lengths(vectors)[places]
@@ -144,6 +153,13 @@ def pairs(queries: np.ndarray, values: np.ndarray, number: str, metric: str, whi
             found = 1 - found
     found[(which < 0) | ~np.isfinite(found)] = np.nan
     return found
+
+
+def _compare_pairs(metric: str, vectors: np.ndarray, found: np.ndarray, against: np.ndarray, places: Int64s) -> None:
+    """Fill found: float32[q, m], what faiss gives for some queries and vectors; places: int64[q, m], -1 for none."""
+    library = alone()
+    kernel = library.fvec_L2sqr_by_idx if metric == "l2" else library.fvec_inner_products_by_idx
+    kernel(pointer(found), pointer(against), pointer(vectors), pointer(places), against.shape[1], *places.shape)
 
 
 def rank(ids: Int64s, scores: np.ndarray, how: Nearest) -> Hits:
@@ -163,9 +179,10 @@ def rank(ids: Int64s, scores: np.ndarray, how: Nearest) -> Hits:
     if keys.shape[1] > 4 * k + 64:
         # Those that tie with the k-th stay, so that the smaller id wins.
         last = np.partition(keys, k - 1, axis=1)[:, k - 1]
-        most = int(np.count_nonzero(keys <= last[:, np.newaxis], axis=1).max())
+        near = keys <= last[:, np.newaxis]
+        most = int(np.count_nonzero(near, axis=1).max())
         if most < keys.shape[1]:
-            some = np.argpartition(keys, most - 1, axis=1)[:, :most]
+            some = near.nonzero()[1][np.newaxis] if len(ids) == 1 else np.argpartition(keys, most - 1, axis=1)[:, :most]
             ids, keys, bad = (part[queries, some] for part in (ids, keys, bad))
     order = np.lexsort((ids, keys), axis=-1)[:, :k]
     found, best = ids[queries, order], keys[queries, order]

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lance_like.index.vector.door import alone, faiss, pointer
-from lance_like.index.vector.quantize import Codes, fill
+from lance_like.index.vector.quantize import Codes, Product, fill
 from lance_like.locks import lock_over_forks
 from lance_like.typing_ import Bytes, Int64s
 
@@ -45,9 +45,10 @@ class FaissScan:
     """Lists of codes that faiss scans."""
 
     def __init__(self, codes: Codes, centroids: np.ndarray, dot: bool, rows: int) -> None:
-        self._codes = codes
+        self._codes, self._dot = codes, dot
         self._index, self._held = codes.lists(centroids, dot)
         self._index.ntotal = rows
+        self._drops_rows = isinstance(codes, Product) and codes.bits == 4
 
     def add(self, number: int, rows: tuple[Int64s, Bytes]) -> None:
         if len(rows[0]):
@@ -61,27 +62,42 @@ class FaissScan:
             how = _of_all(probes.shape[1])
         else:
             how = library.SearchParametersIVF(nprobe=probes.shape[1], sel=library.IDSelectorBitmap(allow))
-        found, ordinals = self._search(queries, probes, near, k, how)
-        # Of a query that is as near to all numbers of a codebook, faiss divides by zero and finds nothing.
-        lost = np.flatnonzero(ordinals[:, 0] < 0)
-        if len(lost):
-            apart = _beside(queries[lost])
-            found[lost], ordinals[lost] = self._search(apart, probes[lost], near[lost], k, how)
-        return found, ordinals
-
-    def _search(self, queries: np.ndarray, probes: Int64s, near: np.ndarray, k: int, how: Any) -> Any:
         placed = self._codes.queries(queries)
         found = np.empty((len(placed), k), np.float32)
         ordinals = np.empty((len(placed), k), np.int64)
         given = (len(placed), pointer(placed), k, pointer(probes), pointer(near), pointer(found), pointer(ordinals))
         self._index.search_preassigned_c(*given, False, how)
+        if self._drops_rows:
+            ordinals[np.isnan(found)] = -1
+            for query in np.flatnonzero(ordinals[:, -1] < 0).tolist():
+                self._add_dropped(found[query], ordinals[query], probes[query], near[query], allow)
         return found, ordinals
 
+    def _add_dropped(
+        self, found: np.ndarray, ordinals: Int64s, probes: Int64s, near: np.ndarray, allow: Bytes | None
+    ) -> None:
+        """Put rows of the lists behind those found, where there are more.
 
-def _beside(queries: np.ndarray) -> np.ndarray:
-    """Queries moved by a little, in every direction by as much as in no other."""
-    steps = 1 + np.arange(queries.shape[1], dtype=np.float32) % 7
-    return queries + np.float32(1e-5) * (1 + np.abs(queries).max(axis=1, keepdims=True)) * steps
+        Comparing codes of 4 bits, faiss drops rows that no other is farther than in any part, and all rows for a query
+        that is as near to all numbers of a codebook. Each is taken to be where its centroid is, behind those found.
+        """
+        several = [self._ordinals_of(number) for number in probes.tolist()]
+        rows, scores = np.concatenate(several), near.repeat([len(some) for some in several])
+        count = int(np.count_nonzero(ordinals >= 0))
+        dropped = ~np.isin(rows, ordinals[:count])
+        if allow is not None:
+            dropped &= (allow[rows >> 3] >> (rows & 7).astype(np.uint8) & 1).astype(bool)
+        rows, scores = rows[dropped][: len(ordinals) - count], scores[dropped][: len(ordinals) - count]
+        if count:
+            scores = (np.minimum if self._dot else np.maximum)(scores, found[count - 1])
+        found[count : count + len(rows)], ordinals[count : count + len(rows)] = scores, rows
+
+    def _ordinals_of(self, number: int) -> Int64s:
+        """The ordinals of a list; of none for -1."""
+        library = faiss()
+        lists = library.downcast_InvertedLists(self._index.invlists)
+        count = lists.list_size(number) if number >= 0 else 0
+        return library.rev_swig_ptr(lists.get_ids(number), count) if count else np.empty(0, np.int64)
 
 
 @lru_cache(maxsize=64)

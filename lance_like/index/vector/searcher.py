@@ -21,8 +21,9 @@ from lance_like.index.vector.space import Space
 from lance_like.index.vector.stored import END, Stored
 from lance_like.typing_ import Bytes, Int64s
 
-# So many rows are compared one by one quicker than they are found in an index.
-_FEW_ROWS = 10_000
+# So many rows are compared one by one quicker than they are found in an index of many more; and about as quickly in any
+# index, which would miss some of them.
+_FEW_ROWS, _FEW_ANYHOW = 10_000, 1000
 # When too little is found, so many times as many partitions are looked into.
 _WIDER = 4
 # A graph is searched at most so much longer for rows that few are allowed of.
@@ -145,7 +146,7 @@ class IvfSearcher:
 
     def prefers_exact(self, allowed: int, how: Nearest) -> bool:
         """Is it cheaper to compute the distances of so many allowed rows from the column?"""
-        return allowed <= _FEW_ROWS and 4 * allowed <= self.stored.segment.rows
+        return allowed <= _FEW_ANYHOW or (allowed <= _FEW_ROWS and 4 * allowed <= self.stored.segment.rows)
 
     def nearest(self, queries: np.ndarray, how: Nearest, allow: BitMap | None) -> Hits:
         """The rows nearest to each query, among those allowed; distances may be estimates."""

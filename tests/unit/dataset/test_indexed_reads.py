@@ -12,6 +12,7 @@ import pytest
 import lance_like
 from lance_like import LanceDataset
 from lance_like.index.questions import HasAny, OneOf, Range
+from lance_like.index.scalar.btree import BTreeSearcher
 from lance_like.io.observe import CountingStore, Counts, counted
 from lance_like.table.indices import JsonPath
 from lance_like.testing.values import ORDERED_TYPES, comparable, random_values, some_of
@@ -65,6 +66,11 @@ def same(ds: LanceDataset, condition: str, **options) -> list[int]:
     return found["n"].to_pylist()
 
 
+def same_places(ds: LanceDataset, condition: str) -> list[int]:
+    """Where the rows are that pass without indexes."""
+    return ds.to_table(["_rowoffset"], filter=condition, use_scalar_index=False)["_rowoffset"].to_pylist()
+
+
 def test_rows_come_in_scan_order(ds):
     assert len(same(ds, "word IN ('w3', 'w7')")) == 80
     assert same(ds, "n IN (5, 1000, 3999)") == [n for n in ds.to_table()["n"].to_pylist() if n in (5, 1000, 3999)]
@@ -85,12 +91,48 @@ def test_what_no_index_answers_is_asked_of_the_rows_found(ds, plain):
     assert isinstance(plain.asked[-1], Range)
 
 
+@pytest.mark.parametrize(
+    ("rest", "column"),
+    [
+        *[(rest, "free") for rest in ("free >= 0", "free < 5", "free < 0", "_rowid >= 40", "free + n % 2 = 3")],
+        ("tags[1] = 't3'", "tags"),
+    ],
+)
+def test_few_narrow_rows_are_read_together_with_what_is_asked_of_them(ds, rest, column):
+    condition = f"n < 100 AND {rest}"
+    found = same(ds, condition, columns=["n", "free"])
+    assert len(found) == {"free >= 0": 100, "free < 0": 0}.get(rest, len(found))
+    with reads(ds) as asked:
+        ds.to_table([column], filter="n < 100")
+    with reads(ds) as both:
+        ds.to_table(["n", "free"], filter=condition)
+    assert both.rounds == asked.rounds
+
+
 def test_rows_are_counted_without_reading_any(ds):
     with reads(ds) as counts:
         assert ds.count_rows("word = 'w3'") == 40
         assert ds.count_rows("n < 3000") == 3000
         assert ds.count_rows("word = 'w3' AND n < 2000") + ds.count_rows("word = 'w3' AND n >= 2000") == 40
     assert counts.ranges == 0
+
+
+def test_an_index_in_order_counts_any_number_of_rows_without_finding_them(uri, monkeypatch):
+    ds = lance_like.write_dataset(rows(), uri, max_rows_per_file=1_500)
+    ds.create_scalar_index("n", "BTREE")
+    with monkeypatch.context() as patched:
+        patched.setattr(BTreeSearcher, "rows", None)
+        with reads(ds) as counts:
+            assert [ds.count_rows(f"n >= {n}") for n in (0, 500, 3999, 4000)] == [ROWS, ROWS - 500, 1, 0]
+            assert ds.count_rows("n IN (5, 7, 7, 9000)") == 2
+        assert counts.ranges == 0
+    # What the index alone cannot count.
+    assert ds.count_rows("n >= 500 AND free = 3") == sum(row % 10 == 3 for row in same_places(ds, "n >= 500"))
+    ds.delete("n IN (600, 601)")
+    ds.update({"n": "-1"}, where="n = 602")
+    ds.insert(rows(ROWS, 10))
+    assert ds.count_rows("n >= 500") == ROWS + 10 - 503
+    assert ds.count_rows("n < 500") == 501
 
 
 def test_conditions_of_many_rows_are_left_to_the_scan(ds, plain):

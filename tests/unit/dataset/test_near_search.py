@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 import lance_like
 from lance_like import LanceDataset
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.index.registry import INDEXES
+from lance_like.index.vector import exact
 from lance_like.io.observe import CountingStore, counted
+from lance_like.query import near as near_module
 from lance_like.query.order import ColumnOrdering
 from tests.unit.dataset.rounded_index import Rounded, add_index
 
@@ -401,6 +404,20 @@ def test_recall_does_not_fall_with_the_number_of_segments(uri: str, kind: str) -
     assert min(recalls) >= 0.7
 
 
+@pytest.mark.parametrize("sparse", [0, 1 << 30])
+def test_a_batch_finds_what_its_queries_find_alone(monkeypatch: pytest.MonkeyPatch, sparse: int) -> None:
+    monkeypatch.setattr(near_module, "_SPARSE", sparse)
+    monkeypatch.setattr(exact, "_SHARED_WORK", 1)
+    vectors = np.random.default_rng(1).normal(size=(500, 16)).astype(np.float32)
+    ds = _indexed(vectors, "IVF_PQ", "l2")
+    ds.delete("i < 40")
+    queries = np.random.default_rng(2).normal(size=(7, 16)).astype(np.float32)
+    both = ds.to_table(["i", "_distance"], nearest=near(queries, 5, refine_factor=3))
+    for number, query in enumerate(queries):
+        alone = ds.to_table(["i", "_distance"], nearest=near(query, 5, refine_factor=3))
+        assert both.filter(pc.equal(both["query_index"], number)).select(["i", "_distance"]).equals(alone)
+
+
 KINDS = ("IVF_FLAT", "IVF_PQ", "IVF_SQ", "IVF_RQ", "IVF_HNSW_SQ", "HNSW")
 
 
@@ -437,3 +454,14 @@ def test_a_query_that_is_as_far_from_everything_finds_as_many(kind: str, metric:
         assert len(ds.scanner(nearest=nearest).to_table()) == len(exact)
         # Zeros have no direction: by cosine they are near to nothing.
         assert len(exact) == (0 if metric == "cosine" and not query.any() else 10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_few_rows_that_a_filter_leaves_are_all_compared(kind: str) -> None:
+    vectors = np.random.default_rng(1).normal(size=(300, 16)).astype(np.float32)
+    ds = _indexed(vectors, kind, "l2")
+    for query in np.random.default_rng(2).normal(size=(10, 16)):
+        # As little as an index can be asked for.
+        nearest = {"column": "v", "q": query, "k": 5, "nprobes": 1, "refine_factor": 1, "ef": 5}
+        rows = found(ds, nearest=nearest, filter="i >= 60")
+        assert rows == [60 + row for row in np.argsort(((vectors[60:] - query) ** 2).sum(axis=1))[:5].tolist()]

@@ -76,6 +76,21 @@ def test_too_few_rows_widen_the_search(clustered):
     assert (wide.ordinals >= 0).all()
 
 
+@pytest.mark.parametrize("metric", ["dot", "l2", "cosine"])
+def test_who_asks_for_all_rows_gets_the_worst_of_them_too(metric):
+    line = np.array([3, 1, 2, 5], np.float32)
+    # Along a line one row is the worst in every part; a query at a right angle to it is as near to all.
+    vectors = pa.array(np.outer(np.arange(1, 6, dtype=np.float32), line).tolist(), pa.list_(pa.float32(), 4))
+    params = {"metric": metric, "num_sub_vectors": 2, "num_bits": 4, "num_partitions": 2}
+    searcher = build(IvfPq(), vectors, params).open()
+    for query in (line, -line, np.array([1, -3, 5, -2], np.float32)):
+        hits = searcher.nearest(query[np.newaxis], Nearest(8, metric), None)
+        assert sorted(hits.ordinals[0].tolist()) == [-1, -1, -1, *range(5)]
+        assert np.isfinite(hits.scores[0][:5]).all() and (np.diff(hits.scores[0][:5]) >= 0).all()
+        some = searcher.nearest(query[np.newaxis], Nearest(8, metric), BitMap([0, 4]))
+        assert sorted(some.ordinals[0][:2].tolist()) == [0, 4]
+
+
 def test_lists_of_vectors_are_found_by_their_sums():
     random = np.random.default_rng(1)
     kind = pa.list_(pa.list_(pa.float32(), 8))
