@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -167,7 +166,7 @@ def _open(data: Data, schema: pa.Schema | None) -> Stream:
         # Its own stream export uses string views, for which few tools have kernels: a table keeps the type it is given.
         return _open(data.to_arrow(), schema)
     if type(data).__module__.startswith("pandas") and hasattr(data, "columns"):
-        return _open(_built(partial(pa.Table.from_pandas, preserve_index=False), data, None), schema)
+        return _open(_built(_from_frame, data, None), schema)
     if type(data).__module__.startswith("datasets."):
         return _from_hugging_face(data)
     if hasattr(data, "__arrow_c_stream__"):
@@ -181,6 +180,16 @@ def _open(data: Data, schema: pa.Schema | None) -> Stream:
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
         return _from_iterable(iter(data), schema)
     raise InvalidInput(f"data of type {type(data).__name__} cannot be written: expected {_NAMES}")
+
+
+def _from_frame(frame: Any, schema: pa.Schema | None) -> pa.Table:
+    """The columns of a pandas frame, and after them the levels of its index that have names of their own."""
+    levels = frame.index.names
+    nameless = [i for i, name in enumerate(levels) if name is None or name in frame.columns or name in levels[:i]]
+    kept = len(nameless) < len(levels)
+    if kept and nameless:
+        frame = frame.reset_index(level=nameless, drop=True)
+    return pa.Table.from_pandas(frame, schema, preserve_index=kept)
 
 
 def _from_hugging_face(data: Any) -> Stream:

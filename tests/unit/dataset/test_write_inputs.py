@@ -64,13 +64,27 @@ def test_every_kind_of_data_is_written_as_it_is(kind, uri):
     assert_same(lance_like.write_dataset(INPUTS[kind](), uri).to_table(), TABLE)
 
 
-def test_pandas_frames_keep_types_and_their_metadata_and_lose_the_index(uri):
+def test_pandas_frames_keep_types_and_their_metadata_and_lose_an_index_without_a_name(uri):
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"a": [1, 2], "when": pd.to_datetime(["2020-01-01", "2021-02-03"])}, index=["p", "q"])
     ds = lance_like.write_dataset(frame, uri)
     assert ds.schema.names == ["a", "when"]
     assert ds.to_table().to_pandas().to_dict("list") == frame.to_dict("list")
     assert b"pandas" in ds.schema.metadata
+
+
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [(["k", "l"], ["a", "k", "l"]), ([None, "l"], ["a", "l"]), (["k", "a"], ["a", "k"]), (["k", "k"], ["a", "k"])],
+)
+def test_an_index_of_pandas_that_has_a_name_is_a_column(uri, names, columns):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"a": [1, 2]}, index=pd.MultiIndex.from_tuples([(3, 4), (5, 6)], names=names))
+    ds = lance_like.write_dataset(frame, uri)
+    cells = {"a": [1, 2], "k": [3, 5], "l": [4, 6]}
+    assert ds.to_table().to_pydict() == {name: cells[name] for name in columns}
+    assert [name for name in ds.to_table().to_pandas().index.names if name] == columns[1:]
+    assert frame.index.names == names
 
 
 @pytest.mark.parametrize("cells", [{"a": [1, "x"]}, {"a": [object()]}], ids=["mixed", "objects"])
