@@ -452,6 +452,8 @@ class LanceDataset(
         fragments = list(fragments)
         if not all(isinstance(fragment, LanceFragment) for fragment in fragments):
             raise InvalidInput("fragments: expected a list of fragments, as get_fragments gives them")
+        for fragment in fragments:
+            fragment._check_of(self._store)
         return [self._manifest.fragment(fragment.fragment_id) for fragment in fragments]
 
 
