@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -21,8 +22,8 @@ from lance_like.table.fields import is_blob
 
 Data: TypeAlias = Any
 """A pa.Table, RecordBatch, RecordBatchReader, pyarrow Dataset or Scanner; pandas, Polars; a Dataset or IterableDataset
-of Hugging Face; anything with `__arrow_c_stream__`; an iterable of batches; a dict of columns; a list of dicts, or of
-models of pydantic."""
+of Hugging Face; anything with `__arrow_c_stream__`; an iterable of batches; a dict of columns (an array of numpy of 2
+dimensions is one of vectors); a list of dicts, or of models of pydantic."""
 
 # The rows of a batch that Hugging Face datasets are asked for, as its own functions ask: cells may be images.
 _HF_ROWS = 1000
@@ -164,7 +165,7 @@ def _open(data: Data, schema: pa.Schema | None) -> Stream:
         return _open(data.scanner().to_reader(), schema)
     if type(data).__module__.startswith("polars") and hasattr(data, "to_arrow"):
         # Its own stream export uses string views, for which few tools have kernels: a table keeps the type it is given.
-        return _open(data.to_arrow(), schema)
+        return _open(_built(lambda frame, schema: frame.to_arrow(), data, None), schema)
     if type(data).__module__.startswith("pandas") and hasattr(data, "columns"):
         return _open(_built(_from_frame, data, None), schema)
     if type(data).__module__.startswith("datasets."):
@@ -241,7 +242,14 @@ def _each_batch(items: Iterator[Any], schema: pa.Schema) -> Iterator[pa.RecordBa
 
 def _from_columns(columns: dict[str, Any], schema: pa.Schema | None) -> pa.Table:
     fields = {} if schema is None else {field.name: field for field in schema}
-    return pa.table({name: _column(values, fields.get(name)) for name, values in columns.items()})
+    return pa.table({name: _column(_flat(values), fields.get(name)) for name, values in columns.items()})
+
+
+def _flat(values: Any) -> Any:
+    """An array of numpy of two dimensions as a column of vectors; anything else as it is."""
+    if not isinstance(values, np.ndarray) or values.ndim != 2:
+        return values
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
 
 
 def _column(values: Any, field: pa.Field | None) -> Any:

@@ -87,6 +87,22 @@ def test_an_index_of_pandas_that_has_a_name_is_a_column(uri, names, columns):
     assert frame.index.names == names
 
 
+@pytest.mark.parametrize("shape", [(3, 4), (0, 4), (3, 1)])
+def test_an_array_of_numpy_of_two_dimensions_is_a_column_of_vectors(uri, shape):
+    values = np.arange(shape[0] * shape[1], dtype=np.float32).reshape(shape, order="F")
+    ds = lance_like.write_dataset({"v": values}, uri)
+    assert ds.schema == pa.schema({"v": pa.list_(pa.float32(), shape[1])})
+    assert ds.to_table()["v"].to_pylist() == values.tolist()
+    halves = pa.schema({"v": pa.list_(pa.float16(), shape[1])})
+    assert lance_like.write_dataset({"v": values}, uri, schema=halves, mode="overwrite").schema == halves
+
+
+def test_polars_frames_that_arrow_cannot_hold_are_refused(uri):
+    pl = pytest.importorskip("polars")
+    with pytest.raises(InvalidInput, match="does not make a table"):
+        lance_like.write_dataset(pl.DataFrame({"a": pl.Series([1], dtype=pl.Int128)}), uri)
+
+
 @pytest.mark.parametrize("cells", [{"a": [1, "x"]}, {"a": [object()]}], ids=["mixed", "objects"])
 def test_pandas_frames_that_fit_no_type_are_refused(cells, uri):
     pd = pytest.importorskip("pandas")
@@ -121,14 +137,25 @@ def test_unknown_kinds_of_data_are_refused_with_the_known_ones(uri):
     [
         {"a": [1, 2], "b": [1]},
         {"a": [1, "x"]},
-        {"a": np.zeros((2, 2))},
+        {"a": np.zeros((2, 2, 2))},
+        {"a": np.zeros((2, 0))},
         [{"a": 1}, {"a": "x"}],
         [{"a": 1}, 5],
         [{"a": 1}, "xy"],
         [{}, {}],
         [{1: 2}],
     ],
-    ids=["ragged", "mixed", "two dimensions", "mixed rows", "a number", "a text", "no columns", "a number as name"],
+    ids=[
+        "ragged",
+        "mixed",
+        "three dimensions",
+        "no numbers",
+        "mixed rows",
+        "a number",
+        "a text",
+        "no columns",
+        "a number as name",
+    ],
 )
 def test_python_values_that_make_no_table_are_refused(data, uri):
     with pytest.raises(InvalidInput, match="does not make a table"):
