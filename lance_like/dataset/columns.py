@@ -14,7 +14,7 @@ import pyarrow as pa
 import xxhash
 
 from lance_like.dataset.blob import resolve
-from lance_like.dataset.inputs import Stream, as_stream
+from lance_like.dataset.inputs import Stream, as_columns, as_stream
 from lance_like.dataset.placing import Placing, place_columns
 from lance_like.dataset.udf import BatchUDF, Checkpoint
 from lance_like.dataset.write import write_file
@@ -70,7 +70,7 @@ def add_columns(
     elif callable(transforms):
         commit(Computed(session, transforms, read_columns, batch_size, asked=reader_schema))
     else:
-        commit(_FromStream(session, as_stream(transforms, reader_schema)))
+        commit(_FromStream(session, as_columns(transforms, reader_schema)))
 
 
 def _nulls(manifest: Manifest, fields: pa.Schema) -> AddColumns:
@@ -278,7 +278,7 @@ class Computed:
             ) from error
 
     def _answer(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        return _one_batch(as_stream(self._transform(batch), self._asked))
+        return _one_batch(as_columns(self._transform(batch), self._asked))
 
 
 def _settled(asked: pa.Schema | None, known: pa.Schema | None, kept: Checkpoint | None) -> pa.Schema | None:

@@ -57,6 +57,11 @@ def as_stream(data: Data, schema: pa.Schema | None = None) -> Stream:
     return Stream(schema, (filled(batch, schema) for batch in conformed.batches))
 
 
+def as_columns(data: Data, schema: pa.Schema | None = None) -> Stream:
+    """As `as_stream`, of columns for rows that are there: the index of a pandas frame is not among them."""
+    return as_stream(data.reset_index(drop=True) if _is_frame(data) else data, schema)
+
+
 def _stored_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema([stored_field(field) for field in schema], schema.metadata)
 
@@ -166,7 +171,7 @@ def _open(data: Data, schema: pa.Schema | None) -> Stream:
     if type(data).__module__.startswith("polars") and hasattr(data, "to_arrow"):
         # Its own stream export uses string views, for which few tools have kernels: a table keeps the type it is given.
         return _open(_built(lambda frame, schema: frame.to_arrow(), data, None), schema)
-    if type(data).__module__.startswith("pandas") and hasattr(data, "columns"):
+    if _is_frame(data):
         return _open(_built(_from_frame, data, None), schema)
     if type(data).__module__.startswith("datasets."):
         return _from_hugging_face(data)
@@ -181,6 +186,10 @@ def _open(data: Data, schema: pa.Schema | None) -> Stream:
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
         return _from_iterable(iter(data), schema)
     raise InvalidInput(f"data of type {type(data).__name__} cannot be written: expected {_NAMES}")
+
+
+def _is_frame(data: Data) -> bool:
+    return type(data).__module__.startswith("pandas") and hasattr(data, "columns")
 
 
 def _from_frame(frame: Any, schema: pa.Schema | None) -> pa.Table:
