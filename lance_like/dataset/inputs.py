@@ -251,7 +251,15 @@ def _each_batch(items: Iterator[Any], schema: pa.Schema) -> Iterator[pa.RecordBa
 
 def _from_columns(columns: dict[str, Any], schema: pa.Schema | None) -> pa.Table:
     fields = {} if schema is None else {field.name: field for field in schema}
-    return pa.table({name: _column(_flat(values), fields.get(name)) for name, values in columns.items()})
+    return pa.table({name: _named(name, values, fields.get(name)) for name, values in columns.items()})
+
+
+def _named(name: str, values: Any, field: pa.Field | None) -> pa.Array | pa.ChunkedArray:
+    """A column; errors say which."""
+    try:
+        return _column(_flat(values), field)
+    except (pa.ArrowException, AttributeError, TypeError, ValueError) as error:
+        raise InvalidInput(f"the column {name!r}: {error}") from error
 
 
 def _flat(values: Any) -> Any:
@@ -261,9 +269,11 @@ def _flat(values: Any) -> Any:
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
 
 
-def _column(values: Any, field: pa.Field | None) -> Any:
-    if field is None or isinstance(values, (pa.Array, pa.ChunkedArray)):
+def _column(values: Any, field: pa.Field | None) -> pa.Array | pa.ChunkedArray:
+    if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return values
+    if field is None:
+        return pa.array(values)
     external = field.type.equals(REFERENCE)
     return blob_array(values, external=external) if external or is_blob(field) else pa.array(values, field.type)
 

@@ -97,6 +97,12 @@ def test_an_array_of_numpy_of_two_dimensions_is_a_column_of_vectors(uri, shape):
     assert lance_like.write_dataset({"v": values}, uri, schema=halves, mode="overwrite").schema == halves
 
 
+@pytest.mark.parametrize("data", [{"a": [1], "b": ["x", 2]}, [{"a": 1, "b": "x"}, {"a": 2, "b": 2}]])
+def test_the_column_whose_values_have_no_common_type_is_named(data, uri):
+    with pytest.raises(InvalidInput, match="does not make a table: the column 'b': "):
+        lance_like.write_dataset(data, uri)
+
+
 def test_polars_frames_that_arrow_cannot_hold_are_refused(uri):
     pl = pytest.importorskip("polars")
     with pytest.raises(InvalidInput, match="does not make a table"):
