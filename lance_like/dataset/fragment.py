@@ -26,7 +26,7 @@ from lance_like.dataset.staging import write_fragments
 from lance_like.dataset.write import MAX_ROWS_PER_FILE, Mode
 from lance_like.errors import InvalidInput, OutOfRange
 from lance_like.io.store import Store
-from lance_like.query.answer import Answer, Columns, answer_of
+from lance_like.query.answer import Answer, Columns, answer_of, as_names
 from lance_like.query.session import Session
 from lance_like.query.take import Placed, take_placed
 from lance_like.table.actions import AddColumns
@@ -166,7 +166,7 @@ class LanceFragment:
     def open_session(self, columns: Columns | None = None, with_row_address: bool | None = None) -> FragmentSession:
         """For many takes of the same columns."""
         schema = self._manifest.schema.described
-        answer = answer_of(self._manifest, schema, columns, with_row_address=bool(with_row_address))
+        answer = answer_of(self._manifest, schema, as_names(columns), with_row_address=bool(with_row_address))
         return FragmentSession(self._session, self._fragment, answer)
 
     # -- changes, for somebody to commit --

@@ -30,7 +30,7 @@ from lance_like.file.carry import carried_field, one_batch
 from lance_like.index.files import counting_segments
 from lance_like.io.observe import CountingStore
 from lance_like.kept import MadeOf
-from lance_like.query.answer import NOTHING, POSITION, Answer, Columns, answer_of, schema_naming
+from lance_like.query.answer import NOTHING, POSITION, Answer, Columns, answer_of, as_names, schema_naming
 from lance_like.query.evaluate import parse, prepare
 from lance_like.query.explain import analyze, explain
 from lance_like.query.expr import Expr, top_names
@@ -88,6 +88,7 @@ class LanceScanner:
     ) -> None:
         self._options = told = checked_options(options)
         check_together(told)
+        columns = as_names(columns)
         self._session, self._manifest = session, manifest
         self._given: dict[str, Any] = {"columns": columns, "filter": filter, "limit": limit, "offset": offset}
         self._given |= {"within": within, "rerank": rerank, "text_columns": text_columns}
@@ -317,7 +318,6 @@ def _prepared_answer(
     """The columns of an answer; those that no expression computes are kept for the next scan of a schema."""
     row_id, row_address = bool(options.get("with_row_id")), bool(options.get("with_row_address"))
     deleted = bool(options.get("include_deleted_rows"))
-    names = columns if columns is None or isinstance(columns, Mapping | str) else tuple(columns)
 
     def make() -> Answer:
         return answer_of(
@@ -330,8 +330,9 @@ def _prepared_answer(
             given=given,
         )
 
-    if isinstance(names, Mapping | str) or deleted or (names is not None and POSITION in names):
+    if isinstance(columns, Mapping | str) or deleted or (columns is not None and POSITION in columns):
         return make()
+    names = None if columns is None else tuple(columns)
     return _ANSWERS.get(schema, key=(names, row_id, row_address, *given.names), make=make)
 
 

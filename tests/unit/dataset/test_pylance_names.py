@@ -64,6 +64,8 @@ def test_a_sample_has_each_row_at_most_once(dataset: lance_like.LanceDataset) ->
     assert len(dataset.sample(0)) == 0
     with pytest.raises(InvalidInput, match="11"):
         dataset.sample(11)
+    with pytest.raises(InvalidInput, match="expected an integer"):
+        dataset.sample(2.5)  # type: ignore[arg-type]
 
 
 def test_fragments_of_a_scan_may_come_from_an_iterator(dataset: lance_like.LanceDataset) -> None:

@@ -83,6 +83,26 @@ def test_numbers_of_numpy_are_numbers(ds: LanceDataset, option: str) -> None:
     assert [len(b) for b in ds.to_batches(**given)] == [len(b) for b in ds.to_batches(**expected)]
 
 
+def test_columns_may_come_from_any_iterable(ds: LanceDataset) -> None:
+    def names() -> Any:
+        return (name for name in ["b", "_rowid"])
+
+    expected = ds.to_table(["b", "_rowid"])
+    assert ds.to_table(names()) == expected
+    assert ds.take([3, 1], names()) == expected.take([3, 1])
+    assert ds.get_fragments()[0].take([3, 1], names()) == expected.take([3, 1])
+
+
+@pytest.mark.parametrize("columns", [3, [3], [["b"]], ds], ids=["number", "numbers", "lists", "function"])
+def test_columns_that_are_no_names_are_refused(ds: LanceDataset, columns: Any) -> None:
+    for read in (ds.to_table, ds.get_fragments()[0].to_table):
+        with pytest.raises(InvalidInput, match="expected a list of column names"):
+            read(columns)
+    for take in (ds.take, ds.get_fragments()[0].take):
+        with pytest.raises(InvalidInput, match="expected a list of column names"):
+            take([0], columns)
+
+
 @pytest.mark.parametrize("late", [True, False, ["c"], None])
 def test_late_materialization_changes_what_is_read_and_not_the_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: Any
