@@ -16,6 +16,7 @@ import xxhash
 from lance_like.dataset.blob import resolve
 from lance_like.dataset.inputs import Stream, as_columns, as_stream
 from lance_like.dataset.placing import Placing, place_columns
+from lance_like.dataset.scan_options import count
 from lance_like.dataset.udf import BatchUDF, Checkpoint
 from lance_like.dataset.write import write_file
 from lance_like.encodings.physical import flat_width
@@ -52,6 +53,7 @@ def add_columns(
     batch_size: int | None = None,
 ) -> None:
     """Add columns; see `LanceDataset.add_columns`. commit: makes a change the next version."""
+    batch_size = None if batch_size is None else count("batch_size", batch_size, low=1)
     fields = _null_fields(transforms)
     if fields is not None:
         commit(_nulls(manifest, fields))
