@@ -14,8 +14,9 @@ import pyarrow as pa
 import xxhash
 
 from lance_like.dataset.blob import resolve
-from lance_like.dataset.inputs import Stream, as_stream
+from lance_like.dataset.inputs import Stream, as_columns, as_stream
 from lance_like.dataset.placing import Placing, place_columns
+from lance_like.dataset.scan_options import count
 from lance_like.dataset.udf import BatchUDF, Checkpoint
 from lance_like.dataset.write import write_file
 from lance_like.encodings.physical import flat_width
@@ -52,6 +53,7 @@ def add_columns(
     batch_size: int | None = None,
 ) -> None:
     """Add columns; see `LanceDataset.add_columns`. commit: makes a change the next version."""
+    batch_size = None if batch_size is None else count("batch_size", batch_size, low=1)
     fields = _null_fields(transforms)
     if fields is not None:
         commit(_nulls(manifest, fields))
@@ -70,7 +72,7 @@ def add_columns(
     elif callable(transforms):
         commit(Computed(session, transforms, read_columns, batch_size, asked=reader_schema))
     else:
-        commit(_FromStream(session, as_stream(transforms, reader_schema)))
+        commit(_FromStream(session, as_columns(transforms, reader_schema)))
 
 
 def _nulls(manifest: Manifest, fields: pa.Schema) -> AddColumns:
@@ -278,7 +280,7 @@ class Computed:
             ) from error
 
     def _answer(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        return _one_batch(as_stream(self._transform(batch), self._asked))
+        return _one_batch(as_columns(self._transform(batch), self._asked))
 
 
 def _settled(asked: pa.Schema | None, known: pa.Schema | None, kept: Checkpoint | None) -> pa.Schema | None:

@@ -25,12 +25,14 @@ from lance_like.dataset.scanner import Filter, LanceScanner, bind_filter
 from lance_like.dataset.staging import write_fragments
 from lance_like.dataset.write import MAX_ROWS_PER_FILE, Mode
 from lance_like.errors import InvalidInput, OutOfRange
-from lance_like.query.answer import Answer, Columns, answer_of
+from lance_like.io.store import Store
+from lance_like.query.answer import Answer, Columns, answer_of, as_names
 from lance_like.query.session import Session
 from lance_like.query.take import Placed, take_placed
 from lance_like.table.actions import AddColumns
 from lance_like.table.commit import Change
 from lance_like.table.fragment import MAX_FRAGMENT_ID, Fragment
+from lance_like.table.lines import branch_of, line_of
 from lance_like.table.parts import Tree
 
 if TYPE_CHECKING:
@@ -52,6 +54,15 @@ class LanceFragment:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (*self._reopen, self.fragment_id)
+
+    def _check_of(self, store: Store) -> None:
+        """Raise InvalidInput unless it is of the table, or of the branch, that a store holds."""
+        own = self._session.store
+        if (own.uri, line_of(own)) != (store.uri, line_of(store)):
+            place = own.uri if own.uri != store.uri else f"the branch {branch_of(own) or 'main'!r}"
+            raise InvalidInput(
+                f"the fragment {self.fragment_id} is of {place}", hint="use get_fragments of this handle"
+            )
 
     # -- what it is --
 
@@ -155,7 +166,7 @@ class LanceFragment:
     def open_session(self, columns: Columns | None = None, with_row_address: bool | None = None) -> FragmentSession:
         """For many takes of the same columns."""
         schema = self._manifest.schema.described
-        answer = answer_of(self._manifest, schema, columns, with_row_address=bool(with_row_address))
+        answer = answer_of(self._manifest, schema, as_names(columns), with_row_address=bool(with_row_address))
         return FragmentSession(self._session, self._fragment, answer)
 
     # -- changes, for somebody to commit --

@@ -34,7 +34,7 @@ from lance_like.dataset.merge import MergeStats, Rules, run_merge
 from lance_like.dataset.merge_builder import MergeInsertBuilder
 from lance_like.dataset.metadata import DatasetMetadata
 from lance_like.dataset.results import DeleteResult, UpdateResult
-from lance_like.dataset.scan_options import SCAN_OPTIONS, BlobHandling, ScanOptions, check_tuning
+from lance_like.dataset.scan_options import SCAN_OPTIONS, BlobHandling, ScanOptions, check_tuning, count
 from lance_like.dataset.scanner import BlobMode, Filter, LanceScanner, as_read, bind_filter
 from lance_like.dataset.search_builder import DatasetSearch
 from lance_like.dataset.view import DatasetView
@@ -46,7 +46,7 @@ from lance_like.dataset.write import (
 )
 from lance_like.errors import InvalidInput
 from lance_like.io.store import Store
-from lance_like.query.answer import Answer, Columns, answer_of
+from lance_like.query.answer import Answer, Columns, answer_of, as_names
 from lance_like.query.plan import NONE, judge_fragments
 from lance_like.query.take import take_ids, take_positions
 from lance_like.table.actions import DropColumns
@@ -252,7 +252,7 @@ class LanceDataset(
 
         randomize_order: False: in scan order. Raises InvalidInput for more rows than there are.
         """
-        if not 0 <= num_rows <= len(self):
+        if not 0 <= count("num_rows", num_rows) <= len(self):
             raise InvalidInput(f"num_rows={num_rows}: expected a number from 0 to {len(self):,}")
         positions = random.sample(range(len(self)), num_rows)
         return self.take(positions if randomize_order else sorted(positions), columns, **options)
@@ -439,6 +439,7 @@ class LanceDataset(
         return stats
 
     def _answer(self, columns: Columns | None, blob_handling: BlobHandling | None = None) -> Answer:
+        columns = as_names(columns)
         key = blob_handling, _key(columns)
         found = self._answers.get(key)
         if found is None:
@@ -452,6 +453,8 @@ class LanceDataset(
         fragments = list(fragments)
         if not all(isinstance(fragment, LanceFragment) for fragment in fragments):
             raise InvalidInput("fragments: expected a list of fragments, as get_fragments gives them")
+        for fragment in fragments:
+            fragment._check_of(self._store)
         return [self._manifest.fragment(fragment.fragment_id) for fragment in fragments]
 
 
@@ -459,7 +462,7 @@ def _key(columns: Columns | None) -> Any:
     """What tells the same columns from others."""
     if isinstance(columns, Mapping):
         return tuple((name, type(text), str(text)) for name, text in columns.items())
-    return columns if columns is None or isinstance(columns, str) else tuple(columns)
+    return columns
 
 
 def open_version(store: Store, version: int, options: Mapping[str, Any]) -> LanceDataset:

@@ -87,7 +87,7 @@ class DatasetIndexes(BoundVersion):
         """Make an index of a column of the newest version, and move this handle to the new version.
 
         column: a name or a dotted path. index_type: of vectors, such as "IVF_PQ", or any other kind. name: by default
-        that of the column with "_idx". replace: in the place of the one of that name.
+        that of the column with "_idx". replace: in the place of the one of that name and column.
         train: False: an index of no rows, for `optimize.optimize_indices` to fill.
         progress_callback: told of the stages of the build. The other options are parameters of the kind
         (format_spec/index/), or pylance's that are not needed here.
@@ -294,8 +294,9 @@ class DatasetIndexes(BoundVersion):
         building = Building(self._session, tell, threads, given)
         with newest_held(self._store, known=self._manifest) as (newest, lease):
             entry = planned_entry(self._session, newest, _single(column), kind, name, given)
-            if not replace and any(known.name == entry.name for known in newest.indices):
-                raise AlreadyExists(f"there is an index {entry.name!r} already", kind="index", hint="pass replace=True")
+            known = next((known for known in newest.indices if known.name == entry.name), None)
+            if known is not None:
+                _check_name(known, entry, replace=replace)
 
             def change(manifest: Manifest | None) -> SetIndexes:
                 assert manifest is not None
@@ -362,6 +363,15 @@ def _single(column: str | Sequence[str]) -> str:
 
 def _parameters(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in _HINTS}
+
+
+def _check_name(known: IndexEntry, made: IndexEntry, *, replace: bool) -> None:
+    """Raise AlreadyExists unless an index may take the place of the one of its name."""
+    if not replace:
+        raise AlreadyExists(f"there is an index {made.name!r} already", kind="index", hint="pass replace=True")
+    if (known.field_ids, known.json) != (made.field_ids, made.json):
+        hint = "choose another name, or drop it first"
+        raise AlreadyExists(f"the index {made.name!r} is of another column or path", kind="index", hint=hint)
 
 
 def _check_apart(entry: IndexEntry) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,8 +22,8 @@ from lance_like.table.fields import is_blob
 
 Data: TypeAlias = Any
 """A pa.Table, RecordBatch, RecordBatchReader, pyarrow Dataset or Scanner; pandas, Polars; a Dataset or IterableDataset
-of Hugging Face; anything with `__arrow_c_stream__`; an iterable of batches; a dict of columns; a list of dicts, or of
-models of pydantic."""
+of Hugging Face; anything with `__arrow_c_stream__`; an iterable of batches; a dict of columns (an array of numpy of 2
+dimensions is one of vectors); a list of dicts, or of models of pydantic."""
 
 # The rows of a batch that Hugging Face datasets are asked for, as its own functions ask: cells may be images.
 _HF_ROWS = 1000
@@ -55,6 +55,11 @@ def as_stream(data: Data, schema: pa.Schema | None = None) -> Stream:
         return stream
     conformed = conform(stream, schema)
     return Stream(schema, (filled(batch, schema) for batch in conformed.batches))
+
+
+def as_columns(data: Data, schema: pa.Schema | None = None) -> Stream:
+    """As `as_stream`, of columns for rows that are there: the index of a pandas frame is not among them."""
+    return as_stream(data.reset_index(drop=True) if _is_frame(data) else data, schema)
 
 
 def _stored_schema(schema: pa.Schema) -> pa.Schema:
@@ -165,9 +170,9 @@ def _open(data: Data, schema: pa.Schema | None) -> Stream:
         return _open(data.scanner().to_reader(), schema)
     if type(data).__module__.startswith("polars") and hasattr(data, "to_arrow"):
         # Its own stream export uses string views, for which few tools have kernels: a table keeps the type it is given.
-        return _open(data.to_arrow(), schema)
-    if type(data).__module__.startswith("pandas") and hasattr(data, "columns"):
-        return _open(_built(partial(pa.Table.from_pandas, preserve_index=False), data, None), schema)
+        return _open(_built(lambda frame, schema: frame.to_arrow(), data, None), schema)
+    if _is_frame(data):
+        return _open(_built(_from_frame, data, None), schema)
     if type(data).__module__.startswith("datasets."):
         return _from_hugging_face(data)
     if hasattr(data, "__arrow_c_stream__"):
@@ -181,6 +186,20 @@ def _open(data: Data, schema: pa.Schema | None) -> Stream:
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
         return _from_iterable(iter(data), schema)
     raise InvalidInput(f"data of type {type(data).__name__} cannot be written: expected {_NAMES}")
+
+
+def _is_frame(data: Data) -> bool:
+    return type(data).__module__.startswith("pandas") and hasattr(data, "columns")
+
+
+def _from_frame(frame: Any, schema: pa.Schema | None) -> pa.Table:
+    """The columns of a pandas frame, and after them the levels of its index that have names of their own."""
+    levels = frame.index.names
+    nameless = [i for i, name in enumerate(levels) if name is None or name in frame.columns or name in levels[:i]]
+    kept = len(nameless) < len(levels)
+    if kept and nameless:
+        frame = frame.reset_index(level=nameless, drop=True)
+    return pa.Table.from_pandas(frame, schema, preserve_index=kept)
 
 
 def _from_hugging_face(data: Any) -> Stream:
@@ -232,12 +251,29 @@ def _each_batch(items: Iterator[Any], schema: pa.Schema) -> Iterator[pa.RecordBa
 
 def _from_columns(columns: dict[str, Any], schema: pa.Schema | None) -> pa.Table:
     fields = {} if schema is None else {field.name: field for field in schema}
-    return pa.table({name: _column(values, fields.get(name)) for name, values in columns.items()})
+    return pa.table({name: _named(name, values, fields.get(name)) for name, values in columns.items()})
 
 
-def _column(values: Any, field: pa.Field | None) -> Any:
-    if field is None or isinstance(values, (pa.Array, pa.ChunkedArray)):
+def _named(name: str, values: Any, field: pa.Field | None) -> pa.Array | pa.ChunkedArray:
+    """A column; errors say which."""
+    try:
+        return _column(_flat(values), field)
+    except (pa.ArrowException, AttributeError, TypeError, ValueError) as error:
+        raise InvalidInput(f"the column {name!r}: {error}") from error
+
+
+def _flat(values: Any) -> Any:
+    """An array of numpy of two dimensions as a column of vectors; anything else as it is."""
+    if not isinstance(values, np.ndarray) or values.ndim != 2:
         return values
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+
+
+def _column(values: Any, field: pa.Field | None) -> pa.Array | pa.ChunkedArray:
+    if isinstance(values, (pa.Array, pa.ChunkedArray)):
+        return values
+    if field is None:
+        return pa.array(values)
     external = field.type.equals(REFERENCE)
     return blob_array(values, external=external) if external or is_blob(field) else pa.array(values, field.type)
 

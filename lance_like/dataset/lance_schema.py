@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from lance_like.errors import InvalidInput
+from lance_like.errors import InvalidInput, NotFound
 from lance_like.table.fields import Field
 from lance_like.table.schema import Schema, join_path
 
@@ -102,19 +102,22 @@ class LanceSchema:
         places = [(_key_position(field, name), field) for field in self.fields() if _is_key(field, name)]
         return [field for _, field in sorted(places, key=lambda item: (item[0] is None, item[0] or 0))]
 
-    def field(self, path: str) -> LanceField:
-        """The field that a name or a dotted path names. Raises NotFound."""
-        return LanceField(self._schema, self._schema.find(path))
+    def field(self, name: str) -> LanceField | None:
+        """The field that a name or a dotted path names; None: there is none."""
+        try:
+            return LanceField(self._schema, self._schema.find(name))
+        except NotFound:
+            return None
 
-    def field_case_insensitive(self, path: str) -> LanceField:
-        """The field of a path in any case. Raises InvalidInput where several are meant, NotFound where none is."""
+    def field_case_insensitive(self, name: str) -> LanceField | None:
+        """The field of a path in any case; None: there is none. Raises InvalidInput where several are meant."""
         paths = {join_path(self._schema.path(field.id)): field for field in self._schema.fields}
-        if path in paths:
-            return LanceField(self._schema, paths[path])
-        near = [field for known, field in paths.items() if known.casefold() == path.casefold()]
+        if name in paths:
+            return LanceField(self._schema, paths[name])
+        near = [field for known, field in paths.items() if known.casefold() == name.casefold()]
         if len(near) > 1:
-            raise InvalidInput(f"{path!r} fits {len(near)} fields but for the case of letters", kind="column")
-        return LanceField(self._schema, near[0]) if near else self.field(path)
+            raise InvalidInput(f"{name!r} fits {len(near)} fields but for the case of letters", kind="column")
+        return LanceField(self._schema, near[0]) if near else self.field(name)
 
     def __repr__(self) -> str:
         return f"LanceSchema({self.fields()})"

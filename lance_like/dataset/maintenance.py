@@ -43,13 +43,15 @@ class DatasetMaintenance(BoundVersion):
         """
         return list_files(self._store)
 
-    def tracked_files(self, *, min_version: int = 0, progress: Progress | None = None) -> pa.RecordBatchReader:
+    def tracked_files(
+        self, *, min_version: int | None = None, progress: Progress | None = None
+    ) -> pa.RecordBatchReader:
         """The files that versions of this branch name, from `min_version` on, each once a version.
 
         Columns: version, base_uri, path (below it), type: "manifest", "data file", "deletion file", "index file",
         "transaction file" or "metadata file". progress: called with how many versions are read, and how many there are.
         """
-        return list_tracked(self._store, min_version=min_version, progress=progress)
+        return list_tracked(self._store, min_version=min_version or 0, progress=progress)
 
     def validate(self) -> None:
         """Raise Corrupt unless the manifest of this version, its parts and its files' metadata are sound.

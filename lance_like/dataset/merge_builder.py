@@ -38,6 +38,8 @@ class MergeInsertBuilder:
     def __init__(self, dataset: LanceDataset, on: str | Sequence[str] | None) -> None:
         self._dataset = dataset
         keys = _keys_of(dataset.lance_schema) if on is None else [on] if isinstance(on, str) else on
+        if not len(keys):
+            raise InvalidInput("on=[]: a merge needs key columns")
         self._rules = Rules(tuple(keys))
         self._retries, self._timeout_s = 10, 30.0
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from lance_like.dataset.columns import write_columns
 from lance_like.dataset.fragment_metadata import DataFile
-from lance_like.dataset.inputs import Data, Stream, as_stream, check_nulls, conform_some
+from lance_like.dataset.inputs import Data, Stream, as_columns, check_nulls, conform_some
 from lance_like.errors import InvalidInput
 from lance_like.query.session import Session
 from lance_like.table.fragment import Fragment
@@ -22,7 +22,7 @@ def write_replacement(session: Session, manifest: Manifest, fragment: Fragment, 
     Raises InvalidInput for other columns, types or numbers of rows than the table's.
     """
     schema = manifest.schema
-    stream = conform_some(as_stream(data), schema.to_arrow())
+    stream = conform_some(as_columns(data), schema.to_arrow())
     if not stream.schema.names:
         raise InvalidInput("there is no column to replace", kind="columns")
     file = write_columns(session.store, stream.schema, fragment, _checked(fragment, stream))

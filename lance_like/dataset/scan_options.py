@@ -114,16 +114,18 @@ _COUNTS = {
 }
 
 
-def check_options(options: Mapping[str, Any], known: Set[str] = SCAN_OPTIONS) -> None:
-    """Raise InvalidInput unless all are known options, each of which can be."""
+def checked_options(options: Mapping[str, Any], known: Set[str] = SCAN_OPTIONS) -> dict[str, Any]:
+    """The options, numbers of numpy as Python's. Raises InvalidInput unless all are known, and each can be."""
+    checked = dict(options)
     for name, value in options.items():
         if name not in known:
             raise InvalidInput(f"{name!r} is not an option of a read")
         if value is not None and name in _COUNTS:
-            count(name, value, low=_COUNTS[name])
+            checked[name] = count(name, value, low=_COUNTS[name])
     handling = options.get("blob_handling")
     if handling is not None and handling not in get_args(BlobHandling):
         raise InvalidInput(f"blob_handling={handling!r}: expected one of {', '.join(get_args(BlobHandling))}")
+    return checked
 
 
 def check_together(options: Mapping[str, Any]) -> None:
@@ -143,14 +145,12 @@ def is_search(options: Mapping[str, Any]) -> bool:
 
 def check_tuning(options: Mapping[str, Any]) -> None:
     """Raise InvalidInput unless all are options that change no answer."""
-    check_options(options, _TUNING)
+    checked_options(options, _TUNING)
 
 
 def check_default_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
     """What scans are told unless they say otherwise, checked one by one. Raises InvalidInput."""
-    held = dict(options or {})
-    check_options(held, SCAN_OPTIONS | _READS)
-    return held
+    return checked_options(options or {}, SCAN_OPTIONS | _READS)
 
 
 def count(name: str, value: Any, *, low: int = 0) -> int:
@@ -167,9 +167,9 @@ __all__ = [
     "ScanStatistics",
     "Tuning",
     "check_default_options",
-    "check_options",
     "check_together",
     "check_tuning",
+    "checked_options",
     "count",
     "is_search",
 ]

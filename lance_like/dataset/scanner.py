@@ -18,8 +18,8 @@ from lance_like.dataset.scan_options import (
     BlobHandling,
     ScanOptions,
     ScanStatistics,
-    check_options,
     check_together,
+    checked_options,
     count,
     is_search,
 )
@@ -30,7 +30,7 @@ from lance_like.file.carry import carried_field, one_batch
 from lance_like.index.files import counting_segments
 from lance_like.io.observe import CountingStore
 from lance_like.kept import MadeOf
-from lance_like.query.answer import NOTHING, POSITION, Answer, Columns, answer_of, schema_naming
+from lance_like.query.answer import NOTHING, POSITION, Answer, Columns, answer_of, as_names, schema_naming
 from lance_like.query.evaluate import parse, prepare
 from lance_like.query.explain import analyze, explain
 from lance_like.query.expr import Expr, top_names
@@ -86,10 +86,10 @@ class LanceScanner:
         text_columns: Sequence[str] | None = None,
         **options: Unpack[ScanOptions],
     ) -> None:
-        check_options(options)
-        check_together(options)
+        self._options = told = checked_options(options)
+        check_together(told)
+        columns = as_names(columns)
         self._session, self._manifest = session, manifest
-        self._options: dict[str, Any] = dict(options)
         self._given: dict[str, Any] = {
             "columns": columns,
             "filter": filter,
@@ -99,13 +99,13 @@ class LanceScanner:
             "rerank": rerank,
             "text_columns": text_columns,
         }
-        schema = as_read(manifest.schema, options.get("blob_handling"))
-        deleted = bool(options.get("include_deleted_rows"))
-        self._settled = self._search(schema) if is_search(options) else None
+        schema = as_read(manifest.schema, told.get("blob_handling"))
+        deleted = bool(told.get("include_deleted_rows"))
+        self._settled = self._search(schema) if is_search(told) else None
         given = NOTHING if self._settled is None else self._settled.given
         shown = columns if self._settled is None else self._settled.columns
-        self._answer = _prepared_answer(manifest, schema, shown, options, given)
-        order_by = options.get("order_by")
+        self._answer = _prepared_answer(manifest, schema, shown, told, given)
+        order_by = told.get("order_by")
         self._order = order_of(manifest, schema, order_by, columns, given) if order_by else None
         if deleted:
             chosen = manifest.tree.iterate() if within is None else within
@@ -119,9 +119,9 @@ class LanceScanner:
             0 if offset is None else count("offset", offset),
             fragments=within,
             make=self._answer.make,
-            **_tuned(options),
+            **_tuned(told),
         )
-        self._batch_rows = None if options.get("batch_size_bytes") is not None else options.get("batch_size")
+        self._batch_rows = None if told.get("batch_size_bytes") is not None else told.get("batch_size")
 
     @cached
     def _scan(self) -> Scan:
@@ -320,7 +320,7 @@ def _of_bytes(nbytes: int, rows: int | None, batches: Iterator[pa.RecordBatch]) 
 
 
 def _prepared_answer(
-    manifest: Manifest, schema: Schema, columns: Columns | None, options: ScanOptions, given: pa.Schema
+    manifest: Manifest, schema: Schema, columns: Columns | None, options: Mapping[str, Any], given: pa.Schema
 ) -> Answer:
     """The columns of an answer; those that no expression computes are kept for the next scan of a schema."""
     row_id, row_address = bool(options.get("with_row_id")), bool(options.get("with_row_address"))
@@ -344,7 +344,7 @@ def _prepared_answer(
     return _ANSWERS.get(schema, key=(names, row_id, row_address, *given.names), make=make)
 
 
-def _tuned(options: ScanOptions) -> dict[str, Any]:
+def _tuned(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a `Scan` that change how it is done, not what it gives."""
     if not options:
         return {}
@@ -365,7 +365,7 @@ def _tuned(options: ScanOptions) -> dict[str, Any]:
 def as_read(schema: Schema, blob_handling: BlobHandling | None) -> Schema:
     """A table's schema with descriptions in the place of the blobs that a read does not give whole."""
     if blob_handling is not None:
-        check_options({"blob_handling": blob_handling})
+        checked_options({"blob_handling": blob_handling})
     if blob_handling == "all_binary":
         return schema
     if blob_handling == "all_descriptions":

@@ -109,6 +109,8 @@ def settle(
     given = given_of(near=near is not None, numbered=numbered, text=text is not None, rerank=asked.rerank is not None)
     if numbered and text is not None:
         raise InvalidInput("a hybrid search is for one vector, not for a batch")
+    if numbered and asked.rerank is not None:
+        raise InvalidInput("a re-ranker orders what one vector finds, not a batch")
     shown = _shown(schema, columns, given, scores)
     condition, after, among = _filter(session, manifest, schema, asked, given)
     before = asked.prefilter is not False

@@ -63,7 +63,7 @@ class SearchBuilder:
         return self._set(columns=columns)
 
     def limit(self, limit: int) -> SearchBuilder:
-        """How many rows; 10 by default."""
+        """How many rows, for each vector of a batch; 10 by default."""
         return self._set(limit=count("limit", limit))
 
     def offset(self, offset: int) -> SearchBuilder:
@@ -135,12 +135,20 @@ class SearchBuilder:
             k = options["limit"] + options.get("offset", 0)
             near = {"k": max(1, k), **self._near}
             options["nearest"] = near if "column" in near else {"column": self._vector_column(), **near}
+            if not both and options["limit"]:
+                # k says it of each vector of a batch.
+                options["limit"] = None
         elif self._near:
             raise InvalidInput(f"{next(iter(self._near))} is of searches by a vector: give one with vector(...)")
         if self._text is not None:
             options["full_text_query"] = self._text
         rerank = RRFReranker() if both and self._rerank is None else self._rerank
-        return LanceScanner(session, manifest, rerank=rerank, text_columns=self._text_columns, **options)
+        scanner = LanceScanner(session, manifest, rerank=rerank, text_columns=self._text_columns, **options)
+        from lance_like.query.search import QUERY  # which the scanner has loaded by now
+
+        if options.get("offset") and QUERY in scanner.projected_schema.names:
+            raise InvalidInput("offset is of what one vector finds, not of a batch")
+        return scanner
 
     def to_table(self) -> pa.Table:
         """The rows found, best first."""

@@ -66,6 +66,15 @@ class Answer:
         return pa.Table.from_batches(map(self.recipe.make, table.to_batches()), self.schema)
 
 
+def as_names(columns: Columns | None) -> Columns | None:
+    """Columns that a caller named, in a form that can be gone through twice. Raises InvalidInput for what is none."""
+    if columns is None or isinstance(columns, Mapping | str):
+        return columns
+    names = tuple(columns) if isinstance(columns, Iterable) else (columns,)
+    check_names(names)
+    return names
+
+
 def answer_of(
     manifest: Manifest,
     table: Schema,
@@ -270,4 +279,4 @@ def schema_naming(
     return pa.schema([*chosen, *(pa.field(name, pa.uint64(), nullable=False) for name in sorted(made)), *given])
 
 
-__all__ = ["MADE", "NOTHING", "POSITION", "Answer", "Columns", "answer_of", "schema_naming"]
+__all__ = ["MADE", "NOTHING", "POSITION", "Answer", "Columns", "answer_of", "as_names", "schema_naming"]

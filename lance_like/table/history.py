@@ -216,6 +216,9 @@ def _microseconds(moment: AsOf) -> int:
             ) from error
     if not isinstance(moment, datetime):
         raise InvalidInput(f"asof={moment!r}: expected a datetime, ISO text or nanoseconds", kind="arguments")
+    if moment.tzinfo is None:
+        # As a plain one: that of pandas knows no zone of this place.
+        moment = datetime.combine(moment.date(), moment.time())
     # Not timestamp(): a float holds no microseconds of this century exactly.
     return (moment.astimezone(timezone.utc) - _EPOCH) // timedelta(microseconds=1)
 

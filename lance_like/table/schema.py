@@ -130,8 +130,10 @@ class Schema:
 
         path: a top-level name exactly as it is; or names joined with dots, where back-ticks quote a name that
         has dots (`a.b`.c; a doubled back-tick is one); or a tuple of names.
-        Raises NotFound, naming the nearest known names.
+        Raises NotFound, naming the nearest known names; InvalidInput for what is no name.
         """
+        if not isinstance(path, str | tuple):
+            raise InvalidInput(f"{path!r:.80} names no column: expected a text")
         found = self.child(path) if isinstance(path, str) else None
         if found is not None:
             return found

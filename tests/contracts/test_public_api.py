@@ -45,6 +45,7 @@ NAMES = {
     "file",
     "optimize",
     "progress",
+    "query",
     "rerankers",
     "sampler",
     "schema",

@@ -148,6 +148,13 @@ def test_a_function_that_makes_no_column_changes_nothing(ds, function, kind, say
     assert_same(ds.to_table(), people(10))
 
 
+@pytest.mark.parametrize("batch_size", [-1, 0, 2.5])
+@pytest.mark.parametrize("transforms", [{"n": "i + 1"}, lambda batch: batch])
+def test_a_batch_of_no_rows_is_refused(ds, transforms, batch_size):
+    with pytest.raises(InvalidInput, match="expected an integer of at least 1"):
+        ds.add_columns(transforms, batch_size=batch_size)
+
+
 def test_an_unknown_column_to_read_is_not_found(ds):
     with pytest.raises(NotFound, match="'zz'"):
         ds.add_columns(lambda batch: batch, read_columns=["zz"])

@@ -197,3 +197,11 @@ def test_a_checkpoint_serves_fields_of_structs_and_row_addresses(ds, checkpoint)
     assert calls == [2]
     found = ds.to_table(["s.row"], with_row_address=True).to_pydict()
     assert found["s.row"] == found["_rowaddr"]
+
+
+def test_the_index_of_a_frame_that_a_function_gives_is_no_column(uri):
+    frame = pd.DataFrame({"a": [1, 2]}, index=pd.Index(["p", "q"], name="k"))
+    ds = lance_like.write_dataset(frame, uri)
+    ds.add_columns(lambda batch: batch.to_pandas()[["a"]].rename(columns={"a": "b"}))
+    ds.add_columns(ds.to_table().to_pandas()[["a"]].rename(columns={"a": "c"}))
+    assert ds.to_table().to_pydict() == {"a": [1, 2], "k": ["p", "q"], "b": [1, 2], "c": [1, 2]}

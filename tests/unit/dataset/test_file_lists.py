@@ -35,7 +35,7 @@ def test_all_files_has_the_columns_of_pylance(dataset: lance_like.LanceDataset, 
     lance = pytest.importorskip("lance")
     peer = lance.write_dataset(TABLE, str(tmp_path / "peer"))
     assert dataset.all_files().schema == peer.all_files().schema
-    assert dataset.tracked_files().schema == peer.tracked_files().schema
+    assert dataset.tracked_files(min_version=None).schema == peer.tracked_files(min_version=None).schema
 
 
 def test_the_files_of_all_versions_are_those_that_cleanup_keeps(dataset: lance_like.LanceDataset) -> None:

@@ -48,6 +48,18 @@ def test_a_fragment_of_no_number_here_is_not_found(ds):
         LanceFragment(ds, 7)
 
 
+def test_fragments_of_another_table_or_branch_are_refused(ds):
+    other = lance_like.write_dataset({"i": [1]}, "memory://")
+    with pytest.raises(InvalidInput, match=f"fragment 0 is of {other.uri}; use get_fragments"):
+        ds.scanner(fragments=other.get_fragments())
+    branch = ds.create_branch("b")
+    with pytest.raises(InvalidInput, match="fragment 1 is of the branch 'b'"):
+        ds.scanner(fragments=branch.get_fragments()[1:])
+    with pytest.raises(InvalidInput, match="fragment 1 is of the branch 'main'"):
+        branch.scanner(fragments=ds.get_fragments()[1:])
+    assert branch.scanner(fragments=branch.get_fragments()[1:]).count_rows() == 50
+
+
 def test_a_fragment_tells_its_rows_and_files(ds):
     ds.delete("i IN (3, 5)")
     ds.add_columns({"j": "i + 1"})

@@ -382,11 +382,24 @@ def test_wrong_calls_say_what_is_wrong(kind: SortedIndex, uri: str) -> None:
 
 def test_an_index_is_replaced_by_name(kind: SortedIndex, uri: str) -> None:
     ds = written(uri)
-    ds.create_scalar_index("n", "SORTED", name="i")
+    ds.create_scalar_index("s", "SORTED", name="i")
     ds.create_scalar_index("s", "SORTED", name="i", strength=5)
     check(ds, "i", "s")
     [one] = ds.describe_indices()
     assert (one.field_names, one.details, one.num_segments) == (["s"], {"strength": 5}, 1)
+
+
+@pytest.mark.parametrize(
+    ("column", "kind_of"), [("n", "SORTED"), ("s", IndexConfig("json", {"path": "b", "target_index_type": "sorted"}))]
+)
+def test_an_index_of_something_else_is_not_replaced(
+    kind: SortedIndex, uri: str, column: str, kind_of: str | IndexConfig
+) -> None:
+    ds = lance_like.write_dataset({"n": [1, 2], "s": ['{"a": 1}', '{"b": 2}']}, uri)
+    ds.create_scalar_index("s", IndexConfig("json", {"path": "a", "target_index_type": "sorted"}), name="i")
+    with pytest.raises(AlreadyExists, match="of another column or path; choose another name"):
+        ds.create_scalar_index(column, kind_of, name="i")
+    assert [one.field_names for one in ds.describe_indices()] == [["s"]]
 
 
 def test_statistics_tell_how_each_segment_was_built(kind: SortedIndex, uri: str) -> None:

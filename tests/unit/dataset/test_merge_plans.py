@@ -57,6 +57,8 @@ def test_a_merge_takes_the_key_of_the_table() -> None:
 def test_a_merge_needs_a_key(ds: lance_like.LanceDataset) -> None:
     with pytest.raises(InvalidInput, match="no primary key"):
         ds.merge_insert()
+    with pytest.raises(InvalidInput, match="needs key columns"):
+        ds.merge_insert([])
 
 
 def test_a_plan_says_what_the_merge_does(ds: lance_like.LanceDataset) -> None:

@@ -19,6 +19,7 @@ from lance_like.index.vector import exact
 from lance_like.io.observe import CountingStore, counted
 from lance_like.query import near as near_module
 from lance_like.query.order import ColumnOrdering
+from lance_like.rerankers import RRFReranker
 from tests.unit.dataset.rounded_index import Rounded, add_index
 
 DIMENSION = 6
@@ -173,6 +174,19 @@ def test_a_batch_of_queries_gives_each_its_rows(dataset: LanceDataset, plugin: R
     )
     one = dataset.to_table(nearest=near(queries[:1], k=2))
     assert one["query_index"].to_pylist() == [0, 0]
+
+
+def test_the_limit_of_a_search_is_of_each_vector_of_a_batch(dataset: LanceDataset) -> None:
+    search = dataset.search(VECTORS[:2]).limit(3).select(["i"])
+    answer = search.to_table()
+    assert answer["query_index"].to_pylist() == [0, 0, 0, 1, 1, 1]
+    rows = dataset.to_table()
+    assert answer["i"].to_pylist() == [i for query in VECTORS[:2] for i in nearest_rows(rows, query, 3)]
+    assert dataset.search(VECTORS[:2]).limit(0).to_table().num_rows == 0
+    with pytest.raises(InvalidInput, match="offset is of what one vector finds"):
+        search.offset(1).to_table()
+    with pytest.raises(InvalidInput, match="re-ranker orders what one vector finds"):
+        dataset.search(VECTORS[:2]).rerank(RRFReranker()).to_table()
 
 
 @pytest.mark.parametrize("q", [QUERY.tolist(), pa.array(QUERY), QUERY.astype(np.float64), pa.scalar(QUERY.tolist())])

@@ -46,8 +46,8 @@ def test_a_schema_has_the_numbers_of_its_fields(dataset: lance_like.LanceDataset
 
 def test_a_schema_of_a_new_table_is_numbered_from_0(dataset: lance_like.LanceDataset) -> None:
     assert LanceSchema.from_pyarrow(TABLE.schema) == dataset.lance_schema
-    with pytest.raises(NotFound):
-        dataset.lance_schema.field("nothing")
+    assert dataset.lance_schema.field("nothing") is None
+    assert dataset.lance_schema.field_case_insensitive("s.nothing") is None
     with pytest.raises(InvalidInput, match="case"):
         LanceSchema.from_pyarrow(pa.schema({"_Aa": pa.int8(), "_AA": pa.int8()})).field_case_insensitive("_aa")
 
@@ -64,6 +64,8 @@ def test_a_sample_has_each_row_at_most_once(dataset: lance_like.LanceDataset) ->
     assert len(dataset.sample(0)) == 0
     with pytest.raises(InvalidInput, match="11"):
         dataset.sample(11)
+    with pytest.raises(InvalidInput, match="expected an integer"):
+        dataset.sample(2.5)  # type: ignore[arg-type]
 
 
 def test_fragments_of_a_scan_may_come_from_an_iterator(dataset: lance_like.LanceDataset) -> None:

@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -73,6 +74,33 @@ def test_a_batch_has_about_so_many_bytes_and_at_most_so_many_rows(ds: LanceDatas
     assert sum(map(len, batches)) == 100
     assert {len(batch) for batch in ds.to_batches(["a"], batch_size_bytes=1)} == {1}
     assert max(len(batch) for batch in ds.to_batches(["a"], batch_size_bytes=1 << 20, batch_size=4)) == 4
+
+
+@pytest.mark.parametrize("option", ["batch_size", "batch_size_bytes", "batch_readahead", "io_buffer_size", "limit"])
+def test_numbers_of_numpy_are_numbers(ds: LanceDataset, option: str) -> None:
+    given: Any = {option: np.int64(7)}
+    expected: Any = {option: 7}
+    assert [len(b) for b in ds.to_batches(**given)] == [len(b) for b in ds.to_batches(**expected)]
+
+
+def test_columns_may_come_from_any_iterable(ds: LanceDataset) -> None:
+    def names() -> Any:
+        return (name for name in ["b", "_rowid"])
+
+    expected = ds.to_table(["b", "_rowid"])
+    assert ds.to_table(names()) == expected
+    assert ds.take([3, 1], names()) == expected.take([3, 1])
+    assert ds.get_fragments()[0].take([3, 1], names()) == expected.take([3, 1])
+
+
+@pytest.mark.parametrize("columns", [3, [3], [["b"]], ds], ids=["number", "numbers", "lists", "function"])
+def test_columns_that_are_no_names_are_refused(ds: LanceDataset, columns: Any) -> None:
+    for read in (ds.to_table, ds.get_fragments()[0].to_table):
+        with pytest.raises(InvalidInput, match="expected a list of column names"):
+            read(columns)
+    for take in (ds.take, ds.get_fragments()[0].take):
+        with pytest.raises(InvalidInput, match="expected a list of column names"):
+            take([0], columns)
 
 
 @pytest.mark.parametrize("late", [True, False, ["c"], None])

@@ -64,13 +64,49 @@ def test_every_kind_of_data_is_written_as_it_is(kind, uri):
     assert_same(lance_like.write_dataset(INPUTS[kind](), uri).to_table(), TABLE)
 
 
-def test_pandas_frames_keep_types_and_their_metadata_and_lose_the_index(uri):
+def test_pandas_frames_keep_types_and_their_metadata_and_lose_an_index_without_a_name(uri):
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"a": [1, 2], "when": pd.to_datetime(["2020-01-01", "2021-02-03"])}, index=["p", "q"])
     ds = lance_like.write_dataset(frame, uri)
     assert ds.schema.names == ["a", "when"]
     assert ds.to_table().to_pandas().to_dict("list") == frame.to_dict("list")
     assert b"pandas" in ds.schema.metadata
+
+
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [(["k", "l"], ["a", "k", "l"]), ([None, "l"], ["a", "l"]), (["k", "a"], ["a", "k"]), (["k", "k"], ["a", "k"])],
+)
+def test_an_index_of_pandas_that_has_a_name_is_a_column(uri, names, columns):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"a": [1, 2]}, index=pd.MultiIndex.from_tuples([(3, 4), (5, 6)], names=names))
+    ds = lance_like.write_dataset(frame, uri)
+    cells = {"a": [1, 2], "k": [3, 5], "l": [4, 6]}
+    assert ds.to_table().to_pydict() == {name: cells[name] for name in columns}
+    assert [name for name in ds.to_table().to_pandas().index.names if name] == columns[1:]
+    assert frame.index.names == names
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (0, 4), (3, 1)])
+def test_an_array_of_numpy_of_two_dimensions_is_a_column_of_vectors(uri, shape):
+    values = np.arange(shape[0] * shape[1], dtype=np.float32).reshape(shape, order="F")
+    ds = lance_like.write_dataset({"v": values}, uri)
+    assert ds.schema == pa.schema({"v": pa.list_(pa.float32(), shape[1])})
+    assert ds.to_table()["v"].to_pylist() == values.tolist()
+    halves = pa.schema({"v": pa.list_(pa.float16(), shape[1])})
+    assert lance_like.write_dataset({"v": values}, uri, schema=halves, mode="overwrite").schema == halves
+
+
+@pytest.mark.parametrize("data", [{"a": [1], "b": ["x", 2]}, [{"a": 1, "b": "x"}, {"a": 2, "b": 2}]])
+def test_the_column_whose_values_have_no_common_type_is_named(data, uri):
+    with pytest.raises(InvalidInput, match="does not make a table: the column 'b': "):
+        lance_like.write_dataset(data, uri)
+
+
+def test_polars_frames_that_arrow_cannot_hold_are_refused(uri):
+    pl = pytest.importorskip("polars")
+    with pytest.raises(InvalidInput, match="does not make a table"):
+        lance_like.write_dataset(pl.DataFrame({"a": pl.Series([1], dtype=pl.Int128)}), uri)
 
 
 @pytest.mark.parametrize("cells", [{"a": [1, "x"]}, {"a": [object()]}], ids=["mixed", "objects"])
@@ -107,14 +143,25 @@ def test_unknown_kinds_of_data_are_refused_with_the_known_ones(uri):
     [
         {"a": [1, 2], "b": [1]},
         {"a": [1, "x"]},
-        {"a": np.zeros((2, 2))},
+        {"a": np.zeros((2, 2, 2))},
+        {"a": np.zeros((2, 0))},
         [{"a": 1}, {"a": "x"}],
         [{"a": 1}, 5],
         [{"a": 1}, "xy"],
         [{}, {}],
         [{1: 2}],
     ],
-    ids=["ragged", "mixed", "two dimensions", "mixed rows", "a number", "a text", "no columns", "a number as name"],
+    ids=[
+        "ragged",
+        "mixed",
+        "three dimensions",
+        "no numbers",
+        "mixed rows",
+        "a number",
+        "a text",
+        "no columns",
+        "a number as name",
+    ],
 )
 def test_python_values_that_make_no_table_are_refused(data, uri):
     with pytest.raises(InvalidInput, match="does not make a table"):

@@ -59,6 +59,14 @@ def test_resolve_finds_versions_by_number_tag_and_time() -> None:
         resolve(store, asof="2020-01-01")
 
 
+def test_a_moment_of_pandas_is_one_of_this_place() -> None:
+    pd = pytest.importorskip("pandas")
+    store = long_table(3)
+    moment = versions(store)[1]["timestamp"]
+    assert resolve(store, asof=pd.Timestamp(moment)) == 2
+    assert resolve(store, asof=pd.Timestamp(moment.astimezone().replace(tzinfo=None))) == 2
+
+
 def test_asof_reads_a_logarithmic_number_of_roots() -> None:
     inner = long_table(100)
     moment = versions(inner)[41]["timestamp"]

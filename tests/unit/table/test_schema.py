@@ -69,6 +69,12 @@ def test_find_names_the_nearest_columns(path: str | tuple[str, ...]) -> None:
         Schema.from_arrow(pa.schema([("status", pa.int8())]), 0)[0].find("statsu")
 
 
+@pytest.mark.parametrize("path", [None, 3, b"a", ["a"]])
+def test_find_refuses_what_is_no_name(path: object) -> None:
+    with pytest.raises(InvalidInput, match="names no column"):
+        Schema.from_arrow(SCHEMA, 0)[0].find(path)  # type: ignore[arg-type]
+
+
 def test_reserved_and_repeated_names_are_refused() -> None:
     for name in RESERVED_NAMES:
         with pytest.raises(InvalidInput, match="reserved"):
