@@ -26,7 +26,7 @@ from lance_like.encodings.physical import buffer_bytes, check_variable, offsets_
 from lance_like.encodings.pool import allocate
 from lance_like.encodings.sample import spread
 from lance_like.encodings.stack import Reading, Runs, Stack, expand
-from lance_like.encodings.variable import encode_offsets, read_bounds, variable_array
+from lance_like.encodings.variable import encode_offsets, read_bounds, variable_array, variable_array_between
 from lance_like.ranges import gather_from, has_negative, lengths_to_offsets
 from lance_like.typing_ import Bytes, Int64s, Json
 
@@ -387,7 +387,7 @@ def _cut(kind: pa.DataType, blocks: _Decoded, runs: Runs, at_run: Int64s) -> pa.
     cells, offsets = blocks.cells(), blocks.offsets
     if len(first) == 1:
         span = offsets[first[0] : last[0] + 1]
-        return variable_array(kind, np.diff(span), cells[span[0] : span[-1]])
+        return variable_array_between(kind, span, cells[span[0] : span[-1]])
     rows = expand(first, last)
     lengths = offsets[rows + 1] - offsets[rows]
     return variable_array(kind, lengths, gather_from(cells, offsets[first], offsets[last]))
