@@ -20,6 +20,7 @@ from lance_like.encodings.recast import CODED, short_decimal
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.file.carry import nulls
 from lance_like.file.pages import open_pages
+from lance_like.kept import Kept
 from lance_like.query.engine_source import HAS_SOURCES, SourceBase, condition_of
 from lance_like.query.expr import Expr, all_of, paths
 from lance_like.query.nearest import as_nearest
@@ -49,7 +50,7 @@ _SMALL_NBYTES = 4 << 20
 _IN_DOUBT = 0.5
 # Fragments whose zones are asked, spread over the table.
 _FRAGMENTS_ASKED = 8
-_CONDITIONS_KEPT = 64
+_CONDITIONS_KEPT, _PROJECTIONS_KEPT = 64, 64
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,19 @@ class EngineTable:
             return frozenset()
         return _coded_of(self.session, fragment, fields)
 
+    @cached
+    def _projections(self) -> Kept[_Shown]:
+        """What was made for reads of some columns, by their positions: queries come again."""
+        return Kept(_PROJECTIONS_KEPT)
+
     def _projection(self, columns: Sequence[int] | None) -> _Shown:
-        outputs = self._outputs if columns is None else [self._outputs[i] for i in columns]
-        return _Shown(Projection(self._table, tuple(outputs)))
+        key = None if columns is None else tuple(columns)
+        found = self._projections.get(key)
+        if found is None:
+            outputs = self._outputs if columns is None else [self._outputs[i] for i in columns]
+            found = _Shown(Projection(self._table, tuple(outputs)))
+            self._projections.put(key, found)
+        return found
 
     def _read_as(self, field: Field) -> Field:
         """A column as DuckDB takes it best: it has decimals of up to 18 digits in 64 bits, as they are stored."""

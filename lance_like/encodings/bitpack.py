@@ -7,6 +7,9 @@ a lane's W values of `width` bits fill `width` words; word w of lane l is word (
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from math import gcd
+
 import numpy as np
 import pyarrow as pa
 
@@ -174,29 +177,45 @@ def _values_of_tiles(words: np.ndarray, runs: Runs, first: Int64s, bases: np.nda
 
 def _unpack(words: np.ndarray, base: np.uint64, dtype: np.dtype) -> np.ndarray:
     """The values of whole tiles, as dtype[rows]. words: word[tiles, width, lanes]."""
-    tiles, _, lanes = words.shape
-    strips = 8 * words.itemsize
-    out = allocate(tiles * strips * lanes, dtype).reshape(tiles, strips, lanes)
-    batch = max(1, min(tiles, _BATCH_NBYTES // (lanes * words.itemsize)))
-    scratch = np.empty((2, batch, lanes), words.dtype)
-    for tile in range(0, tiles, batch):
-        part = words[tile : tile + batch]
-        _unpack_tiles(part, base.astype(dtype), out[tile : tile + batch], scratch[:, : len(part)])
+    parts, width = _parts(words), words.shape[1]
+    count, words_each, lanes = parts.shape
+    strips = words_each * 8 * words.itemsize // width
+    out = allocate(count * strips * lanes, dtype).reshape(count, strips, lanes)
+    for some, scratch in _batches(parts):
+        _unpack_parts(parts[some], width, base.astype(dtype), out[some], scratch)
     return out.reshape(-1)
 
 
-def _unpack_tiles(words: np.ndarray, base: np.generic, out: np.ndarray, scratch: np.ndarray) -> None:
-    """Fill out[tiles, strips, lanes]. Each strip is finished in the scratch, so that `out` is written once."""
-    word_type, width = words.dtype.type, words.shape[1]
-    strips, mask = out.shape[1], (1 << width) - 1
+def _parts(words: np.ndarray) -> np.ndarray:
+    """words[tiles, width, lanes] as words[parts, …, lanes]: the least parts of tiles that end with a word, cut alike.
+
+    One call of numpy then works on a strip of each part, and not of each tile.
+    """
+    tiles, width, lanes = words.shape
+    each = gcd(width, 8 * words.itemsize)
+    return words.reshape(tiles * each, width // each, lanes)
+
+
+def _batches(parts: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Slices of parts to work on at a time, and scratch for two strips of each."""
+    count, _, lanes = parts.shape
+    batch = max(1, min(count, _BATCH_NBYTES // (lanes * parts.itemsize)))
+    scratch = np.empty((2, batch, lanes), parts.dtype)
+    for start in range(0, count, batch):
+        yield slice(start, start + batch), scratch[:, : count - start]
+
+
+def _unpack_parts(words: np.ndarray, width: int, base: np.generic, out: np.ndarray, scratch: np.ndarray) -> None:
+    """Fill out[parts, strips, lanes]. Each strip is finished in the scratch, so that `out` is written once."""
+    word_type, word_bits, mask = words.dtype.type, 8 * words.itemsize, (1 << width) - 1
     # A word may hold the values too, not only the differences: the base is added there, at a fraction of the cost.
-    narrow = words.dtype != out.dtype and int(base) + mask < 1 << strips
+    narrow = words.dtype != out.dtype and int(base) + mask < 1 << word_bits
     bits, above = scratch
-    for strip in range(strips):
-        word, shift = divmod(strip * width, strips)
+    for strip in range(out.shape[1]):
+        word, shift = divmod(strip * width, word_bits)
         np.right_shift(words[:, word], word_type(shift), out=bits)
-        if shift + width > strips:
-            np.left_shift(words[:, word + 1], word_type(strips - shift), out=above)
+        if shift + width > word_bits:
+            np.left_shift(words[:, word + 1], word_type(word_bits - shift), out=above)
             np.bitwise_or(bits, above, out=bits)
         if words.dtype == out.dtype and not base:
             np.bitwise_and(bits, word_type(mask), out=out[:, strip])
@@ -215,38 +234,37 @@ def _within(words: np.ndarray, low: int, high: int) -> Flags:
 
     A difference is compared at the top of its word, where it needs no mask: what stands below it is less than one.
     """
-    tiles, width, lanes = words.shape
-    word_type, strips = words.dtype.type, 8 * words.itemsize
-    below = strips - width
+    parts, width = _parts(words), words.shape[1]
+    word_type, word_bits = words.dtype.type, 8 * words.itemsize
+    count, words_each, lanes = parts.shape
+    below = word_bits - width
     lowest, highest = word_type(low << below), word_type((high << below) + (1 << below) - 1)
-    out = np.empty((tiles, strips, lanes), np.bool_)
-    batch = max(1, min(tiles, _BATCH_NBYTES // (lanes * words.itemsize)))
-    scratch = np.empty((2, batch, lanes), words.dtype)
-    for tile in range(0, tiles, batch):
-        part, passes = words[tile : tile + batch], out[tile : tile + batch]
-        for strip in range(strips):
-            tops = _at_the_top(part, strip, scratch[:, : len(part)])
+    out = np.empty((count, words_each * word_bits // width, lanes), np.bool_)
+    for some, scratch in _batches(parts):
+        part, passes = parts[some], out[some]
+        for strip in range(out.shape[1]):
+            tops = _at_the_top(part, width, strip, scratch)
             if not low:
                 np.less_equal(tops, highest, out=passes[:, strip])
             elif not ~highest:
                 np.greater_equal(tops, lowest, out=passes[:, strip])
             else:
                 # What is below `lowest` wraps to far above.
-                tops = np.subtract(tops, lowest, out=scratch[0, : len(part)])
+                tops = np.subtract(tops, lowest, out=scratch[0])
                 np.less_equal(tops, highest - lowest, out=passes[:, strip])
     return out.reshape(-1)
 
 
-def _at_the_top(words: np.ndarray, strip: int, scratch: np.ndarray) -> np.ndarray:
-    """One strip, each difference in the top bits of a word, above bits of others."""
-    word_type, strips, width = words.dtype.type, 8 * words.itemsize, words.shape[1]
-    word, shift = divmod(strip * width, strips)
-    above = shift + width - strips
+def _at_the_top(words: np.ndarray, width: int, strip: int, scratch: np.ndarray) -> np.ndarray:
+    """One strip of parts, each difference in the top bits of a word, above bits of others."""
+    word_type, word_bits = words.dtype.type, 8 * words.itemsize
+    word, shift = divmod(strip * width, word_bits)
+    above = shift + width - word_bits
     if above == 0:
         return words[:, word]
     if above < 0:
         return np.left_shift(words[:, word], word_type(-above), out=scratch[0])
-    np.left_shift(words[:, word + 1], word_type(strips - above), out=scratch[0])
+    np.left_shift(words[:, word + 1], word_type(word_bits - above), out=scratch[0])
     np.right_shift(words[:, word], word_type(above), out=scratch[1])
     return np.bitwise_or(scratch[0], scratch[1], out=scratch[0])
 

@@ -35,6 +35,21 @@ def joined(arrays: Sequence[pa.Array]) -> pa.Array:
         ) from error
 
 
+def between(arrays: Sequence[pa.Array], start: int, end: int) -> pa.Array:
+    """Rows start … end of arrays end to end, at least one: a slice of the array that holds them, or a copy.
+
+    Raises as `joined`.
+    """
+    found: list[pa.Array] = []
+    for array in arrays:
+        count = len(array)
+        if start < count and end > 0:
+            first = max(start, 0)
+            found.append(array.slice(first, min(end, count) - first))
+        start, end = start - count, end - count
+    return joined(found)
+
+
 def concatenated(arrays: Sequence[pa.Array]) -> pa.Array:
     """Arrays of one type end to end, with all values of their dictionaries. Raises ArrowException."""
     try:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.physical import buffer_bytes, check_variable, is_large, offsets_of
+from lance_like.encodings.pool import allocate
 from lance_like.encodings.registry import encode_array, read_node
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.errors import InvalidInput
@@ -109,19 +110,31 @@ def offsets_buffer(kind: pa.DataType, lengths: Int64s) -> pa.Buffer:
 
     Raises InvalidInput when a type with 32-bit offsets cannot hold them in one array.
     """
-    offsets = lengths_to_offsets(lengths)
+    return _offsets_from_0(kind, lengths_to_offsets(lengths))
+
+
+def _offsets_from_0(kind: pa.DataType, offsets: Int64s) -> pa.Buffer:
+    """The Arrow offsets of cells between offsets. Raises as `offsets_buffer`."""
+    nbytes = int(offsets[-1] - offsets[0])
     if is_large(kind):
-        return pa.py_buffer(offsets)
-    if offsets[-1] > _INT32_LIMIT:
+        return pa.py_buffer(offsets - offsets[0] if offsets[0] else offsets)
+    if nbytes > _INT32_LIMIT:
         raise InvalidInput(
-            f"{len(lengths):,} cells of type {kind} hold {offsets[-1]:,} bytes; one array of it ends at 2 GiB",
+            f"{len(offsets) - 1:,} cells of type {kind} hold {nbytes:,} bytes; one array of it ends at 2 GiB",
             kind="too-large",
             hint=f"ask for fewer rows at once, or store the column as large_{kind}",
         )
-    return pa.py_buffer(offsets.astype(np.int32))
+    narrow = allocate(len(offsets), np.int32)
+    return pa.py_buffer(np.subtract(offsets, offsets[0], out=narrow, casting="unsafe"))
 
 
 def variable_array(kind: pa.DataType, lengths: Int64s, data: Bytes) -> pa.Array:
     """A string or binary array from the lengths of its cells and their bytes end to end."""
     buffers = [None, offsets_buffer(kind, lengths), pa.py_buffer(data)]
     return pa.Array.from_buffers(kind, len(lengths), buffers, null_count=0)
+
+
+def variable_array_between(kind: pa.DataType, offsets: Int64s, data: Bytes) -> pa.Array:
+    """A string or binary array from the offsets of its cells, int64[n + 1], in bytes that begin with the first cell."""
+    buffers = [None, _offsets_from_0(kind, offsets), pa.py_buffer(data)]
+    return pa.Array.from_buffers(kind, len(offsets) - 1, buffers, null_count=0)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like._lazy import cached
-from lance_like.encodings.joining import joined
+from lance_like.encodings.joining import between, joined
 from lance_like.encodings.physical import flat_width
 from lance_like.encodings.places import DESCRIPTION
 from lance_like.encodings.sift import Flags
@@ -177,18 +177,32 @@ class FragmentScan:
         if count == 0:
             return []
         leaves, offsets = yield from self._leaves(self._projection, start, end, rows)
-        arrays = self._projection.assemble(leaves, virtual_of(self._fragment, offsets))
-        return self._projection.batches(arrays, count, self._batch_rows)
+        return self._batches(leaves, offsets, count)
+
+    def _batches(self, leaves: dict[int, list[pa.Array]], offsets: Int64s | None, count: int) -> list[pa.RecordBatch]:
+        """Rows in batches: slices of what was read of pages, and copies of it where a batch lies in several."""
+        batches: list[pa.RecordBatch] = []
+        in_one = max(map(len, leaves.values()), default=1) == 1
+        step = count if in_one else self._batch_rows
+        for start in range(0, count, step):
+            end = min(start + step, count)
+            cut = {field_id: between(parts, start, end) for field_id, parts in leaves.items()}
+            some = None if offsets is None else offsets[start:end]
+            arrays = self._projection.assemble(cut, virtual_of(self._fragment, some))
+            batches += self._projection.batches(arrays, end - start, self._batch_rows)
+        return batches
 
     def _cut(self, start: int, end: int) -> int:
-        """End a batch at a page boundary when that keeps a good part of it: slices of one page need no copy."""
+        """End a window with pages when that keeps a good part of it: a batch that lies in two pages is a copy."""
         low = start + max(1, (end - start) // 4)
+        in_one_batch = end - start <= self._batch_rows
         for column in self.columns.values():
-            if column.kind is DESCRIPTION:
-                continue
-            fences = column.pages.fences
-            boundary = int(fences[np.searchsorted(fences, low)]) if low <= fences[-1] else end
-            end = min(end, max(boundary, low))
+            if column.kind is not DESCRIPTION:
+                fences = column.pages.fences
+                # The first page that ends, or of several batches the last one.
+                place = np.searchsorted(fences, low) if in_one_batch else np.searchsorted(fences, end, "right") - 1
+                boundary = int(fences[min(place, len(fences) - 1)])
+                end = boundary if low <= boundary < end else end
         return end
 
     def _wanted(self, window: Window) -> Flags | None:
@@ -240,7 +254,8 @@ class FragmentScan:
         assert projection is not None
         rows = None if left is None else np.flatnonzero(left)
         leaves, offsets = yield from self._leaves(projection, start, end, rows)
-        arrays = projection.assemble(leaves, virtual_of(self._fragment, offsets))
+        whole = {field_id: joined(parts) for field_id, parts in leaves.items()}
+        arrays = projection.assemble(whole, virtual_of(self._fragment, offsets))
         count = end - start if rows is None else len(rows)
         passed = passing(condition, as_batch(arrays, projection.carried_schema, count))
         if rows is None:
@@ -251,8 +266,9 @@ class FragmentScan:
 
     def _leaves(
         self, projection: Projection, start: int, end: int, rows: Int64s | None
-    ) -> Reads[tuple[dict[int, pa.Array], Int64s | None]]:
-        """The leaves of a projection for some rows of a window, and the offsets of the rows where they are needed.
+    ) -> Reads[tuple[dict[int, list[pa.Array]], Int64s | None]]:
+        """The leaves of a projection for some rows of a window, in parts, and the offsets of the rows where they are
+        needed.
 
         rows: from the start of the window, ascending; None: all.
         """
@@ -262,13 +278,16 @@ class FragmentScan:
         offsets = start + rows
         if len(rows) < self._scan.take_below * (end - start):
             [leaves] = yield from reading_rows(self._session, projection, [(self._fragment, offsets)])
-            return leaves, offsets
+            return {field_id: [array] for field_id, array in leaves.items()}, offsets
         return (yield from self._read(projection.leaves, start, end, rows)), offsets
 
     def _read(
         self, leaves: dict[int, pa.DataType], start: int, end: int, rows: Int64s | None = None
-    ) -> Reads[dict[int, pa.Array]]:
-        """The leaves' arrays of rows start … end, or of some of them. Cost: one round, if all pages are open."""
+    ) -> Reads[dict[int, list[pa.Array]]]:
+        """The leaves' arrays of rows start … end, or of some of them, one a page.
+
+        Cost: one round, if all pages are open.
+        """
         # A filter and an answer may read one column in two ways.
         asked: dict[str, list[int]] = {}
         for field_id in leaves:
@@ -285,8 +304,7 @@ class FragmentScan:
         }
         count = end - start if rows is None else len(rows)
         return {
-            # A slice of one page, or a copy where the rows lie in several.
-            field_id: joined(found[field_id]) if field_id in found else pa.nulls(count, carried_type(kind))
+            field_id: found[field_id] if field_id in found else [pa.nulls(count, carried_type(kind))]
             for field_id, kind in leaves.items()
         }
 

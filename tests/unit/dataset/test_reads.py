@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import lance_like
 from lance_like import LanceDataset
 from lance_like.errors import InvalidInput, NotFound, OutOfRange
+from lance_like.file import cut
 from lance_like.file.reader import FileReader
 
 
@@ -275,3 +276,16 @@ def test_nulls_are_counted_by_the_manifest(tmp_path, monkeypatch, struct):
     assert ds.count_rows("a is null") == ds.scanner(filter="a is null", use_stats=False).count_rows() == nulls
     ds.delete("_rowid < 100")
     assert ds.count_rows("a is null") == column.slice(100).null_count
+
+
+def test_batches_of_a_window_of_several_pages_are_slices_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(cut, "PAGE_NBYTES", 1 << 16)
+    table = pa.table({"f": np.random.default_rng(0).random(1 << 18)})
+    ds = lance_like.write_dataset(table, str(tmp_path / "d"))
+    batches = list(ds.to_batches(batch_size=4096))
+    # What is copied lies in memory that could be written to; a page lies in the mapped file.
+    assert [batch.column(0).buffers()[1].is_mutable for batch in batches] == [False] * 64
+    straddling = list(ds.to_batches(batch_size=3_000))
+    copied = [batch.column(0).buffers()[1].is_mutable for batch in straddling]
+    assert sum(copied) < len(copied)
+    assert_same(pa.Table.from_batches(straddling), table)

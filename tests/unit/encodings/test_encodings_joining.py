@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from arrow_values import CARRIED_TYPES, DICTIONARIES, Shape, cells_of, make_array
 
-from lance_like.encodings.joining import concatenated, joined, taken
+from lance_like.encodings.joining import between, concatenated, joined, taken
 from lance_like.errors import InvalidInput
 
 names = [str(kind).replace("\n", "") for kind in CARRIED_TYPES]
@@ -29,6 +29,21 @@ def test_arrays_of_every_type_are_joined(kind: pa.DataType) -> None:
     whole.validate()
     assert whole.type == kind
     assert cells_of(whole) == [cell for piece in pieces for cell in cells_of(piece)]
+
+
+@pytest.mark.parametrize("kind", CARRIED_TYPES, ids=names)
+def test_rows_between_are_those_of_all_arrays_joined(kind: pa.DataType) -> None:
+    pieces = pieces_of(kind)
+    whole = joined(pieces)
+    for start in range(len(whole)):
+        for end in range(start + 1, len(whole) + 1):
+            assert cells_of(between(pieces, start, end)) == cells_of(whole.slice(start, end - start))
+
+
+def test_rows_between_that_lie_in_one_array_are_a_slice_of_it() -> None:
+    pieces = [pa.array([1, 2, 3]), pa.array([4, 5, 6])]
+    found = between(pieces, 4, 6)
+    assert (found.buffers()[1].address, found.offset) == (pieces[1].buffers()[1].address, 1)
 
 
 @pytest.mark.parametrize("kind", CARRIED_TYPES, ids=names)
