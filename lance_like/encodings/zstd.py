@@ -11,6 +11,7 @@ format_spec/decisions/0006-text-codecs.md.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -250,19 +251,22 @@ def _decompress_at_once(decompressor: Any, packed: Bytes, lengths: Int64s, sizes
     for first, last in zip(cuts, [*cuts[1:], len(sizes)], strict=True):
         frames = _library().BufferWithSegments(packed, segments[first:last].tobytes())
         found = decompressor.multi_decompress_to_buffer(frames, stated[first:last].tobytes(), threads=0)
-        _copy_blocks(found, places[first : last + 1], out)
+        _copy_blocks(found, places[first : last + 1].tolist(), out)
     return out
 
 
-def _copy_blocks(found: Any, places: Int64s, out: Bytes) -> None:
-    """Copy a collection of blocks, which lie end to end in one or more buffers, to their places."""
+def _copy_blocks(found: Any, places: Sequence[int], out: Bytes) -> None:
+    """Copy a collection of blocks, which lie end to end in one or more buffers, to their places.
+
+    places: where each begins, and where the last one ends.
+    """
     first, count = 0, len(places) - 1
     while first < count:
         base = places[first]
         # As far as blocks go on where the ones before end, they are in one buffer: no block is empty.
         last = bisect_left(range(first, count), True, key=lambda i: found[i].offset != places[i] - base) + first
         address = np.frombuffer(found[first], np.uint8).ctypes.data
-        nbytes = int(places[last] - base)
+        nbytes = places[last] - base
         out[base : base + nbytes] = np.frombuffer(pa.foreign_buffer(address, nbytes, found), np.uint8)
         first = last
 
