@@ -154,7 +154,7 @@ class Type:
 
     @property
     def shape(self) -> tuple:
-        """What must be equal for two types to hold the same values: no extensions, nor names or nullability of items."""
+        """What must be equal for two types to hold the same values: not extensions, names or nullability of items."""
         if self.inner is not None and self.name == "extension":
             return self.inner.shape
         return (self.name, self.params, self.inner and self.inner.shape, *(f.type.shape for f in self.fields))
