@@ -37,6 +37,7 @@ SYNSETS = Path(__file__).parent.parent / "examples" / ".cache" / "synsets.arrow"
 Options = dict[str, Any]
 Question = Callable[[Any], Any]
 PROBES = (2, 4, 8, 16, 32, 64, 128)
+REFINED = (3, 10, 20, 32, 48, 64, 100)
 # A recall from which nothing more is tried.
 ENOUGH = 0.995
 
@@ -208,7 +209,7 @@ def searches(kind: str) -> list[Options]:
     if "HNSW" in kind:
         beams = [{"ef": ef} for ef in (16, 32, 64, 128, 256)]
         return [{}, *beams, *({**beam, "refine_factor": 2} for beam in beams if beam["ef"] >= 2 * K)]
-    refined = {"IVF_FLAT": (None,), "IVF_SQ": (None, 2), "IVF_RQ": (3, 10, 32, 100)}.get(kind, (3, 10, 32, 100))
+    refined = {"IVF_FLAT": (None,), "IVF_SQ": (None, 2)}.get(kind, REFINED)
     return [
         {},
         *(
