@@ -23,7 +23,7 @@ from lance_like.encodings.sample import spread
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.encodings.variable import encode_offsets, read_bounds, variable_array
 from lance_like.errors import Corrupt
-from lance_like.ranges import gather_from, has_negative
+from lance_like.ranges import gather_from_groups, has_negative
 from lance_like.typing_ import Bytes, Int64s, Json
 
 _BITS = (1, 2, 4)
@@ -72,12 +72,8 @@ class Alphabet:
         bounds = yield from read_bounds(opened.offsets, runs)
         stack.require(not has_negative(opened.codes[runs.at] - bounds.ends), "its offsets pass its codes")
         each, start = opened.each, opened.start[runs.at]
-        firsts, lasts = bounds.starts // each, -(-bounds.ends // each)
-        (packed,) = yield [(start + firsts, start + lasts, stack.slots[runs.at])]
-        # Of the symbols of whole bytes, those asked for.
-        nbytes = lasts - firsts
-        begin = (np.cumsum(nbytes) - nbytes - firsts) * each
-        data = gather_from(_unpack(packed, opened.table), begin + bounds.starts, begin + bounds.ends)
+        (packed,) = yield [(start + bounds.starts // each, start - (-bounds.ends // each), stack.slots[runs.at])]
+        data = gather_from_groups(_unpack(packed, opened.table), bounds.starts, bounds.ends, each)
         if opened.template is None:
             return variable_array(kind, bounds.lengths, data)
         filled = bounds.lengths != 0

@@ -23,7 +23,7 @@ from lance_like.encodings.narrow import (
 from lance_like.encodings.physical import flat_array, unsigned_dtype
 from lance_like.encodings.pool import allocate, batches
 from lance_like.encodings.stack import Reading, Runs, Stack
-from lance_like.ranges import gather_from
+from lance_like.ranges import gather_from_groups
 from lance_like.typing_ import Bytes, Int64s
 
 _ROWS = 8
@@ -70,9 +70,7 @@ class Planes:
         if stride:
             asks.append(stack.cells(lows, runs, stride))
         data, *low = yield asks
-        above = (
-            _bits_of_rows(data, bits, runs.starts) if runs.single else _bits_of_runs(data, bits, runs, firsts, lasts)
-        )
+        above = _bits_of_rows(data, bits, runs.starts) if runs.single else _bits_of_runs(data, bits, runs)
         words = _joined(low[0] if stride else None, stride, above, bits)
         out = allocate(len(words), unsigned_dtype(kind))
         base = base_by_row(bases_of(stack), runs)
@@ -109,13 +107,10 @@ def _bits_of_rows(data: Bytes, bits: int, rows: Int64s) -> Bytes:
     return np.bitwise_or.reduce(planes << np.arange(bits, dtype=np.uint8), axis=1)
 
 
-def _bits_of_runs(data: Bytes, bits: int, runs: Runs, firsts: Int64s, lasts: Int64s) -> Bytes:
-    """The bits of runs of rows, as one number each. data: the planes of rows `firsts` to `lasts`, in eights."""
+def _bits_of_runs(data: Bytes, bits: int, runs: Runs) -> Bytes:
+    """The bits of runs of rows, as one number each. data: the planes of the eights of rows that they lie in."""
     planes = data.reshape(-1, bits)
     above = np.unpackbits(planes[:, 0], bitorder="little")
     for bit in range(1, bits):
         above |= np.unpackbits(planes[:, bit], bitorder="little") << bit
-    # Of the rows in whole bytes, those asked for.
-    counts = lasts - firsts
-    begin = (np.cumsum(counts) - counts - firsts) * _ROWS
-    return gather_from(above, begin + runs.starts, begin + runs.ends)
+    return gather_from_groups(above, runs.starts, runs.ends, _ROWS)
