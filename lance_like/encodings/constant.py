@@ -39,7 +39,7 @@ class Constant:
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
         if pa.types.is_null(array.type) or (len(array) and array.null_count == len(array)):
             return Encoded(self.name, len(array), {"x": None})
-        value = _repeated(array.drop_null()) if len(array) else None
+        value = _repeated(array.drop_null() if array.null_count else array) if len(array) else None
         return None if value is None else Encoded(self.name, len(array), {"x": value.tobytes().hex()})
 
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
@@ -143,6 +143,8 @@ def _repeated(array: pa.Array) -> Bytes | None:
             return None
         data, width = flat, len(flat) // n
     cells = data.reshape(n, width)
+    if n == 1:
+        return cells[0]
     # A probe of the last row first: it settles nearly every page that is not constant.
     if (cells[-1] != cells[0]).any() or (cells[: min(n, 64)] != cells[0]).any():
         return None

@@ -138,8 +138,11 @@ def _limits(dtype: np.dtype) -> tuple[float | int, float | int]:
 def _extent(part: pa.Array, ordered: bool) -> Extent:
     extent = Extent(len(part), _count_null(part))
     if ordered and part.null_count < len(part):
-        both = pc.min_max(part)
-        extent.low, extent.high = _bound(both["min"]), _bound(both["max"])
+        if len(part) == 1:
+            extent.low = extent.high = _bound(part[0])
+        else:
+            both = pc.min_max(part)
+            extent.low, extent.high = _bound(both["min"]), _bound(both["max"])
     return extent
 
 

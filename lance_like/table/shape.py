@@ -17,13 +17,14 @@ T = TypeVar("T")
 # 2**53: every integer below it is exact in a JavaScript number too.
 MAX_INTEGER = 2**53 - 1
 _PATH_LIMIT = 1024
+# Made once: `json.dumps` makes one a call.
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def dump(value: Json) -> bytes:
     """A value as compact UTF-8 JSON. Raises InvalidInput for text that is not valid Unicode."""
     try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        return text.encode("utf-8")
+        return _JSON.encode(value).encode("utf-8")
     except UnicodeEncodeError as error:
         raise InvalidInput(f"a text is not valid Unicode: {error}", kind="text") from error
 
