@@ -12,6 +12,8 @@ from lance_like.typing_ import Bytes, Int64s
 
 _NO_BYTES = np.empty(0, np.uint8)
 _BITS = 1 << np.arange(8, dtype=np.uint8)
+# Runs from this length on are cheaper read byte by byte, one after the other, than bit by bit.
+_LONG_RUN = 256
 # Of a fixed-size type a null takes as much as a value, and a file may say that its lists have 2^31 items.
 _MAX_NULLS_NBYTES = 1 << 31
 # Looked up by number: a take of one row asks several times, and pyarrow's predicates take a third of a microsecond.
@@ -199,9 +201,23 @@ def read_bits(first_bytes: Int64s, stack: Stack, runs: Runs) -> Reading[Bytes]:
         start_byte, first, last = first_bytes[runs.at], int(runs.starts[0]), int(runs.ends[0])
         (window,) = yield [(start_byte + first // 8, start_byte + (last + 7) // 8, stack.slots[runs.at])]
         return cut_bits(window, first % 8, last - first)
+    if runs.long(_LONG_RUN):
+        return (yield from _read_long_bits(first_bytes[runs.at], stack, runs))
     at, rows = runs.places if runs.single else runs.rows()
     (window,) = yield [ask(first_bytes[at] + (rows >> 3), 1, stack.slots[at])]
     return np.packbits(window & _BITS[rows & 7], bitorder="little")
+
+
+def _read_long_bits(first_bytes: Int64s, stack: Stack, runs: Runs) -> Reading[Bytes]:
+    """As `read_bits`, byte by byte. first_bytes: int64[n], of each run."""
+    low, high = runs.starts >> 3, runs.ends + 7 >> 3
+    (data,) = yield [(first_bytes + low, first_bytes + high, stack.slots[runs.at])]
+    skips, lengths = runs.starts & 7, runs.lengths
+    if not skips.any() and not (lengths[:-1] & 7).any():
+        return cut_bits(data, 0, runs.count)
+    windows = np.split(data, np.cumsum(high - low)[:-1])
+    some = zip(windows, skips.tolist(), lengths.tolist(), strict=True)
+    return np.packbits(np.concatenate([unpack_bits(*one) for one in some]), bitorder="little")
 
 
 def read_validity(stack: Stack, runs: Runs) -> Reading[Bytes]:

@@ -103,6 +103,15 @@ class Runs:
             return np.repeat(self.at, self.each), (self.starts[:, None] + np.arange(self.each)).reshape(-1)
         return np.repeat(self.at, self.lengths), expand(self.starts, self.ends)
 
+    def long(self, rows: int) -> bool:
+        """Are these several runs, of that many rows or more on the average?"""
+        return len(self.at) > 1 and not self.single and self.count >= rows * len(self.at)
+
+    def apart(self) -> list[Runs]:
+        """Each run that has rows by itself."""
+        alone = (slice(i, i + 1) for i in np.flatnonzero(self.lengths).tolist())
+        return [Runs(self.at[one], self.starts[one], self.ends[one]) for one in alone]
+
     def by_row(self, values: np.ndarray) -> np.ndarray:
         """A value a page as a value a row: [p] -> [count]."""
         picked = values[self.at]

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from arrow_values import CARRIED_TYPES, STYLES, Shape, arrays, make_array, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from page_cases import Page, expected_ranges, expected_rows, page_of, random_ranges, read, whole
+from page_cases import (
+    Page,
+    conversation_of,
+    expected_ranges,
+    expected_rows,
+    forced,
+    page_of,
+    random_ranges,
+    read,
+    whole,
+)
 
 from lance_like.encodings.base import Hints
 from lance_like.encodings.registry import encode_array
@@ -133,3 +144,32 @@ def test_a_page_reads_the_same_wherever_its_bytes_lie() -> None:
 @given(array=arrays(pa.float64()) | arrays(pa.list_(pa.float16(), 3)) | arrays(pa.list_(pa.float32())))
 def test_nan_payloads_and_negative_zero_keep_their_bits(array: pa.Array) -> None:
     check(page_of(encode_array(array, Hints()), array.type), array, seed=1)
+
+
+LONG = 20_000
+
+
+@pytest.mark.parametrize("nulls", [0.0, 0.2])
+@pytest.mark.parametrize(
+    ("encoding", "array"),
+    [
+        ("linear", pa.array(np.arange(LONG) * 1_000 + np.random.default_rng(1).integers(0, 500, LONG))),
+        ("run_length", pa.array(np.repeat(np.random.default_rng(2).integers(0, 1 << 40, LONG // 50), 50))),
+        ("plain", pa.array(np.random.default_rng(3).random(LONG) < 0.4)),
+    ],
+    ids=["linear", "run_length", "booleans"],
+)
+def test_several_long_runs_are_not_asked_for_row_by_row(encoding: str, array: pa.Array, nulls: float) -> None:
+    """The pages of many files are read whole in one pass: a range for each, or a few."""
+    rng = np.random.default_rng(4)
+    array = pc.if_else(pa.array(rng.random(LONG) < nulls), None, array)
+    page = forced(encoding, array)
+    assert page is not None
+    apart = np.array([[0, 3_000], [3_000, 3_000], [8_001, 16_003], [4_096, 12_289], [16_777, LONG], [7, 8]])
+    whole_bytes = np.array([[0, 4_096], [8_192, 16_384], [16_000, LONG]])
+    for ranges in (apart, whole_bytes):
+        starts, ends = ranges.T.copy()
+        first_asks = next(conversation_of(page, starts, ends))
+        assert sum(len(low) for low, _, _ in first_asks) <= 4 * len(ranges)
+        answer, _ = read(page, starts, ends)
+        assert same(answer, expected_ranges(array, starts, ends))
