@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
 
-from lance_like.errors import InvalidInput
+from lance_like.errors import InvalidInput, NotFound
 from lance_like.query import engine_duckdb
+from lance_like.query.expr import And, Compare, Expr, Not, Or
 from lance_like.query.literals import comparison_type, exact, is_text
+from lance_like.query.names import find
 from lance_like.query.nodes import OWN_SCHEMA, Node, arguments, literal, type_name, written
 
 # Casts and functions of literals whose value depends on nothing else.
@@ -80,6 +83,36 @@ def _moment(node: Node) -> pa.Scalar | None:
     return exact(pa.scalar(text), kind) if form == "STRING" else None
 
 
+def rounded(condition: Expr, schema: pa.Schema) -> Expr:
+    """The same condition, but numbers too long for `exact` that floats are compared with are what DuckDB makes of them.
+
+    Raises InvalidInput for a name that fits several columns; of those that fit none it changes nothing.
+    """
+    match condition:
+        case And(children) | Or(children):
+            return type(condition)(tuple(rounded(child, schema) for child in children))
+        case Not(child):
+            return Not(rounded(child, schema))
+        case Compare(op, path, value) if value.is_valid and _is_exact(value.type):
+            with suppress(NotFound):
+                to = comparison_type(find(path, schema)[1])
+                if to is not None and pa.types.is_floating(to) and exact(value, to) is None:
+                    return Compare(op, path, _as_float(value, to))
+    return condition
+
+
+def _is_exact(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_decimal128(kind)
+
+
+@lru_cache(maxsize=256)
+def _as_float(value: pa.Scalar, to: pa.DataType) -> pa.Scalar:
+    """By DuckDB, whose releases differ in what they make of many digits."""
+    held = pa.RecordBatch.from_arrays([pa.array([value.as_py()], value.type)], ["value"])
+    name = "FLOAT" if to.bit_width == 32 else "DOUBLE"
+    return engine_duckdb.evaluate({"value": f'CAST("value" AS {name})'}, held).column(0)[0]
+
+
 def _foldable(node: Node) -> bool:
     """Tell whether a node is made of literals and has the same value on every day and in every session."""
     if node.get("class") == "CONSTANT":
@@ -121,4 +154,4 @@ def _keep_types(node: Node) -> None:
             del this["value"]
 
 
-__all__ = ["constant_of", "folded", "is_null", "walk", "written_back"]
+__all__ = ["constant_of", "folded", "is_null", "rounded", "walk", "written_back"]

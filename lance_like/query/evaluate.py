@@ -24,6 +24,7 @@ from lance_like.file.carry import carried_field, present
 from lance_like.query import arrow_expr, engine_duckdb, sql
 from lance_like.query.arithmetic import Column, compare, compute
 from lance_like.query.build import Expression
+from lance_like.query.constants import rounded
 from lance_like.query.expr import (
     And,
     ArrowCall,
@@ -63,7 +64,7 @@ def prepare(condition: str | Expression | pc.Expression | Expr | None, schema: p
     """
     if condition is None:
         return None
-    bound = bind(parse(condition), schema)
+    bound = bind(rounded(parse(condition), schema), schema)
     if cost(bound) >= _DUCKDB_COST:
         # so that a wrong type shows now, and not with the first batch that no statistics exclude
         carried = pa.schema(map(carried_field, schema))

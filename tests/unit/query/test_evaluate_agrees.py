@@ -5,6 +5,7 @@ from __future__ import annotations
 from unittest.mock import Mock
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pytest
 from filter_cases import LITERALS, PATTERNS, VALUES, conditions, table
@@ -82,6 +83,23 @@ def test_generated_conditions_answer_as_duckdb(condition: str, seed: int) -> Non
 @given(conditions(), st.integers(0, 1000))
 def test_many_generated_conditions_answer_as_duckdb(condition: str, seed: int) -> None:
     assert_agrees(condition, table(seed))
+
+
+def test_floats_compare_with_numbers_of_many_digits_as_in_duckdb() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(3):
+        values = rng.random(4) * 10.0 ** rng.integers(-6, 20)
+        doubles = pa.array([*values, np.nan, np.inf, -np.inf, 0.0, -0.0, None])
+        struct = pa.StructArray.from_arrays([doubles], ["x"])
+        batch = pa.record_batch({"d": doubles, "f": doubles.cast(pa.float32()), "s": struct})
+        first = float(values[0])
+        numbers = [f"{first:.17f}", f"{first:.20f}1", f"{np.float32(first):.18f}", f"{first:.30f}", str(int(first))]
+        for literal in numbers:
+            for column in ("d", "f", "s.x"):
+                for op in ("<", "=", ">="):
+                    assert_agrees(f"{column} {op} {literal}", batch)
+        bound = evaluate.prepare(f"d < {first:.17f} AND NOT f > {first:.17f}", batch.schema)
+        assert bound is not None and evaluate.cost(bound) < 10, "left to DuckDB, row by row"
 
 
 _SIDES = ["i32", "i64", "f64", "i8", "u64", "f32", "dec", "s.n"]

@@ -186,14 +186,16 @@ def test_an_and_below_an_or_may_leave_parts_out_and_is_not_exact_then():
     assert not part.exact and shown(part.tree) == ("any", ("OneOf", [1]), ("OneOf", ["a"]))
 
 
+# More digits than a decimal has.
+VERY_LONG = "0.1234567890123456789012345678901234567890"
+
+
 @pytest.mark.parametrize(
     ("text", "low", "high"),
     [
-        ("d > 0.12345678901234567", 0.12345678901234567, None),
-        ("d <= 0.12345678901234567", None, 0.12345678901234567),
-        ("NOT (d > 0.12345678901234567)", None, 0.12345678901234567),
-        ("d = 0.12345678901234567", 0.12345678901234567, 0.12345678901234567),
-        ("d BETWEEN 0.12345678901234567 AND 0.5", 0.12345678901234567, 0.5),
+        (f"d > {VERY_LONG}", float(VERY_LONG), None),
+        (f"d <= {VERY_LONG}", None, float(VERY_LONG)),
+        (f"NOT (d > {VERY_LONG})", None, float(VERY_LONG)),
         ("i > 1.5", 1, None),
         ("i < -1.5e0", None, -1),
     ],
@@ -206,8 +208,16 @@ def test_a_number_that_duckdb_rounds_is_looked_for_around_it(text, low, high):
     asked = part.tree.question
     for bound, number, above in ((asked.low, low, -1), (asked.high, high, 1)):
         assert (bound is None) == (number is None)
-        if bound is not None and number != 0.5:
-            assert 0 < (bound.as_py() - number) * above < (3 if text.startswith("i") else 1e-14)
+        if bound is not None:
+            assert 0 < (bound.as_py() - number) * above < (3 if text.startswith("i") else 1e-14 * number)
+
+
+@pytest.mark.parametrize("number", ["0.12345678901234567", "0.1234567890123456789012345678", "9007199254740993"])
+def test_a_number_of_many_digits_is_looked_for_as_duckdb_rounds_it(number):
+    found = lookup(f"d > {number}")
+    assert found is not None
+    [part] = found.answered
+    assert part.exact and shown(part.tree) == ("Range", float(number), None, False, True)
 
 
 def test_an_index_that_finds_too_many_is_not_exact_and_has_no_opposite():
