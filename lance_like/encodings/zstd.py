@@ -34,6 +34,8 @@ from lance_like.typing_ import Bytes, Int64s, Json
 _LEVEL = 3
 # Uncompressed bytes of a block: small, so that a take decodes little; the dictionary makes up for the size.
 _BLOCK_NBYTES = 768
+# Of a block without a dictionary: it has its own tables of symbols, which take bytes, and time to build.
+_LONE_BLOCK_NBYTES = 1536
 _SMALLEST_PAGE = 64
 # Larger cells are mostly compressed already (images, audio) and are read whole: compressing them again costs
 # every take and gains little.
@@ -77,11 +79,12 @@ class Zstd:
         forced = hints.choice.compression == ZSTD
         if len(data) == 0 or (not forced and (len(data) < _SMALLEST_PAGE or mean > _LARGEST_MEAN_CELL)):
             return None
-        rows = _rows_a_block(mean, len(array))
-        contents, bounds, stride = _contents(data, offsets, rows)
         if hints.zstd_dictionary is None and len(data) >= _TRAIN_FROM:
-            hints.zstd_dictionary = _train(contents, bounds)
+            blocks, bounds, _ = _contents(data, offsets, _rows_a_block(_BLOCK_NBYTES, mean, len(array)))
+            hints.zstd_dictionary = _train(blocks, bounds)
         dictionary = hints.zstd_dictionary or b""
+        rows = _rows_a_block(_BLOCK_NBYTES if dictionary else _LONE_BLOCK_NBYTES, mean, len(array))
+        contents, bounds, stride = _contents(data, offsets, rows)
         compressor = _compressor(dictionary, hints.choice.level)
         if not forced and not _pays(contents, bounds, compressor, len(dictionary)):
             return None
@@ -397,9 +400,9 @@ def _cut(kind: pa.DataType, blocks: _Decoded, runs: Runs, at_run: Int64s) -> pa.
     return variable_array(kind, lengths, gather_from(cells, offsets[first], offsets[last]))
 
 
-def _rows_a_block(mean: float, num_rows: int) -> int:
+def _rows_a_block(nbytes: int, mean: float, num_rows: int) -> int:
     """A power of two, so that pages of one column mostly agree and are read together."""
-    rows = 1 << max(0, round(float(np.log2(_BLOCK_NBYTES / max(mean, 1 / 64)))))
+    rows = 1 << max(0, round(float(np.log2(nbytes / max(mean, 1 / 64)))))
     return max(1, min(rows, num_rows))
 
 

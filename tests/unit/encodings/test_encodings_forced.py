@@ -265,7 +265,7 @@ def test_zstd_blocks_hold_any_number_of_rows(monkeypatch: pytest.MonkeyPatch, ro
     words = [WORDS[i % 9] * (i % 5) for i in range(500)]
     array = pa.array([word if i % 7 else None for i, word in enumerate(words)])
     size = sum(len(word.encode()) for i, word in enumerate(words) if i % 7)
-    monkeypatch.setattr(zstd, "_BLOCK_NBYTES", rows * size / 500 + 0.5)
+    monkeypatch.setattr(zstd, "_LONE_BLOCK_NBYTES", rows * size / 500 + 0.5)
     page = forced("zstd", array)
     check(page, array)
     assert page is not None
