@@ -49,7 +49,10 @@ class Linear:
         assert data is not None
         values = data.view(integer_dtype(array.type))
         if array.null_count:
-            values = forward_filled(values, valid_of(array))
+            valid = valid_of(array)
+            if not _may_pay(values, valid):
+                return None
+            values = forward_filled(values, valid)
         slopes = _choose_slopes(values)
         if slopes is None:
             return None
@@ -145,6 +148,16 @@ def _choose_slopes(values: np.ndarray) -> Int64s | None:
     whole = len(values) // BLOCK_ROWS * BLOCK_ROWS
     slopes = _least_squares(as_int64(values[:whole]).reshape(-1, BLOCK_ROWS))
     return slopes if whole == len(values) else np.append(slopes, _least_squares(as_int64(values[None, whole:])))
+
+
+def _may_pay(values: np.ndarray, valid: np.ndarray) -> bool:
+    """Whether lines pay for a sample of values of which some are null: those are not filled in for nothing."""
+    present = sampled_runs(valid)
+    runs = forward_filled(sampled_runs(values), present)[present.any(axis=1)]
+    if not len(runs):
+        return True
+    width = _width(as_int64(runs), _least_squares(as_int64(runs)))
+    return _pays(len(values), (width + 7) // 8, int(runs.max()) - int(runs.min()))
 
 
 def _nbytes(num_rows: int, stride: int) -> int:
@@ -254,7 +267,10 @@ def as_int64(values: np.ndarray) -> Int64s:
 
 
 def forward_filled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Values with each null replaced by the one before it, the first ones by the first value that is there."""
-    places = np.maximum.accumulate(np.where(valid, np.arange(len(values)), 0))
-    places[: valid.argmax()] = valid.argmax()
-    return values[places]
+    """Values with each null replaced by the one before it, the first ones by the first value that is there.
+
+    values, valid: [..., rows]; without a value a row of rows stays as it is.
+    """
+    places = np.maximum.accumulate(np.where(valid, np.arange(values.shape[-1]), 0), axis=-1)
+    np.maximum(places, valid.argmax(axis=-1)[..., None], out=places)
+    return np.take_along_axis(values, places, axis=-1)

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.joining import joined
+from lance_like.encodings.linear import forward_filled
 from lance_like.encodings.physical import flat_array, flat_bytes, flat_width, is_variable, valid_of
 from lance_like.encodings.pool import allocate
 from lance_like.encodings.rank import LINE_BITS, LINE_NBYTES, RunOfRanks, pack_ranked, read_ranks, read_run_of_ranks
@@ -131,10 +132,3 @@ def _pays(sample: np.ndarray) -> bool:
     changes = (sample[:, 1:] != sample[:, :-1]).mean()
     bits = int(sample.max() - sample.min()).bit_length()
     return _BITMAP_BITS + changes * bits <= _WORTH * bits
-
-
-def forward_filled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Values with each null replaced by the one before it, the first ones by the first value that is there."""
-    places = np.maximum.accumulate(np.where(valid, np.arange(len(values)), 0))
-    places[: valid.argmax()] = valid.argmax()
-    return values[places]
