@@ -90,6 +90,8 @@ class Search:
                 return self._of_term(terms[0], k)
             if k is not None and len(terms) > 1 and size > _FEW and len(self._allowed) * 8 > size:
                 return self._of_terms(clause, terms, k)
+            if terms and len(self._allowed) >= size:
+                return self._of_few(terms, k)
         if isinstance(clause, Combined) and _are_all_needed(clause):
             return self._of_all([part.terms[0] for part in clause.must if isinstance(part, AnyOf)], k)
         if isinstance(clause, Phrase):
@@ -207,6 +209,21 @@ class Search:
             rows, scores, norms = rows.take(kept), scores.take(kept), norms.take(kept)
         return rows
 
+    def _of_few(self, terms: Sequence[Term], k: int | None) -> Ranked:
+        """All rows of some terms: what each term adds to a row, summed up in their order."""
+        lists = [self._matching.of_term[term.text].all for term in terms]
+        rows = np.concatenate([rows for rows, _ in lists])
+        added = damped(np.concatenate([counts for _, counts in lists]), self._lengths.norms(rows))
+        added *= np.repeat([term.weight for term in terms], [len(counts) for _, counts in lists])
+        if not self._are_all_allowed:
+            kept = self._allowed.holds(rows)
+            rows, added = rows[kept], added[kept]
+        # The rows of each term ascend: a stable sort merges them, and leaves those of one row in the order of terms.
+        order = rows.argsort(kind="stable")
+        rows = rows.take(order)
+        first = np.append(True, rows[1:] != rows[:-1])[: len(rows)]
+        return ranked(rows[first], np.bincount(first.cumsum() - 1, added.take(order)), k)
+
     def _of_phrase(self, phrase: Phrase, k: int | None) -> Ranked:
         """Rows that hold the words often come first: no phrase is there more often than the rarest of its words."""
         if len(self._allowed) < self._matching.size(phrase):
@@ -267,8 +284,9 @@ def ranked(rows: Int64s, scores: np.ndarray, k: int | None) -> Ranked:
     if k is not None and len(rows) > k:
         if k == 0:
             return _NOTHING
-        least = np.partition(scores, len(scores) - k)[len(scores) - k]
-        kept = (scores >= least).nonzero()[0]
+        lower = scores.copy()
+        lower.partition(len(scores) - k)
+        kept = (scores >= lower[len(scores) - k]).nonzero()[0]
         rows, scores = rows.take(kept), scores.take(kept)
     order = (-scores).argsort(kind="stable")[:k]
     return Ranked(rows.take(order), scores.take(order))
