@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -85,6 +85,9 @@ class Filter:
     def is_search(self) -> bool:
         """Is it more than a condition?"""
         return self.near is not None or self.text is not None
+
+
+ALL_ROWS = Filter()
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,7 +299,9 @@ def _judged(search: Search, found: Found) -> Found:
     return found
 
 
-def run_search(search: Search, answer: Answer, order: Order | None, batch_rows: int | None) -> Iterator[pa.RecordBatch]:
+def run_search(
+    search: Search, answer: Answer, order: Order | None, batch_rows: int | None
+) -> Generator[pa.RecordBatch, None, None]:
     """The answer: columns of the rows found, in their order or another."""
     if search.limit == 0:
         return
@@ -356,6 +361,7 @@ def _batches(search: Search, answer: Answer, found: Found, batch_rows: int | Non
 
 
 __all__ = [
+    "ALL_ROWS",
     "DISTANCE",
     "QUERY",
     "SCORE",

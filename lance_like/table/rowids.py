@@ -61,7 +61,7 @@ class RowIdMap:
             within = row_ids - start
             # Seen as unsigned, an id below the range is past it too.
             found = within.view(np.uint64) < end - start
-            index = np.repeat(self.fragments, len(row_ids))
+            index = self.fragments.repeat(len(row_ids))
             if not found.all():
                 index[~found] = -1
             return index, within + offset if offset else within
