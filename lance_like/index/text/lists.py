@@ -5,16 +5,16 @@ What is unpacked is kept with the list, and lists are kept up to a bound; both a
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pyroaring import BitMap
 
 from lance_like._lazy import cached
+from lance_like.encodings.stack import expand
 from lance_like.index.base import SegmentReads
 from lance_like.index.text.columns import BYTES
+from lance_like.index.text.phrases import keys_of, places_of
 from lance_like.index.text.places import PlaceBlocks, decode_places
 from lance_like.index.text.postings import BLOCK, Blocks, decode
 from lance_like.index.text.vocabulary import Entry, Vocabulary
@@ -27,10 +27,6 @@ K1, B = 1.2, 0.75
 _LOCK = lock_over_forks()
 _DENSE_SHARE = 64
 """Terms in more than one row of so many are looked up by row number, others by binary search: 2 ns against 40."""
-
-
-_FEW_LOOKED_UP = 512
-"""Rows that are looked up one by one in another list; sets of more are joined."""
 
 
 class Lengths:
@@ -106,9 +102,10 @@ class TermList:
         self._rows_of_segment = rows
         self._ranking: tuple[float, Int64s, np.ndarray] | None = None
         self._impacts: tuple[float, Impacts] | None = None
-        self._placed: tuple[Int64s, np.ndarray] | None = None
+        self._keys: Int64s | None = None
         self.places: PlaceBlocks | None = None
-        self._is_known = self._is_located = False
+        self._is_known = False
+        self._blocks_located = 0
 
     def __len__(self) -> int:
         return self.blocks.size
@@ -122,7 +119,7 @@ class TermList:
     @property
     def nbytes_of_places(self) -> int:
         """In memory at most: packed, unpacked."""
-        return 0 if self.places is None else self.places.nbytes + 8 * len(self) + 4 * int(self.places.held.sum())
+        return 0 if self.places is None else self.places.nbytes + 8 * int(self.places.held.sum())
 
     @cached
     def all(self) -> tuple[Int64s, np.ndarray]:
@@ -163,20 +160,11 @@ class TermList:
             found[at.take(same)] = counts.take(same)
         return found
 
-    @cached
-    def _bitmap(self) -> BitMap:
-        # From bytes: from an array of numpy it takes five times as long.
-        return BitMap(array("I", self.all[0].astype(np.uint32).tobytes()))
-
     @staticmethod
     def common(lists: Sequence[TermList]) -> Int64s:
         """The rows that hold each of some terms, one at least; ascending."""
         first, *others = sorted(lists, key=len)
         rows = first.all[0]
-        new = [found.is_new() for found in lists]
-        if len(first) > _FEW_LOOKED_UP and others and not any(new):
-            found = BitMap.intersection(first._bitmap, *(other._bitmap for other in others))
-            return np.frombuffer(found.to_array(), np.uint32).astype(np.int64)
         for other in others:
             rows = rows.take(other.counts_in(rows).nonzero()[0])
         return rows
@@ -203,28 +191,37 @@ class TermList:
             impacts = self._impacts = average, Impacts.of(lengths.damped(*self.all))
         return impacts[1]
 
+    def is_located(self, rows: int) -> bool:
+        """Whether all places are unpacked, or will be once some rows are asked for: when that takes no longer.
+
+        Places are unpacked by blocks, until as many were as there are.
+        """
+        return self._keys is not None or self._blocks_located + rows >= len(self.blocks)
+
+    def keys(self, places: PlaceBlocks) -> Int64s:
+        """The keys of all its places (phrases.py)."""
+        if self._keys is None:
+            rows, counts = self.all
+            found = places.places(np.arange(len(self.blocks)), counts.astype(np.int64))
+            self._keys = keys_of(rows.repeat(counts), found)
+        return self._keys
+
     def located(self, rows: Int64s, places: PlaceBlocks) -> tuple[Int64s, Int64s]:
         """How often the term is in some rows that hold it, and where it stands, row by row. rows: ascending."""
+        if self.is_located(len(rows)):
+            keys = self.keys(places)
+            starts, ends = (keys.searchsorted(keys_of(some, 0)) for some in (rows, rows + 1))
+            return ends - starts, places_of(keys.take(expand(starts, ends)))
         at = self.all[0].searchsorted(rows)
-        counts = self.all[1].take(at).astype(np.int64)
-        known, self._is_located = self._is_located, True
-        if self._placed is None and not known and len(rows) * 4 < len(self.blocks):
-            blocks, first = np.unique(at // BLOCK, return_index=True)
-            starts, found = self._unpacked(blocks, places)
-            at -= np.repeat(blocks * BLOCK - np.arange(len(blocks)) * BLOCK, np.diff(first, append=len(at)))
-        else:
-            self._placed = self._placed or self._unpacked(np.arange(len(self.blocks)), places)
-            starts, found = self._placed
-        chosen = (starts.take(at) - (counts.cumsum() - counts)).repeat(counts)
-        chosen += np.arange(len(chosen))
-        return counts, found.take(chosen)
-
-    def _unpacked(self, blocks: Int64s, places: PlaceBlocks) -> tuple[Int64s, np.ndarray]:
-        """Of the rows of some blocks where their places begin, and all their places."""
+        blocks, first = np.unique(at // BLOCK, return_index=True)
+        self._blocks_located += len(blocks)
         held = self.blocks.held[blocks]
         begins = np.cumsum(held) - held
-        counts = self.all[1][np.repeat(blocks * BLOCK - begins, held) + np.arange(int(held.sum()))].astype(np.int64)
-        return np.cumsum(counts) - counts, places.places(blocks, counts).astype(np.uint32)
+        counts = self.all[1][expand(blocks * BLOCK, blocks * BLOCK + held)].astype(np.int64)
+        at -= np.repeat(blocks * BLOCK - begins, np.diff(first, append=len(at)))
+        ends = np.cumsum(counts).take(at)
+        counts, found = counts.take(at), places.places(blocks, counts)
+        return counts, found.take(expand(ends - counts, ends))
 
 
 class Lists:

@@ -20,6 +20,7 @@ from lance_like.index.base import Ranked
 from lance_like.index.clauses import AnyOf, Clause, Combined, Phrase, Term
 from lance_like.index.text.lists import Lengths, TermList, damped
 from lance_like.index.text.matching import Matching, Scored
+from lance_like.index.text.phrases import rows_of
 from lance_like.typing_ import Int64s
 
 _FEW = 1 << 13
@@ -226,6 +227,9 @@ class Search:
 
     def _of_phrase(self, phrase: Phrase, k: int | None) -> Ranked:
         """Rows that hold the words often come first: no phrase is there more often than the rarest of its words."""
+        begins = self._matching.beginnings(phrase, len(self._allowed))
+        if begins is not None:
+            return self._of_beginnings(phrase, begins, k)
         if len(self._allowed) < self._matching.size(phrase):
             rows = self._matching.holding(phrase, self._allowed.all)
         else:
@@ -242,6 +246,16 @@ class Search:
                 left = left[bounds.take(left) >= best.scores[-1] * (1 - _SLACK)]
             step *= 2
         return best
+
+    def _of_beginnings(self, phrase: Phrase, begins: Int64s, k: int | None) -> Ranked:
+        """The best of the rows in which a phrase begins."""
+        rows = rows_of(begins)
+        if not self._are_all_allowed:
+            rows = rows[self._allowed.holds(rows)]
+        first = np.append(True, rows[1:] != rows[:-1])[: len(rows)].nonzero()[0]
+        frequency = np.diff(first, append=len(rows))
+        rows = rows.take(first)
+        return ranked(rows, phrase.weight * self._lengths.damped(rows, frequency), k)
 
     def _of_held(self, phrase: Phrase, rows: Int64s, k: int | None) -> Ranked:
         """The best of rows that hold a word for each place."""

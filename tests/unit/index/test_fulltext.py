@@ -13,9 +13,9 @@ import pytest
 
 from lance_like.errors import Corrupt, InvalidInput
 from lance_like.index.files import SegmentReader
-from lance_like.index.text import lists, ranking
+from lance_like.index.text import phrases, ranking
 from lance_like.index.text.fulltext import FullText
-from lance_like.index.text.lists import Impacts, Lists
+from lance_like.index.text.lists import Impacts, Lists, TermList
 from lance_like.index.text.postings import BLOCK
 from lance_like.index.text.queries import FullTextOperator, MatchQuery, PhraseQuery, PrefixQuery
 from lance_like.index.text.relevance import Part, search_texts
@@ -29,12 +29,20 @@ class TestFullText(TextIndexTests):
     plugin = FullText()
 
 
-def test_searches_that_pass_rows_over_find_what_a_naive_search_finds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if all terms were in many rows; the same words are asked for again and again."""
+@pytest.mark.parametrize("by_blocks", [False, True])
+def test_searches_that_pass_rows_over_find_what_a_naive_search_finds(
+    monkeypatch: pytest.MonkeyPatch, by_blocks: bool
+) -> None:
+    """As if all terms were in many rows; the same words are asked for again and again.
+
+    by_blocks: places are unpacked for the rows that are asked for alone.
+    """
     monkeypatch.setattr(ranking, "_FEW", BLOCK)
     monkeypatch.setattr(ranking, "_FEW_AT_FIRST", 3)
     monkeypatch.setattr(ranking, "_FEW_PHRASES", 3)
-    monkeypatch.setattr(lists, "_FEW_LOOKED_UP", 1)
+    monkeypatch.setattr(phrases, "_MANY_TIMES", 1)
+    if by_blocks:
+        monkeypatch.setattr(TermList, "is_located", lambda *_: False)
     suite = TestFullText()
     for seed in range(3):
         rng = random.Random(seed)
