@@ -45,14 +45,15 @@ def beginnings(words: Sequence[Int64s], offsets: Sequence[int]) -> Int64s:
     (found, offset), *others = sorted(zip(words, offsets, strict=True), key=lambda word: len(word[0]))
     found = found - offset
     for other, offset in others:
+        found += offset
         if len(found) * _MANY_TIMES < len(other):
-            wanted = found + offset
-            found = found[other.take(other.searchsorted(wanted), mode="clip") == wanted]
+            found = found[other.take(other.searchsorted(found), mode="clip") == found]
         else:
             # Two equal neighbours are one of each. A stable sort merges what ascends.
-            both = np.concatenate((found, other - offset))
+            both = np.concatenate((found, other))
             both.sort(kind="stable")
             found = both[1:][both[1:] == both[:-1]]
+        found -= offset
     return found
 
 

@@ -222,7 +222,9 @@ class Search:
         # The rows of each term ascend: a stable sort merges them, and leaves those of one row in the order of terms.
         order = rows.argsort(kind="stable")
         rows = rows.take(order)
-        first = np.append(True, rows[1:] != rows[:-1])[: len(rows)]
+        if not len(rows):
+            return _NOTHING
+        first = np.concatenate((_ONE, rows[1:] != rows[:-1]))
         return ranked(rows[first], np.bincount(first.cumsum() - 1, added.take(order)), k)
 
     def _of_phrase(self, phrase: Phrase, k: int | None) -> Ranked:
@@ -252,10 +254,11 @@ class Search:
         rows = rows_of(begins)
         if not self._are_all_allowed:
             rows = rows[self._allowed.holds(rows)]
-        first = np.append(True, rows[1:] != rows[:-1])[: len(rows)].nonzero()[0]
-        frequency = np.diff(first, append=len(rows))
-        rows = rows.take(first)
-        return ranked(rows, phrase.weight * self._lengths.damped(rows, frequency), k)
+        if not len(rows):
+            return _NOTHING
+        edges = np.concatenate((_ONE, rows[1:] != rows[:-1], _ONE)).nonzero()[0]
+        rows = rows.take(edges[:-1])
+        return ranked(rows, phrase.weight * self._lengths.damped(rows, edges[1:] - edges[:-1]), k)
 
     def _of_held(self, phrase: Phrase, rows: Int64s, k: int | None) -> Ranked:
         """The best of rows that hold a word for each place."""
@@ -318,6 +321,7 @@ def _are_all_needed(clause: Combined) -> bool:
     return bool(clause.must) and plain and not clause.should and not clause.must_not
 
 
+_ONE = np.ones(1, bool)
 _NOTHING = Ranked(np.zeros(0, np.int64), np.zeros(0))
 
 __all__ = ["Allowed", "Search", "merged", "ranked"]

@@ -288,7 +288,9 @@ class _Field:
         """The words that are together in one place count as one word."""
         if not all(places) or not places:
             return AnyOf(())
-        counts = [min(sum(self.frequency(terms)), self.rows) for terms in places]
+        all_terms = [term for terms in places for term in terms]
+        known = dict(zip(all_terms, self.frequency(all_terms), strict=True))
+        counts = [min(sum(known[term] for term in terms), self.rows) for terms in places]
         if not all(counts):
             return AnyOf(())
         weight = sum(idf(self.rows, count) for count in counts) * (K1 + 1)
