@@ -163,7 +163,8 @@ class _Field:
     @property
     def average(self) -> float:
         """Length of a row."""
-        return self._sums.length / self._sums.rows if self._sums.rows else 0.0
+        sums = self._sums
+        return sums.length / sums.rows if sums.rows else 0.0
 
     @property
     def rows(self) -> int:
