@@ -10,7 +10,7 @@ computed in full by `Matching.at`, so what was passed over changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from pyroaring import BitMap
@@ -92,7 +92,7 @@ class Search:
             if k is not None and len(terms) > 1 and size > _FEW and len(self._allowed) * 8 > size:
                 return self._of_terms(clause, terms, k)
             if terms and len(self._allowed) >= size:
-                return self._of_few(terms, k)
+                return self._of_few(terms, k, {})
         if isinstance(clause, Combined) and _are_all_needed(clause):
             return self._of_all([part.terms[0] for part in clause.must if isinstance(part, AnyOf)], k)
         if isinstance(clause, Phrase):
@@ -170,11 +170,11 @@ class Search:
         ends = np.cumsum([len(lists[number]) for number in drivers])
         done = int(np.searchsorted(ends, _FEW_AT_FIRST, "right"))
         wanted = self._likely(_OVER * k)
-        first = [lists[number].all[0] for number in drivers[:done]]
-        for number in drivers[done:]:
-            found = lists[number]
-            first.append(found.all[0].take(found.impacts(self._lengths, self._average).best(wanted)))
-        best = self._of_rows(clause, self._allowed.among(self._matching.union(first)), k)
+        some = {
+            number: lists[number].all[0].take(lists[number].impacts(self._lengths, self._average).best(wanted))
+            for number in drivers[done:]
+        }
+        best = self._of_few(terms, k, some)
         least = float(best.scores[-1]) * (1 - _SLACK) if len(best.scores) == k else 0.0
         # 2. Of the rows of each other term those that may, given what the terms after it add at most.
         rows = [np.sort(best.ordinals)]
@@ -210,22 +210,36 @@ class Search:
             rows, scores, norms = rows.take(kept), scores.take(kept), norms.take(kept)
         return rows
 
-    def _of_few(self, terms: Sequence[Term], k: int | None) -> Ranked:
-        """All rows of some terms: what each term adds to a row, summed up in their order."""
-        lists = [self._matching.of_term[term.text].all for term in terms]
-        rows = np.concatenate([rows for rows, _ in lists])
-        added = damped(np.concatenate([counts for _, counts in lists]), self._lengths.norms(rows))
-        added *= np.repeat([term.weight for term in terms], [len(counts) for _, counts in lists])
-        if not self._are_all_allowed:
-            kept = self._allowed.holds(rows)
-            rows, added = rows[kept], added[kept]
-        # The rows of each term ascend: a stable sort merges them, and leaves those of one row in the order of terms.
-        order = rows.argsort(kind="stable")
-        rows = rows.take(order)
+    def _of_few(self, terms: Sequence[Term], k: int | None, some: Mapping[int, Int64s]) -> Ranked:
+        """The best of all rows of some terms, or of some of them by the number of the term.
+
+        What the terms add to a row is summed up in their order.
+        """
+        lists = [self._matching.of_term[term.text] for term in terms]
+        parts = [found.all[0] if (chosen := some.get(at)) is None else chosen for at, found in enumerate(lists)]
+        rows = np.concatenate(parts)
         if not len(rows):
             return _NOTHING
+        # The rows of each term ascend, and a stable sort merges them.
+        order = rows.argsort(kind="stable")
+        rows = rows.take(order)
         first = np.concatenate((_ONE, rows[1:] != rows[:-1]))
-        return ranked(rows[first], np.bincount(first.cumsum() - 1, added.take(order)), k)
+        places = np.empty(len(rows), np.int64)
+        places[order] = first.cumsum() - 1
+        rows = rows[first]
+        scores, norms = np.zeros(len(rows)), self._lengths.norms(rows)
+        start = 0
+        for at, (term, found, part) in enumerate(zip(terms, lists, parts, strict=True)):
+            here = places[start : start + len(part)]
+            start += len(part)
+            if at in some:
+                scores += term.weight * damped(found.counts_in(rows), norms)
+            else:
+                scores[here] += term.weight * damped(found.all[1], norms.take(here))
+        if not self._are_all_allowed:
+            kept = self._allowed.holds(rows)
+            rows, scores = rows[kept], scores[kept]
+        return ranked(rows, scores, k)
 
     def _of_phrase(self, phrase: Phrase, k: int | None) -> Ranked:
         """Rows that hold the words often come first: no phrase is there more often than the rarest of its words."""
