@@ -14,7 +14,7 @@ from lance_like._lazy import cached
 from lance_like.encodings.stack import expand
 from lance_like.index.base import SegmentReads
 from lance_like.index.text.columns import BYTES
-from lance_like.index.text.phrases import keys_of, places_of
+from lance_like.index.text.phrases import MOST_ROWS, keys_of, places_of
 from lance_like.index.text.places import PlaceBlocks, decode_places
 from lance_like.index.text.postings import BLOCK, Blocks, decode
 from lance_like.index.text.vocabulary import Entry, Vocabulary
@@ -196,7 +196,8 @@ class TermList:
 
         Places are unpacked by blocks, until as many were as there are.
         """
-        return self._keys is not None or self._blocks_located + rows >= len(self.blocks)
+        few = self._blocks_located + rows < len(self.blocks)
+        return self._keys is not None or (not few and self._rows_of_segment <= MOST_ROWS)
 
     def keys(self, places: PlaceBlocks) -> Int64s:
         """The keys of all its places (phrases.py)."""

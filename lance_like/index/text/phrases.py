@@ -18,6 +18,8 @@ from lance_like.typing_ import Int64s
 _STRIDE_BITS = 34
 _HALF = 1 << (_STRIDE_BITS - 1)
 """Keys are row * 2^34 + place + 2^33: places and offsets are below 2^32."""
+MOST_ROWS = 1 << (63 - _STRIDE_BITS)
+"""Keys are of rows below it."""
 # Keys that are searched for among so many times as many; others are merged.
 _MANY_TIMES = 16
 
@@ -88,4 +90,4 @@ def sloppy_frequency(
     return np.bincount(row[counted], weights=1.0 / (1 + width[counted]), minlength=rows)
 
 
-__all__ = ["beginnings", "exact_frequency", "keys_of", "places_of", "rows_of", "sloppy_frequency"]
+__all__ = ["MOST_ROWS", "beginnings", "exact_frequency", "keys_of", "places_of", "rows_of", "sloppy_frequency"]
