@@ -16,6 +16,7 @@ from lance_like.index.files import SegmentReader
 from lance_like.index.text import phrases, ranking
 from lance_like.index.text.fulltext import FullText
 from lance_like.index.text.lists import Impacts, Lists, TermList
+from lance_like.index.text.places import PlaceBlocks
 from lance_like.index.text.postings import BLOCK
 from lance_like.index.text.queries import FullTextOperator, MatchQuery, PhraseQuery, PrefixQuery
 from lance_like.index.text.relevance import Part, search_texts
@@ -97,6 +98,24 @@ def test_real_texts_are_found_as_a_naive_search_finds_them(modules: list[str]) -
     queries += [PhraseQuery(phrase, "t") for phrase in ("import sys", "def __init__", "return self", "in the")]
     queries += [PhraseQuery("return not found", "t", slop=3), MatchQuery("retrun", "t", fuzziness=2)]
     suite.check({"t": column}, [*queries, PrefixQuery("unlik", "t")], None)
+
+
+def test_places_are_unpacked_by_blocks_until_as_many_were_as_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = 20
+    searcher = searcher_of([*["left right"] * ((blocks - 1) * BLOCK), "left only"], with_position=True)
+    unpack, unpacked = PlaceBlocks.places, []
+
+    def counting(self: PlaceBlocks, blocks: Int64s, counts: Int64s) -> np.ndarray:
+        unpacked.append(len(blocks))
+        return unpack(self, blocks, counts)
+
+    monkeypatch.setattr(PlaceBlocks, "places", counting)
+    for _ in range(blocks):
+        assert found(searcher, PhraseQuery("left only", "t")) == [(blocks - 1) * BLOCK]
+    # Once of the rare word; of the other a block a time, then all of them.
+    assert sorted(unpacked) == [1] * blocks + [blocks]
+    assert found(searcher, PhraseQuery("left only", "t")) == [(blocks - 1) * BLOCK]
+    assert len(unpacked) == blocks + 1
 
 
 def test_a_phrase_needs_positions() -> None:
