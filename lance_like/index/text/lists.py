@@ -25,6 +25,8 @@ K1, B = 1.2, 0.75
 """Of BM25: how soon more of a term adds no more, and how much the length of a row counts."""
 
 _LOCK = lock_over_forks()
+# The best blocks of a term that are kept unpacked, at most.
+_HEAD_BLOCKS = 64
 _DENSE_SHARE = 64
 """Terms in more than one row of so many are looked up by row number, others by binary search: 2 ns against 40."""
 
@@ -104,8 +106,8 @@ class TermList:
         self._impacts: tuple[float, Impacts] | None = None
         self._keys: Int64s | None = None
         self.places: PlaceBlocks | None = None
-        self._is_known = False
-        self._blocks_located = 0
+        self._head: tuple[Int64s, int, Int64s, np.ndarray] | None = None
+        self._blocks_ranked = self._blocks_located = 0
 
     def __len__(self) -> int:
         return self.blocks.size
@@ -113,7 +115,8 @@ class TermList:
     @property
     def nbytes(self) -> int:
         """In memory at most: packed, unpacked with its scores, by row."""
-        unpacked = 12 * len(self) + 16 * len(self.blocks) + (self._rows_of_segment if self.is_dense else 0)
+        head = 16 * BLOCK * min(_HEAD_BLOCKS, len(self.blocks))
+        unpacked = 12 * len(self) + 16 * len(self.blocks) + head + (self._rows_of_segment if self.is_dense else 0)
         return self.blocks.nbytes + unpacked + self.nbytes_of_places
 
     @property
@@ -127,10 +130,9 @@ class TermList:
         rows, counts = self.blocks.rows()
         return rows, counts.astype(np.min_scalar_type(int(counts.max())))
 
-    def is_new(self) -> bool:
-        """Whether this is asked for the first time; what is asked for again is worth unpacking."""
-        known, self._is_known = self._is_known, True
-        return not known
+    def is_ranked(self) -> bool:
+        """Whether all rows are ranked, or will be: once as many blocks were unpacked for the best ones as there are."""
+        return self._impacts is not None or self._blocks_ranked >= len(self.blocks)
 
     @property
     def is_dense(self) -> bool:
@@ -183,6 +185,18 @@ class TermList:
             order = np.argsort(-bounds, kind="stable")
             ranking = self._ranking = (average, order, bounds[order])
         return ranking[1], ranking[2]
+
+    def ranked_rows(self, order: Int64s, start: int, end: int) -> tuple[Int64s, np.ndarray]:
+        """The rows of some of the ranked blocks, ascending, and how often each holds the term. The first are kept."""
+        head = self._head
+        if start == 0 and head is not None and head[0] is order and head[1] == end:
+            return head[2], head[3]
+        chosen = np.sort(order[start:end])
+        rows, counts = self.blocks.rows(chosen)
+        self._blocks_ranked += len(chosen)
+        if start == 0 and end <= _HEAD_BLOCKS:
+            self._head = order, end, rows, counts
+        return rows, counts
 
     def impacts(self, lengths: Lengths, average: float) -> Impacts:
         """The scores of all rows, before the weight of the term."""

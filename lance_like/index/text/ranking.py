@@ -1,8 +1,8 @@
 """The best rows of a clause, without scoring all that match.
 
 One term: its blocks are ranked by the best score in them, which is known without unpacking them; the first k blocks
-have k rows that no row of a later block beats. One that was searched for before is unpacked, and its rows are ranked by
-their scores in 256 steps. Several terms, one of which is enough: the rows of one after the other
+have k rows that no row of a later block beats. One of which many blocks were looked at is unpacked, and its rows are
+ranked by their scores in 256 steps. Several terms, one of which is enough: the rows of one after the other
 are looked at, that with the greatest possible score first, and of these only what can still be among the best, given
 what the terms to come may add; it ends when these alone cannot reach the k-th score. Every score that comes back is
 computed in full by `Matching.at`, so what was passed over changes nothing.
@@ -111,7 +111,7 @@ class Search:
     def _of_term(self, term: Term, k: int | None) -> Ranked:
         found = self._matching.of_term[term.text]
         if k is not None and len(found) > _FEW:
-            return self._by_blocks(term, found, k) if found.is_new() else self._by_impacts(term, found, k)
+            return self._by_impacts(term, found, k) if found.is_ranked() else self._by_blocks(term, found, k)
         rows, counts = found.all
         if not self._are_all_allowed:
             kept = self._allowed.holds(rows)
@@ -145,11 +145,12 @@ class Search:
         best = _NOTHING
         done, step = 0, k
         while done < len(order):
-            rows, counts = found.blocks.rows(np.sort(order[done : done + step]))
+            rows, counts = found.ranked_rows(order, done, done + step)
             if not self._are_all_allowed:
                 kept = self._allowed.holds(rows)
                 rows, counts = rows[kept], counts[kept]
-            best = merged(best, Ranked(rows, term.weight * self._lengths.damped(rows, counts)), k)
+            scores = term.weight * self._lengths.damped(rows, counts)
+            best = merged(best, Ranked(rows, scores), k) if done else ranked(rows, scores, k)
             done, step = done + step, done + step
             if done < len(order) and len(best.scores) == k:
                 bound, next_row = term.weight * bounds[done], found.blocks.firsts[order[done]]

@@ -17,7 +17,7 @@ from lance_like.index.text import phrases, ranking
 from lance_like.index.text.fulltext import FullText
 from lance_like.index.text.lists import Impacts, Lists, TermList
 from lance_like.index.text.places import PlaceBlocks
-from lance_like.index.text.postings import BLOCK
+from lance_like.index.text.postings import BLOCK, Blocks
 from lance_like.index.text.queries import FullTextOperator, MatchQuery, PhraseQuery, PrefixQuery
 from lance_like.index.text.relevance import Part, search_texts
 from lance_like.io.observe import CountingStore, counted
@@ -98,6 +98,22 @@ def test_real_texts_are_found_as_a_naive_search_finds_them(modules: list[str]) -
     queries += [PhraseQuery(phrase, "t") for phrase in ("import sys", "def __init__", "return self", "in the")]
     queries += [PhraseQuery("return not found", "t", slop=3), MatchQuery("retrun", "t", fuzziness=2)]
     suite.check({"t": column}, [*queries, PrefixQuery("unlik", "t")], None)
+
+
+def test_of_a_term_in_many_rows_the_best_blocks_are_unpacked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, k = 100 * BLOCK, 10
+    # A shorter text is a better one.
+    searcher = searcher_of(["term" + " other" * (row % (5 * BLOCK) // 16) for row in range(rows)])
+    unpack, unpacked = Blocks.rows, []
+
+    def counting(self: Blocks, blocks: Int64s | None = None) -> tuple[Int64s, Int64s]:
+        unpacked.append(len(self) if blocks is None else len(blocks))
+        return unpack(self, blocks)
+
+    monkeypatch.setattr(Blocks, "rows", counting)
+    for _ in range(3):
+        assert found(searcher, MatchQuery("term", "t"), k) == list(range(k))
+    assert unpacked == [k]
 
 
 def test_places_are_unpacked_by_blocks_until_as_many_were_as_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
