@@ -59,11 +59,11 @@ class RowIdMap:
                 # In a third of the time that kernels take.
                 return self.fragments.copy(), np.array([row_id - start + offset])
             within = row_ids - start
-            # Seen as unsigned, an id below the range is past it too.
-            found = within.view(np.uint64) < end - start
             index = self.fragments.repeat(len(row_ids))
-            if not found.all():
-                index[~found] = -1
+            # Seen as unsigned, an id below the range is past it too.
+            past = within.view(np.uint64)
+            if len(past) and int(np.maximum.reduce(past)) >= end - start:
+                index[past >= end - start] = -1
             return index, within + offset if offset else within
         place = np.maximum(np.searchsorted(self.starts, row_ids, side="right") - 1, 0)
         within = row_ids - self.starts[place]

@@ -104,8 +104,9 @@ class TermList:
         self._rows_of_segment = rows
         self._ranking: tuple[float, Int64s, np.ndarray] | None = None
         self._impacts: tuple[float, Impacts] | None = None
-        self._keys: Int64s | None = None
         self.places: PlaceBlocks | None = None
+        # The keys of all places (phrases.py), once they are unpacked.
+        self.keys: Int64s | None = None
         self._head: tuple[Int64s, int, Int64s, np.ndarray] | None = None
         self._blocks_ranked = self._blocks_located = 0
 
@@ -211,20 +212,20 @@ class TermList:
         Places are unpacked by blocks, until as many were as there are.
         """
         few = self._blocks_located + rows < len(self.blocks)
-        return self._keys is not None or (not few and self._rows_of_segment <= MOST_ROWS)
+        return self.keys is not None or (not few and self._rows_of_segment <= MOST_ROWS)
 
-    def keys(self, places: PlaceBlocks) -> Int64s:
-        """The keys of all its places (phrases.py)."""
-        if self._keys is None:
+    def locate(self, places: PlaceBlocks) -> Int64s:
+        """Unpack all its places. Returns their keys."""
+        if self.keys is None:
             rows, counts = self.all
             found = places.places(np.arange(len(self.blocks)), counts.astype(np.int64))
-            self._keys = keys_of(rows.repeat(counts), found)
-        return self._keys
+            self.keys = keys_of(rows.repeat(counts), found)
+        return self.keys
 
     def located(self, rows: Int64s, places: PlaceBlocks) -> tuple[Int64s, Int64s]:
         """How often the term is in some rows that hold it, and where it stands, row by row. rows: ascending."""
         if self.is_located(len(rows)):
-            keys = self.keys(places)
+            keys = self.locate(places)
             starts, ends = (keys.searchsorted(keys_of(some, 0)) for some in (rows, rows + 1))
             return ends - starts, places_of(keys.take(expand(starts, ends)))
         at = self.all[0].searchsorted(rows)

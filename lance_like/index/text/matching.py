@@ -156,9 +156,10 @@ class Matching:
         most = min(most, *map(len, lists))
         if not all(one.is_located(most) for one in lists):
             return None
-        places = self._lists.places_of({terms[0]: self.of_term[terms[0]] for terms in phrase.places})
-        words = [one.keys(places[terms[0]]) for one, terms in zip(lists, phrase.places, strict=True)]
-        return beginnings(words, phrase.offsets)
+        new = {terms[0]: one for one, terms in zip(lists, phrase.places, strict=True) if one.keys is None}
+        for term, places in self._lists.places_of(new).items() if new else ():
+            new[term].locate(places)
+        return beginnings([one.keys for one in lists if one.keys is not None], phrase.offsets)
 
     def phrase_bounds(self, phrase: Phrase, rows: Int64s) -> np.ndarray:
         """What the scores of rows that hold a word for each place of a phrase are not above."""
