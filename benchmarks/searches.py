@@ -89,14 +89,14 @@ def ask(
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Milliseconds, and processor milliseconds, of answers through open handles: a question a peer in turns.
 
-    Each question is asked once before the clock runs.
+    Each question is asked once before the clock runs, and after the collector ran: that empties the processor's caches.
     """
     stored = [one for one in stored if one.peer.name in questions]
-    for one in stored:
-        for question in questions[one.peer.name]:
-            question(handles[one.peer.name])
     clock = Clock([one.peer for one in stored])
     with paused_gc():
+        for one in stored:
+            for question in questions[one.peer.name]:
+                question(handles[one.peer.name])
         for turn in range(repeat):
             for one in _turned(stored, turn):
                 chosen = questions[one.peer.name]

@@ -155,7 +155,7 @@ def check_default_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def count(name: str, value: Any, *, low: int = 0) -> int:
     """A number that a caller gave. Raises InvalidInput unless it is an integer of at least `low`."""
-    if not isinstance(value, Integral) or value < low:
+    if not (type(value) is int or isinstance(value, Integral)) or value < low:
         raise InvalidInput(f"{name}={value!r}: expected an integer of at least {low}")
     return int(value)
 

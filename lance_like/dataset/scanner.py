@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -99,33 +98,37 @@ class LanceScanner:
             "rerank": rerank,
             "text_columns": text_columns,
         }
-        schema = as_read(manifest.schema, told.get("blob_handling"))
-        deleted = bool(told.get("include_deleted_rows"))
+        self._limit = None if limit is None else count("limit", limit)
+        self._offset = 0 if offset is None else count("offset", offset)
+        self._schema = schema = as_read(manifest.schema, told.get("blob_handling"))
         self._settled = self._search(schema) if is_search(told) else None
         given = NOTHING if self._settled is None else self._settled.given
-        shown = columns if self._settled is None else self._settled.columns
-        self._answer = _prepared_answer(manifest, schema, shown, told, given)
+        self._answer = _prepared_answer(manifest, schema, columns, told, given)
         order_by = told.get("order_by")
         self._order = order_of(manifest, schema, order_by, columns, given) if order_by else None
-        if deleted:
-            chosen = manifest.tree.iterate() if within is None else within
-            within = [replace(fragment, deletions=None) for fragment in chosen]
-        # The scan but for the rows of its batches.
-        self._scan_of = partial(
-            Scan,
-            self._answer.read,
-            bind_filter(schema, filter) if self._settled is None else None,
-            None if limit is None else count("limit", limit),
-            0 if offset is None else count("offset", offset),
-            fragments=within,
-            make=self._answer.make,
-            **_tuned(told),
-        )
+        self._condition = bind_filter(schema, filter) if self._settled is None else None
         self._batch_rows = None if told.get("batch_size_bytes") is not None else told.get("batch_size")
 
     @cached
     def _scan(self) -> Scan:
-        return self._scan_of(self._batch_rows)
+        return self._scan_of(self._batch_rows, self._limit)
+
+    def _scan_of(self, batch_rows: int | None, limit: int | None) -> Scan:
+        """What is read where rows are not searched for."""
+        told, within = self._options, self._given["within"]
+        if told.get("include_deleted_rows"):
+            chosen = self._manifest.tree.iterate() if within is None else within
+            within = [replace(fragment, deletions=None) for fragment in chosen]
+        return Scan(
+            self._answer.read,
+            self._condition,
+            limit,
+            self._offset,
+            batch_rows,
+            fragments=within,
+            make=self._answer.make,
+            **_tuned(told),
+        )
 
     def _search(self, schema: Schema) -> Settled:
         """What `nearest` and `full_text_query` ask for."""
@@ -137,8 +140,8 @@ class LanceScanner:
             options.get("full_text_query"),
             filter=given["filter"],
             prefilter=options.get("prefilter"),
-            limit=None if given["limit"] is None else count("limit", given["limit"]),
-            offset=0 if given["offset"] is None else count("offset", given["offset"]),
+            limit=self._limit,
+            offset=self._offset,
             within=given["within"],
             covered=bool(options.get("fast_search")),
             threads=1 if options.get("use_threads") is False else None,
@@ -146,8 +149,7 @@ class LanceScanner:
             text_columns=given["text_columns"],
             indexed=options.get("use_scalar_index") is not False,
         )
-        scores = not options.get("disable_scoring_autoprojection")
-        return settle(self._session, self._manifest, schema, asked, given["columns"], scores=scores)
+        return settle(self._session, self._manifest, schema, asked, given["columns"])
 
     @property
     def projected_schema(self) -> pa.Schema:
@@ -162,14 +164,14 @@ class LanceScanner:
     @property
     def dataset_schema(self) -> pa.Schema:
         """The schema of the table, as it is read."""
-        return self._scan.projection.table.to_arrow()
+        return self._schema.to_arrow()
 
     def to_batches(self) -> Iterator[pa.RecordBatch]:
         """The rows in scan order, a batch at a time.
 
         Memory: see `LanceDataset.scanner`. Closing the iterator, or dropping it, ends its threads.
         """
-        batches = self._run(self._scan)
+        batches = self._run(self._batch_rows)
         rows, nbytes = self._options.get("batch_size"), self._options.get("batch_size_bytes")
         if nbytes is not None:
             return _of_bytes(nbytes, rows, batches)
@@ -186,8 +188,8 @@ class LanceScanner:
     def to_table(self) -> pa.Table:
         """All rows in memory; without a copy of what lies in plain pages."""
         rows = self._batch_rows
-        scan = self._scan_of(_TABLE_BATCH_ROWS if rows is None and self._settled is None else rows)
-        return pa.Table.from_batches(list(self._run(scan)), self.projected_schema)
+        rows = _TABLE_BATCH_ROWS if rows is None and self._settled is None else rows
+        return pa.Table.from_batches(list(self._run(rows)), self.projected_schema)
 
     def to_pandas(self, *, blob_mode: BlobMode = "lazy", **options: Any) -> Any:
         """All rows as a pandas DataFrame. options: of pyarrow.Table.to_pandas.
@@ -225,34 +227,32 @@ class LanceScanner:
 
     def head(self, num_rows: int) -> pa.Table:
         """The first rows."""
-        scan = self._scan
-        limit = count("num_rows", num_rows)
-        limit = limit if scan.limit is None else min(limit, scan.limit)
-        return pa.Table.from_batches(list(self._run(replace(scan, limit=limit))), self.projected_schema)
+        return pa.Table.from_batches(list(self._run(self._batch_rows, count("num_rows", num_rows))), self.schema)
 
-    def _run(self, scan: Scan) -> Iterator[pa.RecordBatch]:
+    def _run(self, batch_rows: int | None, most: int | None = None) -> Iterator[pa.RecordBatch]:
+        """The answer. batch_rows: of a batch, at most. most: rows of all of it; None: up to the limit of the scan."""
+        limit = self._limit if most is None or (self._limit is not None and self._limit < most) else most
         tell = self._options.get("scan_stats_callback")
         if tell is None:
-            return self._run_through(self._session, scan)
+            return self._run_through(self._session, batch_rows, limit)
         store = CountingStore(self._session.store)
-        return _telling(self._run_through(self._session.through(store), scan), store, tell)
+        return _telling(self._run_through(self._session.through(store), batch_rows, limit), store, tell)
 
-    def _run_through(self, session: Session, scan: Scan) -> Generator[pa.RecordBatch, None, None]:
+    def _run_through(
+        self, session: Session, batch_rows: int | None, limit: int | None
+    ) -> Generator[pa.RecordBatch, None, None]:
         if self._settled is not None:
-            return self._found(session, scan)
+            return self._settled.run(session, self._answer, self._order, limit, batch_rows)
+        scan = self._scan_of(batch_rows, limit)
         if self._order is None:
             return run_scan(session, self._manifest, scan)
         return run_ordered(session, self._manifest, scan, self._order)
 
-    def _found(self, session: Session, scan: Scan) -> Generator[pa.RecordBatch, None, None]:
-        assert self._settled is not None
-        yield from self._settled.run(session, self._answer, self._order, scan)
-
     def count_rows(self) -> int:
         """How many rows the scan gives. Cost: no I/O without a filter, else its columns where needed."""
-        scan, manifest = self._scan, self._manifest
         if self._settled is not None:
             return self._settled.count()
+        scan, manifest = self._scan, self._manifest
         if scan.condition is not None:
             total = count_passing(self._session, manifest, scan.condition, scan)
         elif scan.fragments is None:
@@ -325,12 +325,13 @@ def _prepared_answer(
     """The columns of an answer; those that no expression computes are kept for the next scan of a schema."""
     row_id, row_address = bool(options.get("with_row_id")), bool(options.get("with_row_address"))
     deleted = bool(options.get("include_deleted_rows"))
+    scores = not options.get("disable_scoring_autoprojection")
 
     def make() -> Answer:
         return answer_of(
             manifest,
             schema,
-            columns,
+            _shown(schema, columns, given, scores=scores),
             with_row_id=row_id,
             with_row_address=row_address,
             with_deleted=deleted,
@@ -341,7 +342,16 @@ def _prepared_answer(
     if deleted or not (named or columns is None) or (columns is not None and POSITION in columns):
         return make()
     names = tuple(columns) if columns is not None else None
-    return _ANSWERS.get(schema, key=(names, row_id, row_address, *given.names), make=make)
+    return _ANSWERS.get(schema, key=(names, row_id, row_address, scores, *given.names), make=make)
+
+
+def _shown(schema: Schema, columns: Columns | None, given: pa.Schema, *, scores: bool) -> Columns | None:
+    """The columns of the answer. given: those that a search makes; scores: are they shown when they are not named?"""
+    if given is NOTHING:
+        return columns
+    from lance_like.dataset.search import columns_of_search
+
+    return columns_of_search(schema, columns, given, scores=scores)
 
 
 def _tuned(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from lance_like.query.near import NearSearch, VectorSearchQuery, near_search
 from lance_like.query.order import Order
 from lance_like.query.relevant import TextSearch, text_search
 from lance_like.query.rowset import scan_of_ids
-from lance_like.query.scan import Scan
 from lance_like.query.search import (
+    ALL_ROWS,
     QUERY,
     Filter,
     Search,
@@ -62,20 +62,19 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Settled:
-    """A search, the columns that it makes, and all that are asked for."""
+    """A search, and the columns that it makes."""
 
     search: Search
     given: pa.Schema
-    columns: Columns | None
 
     def run(
-        self, session: Session, answer: Answer, order: Order | None, scan: Scan
+        self, session: Session, answer: Answer, order: Order | None, limit: int | None, batch_rows: int | None
     ) -> Generator[pa.RecordBatch, None, None]:
-        """The answer. scan: gives its limit and the rows of a batch."""
-        search = self.search if scan.limit == self.search.limit else replace(self.search, limit=scan.limit)
+        """The answer, at most so many rows, and batches of at most so many."""
+        search = self.search if limit == self.search.limit else replace(self.search, limit=limit)
         if session is not search.session:
             search = search.through(session)
-        yield from run_search(search, answer, order, scan.batch_rows)
+        return run_search(search, answer, order, batch_rows)
 
     def count(self) -> int:
         """How many rows are found."""
@@ -90,12 +89,9 @@ class Settled:
         return analyze_search(self.search, answer).text(schema)
 
 
-def settle(
-    session: Session, manifest: Manifest, schema: Schema, asked: Asked, columns: Columns | None, *, scores: bool
-) -> Settled:
-    """Check a search and choose indexes for it. schema: the manifest's, as it is read.
+def settle(session: Session, manifest: Manifest, schema: Schema, asked: Asked, columns: Columns | None) -> Settled:
+    """Check a search and choose indexes for it. schema: the manifest's, as it is read. columns: as they were asked for.
 
-    scores: are distances and scores among the columns when they are not named? None for columns: they are anyway.
     Raises InvalidInput, NotFound. Cost: no I/O but what the coverage of an index needs.
     """
     if asked.nearest is not None and asked.text is not None and asked.rerank is None:
@@ -111,21 +107,16 @@ def settle(
         raise InvalidInput("a hybrid search is for one vector, not for a batch")
     if numbered and asked.rerank is not None:
         raise InvalidInput("a re-ranker orders what one vector finds, not a batch")
-    shown = _shown(schema, columns, given, scores)
-    condition, after, among = _filter(session, manifest, schema, asked, given)
-    before = asked.prefilter is not False
-    scan = None
-    if condition is not None or asked.within is not None:
-        tuned = {"threads": asked.threads, "indexed": asked.indexed}
-        scan = scan_of_ids(manifest, condition, asked.within, **tuned)
-    found = Filter(condition, scan, after, *among, before, asked.within)
+    among = ALL_ROWS
+    if asked.filter is not None or asked.within is not None:
+        among = _among(session, manifest, schema, asked, given)
     seen = None
     if asked.rerank is not None and not isinstance(asked.rerank, Fusion):
         if not callable(asked.rerank):
             raise InvalidInput(f"rerank={asked.rerank!r:.80}: expected a re-ranker or a function")
         seen = _seen(manifest, schema, columns, given)
-    search = Search(session, manifest, near, text, found, asked.limit, asked.offset, asked.rerank, seen)
-    return Settled(search, given, shown)
+    search = Search(session, manifest, near, text, among, asked.limit, asked.offset, asked.rerank, seen)
+    return Settled(search, given)
 
 
 def _near(session: Session, manifest: Manifest, schema: Schema, asked: Asked) -> NearSearch:
@@ -134,8 +125,12 @@ def _near(session: Session, manifest: Manifest, schema: Schema, asked: Asked) ->
     return near_search(session, manifest, schema, asked.nearest, **among)
 
 
-def _shown(schema: Schema, columns: Columns | None, given: pa.Schema, scores: bool) -> Columns:
-    """The columns of the answer: the number of the query first, distances and scores last unless they are named."""
+def columns_of_search(schema: Schema, columns: Columns | None, given: pa.Schema, *, scores: bool) -> Columns:
+    """The columns of the answer: the number of the query first, distances and scores last unless they are named.
+
+    columns: as they were asked for. given: those that the search makes. scores: are distances and scores among the
+    columns when they are not named? None for columns: they are anyway.
+    """
     made = [name for name in given.names if name != QUERY] if scores or columns is None else []
     first = [QUERY] if QUERY in given.names else []
     if isinstance(columns, Mapping):
@@ -149,6 +144,16 @@ def _shown(schema: Schema, columns: Columns | None, given: pa.Schema, scores: bo
     named = [field.name for field in schema.children()] if columns is None else list(columns)
     rest = [name for name in named if name not in first]
     return [*first, *rest, *(name for name in made if name not in rest)]
+
+
+def _among(session: Session, manifest: Manifest, schema: Schema, asked: Asked, given: pa.Schema) -> Filter:
+    """The rows to search among."""
+    condition, after, searches = _filter(session, manifest, schema, asked, given)
+    scan = None
+    if condition is not None or asked.within is not None:
+        tuned = {"threads": asked.threads, "indexed": asked.indexed}
+        scan = scan_of_ids(manifest, condition, asked.within, **tuned)
+    return Filter(condition, scan, after, *searches, asked.prefilter is not False, asked.within)
 
 
 def _filter(
@@ -208,7 +213,8 @@ def _seen(manifest: Manifest, schema: Schema, columns: Columns | None, given: pa
         columns = {name: text for name, text in columns.items() if "_relevance_score" not in names[name]}
     elif columns is not None:
         columns = [name for name in columns if name != "_relevance_score"]
-    return answer_of(manifest, schema, _shown(schema, columns, known, True), with_row_id=True, given=known)
+    shown = columns_of_search(schema, columns, known, scores=True)
+    return answer_of(manifest, schema, shown, with_row_id=True, given=known)
 
 
-__all__ = ["Asked", "Settled", "settle"]
+__all__ = ["Asked", "Settled", "columns_of_search", "settle"]

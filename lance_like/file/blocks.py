@@ -21,7 +21,7 @@ from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges, Spanning
 
 _GROWTH = 1.5
 # Up to this many ranges a look at each takes less than a pass of kernels.
-_FEW_RANGES = 8
+_FEW_RANGES = 24
 # A tuple of three integers and its place in a dict.
 _PLACE_NBYTES = 250
 # Blocks that are waited for together.

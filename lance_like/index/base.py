@@ -156,6 +156,14 @@ class CountingSearcher(FilterSearcher, Protocol):
         ...
 
 
+class TallyingSearcher(FilterSearcher, Protocol):
+    """A searcher that joins sets that are ready: finding rows is always worth it, counting them takes less."""
+
+    def tally(self, question: Question) -> int:
+        """How many ordinals `rows` gives."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Hits:
     """The rows found, best first, of each of q queries: k of them at most.
@@ -334,6 +342,7 @@ __all__ = [
     "Segment",
     "SegmentReads",
     "SegmentWrites",
+    "TallyingSearcher",
     "TextSearcher",
     "TextStatistics",
     "VectorSearcher",

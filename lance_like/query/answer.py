@@ -21,7 +21,7 @@ from lance_like.file.carry import nulls
 from lance_like.query.arithmetic import Column
 from lance_like.query.evaluate import bind_columns, compute_bound, is_expression, named_by, parse_expressions
 from lance_like.query.expr import Opaque, bind_opaque
-from lance_like.query.projection import ROW_ADDRESS, ROW_ID, VIRTUAL, Output, Projection, check_names, project
+from lance_like.query.projection import ROW_ADDRESS, ROW_ID, VIRTUAL, Output, Projection, as_batch, check_names, project
 from lance_like.query.take import are_deleted, positions_of
 from lance_like.table.fields import Field
 from lance_like.table.manifest import Manifest
@@ -58,6 +58,11 @@ class Answer:
     def make(self) -> Callable[[pa.RecordBatch], pa.RecordBatch] | None:
         """What a batch of the columns that are read becomes; None: it is the answer."""
         return None if self.recipe is None else self.recipe.make
+
+    def batch(self, columns: list[pa.Array], given: list[pa.Array], count: int) -> pa.RecordBatch:
+        """The answer from the columns that were read, as they are carried, of count rows, and those that are given."""
+        arrays = self.read.present(columns)
+        return as_batch(arrays, self.read.schema, count) if self.recipe is None else self.recipe.joined(arrays, given)
 
     def made(self, table: pa.Table) -> pa.Table:
         """The answer from a table of the columns that were read."""
@@ -240,9 +245,8 @@ class Recipe:
             deleted = pa.array(are_deleted(self.manifest, addresses.to_numpy().view(np.int64)))
             for place in self.ids:
                 arrays[place] = pc.if_else(deleted, None, arrays[place])
-        computed = self._computed(arrays, given) | {
-            name: given[self.given.names.index(source)] for name, source in self.picked.items()
-        }
+        computed = self._computed(arrays, given)
+        computed.update((name, given[place]) for name, place in self._picked_from.items())
         stored = iter(arrays)
         chosen = [computed[name] if name in computed else next(stored) for name in self.names]
         return pa.RecordBatch.from_arrays(chosen, schema=self.schema)
@@ -254,6 +258,11 @@ class Recipe:
         names = [*self.held, *self.given.names]
         made = compute_bound(self._bound, pa.RecordBatch.from_arrays(inputs, names=names))
         return dict(zip(self.computed, made.columns, strict=True))
+
+    @cached
+    def _picked_from(self) -> dict[str, int]:
+        """The place of each column that is picked among those that are given."""
+        return {name: self.given.get_field_index(source) for name, source in self.picked.items()}
 
     @cached
     def _bound(self) -> dict[str, Any]:

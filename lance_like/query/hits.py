@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from pyroaring import BitMap
 
 from lance_like._lazy import cached
 from lance_like.index.base import FilterSearcher
-from lance_like.index.questions import IsNull
+from lance_like.index.questions import IsNull, Question
 from lance_like.query.expr import Expr, all_of
 from lance_like.query.indexed import AllOf, Answered, AnyOf, Ask, FilterIndex, Lookup, Tree, plan_lookup
 from lance_like.query.names import Path
@@ -270,8 +270,13 @@ def count_of(session: Session, manifest: Manifest, lookup: Lookup, *, fast: bool
     coverage = session.indexes.coverage(manifest, ask.index.name)
     if (coverage.uncovered and not fast) or any(segment.valid is not None for segment in coverage.segments):
         return None
-    counts = [getattr(segment.searcher, "count", None) for segment in coverage.segments]  # of a `CountingSearcher`
+    counts = [_count_of(segment.searcher) for segment in coverage.segments]
     return None if None in counts else sum(count(ask.question) for count in counts if count is not None)
+
+
+def _count_of(searcher: FilterSearcher) -> Callable[[Question], int] | None:
+    """What counts rows without finding them: of a `TallyingSearcher` or a `CountingSearcher`."""
+    return getattr(searcher, "tally", None) or getattr(searcher, "count", None)
 
 
 class _Search:

@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -58,9 +59,6 @@ _FIELDS = {
     RELEVANCE: pa.field(RELEVANCE, pa.float32()),
     QUERY: pa.field(QUERY, pa.int32(), nullable=False),
 }
-_OF_ONE = pa.schema([_FIELDS[DISTANCE]])
-_OF_MANY = pa.schema([_FIELDS[QUERY], _FIELDS[DISTANCE]])
-_OF_TEXTS = pa.schema([_FIELDS[SCORE]])
 # Rows taken to see how wide they are, and bytes of what is taken together.
 _FIRST_ROWS = 4096
 _TAKE_NBYTES = 32 << 20
@@ -87,6 +85,9 @@ class Filter:
     def is_search(self) -> bool:
         """Is it more than a condition?"""
         return self.near is not None or self.text is not None
+
+
+ALL_ROWS = Filter()
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,19 +160,22 @@ class SearchReport:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Rows found, in order. ids: int64[n]. given: n rows of the columns that the search makes."""
+    """Rows found, in order. ids: int64[n]. given: of each column that the search makes, n values."""
 
     ids: Int64s
-    given: pa.RecordBatch
+    given: list[pa.Array]
 
     def some(self, places: Int64s) -> Found:
         """Those at some places, in that order."""
-        return Found(self.ids[places], self.given.take(pa.array(places)))
+        taken = pa.array(places)
+        return Found(self.ids[places], [values.take(taken) for values in self.given])
 
     def slice(self, start: int, count: int | None) -> Found:
         """A run of them."""
+        if start == 0 and (count is None or count >= len(self.ids)):
+            return self
         end = None if count is None else start + count
-        return Found(self.ids[start:end], self.given.slice(start, count))
+        return Found(self.ids[start:end], [values.slice(start, count) for values in self.given])
 
 
 def find(search: Search, report: SearchReport | None = None) -> Found:
@@ -187,7 +191,7 @@ def find(search: Search, report: SearchReport | None = None) -> Found:
     if search.rerank is not None and (search.near is None or search.text is None):
         found = _reranked(search, found)
     found = _judged(search, found)
-    return found if search.offset == 0 and search.limit is None else found.slice(search.offset, search.limit)
+    return found.slice(search.offset, search.limit)
 
 
 def _rows(search: Search) -> RowSet | None:
@@ -224,8 +228,7 @@ def _of_hits(hits: Hits, numbered: bool) -> Found:
     given = [pa.array(hits.scores[kept])]
     if numbered:
         given.insert(0, pa.array(np.nonzero(kept)[0].astype(np.int32)))
-    batch = pa.RecordBatch.from_arrays(given, schema=_OF_MANY if numbered else _OF_ONE)
-    return Found(hits.ordinals[kept], batch)
+    return Found(hits.ordinals[kept], given)
 
 
 def _relevant(text: TextSearch, rows: RowSet | None, k: int | None, report: SearchReport | None) -> RankedTexts:
@@ -240,8 +243,7 @@ def _of_text(search: Search, text: TextSearch, rows: RowSet | None, report: Sear
     late = search.filter.after is not None or (search.filter.is_search and not search.filter.before)
     k = None if late or search.limit is None else search.offset + search.limit
     found = _relevant(text, rows, k, report)
-    given = pa.RecordBatch.from_arrays([pa.array(found.scores)], schema=_OF_TEXTS)
-    return Found(found.ids, given)
+    return Found(found.ids, [pa.array(found.scores)])
 
 
 def _fused(search: Search, rows: RowSet | None, report: SearchReport | None) -> Found:
@@ -259,7 +261,7 @@ def _fused(search: Search, rows: RowSet | None, report: SearchReport | None) -> 
 
 def _reranked(search: Search, found: Found) -> Found:
     """What one search found in the order of a re-ranker."""
-    scores = Ranked(found.ids, found.given.column(found.given.num_columns - 1).to_numpy())
+    scores = Ranked(found.ids, found.given[-1].to_numpy())
     near, text = (scores, None) if search.near is not None else (None, scores)
     return _ordered(search, np.sort(found.ids), near, text)
 
@@ -267,20 +269,17 @@ def _reranked(search: Search, found: Found) -> Found:
 def _ordered(search: Search, ids: Int64s, near: Ranked | None, text: Ranked | None) -> Found:
     """Rows in the order of a re-ranker. ids: ascending."""
     rerank = search.rerank
-    columns = [scores_of(ids, found) for found in (near, text) if found is not None]
-    fields = [_FIELDS[name] for name, found in ((DISTANCE, near), (SCORE, text)) if found is not None]
-    given = pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+    found = Found(ids, [scores_of(ids, ranked) for ranked in (near, text) if ranked is not None])
     if isinstance(rerank, Fusion):
         relevance = rerank.relevance(ids, near, text)
         order = best_first(ids, relevance)
         relevance = relevance[order]
     else:
         assert callable(rerank) and search.seen is not None
-        table = pa.Table.from_batches(_batches(search, search.seen, Found(ids, given), None), search.seen.schema)
+        table = pa.Table.from_batches(_batches(search, search.seen, found, None), search.seen.schema)
         order, relevance = relevance_of(rerank(table), ids)
-    given = given.take(pa.array(order))
-    schema = pa.schema([*fields, _FIELDS[RELEVANCE]])
-    return Found(ids[order], pa.RecordBatch.from_arrays([*given.columns, pa.array(relevance)], schema=schema))
+    found = found.some(order)
+    return Found(found.ids, [*found.given, pa.array(relevance)])
 
 
 def _judged(search: Search, found: Found) -> Found:
@@ -300,7 +299,9 @@ def _judged(search: Search, found: Found) -> Found:
     return found
 
 
-def run_search(search: Search, answer: Answer, order: Order | None, batch_rows: int | None) -> Iterator[pa.RecordBatch]:
+def run_search(
+    search: Search, answer: Answer, order: Order | None, batch_rows: int | None
+) -> Generator[pa.RecordBatch, None, None]:
     """The answer: columns of the rows found, in their order or another."""
     if search.limit == 0:
         return
@@ -343,22 +344,24 @@ def _batches(search: Search, answer: Answer, found: Found, batch_rows: int | Non
     """Columns of rows by their ids, some MiB at a time."""
     if len(found.ids) == 0:
         return
-    read, recipe = answer.read, answer.recipe
-    placed = place_ids(search.manifest, found.ids)
-    most = min(batch_rows or BATCH_ROWS, read.most_rows or BATCH_ROWS)
-    start, count = 0, _FIRST_ROWS
+    placed, read = place_ids(search.manifest, found.ids), answer.read
+    rows = batch_rows or BATCH_ROWS
+    most = min(max(rows, BATCH_ROWS), read.most_rows or sys.maxsize)
+    start, count = 0, min(_FIRST_ROWS, most)
     while start < len(found.ids):
-        some, given = placed.slice(start, start + count), found.given.slice(start, count)
-        columns = take_columns(search.session, read, some) if read.outputs else []
-        for at, batch in enumerate(read.batches(columns, len(given), most)):
-            yield batch if recipe is None else recipe.joined(batch.columns, given.slice(at * most, most).columns)
+        some = found.slice(start, count)
+        columns = take_columns(search.session, read, placed.slice(start, start + count)) if read.outputs else []
+        batch = answer.batch(columns, some.given, len(some.ids))
+        for at in range(0, len(batch), rows):
+            yield batch.slice(at, rows)
         start += count
         if start < len(found.ids):
             nbytes = sum(column.nbytes for column in columns)
-            count = max(1, _TAKE_NBYTES * len(given) // max(1, nbytes))
+            count = min(max(1, _TAKE_NBYTES * len(batch) // max(1, nbytes)), most)
 
 
 __all__ = [
+    "ALL_ROWS",
     "DISTANCE",
     "QUERY",
     "SCORE",

@@ -104,7 +104,7 @@ def place_ids(manifest: Manifest, ids: Int64s) -> Placed:
     else:
         found = tree.tail
         index, offsets = tree.row_id_map.find(ids)
-    if len(ids) and index.min() < 0:
+    if len(ids) and int(np.minimum.reduce(index)) < 0:
         missing = ids[index < 0]
         raise NotFound(
             f"version {manifest.version} has no row with id {int(missing[0])}"

@@ -157,7 +157,7 @@ class RowRuns:
         return {name: self.__dict__[name] for name in ("rows", "bounds", "ref", "held", "read")}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class IndexSegment:
     """A part of an index, for some rows; only `invalid` ever changes.
 
@@ -185,7 +185,7 @@ class IndexSegment:
         """Of its files."""
         return sum(file.nbytes for file in self.files)
 
-    @property
+    @cached
     def identity(self) -> tuple[str, tuple[str, ...]]:
         """What tells it from all others, whatever has been invalidated."""
         return self.uuid, tuple(file.key for file in self.files)

@@ -312,6 +312,8 @@ class IndexTests(SegmentTests):
             assert all(0 <= ordinal < len(built.values) for ordinal in found), said
             if hasattr(searcher, "count"):  # a `CountingSearcher`
                 assert searcher.count(question) == len(found), said
+            if hasattr(searcher, "tally"):  # a `TallyingSearcher`
+                assert searcher.tally(question) == len(found), said
             if self._answer(built, question) is Answer.EXACT:
                 assert found == expected, said
             else:

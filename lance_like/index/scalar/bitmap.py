@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
 from pyroaring import BitMap
 
 from lance_like.index.base import BuildOptions, IndexSource, Kind, Segment, SegmentWrites
@@ -53,6 +54,12 @@ class BitmapSearcher(InvertedSearcher):
         if isinstance(question, IsNull):
             return self.nulls.bitmap.copy()
         return self.inverted.union(*places_of(self.inverted.keys, self.kind, question))
+
+    def tally(self, question: Question) -> int:
+        """How many there are: a row has one key. Raises as `rows`."""
+        if isinstance(question, IsNull):
+            return len(self.nulls.bitmap)
+        return int(self.inverted.keys.beside(*places_of(self.inverted.keys, self.kind, question)).sum(dtype=np.int64))
 
 
 __all__ = ["Bitmap", "BitmapSearcher"]

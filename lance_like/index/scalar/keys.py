@@ -117,7 +117,9 @@ def as_key_values(array: pa.Array, kind: pa.DataType) -> pa.Array:
     if array.type != kind:
         if key_type(array.type) != kind:
             raise InvalidInput(f"a value of the type {array.type}; the index holds {kind}", kind="index")
-        array = array.cast(kind)
+        few = is_variable(kind) and len(array) <= _FEW_TEXTS
+        # Kernels take five times as long to start.
+        array = pa.array(array.to_pylist(), kind) if few else array.cast(kind)
     return array
 
 

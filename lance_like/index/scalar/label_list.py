@@ -92,6 +92,19 @@ class LabelListSearcher(InvertedSearcher):
             case _:
                 raise InvalidInput(f"an index of the type LABEL_LIST does not answer {type(question).__name__}")
 
+    def tally(self, question: Question) -> int:
+        """How many there are. Raises as `rows`."""
+        match question:
+            case HasAny(values):
+                places = self.inverted.places(ascending(keys_of_values(values, self.kind)))
+                return self.inverted.count_of_union(places, places + 1)
+            case HasAll(values):
+                keys = ascending(keys_of_values(values, self.kind))
+                places = self.inverted.places(keys)
+                return self.inverted.count_of_intersection(places) if len(places) == len(keys) else 0
+            case _:
+                return len(self.rows(question))
+
 
 def _item_type(kind: pa.DataType) -> pa.DataType:
     carried, t = carried_type(kind), pa.types

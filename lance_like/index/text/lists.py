@@ -5,16 +5,16 @@ What is unpacked is kept with the list, and lists are kept up to a bound; both a
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pyroaring import BitMap
 
 from lance_like._lazy import cached
+from lance_like.encodings.stack import expand
 from lance_like.index.base import SegmentReads
 from lance_like.index.text.columns import BYTES
+from lance_like.index.text.phrases import MOST_ROWS, keys_of, places_of
 from lance_like.index.text.places import PlaceBlocks, decode_places
 from lance_like.index.text.postings import BLOCK, Blocks, decode
 from lance_like.index.text.vocabulary import Entry, Vocabulary
@@ -25,12 +25,10 @@ K1, B = 1.2, 0.75
 """Of BM25: how soon more of a term adds no more, and how much the length of a row counts."""
 
 _LOCK = lock_over_forks()
+# The best blocks of a term that are kept unpacked, at most.
+_HEAD_BLOCKS = 64
 _DENSE_SHARE = 64
 """Terms in more than one row of so many are looked up by row number, others by binary search: 2 ns against 40."""
-
-
-_FEW_LOOKED_UP = 512
-"""Rows that are looked up one by one in another list; sets of more are joined."""
 
 
 class Lengths:
@@ -106,9 +104,11 @@ class TermList:
         self._rows_of_segment = rows
         self._ranking: tuple[float, Int64s, np.ndarray] | None = None
         self._impacts: tuple[float, Impacts] | None = None
-        self._placed: tuple[Int64s, np.ndarray] | None = None
         self.places: PlaceBlocks | None = None
-        self._is_known = self._is_located = False
+        # The keys of all places (phrases.py), once they are unpacked.
+        self.keys: Int64s | None = None
+        self._head: tuple[Int64s, int, Int64s, np.ndarray] | None = None
+        self._blocks_ranked = self._blocks_located = 0
 
     def __len__(self) -> int:
         return self.blocks.size
@@ -116,13 +116,14 @@ class TermList:
     @property
     def nbytes(self) -> int:
         """In memory at most: packed, unpacked with its scores, by row."""
-        unpacked = 12 * len(self) + 16 * len(self.blocks) + (self._rows_of_segment if self.is_dense else 0)
+        head = 16 * BLOCK * min(_HEAD_BLOCKS, len(self.blocks))
+        unpacked = 12 * len(self) + 16 * len(self.blocks) + head + (self._rows_of_segment if self.is_dense else 0)
         return self.blocks.nbytes + unpacked + self.nbytes_of_places
 
     @property
     def nbytes_of_places(self) -> int:
         """In memory at most: packed, unpacked."""
-        return 0 if self.places is None else self.places.nbytes + 8 * len(self) + 4 * int(self.places.held.sum())
+        return 0 if self.places is None else self.places.nbytes + 8 * int(self.places.held.sum())
 
     @cached
     def all(self) -> tuple[Int64s, np.ndarray]:
@@ -130,10 +131,9 @@ class TermList:
         rows, counts = self.blocks.rows()
         return rows, counts.astype(np.min_scalar_type(int(counts.max())))
 
-    def is_new(self) -> bool:
-        """Whether this is asked for the first time; what is asked for again is worth unpacking."""
-        known, self._is_known = self._is_known, True
-        return not known
+    def is_ranked(self) -> bool:
+        """Whether all rows are ranked, or will be: once as many blocks were unpacked for the best ones as there are."""
+        return self._impacts is not None or self._blocks_ranked >= len(self.blocks)
 
     @property
     def is_dense(self) -> bool:
@@ -163,20 +163,11 @@ class TermList:
             found[at.take(same)] = counts.take(same)
         return found
 
-    @cached
-    def _bitmap(self) -> BitMap:
-        # From bytes: from an array of numpy it takes five times as long.
-        return BitMap(array("I", self.all[0].astype(np.uint32).tobytes()))
-
     @staticmethod
     def common(lists: Sequence[TermList]) -> Int64s:
         """The rows that hold each of some terms, one at least; ascending."""
         first, *others = sorted(lists, key=len)
         rows = first.all[0]
-        new = [found.is_new() for found in lists]
-        if len(first) > _FEW_LOOKED_UP and others and not any(new):
-            found = BitMap.intersection(first._bitmap, *(other._bitmap for other in others))
-            return np.frombuffer(found.to_array(), np.uint32).astype(np.int64)
         for other in others:
             rows = rows.take(other.counts_in(rows).nonzero()[0])
         return rows
@@ -196,6 +187,18 @@ class TermList:
             ranking = self._ranking = (average, order, bounds[order])
         return ranking[1], ranking[2]
 
+    def ranked_rows(self, order: Int64s, start: int, end: int) -> tuple[Int64s, np.ndarray]:
+        """The rows of some of the ranked blocks, ascending, and how often each holds the term. The first are kept."""
+        head = self._head
+        if start == 0 and head is not None and head[0] is order and head[1] == end:
+            return head[2], head[3]
+        chosen = np.sort(order[start:end])
+        rows, counts = self.blocks.rows(chosen)
+        self._blocks_ranked += len(chosen)
+        if start == 0 and end <= _HEAD_BLOCKS:
+            self._head = order, end, rows, counts
+        return rows, counts
+
     def impacts(self, lengths: Lengths, average: float) -> Impacts:
         """The scores of all rows, before the weight of the term."""
         impacts = self._impacts
@@ -203,28 +206,38 @@ class TermList:
             impacts = self._impacts = average, Impacts.of(lengths.damped(*self.all))
         return impacts[1]
 
+    def is_located(self, rows: int) -> bool:
+        """Whether all places are unpacked, or will be once some rows are asked for: when that takes no longer.
+
+        Places are unpacked by blocks, until as many were as there are.
+        """
+        few = self._blocks_located + rows < len(self.blocks)
+        return self.keys is not None or (not few and self._rows_of_segment <= MOST_ROWS)
+
+    def locate(self, places: PlaceBlocks) -> Int64s:
+        """Unpack all its places. Returns their keys."""
+        if self.keys is None:
+            rows, counts = self.all
+            found = places.places(np.arange(len(self.blocks)), counts.astype(np.int64))
+            self.keys = keys_of(rows.repeat(counts), found)
+        return self.keys
+
     def located(self, rows: Int64s, places: PlaceBlocks) -> tuple[Int64s, Int64s]:
         """How often the term is in some rows that hold it, and where it stands, row by row. rows: ascending."""
+        if self.is_located(len(rows)):
+            keys = self.locate(places)
+            starts, ends = (keys.searchsorted(keys_of(some, 0)) for some in (rows, rows + 1))
+            return ends - starts, places_of(keys.take(expand(starts, ends)))
         at = self.all[0].searchsorted(rows)
-        counts = self.all[1].take(at).astype(np.int64)
-        known, self._is_located = self._is_located, True
-        if self._placed is None and not known and len(rows) * 4 < len(self.blocks):
-            blocks, first = np.unique(at // BLOCK, return_index=True)
-            starts, found = self._unpacked(blocks, places)
-            at -= np.repeat(blocks * BLOCK - np.arange(len(blocks)) * BLOCK, np.diff(first, append=len(at)))
-        else:
-            self._placed = self._placed or self._unpacked(np.arange(len(self.blocks)), places)
-            starts, found = self._placed
-        chosen = (starts.take(at) - (counts.cumsum() - counts)).repeat(counts)
-        chosen += np.arange(len(chosen))
-        return counts, found.take(chosen)
-
-    def _unpacked(self, blocks: Int64s, places: PlaceBlocks) -> tuple[Int64s, np.ndarray]:
-        """Of the rows of some blocks where their places begin, and all their places."""
+        blocks, first = np.unique(at // BLOCK, return_index=True)
+        self._blocks_located += len(blocks)
         held = self.blocks.held[blocks]
         begins = np.cumsum(held) - held
-        counts = self.all[1][np.repeat(blocks * BLOCK - begins, held) + np.arange(int(held.sum()))].astype(np.int64)
-        return np.cumsum(counts) - counts, places.places(blocks, counts).astype(np.uint32)
+        counts = self.all[1][expand(blocks * BLOCK, blocks * BLOCK + held)].astype(np.int64)
+        at -= np.repeat(blocks * BLOCK - begins, np.diff(first, append=len(at)))
+        ends = np.cumsum(counts).take(at)
+        counts, found = counts.take(at), places.places(blocks, counts)
+        return counts, found.take(expand(ends - counts, ends))
 
 
 class Lists:

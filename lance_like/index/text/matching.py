@@ -15,7 +15,7 @@ import numpy as np
 from lance_like.errors import InvalidInput
 from lance_like.index.clauses import AnyOf, Best, Clause, Combined, Constant, Demoted, Phrase
 from lance_like.index.text.lists import Lengths, Lists, TermList, damped
-from lance_like.index.text.phrases import exact_frequency, sloppy_frequency
+from lance_like.index.text.phrases import beginnings, exact_frequency, sloppy_frequency
 from lance_like.table.lineage import distinct
 from lance_like.typing_ import Int64s
 
@@ -130,12 +130,7 @@ class Matching:
 
         Raises InvalidInput where the segment does not know where words stand.
         """
-        if not self._with_places:
-            raise InvalidInput(
-                "the index does not know where words stand, which a phrase needs",
-                kind="query",
-                hint="create the index again with with_position=True",
-            )
+        self._check_places()
         places = sorted((self._found(terms) for terms in phrase.places), key=lambda found: sum(map(len, found)))
         if not all(places):
             return np.zeros(0, np.int64)
@@ -147,6 +142,24 @@ class Matching:
         for lists in places:
             left = left.take(np.logical_or.reduce([found.counts_in(left) > 0 for found in lists]).nonzero()[0])
         return left
+
+    def beginnings(self, phrase: Phrase, most: int) -> Int64s | None:
+        """The keys of where a phrase begins, of all rows; None where it takes less to look into those with its words.
+
+        most: so many rows may come back. Raises as `holding`.
+        """
+        found = [self._found(terms) for terms in phrase.places]
+        lists = [lists[0] for lists in found if len(lists) == 1]
+        if phrase.slop or len(lists) < len(found):
+            return None
+        self._check_places()
+        most = min(most, *map(len, lists))
+        if not all(one.is_located(most) for one in lists):
+            return None
+        new = {terms[0]: one for one, terms in zip(lists, phrase.places, strict=True) if one.keys is None}
+        for term, places in self._lists.places_of(new).items() if new else ():
+            new[term].locate(places)
+        return beginnings([one.keys for one in lists if one.keys is not None], phrase.offsets)
 
     def phrase_bounds(self, phrase: Phrase, rows: Int64s) -> np.ndarray:
         """What the scores of rows that hold a word for each place of a phrase are not above."""
@@ -187,6 +200,14 @@ class Matching:
         if phrase.slop:
             return sloppy_frequency(len(rows), words, phrase.offsets, phrase.slop)
         return exact_frequency(len(rows), words, phrase.offsets)
+
+    def _check_places(self) -> None:
+        if not self._with_places:
+            raise InvalidInput(
+                "the index does not know where words stand, which a phrase needs",
+                kind="query",
+                hint="create the index again with with_position=True",
+            )
 
     def _found(self, terms: Iterable[str]) -> list[TermList]:
         return [self.of_term[term] for term in terms if term in self.of_term]

@@ -1,4 +1,4 @@
-"""How often a phrase occurs in rows, from where its words stand in them. Pure.
+"""Where a phrase begins, and how often it occurs in rows, from where its words stand in them. Pure.
 
 A word that stands `offset` places into the phrase and at `place` in the row is at `place - offset`: where the phrase
 would begin. In an occurrence of a phrase without slop all words are at one such beginning. With slop, an occurrence is
@@ -15,26 +15,61 @@ import numpy as np
 
 from lance_like.typing_ import Int64s
 
-_STRIDE = 1 << 34
-"""Keys are row * stride + beginning + half a stride: places and offsets are below 2^32."""
+_STRIDE_BITS = 34
+_HALF = 1 << (_STRIDE_BITS - 1)
+"""Keys are row * 2^34 + place + 2^33: places and offsets are below 2^32."""
+MOST_ROWS = 1 << (63 - _STRIDE_BITS)
+"""Keys are of rows below it."""
+# Keys that are searched for among so many times as many; others are merged.
+_MANY_TIMES = 16
+
+
+def keys_of(rows: Int64s, places: np.ndarray | int) -> Int64s:
+    """The keys of places in rows: ascending, without repeats, where these ascend."""
+    keys = rows << _STRIDE_BITS
+    keys += places
+    keys += _HALF
+    return keys if (keys[1:] > keys[:-1]).all() else np.unique(keys)
+
+
+def rows_of(keys: Int64s) -> Int64s:
+    """The rows of keys."""
+    return keys >> _STRIDE_BITS
+
+
+def places_of(keys: Int64s) -> Int64s:
+    """The places of keys in their rows."""
+    return (keys & (2 * _HALF - 1)) - _HALF
+
+
+def beginnings(words: Sequence[Int64s], offsets: Sequence[int]) -> Int64s:
+    """The keys of where a phrase begins whose words stand at their offsets. words: the keys of each."""
+    (found, offset), *others = sorted(zip(words, offsets, strict=True), key=lambda word: len(word[0]))
+    found = found - offset
+    for other, offset in others:
+        found += offset
+        if len(found) * _MANY_TIMES < len(other):
+            found = found[other.take(other.searchsorted(found), mode="clip") == found]
+        else:
+            # Two equal neighbours are one of each. A stable sort merges what ascends.
+            both = np.concatenate((found, other))
+            both.sort(kind="stable")
+            found = both[1:][both[1:] == both[:-1]]
+        found -= offset
+    return found
 
 
 def exact_frequency(rows: int, words: Sequence[tuple[Int64s, Int64s]], offsets: Sequence[int]) -> np.ndarray:
     """float64[rows]: how often the words stand at their offsets. words: of each, row numbers and places."""
-    keys = [_keys(row, place, offset) for (row, place), offset in zip(words, offsets, strict=True)]
-    found, *others = sorted(keys, key=len)
-    for other in others:
-        # Two equal neighbours are one of each. Sorting both is faster than searching the one in the other.
-        both = np.sort(np.concatenate((found, other)))
-        found = both[1:][both[1:] == both[:-1]]
-    return np.bincount(found // _STRIDE, minlength=rows).astype(np.float64)
+    found = beginnings([keys_of(row, place) for row, place in words], offsets)
+    return np.bincount(rows_of(found), minlength=rows).astype(np.float64)
 
 
 def sloppy_frequency(
     rows: int, words: Sequence[tuple[Int64s, Int64s]], offsets: Sequence[int], slop: int
 ) -> np.ndarray:
     """float64[rows]: the occurrences with slop, by how near the words are. Arguments as of `exact_frequency`."""
-    keys = [_keys(row, place, offset) for (row, place), offset in zip(words, offsets, strict=True)]
+    keys = [keys_of(row, place) - offset for (row, place), offset in zip(words, offsets, strict=True)]
     merged = np.concatenate(keys)
     word = np.repeat(np.arange(len(keys)), [len(part) for part in keys])
     order = np.argsort(merged, kind="stable")
@@ -44,8 +79,8 @@ def sloppy_frequency(
     first = np.minimum.reduce(lasts)
     ends = np.append(merged[1:] != merged[:-1], True)[: len(merged)]
     merged, first, lasts = merged[ends], first[ends], [last[ends] for last in lasts]
-    row = merged // _STRIDE
-    complete = first >= row * _STRIDE
+    row = rows_of(merged)
+    complete = first >= row << _STRIDE_BITS
     # 3. A run that begins where the one before did is not the shortest.
     shorter = np.append(True, first[1:] > first[:-1])[: len(first)]
     width = merged - first
@@ -55,12 +90,4 @@ def sloppy_frequency(
     return np.bincount(row[counted], weights=1.0 / (1 + width[counted]), minlength=rows)
 
 
-def _keys(rows: Int64s, places: Int64s, offset: int) -> Int64s:
-    """Ascending, without repeats."""
-    keys = rows * _STRIDE
-    keys += places
-    keys += _STRIDE // 2 - offset
-    return keys if (keys[1:] > keys[:-1]).all() else np.unique(keys)
-
-
-__all__ = ["exact_frequency", "sloppy_frequency"]
+__all__ = ["MOST_ROWS", "beginnings", "exact_frequency", "keys_of", "places_of", "rows_of", "sloppy_frequency"]

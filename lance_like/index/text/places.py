@@ -52,15 +52,15 @@ class PlaceBlocks:
         """In memory."""
         return len(self.data) + 17 * len(self.held)
 
-    def places(self, blocks: Int64s, counts: Int64s) -> Int64s:
-        """The places of the rows of some blocks, ascending in each row. counts: of all rows of these blocks."""
+    def places(self, blocks: Int64s, counts: Int64s) -> np.ndarray:
+        """uint32: the places of the rows of some blocks, ascending in each row. counts: of all rows of these blocks."""
         held = self.held[blocks]
         if int(held.sum()) != int(counts.sum()):
             raise Corrupt(f"there are {int(held.sum())} places of {int(counts.sum())} words", kind="index")
         steps = unpack(self.data, held, self.bits[blocks], self.starts[blocks])
         firsts = np.cumsum(counts) - counts
         sums = np.cumsum(steps)
-        return sums - np.repeat(sums[firsts] - steps[firsts], counts)
+        return (sums - np.repeat(sums[firsts] - steps[firsts], counts)).astype(np.uint32)
 
 
 def decode_places(data: Bytes, size: int) -> PlaceBlocks:

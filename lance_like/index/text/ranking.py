@@ -1,8 +1,8 @@
 """The best rows of a clause, without scoring all that match.
 
 One term: its blocks are ranked by the best score in them, which is known without unpacking them; the first k blocks
-have k rows that no row of a later block beats. One that was searched for before is unpacked, and its rows are ranked by
-their scores in 256 steps. Several terms, one of which is enough: the rows of one after the other
+have k rows that no row of a later block beats. One of which many blocks were looked at is unpacked, and its rows are
+ranked by their scores in 256 steps. Several terms, one of which is enough: the rows of one after the other
 are looked at, that with the greatest possible score first, and of these only what can still be among the best, given
 what the terms to come may add; it ends when these alone cannot reach the k-th score. Every score that comes back is
 computed in full by `Matching.at`, so what was passed over changes nothing.
@@ -10,7 +10,7 @@ computed in full by `Matching.at`, so what was passed over changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from pyroaring import BitMap
@@ -20,6 +20,7 @@ from lance_like.index.base import Ranked
 from lance_like.index.clauses import AnyOf, Clause, Combined, Phrase, Term
 from lance_like.index.text.lists import Lengths, TermList, damped
 from lance_like.index.text.matching import Matching, Scored
+from lance_like.index.text.phrases import rows_of
 from lance_like.typing_ import Int64s
 
 _FEW = 1 << 13
@@ -90,6 +91,8 @@ class Search:
                 return self._of_term(terms[0], k)
             if k is not None and len(terms) > 1 and size > _FEW and len(self._allowed) * 8 > size:
                 return self._of_terms(clause, terms, k)
+            if terms and len(self._allowed) >= size:
+                return self._of_few(terms, k, {})
         if isinstance(clause, Combined) and _are_all_needed(clause):
             return self._of_all([part.terms[0] for part in clause.must if isinstance(part, AnyOf)], k)
         if isinstance(clause, Phrase):
@@ -108,7 +111,7 @@ class Search:
     def _of_term(self, term: Term, k: int | None) -> Ranked:
         found = self._matching.of_term[term.text]
         if k is not None and len(found) > _FEW:
-            return self._by_blocks(term, found, k) if found.is_new() else self._by_impacts(term, found, k)
+            return self._by_impacts(term, found, k) if found.is_ranked() else self._by_blocks(term, found, k)
         rows, counts = found.all
         if not self._are_all_allowed:
             kept = self._allowed.holds(rows)
@@ -142,11 +145,12 @@ class Search:
         best = _NOTHING
         done, step = 0, k
         while done < len(order):
-            rows, counts = found.blocks.rows(np.sort(order[done : done + step]))
+            rows, counts = found.ranked_rows(order, done, done + step)
             if not self._are_all_allowed:
                 kept = self._allowed.holds(rows)
                 rows, counts = rows[kept], counts[kept]
-            best = merged(best, Ranked(rows, term.weight * self._lengths.damped(rows, counts)), k)
+            scores = term.weight * self._lengths.damped(rows, counts)
+            best = merged(best, Ranked(rows, scores), k) if done else ranked(rows, scores, k)
             done, step = done + step, done + step
             if done < len(order) and len(best.scores) == k:
                 bound, next_row = term.weight * bounds[done], found.blocks.firsts[order[done]]
@@ -167,11 +171,11 @@ class Search:
         ends = np.cumsum([len(lists[number]) for number in drivers])
         done = int(np.searchsorted(ends, _FEW_AT_FIRST, "right"))
         wanted = self._likely(_OVER * k)
-        first = [lists[number].all[0] for number in drivers[:done]]
-        for number in drivers[done:]:
-            found = lists[number]
-            first.append(found.all[0].take(found.impacts(self._lengths, self._average).best(wanted)))
-        best = self._of_rows(clause, self._allowed.among(self._matching.union(first)), k)
+        some = {
+            number: lists[number].all[0].take(lists[number].impacts(self._lengths, self._average).best(wanted))
+            for number in drivers[done:]
+        }
+        best = self._of_few(terms, k, some)
         least = float(best.scores[-1]) * (1 - _SLACK) if len(best.scores) == k else 0.0
         # 2. Of the rows of each other term those that may, given what the terms after it add at most.
         rows = [np.sort(best.ordinals)]
@@ -207,8 +211,42 @@ class Search:
             rows, scores, norms = rows.take(kept), scores.take(kept), norms.take(kept)
         return rows
 
+    def _of_few(self, terms: Sequence[Term], k: int | None, some: Mapping[int, Int64s]) -> Ranked:
+        """The best of all rows of some terms, or of some of them by the number of the term.
+
+        What the terms add to a row is summed up in their order.
+        """
+        lists = [self._matching.of_term[term.text] for term in terms]
+        parts = [found.all[0] if (chosen := some.get(at)) is None else chosen for at, found in enumerate(lists)]
+        rows = np.concatenate(parts)
+        if not len(rows):
+            return _NOTHING
+        # The rows of each term ascend, and a stable sort merges them.
+        order = rows.argsort(kind="stable")
+        rows = rows.take(order)
+        first = np.concatenate((_ONE, rows[1:] != rows[:-1]))
+        places = np.empty(len(rows), np.int64)
+        places[order] = first.cumsum() - 1
+        rows = rows[first]
+        scores, norms = np.zeros(len(rows)), self._lengths.norms(rows)
+        start = 0
+        for at, (term, found, part) in enumerate(zip(terms, lists, parts, strict=True)):
+            here = places[start : start + len(part)]
+            start += len(part)
+            if at in some:
+                scores += term.weight * damped(found.counts_in(rows), norms)
+            else:
+                scores[here] += term.weight * damped(found.all[1], norms.take(here))
+        if not self._are_all_allowed:
+            kept = self._allowed.holds(rows)
+            rows, scores = rows[kept], scores[kept]
+        return ranked(rows, scores, k)
+
     def _of_phrase(self, phrase: Phrase, k: int | None) -> Ranked:
         """Rows that hold the words often come first: no phrase is there more often than the rarest of its words."""
+        begins = self._matching.beginnings(phrase, len(self._allowed))
+        if begins is not None:
+            return self._of_beginnings(phrase, begins, k)
         if len(self._allowed) < self._matching.size(phrase):
             rows = self._matching.holding(phrase, self._allowed.all)
         else:
@@ -225,6 +263,17 @@ class Search:
                 left = left[bounds.take(left) >= best.scores[-1] * (1 - _SLACK)]
             step *= 2
         return best
+
+    def _of_beginnings(self, phrase: Phrase, begins: Int64s, k: int | None) -> Ranked:
+        """The best of the rows in which a phrase begins."""
+        rows = rows_of(begins)
+        if not self._are_all_allowed:
+            rows = rows[self._allowed.holds(rows)]
+        if not len(rows):
+            return _NOTHING
+        edges = np.concatenate((_ONE, rows[1:] != rows[:-1], _ONE)).nonzero()[0]
+        rows = rows.take(edges[:-1])
+        return ranked(rows, phrase.weight * self._lengths.damped(rows, edges[1:] - edges[:-1]), k)
 
     def _of_held(self, phrase: Phrase, rows: Int64s, k: int | None) -> Ranked:
         """The best of rows that hold a word for each place."""
@@ -267,8 +316,9 @@ def ranked(rows: Int64s, scores: np.ndarray, k: int | None) -> Ranked:
     if k is not None and len(rows) > k:
         if k == 0:
             return _NOTHING
-        least = np.partition(scores, len(scores) - k)[len(scores) - k]
-        kept = (scores >= least).nonzero()[0]
+        lower = scores.copy()
+        lower.partition(len(scores) - k)
+        kept = (scores >= lower[len(scores) - k]).nonzero()[0]
         rows, scores = rows.take(kept), scores.take(kept)
     order = (-scores).argsort(kind="stable")[:k]
     return Ranked(rows.take(order), scores.take(order))
@@ -286,6 +336,7 @@ def _are_all_needed(clause: Combined) -> bool:
     return bool(clause.must) and plain and not clause.should and not clause.must_not
 
 
+_ONE = np.ones(1, bool)
 _NOTHING = Ranked(np.zeros(0, np.int64), np.zeros(0))
 
 __all__ = ["Allowed", "Search", "merged", "ranked"]

@@ -163,7 +163,8 @@ class _Field:
     @property
     def average(self) -> float:
         """Length of a row."""
-        return self._sums.length / self._sums.rows if self._sums.rows else 0.0
+        sums = self._sums
+        return sums.length / sums.rows if sums.rows else 0.0
 
     @property
     def rows(self) -> int:
@@ -288,7 +289,9 @@ class _Field:
         """The words that are together in one place count as one word."""
         if not all(places) or not places:
             return AnyOf(())
-        counts = [min(sum(self.frequency(terms)), self.rows) for terms in places]
+        all_terms = [term for terms in places for term in terms]
+        known = dict(zip(all_terms, self.frequency(all_terms), strict=True))
+        counts = [min(sum(known[term] for term in terms), self.rows) for terms in places]
         if not all(counts):
             return AnyOf(())
         weight = sum(idf(self.rows, count) for count in counts) * (K1 + 1)

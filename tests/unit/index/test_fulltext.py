@@ -13,10 +13,11 @@ import pytest
 
 from lance_like.errors import Corrupt, InvalidInput
 from lance_like.index.files import SegmentReader
-from lance_like.index.text import lists, ranking
+from lance_like.index.text import phrases, ranking
 from lance_like.index.text.fulltext import FullText
-from lance_like.index.text.lists import Impacts, Lists
-from lance_like.index.text.postings import BLOCK
+from lance_like.index.text.lists import Impacts, Lists, TermList
+from lance_like.index.text.places import PlaceBlocks
+from lance_like.index.text.postings import BLOCK, Blocks
 from lance_like.index.text.queries import FullTextOperator, MatchQuery, PhraseQuery, PrefixQuery
 from lance_like.index.text.relevance import Part, search_texts
 from lance_like.io.observe import CountingStore, counted
@@ -29,12 +30,20 @@ class TestFullText(TextIndexTests):
     plugin = FullText()
 
 
-def test_searches_that_pass_rows_over_find_what_a_naive_search_finds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if all terms were in many rows; the same words are asked for again and again."""
+@pytest.mark.parametrize("by_blocks", [False, True])
+def test_searches_that_pass_rows_over_find_what_a_naive_search_finds(
+    monkeypatch: pytest.MonkeyPatch, by_blocks: bool
+) -> None:
+    """As if all terms were in many rows; the same words are asked for again and again.
+
+    by_blocks: places are unpacked for the rows that are asked for alone.
+    """
     monkeypatch.setattr(ranking, "_FEW", BLOCK)
     monkeypatch.setattr(ranking, "_FEW_AT_FIRST", 3)
     monkeypatch.setattr(ranking, "_FEW_PHRASES", 3)
-    monkeypatch.setattr(lists, "_FEW_LOOKED_UP", 1)
+    monkeypatch.setattr(phrases, "_MANY_TIMES", 1)
+    if by_blocks:
+        monkeypatch.setattr(TermList, "is_located", lambda *_: False)
     suite = TestFullText()
     for seed in range(3):
         rng = random.Random(seed)
@@ -89,6 +98,40 @@ def test_real_texts_are_found_as_a_naive_search_finds_them(modules: list[str]) -
     queries += [PhraseQuery(phrase, "t") for phrase in ("import sys", "def __init__", "return self", "in the")]
     queries += [PhraseQuery("return not found", "t", slop=3), MatchQuery("retrun", "t", fuzziness=2)]
     suite.check({"t": column}, [*queries, PrefixQuery("unlik", "t")], None)
+
+
+def test_of_a_term_in_many_rows_the_best_blocks_are_unpacked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, k = 100 * BLOCK, 10
+    # A shorter text is a better one.
+    searcher = searcher_of(["term" + " other" * (row % (5 * BLOCK) // 16) for row in range(rows)])
+    unpack, unpacked = Blocks.rows, []
+
+    def counting(self: Blocks, blocks: Int64s | None = None) -> tuple[Int64s, Int64s]:
+        unpacked.append(len(self) if blocks is None else len(blocks))
+        return unpack(self, blocks)
+
+    monkeypatch.setattr(Blocks, "rows", counting)
+    for _ in range(3):
+        assert found(searcher, MatchQuery("term", "t"), k) == list(range(k))
+    assert unpacked == [k]
+
+
+def test_places_are_unpacked_by_blocks_until_as_many_were_as_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = 20
+    searcher = searcher_of([*["left right"] * ((blocks - 1) * BLOCK), "left only"], with_position=True)
+    unpack, unpacked = PlaceBlocks.places, []
+
+    def counting(self: PlaceBlocks, blocks: Int64s, counts: Int64s) -> np.ndarray:
+        unpacked.append(len(blocks))
+        return unpack(self, blocks, counts)
+
+    monkeypatch.setattr(PlaceBlocks, "places", counting)
+    for _ in range(blocks):
+        assert found(searcher, PhraseQuery("left only", "t")) == [(blocks - 1) * BLOCK]
+    # Once of the rare word; of the other a block a time, then all of them.
+    assert sorted(unpacked) == [1] * blocks + [blocks]
+    assert found(searcher, PhraseQuery("left only", "t")) == [(blocks - 1) * BLOCK]
+    assert len(unpacked) == blocks + 1
 
 
 def test_a_phrase_needs_positions() -> None:

@@ -60,6 +60,18 @@ def test_after_a_prewarm_nothing_is_read(plugin):
     assert counts.rounds == 0
 
 
+@pytest.mark.parametrize("plugin", [Bitmap(), LabelList()], ids=lambda plugin: plugin.name)
+def test_rows_of_a_key_are_counted_without_a_set(plugin, monkeypatch):
+    values = pa.array([n % 50 for n in range(20_000)])
+    if isinstance(plugin, LabelList):
+        values = pa.array([[n] for n in values.to_pylist()])
+    searcher = build(plugin, values, {}).open()
+    monkeypatch.setattr(inverted, "bitmaps_of", lambda *_: pytest.fail("sets of rows are made"))
+    asked = HasAny if isinstance(plugin, LabelList) else OneOf
+    assert searcher.tally(asked(pa.array([7]))) == 400
+    assert searcher.tally(asked(pa.array([70]))) == 0
+
+
 def test_few_leaves_are_read_in_one_round():
     built = build(BTree(), pc.add(IDS, 0), {})
     store = CountingStore(built.store)
