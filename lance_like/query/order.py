@@ -249,7 +249,7 @@ def _sort_type(name: str, kind: pa.DataType) -> pa.DataType:
     if isinstance(carried, pa.BaseExtensionType):
         carried = carried.storage_type
     found = comparison_type(carried)
-    if found is None and (pa.types.is_date64(carried) or pa.types.is_duration(carried)):
+    if found is None and pa.types.is_date64(carried):
         found = carried
     if found is None or (pa.types.is_decimal(found) and found.scale < 0):
         raise InvalidInput(f"order_by: {name!r} is of type {kind}, which has no order", hint="name a column inside it")
