@@ -35,6 +35,7 @@ from lance_like.table.layout import FOLDERS
 from lance_like.table.lines import main_line
 from lance_like.table.manifest import Manifest
 from lance_like.table.snapshot import list_versions, read_manifest
+from lance_like.typing_ import whole
 
 if TYPE_CHECKING:
     from lance_like.dataset.handle import LanceDataset
@@ -287,9 +288,9 @@ def _commit(store: Store, transaction: Transaction, *, is_named: bool, retries: 
 
 def _base(store: Store, transaction: Transaction) -> Manifest | None:
     """The version that a transaction was made for; the newest, where none is needed and none is named."""
-    version = transaction.read_version
-    if not isinstance(version, int) or isinstance(version, bool) or version < 0:
-        raise InvalidInput(f"read_version={version!r}: expected the number of a version")
+    version = whole(transaction.read_version)
+    if version is None:
+        raise InvalidInput(f"read_version={transaction.read_version!r}: expected the number of a version")
     version = version or newest_if_any(store)
     return None if version is None else read_manifest(store, version)
 
