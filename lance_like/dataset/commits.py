@@ -10,7 +10,6 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
-import numpy as np
 import pyarrow as pa
 
 from lance_like.dataset.arguments import check_table_hints
@@ -320,11 +319,10 @@ def _check_files(store: Store, action: Action) -> None:
     files = [_described(file) for file in new_files(action)]
     if isinstance(action, SetIndexes):
         check_segment_files(store, [new.entry for new in action.made])
-    session, no_row = Session(store), np.empty(0, np.int64)
+    session = Session(store)
     try:
         readers = dict(zip((file.key for file in files), session.open(files), strict=True))
-        columns = ((path, readers[path], kinds) for path, kinds in _kinds(action))
-        session.drive([(path, of.read_columns(range(len(kinds)), kinds, no_row)) for path, of, kinds in columns])
+        session.drive([(path, readers[path].check_types(kinds)) for path, kinds in _kinds(action)])
     except (Corrupt, NotFound) as error:
         raise InvalidInput(f"a file of the change cannot be used: {error.message}", where=error.where) from error
 
