@@ -73,13 +73,13 @@ class SearchBuilder:
         """Put the rows found into another order; without a vector and a text, find the first in it. As `scanner`."""
         return self._set(order_by=order_by)
 
-    def limit(self, limit: int) -> SearchBuilder:
-        """How many rows, for each vector of a batch; 10 by default."""
-        return self._set(limit=count("limit", limit))
+    def limit(self, limit: int | None) -> SearchBuilder:
+        """How many rows, for each vector of a batch; 10 by default, None for all, but of those near to a vector."""
+        return self._set(limit=None if limit is None else count("limit", limit))
 
-    def offset(self, offset: int) -> SearchBuilder:
+    def offset(self, offset: int | None) -> SearchBuilder:
         """How many of the best rows are left out first."""
-        return self._set(offset=count("offset", offset))
+        return self._set(offset=count("offset", offset or 0))
 
     def with_row_id(self, with_row_id: bool = True) -> SearchBuilder:
         """Append `_rowid`."""
@@ -146,6 +146,8 @@ class SearchBuilder:
         options = {**self._options, "filter": joined_filters(self._filters)}
         both = "q" in self._near and self._text is not None
         if "q" in self._near:
+            if options["limit"] is None:
+                raise InvalidInput("limit=None: a search by a vector says how many rows it wants")
             k = options["limit"] + options.get("offset", 0)
             near = {"k": max(1, k), **self._near}
             options["nearest"] = near if "column" in near else {"column": self._vector_column(), **near}

@@ -342,6 +342,13 @@ def test_a_builder_orders_what_it_finds_and_cuts_it_into_batches(dataset: LanceD
     assert [batch["i"].to_pylist() for batch in batches] == [[6, 5, 4, 3], [2, 1, 0]]
 
 
+def test_a_builder_without_a_limit_gives_all_rows_but_of_vectors(dataset: LanceDataset) -> None:
+    assert dataset.search().limit(None).offset(None).to_table().num_rows == 300
+    assert dataset.search("t1").limit(None).to_table().num_rows == 100
+    with pytest.raises(InvalidInput, match="how many rows"):
+        dataset.search(QUERY).limit(None).to_table()
+
+
 def test_a_plan_says_what_is_asked(dataset: LanceDataset, plugin: Rounded) -> None:
     plan = dataset.scanner(nearest=near(), filter="i > 9").explain_plan()
     assert "Exact: every row is compared" in plan and "Filter before" in plan
