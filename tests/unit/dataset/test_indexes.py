@@ -504,3 +504,16 @@ def test_segments_built_apart_are_merged_before_they_are_committed(kind: SortedI
     last = ds.get_fragment(ids[3])
     assert last is not None
     assert unindexed(ds, "n_idx") == last.count_rows()
+
+
+def test_a_column_of_more_values_than_one_dictionary_numbers_is_indexed_wherever_its_rows_stand(uri: str) -> None:
+    kind = pa.dictionary(pa.int8(), pa.string())
+    numbers = [range(i, i + 100) for i in range(0, 400, 100)]
+    parts = [pa.table({"i": some, "d": pa.array([f"v{j}" for j in some]).cast(kind)}) for some in numbers]
+    ds = lance_like.write_dataset(parts[0], uri)
+    for part in parts[1:]:
+        ds.insert(part)
+    ds.optimize.compact_files()
+    ds.update({"i": "i"}, where="i % 7 = 0")
+    ds.create_scalar_index("d", "BTREE")
+    assert [ds.count_rows(f"d = 'v{j}'") for j in (0, 7, 399, 400)] == [1, 1, 1, 0]
