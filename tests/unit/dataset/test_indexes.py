@@ -508,12 +508,16 @@ def test_segments_built_apart_are_merged_before_they_are_committed(kind: SortedI
 
 def test_a_column_of_more_values_than_one_dictionary_numbers_is_indexed_wherever_its_rows_stand(uri: str) -> None:
     kind = pa.dictionary(pa.int8(), pa.string())
-    numbers = [range(i, i + 100) for i in range(0, 400, 100)]
-    parts = [pa.table({"i": some, "d": pa.array([f"v{j}" for j in some]).cast(kind)}) for some in numbers]
-    ds = lance_like.write_dataset(parts[0], uri)
-    for part in parts[1:]:
-        ds.insert(part)
+
+    def rows(start: int, end: int, step: int = 1) -> pa.Table:
+        texts = pa.array([f"v{i}" for i in range(start, end, step)])
+        return pa.table({"d": texts.cast(kind), "wide": [str(i) * 100 for i in range(start, end, step)]})
+
+    ds = lance_like.write_dataset(rows(0, 100), uri)
+    for start in (100, 200, 300):
+        ds.insert(rows(start, start + 100))
     ds.optimize.compact_files()
-    ds.update({"i": "i"}, where="i % 7 = 0")
+    ds.merge_insert("d").when_matched_update_all().execute(rows(0, 400, 4))
+    assert len(ds.get_fragments()) == 2, "every fourth row has moved"
     ds.create_scalar_index("d", "BTREE")
-    assert [ds.count_rows(f"d = 'v{j}'") for j in (0, 7, 399, 400)] == [1, 1, 1, 0]
+    assert [ds.count_rows(f"d = 'v{j}'") for j in (0, 7, 396, 399, 400)] == [1, 1, 1, 1, 0]
