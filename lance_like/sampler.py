@@ -89,7 +89,7 @@ class _Shard:
             raise InvalidInput(
                 f"rank={rank}, world_size={world_size}, seed={seed}: expected 0 <= rank < world_size and seed >= 0"
             )
-        self._rank, self._world_size, self._randomize, self._seed = rank, world_size, randomize, seed
+        self._rank, self._world_size, self._randomize, self._seed = int(rank), int(world_size), randomize, int(seed)
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Generator
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -33,3 +34,14 @@ Conversation: TypeAlias = Generator[list[Ranges], list[Bytes], T]
 
 Json: TypeAlias = Any
 """What json.loads returns; every reader of one checks it before use."""
+
+
+def whole(value: Any, low: int = 0) -> int | None:
+    """An integer in any form that callers have, also numpy's and Arrow's; None for all else, and below `low`."""
+    if isinstance(value, bool | np.bool_):
+        return None
+    try:
+        number = operator.index(value)
+    except (TypeError, ValueError):
+        return None
+    return number if number >= low else None

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.errors import InvalidInput, Unsupported
-from lance_like.typing_ import Int64s, T
+from lance_like.typing_ import Int64s, T, whole
 
 Order = Literal["asc", "desc"]
 
@@ -85,6 +85,9 @@ def not_here(name: str, hint: str) -> Unsupported:
 def integers(values: Any) -> Int64s:
     """Rows that a caller names, as int64[n]. Raises InvalidInput unless they are integers in a list."""
     array = values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else np.asarray(values)
+    if array.dtype == object and array.ndim == 1:
+        numbers = [whole(value, -(1 << 63)) for value in array]
+        array = array if None in numbers else np.array(numbers)
     if array.size == 0:
         return np.empty(0, np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":

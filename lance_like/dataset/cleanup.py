@@ -11,6 +11,7 @@ from lance_like.errors import InvalidInput
 from lance_like.io.store import Store
 from lance_like.table.gc import Cleanup, Policy, clean, plan_cleanup
 from lance_like.table.lines import branch_of
+from lance_like.typing_ import whole
 
 _DEFAULT_AGE = timedelta(days=14)
 
@@ -74,16 +75,18 @@ def policy_of(
         older_than = _DEFAULT_AGE
     if older_than is not None and (not isinstance(older_than, timedelta) or older_than < timedelta()):
         raise InvalidInput(f"older_than={older_than!r}: expected a timedelta, not below 0")
-    if retain_versions is not None and (not isinstance(retain_versions, int) or retain_versions < 1):
+    retain = whole(retain_versions, 1)
+    if retain_versions is not None and retain is None:
         raise InvalidInput(f"retain_versions={retain_versions!r}: expected a number from 1 on")
-    if versions is not None and (isinstance(versions, str) or not all(isinstance(v, int) for v in versions)):
+    chosen = None if versions is None else [number for version in versions if (number := whole(version)) is not None]
+    if versions is not None and chosen is not None and len(chosen) < len(versions):
         raise InvalidInput(f"versions={versions!r}: expected a list of numbers")
     if versions is not None and all_branches:
         raise InvalidInput("versions are those of one branch: all_branches does not go with them")
     return Policy(
         older_than_us=None if older_than is None else older_than // timedelta(microseconds=1),
-        retain=retain_versions,
-        versions=None if versions is None else tuple(versions),
+        retain=retain,
+        versions=None if chosen is None else tuple(chosen),
         delete_unverified=delete_unverified,
         error_if_tagged=error_if_tagged_old_versions,
         all_branches=all_branches,
@@ -97,7 +100,7 @@ def run_cleanup(store: Store, policy: Policy) -> CleanupStats:
 
 def explain_cleanup(store: Store, policy: Policy, *, include_files: bool, max_files: int) -> CleanupExplanation:
     """What `run_cleanup` would do by the clock of this machine. Nothing is written."""
-    if not isinstance(max_files, int) or max_files < 1:
+    if whole(max_files, 1) is None:
         raise InvalidInput(f"max_files={max_files!r}: expected a number from 1 on")
     plan = plan_cleanup(store, policy, now_us=time.time_ns() // 1000)
     files = plan.files[:max_files] if include_files else ()

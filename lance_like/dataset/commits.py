@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, cast
+
+import pyarrow as pa
 
 from lance_like.dataset.arguments import check_table_hints
 from lance_like.dataset.bound import BoundVersion
@@ -22,11 +24,21 @@ from lance_like.dataset.place import CommitLock, open_place, open_target
 from lance_like.dataset.planned import action_of, update_of
 from lance_like.dataset.recorded import transaction_at
 from lance_like.errors import Corrupt, InvalidInput, NotFound, Unsupported
+from lance_like.file.columns import flatten
 from lance_like.file.session import LanceFileSession
 from lance_like.io.store import Store
 from lance_like.io.uri import options_beside
 from lance_like.query.session import Session
-from lance_like.table.actions import Action, NewFile, SetIndexes, new_files
+from lance_like.table.actions import (
+    Action,
+    AddColumns,
+    Append,
+    Create,
+    NewFile,
+    Overwrite,
+    SetIndexes,
+    new_files,
+)
 from lance_like.table.bases import StorageOptions, with_bases
 from lance_like.table.commit import commit, committed
 from lance_like.table.fragment import DataFile
@@ -35,6 +47,7 @@ from lance_like.table.layout import FOLDERS
 from lance_like.table.lines import main_line
 from lance_like.table.manifest import Manifest
 from lance_like.table.snapshot import list_versions, read_manifest
+from lance_like.typing_ import whole
 
 if TYPE_CHECKING:
     from lance_like.dataset.handle import LanceDataset
@@ -76,8 +89,8 @@ class DatasetCommits(BoundVersion):
         Overwrite and Restore. commit_lock, storage_options, base_store_params, hints: as in `write_dataset`.
         max_retries, commit_timeout: how often and how long it is brought onto newer versions (None: without end); with
         max_retries=0 it follows read_version directly or raises Conflict.
-        The files of new fragments must be there, whole: each is opened. Files that are written and not committed
-        belong to nobody; a cleanup keeps them for 7 days.
+        The files of new fragments must be there, whole, and of the types of the schema: each is opened. Files that are
+        written and not committed belong to nobody; a cleanup keeps them for 7 days.
         Raises Conflict (`retryable`), NotFound, InvalidInput for what does not fit that version, CommitUnknown.
         """
         check_table_hints(hints, "commit")
@@ -287,9 +300,9 @@ def _commit(store: Store, transaction: Transaction, *, is_named: bool, retries: 
 
 def _base(store: Store, transaction: Transaction) -> Manifest | None:
     """The version that a transaction was made for; the newest, where none is needed and none is named."""
-    version = transaction.read_version
-    if not isinstance(version, int) or isinstance(version, bool) or version < 0:
-        raise InvalidInput(f"read_version={version!r}: expected the number of a version")
+    version = whole(transaction.read_version)
+    if version is None:
+        raise InvalidInput(f"read_version={transaction.read_version!r}: expected the number of a version")
     version = version or newest_if_any(store)
     return None if version is None else read_manifest(store, version)
 
@@ -302,14 +315,34 @@ def _uuid(text: str) -> str:
 
 
 def _check_files(store: Store, action: Action) -> None:
-    """Raise InvalidInput unless the new files of an action are there, whole and as they are described."""
+    """Raise InvalidInput unless the new files of an action are there, whole, as described and of its schema's types."""
     files = [_described(file) for file in new_files(action)]
     if isinstance(action, SetIndexes):
         check_segment_files(store, [new.entry for new in action.made])
+    session = Session(store)
     try:
-        Session(store).open(files)
+        readers = dict(zip((file.key for file in files), session.open(files), strict=True))
+        session.drive([(path, readers[path].check_types(kinds)) for path, kinds in _kinds(action)])
     except (Corrupt, NotFound) as error:
         raise InvalidInput(f"a file of the change cannot be used: {error.message}", where=error.where) from error
+
+
+def _kinds(action: Action) -> Iterator[tuple[str, list[pa.DataType]]]:
+    """The files whose columns are those of a schema, and the types of the columns of each."""
+    if isinstance(action, AddColumns):
+        groups = list((action.files or {}).values())
+    elif isinstance(action, Create | Append | Overwrite):
+        groups = [fragment.files for fragment in action.fragments]
+    else:
+        return
+    kinds = [column.type for column in flatten(action.schema)]
+    for files in groups:
+        if sum(file.columns for file in files) != len(kinds):
+            continue  # `apply` says so
+        first = 0
+        for file in files:
+            yield file.path, kinds[first : first + file.columns]
+            first += file.columns
 
 
 def _described(file: NewFile) -> DataFile:

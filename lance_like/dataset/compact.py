@@ -20,6 +20,7 @@ from lance_like.table.fragment import MAX_ROWS, Fragment
 from lance_like.table.lineage import Runs, concatenated, of_rows, values_at
 from lance_like.table.manifest import Manifest
 from lance_like.table.rowids import ids_at
+from lance_like.typing_ import whole
 
 Group = tuple[Fragment, ...]
 """Neighbours in scan order, whose live rows are to be one fragment."""
@@ -56,9 +57,9 @@ class CompactionOptions:
 
     def __post_init__(self) -> None:
         for name in ("target_rows_per_fragment", "max_bytes_per_file", "batch_size"):
-            _check_whole(name, getattr(self, name), low=1)
+            self._set_whole(name, low=1)
         for name in ("num_threads", "max_source_fragments", "max_source_rows", "max_source_bytes"):
-            _check_whole(name, getattr(self, name), low=0)
+            self._set_whole(name, low=0)
         if self.target_rows > MAX_ROWS:
             raise InvalidInput(f"target_rows_per_fragment={self.target_rows:,}: a fragment has at most {MAX_ROWS:,}")
         threshold = self.materialize_deletions_threshold
@@ -66,6 +67,13 @@ class CompactionOptions:
             raise InvalidInput(f"materialize_deletions_threshold={threshold!r}: expected a share, from 0 to 1")
         if self.compaction_mode not in (None, *get_args(Mode)):
             raise InvalidInput(f"compaction_mode={self.compaction_mode!r}: expected one of {get_args(Mode)}")
+
+    def _set_whole(self, name: str, *, low: int) -> None:
+        given = getattr(self, name)
+        number = whole(given, low)
+        if given is not None and number is None:
+            raise InvalidInput(f"{name}={given!r}: expected a number from {low} on")
+        object.__setattr__(self, name, number)
 
     @staticmethod
     def of(options: Mapping[str, Any]) -> CompactionOptions:
@@ -94,11 +102,6 @@ class CompactionOptions:
         """May neighbours be joined to it?"""
         # Half of the bytes: what was joined up to the bound is then never small again, however well it compresses.
         return fragment.live_rows < self.target_rows and 2 * live_nbytes(fragment) < self.target_nbytes
-
-
-def _check_whole(name: str, value: object, *, low: int) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < low):
-        raise InvalidInput(f"{name}={value!r}: expected a number from {low} on")
 
 
 def live_nbytes(fragment: Fragment) -> int:

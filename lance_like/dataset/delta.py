@@ -19,9 +19,11 @@ from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
 from lance_like.query.take import Placed, take_placed
 from lance_like.table.difference import Difference, SomeRows, difference
+from lance_like.table.layout import MAX_VERSION
 from lance_like.table.manifest import Manifest
 from lance_like.table.parts import Tree
 from lance_like.table.schema import Schema, join_path
+from lance_like.typing_ import whole
 
 # Intervals of ids that are given in one batch.
 _INTERVALS = 1 << 12
@@ -85,8 +87,8 @@ class DatasetDelta:
         return pa.RecordBatchReader.from_batches(projection.schema, self._batches(projection, rows))
 
     def _batches(self, projection: Projection, rows: Sequence[SomeRows]) -> Iterator[pa.RecordBatch]:
-        for whole, group in groupby(rows, lambda some: some.is_all):
-            if whole:
+        for is_all, group in groupby(rows, lambda some: some.is_all):
+            if is_all:
                 scan = Scan(projection, fragments=[some.fragment for some in group])
                 yield from run_scan(self._session, self._end, scan)
                 continue
@@ -110,16 +112,20 @@ def delta_of(
     if (compared_against is None) == (given == (None, None)) or (compared_against is None and None in given):
         raise InvalidInput("delta takes compared_against, or both begin_version and end_version")
     begin, end = (compared_against, current) if compared_against is not None else given
-    for version in (begin, end):
-        if not isinstance(version, int) or isinstance(version, bool):
-            raise InvalidInput(f"{version!r} is not the number of a version")
-    assert begin is not None and end is not None
-    if not 0 <= begin <= end:
+    first, last = _number(begin), _number(end)
+    if not 0 <= first <= last:
         raise InvalidInput(
-            f"the changes from version {begin} to {end}: expected 0 <= begin <= end",
+            f"the changes from version {first} to {last}: expected 0 <= begin <= end",
             hint="0 stands for the empty table before the first version",
         )
-    return DatasetDelta(session, read, begin, end)
+    return DatasetDelta(session, read, first, last)
+
+
+def _number(version: object) -> int:
+    number = whole(version, -MAX_VERSION)
+    if number is None:
+        raise InvalidInput(f"{version!r} is not the number of a version")
+    return number
 
 
 @dataclass(frozen=True, slots=True)

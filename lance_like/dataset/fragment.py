@@ -21,7 +21,8 @@ from lance_like.dataset.operations import LanceOperation
 from lance_like.dataset.patch import write_patch_columns
 from lance_like.dataset.progress import Progress
 from lance_like.dataset.replace import write_replacement
-from lance_like.dataset.scanner import Filter, LanceScanner, bind_filter
+from lance_like.dataset.scan_options import SCAN_OPTIONS
+from lance_like.dataset.scanner import BlobMode, Filter, LanceScanner, bind_filter
 from lance_like.dataset.staging import write_fragments
 from lance_like.dataset.write import MAX_ROWS_PER_FILE, Mode
 from lance_like.errors import InvalidInput, OutOfRange
@@ -137,9 +138,16 @@ class LanceFragment:
             self._session, self._manifest, columns=columns, filter=filter, within=[self._fragment], **options
         )
 
-    def to_table(self, columns: Columns | None = None, filter: Filter = None, **options: Any) -> pa.Table:
+    def to_table(
+        self,
+        columns: Columns | None = None,
+        filter: Filter = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        **options: Any,
+    ) -> pa.Table:
         """All its rows that pass."""
-        return self.scanner(columns=columns, filter=filter, **options).to_table()
+        return self.scanner(columns=columns, filter=filter, limit=limit, offset=offset, **options).to_table()
 
     def to_batches(
         self, columns: Columns | None = None, filter: Filter = None, **options: Any
@@ -147,9 +155,20 @@ class LanceFragment:
         """Its rows that pass, a batch at a time."""
         return self.scanner(columns=columns, filter=filter, **options).to_batches()
 
-    def to_pandas(self, columns: Columns | None = None, filter: Filter = None, **options: Any) -> Any:
-        """Its rows that pass as a pandas DataFrame."""
-        return self.scanner(columns=columns, filter=filter, **options).to_pandas()
+    def to_pandas(
+        self,
+        columns: Columns | None = None,
+        filter: Filter = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        *,
+        blob_mode: BlobMode = "lazy",
+        **options: Any,
+    ) -> Any:
+        """Its rows that pass as a pandas DataFrame; options as in `LanceDataset.to_pandas`."""
+        told = {name: options.pop(name) for name in SCAN_OPTIONS & options.keys()}
+        scanner = self.scanner(columns=columns, filter=filter, limit=limit, offset=offset, **told)
+        return scanner.to_pandas(blob_mode=blob_mode, **options)
 
     def head(self, num_rows: int, columns: Columns | None = None) -> pa.Table:
         """Its first rows."""

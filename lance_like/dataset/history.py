@@ -92,9 +92,9 @@ class DatasetHistory(BoundVersion):
 
     def checkout_latest(self) -> None:
         """Move this handle to the newest version."""
-        version = resolve(self._store)
-        if version != self.version:
-            self._move(read_manifest(self._store, version, known=self._manifest))
+        newest = read_manifest(self._store, resolve(self._store), known=self._manifest)
+        if newest is not self._manifest:
+            self._move(newest)
 
     def restore(self) -> None:
         """Make the rows and schema of this version the newest version again; nothing is copied or lost."""

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from lance_like._lazy import cached
 from lance_like.encodings.joining import joined
+from lance_like.errors import InvalidInput
 from lance_like.query.evaluate import compute_columns, parse_expressions
 from lance_like.query.projection import Projection, project
 from lance_like.query.scan import Scan, run_scan
@@ -104,12 +105,19 @@ class ColumnSource:
                 yield self._made(batch.column(0))
 
     def _taken(self, start: int, end: int) -> Iterator[pa.Array]:
-        step = _FIRST_STEP
+        step, longest = _FIRST_STEP, _LONGEST_STEP
         while start < end:
             stop = min(end, start + step)
-            array = self.take(np.arange(start, stop))
+            try:
+                array = self.take(np.arange(start, stop))
+            except InvalidInput as error:
+                # More values than one dictionary of the type can number.
+                if error.kind != "too-large" or stop - start == 1:
+                    raise
+                step = longest = (stop - start) // 2
+                continue
             yield array
-            step = min(_LONGEST_STEP, max(1, _STEP_NBYTES * len(array) // max(1, array.nbytes)))
+            step = min(longest, max(1, _STEP_NBYTES * len(array) // max(1, array.nbytes)))
             start = stop
 
     def _made(self, array: pa.Array) -> pa.Array:

@@ -362,7 +362,9 @@ def _single(column: str | Sequence[str]) -> str:
 
 
 def _parameters(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name not in _HINTS}
+    """The parameters of an index; numbers as Python has them, since they are written as JSON."""
+    told = {name: value for name, value in options.items() if name not in _HINTS}
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in told.items()}
 
 
 def _check_name(known: IndexEntry, made: IndexEntry, *, replace: bool) -> None:

@@ -258,7 +258,7 @@ def _named(name: str, values: Any, field: pa.Field | None) -> pa.Array | pa.Chun
     """A column; errors say which."""
     try:
         return _column(_flat(values), field)
-    except (pa.ArrowException, AttributeError, TypeError, ValueError) as error:
+    except (pa.ArrowException, AttributeError, OverflowError, TypeError, ValueError) as error:
         raise InvalidInput(f"the column {name!r}: {error}") from error
 
 
@@ -273,9 +273,16 @@ def _column(values: Any, field: pa.Field | None) -> pa.Array | pa.ChunkedArray:
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return values
     if field is None:
-        return pa.array(values)
+        return _inferred(values)
     external = field.type.equals(REFERENCE)
     return blob_array(values, external=external) if external or is_blob(field) else pa.array(values, field.type)
+
+
+def _inferred(values: Any) -> pa.Array | pa.ChunkedArray:
+    try:
+        return pa.array(values)
+    except OverflowError:
+        return pa.array(values, pa.uint64())  # which Arrow does not infer
 
 
 def _from_rows(rows: list[Mapping[str, Any]], schema: pa.Schema | None) -> pa.Table:
@@ -289,7 +296,7 @@ def _from_rows(rows: list[Mapping[str, Any]], schema: pa.Schema | None) -> pa.Ta
 def _built(build: Any, values: Any, schema: pa.Schema | None) -> pa.Table:
     try:
         return build(values, schema=schema)
-    except (pa.ArrowException, AttributeError, TypeError, ValueError) as error:
+    except (pa.ArrowException, AttributeError, OverflowError, TypeError, ValueError) as error:
         raise InvalidInput(f"the data does not make a table: {error}") from error
 
 

@@ -17,13 +17,13 @@ import pyarrow as pa
 
 from lance_like.encodings.choice import asked_of
 from lance_like.encodings.physical import flat_width
-from lance_like.errors import Corrupt, Unsupported
+from lance_like.errors import Unsupported
 from lance_like.file.columns import BARE_STRUCT
 from lance_like.file.moved_zones import moved_extents
 from lance_like.file.reader import FileReader
 from lance_like.file.stats import counted_type
 from lance_like.file.stored import MovedPages, Piece, StoredColumn, read_pieces
-from lance_like.file.types import is_stored_as
+from lance_like.file.types import check_stored
 from lance_like.file.writer import Part, SomeColumns
 from lance_like.query.ahead import Job, default_threads, in_order
 from lance_like.query.projection import Projection, project
@@ -132,7 +132,7 @@ class Moving:
         found: dict[int, dict[int, _Moved]] = {fragment.id: {} for fragment in fragments}
         for (fragment, file, chosen), reader, columns in zip(wanted, readers, self._session.drive(reads), strict=True):
             for (_, kind, field_id), stored in zip(chosen, columns, strict=True):
-                _check_type(stored, kind)
+                check_stored(stored.column.type, kind, stored.where)
                 found[fragment.id][field_id] = _Moved(self._numbers[field_id], stored, file.key, reader)
         for fragment in fragments:
             yield self._source(fragment, found[fragment.id])
@@ -243,13 +243,6 @@ def _width(kind: pa.DataType) -> int | None:
     """The bytes of a value of a type of one width; a bit, also one that says that a struct is null, counts as one."""
     kind = counted_type(kind)
     return 1 if pa.types.is_boolean(kind) or kind.equals(BARE_STRUCT) else flat_width(kind)
-
-
-def _check_type(stored: StoredColumn, kind: pa.DataType) -> None:
-    if not is_stored_as(kind, stored.column.type):
-        raise Corrupt(
-            f"the file holds the type {stored.column.type}, the table says {kind}", kind="type", where=stored.where
-        )
 
 
 def _refused(problem: str) -> Unsupported:

@@ -25,7 +25,7 @@ from lance_like.table.fragment import MAX_FRAGMENT_ID, DataFile, file_from_json
 from lance_like.table.layout import MAX_VERSION
 from lance_like.table.manifest import Manifest
 from lance_like.table.snapshot import read_manifest
-from lance_like.typing_ import Json
+from lance_like.typing_ import Json, whole
 
 if TYPE_CHECKING:
     from lance_like.dataset.handle import LanceDataset
@@ -303,7 +303,7 @@ class DatasetOptimizer:
         index_names: None: all of kinds that are known here. retrain: each index anew, in one segment.
         Raises NotFound for an unknown name, Conflict.
         """
-        if num_indices_to_merge is not None and (not isinstance(num_indices_to_merge, int) or num_indices_to_merge < 0):
+        if num_indices_to_merge is not None and whole(num_indices_to_merge) is None:
             raise InvalidInput(f"num_indices_to_merge={num_indices_to_merge!r}: expected a number from 0 on")
         if isinstance(index_names, str):
             raise InvalidInput(f"index_names={index_names!r} is one text: expected a list of names")
@@ -338,7 +338,7 @@ class DatasetOptimizer:
 
         The commit waits for it. Kept in the table's configuration ("lance_like.auto_index.rows"): every writer does it.
         """
-        if not isinstance(rows, int) or rows < 0:
+        if whole(rows) is None:
             raise InvalidInput(f"rows={rows!r}: expected a number from 0 on", kind="config")
         self._dataset.update_config({INDEX + "rows": f"{rows}"})
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, get_args
 
 from lance_like.errors import InvalidInput
 from lance_like.query.order import ColumnOrdering
+from lance_like.typing_ import whole
 
 if TYPE_CHECKING:
     from lance_like.dataset.fragment import LanceFragment
@@ -155,9 +155,10 @@ def check_default_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def count(name: str, value: Any, *, low: int = 0) -> int:
     """A number that a caller gave. Raises InvalidInput unless it is an integer of at least `low`."""
-    if not (type(value) is int or isinstance(value, Integral)) or value < low:
+    number = whole(value, low)
+    if number is None:
         raise InvalidInput(f"{name}={value!r}: expected an integer of at least {low}")
-    return int(value)
+    return number
 
 
 __all__ = [

@@ -201,12 +201,12 @@ class LanceScanner:
             raise InvalidInput(f"blob_mode={blob_mode!r}: expected one of {', '.join(get_args(BlobMode))}")
         blobs = self._blobs() if blob_mode != "descriptions" else {}
         if not blobs:
-            return self.to_table().to_pandas(**options)
+            return _frame(self.to_table(), options)
         if blob_mode == "bytes":
-            return self._again({"blob_handling": "all_binary"}).to_table().to_pandas(**options)
+            return _frame(self._again({"blob_handling": "all_binary"}).to_table(), options)
         table = self._again({"with_row_address": True}).to_table()
         placed = place_addresses(self._manifest, table[ROW_ADDRESS].to_numpy().view(np.int64))
-        frame = table.select(self.schema.names).to_pandas(**options)
+        frame = _frame(table.select(self.schema.names), options)
         for name, path in blobs.items():
             frame[name] = open_blobs(self._session, self._manifest, path, placed)
         return frame
@@ -381,6 +381,16 @@ def as_read(schema: Schema, blob_handling: BlobHandling | None) -> Schema:
     if blob_handling == "all_descriptions":
         return schema.describing(lambda field: is_binary(field.type))
     return schema.described
+
+
+def _frame(table: pa.Table, options: Mapping[str, Any]) -> Any:
+    """A table as a DataFrame, also with null among the values of a dictionary, which no category of pandas may be."""
+    for at, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
+        if pa.types.is_dictionary(column.type) and any(chunk.dictionary.null_count for chunk in column.chunks):
+            plain = pa.chunked_array([chunk.dictionary_decode() for chunk in column.chunks])
+            nested = pa.types.is_nested(plain.type)
+            table = table.set_column(at, name, plain if nested else plain.dictionary_encode())
+    return table.to_pandas(**options)
 
 
 def bind_filter(schema: Schema, filter: Filter) -> Expr | None:

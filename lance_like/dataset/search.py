@@ -187,6 +187,18 @@ def _filter(
     return condition, after, (near, text)
 
 
+def joined_filters(filters: Sequence[Any]) -> Any:
+    """One filter that rows pass when they pass all; None for none. Raises InvalidInput."""
+    if len(filters) <= 1:
+        return filters[0] if filters else None
+    parts = [_parts(given) for given in filters]
+    searches = [search for _, search in parts if search is not None]
+    if len(searches) > 1:
+        raise InvalidInput("two searches as the filter of one", kind="filter")
+    words = all_of(parse(words) for words, _ in parts if words is not None)
+    return {"expr_filter": words, "search_filter": searches[0]} if searches else words
+
+
 def _parts(given: Any) -> tuple[Any, FullTextQuery | VectorSearchQuery | None]:
     """A filter as a condition and a search."""
     if given is None:
@@ -217,4 +229,4 @@ def _seen(manifest: Manifest, schema: Schema, columns: Columns | None, given: pa
     return answer_of(manifest, schema, shown, with_row_id=True, given=known)
 
 
-__all__ = ["Asked", "Settled", "columns_of_search", "settle"]
+__all__ = ["Asked", "Settled", "columns_of_search", "joined_filters", "settle"]

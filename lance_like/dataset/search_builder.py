@@ -22,6 +22,7 @@ from lance_like.table.schema import join_path
 if TYPE_CHECKING:
     from lance_like.dataset.handle import LanceDataset
     from lance_like.index.vector.tuner import Tuning
+    from lance_like.query.order import ColumnOrdering
 
 _LIMIT = 10
 
@@ -38,6 +39,7 @@ class SearchBuilder:
         self._text: Any = None
         self._text_columns: Sequence[str] | None = None
         self._options: dict[str, Any] = {"limit": _LIMIT}
+        self._filters: list[Filter] = []
         self._rerank: Reranker | None = None
 
     # -- what is looked for --
@@ -54,21 +56,30 @@ class SearchBuilder:
             self._text_columns = [columns] if isinstance(columns, str) else list(columns)
         return self
 
-    def where(self, filter: Filter, prefilter: bool = True) -> SearchBuilder:
-        """Only rows that pass. prefilter: False: judge the rows that were found, of which few may be left."""
-        return self._set(filter=filter, prefilter=prefilter)
+    def where(self, filter: Filter, prefilter: bool | None = None) -> SearchBuilder:
+        """Only rows that pass; called again, rows that pass all filters.
+
+        prefilter: False: judge the rows that were found, of which few may be left; None: as it was said, at first True.
+        """
+        if filter is not None:
+            self._filters.append(filter)
+        return self if prefilter is None else self._set(prefilter=prefilter)
 
     def select(self, columns: Columns | None) -> SearchBuilder:
         """The columns of the answer: names, or name -> SQL expression, which may read `_distance` and the like."""
         return self._set(columns=columns)
 
-    def limit(self, limit: int) -> SearchBuilder:
-        """How many rows, for each vector of a batch; 10 by default."""
-        return self._set(limit=count("limit", limit))
+    def order_by(self, order_by: Sequence[ColumnOrdering | str] | None) -> SearchBuilder:
+        """Put the rows found into another order; without a vector and a text, find the first in it. As `scanner`."""
+        return self._set(order_by=order_by)
 
-    def offset(self, offset: int) -> SearchBuilder:
+    def limit(self, limit: int | None) -> SearchBuilder:
+        """How many rows, for each vector of a batch; 10 by default, None for all, but of those near to a vector."""
+        return self._set(limit=None if limit is None else count("limit", limit))
+
+    def offset(self, offset: int | None) -> SearchBuilder:
         """How many of the best rows are left out first."""
-        return self._set(offset=count("offset", offset))
+        return self._set(offset=count("offset", offset or 0))
 
     def with_row_id(self, with_row_id: bool = True) -> SearchBuilder:
         """Append `_rowid`."""
@@ -130,8 +141,13 @@ class SearchBuilder:
     def to_scanner(self) -> LanceScanner:
         """The search as a scan. Raises InvalidInput, NotFound."""
         session, manifest = self._dataset._session, self._dataset._manifest
-        options, both = dict(self._options), "q" in self._near and self._text is not None
+        from lance_like.dataset.search import joined_filters
+
+        options = {**self._options, "filter": joined_filters(self._filters)}
+        both = "q" in self._near and self._text is not None
         if "q" in self._near:
+            if options["limit"] is None:
+                raise InvalidInput("limit=None: a search by a vector says how many rows it wants")
             k = options["limit"] + options.get("offset", 0)
             near = {"k": max(1, k), **self._near}
             options["nearest"] = near if "column" in near else {"column": self._vector_column(), **near}
@@ -156,8 +172,10 @@ class SearchBuilder:
 
     to_arrow = to_table
 
-    def to_batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows found, a batch at a time."""
+    def to_batches(self, batch_size: int | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows found, a batch at a time. batch_size: rows of a batch; None: as `scanner`."""
+        if batch_size is not None:
+            self._set(batch_size=batch_size)
         return self.to_scanner().to_batches()
 
     def to_pandas(self, **options: Any) -> Any:

@@ -16,6 +16,7 @@ from lance_like.query.session import Session as OpenFiles
 from lance_like.table.bases import StorageOptions, with_bases
 from lance_like.table.lines import main_line
 from lance_like.table.manifest import Manifest
+from lance_like.typing_ import whole
 
 _LOCK = lock_over_forks()
 
@@ -107,9 +108,10 @@ class Session:
 def _limit(name: str, nbytes: int | None, default: int) -> int:
     if nbytes is None:
         return default
-    if not isinstance(nbytes, int) or nbytes < 0:
+    number = whole(nbytes)
+    if number is None:
         raise InvalidInput(f"{name}={nbytes!r}: expected a number of bytes")
-    return nbytes
+    return number
 
 
 __all__ = ["Session"]

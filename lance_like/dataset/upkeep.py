@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypedDict
 
 from lance_like.errors import InvalidInput, LanceLikeError
+from lance_like.typing_ import whole
 
 if TYPE_CHECKING:
     from lance_like.dataset.handle import LanceDataset
@@ -56,14 +57,14 @@ def auto_cleanup(options: AutoCleanupConfig) -> dict[str, str]:
         raise InvalidInput(f"{options!r}: expected 'interval' and 'older_than_seconds'", kind="config")
     interval, seconds = options.get("interval", 20), options.get("older_than_seconds", 14 * 86_400)
     check_interval(interval)
-    if not isinstance(seconds, int) or seconds < 0:
+    if whole(seconds) is None:
         raise InvalidInput(f"older_than_seconds={seconds!r}: expected a number from 0 on", kind="config")
     return {CLEANUP + "interval": f"{interval}", CLEANUP + "older_than": f"{seconds}s"}
 
 
 def check_interval(interval: int) -> None:
     """Raise InvalidInput unless this is a number of versions."""
-    if not isinstance(interval, int) or interval < 1:
+    if whole(interval, 1) is None:
         raise InvalidInput(f"interval={interval!r}: expected a number of versions, from 1 on", kind="config")
 
 

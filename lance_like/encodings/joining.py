@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
@@ -24,9 +23,6 @@ def joined(arrays: Sequence[pa.Array]) -> pa.Array:
     try:
         return concatenated(arrays)
     except pa.ArrowException as error:
-        with suppress(pa.ArrowException):
-            if pa.types.is_dictionary(kind) and not _is_half_dictionary(kind):
-                return _joined_used(arrays)
         raise InvalidInput(
             f"the rows asked for do not fit one array of type {kind}: {error}",
             kind="too-large",
@@ -152,7 +148,12 @@ def _joined_dictionaries(arrays: Sequence[pa.Array]) -> pa.Array:
         pa.array(array.indices.fill_null(0).to_numpy().astype(np.int64) + shift, mask=_nulls(array.indices))
         for array, shift in zip(arrays, shifts, strict=False)
     ]
-    indices = pa.concat_arrays(codes).cast(kind.index_type)
+    try:
+        indices = pa.concat_arrays(codes).cast(kind.index_type)
+    except pa.ArrowInvalid:
+        if _is_half_dictionary(kind):
+            raise
+        return _joined_used(arrays)
     return pa.DictionaryArray.from_arrays(indices, values, ordered=kind.ordered)
 
 

@@ -26,7 +26,7 @@ from lance_like.file.blocks import Blocks
 from lance_like.file.carry import carried_type
 from lance_like.file.layout import PAGE_ENTRY, parse_json, sum32, unpack_entries
 from lance_like.file.opening import Metadata, check_against_fences
-from lance_like.file.types import is_stored_as
+from lance_like.file.types import check_stored
 from lance_like.locks import lock_over_forks
 from lance_like.ranges import gather_from
 from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges, T
@@ -92,10 +92,8 @@ class ColumnPages:
         """
         described = kind is DESCRIPTION and is_variable(storage_of(carried_type(self.stored)))
         recast = is_recast(kind) and stored_type(kind).equals(self.stored)
-        if not described and not recast and not is_stored_as(kind, self.stored):
-            raise Corrupt(
-                f"the file holds the type {self.stored}, the table says {kind}", kind="type", where=self.where
-            )
+        if not described and not recast:
+            check_stored(self.stored, kind, self.where)
 
     @property
     def stored_nbytes(self) -> int:

@@ -39,7 +39,7 @@ from lance_like.file.pages import ColumnPages, checked, open_pages, read_spans
 from lance_like.file.several import Stated
 from lance_like.file.stats import Zones, unpack_zones
 from lance_like.file.stored import StoredColumn, unpack_stored
-from lance_like.file.types import metadata_from_json, unpack_field
+from lance_like.file.types import check_stored, metadata_from_json, unpack_field, unpack_type
 from lance_like.file.wide import ColumnGroup, is_small, open_groups
 from lance_like.locks import lock_over_forks
 from lance_like.ranges import gather_from
@@ -267,6 +267,18 @@ class FileReader:
         """`field` of every column. Cost: 2 rounds, whatever their number."""
         yield from self._read_records(list(range(self.num_columns)))
         return (yield from together([self.field(column) for column in range(self.num_columns)]))
+
+    def check_types(self, kinds: Sequence[pa.DataType]) -> Conversation[None]:
+        """Raise Corrupt unless the columns are of these types, one each. Cost: 2 rounds, whatever their number."""
+        yield from self._read_records(list(range(self.num_columns)))
+        records = [self._records[column] for column in range(self.num_columns)]
+        lengths = np.array([record.field_nbytes for record in records], np.int64)
+        starts = np.array([record.field_offset for record in records], np.int64)
+        texts = (yield from self._ranges(starts, starts + lengths)).tobytes()
+        ends = np.cumsum(lengths).tolist()
+        for column, (record, end, kind) in enumerate(zip(records, ends, kinds, strict=True)):
+            place = f"{self.where}, column {column}"
+            check_stored(unpack_type(texts[end - record.field_nbytes : end], record.field_sum, place), kind, place)
 
     def schema(self) -> Conversation[pa.Schema]:
         """The schema that the file itself records. Cost: 3 rounds, whatever the number of columns."""

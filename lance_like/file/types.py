@@ -325,6 +325,12 @@ def is_stored_as(kind: pa.DataType, stored: pa.DataType) -> bool:
     return stored is kind or stored.equals(kind) or _bare(type_to_json(stored)) == _bare(type_to_json(kind))
 
 
+def check_stored(stored: pa.DataType, kind: pa.DataType, where: str) -> None:
+    """Raise Corrupt unless a column of a type reads as another."""
+    if not is_stored_as(kind, stored):
+        raise Corrupt(f"the file holds the type {stored}, the table says {kind}", kind="type", where=where)
+
+
 def _bare(value: Json) -> Json:
     """The JSON of a type with the storage of extension types in their place, and fields without metadata."""
     if isinstance(value, list):

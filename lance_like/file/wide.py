@@ -29,7 +29,7 @@ from lance_like.file.layout import (
 )
 from lance_like.file.opening import check_against_fences, unpack_fences
 from lance_like.file.pages import parse_description, shape_of_node
-from lance_like.file.types import is_stored_as, unpack_type
+from lance_like.file.types import check_stored, unpack_type
 from lance_like.ranges import gather_from
 from lance_like.typing_ import Bytes, Conversation, Int64s
 
@@ -130,9 +130,7 @@ class Opening:
         for place, record, start, kind in zip(self.places, self.records, self.starts.tolist(), kinds, strict=True):
             low = start + record.field_offset - record.offset
             text = view[low : low + record.field_nbytes].tobytes()
-            stored = unpack_type(text, record.field_sum, place)
-            if not is_stored_as(kind, stored):
-                raise Corrupt(f"the file holds the type {stored}, the table says {kind}", kind="type", where=place)
+            check_stored(unpack_type(text, record.field_sum, place), kind, place)
 
     def fences(self, num_rows: Sequence[int]) -> list[Int64s]:
         """The fences of each column, of so many rows; those that are equal are one object."""

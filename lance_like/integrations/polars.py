@@ -224,7 +224,10 @@ def _evaluated(node: _Node) -> pa.Array:
     if "Literal" not in node:
         raise _Unknown
     polars = need("polars")
-    literal = polars.Expr.deserialize(io.BytesIO(json.dumps(node).encode()), format="json")
+    try:
+        literal = polars.Expr.deserialize(io.BytesIO(json.dumps(node).encode()), format="json")
+    except polars.exceptions.PolarsError:
+        raise _Unknown from None  # infinities and NaN, which JSON has no words for
     return polars.select(literal).to_series().to_arrow()
 
 

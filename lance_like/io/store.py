@@ -125,5 +125,8 @@ def check_limit(nbytes: int, limit: int, key: str) -> None:
 
 def missing(message: str, *, where: str, hint: str = "") -> Corrupt:
     """Make the error for an object that a version names and that is not there."""
-    removed = "if a cleanup removed this version meanwhile, open the newest: a tag or ds.lease() keeps one"
+    removed = (
+        "if a cleanup removed this version meanwhile, or someone replaced the table, open the newest: "
+        "a tag or ds.lease() keeps one"
+    )
     return Corrupt(message, kind="missing", where=where, hint=f"{removed}; otherwise {hint}" if hint else removed)

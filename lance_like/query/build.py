@@ -250,7 +250,7 @@ def col(*names: str) -> Expression:
 def lit(value: Any) -> Expression:
     """Make an expression of a value of Python, numpy or pyarrow."""
     try:
-        scalar = value if isinstance(value, pa.Scalar) else pa.scalar(value)
+        scalar = value if isinstance(value, pa.Scalar) else pa.scalar(value, _type_of(value))
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
         raise InvalidInput(f"{value!r:.80} has no Arrow type: {error}") from error
     if pa.types.is_boolean(scalar.type) or pa.types.is_null(scalar.type):
@@ -322,9 +322,17 @@ def _array(values: list[Expression]) -> pa.Array | None:
     scalars = [value.scalar for value in values]
     try:
         known = [scalar.as_py() for scalar in scalars if scalar is not None]
-        return pa.array(known) if len(known) == len(scalars) else None
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        kinds = {_type_of(value) for value in known} - {None}
+        return pa.array(known, *kinds) if len(known) == len(scalars) else None
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         return None
+
+
+def _type_of(value: Any) -> pa.DataType | None:
+    """The type of an integer that is too long for Arrow to give it one; None for all else."""
+    if not isinstance(value, int) or -(1 << 63) <= value < 1 << 63:
+        return None
+    return pa.uint64() if 0 < value < 1 << 64 else pa.decimal128(38, 0)
 
 
 def _compares(scalar: pa.Scalar) -> bool:

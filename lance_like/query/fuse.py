@@ -86,11 +86,11 @@ class MRRReranker:
 class LinearCombinationReranker:
     """weight * vector + (1 - weight) * text, each normalised from 0, the worst found, to 1, the best.
 
-    fill: of a row that a search did not find.
+    fill: how far below the best a row counts that a search did not find: 1 - fill, as in LanceDB.
     """
 
     weight: float = 0.7
-    fill: float = 0.0
+    fill: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight <= 1:
@@ -102,7 +102,7 @@ class LinearCombinationReranker:
         for found, weight, sign in ((near, self.weight, -1), (text, 1 - self.weight, 1)):
             if found is None:
                 continue
-            part = np.full(len(ids), self.fill, np.float64)
+            part = np.full(len(ids), 1 - self.fill, np.float64)
             part[_places(ids, found)] = _normalised(sign * found.scores.astype(np.float64))
             total += weight * part
         return total.astype(np.float32)

@@ -57,6 +57,7 @@ def comparison_type(type_: pa.DataType) -> pa.DataType | None:
         or types.is_date32(type_)
         or types.is_timestamp(type_)
         or types.is_time(type_)
+        or types.is_duration(type_)
     )
     return type_ if plain else None
 
@@ -108,6 +109,9 @@ def exact(value: pa.Scalar, to: pa.DataType) -> pa.Scalar | None:
     if types.is_timestamp(to):
         ticks = _ticks(value, to)
         return None if ticks is None else _scalar(ticks, to)
+    if types.is_duration(to) and types.is_duration(value.type):
+        ticks, rest = _in_units(value, to)
+        return None if rest else _scalar(ticks, to)
     if (is_text(to) and is_text(value.type)) or (is_bytes(to) and is_bytes(value.type)):
         return value.cast(to)
     return None
@@ -215,9 +219,14 @@ def _ticks(value: pa.Scalar, to: Any) -> int | None:
     if pa.types.is_date32(value.type):
         return value.value * _SECONDS_PER_DAY * _PER_SECOND[to.unit]
     if pa.types.is_timestamp(value.type):
-        ticks, rest = divmod(value.value * _PER_SECOND[to.unit], _PER_SECOND[value.type.unit])
-        return ticks if rest == 0 else None
+        ticks, rest = _in_units(value, to)
+        return None if rest else ticks
     return None
+
+
+def _in_units(value: Any, to: Any) -> tuple[int, int]:
+    """Count a moment or a span in the units of a type. Returns the count, rounded down, and what is left over."""
+    return divmod(value.value * _PER_SECOND[to.unit], _PER_SECOND[value.type.unit])
 
 
 def _is_number(type_: pa.DataType) -> bool:

@@ -249,7 +249,7 @@ def _sort_type(name: str, kind: pa.DataType) -> pa.DataType:
     if isinstance(carried, pa.BaseExtensionType):
         carried = carried.storage_type
     found = comparison_type(carried)
-    if found is None and (pa.types.is_date64(carried) or pa.types.is_duration(carried)):
+    if found is None and pa.types.is_date64(carried):
         found = carried
     if found is None or (pa.types.is_decimal(found) and found.scale < 0):
         raise InvalidInput(f"order_by: {name!r} is of type {kind}, which has no order", hint="name a column inside it")
@@ -311,7 +311,7 @@ class _Rows:
             count = max(batch_rows, count - count % batch_rows) if count > batch_rows else count
             left, rows = len(addresses) - start, int(self._live_starts[-1])
             small = rows * width <= _WHOLE_NBYTES and projection.most_rows is None and projection.outputs
-            if small and left > rows * _DENSE:
+            if small and left > rows * _DENSE and self._all is not None:
                 read = self._of_all
 
     def _taken(self, addresses: Int64s) -> pa.Table:
@@ -320,6 +320,7 @@ class _Rows:
 
     def _of_all(self, addresses: Int64s) -> pa.Table:
         """The same, of all rows in memory."""
+        assert self._all is not None
         index, offsets = self._indices(addresses), addresses & _OFFSETS
         for place, fragment in enumerate(self.fragments):
             if fragment.deletions is not None:
@@ -334,9 +335,16 @@ class _Rows:
         return order[ids[order].searchsorted(addresses >> OFFSET_BITS)]
 
     @cached
-    def _all(self) -> pa.RecordBatch:
+    def _all(self) -> pa.RecordBatch | None:
+        """All rows; None where one array of a type cannot hold them."""
         scan = replace(self.scan, condition=None, make=None, limit=None, offset=0, fragments=self.fragments)
-        return one_batch(pa.Table.from_batches(run_scan(self.session, self.manifest, scan), scan.projection.schema))
+        table = pa.Table.from_batches(run_scan(self.session, self.manifest, scan), scan.projection.schema)
+        try:
+            return one_batch(table)
+        except InvalidInput as error:
+            if error.kind != "too-large":
+                raise
+            return None
 
     @cached
     def _live_starts(self) -> Int64s:

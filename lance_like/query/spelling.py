@@ -114,9 +114,17 @@ def _sql_of_moment(value: Any) -> str:
     if types.is_time(type_):
         return f"CAST({_quoted(value.cast(pa.string()).as_py())} AS {_sql_type(type_)})"
     if types.is_duration(type_):
-        return f"to_microseconds({value.cast(pa.duration('us')).value})"
+        return f"to_microseconds({_microseconds(value)})"
     months, days, nanoseconds = value.as_py()
     return f"(to_months({months}) + to_days({days}) + to_microseconds({nanoseconds // 1000}))"
+
+
+def _microseconds(span: Any) -> int:
+    try:
+        return span.cast(pa.duration("us")).value
+    except pa.ArrowInvalid as error:
+        message = f"a duration of {span.value} {span.type.unit}: DuckDB's intervals hold whole microseconds"
+        raise Unsupported(message, kind="filter") from error
 
 
 def _sql_of_nested(value: Any) -> str:

@@ -197,13 +197,23 @@ def take_ids(session: Session, manifest: Manifest, projection: Projection, ids: 
 
 
 def take_placed(session: Session, projection: Projection, placed: Placed) -> pa.Table:
-    """Rows in the order asked."""
+    """Rows in the order asked; in several chunks where one array of a type cannot hold them.
+
+    Raises InvalidInput for a single cell that no array of its type holds.
+    """
     count = len(placed.index)
     if count == 0:
         return pa.Table.from_batches([], projection.schema)
     if not projection.outputs:
         return pa.Table.from_batches([as_batch([], projection.schema, count)])
-    return _table(projection, take_columns(session, projection, placed))
+    try:
+        return _table(projection, take_columns(session, projection, placed))
+    except InvalidInput as error:
+        if error.kind != "too-large" or count == 1:
+            raise
+    middle = count // 2
+    halves = (placed.slice(0, middle), placed.slice(middle, count))
+    return pa.concat_tables([take_placed(session, projection, half) for half in halves])
 
 
 def take_columns(session: Session, projection: Projection, placed: Placed) -> list[pa.Array]:

@@ -14,8 +14,8 @@ import errno
 import random
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -35,11 +35,11 @@ from lance_like.table.actions import Action, Restore
 from lance_like.table.apply import Stamp, apply, bound
 from lance_like.table.conflicts import Verdict, judge
 from lance_like.table.deletions import Deletions, encode_deletions
-from lance_like.table.envelope import MAX_BODY
+from lance_like.table.envelope import MAX_BODY, MAX_OBJECT
 from lance_like.table.fragment import Fragment
 from lance_like.table.indices import IndexEntry, IndexSegment, encode_row_runs
 from lance_like.table.layout import PartKind, begins_bucket, new_part_key, version_key
-from lance_like.table.lease import Lease, hold
+from lance_like.table.lease import Lease, hold, removed
 from lance_like.table.lineage import encode_lineage
 from lance_like.table.manifest import (
     Manifest,
@@ -162,11 +162,28 @@ def _no_change(base: Manifest | None) -> Action:
     raise AssertionError("a clone is not made again")
 
 
-def _held(store: Store, base: Manifest, change: Change) -> AbstractContextManager[Lease]:
-    """A lease on what must be there until a change is committed: the versions whose files it reads or names."""
-    if isinstance(change, Restore):
-        return hold(store, base.version, change.source.version)
-    return hold(store, base.version, look=callable(change))
+@contextmanager
+def _held(store: Store, base: Manifest, change: Change) -> Iterator[Lease]:
+    """A lease on what must be there until a change is committed: the versions whose files it reads or names.
+
+    Raises Conflict as `hold`, and where a version of the same number is another's: someone removed the table, and wrote
+    one anew in its place, in which the files that base names are not.
+    """
+    needed = (base, change.source) if isinstance(change, Restore) else (base,) if callable(change) else ()
+    with hold(store, *(manifest.version for manifest in (base, *needed)), look=False) as lease:
+        for manifest in needed or (base,):
+            key = version_key(manifest.version)
+            [root] = store.read([key], limit=MAX_OBJECT)
+            if root is None and needed:
+                raise removed(store, manifest.version)
+            if root is not None and xxhash.xxh3_64_intdigest(root) != manifest.digest:
+                raise Conflict(
+                    f"version {manifest.version} is another one than was opened: the table was replaced",
+                    kind="conflict",
+                    where=store.uri,
+                    hint="open it anew",
+                )
+        yield lease
 
 
 def committed(store: Store, transaction: str, after: int, newest: int) -> Manifest | None:

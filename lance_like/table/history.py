@@ -26,6 +26,7 @@ from lance_like.table.snapshot import (
     read_timestamp,
     versions_in,
 )
+from lance_like.typing_ import whole
 
 # How often another newest version is looked for; each time a commit and a cleanup came between two requests.
 _LOOKS = 100
@@ -72,9 +73,10 @@ def read_version(
 
 
 def _number(value: object) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-        return value
-    raise _no_reference(value)
+    number = whole(value, -MAX_VERSION)
+    if number is None and value is not None:
+        raise _no_reference(value)
+    return number
 
 
 def _no_reference(value: object) -> InvalidInput:

@@ -200,13 +200,14 @@ def hold(store: Store, *versions: int, look: bool = True) -> Iterator[Lease]:
         removing = _removing(store, lease)
         for version in versions:
             if any(start <= version < end for start, end in removing) or (look and _is_gone(store, version)):
-                raise Conflict(
-                    f"a cleanup removes version {version}, or has",
-                    kind="removed",
-                    where=store.uri,
-                    hint="open the newest version and try again",
-                )
+                raise removed(store, version)
         yield lease
+
+
+def removed(store: Store, version: int) -> Conflict:
+    """The error for a version that is no more."""
+    hint = "open the newest version and try again"
+    return Conflict(f"a cleanup removes version {version}, or has", kind="removed", where=store.uri, hint=hint)
 
 
 @contextmanager
@@ -315,4 +316,4 @@ def _holder(body: dict[str, Json], key: str) -> Holder:
     return Holder(host, found[1], found[2])
 
 
-__all__ = ["FoundLease", "Holder", "Lease", "Spans", "announce", "hold", "read_leases"]
+__all__ = ["FoundLease", "Holder", "Lease", "Spans", "announce", "hold", "read_leases", "removed"]

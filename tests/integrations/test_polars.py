@@ -98,6 +98,15 @@ def test_what_an_own_scan_pushes_down_is_what_it_can_say_exactly_or_weaker(ds):
     assert pushed(c("t").str.starts_with("100%_")) == "\"t\" LIKE '100\\%\\_%' ESCAPE '\\'"
 
 
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
+def test_infinities_and_nan_in_a_predicate_are_left_to_polars(number):
+    rows = pa.table({"i": [1, 2, 3, 4], "f": [0.5, number, None, -1.0]})
+    condition = (pl.col("f") < number) & (pl.col("i") < 4)
+    found = scan_lance_like(lance_like.write_dataset(rows, "memory://")).filter(condition).collect()
+    assert found.equals(pl.from_arrow(rows).filter(condition), null_equal=True)
+    assert str(condition_of(condition, rows.schema)) == '"i" < 4'
+
+
 def test_an_own_scan_reads_the_columns_and_rows_that_are_needed(ds, monkeypatch):
     asked = []
     real = LanceDataset.scanner

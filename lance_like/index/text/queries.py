@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
+from numbers import Real
 from typing import Any, ClassVar, TypeVar
 
 from lance_like.errors import InvalidInput
+from lance_like.typing_ import whole
 
 E = TypeVar("E", bound=Enum)
 
@@ -344,14 +346,13 @@ def _checked(right: bool, what: str, expected: str, found: Any) -> None:
 
 
 def _check_weight(name: str, value: Any, least: float | None = None) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    right = number and value < float("inf") and (value > 0 if least is None else value >= least)
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else float("nan")
+    right = number < float("inf") and (number > 0 if least is None else number >= least)
     _checked(right, name, "a number above 0" if least is None else f"a number of {least} or more", value)
 
 
 def _check_count(name: str, value: Any, least: int) -> None:
-    right = isinstance(value, int) and not isinstance(value, bool) and value >= least
-    _checked(right, name, f"a whole number of {least} or more", value)
+    _checked(whole(value, least) is not None, name, f"a whole number of {least} or more", value)
 
 
 def _member(kind: type[E], value: Any) -> E:

@@ -369,3 +369,4 @@ def test_a_data_frame_holds_files_bytes_or_descriptions_of_blobs():
     assert ds.to_pandas({"v": "video"}, "video.size > 5")["v"][0].read() == cells[2]
     with pytest.raises(InvalidInput, match="blob_mode"):
         ds.to_pandas(blob_mode="eager")
+    assert [list(part.to_pandas(["video"], blob_mode="bytes")["video"]) for part in ds.get_fragments()] == [cells]

@@ -72,6 +72,8 @@ def test_a_fragment_tells_its_rows_and_files(ds):
     assert fragment.metadata.deletion_file.offsets().tolist() == [3, 5]
     assert fragment.metadata.row_id_meta.spans == ((0, 50),)
     assert fragment.to_pandas(["j"], "i < 2")["j"].tolist() == [1, 2]
+    assert fragment.to_pandas(["j"], None, 1, 1, split_blocks=True)["j"].tolist() == [2]
+    assert fragment.to_table(["j"], None, 1, 1)["j"].to_pylist() == [2]
 
 
 def test_many_deletions_have_an_object_of_their_own(uri):

@@ -17,7 +17,7 @@ from dataset_values import assert_same, people, three_fragments
 
 import lance_like
 from lance_like import LanceDataset
-from lance_like.errors import LanceLikeError, NotFound
+from lance_like.errors import Conflict, LanceLikeError, NotFound
 
 # Moves
 
@@ -335,3 +335,33 @@ def test_a_handle_can_write_in_the_child_and_the_parent_after_a_fork(tmp_path):
     assert ds.version == 1
     ds.insert({"a": [3]})
     assert ds.to_table()["a"].to_pylist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda ds: ds.delete("i >= 0"),
+        lambda ds: ds.update({"i": "i + 1"}),
+        lambda ds: ds.drop_columns(["t"]),
+        lambda ds: ds.update_metadata({"a": "b"}),
+        lambda ds: ds.restore(),
+    ],
+)
+def test_a_change_of_a_table_that_was_replaced_is_refused(tmp_path, change):
+    ds = lance_like.write_dataset({"i": [1, 2], "t": ["a", "b"]}, tmp_path / "t")
+    lance_like.LanceDataset.drop(tmp_path / "t")
+    lance_like.write_dataset({"i": [3], "t": ["new"]}, tmp_path / "t")
+    with pytest.raises(Conflict, match="the table was replaced"):
+        change(ds)
+    assert lance_like.dataset(tmp_path / "t").to_table().to_pydict() == {"i": [3], "t": ["new"]}
+
+
+def test_the_newest_version_of_a_table_that_was_replaced_is_the_other_table(tmp_path):
+    ds = lance_like.write_dataset({"i": [1, 2]}, tmp_path / "t")
+    lance_like.LanceDataset.drop(tmp_path / "t")
+    lance_like.write_dataset({"i": [3]}, tmp_path / "t")
+    ds.checkout_latest()
+    assert ds.to_table().to_pydict() == {"i": [3]}
+    ds.insert({"i": [4]})
+    ds.delete("i = 3")
+    assert ds.count_rows() == 1

@@ -504,3 +504,20 @@ def test_segments_built_apart_are_merged_before_they_are_committed(kind: SortedI
     last = ds.get_fragment(ids[3])
     assert last is not None
     assert unindexed(ds, "n_idx") == last.count_rows()
+
+
+def test_a_column_of_more_values_than_one_dictionary_numbers_is_indexed_wherever_its_rows_stand(uri: str) -> None:
+    kind = pa.dictionary(pa.int8(), pa.string())
+
+    def rows(start: int, end: int, step: int = 1) -> pa.Table:
+        texts = pa.array([f"v{i}" for i in range(start, end, step)])
+        return pa.table({"d": texts.cast(kind), "wide": [str(i) * 100 for i in range(start, end, step)]})
+
+    ds = lance_like.write_dataset(rows(0, 100), uri)
+    for start in (100, 200, 300):
+        ds.insert(rows(start, start + 100))
+    ds.optimize.compact_files()
+    ds.merge_insert("d").when_matched_update_all().execute(rows(0, 400, 4))
+    assert len(ds.get_fragments()) == 2, "every fourth row has moved"
+    ds.create_scalar_index("d", "BTREE")
+    assert [ds.count_rows(f"d = 'v{j}'") for j in (0, 7, 396, 399, 400)] == [1, 1, 1, 1, 0]

@@ -17,6 +17,7 @@ from lance_like.errors import InvalidInput, NotFound
 from lance_like.index.registry import INDEXES
 from lance_like.index.vector import exact
 from lance_like.io.observe import CountingStore, counted
+from lance_like.query import MatchQuery
 from lance_like.query import near as near_module
 from lance_like.query.order import ColumnOrdering
 from lance_like.rerankers import RRFReranker
@@ -316,6 +317,36 @@ def test_a_builder_makes_the_same_search(dataset: LanceDataset) -> None:
 
     scan = ScannerBuilder(dataset).nearest("v", QUERY, 5, distance_range=(0, 100)).columns(["i"]).filter("i > 9")
     assert scan.to_scanner().to_table()["i"].to_pylist() == found(dataset, filter="i > 9")
+
+
+def test_filters_of_a_builder_are_joined(dataset: LanceDataset) -> None:
+    search = dataset.search(QUERY).where("i > 9").where(pc.field("i") < 20).where(None).limit(300)
+    assert sorted(search.select(["i"]).to_table()["i"].to_pylist()) == list(range(10, 20))
+    after = dataset.search(QUERY).where("i >= 0", prefilter=False).where("i >= 300").limit(3)
+    assert after.to_table().num_rows == 0
+    assert dataset.search().where("i > 9").where("i < 12").to_table()["i"].to_pylist() == [10, 11]
+
+
+def test_filters_of_a_builder_may_hold_one_search(dataset: LanceDataset) -> None:
+    search = dataset.search(QUERY).where("i < 7").where(MatchQuery("t0", "t")).select(["i"])
+    assert sorted(search.to_table()["i"].to_pylist()) == [0, 3, 6]
+    with pytest.raises(InvalidInput, match="two searches"):
+        search.where(MatchQuery("t1", "t")).to_table()
+
+
+def test_a_builder_orders_what_it_finds_and_cuts_it_into_batches(dataset: LanceDataset) -> None:
+    search = (
+        dataset.search(QUERY).where("i < 7").select(["i"]).order_by([ColumnOrdering("i", ascending=False)]).limit(9)
+    )
+    batches = list(search.to_batches(4))
+    assert [batch["i"].to_pylist() for batch in batches] == [[6, 5, 4, 3], [2, 1, 0]]
+
+
+def test_a_builder_without_a_limit_gives_all_rows_but_of_vectors(dataset: LanceDataset) -> None:
+    assert dataset.search().limit(None).offset(None).to_table().num_rows == 300
+    assert dataset.search("t1").limit(None).to_table().num_rows == 100
+    with pytest.raises(InvalidInput, match="how many rows"):
+        dataset.search(QUERY).limit(None).to_table()
 
 
 def test_a_plan_says_what_is_asked(dataset: LanceDataset, plugin: Rounded) -> None:

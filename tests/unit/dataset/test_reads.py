@@ -191,6 +191,15 @@ def test_to_pandas_gives_the_rows(ds):
     assert ds.to_pandas(columns=["i", "t"], limit=2, offset=1).to_dict("list") == {"i": [1, 2], "t": ["t1", "t2"]}
 
 
+@pytest.mark.parametrize("values", [pa.array(["a", None]), pa.array([[1, 2], None])])
+def test_to_pandas_takes_dictionaries_that_hold_null(values):
+    pytest.importorskip("pandas")
+    column = pa.DictionaryArray.from_arrays(pa.array([0, 1, None], pa.int8()), values)
+    ds = lance_like.write_dataset(pa.table({"v": column}), "memory://")
+    ds.insert(pa.table({"v": column}))
+    assert ds.to_pandas()["v"].isna().tolist() == [False, True, True] * 2
+
+
 # Virtual columns
 
 

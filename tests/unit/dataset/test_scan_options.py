@@ -16,6 +16,7 @@ from lance_like import LanceDataset
 from lance_like.dataset import ColumnOrdering, ScannerBuilder
 from lance_like.errors import InvalidInput
 from lance_like.file.reader import FileReader
+from lance_like.query import MatchQuery
 
 TABLE = pa.table({"a": range(100), "b": [f"b{i}" for i in range(100)], "c": [b"x" * 10] * 100})
 
@@ -189,3 +190,27 @@ def test_wrong_default_options_are_refused_when_the_dataset_is_opened(tmp_path: 
     lance_like.write_dataset(TABLE, tmp_path)
     with pytest.raises(InvalidInput, match="nope"):
         lance_like.dataset(tmp_path, default_scan_options={"nope": 1})
+
+
+@pytest.mark.parametrize("number", [np.int64, np.int32, np.uint64, pa.scalar], ids=str)
+def test_integers_of_numpy_and_arrow_are_taken_for_numbers(number) -> None:
+    ds = lance_like.write_dataset(TABLE, "memory://", max_rows_per_file=10)
+    assert ds.to_table(limit=number(3)).num_rows == len(ds.head(number(3))) == 3
+    assert ds.take([number(3), number(1)])["a"].to_pylist() == [3, 1]
+    assert ds.optimize.compact_files(target_rows_per_fragment=number(100)).fragments_added == 1
+    assert len(ds.delta(begin_version=number(0), end_version=number(2)).list_transactions()) == 2
+    assert ds.checkout_version(number(1)).version == 1
+    ds.optimize.enable_auto_index(number(100))
+    assert ds.cleanup_old_versions(retain_versions=number(1)).old_versions == 2
+
+
+@pytest.mark.parametrize("number", [np.int32, np.uint64], ids=str)
+def test_indexes_take_integers_of_numpy(number) -> None:
+    ds = lance_like.write_dataset(TABLE, "memory://")
+    ds.create_scalar_index("a", "ZONEMAP", rows_per_zone=number(10))
+    ds.create_scalar_index("b", "INVERTED", max_token_length=number(20))
+    ds.optimize.optimize_indices(num_indices_to_merge=number(1))
+    assert ds.count_rows("a < 3") == 3
+    assert (
+        ds.to_table(full_text_query=MatchQuery("b3", "b", max_expansions=number(5), boost=np.float32(2))).num_rows == 1
+    )

@@ -166,3 +166,16 @@ def test_a_sample_is_different_rows(uri):
     for wrong in (-1, 91):
         with pytest.raises(InvalidInput):
             ds.sample(wrong)
+
+
+def test_more_values_than_one_dictionary_numbers_are_taken_and_ordered_in_several_chunks(uri):
+    kind = pa.dictionary(pa.int8(), pa.string())
+    values = [f"v{i:03}" for i in range(400)]
+    ds = lance_like.write_dataset({"d": pa.array(values[:100]).cast(kind)}, uri)
+    for start in (100, 200, 300):
+        ds.insert({"d": pa.array(values[start : start + 100]).cast(kind)})
+    rows = [399, 0, *range(1, 399)]
+    taken = ds.take(rows)["d"]
+    assert (taken.to_pylist(), taken.type) == ([values[row] for row in rows], kind)
+    ordered = ds.to_table(order_by=[lance_like.dataset.ColumnOrdering("d", ascending=False)])["d"]
+    assert (ordered.to_pylist(), ordered.type) == (values[::-1], kind)

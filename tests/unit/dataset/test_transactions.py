@@ -129,6 +129,28 @@ def test_a_file_that_is_not_what_it_is_said_to_be_is_not_committed(ds, wrong):
     assert ds.latest_version == 1
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"id": pa.array([1], pa.int32()), "v": pa.array([1])},
+        {"v": pa.array([1]), "id": pa.array([1], pa.uint64())},
+        {"id": pa.array([1]), "v": pa.array(["1"])},
+    ],
+)
+def test_files_of_other_types_than_the_schema_says_are_not_committed(ds, written):
+    fragments = write_fragments(pa.table(written), ds.uri, mode="overwrite")
+    with pytest.raises(InvalidInput, match="the file holds the type"):
+        LanceDataset.commit(ds.uri, LanceOperation.Overwrite(keyed([1]).schema, fragments))
+    assert lance_like.dataset(ds.uri).to_table() == ds.to_table()
+
+
+def test_columns_of_other_types_than_the_schema_says_are_not_merged(ds):
+    merged = [fragment.merge_columns({"n": "v + 1"}) for fragment in ds.get_fragments()]
+    schema = ds.schema.append(pa.field("n", pa.string()))
+    with pytest.raises(InvalidInput, match="the file holds the type"):
+        LanceDataset.commit(ds.uri, LanceOperation.Merge([made for made, _ in merged], schema), read_version=ds.version)
+
+
 def test_an_append_follows_what_others_committed(ds):
     fragments = write_fragments(keyed([10]), ds)
     ds.insert(keyed([11]))

@@ -464,3 +464,14 @@ def test_nested_pydantic_models_are_structs() -> None:
     assert ds.to_table().to_pylist() == [{"s": {"x": 1}, "many": [{"x": 2}]}]
     with pytest.raises(InvalidInput, match="a row is of type int"):
         lance_like.write_dataset([{"a": 1}, 2], "memory://")
+
+
+@pytest.mark.parametrize("form", [lambda values: [{"h": one} for one in values], lambda values: {"h": values}])
+def test_integers_of_64_bits_without_a_sign_are_written(form):
+    ds = lance_like.write_dataset(form([2**64 - 1, 0, None]), "memory://")
+    ds.insert(form([2**63]))
+    ds.insert(form([5]))
+    assert ds.to_table() == pa.table({"h": pa.array([2**64 - 1, 0, None, 2**63, 5], pa.uint64())})
+    for wrong in ([2**64], [2**63, -1]):
+        with pytest.raises(InvalidInput, match="'h'"):
+            ds.insert(form(wrong))

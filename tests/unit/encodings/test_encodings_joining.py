@@ -117,3 +117,12 @@ def test_what_no_index_can_number_is_too_large() -> None:
 
 def test_the_types_with_dictionaries_are_among_those_joined() -> None:
     assert len([kind for kind in CARRIED_TYPES if kind in DICTIONARIES]) >= 5
+
+
+def test_nested_dictionaries_keep_only_the_values_in_use_where_the_index_type_numbers_no_more() -> None:
+    kind = pa.dictionary(pa.int8(), pa.string())
+    parts = [pa.array([f"{i}-{j}" for j in range(100)]).dictionary_encode().cast(kind)[:2] for i in range(3)]
+    structs = [pa.StructArray.from_arrays([part], ["x"]) for part in parts]
+    assert [row["x"] for row in joined(structs).to_pylist()] == ["0-0", "0-1", "1-0", "1-1", "2-0", "2-1"]
+    lists = [pa.ListArray.from_arrays([0, 2], part) for part in parts]
+    assert joined(lists).to_pylist() == [["0-0", "0-1"], ["1-0", "1-1"], ["2-0", "2-1"]]

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pytest
 
-from lance_like.errors import InvalidInput, NotFound
+from lance_like.errors import InvalidInput, NotFound, Unsupported
 from lance_like.query import evaluate, expr
 from lance_like.query.arrow_expr import from_arrow
 from lance_like.query.expr import And, BoolColumn, Compare, In, IsNull, Literal, Not, Opaque, Or
@@ -35,6 +35,7 @@ BATCH = pa.record_batch(
             [{"a": 1, "b.c": "p"}, {"a": None, "b.c": "q"}, None, {"a": 3, "b.c": None}, {"a": 4, "b.c": "p"}]
         ),
         "l": pa.array([[1, 2], [], None, [3], [1]]),
+        "ns": pa.array([0, 1, None, 1_000, -1], pa.duration("ns")),
         "od d": pa.array([1, 2, 3, 4, None]),
     }
 )
@@ -146,6 +147,9 @@ def test_known_expressions_become_nodes(expression: pc.Expression, expected: exp
         ~pc.is_nan(pc.field("f")),
         pc.if_else(pc.field("b"), pc.field("i") > 1, pc.field("i") < 4),
         pc.field("i") == pa.scalar(None, pa.int32()),
+        pc.field("ns") == pa.scalar(1, pa.duration("ns")),
+        pc.field("ns") == pa.scalar(0, pa.duration("s")),
+        pc.field("ns") < pa.scalar(1, pa.duration("us")),
     ],
     ids=str,
 )
@@ -161,6 +165,12 @@ def test_a_user_expression_puts_nan_above_every_number() -> None:
     condition = evaluate.prepare(pc.field("f") > 1.0, BATCH.schema)
     assert condition is not None
     assert evaluate.select(condition, BATCH).tolist() == [1, 4]
+
+
+def test_a_duration_finer_than_the_column_and_than_duckdb_is_unsupported() -> None:
+    batch = pa.record_batch({"v": pa.array([1], pa.duration("s"))})
+    with pytest.raises(Unsupported, match="1 ns"):
+        evaluate.prepare(pc.field("v") == pa.scalar(1, pa.duration("ns")), batch.schema)
 
 
 def test_an_expression_of_an_unknown_column_is_not_found() -> None:

@@ -132,6 +132,24 @@ def test_what_has_no_meaning_is_refused(make):
         evaluate.prepare(make() or col("t").like("a", "long"), BATCH.schema)
 
 
+@pytest.mark.parametrize(
+    ("built", "rows"),
+    [
+        (col("h") == 2**63, [1]),
+        (col("h").isin([2**64 - 1, 5]), [0, 2]),
+        (col("h").isin([2**63, -5]), [1]),
+        (col("h") > 2**64, []),
+        (col("h") < 2**70, [0, 1, 2]),
+        (col("h") > -(2**70), [0, 1, 2]),
+    ],
+)
+def test_integers_longer_than_63_bits_are_literals(built, rows):
+    batch = pa.record_batch({"h": pa.array([5, 2**63, 2**64 - 1, None], pa.uint64())})
+    condition = evaluate.prepare(built, batch.schema)
+    assert condition is not None
+    assert evaluate.select(condition, batch).tolist() == rows
+
+
 def test_an_unknown_column_is_not_found():
     with pytest.raises(NotFound, match="'a'"):
         evaluate.prepare(func("abs", col("aa")) > 1, BATCH.schema)

@@ -39,7 +39,7 @@ def test_mean_reciprocal_ranks_are_weighted() -> None:
 
 
 def test_scores_are_normalised_and_weighted() -> None:
-    found = LinearCombinationReranker(0.5, fill=0.1).relevance(IDS, NEAR, TEXT)
+    found = LinearCombinationReranker(0.5, fill=0.9).relevance(IDS, NEAR, TEXT)
     assert found == pytest.approx([0.4 + 0.05, 0.05, 0.5 + 0.05, 0.5])
     alike = Ranked(np.array([3, 4]), np.array([2.0, 2.0], np.float32))
     assert LinearCombinationReranker(1.0).relevance(np.array([3, 4]), alike, None).tolist() == [1.0, 1.0]
