@@ -18,10 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lance_like.encodings.base import Encoded, Hints, Node, corrupt_unless, int_param
+from lance_like.encodings.joining import taken
 from lance_like.encodings.physical import buffer_bytes, check_variable, offsets_of
+from lance_like.encodings.pool import allocate
 from lance_like.encodings.sample import spread
 from lance_like.encodings.stack import Reading, Runs, Stack
-from lance_like.encodings.variable import encode_offsets, read_bounds, variable_array
+from lance_like.encodings.variable import array_of_length, encode_offsets, read_bounds, variable_array
 from lance_like.errors import Corrupt
 from lance_like.ranges import gather_from_groups, has_negative
 from lance_like.typing_ import Bytes, Int64s, Json
@@ -67,6 +69,14 @@ class Alphabet:
         return Encoded(self.name, len(array), params, (_pack(data, symbols, bits),), (encode_offsets(offsets, hints),))
 
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
+        return self._read(stack, kind, runs, None)
+
+    def choose(self, stack: Stack, kind: pa.DataType, runs: Runs, rows: Int64s) -> Reading[pa.Array]:
+        """Of cells of one length only the chosen ones are copied and filled into their template."""
+        return self._read(stack, kind, runs, rows)
+
+    def _read(self, stack: Stack, kind: pa.DataType, runs: Runs, rows: Int64s | None) -> Reading[pa.Array]:
+        """rows: of one run, those that are wanted; None: all of all runs."""
         check_variable(stack, kind)
         opened = stack.once("opened", lambda: _Opened.of(stack))
         bounds = yield from read_bounds(opened.offsets, runs)
@@ -74,12 +84,20 @@ class Alphabet:
         each, start = opened.each, opened.start[runs.at]
         (packed,) = yield [(start + bounds.starts // each, start - (-bounds.ends // each), stack.slots[runs.at])]
         data = gather_from_groups(_unpack(packed, opened.table), bounds.starts, bounds.ends, each)
-        if opened.template is None:
-            return variable_array(kind, bounds.lengths, data)
-        filled = bounds.lengths != 0
-        stored = np.where(filled, opened.template.stored, 0)
-        stack.require(bool((stored == bounds.lengths).all()), "its cells are not as long as its template")
-        return variable_array(kind, np.where(filled, len(opened.template.fixed), 0), opened.template.fill(data))
+        template, length, lengths = opened.template, bounds.each, bounds.lengths
+        if length > 0 and (template is None or length == template.stored):
+            if rows is not None:
+                data = data.view(f"V{length}").take(rows).view(np.uint8)
+            if template is not None:
+                length, data = len(template.fixed), template.fill(data)
+            return array_of_length(kind, length, data)
+        if template is not None:
+            filled = lengths != 0
+            stored = np.where(filled, template.stored, 0)
+            stack.require(bool((stored == lengths).all()), "its cells are not as long as its template")
+            lengths, data = np.where(filled, len(template.fixed), 0), template.fill(data)
+        array = variable_array(kind, lengths, data)
+        return array if rows is None else taken(array, pa.array(rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,20 +153,19 @@ class _Template:
         """Whole cells from those bytes: the inverse of `cut`."""
         length, stored = len(self.fixed), self.stored
         count = len(data) // stored
-        out = np.empty((count, length), np.uint8)
+        # One copy a cell, whatever the bytes: first of all of them, then of each stretch that is stored.
+        out = allocate(count, f"V{length}")
+        out[:] = self.fixed.astype(np.uint8).view(out.dtype)
         first = done = 0
         for fixed, group in groupby(self.fixed.tolist(), key=lambda byte: byte >= 0):
             last = first + len(list(group))
-            if fixed:
-                out[:, first:last] = self.fixed[first:last]
-            elif count:
-                # One copy a cell, whatever the bytes.
+            if not fixed and count:
                 one = f"V{last - first}"
                 from_cells = np.ndarray((count,), one, data, done, (stored,))
                 np.copyto(np.ndarray((count,), one, out, first, (length,)), from_cells)
                 done += last - first
             first = last
-        return out.reshape(-1)
+        return out.view(np.uint8)
 
 
 def _parsed_template(node: Node) -> _Template:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.physical import buffer_bytes, check_variable, is_large, offsets_of
-from lance_like.encodings.pool import allocate
+from lance_like.encodings.pool import BATCH_ROWS, allocate, batches
 from lance_like.encodings.registry import encode_array, read_node
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.errors import InvalidInput
@@ -18,6 +18,8 @@ from lance_like.typing_ import Bytes, Int64s
 
 OFFSET_TYPE = pa.int64()
 _INT32_LIMIT = (1 << 31) - 1
+# Fewer rows are handled as if their lengths differed.
+_FEW_ROWS = 64
 
 
 class Variable:
@@ -72,21 +74,27 @@ def encode_offsets(offsets: Int64s, hints: Hints) -> Encoded:
 class Bounds(NamedTuple):
     """Where the contents of runs of rows lie.
 
-    starts, ends: int64[n], one span of contents a run; lengths: int64[rows], of each row.
+    starts, ends: int64[n], one span of contents a run; lengths: int64[rows], of each row. each: the length that all
+    rows of one long run have; -1: they differ, or few or several runs were not asked.
     """
 
     starts: Int64s
     ends: Int64s
     lengths: Int64s
+    each: int
 
 
 def read_bounds(stack: Stack, runs: Runs) -> Reading[Bounds]:
     """Read the offsets of runs of rows. stack: of the offsets, one more than rows."""
     array = yield from read_node(stack, OFFSET_TYPE, runs.and_next())
     offsets = np.frombuffer(array.buffers()[1] or b"", np.int64, count=len(array), offset=array.offset * 8)
+    each = _common_length(offsets) if len(runs.starts) == 1 else -1
     if runs.single:
         starts, ends = offsets[::2], offsets[1::2]
         lengths = ends - starts
+    elif each >= 0:
+        starts, ends = offsets[:1], offsets[-1:]
+        lengths = np.broadcast_to(np.int64(each), len(offsets) - 1)
     else:
         first = np.zeros(len(runs.starts), np.int64)
         np.cumsum((runs.ends - runs.starts + 1)[:-1], out=first[1:])
@@ -97,12 +105,27 @@ def read_bounds(stack: Stack, runs: Runs) -> Reading[Bounds]:
             inside = np.ones(len(lengths), bool)
             inside[first[1:] - 1] = False
             lengths = lengths[inside]
-    # All of them, not only the first of a run: a difference may wrap around.
-    valid = array.null_count == 0 and not has_negative(lengths) and not has_negative(offsets)
+    # All of them, not only the first of a run: a difference may wrap around, but for one that all have.
+    some = (lengths, offsets) if each < 0 else (starts, ends)
+    valid = array.null_count == 0 and not any(map(has_negative, some))
     if np.count_nonzero(runs.starts) < len(runs.starts):
         valid = valid and not starts[runs.starts == 0].any()
     stack.require(valid, "its offsets do not ascend from 0")
-    return Bounds(starts, ends, lengths)
+    return Bounds(starts, ends, lengths, each)
+
+
+def _common_length(offsets: Int64s) -> int:
+    """The difference that all neighbours have, from 0 on; -1 where they differ, or are few."""
+    first, last, count = int(offsets[0]), int(offsets[-1]), len(offsets) - 1
+    each = (last - first) // max(1, count)
+    if count < _FEW_ROWS or each < 0 or last - first != each * count:
+        return -1
+    scratch = np.empty(min(count, BATCH_ROWS), np.int64)
+    for rows in batches(count):
+        here = offsets[rows.start : rows.stop + 1]
+        if (np.subtract(here[1:], here[:-1], out=scratch[: len(here) - 1]) != each).any():
+            return -1
+    return each
 
 
 def offsets_buffer(kind: pa.DataType, lengths: Int64s) -> pa.Buffer:
@@ -115,17 +138,30 @@ def offsets_buffer(kind: pa.DataType, lengths: Int64s) -> pa.Buffer:
 
 def _offsets_from_0(kind: pa.DataType, offsets: Int64s) -> pa.Buffer:
     """The Arrow offsets of cells between offsets. Raises as `offsets_buffer`."""
-    nbytes = int(offsets[-1] - offsets[0])
+    _check_fits(kind, len(offsets) - 1, int(offsets[-1] - offsets[0]))
     if is_large(kind):
         return pa.py_buffer(offsets - offsets[0] if offsets[0] else offsets)
-    if nbytes > _INT32_LIMIT:
+    narrow = allocate(len(offsets), np.int32)
+    return pa.py_buffer(np.subtract(offsets, offsets[0], out=narrow, casting="unsafe"))
+
+
+def _check_fits(kind: pa.DataType, cells: int, nbytes: int) -> None:
+    if nbytes > _INT32_LIMIT and not is_large(kind):
         raise InvalidInput(
-            f"{len(offsets) - 1:,} cells of type {kind} hold {nbytes:,} bytes; one array of it ends at 2 GiB",
+            f"{cells:,} cells of type {kind} hold {nbytes:,} bytes; one array of it ends at 2 GiB",
             kind="too-large",
             hint=f"ask for fewer rows at once, or store the column as large_{kind}",
         )
-    narrow = allocate(len(offsets), np.int32)
-    return pa.py_buffer(np.subtract(offsets, offsets[0], out=narrow, casting="unsafe"))
+
+
+def array_of_length(kind: pa.DataType, length: int, data: Bytes) -> pa.Array:
+    """A string or binary array of cells of one length, not 0, from their bytes end to end. Raises as
+    `offsets_buffer`."""
+    count = len(data) // length
+    _check_fits(kind, count, len(data))
+    offsets = allocate(count + 1, np.int64 if is_large(kind) else np.int32)
+    np.multiply(np.arange(count + 1, dtype=offsets.dtype), length, out=offsets)
+    return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(offsets), pa.py_buffer(data)], null_count=0)
 
 
 def variable_array(kind: pa.DataType, lengths: Int64s, data: Bytes) -> pa.Array:

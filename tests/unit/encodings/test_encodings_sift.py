@@ -125,6 +125,9 @@ def test_codes_are_not_read_when_no_value_passes() -> None:
 
 
 CHOSEN = {
+    "alphabet": ("alphabet", pa.array([f"{value:06x}" for value in RNG.integers(0, 1 << 24, ROWS)])),
+    "alphabet of a template": ("alphabet", pa.array([f"customer {value:05d}" for value in RNG.permutation(ROWS)])),
+    "alphabet of several lengths": ("alphabet", pa.array([f"{value:x}" for value in RNG.integers(0, 1 << 24, ROWS)])),
     "alp": ("alp", pa.array(RNG.integers(100, 99_999, ROWS) / 100)),
     "alp with exceptions": ("alp", pa.array(np.where(SKEWED == 3, RNG.random(ROWS), SKEWED / 4))),
     "dictionary": ("dictionary", pa.array([f"text {value}" for value in SKEWED])),
