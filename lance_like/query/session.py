@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from lance_like.encodings.stack import together
 from lance_like.errors import Corrupt, NotFound
 from lance_like.file.pages import ColumnPages
 from lance_like.file.reader import FileReader, open_file
@@ -42,7 +43,7 @@ _USES_BETWEEN = 64
 
 _LOCK = lock_over_forks()
 
-Reads: TypeAlias = Generator[Sequence[tuple[str, Conversation[Any]]], list[Any], T]
+Reads: TypeAlias = Generator[list[tuple[str, Conversation[Any]]], list[Any], T]
 """A read of several files: asks for conversations with them, by path, is given their answers, and has an answer."""
 
 
@@ -204,23 +205,7 @@ class Session:
 
     def run(self, reads: Sequence[Reads[T]]) -> list[T]:
         """Run reads side by side, each step of all of them as one `drive`; their answers in order."""
-        if len(reads) == 1:
-            return [self._run_one(reads[0])]
-        answers: dict[int, T] = {}
-        given: dict[int, list[Any] | None] = dict.fromkeys(range(len(reads)))
-        while given:
-            asked: dict[int, Sequence[tuple[str, Conversation[Any]]]] = {}
-            for index, found in given.items():
-                try:
-                    asked[index] = next(reads[index]) if found is None else reads[index].send(found)
-                except StopIteration as stop:
-                    answers[index] = stop.value
-            wanted = [conversation for some in asked.values() for conversation in some]
-            told = iter(self.drive(wanted) if wanted else ())
-            given = {index: list(islice(told, len(some))) for index, some in asked.items()}
-        return [answers[index] for index in range(len(reads))]
-
-    def _run_one(self, read: Reads[T]) -> T:
+        read = together(reads)
         try:
             asked = next(read)
             while True:
