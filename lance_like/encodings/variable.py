@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.physical import buffer_bytes, check_variable, is_large, offsets_of
-from lance_like.encodings.pool import BATCH_ROWS, allocate, batches
-from lance_like.encodings.registry import encode_array, read_node
+from lance_like.encodings.pool import allocate
+from lance_like.encodings.registry import ENCODINGS, encode_array, read_node
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.errors import InvalidInput
 from lance_like.ranges import has_negative, lengths_to_offsets
@@ -18,8 +18,9 @@ from lance_like.typing_ import Bytes, Int64s
 
 OFFSET_TYPE = pa.int64()
 _INT32_LIMIT = (1 << 31) - 1
-# Fewer rows are handled as if their lengths differed.
+# Of fewer rows the lengths are not asked for.
 _FEW_ROWS = 64
+_NOT_ASCENDING = "its offsets do not ascend from 0"
 
 
 class Variable:
@@ -75,7 +76,7 @@ class Bounds(NamedTuple):
     """Where the contents of runs of rows lie.
 
     starts, ends: int64[n], one span of contents a run; lengths: int64[rows], of each row. each: the length that all
-    rows of one long run have; -1: they differ, or few or several runs were not asked.
+    rows have; -1: they differ, or nothing tells.
     """
 
     starts: Int64s
@@ -86,15 +87,17 @@ class Bounds(NamedTuple):
 
 def read_bounds(stack: Stack, runs: Runs) -> Reading[Bounds]:
     """Read the offsets of runs of rows. stack: of the offsets, one more than rows."""
+    known = yield from _progression(stack, runs.and_next())
+    if known is not None:
+        first, each = known
+        stack.require(first == 0 or runs.starts[0] > 0, _NOT_ASCENDING)
+        ends = np.array([first + each * runs.count])
+        return Bounds(np.array([first]), ends, np.broadcast_to(np.int64(each), runs.count), each)
     array = yield from read_node(stack, OFFSET_TYPE, runs.and_next())
     offsets = np.frombuffer(array.buffers()[1] or b"", np.int64, count=len(array), offset=array.offset * 8)
-    each = _common_length(offsets) if len(runs.starts) == 1 else -1
     if runs.single:
         starts, ends = offsets[::2], offsets[1::2]
         lengths = ends - starts
-    elif each >= 0:
-        starts, ends = offsets[:1], offsets[-1:]
-        lengths = np.broadcast_to(np.int64(each), len(offsets) - 1)
     else:
         first = np.zeros(len(runs.starts), np.int64)
         np.cumsum((runs.ends - runs.starts + 1)[:-1], out=first[1:])
@@ -105,27 +108,20 @@ def read_bounds(stack: Stack, runs: Runs) -> Reading[Bounds]:
             inside = np.ones(len(lengths), bool)
             inside[first[1:] - 1] = False
             lengths = lengths[inside]
-    # All of them, not only the first of a run: a difference may wrap around, but for one that all have.
-    some = (lengths, offsets) if each < 0 else (starts, ends)
-    valid = array.null_count == 0 and not any(map(has_negative, some))
+    # All of them, not only the first of a run: a difference may wrap around.
+    valid = array.null_count == 0 and not has_negative(lengths) and not has_negative(offsets)
     if np.count_nonzero(runs.starts) < len(runs.starts):
         valid = valid and not starts[runs.starts == 0].any()
-    stack.require(valid, "its offsets do not ascend from 0")
-    return Bounds(starts, ends, lengths, each)
+    stack.require(valid, _NOT_ASCENDING)
+    return Bounds(starts, ends, lengths, -1)
 
 
-def _common_length(offsets: Int64s) -> int:
-    """The difference that all neighbours have, from 0 on; -1 where they differ, or are few."""
-    first, last, count = int(offsets[0]), int(offsets[-1]), len(offsets) - 1
-    each = (last - first) // max(1, count)
-    if count < _FEW_ROWS or each < 0 or last - first != each * count:
-        return -1
-    scratch = np.empty(min(count, BATCH_ROWS), np.int64)
-    for rows in batches(count):
-        here = offsets[rows.start : rows.stop + 1]
-        if (np.subtract(here[1:], here[:-1], out=scratch[: len(here) - 1]) != each).any():
-            return -1
-    return each
+def _progression(stack: Stack, runs: Runs) -> Reading[tuple[int, int] | None]:
+    """The first offset of one long run and the length that all its rows have, where an encoding tells; else None."""
+    tell = getattr(ENCODINGS.get(stack.encoding), "progression", None)
+    if tell is None or len(runs.starts) != 1 or runs.count < _FEW_ROWS or stack.validity is not None:
+        return None
+    return (yield from tell(stack, runs))
 
 
 def offsets_buffer(kind: pa.DataType, lengths: Int64s) -> pa.Buffer:
