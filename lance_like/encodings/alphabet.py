@@ -118,7 +118,9 @@ class _Found:
         template, length, lengths = opened.template, bounds.each, bounds.lengths
         if self.is_even:
             if rows is not None:
-                data = data.view(f"V{length}").take(rows).view(np.uint8)
+                cells = data.view(f"V{length}")
+                # In bounds; "clip" is the mode that writes to `out` without a copy.
+                data = cells.take(rows, out=allocate(len(rows), cells.dtype), mode="clip").view(np.uint8)
             if template is not None:
                 length, data = len(template.fixed), template.fill(data)
             return array_of_length(kind, length, data)

@@ -298,9 +298,10 @@ class FragmentScan:
         if rows is None or len(rows) == end - start:
             leaves = yield from self._read(projection.leaves, start, end)
             return leaves, np.arange(start, end) if projection.is_virtual else None
-        offsets = start + rows
         if len(rows) >= self._scan.take_below * (end - start):
-            return (yield from self._read(projection.leaves, start, end, rows)), offsets
+            leaves = yield from self._read(projection.leaves, start, end, rows)
+            return leaves, start + rows if projection.is_virtual else None
+        offsets = start + rows
         stretches = dense_stretches(offsets, self._scan.take_below)
         if stretches:
             found = yield from together([self._read_stretch(projection, stretch) for stretch in stretches])
