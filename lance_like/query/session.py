@@ -35,7 +35,7 @@ _SEVERAL_SHARE = 8
 _TAILS_NBYTES = 256 << 20
 # Of sets of rows that pass filters, in each of so many versions: one that is changed is asked for in two.
 _PASSING_NBYTES, _MADE_KEPT = 64 << 20, 2
-_ASKED_KEPT, _PROJECTIONS_KEPT, _VERSIONS_KEPT, _LOOKUPS_KEPT = 64, 64, 4, 256
+_ASKED_KEPT, _PROJECTIONS_KEPT, _VERSIONS_KEPT, _LOOKUPS_KEPT, _JUDGED_KEPT = 64, 64, 4, 256, 256
 
 # What is kept grows as files are read: it is summed up again after so many uses of a session, or a quarter as many as
 # it has files, so that summing up is never most of the work.
@@ -89,6 +89,8 @@ class Session:
         # these, of their parts (query/hits.py).
         self.filters: MadeOf[Any] = MadeOf(_VERSIONS_KEPT)
         self.lookups: MadeOf[Any] = MadeOf(_LOOKUPS_KEPT)
+        # What statistics say of the rows that pass conditions, by fragments (query/scan.py).
+        self.judged: MadeOf[Any] = MadeOf(_JUDGED_KEPT)
         # Columns of several files that are read together, by files, numbers and types (query/neighbours.py).
         self.several: Kept[SeveralColumns] = Kept(cache_nbytes // _SEVERAL_SHARE)
         self._cache_nbytes = cache_nbytes

@@ -21,6 +21,7 @@ from lance_like.encodings.stack import together
 from lance_like.file.carry import carried_type
 from lance_like.file.cut import PAGE_NBYTES
 from lance_like.file.pages import ColumnPages, read_parts
+from lance_like.kept import MadeOf
 from lance_like.query.conjuncts import ColumnTest, Parts, split
 from lance_like.query.evaluate import passing
 from lance_like.query.expr import Expr, paths
@@ -30,6 +31,7 @@ from lance_like.query.projection import Output, Projection, as_batch, place_leav
 from lance_like.query.session import Reads, Session
 from lance_like.query.take import reading_rows
 from lance_like.table.fragment import Fragment
+from lance_like.table.schema import Schema
 from lance_like.typing_ import Int64s
 
 BATCH_ROWS = 1 << 16
@@ -79,34 +81,58 @@ class Scan:
     fast: bool = False
     hits: Hits | None = None
 
-    @cached
+    @property
     def filter(self) -> Projection | None:
         """The columns that the condition needs, inside their structs."""
-        return None if self.condition is None else self.asking(self.condition)
+        return None if self.condition is None else self._asked.filter
 
-    @cached
+    @property
     def parts(self) -> Parts:
         """The condition in the parts in which it is asked."""
-        assert self.filter is not None and self.condition is not None
-        alone = {
-            output.name: output.field
-            for output in self.filter.outputs
-            if output.field is not None and not output.field.is_struct and output.field.type is not DESCRIPTION
-        }
-        return split(self.condition, alone)
+        return self._asked.parts
 
-    @cached
+    @property
     def rest(self) -> Projection | None:
         """The columns that the last of the parts needs."""
-        return None if self.parts.rest is None else self.asking(self.parts.rest)
+        return self._asked.rest
 
-    def asking(self, condition: Expr) -> Projection:
-        """The columns that a condition needs, inside their structs."""
-        schema, named = self.projection.table, sorted(paths(condition))
-        fields = [field_of(schema, path) for path in named]
-        table = schema.project([found.id for found in fields if found is not None])
-        virtual = [Output(path[0], None) for path, found in zip(named, fields, strict=True) if found is None]
-        return Projection(table, (*(Output(top.name, top) for top in table.children()), *virtual))
+    @cached
+    def _asked(self) -> _Asked:
+        assert self.condition is not None
+        schema, condition = self.projection.table, self.condition
+        return _ASKED.get(schema, condition, make=lambda: _Asked.of(schema, condition))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How a scan asks a condition: `filter`, `parts` and `rest` of `Scan`."""
+
+    filter: Projection
+    parts: Parts
+    rest: Projection | None
+
+    @classmethod
+    def of(cls, schema: Schema, condition: Expr) -> _Asked:
+        filter = asking(schema, condition)
+        alone = {
+            output.name: output.field
+            for output in filter.outputs
+            if output.field is not None and not output.field.is_struct and output.field.type is not DESCRIPTION
+        }
+        parts = split(condition, alone)
+        return cls(filter, parts, None if parts.rest is None else asking(schema, parts.rest))
+
+
+_ASKED: MadeOf[_Asked] = MadeOf(64)
+
+
+def asking(schema: Schema, condition: Expr) -> Projection:
+    """The columns of a table that a condition needs, inside their structs."""
+    named = sorted(paths(condition))
+    fields = [field_of(schema, path) for path in named]
+    table = schema.project([found.id for found in fields if found is not None])
+    virtual = [Output(path[0], None) for path, found in zip(named, fields, strict=True) if found is None]
+    return Projection(table, (*(Output(top.name, top) for top in table.children()), *virtual))
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,4 +420,4 @@ def open_columns(
     ]
 
 
-__all__ = ["BATCH_ROWS", "TAKE_BELOW", "WINDOW_NBYTES", "FragmentScan", "Scan", "Window", "open_columns"]
+__all__ = ["BATCH_ROWS", "TAKE_BELOW", "WINDOW_NBYTES", "FragmentScan", "Scan", "Window", "asking", "open_columns"]
