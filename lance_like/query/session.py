@@ -130,6 +130,10 @@ class Session:
             self._keep(files, new)
         return [new[file.key] if reader is None else reader for file, reader in zip(files, readers, strict=True)]
 
+    def has_open(self, files: Sequence[DataFile]) -> bool:
+        """Whether files are open."""
+        return all(file.key in self._readers for file in files)
+
     def _open_missing(self, files: Sequence[DataFile], readers: Sequence[FileReader | None]) -> dict[str, FileReader]:
         missing = {file.key: file for file, reader in zip(files, readers, strict=True) if reader is None}
         conversations = [
