@@ -12,16 +12,20 @@ import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
+from math import gcd
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lance_like.encodings.base import Encoded, Hints, Node, corrupt_unless, int_param
+from lance_like.encodings.joining import taken
 from lance_like.encodings.physical import buffer_bytes, check_variable, offsets_of
+from lance_like.encodings.pool import allocate
 from lance_like.encodings.sample import spread
+from lance_like.encodings.sift import Beginning, Flags, Sieve
 from lance_like.encodings.stack import Reading, Runs, Stack
-from lance_like.encodings.variable import encode_offsets, read_bounds, variable_array
+from lance_like.encodings.variable import Bounds, array_of_length, encode_offsets, read_bounds, variable_array
 from lance_like.errors import Corrupt
 from lance_like.ranges import gather_from_groups, has_negative
 from lance_like.typing_ import Bytes, Int64s, Json
@@ -67,31 +71,100 @@ class Alphabet:
         return Encoded(self.name, len(array), params, (_pack(data, symbols, bits),), (encode_offsets(offsets, hints),))
 
     def read(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[pa.Array]:
+        found = yield from self._found(stack, kind, runs)
+        return found.array(stack, kind, None)
+
+    def choose(self, stack: Stack, kind: pa.DataType, runs: Runs, rows: Int64s) -> Reading[pa.Array]:
+        """Of cells of one length only the chosen ones are copied and filled into their template."""
+        found = yield from self._found(stack, kind, runs)
+        return found.array(stack, kind, rows)
+
+    def judge(self, stack: Stack, kind: pa.DataType, runs: Runs, test: Sieve) -> Reading[Flags]:
+        """What cells of one length begin with is compared as codes: no cell is made."""
+        found = yield from self._found(stack, kind, runs)
+        if test.beginning is None or not found.is_even or len(runs.starts) > 1:
+            return test.of_values(found.array(stack, kind, None))
+        return found.begin_with(test.beginning)
+
+    def _found(self, stack: Stack, kind: pa.DataType, runs: Runs) -> Reading[_Found]:
         check_variable(stack, kind)
         opened = stack.once("opened", lambda: _Opened.of(stack))
         bounds = yield from read_bounds(opened.offsets, runs)
         stack.require(not has_negative(opened.codes[runs.at] - bounds.ends), "its offsets pass its codes")
         each, start = opened.each, opened.start[runs.at]
         (packed,) = yield [(start + bounds.starts // each, start - (-bounds.ends // each), stack.slots[runs.at])]
-        data = gather_from_groups(_unpack(packed, opened.table), bounds.starts, bounds.ends, each)
-        if opened.template is None:
-            return variable_array(kind, bounds.lengths, data)
-        filled = bounds.lengths != 0
-        stored = np.where(filled, opened.template.stored, 0)
-        stack.require(bool((stored == bounds.lengths).all()), "its cells are not as long as its template")
-        return variable_array(kind, np.where(filled, len(opened.template.fixed), 0), opened.template.fill(data))
+        return _Found(opened, bounds, packed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The codes of runs of rows. packed: the bytes that hold them, end to end."""
+
+    opened: _Opened
+    bounds: Bounds
+    packed: Bytes
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all cells are known to have one number of codes, and are not empty."""
+        template, each = self.opened.template, self.bounds.each
+        return each > 0 and (template is None or each == template.stored)
+
+    def array(self, stack: Stack, kind: pa.DataType, rows: Int64s | None) -> pa.Array:
+        """The cells. rows: those that are wanted of one run; None: all."""
+        opened, bounds = self.opened, self.bounds
+        unpacked = _unpack(self.packed, opened.table)
+        data = gather_from_groups(unpacked, bounds.starts, bounds.ends, opened.each)
+        template, length, lengths = opened.template, bounds.each, bounds.lengths
+        if self.is_even:
+            if rows is not None:
+                cells = data.view(f"V{length}")
+                # In bounds; "clip" is the mode that writes to `out` without a copy.
+                data = cells.take(rows, out=allocate(len(rows), cells.dtype), mode="clip").view(np.uint8)
+            if template is not None:
+                length, data = len(template.fixed), template.fill(data)
+            return array_of_length(kind, length, data)
+        if template is not None:
+            filled = lengths != 0
+            stored = np.where(filled, template.stored, 0)
+            stack.require(bool((stored == lengths).all()), "its cells are not as long as its template")
+            lengths, data = np.where(filled, len(template.fixed), 0), template.fill(data)
+        array = variable_array(kind, lengths, data)
+        return array if rows is None else taken(array, pa.array(rows))
+
+    def begin_with(self, beginning: Beginning) -> Flags:
+        """Which cells of one run, all of one length, begin with some bytes."""
+        opened, length, count = self.opened, self.bounds.each, len(self.bounds.lengths)
+        codes = opened.codes_of(beginning, length)
+        if not codes:
+            return np.full(count, codes is not None)
+        packed = self.packed if opened.firsts is None else _look_up(opened.firsts, self.packed)
+        bits = 8 // opened.each
+        wanted, mask = sum(code << bits * i for i, code in enumerate(codes)), (1 << bits * len(codes)) - 1
+        passes = np.empty(count, bool)
+        # Cells that begin at the same bit of a byte are compared together.
+        period = 8 // gcd(length * bits, 8)
+        for phase in range(min(period, count)):
+            byte, shift = divmod((int(self.bounds.starts[0]) % opened.each + phase * length) * bits, 8)
+            some = passes[phase::period]
+            some[:] = _equal(packed[byte:], period * length * bits // 8, len(some), wanted << shift, mask << shift)
+        return passes
 
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
     """What reads of a stack need of it, checked.
 
-    each: codes of a byte. table: the symbols of each byte, an unsigned integer of as many bytes. offsets: of the cells.
-    start, codes: int64[p], where the codes of each page begin in the file, and how many there are room for.
+    each: codes of a byte. symbols: of codes. table: those of each byte, an unsigned integer of as many bytes.
+    firsts: uint8[256], each byte with the first code of every symbol; None: no symbol has several.
+    offsets: of the cells. start, codes: int64[p], where the codes of each page begin in the file, and how many there
+    are room for.
     """
 
     each: int
+    symbols: bytes
     table: np.ndarray
+    firsts: np.ndarray | None
     template: _Template | None
     offsets: Stack
     start: Int64s
@@ -105,7 +178,18 @@ class _Opened:
         each = 8 // bits
         offsets = stack.child(0, stack.num_rows + 1)
         template = _parsed_template(stack.node) if "template" in stack.node.params else None
-        return cls(each, _table(symbols, bits), template, offsets, stack.place(0, 0), stack.sizes(0) * each)
+        table, firsts = _table(symbols, bits), _firsts(symbols, bits)
+        return cls(each, symbols, table, firsts, template, offsets, stack.place(0, 0), stack.sizes(0) * each)
+
+    def codes_of(self, beginning: Beginning, length: int) -> list[int] | None:
+        """The codes that cells with so many codes begin with, of every symbol the first; None: no cell does."""
+        fixed = np.full(length, -1) if self.template is None else self.template.fixed
+        count = len(beginning.value)
+        if count > len(fixed) or (beginning.whole and count < len(fixed)):
+            return None
+        asked, fixed = np.frombuffer(beginning.value, np.uint8), fixed[:count]
+        codes = [self.symbols.find(byte) for byte in asked[fixed < 0].tolist()]
+        return codes if -1 not in codes and (asked == fixed)[fixed >= 0].all() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,20 +219,19 @@ class _Template:
         """Whole cells from those bytes: the inverse of `cut`."""
         length, stored = len(self.fixed), self.stored
         count = len(data) // stored
-        out = np.empty((count, length), np.uint8)
+        # One copy a cell, whatever the bytes: first of all of them, then of each stretch that is stored.
+        out = allocate(count, f"V{length}")
+        out[:] = self.fixed.astype(np.uint8).view(out.dtype)
         first = done = 0
         for fixed, group in groupby(self.fixed.tolist(), key=lambda byte: byte >= 0):
             last = first + len(list(group))
-            if fixed:
-                out[:, first:last] = self.fixed[first:last]
-            elif count:
-                # One copy a cell, whatever the bytes.
+            if not fixed and count:
                 one = f"V{last - first}"
                 from_cells = np.ndarray((count,), one, data, done, (stored,))
                 np.copyto(np.ndarray((count,), one, out, first, (length,)), from_cells)
                 done += last - first
             first = last
-        return out.reshape(-1)
+        return out.view(np.uint8)
 
 
 def _parsed_template(node: Node) -> _Template:
@@ -244,3 +327,34 @@ def _table(symbols: bytes, bits: int) -> np.ndarray:
     every, each = np.arange(256), 8 // bits
     codes = every[:, None] >> bits * np.arange(each) & (1 << bits) - 1
     return np.frombuffer(symbols, np.uint8)[codes].view(f"<u{each}").reshape(-1)
+
+
+@lru_cache(maxsize=256)
+def _firsts(symbols: bytes, bits: int) -> np.ndarray | None:
+    """uint8[256]: each byte of codes with the first code that stands for each symbol; None: it has the only one."""
+    if len(set(symbols)) == len(symbols):
+        return None
+    first = np.array([symbols.index(symbol) for symbol in symbols], np.uint8)
+    shifts = np.arange(0, 8, bits)
+    codes = np.arange(256)[:, None] >> shifts & (1 << bits) - 1
+    return np.bitwise_or.reduce(first[codes] << shifts, axis=1).astype(np.uint8)
+
+
+def _equal(data: Bytes, step: int, count: int, wanted: int, mask: int) -> Flags:
+    """bool[count]: which little-endian integers, `step` bytes from each other, are `wanted` under a mask.
+
+    As many bytes as fit an integer of numpy are compared at a time, after the first only of those that are left.
+    """
+    left: Int64s | None = None
+    at, nbytes = 0, -(-mask.bit_length() // 8)
+    while at < nbytes:
+        size = 1 << min(3, (nbytes - at).bit_length() - 1)
+        word, every = np.dtype(f"<u{size}").type, (1 << 8 * size) - 1
+        cells = np.ndarray((count,), word, data, at, (step,))
+        part = mask >> 8 * at & every
+        equal = (cells if left is None else cells[left]) & word(part) == word(wanted >> 8 * at & every)
+        left = np.flatnonzero(equal) if left is None else left[equal]
+        at += size
+    flags = np.zeros(count, bool)
+    flags[left] = True
+    return flags

@@ -33,6 +33,8 @@ _BATCH_BLOCKS = 1024
 _LONG_RUN = 2048
 # Slopes beyond would wrap within a block; nothing with such steps lies near a line.
 _MAX_SLOPE = float(1 << 54)
+# No value of a progression may wrap.
+_MOST = 1 << 62
 _STEPS = np.arange(BLOCK_ROWS, dtype=np.int64)
 
 
@@ -102,6 +104,24 @@ class Linear:
             widen(data[0], stride, residuals.view(np.uint64))
             values += residuals
         return _integers(kind, values)
+
+    def progression(self, stack: Stack, runs: Runs) -> Reading[tuple[int, int] | None]:
+        """The first of the 64-bit integers of one run, and the step from each to the next, both from 0 on; None where
+        there is no such step, or the lines alone do not tell."""
+        stride, start, _, _ = stack.once("opened", lambda: self._opened(stack))
+        if stride:
+            return None
+        begin, end = int(runs.starts[0]), int(runs.ends[0])
+        first, last = begin // BLOCK_ROWS, -(-end // BLOCK_ROWS)
+        low = start[runs.at]
+        (data,) = yield [(low + first * _LINE_NBYTES, low + last * _LINE_NBYTES, stack.slots[runs.at])]
+        bases, slopes = data.view(_LINE_DTYPE).reshape(-1, 2).T
+        base, slope = int(bases[0]), int(slopes[0])
+        step, rest = divmod(slope, 1 << _SLOPE_BITS)
+        if rest or base < 0 or step < 0 or base + step * BLOCK_ROWS * len(bases) >= _MOST:
+            return None
+        alike = (slopes == slope).all() and (bases == base + step * BLOCK_ROWS * np.arange(len(bases))).all()
+        return (base + begin % BLOCK_ROWS * step, step) if alike else None
 
     @staticmethod
     def _opened(stack: Stack) -> tuple[int, Int64s, Int64s, bool]:

@@ -57,7 +57,7 @@ class _Memory:
         keep(self.buffer)
 
 
-def allocate(count: int, dtype: np.dtype | type) -> np.ndarray:
+def allocate(count: int, dtype: np.dtype | type | str) -> np.ndarray:
     """An array of `count` values that nobody has written yet: dtype[count]."""
     nbytes = count * np.dtype(dtype).itemsize
     if nbytes < _SMALL_NBYTES:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,13 @@ NUMBER_TYPE = pa.int64()
 _INT64 = np.iinfo(np.int64)
 
 
+class Beginning(NamedTuple):
+    """What a text or binary value must begin with; whole: and what it must be."""
+
+    value: bytes
+    whole: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Sieve:
     """A question to each value of a column, answered without regard to its other rows.
@@ -34,10 +41,12 @@ class Sieve:
     of_values: the answers for an array, nulls among its values or not; unknown counts as false.
     between: low and high when the test is "low <= value <= high" of a type that is stored as integers, counted as they
     are stored; None: it is another one.
+    beginning: what values begin with when that is the test of a type with offsets; None: it is another one.
     """
 
     of_values: Callable[[pa.Array], Flags]
     between: tuple[int, int] | None = None
+    beginning: Beginning | None = None
 
 
 def numbers_between(low: int, high: int) -> Sieve:
@@ -92,4 +101,14 @@ def read_chosen(stack: Stack, kind: pa.DataType, runs: Runs, rows: Int64s) -> Re
     return with_validity(array, np.packbits(unpack_bits(bitmap, 0, runs.count)[rows], bitorder="little"))
 
 
-__all__ = ["NUMBER_TYPE", "Flags", "Sieve", "int64s", "numbers_below", "numbers_between", "read_chosen", "read_judged"]
+__all__ = [
+    "NUMBER_TYPE",
+    "Beginning",
+    "Flags",
+    "Sieve",
+    "int64s",
+    "numbers_below",
+    "numbers_between",
+    "read_chosen",
+    "read_judged",
+]

@@ -236,12 +236,12 @@ def shape_of(node: Node, shape: Callable[[str], tuple[str, ...]]) -> Hashable:
     return node.encoding, fixed, node.validity is not None, len(node.buffers), children
 
 
-def together(reads: Sequence[Generator[list[Any], list[Bytes], Any]]) -> Generator[list[Any], list[Bytes], list[Any]]:
+def together(reads: Sequence[Generator[list[Any], list[Any], Any]]) -> Generator[list[Any], list[Any], list[Any]]:
     """Run several reads side by side: as many rounds as the longest needs."""
     if len(reads) == 1:
         return [(yield from reads[0])]
     answers: list[Any] = [None] * len(reads)
-    buffers: list[Bytes] | None = None
+    buffers: list[Any] | None = None
     # Of each read that goes on: where its buffers begin and end among those of all.
     waiting = [(index, 0, 0) for index in range(len(reads))]
     while waiting:

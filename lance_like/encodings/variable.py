@@ -10,7 +10,7 @@ import pyarrow as pa
 from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.physical import buffer_bytes, check_variable, is_large, offsets_of
 from lance_like.encodings.pool import allocate
-from lance_like.encodings.registry import encode_array, read_node
+from lance_like.encodings.registry import ENCODINGS, encode_array, read_node
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.errors import InvalidInput
 from lance_like.ranges import has_negative, lengths_to_offsets
@@ -18,6 +18,9 @@ from lance_like.typing_ import Bytes, Int64s
 
 OFFSET_TYPE = pa.int64()
 _INT32_LIMIT = (1 << 31) - 1
+# Of fewer rows the lengths are not asked for.
+_FEW_ROWS = 64
+_NOT_ASCENDING = "its offsets do not ascend from 0"
 
 
 class Variable:
@@ -72,16 +75,24 @@ def encode_offsets(offsets: Int64s, hints: Hints) -> Encoded:
 class Bounds(NamedTuple):
     """Where the contents of runs of rows lie.
 
-    starts, ends: int64[n], one span of contents a run; lengths: int64[rows], of each row.
+    starts, ends: int64[n], one span of contents a run; lengths: int64[rows], of each row. each: the length that all
+    rows have; -1: they differ, or nothing tells.
     """
 
     starts: Int64s
     ends: Int64s
     lengths: Int64s
+    each: int
 
 
 def read_bounds(stack: Stack, runs: Runs) -> Reading[Bounds]:
     """Read the offsets of runs of rows. stack: of the offsets, one more than rows."""
+    known = yield from _progression(stack, runs.and_next())
+    if known is not None:
+        first, each = known
+        stack.require(first == 0 or runs.starts[0] > 0, _NOT_ASCENDING)
+        ends = np.array([first + each * runs.count])
+        return Bounds(np.array([first]), ends, np.broadcast_to(np.int64(each), runs.count), each)
     array = yield from read_node(stack, OFFSET_TYPE, runs.and_next())
     offsets = np.frombuffer(array.buffers()[1] or b"", np.int64, count=len(array), offset=array.offset * 8)
     if runs.single:
@@ -101,8 +112,16 @@ def read_bounds(stack: Stack, runs: Runs) -> Reading[Bounds]:
     valid = array.null_count == 0 and not has_negative(lengths) and not has_negative(offsets)
     if np.count_nonzero(runs.starts) < len(runs.starts):
         valid = valid and not starts[runs.starts == 0].any()
-    stack.require(valid, "its offsets do not ascend from 0")
-    return Bounds(starts, ends, lengths)
+    stack.require(valid, _NOT_ASCENDING)
+    return Bounds(starts, ends, lengths, -1)
+
+
+def _progression(stack: Stack, runs: Runs) -> Reading[tuple[int, int] | None]:
+    """The first offset of one long run and the length that all its rows have, where an encoding tells; else None."""
+    tell = getattr(ENCODINGS.get(stack.encoding), "progression", None)
+    if tell is None or len(runs.starts) != 1 or runs.count < _FEW_ROWS or stack.validity is not None:
+        return None
+    return (yield from tell(stack, runs))
 
 
 def offsets_buffer(kind: pa.DataType, lengths: Int64s) -> pa.Buffer:
@@ -115,17 +134,30 @@ def offsets_buffer(kind: pa.DataType, lengths: Int64s) -> pa.Buffer:
 
 def _offsets_from_0(kind: pa.DataType, offsets: Int64s) -> pa.Buffer:
     """The Arrow offsets of cells between offsets. Raises as `offsets_buffer`."""
-    nbytes = int(offsets[-1] - offsets[0])
+    _check_fits(kind, len(offsets) - 1, int(offsets[-1] - offsets[0]))
     if is_large(kind):
         return pa.py_buffer(offsets - offsets[0] if offsets[0] else offsets)
-    if nbytes > _INT32_LIMIT:
+    narrow = allocate(len(offsets), np.int32)
+    return pa.py_buffer(np.subtract(offsets, offsets[0], out=narrow, casting="unsafe"))
+
+
+def _check_fits(kind: pa.DataType, cells: int, nbytes: int) -> None:
+    if nbytes > _INT32_LIMIT and not is_large(kind):
         raise InvalidInput(
-            f"{len(offsets) - 1:,} cells of type {kind} hold {nbytes:,} bytes; one array of it ends at 2 GiB",
+            f"{cells:,} cells of type {kind} hold {nbytes:,} bytes; one array of it ends at 2 GiB",
             kind="too-large",
             hint=f"ask for fewer rows at once, or store the column as large_{kind}",
         )
-    narrow = allocate(len(offsets), np.int32)
-    return pa.py_buffer(np.subtract(offsets, offsets[0], out=narrow, casting="unsafe"))
+
+
+def array_of_length(kind: pa.DataType, length: int, data: Bytes) -> pa.Array:
+    """A string or binary array of cells of one length, not 0, from their bytes end to end. Raises as
+    `offsets_buffer`."""
+    count = len(data) // length
+    _check_fits(kind, count, len(data))
+    offsets = allocate(count + 1, np.int64 if is_large(kind) else np.int32)
+    np.multiply(np.arange(count + 1, dtype=offsets.dtype), length, out=offsets)
+    return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(offsets), pa.py_buffer(data)], null_count=0)
 
 
 def variable_array(kind: pa.DataType, lengths: Int64s, data: Bytes) -> pa.Array:

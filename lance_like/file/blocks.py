@@ -55,6 +55,8 @@ class Blocks:
         self._used = 0
         self._sums = np.zeros(0, np.uint32)
         self._verified = np.zeros(0, bool)
+        # Of each slot, how many blocks are still to be verified.
+        self._left = np.zeros(0, np.int64)
         self._numbered = 0
         self.pending = 0
         # Of slots whose blocks have numbers and that were asked for: offset, log2 and first, as Python's integers.
@@ -63,7 +65,7 @@ class Blocks:
     @property
     def nbytes_cached(self) -> int:
         """Memory: the checksums of the pages that were touched, and which blocks were verified."""
-        arrays = self._slots.nbytes + self._sums.nbytes + self._verified.nbytes
+        arrays = self._slots.nbytes + self._sums.nbytes + self._verified.nbytes + self._left.nbytes
         return arrays + _PLACE_NBYTES * len(self._places)
 
     def add(self, pages: np.ndarray, sums_offset: int | Int64s) -> Int64s:
@@ -76,7 +78,9 @@ class Blocks:
             new["blocks"] = pages["num_blocks"]
             new["sums"], new["sums_sum"] = sums_offset + 4 * pages["first_block"].astype(np.int64), pages["blocks_sum"]
             new["first"] = -1
+            self._left = _room(self._left, self._used)
             if self._verify:
+                self._left[first : self._used] = new["blocks"]
                 self.pending += int(new["blocks"].sum())
             return np.arange(first, self._used)
 
@@ -109,6 +113,8 @@ class Blocks:
         if sum([len(starts) for starts, _, _ in asks]) <= _FEW_RANGES:
             return self._are_few_verified(asks)
         for ask in asks:
+            if not self._left[ask[2]].any():
+                continue
             if has_negative(self._slots["first"][ask[2]]):
                 return False
             first, last = _block_span(self._slots, ask)
@@ -216,8 +222,10 @@ class Blocks:
             )
         with _LOCK:
             # Another thread may have checked some of them since.
-            self.pending -= len(touched.numbers) - np.count_nonzero(self._verified[touched.numbers])
+            fresh = ~self._verified[touched.numbers]
             self._verified[touched.numbers] = True
+            np.subtract.at(self._left, touched.slots[fresh], 1)
+            self.pending -= np.count_nonzero(fresh)
 
 
 class _Touched(NamedTuple):

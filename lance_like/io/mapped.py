@@ -35,8 +35,9 @@ _ADVICE_NBYTES = 128 * 1024
 # Pages this near are read as one: at one page between, fewer requests were worth the fifth more bytes.
 _GAP_NBYTES = 4096
 # Looks at a gather: some, and one more for every so many ranges. A look costs 0.6 us, of 57 us for a take of 100 rows
-# that are in memory; of a file of which a fifth is not, a gather of 1,000 ranges misses that once in 7.
-_LOOKS, _RANGES_A_LOOK = 2, 128
+# that are in memory; of a file of which a fifth is not, a gather of 1,000 ranges misses that once in 7. With so many
+# looks it misses a twentieth once in 27.
+_LOOKS, _RANGES_A_LOOK, _MOST_LOOKS = 2, 128, 64
 _FEW_RANGES = 4
 # Read beyond what is asked for once this many large ranges in a row each went on where the one before ended.
 _FOLLOWED, _AHEAD_NBYTES = 2, 8 << 20
@@ -92,7 +93,7 @@ class MappedFile:
                 return
         if n > _FEW_RANGES:
             starts = asks[0][0] if len(asks) == 1 else np.concatenate([ask[0] for ask in asks])
-            places = starts[:: max(1, n // (_LOOKS + n // _RANGES_A_LOOK))].tolist()
+            places = starts[:: max(1, n // min(_LOOKS + n // _RANGES_A_LOOK, _MOST_LOOKS))].tolist()
         else:
             places = _within([ask[0].tolist() for ask in asks], [ask[1].tolist() for ask in asks])
         if len(places) > 1 and not self._in_memory(places):

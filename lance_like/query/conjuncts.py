@@ -14,7 +14,7 @@ from math import ceil, floor, prod
 import pyarrow as pa
 
 from lance_like.encodings.physical import flat_width, integer_dtype, is_integer_like
-from lance_like.encodings.sift import Flags, Sieve
+from lance_like.encodings.sift import Beginning, Flags, Sieve
 from lance_like.file.carry import carried_type
 from lance_like.query.evaluate import cost, passing
 from lance_like.query.expr import (
@@ -30,6 +30,7 @@ from lance_like.query.expr import (
     all_of,
     conjuncts,
 )
+from lance_like.query.literals import is_bytes, is_text
 from lance_like.table.fields import Field
 
 # What judging a row takes, about: packed numbers where they are stored, text under zstd, and a rank of `cost`.
@@ -120,7 +121,22 @@ def _column_test(field: Field, condition: Expr) -> ColumnTest:
     def of_values(array: pa.Array) -> Flags:
         return passing(condition, pa.RecordBatch.from_arrays([array], names=[field.name]))
 
-    return ColumnTest(field, condition, Sieve(of_values, _between(condition, carried_type(field.type))))
+    kind = carried_type(field.type)
+    return ColumnTest(field, condition, Sieve(of_values, _between(condition, kind), _beginning(condition)))
+
+
+def _beginning(condition: Expr) -> Beginning | None:
+    """What values begin with, when a condition is nothing else."""
+    match condition:
+        case Compare("=", _, value) if is_text(value.type) or is_bytes(value.type):
+            known = value.as_py()
+            return None if known is None else Beginning(known if isinstance(known, bytes) else known.encode(), True)
+        case Like(_, pattern, "", False):
+            start = pattern.rstrip("%")
+            whole = start == pattern
+            return None if "%" in start or "_" in start else Beginning(start.encode(), whole)
+        case _:
+            return None
 
 
 def _between(condition: Expr, kind: pa.DataType) -> tuple[int, int] | None:

@@ -206,7 +206,7 @@ def analyze(session: Session, manifest: Manifest, scan: Scan, *, counting: bool 
         seen.update({(column.path, field_id): (field_id, column) for field_id, column in one.columns.items()})
         for window in one.windows(spans):
             [flags] = timed("filter", lambda one=one, window=window: session.run([one.passing(window)]))
-            asked.append(window)
+            asked += window.parts or [window]
             found += window.end - window.start if flags is None else int(np.count_nonzero(flags))
             if not counting:
                 timed("read", lambda one=one, window=window, flags=flags: session.run([one.read(window, flags)]))

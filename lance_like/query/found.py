@@ -15,7 +15,7 @@ from lance_like.query.hits import Found
 from lance_like.query.projection import Projection, as_batch
 from lance_like.query.session import Session
 from lance_like.query.take import columns_at
-from lance_like.query.windows import BATCH_ROWS, WINDOW_NBYTES, Scan
+from lance_like.query.windows import BATCH_ROWS, WINDOW_NBYTES, Scan, asking
 from lance_like.table.fragment import Fragment
 from lance_like.typing_ import Int64s
 
@@ -50,13 +50,13 @@ def _asked_and_read(
     session: Session, scan: Scan, condition: Expr, places: Places, batch_rows: int
 ) -> list[pa.RecordBatch]:
     """The rows that pass, read together with what is asked of them."""
-    asking, projection = _asking(session, scan, condition), scan.projection
+    needed, projection = _columns_of(session, scan, condition), scan.projection
     both = session.projections.get(
-        asking, projection, make=lambda: replace(asking, outputs=(*asking.outputs, *projection.outputs))
+        needed, projection, make=lambda: replace(needed, outputs=(*needed.outputs, *projection.outputs))
     )
     arrays = columns_at(session, both, places)
-    count, asked = len(arrays[0]), len(asking.outputs)
-    flags = passing(condition, as_batch(arrays[:asked], asking.carried_schema, count))
+    count, asked = len(arrays[0]), len(needed.outputs)
+    flags = passing(condition, as_batch(arrays[:asked], needed.carried_schema, count))
     passed = int(np.count_nonzero(flags))
     kept = (
         arrays[asked:] if passed == count else [taken(array, pa.array(flags.nonzero()[0])) for array in arrays[asked:]]
@@ -84,16 +84,16 @@ _NONE = np.empty(0, np.int64)
 def _flags(session: Session, scan: Scan, condition: Expr, places: Places) -> np.ndarray:
     if not places:
         return np.empty(0, bool)
-    asking = _asking(session, scan, condition)
-    arrays = columns_at(session, asking, places) if asking.outputs else []
+    needed = _columns_of(session, scan, condition)
+    arrays = columns_at(session, needed, places) if needed.outputs else []
     count = sum(len(offsets) for _, offsets in places)
-    return passing(condition, as_batch(arrays, asking.carried_schema, count))
+    return passing(condition, as_batch(arrays, needed.carried_schema, count))
 
 
-def _asking(session: Session, scan: Scan, condition: Expr) -> Projection:
+def _columns_of(session: Session, scan: Scan, condition: Expr) -> Projection:
     """The columns of a condition; the same object again for other conditions on them."""
     table = scan.projection.table
-    return session.projections.get(table, key=paths(condition), make=lambda: scan.asking(condition))
+    return session.projections.get(table, key=paths(condition), make=lambda: asking(table, condition))
 
 
 def cut_found(found: Sequence[Found], scan: Scan) -> Iterator[list[Found]]:

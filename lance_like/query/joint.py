@@ -27,9 +27,9 @@ from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges, T
 MOST_OF_ONE = 1 << 20
 """Columns of a larger file, by the bytes that are read of it, are not read with those of others."""
 
-# Fewer rows of each fragment, on the average, or fewer fragments are read file by file: columns that were opened
-# together are kept for the same files alone, and from here on it pays to open them for one use.
-_ROWS_OF_EACH, _LEAST = 4, 16
+# Of fewer fragments, or of few columns of open files with fewer rows of each, on the average, columns are read file by
+# file: those that were opened together are kept for the same files alone, and else it pays to open them for one use.
+_LEAST, _MANY_COLUMNS, _ROWS_OF_EACH = 16, 4, 4
 # Files whose columns are opened together, and the bytes of all that are read side by side.
 _MOST, _MOST_NBYTES = 64, 64 << 20
 
@@ -56,13 +56,13 @@ def can_join(leaves: Mapping[int, pa.DataType]) -> bool:
 
 
 def groups_of(
-    projection: Projection, parts: Sequence[tuple[Fragment, Int64s]]
+    session: Session, projection: Projection, parts: Sequence[tuple[Fragment, Int64s]]
 ) -> list[list[tuple[Fragment, Int64s]]] | None:
     """Rows of fragments in groups that `reading_groups` reads; None where they are better read file by file."""
-    if len(parts) < _LEAST:
+    if len(parts) < _LEAST or not can_join(projection.leaves):
         return None
-    rows = sum(len(some) for _, some in parts)
-    if rows < _ROWS_OF_EACH * len(parts) or not can_join(projection.leaves):
+    few = sum(len(some) for _, some in parts) < _ROWS_OF_EACH * len(parts)
+    if few and len(projection.leaves) < _MANY_COLUMNS and all(session.has_open(part.files) for part, _ in parts):
         return None
     widths = Widths(projection.leaves)
     nbytes = [widths.nbytes(fragment) for fragment, _ in parts]

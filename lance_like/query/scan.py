@@ -421,15 +421,26 @@ def _fragments(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Pie
         for fragment in chosen:
             yield fragment, [Span(0, fragment.rows, condition is not None)]
         return
+    schema = scan.projection.table
     judged = judged_paths(condition)
+
+    def verdicts_of(group: list[Fragment]) -> list[int]:
+        return session.judged.get(
+            condition, schema, *group, key="fragments", make=lambda: judge_fragments(group, condition, schema).tolist()
+        )
+
+    def spans_of(some: list[Fragment]) -> dict[int, list[Span]]:
+        return session.judged.get(
+            condition, schema, *some, key="zones", make=lambda: _spans(session, schema, some, condition, judged)
+        )
+
     for group in _grouped(chosen):
-        verdicts = judge_fragments(group, condition, scan.projection.table)
-        left = iter([(fragment, v) for fragment, v in zip(group, verdicts.tolist(), strict=True) if v != NONE])
+        left = iter([(fragment, v) for fragment, v in zip(group, verdicts_of(group), strict=True) if v != NONE])
         most = _OPENED_FIRST if scan.limit is None else 1
         while some := list(islice(left, most)):
             # Of few zones the manifest has said nearly all; or no statistics say anything.
             asked = [f for f, v in some if v != ALL and judged and f.rows > _FEW_ZONES * ZONE_ROWS]
-            spans = _spans(session, scan.projection.table, asked, condition, judged)
+            spans = spans_of(asked)
             for fragment, verdict in some:
                 found = spans.get(fragment.id, [Span(0, fragment.rows, verdict != ALL)])
                 if found:

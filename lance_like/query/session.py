@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from lance_like.encodings.stack import together
 from lance_like.errors import Corrupt, NotFound
 from lance_like.file.pages import ColumnPages
 from lance_like.file.reader import FileReader, open_file
@@ -34,7 +35,7 @@ _SEVERAL_SHARE = 8
 _TAILS_NBYTES = 256 << 20
 # Of sets of rows that pass filters, in each of so many versions: one that is changed is asked for in two.
 _PASSING_NBYTES, _MADE_KEPT = 64 << 20, 2
-_ASKED_KEPT, _PROJECTIONS_KEPT, _VERSIONS_KEPT, _LOOKUPS_KEPT = 64, 64, 4, 256
+_ASKED_KEPT, _PROJECTIONS_KEPT, _VERSIONS_KEPT, _LOOKUPS_KEPT, _JUDGED_KEPT = 64, 64, 4, 256, 256
 
 # What is kept grows as files are read: it is summed up again after so many uses of a session, or a quarter as many as
 # it has files, so that summing up is never most of the work.
@@ -42,7 +43,7 @@ _USES_BETWEEN = 64
 
 _LOCK = lock_over_forks()
 
-Reads: TypeAlias = Generator[Sequence[tuple[str, Conversation[Any]]], list[Any], T]
+Reads: TypeAlias = Generator[list[tuple[str, Conversation[Any]]], list[Any], T]
 """A read of several files: asks for conversations with them, by path, is given their answers, and has an answer."""
 
 
@@ -88,6 +89,8 @@ class Session:
         # these, of their parts (query/hits.py).
         self.filters: MadeOf[Any] = MadeOf(_VERSIONS_KEPT)
         self.lookups: MadeOf[Any] = MadeOf(_LOOKUPS_KEPT)
+        # What statistics say of the rows that pass conditions, by fragments (query/scan.py).
+        self.judged: MadeOf[Any] = MadeOf(_JUDGED_KEPT)
         # Columns of several files that are read together, by files, numbers and types (query/neighbours.py).
         self.several: Kept[SeveralColumns] = Kept(cache_nbytes // _SEVERAL_SHARE)
         self._cache_nbytes = cache_nbytes
@@ -126,6 +129,10 @@ class Session:
         if new or self._uses >= _USES_BETWEEN:
             self._keep(files, new)
         return [new[file.key] if reader is None else reader for file, reader in zip(files, readers, strict=True)]
+
+    def has_open(self, files: Sequence[DataFile]) -> bool:
+        """Whether files are open."""
+        return all(file.key in self._readers for file in files)
 
     def _open_missing(self, files: Sequence[DataFile], readers: Sequence[FileReader | None]) -> dict[str, FileReader]:
         missing = {file.key: file for file, reader in zip(files, readers, strict=True) if reader is None}
@@ -204,23 +211,7 @@ class Session:
 
     def run(self, reads: Sequence[Reads[T]]) -> list[T]:
         """Run reads side by side, each step of all of them as one `drive`; their answers in order."""
-        if len(reads) == 1:
-            return [self._run_one(reads[0])]
-        answers: dict[int, T] = {}
-        given: dict[int, list[Any] | None] = dict.fromkeys(range(len(reads)))
-        while given:
-            asked: dict[int, Sequence[tuple[str, Conversation[Any]]]] = {}
-            for index, found in given.items():
-                try:
-                    asked[index] = next(reads[index]) if found is None else reads[index].send(found)
-                except StopIteration as stop:
-                    answers[index] = stop.value
-            wanted = [conversation for some in asked.values() for conversation in some]
-            told = iter(self.drive(wanted) if wanted else ())
-            given = {index: list(islice(told, len(some))) for index, some in asked.items()}
-        return [answers[index] for index in range(len(reads))]
-
-    def _run_one(self, read: Reads[T]) -> T:
+        read = together(reads)
         try:
             asked = next(read)
             while True:

@@ -252,7 +252,7 @@ def _read_groups(
     session: Session, projection: Projection, parts: Sequence[tuple[Fragment, Int64s]]
 ) -> tuple[list[list[tuple[Fragment, Int64s]]], list[dict[int, pa.Array]]]:
     """Rows of fragments in groups, and the leaves of each."""
-    groups = groups_of(projection, parts)
+    groups = groups_of(session, projection, parts)
     if groups is not None:
         # One of them may be damaged, or all not fit one array: file by file, each says what is wrong with it.
         with suppress(Corrupt, InvalidInput):

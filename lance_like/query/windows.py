@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +17,11 @@ from lance_like.encodings.joining import between, joined
 from lance_like.encodings.physical import flat_width
 from lance_like.encodings.places import DESCRIPTION
 from lance_like.encodings.sift import Flags
+from lance_like.encodings.stack import together
 from lance_like.file.carry import carried_type
 from lance_like.file.cut import PAGE_NBYTES
 from lance_like.file.pages import ColumnPages, read_parts
+from lance_like.kept import MadeOf
 from lance_like.query.conjuncts import ColumnTest, Parts, split
 from lance_like.query.evaluate import passing
 from lance_like.query.expr import Expr, paths
@@ -28,6 +31,7 @@ from lance_like.query.projection import Output, Projection, as_batch, place_leav
 from lance_like.query.session import Reads, Session
 from lance_like.query.take import reading_rows
 from lance_like.table.fragment import Fragment
+from lance_like.table.schema import Schema
 from lance_like.typing_ import Int64s
 
 BATCH_ROWS = 1 << 16
@@ -38,6 +42,8 @@ WINDOW_NBYTES = 8 << 20
 _DESCRIPTION_NBYTES = 16
 # Below this share of a window the rows that passed are taken one by one instead of reading their pages.
 TAKE_BELOW = 1 / 16
+# Rows that lie together are read as a stretch: to begin one takes as long as 500 single rows, or 8,000 between.
+_STRETCH_ROWS, _STRETCH_GAP = 512, 8192
 
 
 @dataclass(frozen=True)
@@ -75,34 +81,58 @@ class Scan:
     fast: bool = False
     hits: Hits | None = None
 
-    @cached
+    @property
     def filter(self) -> Projection | None:
         """The columns that the condition needs, inside their structs."""
-        return None if self.condition is None else self.asking(self.condition)
+        return None if self.condition is None else self._asked.filter
 
-    @cached
+    @property
     def parts(self) -> Parts:
         """The condition in the parts in which it is asked."""
-        assert self.filter is not None and self.condition is not None
-        alone = {
-            output.name: output.field
-            for output in self.filter.outputs
-            if output.field is not None and not output.field.is_struct and output.field.type is not DESCRIPTION
-        }
-        return split(self.condition, alone)
+        return self._asked.parts
 
-    @cached
+    @property
     def rest(self) -> Projection | None:
         """The columns that the last of the parts needs."""
-        return None if self.parts.rest is None else self.asking(self.parts.rest)
+        return self._asked.rest
 
-    def asking(self, condition: Expr) -> Projection:
-        """The columns that a condition needs, inside their structs."""
-        schema, named = self.projection.table, sorted(paths(condition))
-        fields = [field_of(schema, path) for path in named]
-        table = schema.project([found.id for found in fields if found is not None])
-        virtual = [Output(path[0], None) for path, found in zip(named, fields, strict=True) if found is None]
-        return Projection(table, (*(Output(top.name, top) for top in table.children()), *virtual))
+    @cached
+    def _asked(self) -> _Asked:
+        assert self.condition is not None
+        schema, condition = self.projection.table, self.condition
+        return _ASKED.get(schema, condition, make=lambda: _Asked.of(schema, condition))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How a scan asks a condition: `filter`, `parts` and `rest` of `Scan`."""
+
+    filter: Projection
+    parts: Parts
+    rest: Projection | None
+
+    @classmethod
+    def of(cls, schema: Schema, condition: Expr) -> _Asked:
+        filter = asking(schema, condition)
+        alone = {
+            output.name: output.field
+            for output in filter.outputs
+            if output.field is not None and not output.field.is_struct and output.field.type is not DESCRIPTION
+        }
+        parts = split(condition, alone)
+        return cls(filter, parts, None if parts.rest is None else asking(schema, parts.rest))
+
+
+_ASKED: MadeOf[_Asked] = MadeOf(64)
+
+
+def asking(schema: Schema, condition: Expr) -> Projection:
+    """The columns of a table that a condition needs, inside their structs."""
+    named = sorted(paths(condition))
+    fields = [field_of(schema, path) for path in named]
+    table = schema.project([found.id for found in fields if found is not None])
+    virtual = [Output(path[0], None) for path, found in zip(named, fields, strict=True) if found is None]
+    return Projection(table, (*(Output(top.name, top) for top in table.children()), *virtual))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +156,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Window(Span):
-    """Some rows of a fragment that are read in one go. nbytes: about; batches: at most, that they give."""
+    """Some rows of a fragment that are read in one go. nbytes: about; batches: at most, that they give.
+
+    parts: neighbouring spans that it is made of, each with rows that are to be checked or not; none: it is one.
+    """
 
     nbytes: int = 0
     batches: int = 1
+    parts: Sequence[Span] = ()
 
 
 class FragmentScan:
@@ -148,16 +182,24 @@ class FragmentScan:
         self._window_rows = (1 << batches.bit_length() - 1) * self._batch_rows
 
     def windows(self, spans: Sequence[Span]) -> Iterator[Window]:
-        """Spans cut into what is read in one go."""
-        for span in spans:
-            start = span.start
-            while start < span.end:
-                end = self._cut(start, min(span.end, start + self._window_rows))
+        """Spans cut into what is read in one go; short ones that touch are read as one."""
+        for parts in _touching(spans, min(self._window_rows, BATCH_ROWS)):
+            start, last = parts[0].start, parts[-1].end
+            if len(parts) > 1:
+                yield self._window(start, last, None, parts)
+                continue
+            [span] = parts
+            while start < last:
+                end = self._cut(start, min(last, start + self._window_rows))
                 rows = None if span.rows is None else _between(span.rows, start, end)
                 if rows is None or len(rows):
-                    nbytes, batches = int((end - start) * self._row_nbytes), -(-(end - start) // self._batch_rows)
-                    yield Window(start, end, span.check, rows, nbytes, batches)
+                    yield self._window(start, end, rows, parts)
                 start = end
+
+    def _window(self, start: int, end: int, rows: Int64s | None, parts: Sequence[Span]) -> Window:
+        nbytes, batches = int((end - start) * self._row_nbytes), -(-(end - start) // self._batch_rows)
+        joined = parts if len(parts) > 1 else ()
+        return Window(start, end, any(part.check for part in parts), rows, nbytes, batches, joined)
 
     def count(self, window: Window) -> Reads[int]:
         """How many rows of a window pass."""
@@ -205,13 +247,13 @@ class FragmentScan:
                 end = boundary if low <= boundary < end else end
         return end
 
-    def _wanted(self, window: Window) -> Flags | None:
-        """Which rows of a window are not deleted, among those that are wanted; None for all."""
-        rows = self._fragment.live_between(window.start, window.end) if window.rows is None else window.rows
+    def _wanted(self, span: Span) -> Flags | None:
+        """Which rows of a span are not deleted, among those that are wanted; None for all."""
+        rows = self._fragment.live_between(span.start, span.end) if span.rows is None else span.rows
         if rows is None:
             return None
-        flags = np.zeros(window.end - window.start, bool)
-        flags[rows - window.start] = True
+        flags = np.zeros(span.end - span.start, bool)
+        flags[rows - span.start] = True
         return flags
 
     def passing(self, window: Window) -> Reads[Flags | None]:
@@ -220,9 +262,16 @@ class FragmentScan:
         Columns are read in the order of the parts, and none once no row is left. Only rows that are left are asked
         about what may fail.
         """
-        start, end = window.start, window.end
-        flags = self._wanted(window)
-        if not window.check:
+        if not window.parts:
+            return (yield from self._passing(window))
+        found = yield from together([self._passing(part) for part in window.parts])
+        known = zip(window.parts, found, strict=True)
+        return np.concatenate([np.ones(one.end - one.start, bool) if some is None else some for one, some in known])
+
+    def _passing(self, span: Span) -> Reads[Flags | None]:
+        start, end = span.start, span.end
+        flags = self._wanted(span)
+        if not span.check:
             return flags
         parts = self._scan.parts
         for test in parts.tests:
@@ -275,11 +324,22 @@ class FragmentScan:
         if rows is None or len(rows) == end - start:
             leaves = yield from self._read(projection.leaves, start, end)
             return leaves, np.arange(start, end) if projection.is_virtual else None
+        if len(rows) >= self._scan.take_below * (end - start):
+            leaves = yield from self._read(projection.leaves, start, end, rows)
+            return leaves, start + rows if projection.is_virtual else None
         offsets = start + rows
-        if len(rows) < self._scan.take_below * (end - start):
-            [leaves] = yield from reading_rows(self._session, projection, [(self._fragment, offsets)])
-            return {field_id: [array] for field_id, array in leaves.items()}, offsets
-        return (yield from self._read(projection.leaves, start, end, rows)), offsets
+        stretches = dense_stretches(offsets, self._scan.take_below)
+        if stretches:
+            found = yield from together([self._read_stretch(projection, stretch) for stretch in stretches])
+            leaves = {field_id: [*chain(*(some[field_id] for some in found))] for field_id in projection.leaves}
+            return leaves, offsets
+        [leaves] = yield from reading_rows(self._session, projection, [(self._fragment, offsets)])
+        return {field_id: [array] for field_id, array in leaves.items()}, offsets
+
+    def _read_stretch(self, projection: Projection, rows: Int64s) -> Reads[dict[int, list[pa.Array]]]:
+        """The leaves of a projection for rows that lie close together: int64[n], ascending."""
+        start, end = int(rows[0]), int(rows[-1]) + 1
+        return self._read(projection.leaves, start, end, None if len(rows) == end - start else rows - start)
 
     def _read(
         self, leaves: dict[int, pa.DataType], start: int, end: int, rows: Int64s | None = None
@@ -309,6 +369,32 @@ class FragmentScan:
         }
 
 
+def _touching(spans: Sequence[Span], most_rows: int) -> Iterator[Sequence[Span]]:
+    """Spans in groups: those that touch as one while they have no more rows, others alone."""
+    group: list[Span] = []
+    for span in spans:
+        joins = group and span.rows is None and group[-1].rows is None and span.start == group[-1].end
+        if group and not (joins and span.end - group[0].start <= most_rows):
+            yield group
+            group = []
+        group.append(span)
+    if group:
+        yield group
+
+
+def dense_stretches(rows: Int64s, share: float) -> list[Int64s]:
+    """Rows cut where they lie far apart; none, where they are few for each piece or less than a share of its rows.
+
+    rows: int64[n], ascending.
+    """
+    cuts = np.flatnonzero(np.diff(rows) > _STRETCH_GAP) + 1
+    if (len(cuts) + 1) * _STRETCH_ROWS > len(rows):
+        return []
+    stretches = np.split(rows, cuts)
+    covered = sum(int(stretch[-1] - stretch[0]) + 1 for stretch in stretches)
+    return stretches if len(rows) >= share * covered else []
+
+
 def _between(rows: Int64s, start: int, end: int) -> Int64s:
     low, high = rows.searchsorted((start, end))
     return rows[low:high]
@@ -334,4 +420,4 @@ def open_columns(
     ]
 
 
-__all__ = ["BATCH_ROWS", "TAKE_BELOW", "WINDOW_NBYTES", "FragmentScan", "Scan", "Window", "open_columns"]
+__all__ = ["BATCH_ROWS", "TAKE_BELOW", "WINDOW_NBYTES", "FragmentScan", "Scan", "Window", "asking", "open_columns"]

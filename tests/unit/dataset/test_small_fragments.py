@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +17,10 @@ from lance_like.dataset.write import FileLimits, write_version
 from lance_like.errors import Corrupt
 from lance_like.io.memory import MemoryStore
 from lance_like.io.observe import CountingStore, counted
-from lance_like.query import joint
+from lance_like.query import joint, take
 from lance_like.query.neighbours import Neighbours
+from lance_like.query.projection import Projection
+from lance_like.query.session import Session
 from lance_like.table.history import resolve
 from lance_like.table.snapshot import read_manifest
 
@@ -341,6 +344,32 @@ def test_a_take_of_many_rows_reads_columns_of_several_files_together(
             assert ds.take(rows, columns).equals(every.take(rows))
         assert counts.rounds == 16 * rounds
     assert ds._session.several.size
+
+
+def test_few_rows_of_many_files_are_read_together_at_first_and_of_many_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups: list[int] = []
+    reading_groups = take.reading_groups
+
+    def noted(session: Session, projection: Projection, some: Any) -> Any:
+        groups.append(len(some))
+        return reading_groups(session, projection, some)
+
+    monkeypatch.setattr(take, "reading_groups", noted)
+    table = pa.table({name: np.arange(200) * place for place, name in enumerate("abcd")})
+    lance_like.write_dataset(table, tmp_path, max_rows_per_file=10)
+    ds = lance_like.dataset(tmp_path)
+    for rows, columns, together in [
+        (range(3, 203, 10), ["b"], 1),  # the files are not open yet
+        (range(4, 204, 10), ["b"], 0),
+        (range(5, 205, 10), ["a", "b", "c", "d"], 1),
+        (range(0, 200, 2), ["b"], 1),  # many rows of each
+        (range(5, 105, 10), ["a", "b", "c", "d"], 0),  # few files
+    ]:
+        groups.clear()
+        assert ds.take(rows, columns).equals(table.select(columns).take(list(rows)).combine_chunks())
+        assert groups == [1] * together, (rows, columns)
 
 
 def test_damage_is_told_by_a_take_of_many_rows(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:

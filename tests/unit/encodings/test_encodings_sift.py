@@ -11,9 +11,11 @@ import pyarrow.compute as pc
 import pytest
 from page_cases import Page, forced
 
+from lance_like.encodings import alphabet
+from lance_like.encodings.base import Hints
 from lance_like.encodings.recast import CODED, choose_recast, read_recast, short_decimal
-from lance_like.encodings.registry import shape
-from lance_like.encodings.sift import Flags, Sieve, read_chosen, read_judged
+from lance_like.encodings.registry import encode_array, shape
+from lance_like.encodings.sift import Beginning, Flags, Sieve, read_chosen, read_judged
 from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack
 from lance_like.errors import Corrupt
 from lance_like.ranges import gather_from
@@ -124,7 +126,90 @@ def test_codes_are_not_read_when_no_value_passes() -> None:
     assert none[1] < few[1]
 
 
+def texts(symbols: str, length: int, start: str = "") -> pa.Array:
+    """Texts of one length; half of them begin alike."""
+    letters = np.array(list(symbols))[RNG.integers(0, len(symbols), (ROWS, length))]
+    letters[::2, :2] = symbols[0], symbols[-1]
+    return pa.array([start + "".join(row) for row in letters])
+
+
+def beginning(value: bytes, whole: bool) -> Sieve:
+    """A test of what texts begin with."""
+
+    def of_values(array: pa.Array) -> Flags:
+        known = array.cast(pa.binary()).to_pylist()
+        return np.array([cell is not None and (cell == value if whole else cell.startswith(value)) for cell in known])
+
+    return Sieve(of_values, beginning=Beginning(value, whole))
+
+
+DIGITS, HEX = "0123456789", "0123456789abcdef"
+EVEN = {
+    "28 bits": texts(DIGITS, 7),
+    "28 bits in a template": texts(DIGITS, 7, "customer-"),
+    "a byte": texts(HEX, 2, "x"),
+    "128 bits": texts(HEX, 32),
+    "100 bits": texts(HEX, 25),
+    "10 bits of 2": texts("ACGT", 5),
+    "13 bits of 1": texts("ny", 13),
+}
+
+
+def check_beginnings(array: pa.Array) -> None:
+    """What is found of texts is what their values begin with."""
+    page = forced("alphabet", array)
+    assert page is not None
+    cell = next(value for value in array.slice(6_000).to_pylist() if value).encode()
+    asked = [cell[:size] for size in (0, 1, 2, 3, 4, len(cell) - 1)]
+    asked += [cell, cell + b"0", cell[:-1] + b"!", b"!" + cell[1:], cell[:3] + b"\xff"]
+    for start, end in [(0, ROWS), (5_001, 17_000), (6_000, 6_030)]:
+        for test in [beginning(value, whole) for value in asked for whole in (False, True)]:
+            found, _ = run(page, lambda stack, runs, test=test: read_judged(stack, array.type, runs, test), start, end)
+            assert (found == test.of_values(array.slice(start, end - start))).all(), (start, end, test.beginning)
+
+
+@pytest.mark.parametrize("nulls", [False, True])
+@pytest.mark.parametrize("case", EVEN)
+def test_what_texts_begin_with_is_compared_as_codes(case: str, nulls: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alphabet, "_compresses", lambda data, bits: False)
+    check_beginnings(with_nulls(EVEN[case]) if nulls else EVEN[case])
+
+
+@pytest.mark.parametrize("case", ["28 bits", "28 bits in a template"])
+def test_any_code_of_a_byte_is_that_byte(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pack = alphabet._pack
+    # Of digits, codes 0 and 10 to 15 are a zero.
+    monkeypatch.setattr(alphabet, "_pack", lambda *given: np.where(pack(*given) == 0x10, 0x1C, pack(*given)))
+    check_beginnings(EVEN[case])
+
+
+def test_texts_are_not_made_to_be_compared() -> None:
+    page = forced("alphabet", EVEN["28 bits in a template"])
+    assert page is not None
+
+    def of_values(array: pa.Array) -> Flags:
+        raise AssertionError(array)
+
+    test = Sieve(of_values, beginning=Beginning(b"customer-09", whole=False))
+    found, _ = run(page, lambda stack, runs: read_judged(stack, pa.string(), runs, test), 0, ROWS)
+    assert ROWS // 2 <= np.count_nonzero(found) < ROWS
+
+
+def test_offsets_of_one_length_must_begin_at_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shifted(offsets: np.ndarray, hints: Hints) -> Any:
+        return encode_array(pa.array(offsets - offsets[0] + 7), hints.inside, ranged=True)
+
+    monkeypatch.setattr(alphabet, "encode_offsets", shifted)
+    page = forced("alphabet", EVEN["128 bits"])
+    assert page is not None
+    with pytest.raises(Corrupt, match="do not ascend from 0"):
+        run(page, lambda stack, runs: read_judged(stack, pa.string(), runs, beginning(b"0", False)), 0, ROWS)
+
+
 CHOSEN = {
+    "alphabet": ("alphabet", pa.array([f"{value:06x}" for value in RNG.integers(0, 1 << 24, ROWS)])),
+    "alphabet of a template": ("alphabet", pa.array([f"customer {value:05d}" for value in RNG.permutation(ROWS)])),
+    "alphabet of several lengths": ("alphabet", pa.array([f"{value:x}" for value in RNG.integers(0, 1 << 24, ROWS)])),
     "alp": ("alp", pa.array(RNG.integers(100, 99_999, ROWS) / 100)),
     "alp with exceptions": ("alp", pa.array(np.where(SKEWED == 3, RNG.random(ROWS), SKEWED / 4))),
     "dictionary": ("dictionary", pa.array([f"text {value}" for value in SKEWED])),

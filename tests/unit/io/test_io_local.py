@@ -597,7 +597,7 @@ def test_what_is_in_memory_costs_a_few_looks(
         starts = np.linspace(0, (1 << 20) - 8, n).astype(np.int64)
         places.clear()
         store.gather("k", [(starts, starts + 8)])
-        assert 2 <= len(places) <= 4 + n // 100
+        assert 2 <= len(places) <= min(4 + n // 100, 68)
     places.clear()
     store.gather("k", [ranges((7, 1 << 20))])
     assert places == [7, 262_151, 524_295, 786_439, (1 << 20) - 1]

@@ -59,3 +59,32 @@ def test_what_may_fail_is_asked_last() -> None:
     assert [str(test.condition) for test in parts.tests] == ['"a" <> 0']
     assert parts.rest is not None
     assert "//" in str(parts.rest)
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("text = 'abc'", (b"abc", True)),
+        ("text = 'ä%'", ("ä%".encode(), True)),
+        ("text LIKE 'abc%'", (b"abc", False)),
+        ("text LIKE 'abc%%'", (b"abc", False)),
+        ("text LIKE 'abc'", (b"abc", True)),
+        ("text LIKE '%'", (b"", False)),
+        ("text LIKE 'a_c%'", None),
+        ("text LIKE '%abc'", None),
+        ("text LIKE 'a%c%'", None),
+        ("text ILIKE 'abc%'", None),
+        (r"text LIKE 'a\%%' ESCAPE '\'", None),
+        ("text <> 'abc'", None),
+        ("text >= 'abc'", None),
+        ("text = 'abc' OR text = 'd'", None),
+        ("NOT (text = 'abc')", None),
+        ("a = 5", None),
+    ],
+)
+def test_what_texts_must_begin_with_is_told(condition: str, expected: tuple[bytes, bool] | None) -> None:
+    bound = evaluate.prepare(condition, SCHEMA)
+    assert bound is not None
+    fields = {field.name: field for field in Schema.from_arrow(SCHEMA, 0)[0].children()}
+    [test] = split(bound, fields).tests
+    assert test.test.beginning == expected
