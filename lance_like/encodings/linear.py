@@ -17,7 +17,7 @@ from lance_like.encodings.narrow import check_integer_like, store, widen
 from lance_like.encodings.physical import flat_array, flat_bytes, integer_dtype, valid_of
 from lance_like.encodings.pool import allocate
 from lance_like.encodings.sample import sampled_runs
-from lance_like.encodings.stack import Reading, Runs, Stack, ask, expand, together
+from lance_like.encodings.stack import LONG_RUN, Reading, Runs, Stack, ask, expand, together
 from lance_like.typing_ import Bytes, Int64s
 
 BLOCK_ROWS = 256
@@ -29,8 +29,6 @@ _WORTH = 0.85
 # Blocks that are worked on at a time: 2 MiB of values. With fewer, which stay in a nearer cache, two threads that read
 # wait longer for the GIL than memory takes.
 _BATCH_BLOCKS = 1024
-# Runs of rows from this length on are cheaper decoded one by one than row by row.
-_LONG_RUN = 2048
 # Slopes beyond would wrap within a block; nothing with such steps lies near a line.
 _MAX_SLOPE = float(1 << 54)
 # No value of a progression may wrap.
@@ -82,7 +80,7 @@ class Linear:
             num_rows = min(last * BLOCK_ROWS, int(stack.num_rows[page])) - first * BLOCK_ROWS
             skip = int(runs.starts[0]) - first * BLOCK_ROWS
             return _integers(kind, _decode(data, stride, num_rows)[skip : skip + runs.count])
-        if runs.long(_LONG_RUN):
+        if runs.long(LONG_RUN):
             return joined((yield from together([self.read(stack, kind, run) for run in runs.apart()])))
         pieces = _within_blocks(runs)
         at, rows = pieces.places

@@ -17,14 +17,12 @@ from lance_like.encodings.rank import LINE_BITS, LINE_NBYTES, RunOfRanks, pack_r
 from lance_like.encodings.registry import encode_array, read_node
 from lance_like.encodings.sample import sampled_runs
 from lance_like.encodings.sift import Flags, Sieve, read_judged
-from lance_like.encodings.stack import Reading, Runs, Stack, together
+from lance_like.encodings.stack import LONG_RUN, Reading, Runs, Stack, together
 
 _WIDTHS = (1, 2, 4, 8)
 _BITMAP_BITS = 8 * LINE_NBYTES / LINE_BITS
 # A take costs a second round: runs must save at least half.
 _WORTH = 0.5
-# Runs of rows from this length on are cheaper read one by one than row by row.
-_LONG_RUN = 2048
 
 
 class RunLength:
@@ -52,7 +50,7 @@ class RunLength:
         child = stack.child(0)
         if len(runs.at) == 1 and runs.count > LINE_BITS:
             return (yield from _read_run(stack, child, kind, runs))
-        if runs.long(_LONG_RUN):
+        if runs.long(LONG_RUN):
             return joined((yield from together([self.read(stack, kind, run) for run in runs.apart()])))
         at, _ = runs.rows()
         ranks = (yield from read_ranks(stack, 0, runs)) - 1

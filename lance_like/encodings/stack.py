@@ -46,6 +46,10 @@ class Encoding(Protocol):
         ...
 
 
+LONG_RUN = 2048
+"""Several runs of so many rows on the average are cheaper decoded one by one than row by row."""
+
+
 class Runs:
     """Half-open row ranges, each within one page of a stack, in any order, repeats allowed.
 
@@ -282,6 +286,7 @@ def expand(starts: Int64s, ends: Int64s) -> Int64s:
 
 
 __all__ = [
+    "LONG_RUN",
     "NO_BLOB",
     "Ask",
     "Encoding",

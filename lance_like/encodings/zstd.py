@@ -79,12 +79,13 @@ class Zstd:
         forced = hints.choice.compression == ZSTD
         if len(data) == 0 or (not forced and (len(data) < _SMALLEST_PAGE or mean > _LARGEST_MEAN_CELL)):
             return None
-        if hints.zstd_dictionary is None and len(data) >= _TRAIN_FROM:
-            blocks, bounds, _ = _contents(data, offsets, _rows_a_block(_BLOCK_NBYTES, mean, len(array)))
-            hints.zstd_dictionary = _train(blocks, bounds)
-        dictionary = hints.zstd_dictionary or b""
-        rows = _rows_a_block(_BLOCK_NBYTES if dictionary else _LONE_BLOCK_NBYTES, mean, len(array))
+        dictionary = hints.zstd_dictionary
+        is_first = dictionary is None and len(data) >= _TRAIN_FROM
+        rows = _rows_a_block(_BLOCK_NBYTES if dictionary or is_first else _LONE_BLOCK_NBYTES, mean, len(array))
         contents, bounds, stride = _contents(data, offsets, rows)
+        if is_first:
+            dictionary = hints.zstd_dictionary = _train(contents, bounds)
+        dictionary = dictionary or b""
         compressor = _compressor(dictionary, hints.choice.level)
         if not forced and not _pays(contents, bounds, compressor, len(dictionary)):
             return None
