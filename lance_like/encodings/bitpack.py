@@ -8,7 +8,9 @@ a lane's W values of `width` bits fill `width` words; word w of lane l is word (
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import gcd
+from functools import cache
+from math import gcd, prod
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +40,8 @@ _WORTH = (0.85, 0.85, 0.85, 0.9, 0.9, 0.9, 0.9, 0.9, 0.85)
 _FEWEST_ROWS = 64
 # Words of a strip unpacked at a time: a call of numpy does not show, and two scratches stay in the cache.
 _BATCH_NBYTES = 1 << 17
+# Rows that are packed or unpacked in a few calls of numpy rather than in some for each strip: the cache holds them.
+_AT_ONCE_ROWS = 1 << 17
 # By the width of a difference.
 _WORDS = tuple(np.dtype(f"<u{next(n for n in (1, 2, 4, 8) if width <= 8 * n)}") for width in range(65))
 
@@ -140,14 +144,38 @@ def _pack(values: np.ndarray, base: int, width: int, lanes: int, tiles: int) -> 
         scratch = np.empty(rows.stop - rows.start, np.uint64)
         np.copyto(wide[rows], differences_from(values[rows], base, scratch), casting="unsafe")
     strips = wide.reshape(tiles, bits, lanes)
-    words = np.zeros((tiles, width, lanes), word_type)
-    part = np.empty((tiles, lanes), word_type)
-    for strip in range(bits):
-        word, shift = divmod(strip * width, bits)
-        words[:, word] |= np.left_shift(strips[:, strip], word_type.type(shift), out=part)
-        if shift + width > bits:
-            words[:, word + 1] |= np.right_shift(strips[:, strip], word_type.type(bits - shift), out=part)
+    words = np.empty((tiles, width, lanes), word_type)
+    (first, *others), crossing = _rounds(width, bits)
+    batch = max(1, _AT_ONCE_ROWS // (lanes * bits))
+    for start in range(0, tiles, batch):
+        some, out = strips[start : start + batch], words[start : start + batch]
+        # Each word has a strip that begins in it, and the first of a word is shifted least.
+        np.left_shift(some[:, first.strips], first.shifts, out=out)
+        for turn in others:
+            out[:, turn.words] |= some[:, turn.strips] << turn.shifts
+        if len(crossing.strips):
+            out[:, crossing.words] |= some[:, crossing.strips] >> crossing.shifts
     return words.reshape(-1)
+
+
+class _Turn(NamedTuple):
+    """Strips of a tile that go to different words. words, strips: int64[n]. shifts: word[n, 1]."""
+
+    words: Int64s
+    strips: Int64s
+    shifts: np.ndarray
+
+
+@cache
+def _rounds(width: int, bits: int) -> tuple[tuple[_Turn, ...], _Turn]:
+    """What begins in the words of a tile, a strip a word at a time, and the strips that cross into the next word."""
+    word, shift = np.divmod(np.arange(bits) * width, bits)
+    rank = np.arange(bits) - np.searchsorted(word, word)
+    turns = [np.flatnonzero(rank == turn) for turn in range(int(rank.max()) + 1)]
+    crossing = np.flatnonzero(shift + width > bits)
+    shifts = shift.astype(f"<u{bits // 8}")[:, None]
+    begins = tuple(_Turn(word[strips], strips, shifts[strips]) for strips in turns)
+    return begins, _Turn(word[crossing] + 1, crossing, bits - shifts[crossing])
 
 
 def _values_of_tiles(words: np.ndarray, runs: Runs, first: Int64s, bases: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -178,11 +206,13 @@ def _values_of_tiles(words: np.ndarray, runs: Runs, first: Int64s, bases: np.nda
 def _unpack(words: np.ndarray, base: np.uint64, dtype: np.dtype) -> np.ndarray:
     """The values of whole tiles, as dtype[rows]. words: word[tiles, width, lanes]."""
     parts, width = _parts(words), words.shape[1]
-    count, words_each, lanes = parts.shape
-    strips = words_each * 8 * words.itemsize // width
-    out = allocate(count * strips * lanes, dtype).reshape(count, strips, lanes)
-    for some, scratch in _batches(parts):
-        _unpack_parts(parts[some], width, base.astype(dtype), out[some], scratch)
+    shape = _shape_of(parts, width)
+    out = allocate(prod(shape), dtype).reshape(shape)
+    if _at_once(parts, width):
+        _finish(_differences(parts, width), width, base.astype(dtype), out)
+    else:
+        for some, scratch in _batches(parts):
+            _unpack_strips(parts[some], width, base.astype(dtype), out[some], scratch)
     return out.reshape(-1)
 
 
@@ -196,6 +226,38 @@ def _parts(words: np.ndarray) -> np.ndarray:
     return words.reshape(tiles * each, width // each, lanes)
 
 
+def _shape_of(parts: np.ndarray, width: int) -> tuple[int, int, int]:
+    """Parts, strips of each, lanes."""
+    count, words, lanes = parts.shape
+    return count, words * 8 * parts.itemsize // width, lanes
+
+
+def _at_once(parts: np.ndarray, width: int) -> bool:
+    """Are the values few, and have some strips, so that calls of numpy cost more than passes over them do?"""
+    count, strips, lanes = _shape_of(parts, width)
+    return strips > 2 and count * strips * lanes <= _AT_ONCE_ROWS
+
+
+def _differences(parts: np.ndarray, width: int) -> np.ndarray:
+    """Each difference in the low bits of a word, below bits of others: word[parts, strips, lanes]."""
+    word, above, shift, left = _strips(width, 8 * parts.itemsize)
+    bits = parts[:, word]
+    np.right_shift(bits, shift, out=bits)
+    if parts.shape[1] > 1:
+        bits |= parts[:, above] << left
+    return bits
+
+
+@cache
+def _strips(width: int, bits: int) -> tuple[Int64s, Int64s, np.ndarray, np.ndarray]:
+    """Of the strips of a part: the word that each begins in, the one after it, and how far they are shifted."""
+    words = width // gcd(width, bits)
+    word, shift = np.divmod(np.arange(words * bits // width) * width, bits)
+    shifts = shift.astype(f"<u{bits // 8}")[:, None]
+    # Of a strip that ends in its word, the one after it adds nothing below `width`; behind the last there is none.
+    return word, np.minimum(word + 1, words - 1), shifts, bits - shifts
+
+
 def _batches(parts: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Slices of parts to work on at a time, and scratch for two strips of each."""
     count, _, lanes = parts.shape
@@ -205,11 +267,9 @@ def _batches(parts: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         yield slice(start, start + batch), scratch[:, : count - start]
 
 
-def _unpack_parts(words: np.ndarray, width: int, base: np.generic, out: np.ndarray, scratch: np.ndarray) -> None:
+def _unpack_strips(words: np.ndarray, width: int, base: np.generic, out: np.ndarray, scratch: np.ndarray) -> None:
     """Fill out[parts, strips, lanes]. Each strip is finished in the scratch, so that `out` is written once."""
-    word_type, word_bits, mask = words.dtype.type, 8 * words.itemsize, (1 << width) - 1
-    # A word may hold the values too, not only the differences: the base is added there, at a fraction of the cost.
-    narrow = words.dtype != out.dtype and int(base) + mask < 1 << word_bits
+    word_type, word_bits = words.dtype.type, 8 * words.itemsize
     bits, above = scratch
     for strip in range(out.shape[1]):
         word, shift = divmod(strip * width, word_bits)
@@ -217,16 +277,23 @@ def _unpack_parts(words: np.ndarray, width: int, base: np.generic, out: np.ndarr
         if shift + width > word_bits:
             np.left_shift(words[:, word + 1], word_type(word_bits - shift), out=above)
             np.bitwise_or(bits, above, out=bits)
-        if words.dtype == out.dtype and not base:
-            np.bitwise_and(bits, word_type(mask), out=out[:, strip])
-            continue
-        np.bitwise_and(bits, word_type(mask), out=bits)
-        if not narrow:
-            np.add(bits, base, out=out[:, strip], casting="unsafe")
-            continue
-        if base:
-            np.add(bits, word_type(base), out=bits)
-        np.copyto(out[:, strip], bits)
+        _finish(bits, width, base, out[:, strip])
+
+
+def _finish(bits: np.ndarray, width: int, base: np.generic, out: np.ndarray) -> None:
+    """Make values of differences, which stand below bits of others and are overwritten."""
+    word_type, mask = bits.dtype.type, (1 << width) - 1
+    if bits.dtype == out.dtype and not base:
+        np.bitwise_and(bits, word_type(mask), out=out)
+        return
+    np.bitwise_and(bits, word_type(mask), out=bits)
+    if bits.dtype == out.dtype or int(base) + mask >= 1 << 8 * bits.itemsize:
+        np.add(bits, base, out=out, casting="unsafe")
+        return
+    # A word may hold the values too, not only the differences: the base is added there, at a fraction of the cost.
+    if base:
+        np.add(bits, word_type(base), out=bits)
+    np.copyto(out, bits)
 
 
 def _within(words: np.ndarray, low: int, high: int) -> Flags:
@@ -235,24 +302,29 @@ def _within(words: np.ndarray, low: int, high: int) -> Flags:
     A difference is compared at the top of its word, where it needs no mask: what stands below it is less than one.
     """
     parts, width = _parts(words), words.shape[1]
-    word_type, word_bits = words.dtype.type, 8 * words.itemsize
-    count, words_each, lanes = parts.shape
-    below = word_bits - width
-    lowest, highest = word_type(low << below), word_type((high << below) + (1 << below) - 1)
-    out = np.empty((count, words_each * word_bits // width, lanes), np.bool_)
+    word_type, below = words.dtype.type, 8 * words.itemsize - width
+    bounds = word_type(low << below), word_type((high << below) + (1 << below) - 1)
+    out = np.empty(_shape_of(parts, width), np.bool_)
+    if _at_once(parts, width):
+        tops = _differences(parts, width)
+        _compare(np.left_shift(tops, word_type(below), out=tops), *bounds, tops, out)
+        return out.reshape(-1)
     for some, scratch in _batches(parts):
         part, passes = parts[some], out[some]
         for strip in range(out.shape[1]):
-            tops = _at_the_top(part, width, strip, scratch)
-            if not low:
-                np.less_equal(tops, highest, out=passes[:, strip])
-            elif not ~highest:
-                np.greater_equal(tops, lowest, out=passes[:, strip])
-            else:
-                # What is below `lowest` wraps to far above.
-                tops = np.subtract(tops, lowest, out=scratch[0])
-                np.less_equal(tops, highest - lowest, out=passes[:, strip])
+            _compare(_at_the_top(part, width, strip, scratch), *bounds, scratch[0], passes[:, strip])
     return out.reshape(-1)
+
+
+def _compare(tops: np.ndarray, lowest: Any, highest: Any, scratch: np.ndarray, out: Flags) -> None:
+    """Which words are in lowest … highest."""
+    if not lowest:
+        np.less_equal(tops, highest, out=out)
+    elif not ~highest:
+        np.greater_equal(tops, lowest, out=out)
+    else:
+        # What is below `lowest` wraps to far above.
+        np.less_equal(np.subtract(tops, lowest, out=scratch), highest - lowest, out=out)
 
 
 def _at_the_top(words: np.ndarray, width: int, strip: int, scratch: np.ndarray) -> np.ndarray:
