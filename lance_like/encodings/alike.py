@@ -8,16 +8,22 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.base import Encoded
+from lance_like.encodings.base import Encoded, Hints
+from lance_like.encodings.bitpack import LEAST_SAVED_NBYTES
 from lance_like.encodings.narrow import store
 from lance_like.encodings.physical import flat_bytes, integer_dtype, is_integer_like
 from lance_like.encodings.registry import is_small
 
-__all__ = ["encode_alike", "is_small"]
+
+def is_alike(array: pa.Array, hints: Hints) -> bool:
+    """True for small numbers without a null that take whole bytes, since their file is wide or they are few."""
+    if not is_small(array) or array.null_count or hints.choice.encoding is not None:
+        return False
+    return hints.wide or not is_integer_like(array.type) or array.nbytes <= LEAST_SAVED_NBYTES
 
 
 def encode_alike(array: pa.Array, rows: int) -> list[Encoded]:
-    """Encode an array of numbers, without a null, in stretches of `rows` rows of which each is small."""
+    """Encode an array of numbers in stretches of `rows` rows of which each `is_alike`."""
     data = flat_bytes(array)
     assert data is not None
     cells = data.reshape(len(array) // rows, -1)

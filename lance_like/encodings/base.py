@@ -102,21 +102,28 @@ class Shared:
 
 
 class Hints:
-    """What one page is encoded with. page: its number in the column. choice: what the user asked for.
+    """What one page is encoded with.
+
+    page: its number in the column. choice: what the user asked for. wide: whether its file has many columns.
 
     Pages begin to be encoded in order; a page may wait for those before it, so that the bytes of a file do not
     depend on how many threads made it.
     """
 
-    def __init__(self, shared: Shared | None = None, page: int = 0, choice: Choice = NO_CHOICE) -> None:
+    def __init__(
+        self, shared: Shared | None = None, page: int = 0, choice: Choice = NO_CHOICE, *, wide: bool = False
+    ) -> None:
         self._shared = shared or Shared()
         self._page = page
         self.choice = choice
+        self.wide = wide
 
     @property
     def inside(self) -> Hints:
         """The hints for the parts of an encoded array: its codes, offsets, distinct values."""
-        return Hints(self._shared, self._page, self.choice.inside) if self.choice.encoding else self
+        if not self.choice.encoding:
+            return self
+        return Hints(self._shared, self._page, self.choice.inside, wide=self.wide)
 
     @property
     def zstd_dictionary(self) -> bytes | None:

@@ -36,8 +36,8 @@ _TILINGS = 8
 # Byte strides unpack faster and take with one gather: bits must save a share of them, by their number of bytes. Of 8
 # they must save more, since these are values as they are.
 _WORTH = (0.85, 0.85, 0.85, 0.9, 0.9, 0.9, 0.9, 0.9, 0.85)
-# Fewer rows than these take no block less when their bits are packed.
-_FEWEST_ROWS = 64
+# What bits must save besides: a page of some hundred rows takes longer to unpack than its bytes are worth.
+LEAST_SAVED_NBYTES = 256
 # Words of a strip unpacked at a time: a call of numpy does not show, and two scratches stay in the cache.
 _BATCH_NBYTES = 1 << 17
 # Rows that are packed or unpacked in a few calls of numpy rather than in some for each strip: the cache holds them.
@@ -53,14 +53,15 @@ class Bitpack:
     shape = ("width", "lanes")
 
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
-        if array.null_count == len(array) or len(array) < _FEWEST_ROWS:
+        if array.null_count == len(array):
             return None
         values, low, high = values_and_range(array)
         width = max(1, (high - low).bit_length())
         stride_bits = min(8 * ((width + 7) // 8), array.type.bit_width)
         strips = 8 * word_dtype(width).itemsize
         tiles, lanes = _tiling(len(array), strips)
-        if tiles * strips * lanes * width > _WORTH[stride_bits // 8] * stride_bits * len(array):
+        packed, whole = tiles * strips * lanes * width, stride_bits * len(array)
+        if packed > _WORTH[stride_bits // 8] * whole or whole - packed < 8 * LEAST_SAVED_NBYTES:
             return None
         words = _pack(values, low, width, lanes, tiles)
         params = {"base": str(low), "width": width, "lanes": lanes}
@@ -108,6 +109,13 @@ class Bitpack:
             return None
         width, lanes, start = stack.once("opened", lambda: self._opened(stack))
         tile_rows, tile_nbytes = 8 * word_dtype(width).itemsize * lanes, lanes * width * word_dtype(width).itemsize
+        if len(runs.at) == 1:
+            page, low, high = int(runs.at[0]), int(runs.starts[0]), int(runs.ends[0])
+            if high - low < min(tile_rows, int(stack.num_rows[page])) // 2:
+                return None
+            first = low // tile_rows
+            begin, end = (start[page] + tile * tile_nbytes for tile in (first, -(-high // tile_rows)))
+            return np.array([first * tile_rows]), ask(begin, end - begin, stack.slots[page])
         if (runs.lengths < np.minimum(tile_rows, stack.num_rows[runs.at]) // 2).any():
             return None
         first, last = runs.starts // tile_rows, -(-runs.ends // tile_rows)
@@ -150,11 +158,11 @@ def _pack(values: np.ndarray, base: int, width: int, lanes: int, tiles: int) -> 
     for start in range(0, tiles, batch):
         some, out = strips[start : start + batch], words[start : start + batch]
         # Each word has a strip that begins in it, and the first of a word is shifted least.
-        np.left_shift(some[:, first.strips], first.shifts, out=out)
+        np.left_shift(some.take(first.strips, axis=1), first.shifts, out=out)
         for turn in others:
-            out[:, turn.words] |= some[:, turn.strips] << turn.shifts
+            out[:, turn.words] |= some.take(turn.strips, axis=1) << turn.shifts
         if len(crossing.strips):
-            out[:, crossing.words] |= some[:, crossing.strips] >> crossing.shifts
+            out[:, crossing.words] |= some.take(crossing.strips, axis=1) >> crossing.shifts
     return words.reshape(-1)
 
 
@@ -241,10 +249,12 @@ def _at_once(parts: np.ndarray, width: int) -> bool:
 def _differences(parts: np.ndarray, width: int) -> np.ndarray:
     """Each difference in the low bits of a word, below bits of others: word[parts, strips, lanes]."""
     word, above, shift, left = _strips(width, 8 * parts.itemsize)
-    bits = parts[:, word]
+    bits = parts.take(word, axis=1)
     np.right_shift(bits, shift, out=bits)
     if parts.shape[1] > 1:
-        bits |= parts[:, above] << left
+        crossing = parts.take(above, axis=1)
+        np.left_shift(crossing, left, out=crossing)
+        np.bitwise_or(bits, crossing, out=bits)
     return bits
 
 

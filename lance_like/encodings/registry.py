@@ -8,7 +8,7 @@ from collections.abc import Hashable
 import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints, Node, parse_range
-from lance_like.encodings.choice import COMPACT, NONE, PLAIN, ZSTD, Choice
+from lance_like.encodings.choice import COMPACT, NONE, PLAIN, ZSTD
 from lance_like.encodings.physical import (
     bitmap_of,
     flat_width,
@@ -55,7 +55,9 @@ _NODE_NBYTES = 64
 # Two blocks of the page cache: a take of numbers that fill less reads as much whatever encoding they have.
 SMALL_NBYTES = 8192
 # What the range of the values decides: it is known from the statistics of the column.
-_BY_RANGE = ("constant", "narrow", "plain")
+_BY_RANGE = ("constant", "bitpack", "narrow", "plain")
+# Those that any number of columns are read with in one go.
+_OF_BYTES = ("constant", "narrow", "plain")
 
 
 def candidates(kind: pa.DataType, *, ranged: bool, items: bool = False) -> tuple[str, ...]:
@@ -114,7 +116,7 @@ def encode_array(array: pa.Array, hints: Hints, *, ranged: bool = False, items: 
     if len(array) and array.null_count == len(array) and not keeps_more:
         names = ("constant",)
     else:
-        names = _chosen(names, hints.choice, small=is_small(array))
+        names = _chosen(names, hints, small=is_small(array))
     inside = hints if nested else hints.inside
     trees = (ENCODINGS.get(name).encode(array, inside) for name in names)
     found = (tree for tree in trees if tree is not None)
@@ -130,10 +132,11 @@ def is_small(array: pa.Array) -> bool:
     return is_number(kind) and len(array) * kind.bit_width <= 8 * SMALL_NBYTES
 
 
-def _chosen(names: tuple[str, ...], choice: Choice, *, small: bool) -> tuple[str, ...]:
-    """The candidates that a choice leaves, in the order in which they are tried."""
+def _chosen(names: tuple[str, ...], hints: Hints, *, small: bool) -> tuple[str, ...]:
+    """The candidates that hints leave, in the order in which they are tried."""
+    choice = hints.choice
     if choice.encoding is None and small:
-        return tuple(name for name in names if name in _BY_RANGE)
+        return tuple(name for name in names if name in (_OF_BYTES if hints.wide else _BY_RANGE))
     if choice.encoding == PLAIN:
         return tuple(name for name in names if name in _AS_THEY_ARE) or names
     if choice.compression == NONE:

@@ -7,7 +7,7 @@ from itertools import chain, groupby
 
 import pyarrow as pa
 
-from lance_like.encodings.alike import encode_alike, is_small
+from lance_like.encodings.alike import encode_alike, is_alike
 from lance_like.file.encode import CutPage, EncodedPage, block_sums, encode_page, laid_out
 from lance_like.file.stats import in_one_zone
 from lance_like.typing_ import Json
@@ -26,12 +26,11 @@ def encode_pages(pages: Sequence[CutPage]) -> Iterator[EncodedPage]:
 def _likeness(page: CutPage) -> tuple[pa.DataType, int] | None:
     """What pages of small numbers must share to be encoded in one go: type and rows; None for other pages."""
     first = page.pieces[0]
-    if not is_small(first) or page.hints.choice.encoding is not None:
+    if not is_alike(first, page.hints):
         return None
     whole = first if len(page.pieces) == 1 else pa.chunked_array(page.pieces)
-    rows = len(whole)
-    fits = is_small(whole) and whole.null_count == 0 and in_one_zone(page.first_row, rows)
-    return (first.type, rows) if fits else None
+    fits = is_alike(whole, page.hints) and in_one_zone(page.first_row, len(whole))
+    return (first.type, len(whole)) if fits else None
 
 
 def _encode_alike(pages: list[CutPage], rows: int) -> Iterator[EncodedPage]:

@@ -63,6 +63,8 @@ _GROUP_NBYTES = 1 << 20
 # Smaller pages are encoded where they are cut: most of their time is spent in Python, one thread at a time.
 _INLINE_NBYTES = 64 << 10
 _MOST_THREADS = 8
+# The small pages of more columns are read together, which takes whole bytes.
+_FEW_COLUMNS = 16
 # Pages at least this large begin on a block of the page cache.
 _ALIGN_TO_BLOCK_FROM = 16 * 1024
 
@@ -254,7 +256,7 @@ class FileWriter:
     def _queue(self, column: _ColumnWriter, pages: Iterable[Pieces]) -> Iterator[bytes | Bytes]:
         """Hand pages of a column to the threads; the chunks of those that are done come out meanwhile."""
         for pieces in pages:
-            hints = Hints(column.shared, column.pages_cut, column.choice)
+            hints = Hints(column.shared, column.pages_cut, column.choice, wide=len(self._columns) > _FEW_COLUMNS)
             page = CutPage(pieces, hints, column.zones, column.rows_cut)
             self._group.append((column, column.pages_cut, page))
             column.pages_cut += 1

@@ -112,7 +112,7 @@ def test_rows_of_narrow_pages_have_a_place() -> None:
 @pytest.fixture
 def always_worth(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bitpack, "_WORTH", (100.0,) * 9)
-    monkeypatch.setattr(bitpack, "_FEWEST_ROWS", 1)
+    monkeypatch.setattr(bitpack, "LEAST_SAVED_NBYTES", -1000)
 
 
 @pytest.mark.usefixtures("always_worth")
@@ -177,8 +177,8 @@ def test_few_rows_take_as_many_steps_whatever_the_width(monkeypatch: pytest.Monk
 def test_bitpack_is_left_alone_where_bytes_are_as_good() -> None:
     assert forced("bitpack", spread(0, 7, 8192, pa.int64())) is None
     assert forced("bitpack", spread(0, 6, 8192, pa.int64())) is not None
-    assert forced("bitpack", spread(0, 1, 65, pa.int64())) is not None
-    assert forced("bitpack", spread(0, 1, 3, pa.int64())) is None
+    assert forced("bitpack", spread(0, 1, 300, pa.int64())) is not None
+    assert forced("bitpack", spread(0, 1, 290, pa.int64())) is None
 
 
 @given(low=st.integers(*INT64), bits=st.integers(1, 63), rows=st.integers(1, 300), nulls=st.sampled_from((0, 0.3)))

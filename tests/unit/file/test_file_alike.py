@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,8 @@ NUMBERS = [kind for kind in FLAT if is_number(kind)]
 NARROWEST, NAN, INF = -(1 << 63), float("nan"), float("inf")
 
 
-def page_of(*pieces: pa.Array, first_row: int = 0, encoding: str | None = None) -> CutPage:
-    return CutPage(list(pieces), Hints(choice=Choice(encoding)), ZoneBuilder(pieces[0].type), first_row)
+def page_of(*pieces: pa.Array, first_row: int = 0, encoding: str | None = None, wide: bool = True) -> CutPage:
+    return CutPage(list(pieces), Hints(choice=Choice(encoding), wide=wide), ZoneBuilder(pieces[0].type), first_row)
 
 
 def numbers(kind: pa.DataType, rows: int, bits: int, seed: int) -> pa.Array:
@@ -41,9 +42,7 @@ def content(page: EncodedPage) -> tuple[Any, ...]:
 
 def assert_same_pages(pages: list[CutPage], *, one_by_one: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Encode pages together and one by one: the same comes out, and so many were encoded alone."""
-    expected = [
-        content(encode_page(page_of(*p.pieces, first_row=p.first_row, encoding=p.hints.choice.encoding))) for p in pages
-    ]
+    expected = [content(encode_page(CutPage(list(p.pieces), p.hints, p.zones, p.first_row))) for p in pages]
     alone: list[CutPage] = []
 
     def encode(page: CutPage) -> EncodedPage:
@@ -67,6 +66,17 @@ def test_alike_floats_keep_their_bits_and_bounds(kind: pa.DataType, monkeypatch:
     rows = [[NAN] * 4, [0.0, -0.0, 0.0, 0.0], [-0.0] * 4, [NAN, 1, 2, NAN], [INF, -INF, 0, 1], [NAN, INF, NAN, NAN]]
     pages = [page_of(pa.array(np.array(values), pa.float64()).cast(kind)) for values in rows]
     assert_same_pages(pages, one_by_one=0, monkeypatch=monkeypatch)
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_integers_of_a_wide_file_alone_take_whole_bytes(wide: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [numbers(pa.int64(), 1_000, bits, bits) for bits in (3, 11, 20)]
+    few = [array.slice(0, 32) for array in many]
+    floats = [array.cast(pa.float64(), safe=False) for array in many]
+    pages = [page_of(array, wide=wide) for array in (*many, *few, *floats)]
+    encodings = [json.loads(encode_page(page_of(array, wide=wide)).description)["e"] for array in many]
+    assert encodings == ["narrow"] * 3 if wide else ["bitpack"] * 3
+    assert_same_pages(pages, one_by_one=0 if wide else len(many), monkeypatch=monkeypatch)
 
 
 def test_the_ends_of_a_range_are_alike_too(monkeypatch: pytest.MonkeyPatch) -> None:
