@@ -18,10 +18,12 @@ from lance_like.file.extents import Extent
 from lance_like.file.stats import ZoneBuilder
 from lance_like.typing_ import Bytes, Json
 
-# 4 KiB: the unit of the page cache, so a cold take reads what it verifies and no more. Pages of large cells
-# take 64 KiB, which keeps their checksums 16 times smaller (format_spec/decisions/0001-checksums.md).
+# 4 KiB: the unit of the page cache, so a cold take reads what it verifies and no more. Larger blocks keep the checksums
+# of large cells 4 and 16 times smaller (format_spec/decisions/0001-checksums.md).
 BLOCK_LOG2 = 12
+_CELL_BLOCK_LOG2 = 14
 LARGE_BLOCK_LOG2 = 16
+_LARGE_CELL_NBYTES = 32 << 10
 _LARGE_PAGE_NBYTES = 32 << 20
 
 
@@ -61,10 +63,17 @@ def encode_page(page: CutPage) -> EncodedPage:
 def laid_out(tree: Encoded, extents: list[Extent]) -> EncodedPage:
     """An encoded array as a page. extents: of its rows."""
     description, chunks, nbytes = lay_out(tree)
-    log2 = LARGE_BLOCK_LOG2 if nbytes > _LARGE_PAGE_NBYTES else BLOCK_LOG2
+    log2 = _block_log2(nbytes, tree.num_rows)
     return EncodedPage(
         tree.num_rows, compact_json(description), chunks, nbytes, log2, block_sums(chunks, log2), extents
     )
+
+
+def _block_log2(nbytes: int, rows: int) -> int:
+    """The blocks of a page."""
+    if nbytes > _LARGE_PAGE_NBYTES:
+        return LARGE_BLOCK_LOG2
+    return _CELL_BLOCK_LOG2 if nbytes >= _LARGE_CELL_NBYTES * rows else BLOCK_LOG2
 
 
 def block_sums(chunks: Sequence[Bytes], block_log2: int) -> np.ndarray:

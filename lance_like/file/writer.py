@@ -65,7 +65,7 @@ _INLINE_NBYTES = 64 << 10
 _MOST_THREADS = 8
 # The small pages of more columns are read together, which takes whole bytes.
 _FEW_COLUMNS = 16
-# Pages at least this large begin on a block of the page cache.
+# Pages at least this large begin on a block of the page cache, unless their blocks are larger than those.
 _ALIGN_TO_BLOCK_FROM = 16 * 1024
 
 
@@ -280,7 +280,7 @@ class FileWriter:
                 yield from self._page(column, page)
 
     def _page(self, column: _ColumnWriter, page: EncodedPage) -> Iterator[bytes | Bytes]:
-        if pad := self._pad_for(page.nbytes):
+        if pad := self._pad_for(page):
             yield pad
         column.place(page, self._cursor)
         for chunk in page.chunks:
@@ -309,7 +309,7 @@ class FileWriter:
         self._submit()
         yield from self._placed(self._work.rest())
         for page in stored.pages(column.shared.add(stored.shared)):
-            if pad := self._pad_for(page.nbytes):
+            if pad := self._pad_for(page):
                 yield pad
             column.place(page, self._cursor)
             left = page.nbytes
@@ -367,9 +367,10 @@ class FileWriter:
         entries = pack_entries(column.entries, record.entries_offset)
         return record, b"".join((fences, entries, *column.descriptions, *sums, shared, *packed, field))
 
-    def _pad_for(self, nbytes: int) -> bytes:
-        """What is in front of a page of some bytes."""
-        return self._pad(1 << BLOCK_LOG2 if nbytes >= _ALIGN_TO_BLOCK_FROM else ALIGNMENT)
+    def _pad_for(self, page: EncodedPage) -> bytes:
+        """What is in front of a page."""
+        aligned = page.nbytes >= _ALIGN_TO_BLOCK_FROM and page.block_log2 == BLOCK_LOG2
+        return self._pad(1 << BLOCK_LOG2 if aligned else ALIGNMENT)
 
     def _pad(self, alignment: int) -> bytes:
         return self._counted(bytes(-self._cursor % alignment))

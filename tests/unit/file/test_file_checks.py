@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from file_cases import KEY, opened, small_pages, write
 
 from lance_like.errors import Corrupt
 from lance_like.file import blocks, encode, layout, opening, pages
+from lance_like.file.anatomy import Anatomy
 from lance_like.file.reader import FileReader
 from lance_like.io.fetch import drive
 from lance_like.io.memory import MemoryStore
@@ -252,6 +254,20 @@ def test_another_file_of_the_same_size_is_noticed() -> None:
     with pytest.raises(Corrupt) as caught:
         opened(store, tail=summary.tail)
     assert caught.value.kind == "identity"
+
+
+@pytest.mark.parametrize(("nbytes", "log2"), [(32_000, 12), (33_000, 14), (1 << 20, 14)])
+def test_large_cells_have_blocks_of_their_size_and_lie_end_to_end(nbytes: int, log2: int) -> None:
+    cells = [np.random.default_rng(i).bytes(nbytes) for i in range(3)]
+    with small_pages(nbytes=2 * nbytes, rows=100):
+        store = write(pa.table({"c": pa.array(cells, pa.binary())}))[0]
+    anatomy = Anatomy(store, KEY)
+    record = anatomy.record(anatomy.tail(), 0)
+    entries = [anatomy.entry(record, page) for page in range(record.num_pages)]
+    assert [entry.block_log2 for entry in entries] == [log2] * len(entries)
+    between = [after.offset - before.end for before, after in itertools.pairwise(entries)]
+    assert between and all(gap < 64 for gap in between) == (log2 > 12)
+    assert drive(store, KEY, opened(store).read_rows(0, pa.binary(), np.array([2])))[0].as_py() == cells[2]
 
 
 def test_a_page_of_large_cells_has_large_blocks(monkeypatch: pytest.MonkeyPatch, sums: list[int]) -> None:
