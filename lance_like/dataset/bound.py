@@ -63,7 +63,7 @@ class BoundVersion:
         self._default_scan = check_default_options(default_scan_options)
         self._session = self._shared.files_of(
             store, manifest, verify=verify == "full", ignore=indices == "ignore", base_store_params=base_store_params
-        )
+        ).at(store, manifest)
         self._answers: dict[tuple[BlobHandling | None, Any], Answer] = {}
 
     def session(self) -> Session:
@@ -83,6 +83,7 @@ class BoundVersion:
     def _move(self, manifest: Manifest) -> None:
         """Move this handle to another version."""
         self._manifest = manifest
+        self._session = self._session.at(self._store, manifest)
         self._answers = {}
 
     def _commit(self, change: Change, retries: int = RETRIES, timeout: timedelta = RETRY_TIMEOUT) -> None:

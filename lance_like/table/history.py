@@ -156,12 +156,10 @@ def _existing(store: Store, version: int) -> int:
             return version
     newest = _newest(store)
     known = list_versions(store)
-    raise NotFound(
-        f"version {version} does not exist",
-        kind="version",
-        where=store.uri,
-        hint=f"there are {len(known):,} versions, from {known[0]} to {newest}",
-    )
+    hint = f"there are {len(known):,} versions, from {known[0]} to {newest}"
+    if 1 <= version < newest:
+        hint += "; a cleanup removes old ones, but not those that a tag or ds.lease() keeps"
+    raise NotFound(f"version {version} does not exist", kind="version", where=store.uri, hint=hint)
 
 
 def _as_of(store: Store, moment_us: int) -> int:
