@@ -135,15 +135,24 @@ def read_transaction(store: Store, version: int) -> Transaction:
     return _head(store, read_root_bytes(store, version), version).transaction
 
 
+def is_there(store: Store, version: int, digest: int | None) -> bool | None:
+    """Whether a version is there as it was opened, False where another one is, None where none is. digest: of its root.
+
+    Cost: its root.
+    """
+    [root] = store.read([version_key(version)], limit=MAX_OBJECT)
+    return None if root is None else xxhash.xxh3_64_intdigest(root) == digest
+
+
 def gone(store: Store, version: int, digest: int | None) -> NotFound | None:
-    """The error for a version that is no longer there as it was opened; None where it is. digest: of its root.
+    """The error for a version that is no longer there as it was opened; None where it is.
 
     Cost: its root; where that is not there, as `latest_version`.
     """
-    [root] = store.read([version_key(version)], limit=MAX_OBJECT)
-    if root is not None and xxhash.xxh3_64_intdigest(root) == digest:
+    there = is_there(store, version, digest)
+    if there:
         return None
-    newest = None if root is not None else latest_version(store)
+    newest = None if there is False else latest_version(store)
     if newest is not None and newest > version:
         message = f"version {version} is gone: a cleanup removed it"
         hint = f"open the newest, {newest}; a tag or ds.lease() keeps a version from cleanups"
@@ -269,6 +278,7 @@ __all__ = [
     "Head",
     "buckets",
     "gone",
+    "is_there",
     "latest_version",
     "list_versions",
     "read_heads",
