@@ -88,8 +88,11 @@ class BoundVersion:
 
     def _commit(self, change: Change, retries: int = RETRIES, timeout: timedelta = RETRY_TIMEOUT) -> None:
         """Commit a change and move this handle to the version that it makes."""
-        limits = {"retries": retries, "timeout_s": timeout.total_seconds()}
-        self._committed(commit(self._store, self._manifest, change, **limits))
+        self._committed(self._made(change, retries, timeout))
+
+    def _made(self, change: Change, retries: int, timeout: timedelta) -> Manifest:
+        """Commit a change; this handle stays where it is."""
+        return commit(self._store, self._manifest, change, retries=retries, timeout_s=timeout.total_seconds())
 
     def _committed(self, manifest: Manifest) -> None:
         """Move this handle to a version that it made, and do what the table has done by itself then."""

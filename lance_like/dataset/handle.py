@@ -334,8 +334,10 @@ class LanceDataset(
         Returns {"num_deleted_rows"}. Raises Conflict, IncompatibleChange, InvalidInput.
         """
         change = Delete(self._session, predicate, serializable=check_isolation(isolation))
-        self._commit(change, conflict_retries, retry_timeout)
-        return {"num_deleted_rows": change.rows}
+        made = self._made(change, conflict_retries, retry_timeout)
+        rows = change.rows_of(made, self._version)
+        self._committed(made)
+        return {"num_deleted_rows": rows}
 
     def update(
         self,
