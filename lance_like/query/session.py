@@ -21,6 +21,7 @@ from lance_like.io.fetch import drive_all
 from lance_like.io.store import Store, missing
 from lance_like.kept import Kept, MadeOf
 from lance_like.locks import lock_over_forks
+from lance_like.query.expr import room_of
 from lance_like.query.projection import FileColumns, Projection
 from lance_like.table.fragment import DataFile
 from lance_like.table.manifest import Manifest
@@ -89,9 +90,9 @@ class Session:
         # The indexes that filters may ask, of indices and schemas; what to ask them, of conditions, and what is left of
         # these, of their parts (query/hits.py).
         self.filters: MadeOf[Any] = MadeOf(_VERSIONS_KEPT)
-        self.lookups: MadeOf[Any] = MadeOf(_LOOKUPS_KEPT)
+        self.lookups: MadeOf[Any] = MadeOf(_LOOKUPS_KEPT, room_of)
         # What statistics say of the rows that pass conditions, by fragments (query/scan.py).
-        self.judged: MadeOf[Any] = MadeOf(_JUDGED_KEPT)
+        self.judged: MadeOf[Any] = MadeOf(_JUDGED_KEPT, room_of)
         # Columns of several files that are read together, by files, numbers and types (query/neighbours.py).
         self.several: Kept[SeveralColumns] = Kept(cache_nbytes // _SEVERAL_SHARE)
         self._cache_nbytes = cache_nbytes
