@@ -63,7 +63,7 @@ def check_members(page: Page, rows: int) -> None:
 
 
 def check_bytes(page: Page, rows: int, rng: np.random.Generator, *, random: int, spots: int) -> None:
-    """The same description over other bytes: of one value, so many times random, and so many times with three changed."""
+    """The same description over bytes of one value, random ones, and those that are there with three changed."""
     nbytes = len(page.data)
     made = [np.full(nbytes, fill, np.uint8) for fill in (0, 1, 127, 128, 255)]
     made += [rng.integers(0, 256, nbytes, np.uint8) for _ in range(random)]
