@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Generic
+from functools import wraps
+from typing import Concatenate, Generic, ParamSpec
 
 from lance_like.locks import lock_over_forks
 from lance_like.typing_ import T
+
+P = ParamSpec("P")
+
+# How many texts are remembered, and the letters of one that counts as one.
+_TEXTS_KEPT, _SHORT_TEXT = 512, 32 << 10
 
 _LOCK = lock_over_forks()
 
@@ -50,10 +56,11 @@ class Kept(Generic[T]):
 class MadeOf(Generic[T]):
     """What was made of objects that never change, which stay alive beside it, so that their ids are theirs.
 
-    most: how many are kept.
+    most: how many are kept. room: in the place of how many the things made of objects and a key count; None: of one.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, room: Callable[[tuple[object, ...], Hashable], int] | None = None) -> None:
+        self._room = room
         self._kept: Kept[tuple[tuple[object, ...], T]] = Kept(most)
 
     def get(self, *objects: object, key: Hashable = None, make: Callable[[], T]) -> T:
@@ -62,8 +69,28 @@ class MadeOf(Generic[T]):
         found = self._kept.get(name)
         if found is None:
             found = objects, make()
-            self._kept.put(name, found)
+            self._kept.put(name, found, 1 if self._room is None else self._room(objects, key))
         return found[1]
 
 
-__all__ = ["Kept", "MadeOf"]
+def room_of_text(text: str) -> int:
+    """In the place of how many short texts a text counts."""
+    return 1 + len(text) // _SHORT_TEXT
+
+
+def of_texts(make: Callable[Concatenate[str, P], T]) -> Callable[Concatenate[str, P], T]:
+    """Remember what a function makes of the texts that it was last asked for; very long ones are made anew."""
+    kept: Kept[tuple[T]] = Kept(_TEXTS_KEPT)
+
+    @wraps(make)
+    def find(text: str, *more: P.args, **named: P.kwargs) -> T:
+        found = kept.get((text, more))
+        if found is None:
+            found = (make(text, *more, **named),)
+            kept.put((text, more), found, room_of_text(text))
+        return found[0]
+
+    return find
+
+
+__all__ = ["Kept", "MadeOf", "of_texts", "room_of_text"]

@@ -49,14 +49,14 @@ from lance_like.query.order import ColumnOrdering
 if TYPE_CHECKING:
     from lance_like.dataset.sql.query import SqlQuery, SqlQueryBuilder
     from lance_like.index.text.queries import FullTextQuery
-    from lance_like.query.near import VectorSearchQuery
+    from lance_like.query.near_query import VectorSearchQuery
 
 # Loaded on first use.
 _LATER = {
     "FullTextQuery": "lance_like.index.text.queries",
     "SqlQuery": "lance_like.dataset.sql.query",
     "SqlQueryBuilder": "lance_like.dataset.sql.query",
-    "VectorSearchQuery": "lance_like.query.near",
+    "VectorSearchQuery": "lance_like.query.near_query",
 }
 
 

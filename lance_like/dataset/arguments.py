@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -82,6 +82,15 @@ def not_here(name: str, hint: str) -> Unsupported:
     return Unsupported(f"LanceDataset has no {name!r} of pyarrow.dataset.Dataset", kind="api", hint=hint)
 
 
+def texts(name: str, values: Any) -> tuple[str, ...]:
+    """Names that a caller lists. Raises InvalidInput unless they are texts in a list."""
+    is_list = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
+    listed: tuple[Any, ...] = tuple(values) if is_list else (None,)
+    if not all(isinstance(one, str) for one in listed):
+        raise InvalidInput(f"{name}={values!r:.80}: expected a list of names")
+    return listed
+
+
 def integers(values: Any) -> Int64s:
     """Rows that a caller names, as int64[n]. Raises InvalidInput unless they are integers in a list."""
     array = values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else np.asarray(values)
@@ -95,4 +104,4 @@ def integers(values: Any) -> Int64s:
     return array.astype(np.int64, copy=False)
 
 
-__all__ = ["Order", "check_insert_options", "check_table_hints", "in_order", "integers", "not_here"]
+__all__ = ["Order", "check_insert_options", "check_table_hints", "in_order", "integers", "not_here", "texts"]

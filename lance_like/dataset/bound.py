@@ -63,7 +63,7 @@ class BoundVersion:
         self._default_scan = check_default_options(default_scan_options)
         self._session = self._shared.files_of(
             store, manifest, verify=verify == "full", ignore=indices == "ignore", base_store_params=base_store_params
-        )
+        ).at(store, manifest)
         self._answers: dict[tuple[BlobHandling | None, Any], Answer] = {}
 
     def session(self) -> Session:
@@ -83,12 +83,16 @@ class BoundVersion:
     def _move(self, manifest: Manifest) -> None:
         """Move this handle to another version."""
         self._manifest = manifest
+        self._session = self._session.at(self._store, manifest)
         self._answers = {}
 
     def _commit(self, change: Change, retries: int = RETRIES, timeout: timedelta = RETRY_TIMEOUT) -> None:
         """Commit a change and move this handle to the version that it makes."""
-        limits = {"retries": retries, "timeout_s": timeout.total_seconds()}
-        self._committed(commit(self._store, self._manifest, change, **limits))
+        self._committed(self._made(change, retries, timeout))
+
+    def _made(self, change: Change, retries: int, timeout: timedelta) -> Manifest:
+        """Commit a change; this handle stays where it is."""
+        return commit(self._store, self._manifest, change, retries=retries, timeout_s=timeout.total_seconds())
 
     def _committed(self, manifest: Manifest) -> None:
         """Move this handle to a version that it made, and do what the table has done by itself then."""

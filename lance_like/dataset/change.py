@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow as pa
 from lance_like.dataset.inputs import cast_array
 from lance_like.dataset.patch import Patch, Patched, write_patches
 from lance_like.dataset.scanner import Filter, bind_filter
-from lance_like.errors import InvalidInput
+from lance_like.errors import InvalidInput, NotFound
 from lance_like.query.build import Expression
 from lance_like.query.evaluate import bind_columns, columns_read, compute_bound, parse_expressions
 from lance_like.query.expr import Expr, Opaque, paths
@@ -85,6 +86,17 @@ class Delete:
         reads = fields_read(manifest.schema, condition)
         text = str(self._predicate) if isinstance(self._predicate, str | Expression) else None
         return ChangeRows("delete", removed=removed, reads=reads, serializable=self._serializable, predicate=text)
+
+    def rows_of(self, made: Manifest, read: Callable[[int], Manifest]) -> int:
+        """How many rows the version made has deleted: others may have deleted some of them after they were found.
+
+        read: brings a version. Cost: the root of the version before, if it is another than the rows were found in.
+        """
+        if made.version > made.transaction.read_version + 1:
+            # Another process may have cleaned it up within a moment.
+            with suppress(NotFound):
+                return read(made.version - 1).tree.live_rows - made.tree.live_rows
+        return self.rows
 
 
 class Update:

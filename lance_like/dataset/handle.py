@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from lance_like.dataset import preview
 from lance_like.dataset.alter import plan_alter_columns
-from lance_like.dataset.arguments import check_insert_options, integers
+from lance_like.dataset.arguments import check_insert_options, integers, texts
 from lance_like.dataset.arrow import PythonDataset
 from lance_like.dataset.blobs import DatasetBlobs
 from lance_like.dataset.bound import RETRIES, RETRY_TIMEOUT
@@ -252,9 +252,10 @@ class LanceDataset(
 
         randomize_order: False: in scan order. Raises InvalidInput for more rows than there are.
         """
-        if not 0 <= count("num_rows", num_rows) <= len(self):
-            raise InvalidInput(f"num_rows={num_rows}: expected a number from 0 to {len(self):,}")
-        positions = random.sample(range(len(self)), num_rows)
+        rows = count("num_rows", num_rows)
+        if rows > len(self):
+            raise InvalidInput(f"num_rows={rows}: expected a number from 0 to {len(self):,}")
+        positions = random.sample(range(len(self)), rows)
         return self.take(positions if randomize_order else sorted(positions), columns, **options)
 
     def _take_rows(self, row_ids: Any, columns: Columns | None = None) -> pa.Table:
@@ -334,8 +335,10 @@ class LanceDataset(
         Returns {"num_deleted_rows"}. Raises Conflict, IncompatibleChange, InvalidInput.
         """
         change = Delete(self._session, predicate, serializable=check_isolation(isolation))
-        self._commit(change, conflict_retries, retry_timeout)
-        return {"num_deleted_rows": change.rows}
+        made = self._made(change, conflict_retries, retry_timeout)
+        rows = change.rows_of(made, self._version)
+        self._committed(made)
+        return {"num_deleted_rows": rows}
 
     def update(
         self,
@@ -409,9 +412,8 @@ class LanceDataset(
 
     def drop_columns(self, columns: Sequence[str]) -> None:
         """Take columns out of the schema, by name or dotted path. No file changes; old versions keep them."""
-        if isinstance(columns, str):
-            raise InvalidInput(f"columns={columns!r} is one text: expected a list of column names")
-        self._commit(DropColumns(tuple(self._manifest.schema.find(path).id for path in columns)))
+        named = texts("columns", columns)
+        self._commit(DropColumns(tuple(self._manifest.schema.find(path).id for path in named)))
 
     def alter_columns(self, *alterations: Mapping[str, Any]) -> None:
         """Give columns other names, nullabilities or types.

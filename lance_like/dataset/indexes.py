@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from lance_like.dataset.arguments import texts
 from lance_like.dataset.bound import BoundVersion
 from lance_like.dataset.index_build import Building, check_segment_files, extended, planned_entry, rows_of_fragments
 from lance_like.dataset.index_values import (
@@ -354,11 +355,10 @@ def _coverage(manifest: Manifest, entry: IndexEntry) -> Coverage:
 
 
 def _single(column: str | Sequence[str]) -> str:
-    if isinstance(column, str):
-        return column
-    if len(column) != 1 or not isinstance(column[0], str):
+    named = (column,) if isinstance(column, str) else texts("column", column)
+    if len(named) != 1:
         raise InvalidInput(f"column={column!r:.80}: an index is of one column")
-    return column[0]
+    return named[0]
 
 
 def _parameters(options: dict[str, Any]) -> dict[str, Any]:

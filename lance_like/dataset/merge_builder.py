@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from lance_like.dataset.arguments import texts
 from lance_like.dataset.inputs import Data, as_stream, conform_some
 from lance_like.dataset.lance_schema import LanceSchema
 from lance_like.dataset.merge import Rules, run_merge
@@ -38,9 +39,10 @@ class MergeInsertBuilder:
     def __init__(self, dataset: LanceDataset, on: str | Sequence[str] | None) -> None:
         self._dataset = dataset
         keys = _keys_of(dataset.lance_schema) if on is None else [on] if isinstance(on, str) else on
-        if not len(keys):
+        named = texts("on", keys)
+        if not named:
             raise InvalidInput("on=[]: a merge needs key columns")
-        self._rules = Rules(tuple(keys))
+        self._rules = Rules(named)
         self._retries, self._timeout_s = 10, 30.0
 
     def when_matched_update_all(self, condition: Filter = None) -> MergeInsertBuilder:

@@ -146,6 +146,7 @@ def write_dataset(
         message=commit_message,
         properties=transaction_properties,
         config=config,
+        known=uri._manifest if isinstance(uri, LanceDataset) else None,
     )
     if session is None and isinstance(uri, LanceDataset):
         session = uri.session()

@@ -26,9 +26,9 @@ def transaction_at(version: int, read: ReadVersion) -> Transaction:
     """
     manifest = read(version)
     before: Manifest | None = None
-    if version > 1:
+    if manifest.version > 1:
         with suppress(NotFound):
-            before = read(version - 1)
+            before = read(manifest.version - 1)
     record = manifest.transaction
     message = {} if record.message is None else {LANCE_COMMIT_MESSAGE_KEY: record.message}
     operation = _operation(manifest, before)

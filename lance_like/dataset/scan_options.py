@@ -112,6 +112,8 @@ _COUNTS = {
     "io_buffer_size": 1,
     "fragment_readahead": 0,
 }
+# No table has more rows or bytes, and no sum of two such numbers is more than Arrow counts.
+_MOST = 1 << 62
 
 
 def checked_options(options: Mapping[str, Any], known: Set[str] = SCAN_OPTIONS) -> dict[str, Any]:
@@ -121,7 +123,7 @@ def checked_options(options: Mapping[str, Any], known: Set[str] = SCAN_OPTIONS) 
         if name not in known:
             raise InvalidInput(f"{name!r} is not an option of a read")
         if value is not None and name in _COUNTS:
-            checked[name] = count(name, value, low=_COUNTS[name])
+            checked[name] = min(count(name, value, low=_COUNTS[name]), _MOST)
     handling = options.get("blob_handling")
     if handling is not None and handling not in get_args(BlobHandling):
         raise InvalidInput(f"blob_handling={handling!r}: expected one of {', '.join(get_args(BlobHandling))}")

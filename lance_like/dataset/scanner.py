@@ -28,7 +28,7 @@ from lance_like.errors import InvalidInput, NotFound
 from lance_like.file.carry import carried_field, one_batch
 from lance_like.index.files import counting_segments
 from lance_like.io.observe import CountingStore
-from lance_like.kept import MadeOf
+from lance_like.kept import MadeOf, room_of_text
 from lance_like.query.answer import NOTHING, POSITION, Answer, Columns, answer_of, as_names, schema_naming
 from lance_like.query.evaluate import parse, prepare
 from lance_like.query.explain import analyze, explain
@@ -61,7 +61,7 @@ _TABLE_BATCH_ROWS = 1 << 20
 
 
 _ANSWERS: MadeOf[Answer] = MadeOf(256)
-_CONDITIONS: MadeOf[Expr | None] = MadeOf(512)
+_CONDITIONS: MadeOf[Expr | None] = MadeOf(512, lambda _, text: room_of_text(str(text)))
 _NAMED: MadeOf[pa.Schema] = MadeOf(256)
 
 

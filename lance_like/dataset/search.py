@@ -16,7 +16,8 @@ from lance_like.query.evaluate import parse, parse_expressions
 from lance_like.query.expr import Expr, all_of, conjuncts, top_names
 from lance_like.query.fuse import Fusion, Reranker
 from lance_like.query.names import fold
-from lance_like.query.near import NearSearch, VectorSearchQuery, near_search
+from lance_like.query.near import NearSearch, near_search
+from lance_like.query.near_query import VectorSearchQuery
 from lance_like.query.order import Order
 from lance_like.query.relevant import TextSearch, text_search
 from lance_like.query.rowset import scan_of_ids

@@ -57,8 +57,12 @@ def write_table(
     message: str | None,
     properties: Mapping[str, str] | None,
     config: Mapping[str, str],
+    known: Manifest | None = None,
 ) -> Manifest:
-    """Write data as one new version; see `lance_like.write_dataset`. config: of a new table."""
+    """Write data as one new version; see `lance_like.write_dataset`. config: of a new table.
+
+    known: a version of the table that is meant, if there is one.
+    """
     if mode not in ("create", "append", "overwrite"):
         raise InvalidInput(f"mode={mode!r}: expected 'create', 'append' or 'overwrite'")
     version = newest_if_any(store)
@@ -69,7 +73,7 @@ def write_table(
             hint="choose mode='append' or mode='overwrite', or another place",
         )
     stream = as_stream(data, schema)
-    with nullcontext((None, None)) if version is None else newest_held(store, version) as (base, lease):
+    with nullcontext((None, None)) if version is None else newest_held(store, version, known=known) as (base, lease):
         return write_version(
             store,
             base,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         PhraseQuery,
         PrefixQuery,
     )
-    from lance_like.query.near import VectorSearchQuery
+    from lance_like.query.near_query import VectorSearchQuery
 
 # What callers name in searches, as pylance's module of this name has it; loaded on first use.
 __all__ = [
@@ -41,5 +41,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'lance_like.query' has no attribute {name!r}")
-    home = "lance_like.query.near" if name == "VectorSearchQuery" else "lance_like.index.text.queries"
+    home = "lance_like.query.near_query" if name == "VectorSearchQuery" else "lance_like.index.text.queries"
     return getattr(importlib.import_module(home), name)

@@ -14,10 +14,10 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 
 from lance_like.errors import InvalidInput
 from lance_like.index.questions import Matches
+from lance_like.kept import of_texts
 from lance_like.query.constants import constant_of
 from lance_like.query.expr import Compare, Expr, paths
 from lance_like.query.literals import is_text
@@ -27,7 +27,7 @@ from lance_like.query.sql import column_of, condition_of, tree_of
 _REGEXES = {"regexp_matches": False, "regexp_like": False, "regexp_full_match": True}
 
 
-@lru_cache(maxsize=512)
+@of_texts
 def matches_of(sql: str) -> Matches | None:
     """Read an expression as a search for a regular expression. Cost: about a millisecond for a new text."""
     try:
@@ -43,7 +43,7 @@ def matches_of(sql: str) -> Matches | None:
     return Matches(pattern.as_py(), whole)
 
 
-@lru_cache(maxsize=512)
+@of_texts
 def comparison_of(sql: str) -> tuple[str, float] | None:
     """Read a comparison of a column with a finite number: how they are compared, and about the number."""
     try:
@@ -82,7 +82,7 @@ class JsonPlace:
     type: str
 
 
-@lru_cache(maxsize=512)
+@of_texts
 def json_condition(sql: str) -> tuple[JsonPlace, Expr] | None:
     """Read a condition on the value at one JSON path as one on a column `VALUE`. Cost: as `matches_of`."""
     try:

@@ -30,7 +30,7 @@ from lance_like.query.expr import (
     all_of,
     conjuncts,
 )
-from lance_like.query.literals import is_bytes, is_text
+from lance_like.query.literals import is_bytes, is_exact, is_text
 from lance_like.table.fields import Field
 
 # What judging a row takes, about: packed numbers where they are stored, text under zstd, and a rank of `cost`.
@@ -161,7 +161,7 @@ def _between_decimals(condition: Expr, scale: int) -> tuple[int, int] | None:
     """The same of decimals, in units of their last place."""
     low, high = -_MOST, _MOST
     for part in conjuncts(condition):
-        if not isinstance(part, Compare) or part.op == "<>" or not _is_exact(part.value):
+        if not isinstance(part, Compare) or part.op == "<>" or not is_exact(part.value):
             return None
         value = Fraction(part.value.as_py()) * Fraction(10) ** scale
         if part.op in ("=", ">=", ">"):
@@ -169,11 +169,6 @@ def _between_decimals(condition: Expr, scale: int) -> tuple[int, int] | None:
         if part.op in ("=", "<=", "<"):
             high = min(high, ceil(value) - 1 if part.op == "<" else floor(value))
     return low, high
-
-
-def _is_exact(value: pa.Scalar) -> bool:
-    """Is a literal a whole number or a decimal?"""
-    return value.is_valid and (pa.types.is_integer(value.type) or pa.types.is_decimal(value.type))
 
 
 def _domain(kind: pa.DataType) -> tuple[int, int]:

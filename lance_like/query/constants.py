@@ -12,7 +12,7 @@ import pyarrow as pa
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.query import engine_duckdb
 from lance_like.query.expr import And, Compare, Expr, Not, Or
-from lance_like.query.literals import comparison_type, exact, is_text
+from lance_like.query.literals import comparison_type, exact, is_exact, is_text
 from lance_like.query.names import find
 from lance_like.query.nodes import OWN_SCHEMA, Node, arguments, literal, type_name, written
 
@@ -93,16 +93,12 @@ def rounded(condition: Expr, schema: pa.Schema) -> Expr:
             return type(condition)(tuple(rounded(child, schema) for child in children))
         case Not(child):
             return Not(rounded(child, schema))
-        case Compare(op, path, value) if value.is_valid and _is_exact(value.type):
+        case Compare(op, path, value) if is_exact(value) and not pa.types.is_decimal256(value.type):
             with suppress(NotFound):
                 to = comparison_type(find(path, schema)[1])
                 if to is not None and pa.types.is_floating(to) and exact(value, to) is None:
                     return Compare(op, path, _as_float(value, to))
     return condition
-
-
-def _is_exact(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_decimal128(kind)
 
 
 @lru_cache(maxsize=256)

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import lru_cache, reduce
+from functools import reduce
 from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 
 from lance_like.encodings.joining import holds
 from lance_like.errors import InvalidInput
+from lance_like.kept import of_texts
 from lance_like.query.arithmetic import Value, bind_value
 from lance_like.query.literals import comparison_type, exact, exact_values, is_text, item_type
 from lance_like.query.names import Path, find, find_known, has, sql_path
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 # More values that lists are to have are looked for longer, one by one, than DuckDB takes.
 _MOST_HAD = 64
+# What a node takes, about; and a condition that counts as one among what is kept of them.
+_NODE_NBYTES, _SMALL_NBYTES = 256, 256 << 10
 
 
 class Wild(Enum):
@@ -271,6 +274,32 @@ def opaques(condition: Expr) -> Iterator[Opaque]:
             yield condition
 
 
+def nbytes_of(condition: Expr) -> int:
+    """About how many bytes a condition takes in memory."""
+    nbytes, left = 0, [condition]
+    while left:
+        match left.pop():
+            case And(children) | Or(children):
+                left.extend(children)
+            case Not(child):
+                left.append(child)
+            case In(values=values) | Has(values=values):
+                nbytes += values.nbytes
+            case Opaque(sql=text) | Like(pattern=text):
+                nbytes += len(text)
+            case Compare(value=value) if is_text(value.type) and value.is_valid:
+                nbytes += len(value.as_py())
+            case _:
+                pass
+        nbytes += _NODE_NBYTES
+    return nbytes
+
+
+def room_of(objects: Iterable[object], key: object = None) -> int:
+    """In the place of how many small conditions those among some objects count, for `MadeOf`."""
+    return 1 + sum(nbytes_of(one) for one in objects if isinstance(one, Expr)) // _SMALL_NBYTES
+
+
 def like_text(text: str) -> str:
     """Write a text as a part of a pattern whose escape is a backslash."""
     return "".join("\\" + letter if letter in "\\%_" else letter for letter in text)
@@ -284,7 +313,7 @@ def like_parts(condition: Like) -> tuple[str | Wild, ...]:
     return _like_parts(condition.pattern, condition.escape)
 
 
-@lru_cache(maxsize=512)
+@of_texts
 def _like_parts(pattern: str, escape: str) -> tuple[str | Wild, ...]:
     parts: list[str | Wild] = []
     letters = iter(pattern)
@@ -439,8 +468,10 @@ __all__ = [
     "conjuncts",
     "like_parts",
     "like_text",
+    "nbytes_of",
     "opaque_of",
     "opaques",
     "paths",
+    "room_of",
     "top_names",
 ]

@@ -88,6 +88,11 @@ def is_bytes(type_: pa.DataType) -> bool:
     return pa.types.is_binary(type_) or pa.types.is_large_binary(type_)
 
 
+def is_exact(value: pa.Scalar) -> bool:
+    """Is a literal a whole number or a decimal?"""
+    return value.is_valid and (pa.types.is_integer(value.type) or pa.types.is_decimal(value.type))
+
+
 def exact(value: pa.Scalar, to: pa.DataType) -> pa.Scalar | None:
     """Cast a literal to a comparison type, if comparing there gives DuckDB's answer for every value.
 
@@ -234,4 +239,4 @@ def _is_number(type_: pa.DataType) -> bool:
     return types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_)
 
 
-__all__ = ["comparable", "comparison_type", "exact", "exact_values", "is_bytes", "is_text", "item_type"]
+__all__ = ["comparable", "comparison_type", "exact", "exact_values", "is_bytes", "is_exact", "is_text", "item_type"]

@@ -19,7 +19,6 @@ from lance_like.encodings.stack import together
 from lance_like.file.carry import carried_type
 from lance_like.file.layout import ZONE_ROWS
 from lance_like.file.several import SeveralColumns, SeveralFiles, WholeFile
-from lance_like.io.store import missing
 from lance_like.query.evaluate import select
 from lance_like.query.expr import Expr
 from lance_like.query.joint import MOST_OF_ONE, Widths, bytes_at, reading
@@ -195,9 +194,14 @@ class Neighbours:
         """The files of the fragments by their place there, read in one round. Raises Corrupt."""
         files = [file for fragment in self.fragments for file in fragment.files]
         data = self.session.store.read([file.key for file in files], limit=_SMALL_NBYTES)
-        whole = [_whole_file(file, found) for file, found in zip(files, data, strict=True)]
+        whole = [self._whole_file(file, found) for file, found in zip(files, data, strict=True)]
         each = len(self.fragments[0].files)
         return [SeveralFiles(whole[place::each], verify=self.session.verify) for place in range(each)]
+
+    def _whole_file(self, file: DataFile, data: bytes | None) -> WholeFile:
+        if data is None or len(data) != file.nbytes:
+            raise self.session.missing("a data file is missing, or has another size than recorded", file.key)
+        return WholeFile(file.key, data, file.tail, file.rows, sum(count for _, count in file.fields))
 
     def _parts_of(self, held: FileColumns) -> list[pa.Array]:
         columns, found, data = (self._parts if self._at_once else self._pages([held]))[held.file]
@@ -241,12 +245,6 @@ class Neighbours:
 def leaves_of(projection: Projection, condition: Projection | None) -> dict[int, pa.DataType]:
     """The leaves of an answer, and of the columns of its condition."""
     return {**projection.leaves, **({} if condition is None else condition.leaves)}
-
-
-def _whole_file(file: DataFile, data: bytes | None) -> WholeFile:
-    if data is None or len(data) != file.nbytes:
-        raise missing("a data file is missing, or has another size than recorded", where=file.key)
-    return WholeFile(file.key, data, file.tail, file.rows, sum(count for _, count in file.fields))
 
 
 class _Likeness(NamedTuple):

@@ -11,7 +11,7 @@ every number; rows that are equal keep the order of the scan.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -87,9 +87,11 @@ def order_of(
     table: the manifest's schema, as it is read. columns: of the answer; those that are computed may be named, where
     the table has none of the name. given: as in `answer_of`. Raises InvalidInput, NotFound.
     """
-    if isinstance(order_by, str) or not all(isinstance(one, ColumnOrdering | str) for one in order_by):
+    is_list = isinstance(order_by, Iterable) and not isinstance(order_by, str | Mapping)
+    listed = tuple(order_by) if is_list else ()
+    if not listed or not all(isinstance(one, ColumnOrdering | str) for one in listed):
         raise InvalidInput(f"order_by={order_by!r:.80}: expected a list of names and of ColumnOrdering")
-    orderings = tuple(ColumnOrdering(one) if isinstance(one, str) else one for one in order_by)
+    orderings = tuple(ColumnOrdering(one) if isinstance(one, str) else one for one in listed)
     names = dict.fromkeys(ordering.column_name for ordering in orderings)
     computed = columns if isinstance(columns, Mapping) else {}
     own = {name: computed[name] for name in names if name in computed and table.child(name) is None}

@@ -11,7 +11,7 @@ import numpy as np
 from pyroaring import BitMap
 
 from lance_like._lazy import cached
-from lance_like.query.expr import Expr, opaques
+from lance_like.query.expr import Expr, nbytes_of, opaques
 from lance_like.query.hits import Rows
 from lance_like.query.projection import ROW_ID, Output, Projection
 from lance_like.query.scan import Scan, hits_of, run_scan
@@ -86,7 +86,8 @@ def rows_passing(session: Session, manifest: Manifest, scan: Scan) -> RowSet:
     found = _scanned(session, manifest, replace(scan, hits=hits)) if answer is None else RowSet(answer)
     if answer is not None or (scan.condition is not None and not any(opaques(scan.condition))):
         # The condition stays alive beside it, so that its id is its own.
-        passing.put(key, (found, scan.condition), _KEPT_NBYTES + _ROW_NBYTES * len(found))
+        asked = 0 if scan.condition is None else nbytes_of(scan.condition)
+        passing.put(key, (found, scan.condition), _KEPT_NBYTES + _ROW_NBYTES * len(found) + asked)
     return found
 
 

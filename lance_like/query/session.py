@@ -21,9 +21,11 @@ from lance_like.io.fetch import drive_all
 from lance_like.io.store import Store, missing
 from lance_like.kept import Kept, MadeOf
 from lance_like.locks import lock_over_forks
+from lance_like.query.expr import room_of
 from lance_like.query.projection import FileColumns, Projection
 from lance_like.table.fragment import DataFile
 from lance_like.table.manifest import Manifest
+from lance_like.table.snapshot import gone
 from lance_like.typing_ import Conversation, T
 
 CACHE_NBYTES = 256 << 20
@@ -88,9 +90,9 @@ class Session:
         # The indexes that filters may ask, of indices and schemas; what to ask them, of conditions, and what is left of
         # these, of their parts (query/hits.py).
         self.filters: MadeOf[Any] = MadeOf(_VERSIONS_KEPT)
-        self.lookups: MadeOf[Any] = MadeOf(_LOOKUPS_KEPT)
+        self.lookups: MadeOf[Any] = MadeOf(_LOOKUPS_KEPT, room_of)
         # What statistics say of the rows that pass conditions, by fragments (query/scan.py).
-        self.judged: MadeOf[Any] = MadeOf(_JUDGED_KEPT)
+        self.judged: MadeOf[Any] = MadeOf(_JUDGED_KEPT, room_of)
         # Columns of several files that are read together, by files, numbers and types (query/neighbours.py).
         self.several: Kept[SeveralColumns] = Kept(cache_nbytes // _SEVERAL_SHARE)
         self._cache_nbytes = cache_nbytes
@@ -99,6 +101,14 @@ class Session:
         self._last_used: dict[str, int] = {}
         self._clock = self._uses = 0
         self._versions: MadeOf[OfVersion] = MadeOf(_MADE_KEPT)
+        # The line and the version that are read, where it is one.
+        self._bound: tuple[Store, Manifest] | None = None
+
+    def at(self, line: Store, manifest: Manifest) -> Session:
+        """The same open files for reads of one version, which say so when it is gone."""
+        other = copy(self)
+        other._bound = line, manifest
+        return other
 
     def through(self, store: Store) -> Session:
         """The same open files, read through another store, such as one that counts; of indexes: `counting_segments`."""
@@ -199,7 +209,7 @@ class Session:
         return len(self._readers)
 
     def drive(self, conversations: Sequence[tuple[str, Conversation[Any]]]) -> list[Any]:
-        """Run conversations with data files side by side. Raises Corrupt where one is missing.
+        """Run conversations with data files side by side. Raises as `missing` where one is.
 
         conversations: pairs of path and conversation.
         """
@@ -207,7 +217,12 @@ class Session:
             return drive_all(self.store, conversations)
         except NotFound as error:
             message = f"a data file that the manifest names is missing: {error.message}"
-            raise missing(message, where=error.where) from error
+            raise self.missing(message, error.where) from error
+
+    def missing(self, message: str, where: str) -> Corrupt | NotFound:
+        """The error for a file that is missing: NotFound where the version that names it is gone too."""
+        removed = self._bound and gone(self._bound[0], self._bound[1].version, self._bound[1].digest)
+        return removed or missing(message, where=where)
 
     def run(self, reads: Sequence[Reads[T]]) -> list[T]:
         """Run reads side by side, each step of all of them as one `drive`; their answers in order."""

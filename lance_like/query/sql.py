@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from lance_like.errors import InvalidInput, NotFound
+from lance_like.kept import of_texts
 from lance_like.query import engine_duckdb
 from lance_like.query.arithmetic import MIRRORED
 from lance_like.query.arrow_casts import with_casts
@@ -80,7 +81,7 @@ _REFUSED = {
 }
 
 
-@lru_cache(maxsize=512)
+@of_texts
 def parse(text: str) -> Expr:
     """Read the text of a WHERE clause, without the word WHERE.
 
@@ -107,7 +108,7 @@ def parsed(text: str) -> Expr:
 _SHAPES = Shapes(parsed)
 
 
-@lru_cache(maxsize=512)
+@of_texts
 def parse_expression(text: str, what: str) -> Opaque:
     """Read one SQL expression, for `evaluate.compute_columns`. what: how errors call it.
 
@@ -133,7 +134,7 @@ def read_again(condition: Opaque) -> Expr:
     return has or replace(condition, ordered=ordered)
 
 
-@lru_cache(maxsize=512)
+@of_texts
 def _said(text: str) -> tuple[Has | None, Ordered | None]:
     tree = engine_duckdb.serialize(_FILTER_HEAD + text)
     if tree.get("error"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lance_like.errors import InvalidInput
 from lance_like.typing_ import Int64s
 
 _NOWHERE = -1
@@ -28,7 +29,9 @@ class Text:
 
     @classmethod
     def of(cls, written: str) -> Text:
-        """What the caller wrote."""
+        """What the caller wrote. Raises InvalidInput for what is no text."""
+        if not isinstance(written, str):
+            raise InvalidInput(f"a statement is text, not a {type(written).__name__}", kind="sql")
         data = written.encode()
         return cls(data, data, np.arange(len(data)))
 

@@ -24,7 +24,7 @@ from lance_like.file.pages import ColumnPages, read_parts
 from lance_like.kept import MadeOf
 from lance_like.query.conjuncts import ColumnTest, Parts, split
 from lance_like.query.evaluate import passing
-from lance_like.query.expr import Expr, paths
+from lance_like.query.expr import Expr, paths, room_of
 from lance_like.query.hits import Hits
 from lance_like.query.plan import Span, field_of
 from lance_like.query.projection import Output, Projection, as_batch, place_leaves, virtual_of
@@ -123,7 +123,7 @@ class _Asked:
         return cls(filter, parts, None if parts.rest is None else asking(schema, parts.rest))
 
 
-_ASKED: MadeOf[_Asked] = MadeOf(64)
+_ASKED: MadeOf[_Asked] = MadeOf(64, room_of)
 
 
 def asking(schema: Schema, condition: Expr) -> Projection:

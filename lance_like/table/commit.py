@@ -35,11 +35,11 @@ from lance_like.table.actions import Action, Restore
 from lance_like.table.apply import Stamp, apply, bound
 from lance_like.table.conflicts import Verdict, judge
 from lance_like.table.deletions import Deletions, encode_deletions
-from lance_like.table.envelope import MAX_BODY, MAX_OBJECT
+from lance_like.table.envelope import MAX_BODY
 from lance_like.table.fragment import Fragment
 from lance_like.table.indices import IndexEntry, IndexSegment, encode_row_runs
 from lance_like.table.layout import PartKind, begins_bucket, new_part_key, version_key
-from lance_like.table.lease import Lease, hold, removed
+from lance_like.table.lease import Lease, hold, removed, replaced
 from lance_like.table.lineage import encode_lineage
 from lance_like.table.manifest import (
     Manifest,
@@ -52,7 +52,7 @@ from lance_like.table.manifest import (
 from lance_like.table.parts import Part, Tree, encode_part
 from lance_like.table.reference import Ref
 from lance_like.table.schema_part import encode_schema
-from lance_like.table.snapshot import latest_version, list_versions, read_manifest, read_transaction
+from lance_like.table.snapshot import is_there, latest_version, list_versions, read_manifest, read_transaction
 
 Change = Action | Callable[[Manifest | None], Action]
 
@@ -172,17 +172,11 @@ def _held(store: Store, base: Manifest, change: Change) -> Iterator[Lease]:
     needed = (base, change.source) if isinstance(change, Restore) else (base,) if callable(change) else ()
     with hold(store, *(manifest.version for manifest in (base, *needed)), look=False) as lease:
         for manifest in needed or (base,):
-            key = version_key(manifest.version)
-            [root] = store.read([key], limit=MAX_OBJECT)
-            if root is None and needed:
+            there = is_there(store, manifest.version, manifest.digest)
+            if there is None and needed:
                 raise removed(store, manifest.version)
-            if root is not None and xxhash.xxh3_64_intdigest(root) != manifest.digest:
-                raise Conflict(
-                    f"version {manifest.version} is another one than was opened: the table was replaced",
-                    kind="conflict",
-                    where=store.uri,
-                    hint="open it anew",
-                )
+            if there is False:
+                raise replaced(store, manifest.version)
         yield lease
 
 

@@ -13,12 +13,13 @@ from lance_like.io.store import Store
 from lance_like.table.branches import Branches
 from lance_like.table.foreign import no_dataset
 from lance_like.table.layout import MAX_VERSION, version_key
-from lance_like.table.lease import Lease, hold
+from lance_like.table.lease import Lease, hold, replaced
 from lance_like.table.lines import branch_of
 from lance_like.table.manifest import Manifest, Transaction
 from lance_like.table.refs import Tags
 from lance_like.table.snapshot import (
     buckets,
+    is_there,
     latest_version,
     list_versions,
     read_heads,
@@ -107,7 +108,8 @@ def newest_held(
 ) -> Iterator[tuple[Manifest, Lease]]:
     """The newest version, kept from every cleanup while the block runs.
 
-    version: its number, if it was just looked up. known: as `read_manifest` takes it. Raises NotFound, as `resolve`.
+    version: its number, if it was just looked up. known: as `read_manifest` takes it. Raises NotFound, as `resolve`;
+    Conflict where the table of known is no longer there, but another in its place.
     """
     with ExitStack() as stack:
         found = None
@@ -121,7 +123,16 @@ def newest_held(
             version = None
         if found is None:
             raise Conflict(f"{_LOOKS} newest versions were removed while they were opened", where=store.uri)
+        if known is not None and _is_replaced(store, known, found[0]):
+            raise replaced(store, known.version)
         yield found
+
+
+def _is_replaced(store: Store, known: Manifest, newest: Manifest) -> bool:
+    """Whether the newest version is of another table. Cost: the root of the known version, if it is an older one."""
+    if newest.version <= known.version:
+        return newest is not known
+    return is_there(store, known.version, known.digest) is False
 
 
 def versions(store: Store) -> list[dict[str, Any]]:
@@ -156,12 +167,10 @@ def _existing(store: Store, version: int) -> int:
             return version
     newest = _newest(store)
     known = list_versions(store)
-    raise NotFound(
-        f"version {version} does not exist",
-        kind="version",
-        where=store.uri,
-        hint=f"there are {len(known):,} versions, from {known[0]} to {newest}",
-    )
+    hint = f"there are {len(known):,} versions, from {known[0]} to {newest}"
+    if 1 <= version < newest:
+        hint += "; a cleanup removes old ones, but not those that a tag or ds.lease() keeps"
+    raise NotFound(f"version {version} does not exist", kind="version", where=store.uri, hint=hint)
 
 
 def _as_of(store: Store, moment_us: int) -> int:

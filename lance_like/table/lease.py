@@ -210,6 +210,12 @@ def removed(store: Store, version: int) -> Conflict:
     return Conflict(f"a cleanup removes version {version}, or has", kind="removed", where=store.uri, hint=hint)
 
 
+def replaced(store: Store, version: int) -> Conflict:
+    """The error for a version that is another's: someone removed the table, and wrote one anew in its place."""
+    message = f"version {version} is another one than was opened: the table was replaced"
+    return Conflict(message, kind="conflict", where=store.uri, hint="open it anew")
+
+
 @contextmanager
 def announce(store: Store, removed: Spans) -> Iterator[Lease]:
     """Say that versions are about to be removed, for as long as the block runs."""
@@ -316,4 +322,4 @@ def _holder(body: dict[str, Json], key: str) -> Holder:
     return Holder(host, found[1], found[2])
 
 
-__all__ = ["FoundLease", "Holder", "Lease", "Spans", "announce", "hold", "read_leases", "removed"]
+__all__ = ["FoundLease", "Holder", "Lease", "Spans", "announce", "hold", "read_leases", "removed", "replaced"]

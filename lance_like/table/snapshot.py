@@ -6,6 +6,7 @@ Never falls back: a bad newest version raises, it is not skipped.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import xxhash
@@ -76,14 +77,14 @@ def read_manifest(store: Store, version: int, *, known: Manifest | None = None) 
     Raises NotFound, Corrupt, Unsupported. Cost: the root and the schema.
     """
     key = place_of(store, version_key(version))
-    reader = _PartReader(store)
     data = read_root_bytes(store, version)
     digest = xxhash.xxh3_64_intdigest(data)
     if known is not None and (known.version, known.digest) == (version, digest):
         return known
+    reader = _PartReader(store, version, digest)
     root = decode_root(data, key, version=version, read=reader.read)
     reader.bound(root)
-    schema = _read_schema(store, root, known)
+    schema = _read_schema(reader, root, known)
     reader.check(root.tail, key)
     reader.check_indices(root, key)
     shared = {part.stored: part for part in known.tree.parts} if known else {}
@@ -104,7 +105,7 @@ def read_manifest(store: Store, version: int, *, known: Manifest | None = None) 
         metadata=root.metadata,
         config=root.config,
         indices=with_known_rows(root.indices, known.indices if known else ()),
-        transaction=_resolved(store, root.transaction, version),
+        transaction=_resolved(reader, root.transaction, version),
         digest=digest,
         bases=root.bases,
     )
@@ -117,8 +118,11 @@ def read_heads(store: Store, versions: Sequence[int]) -> Iterator[Head]:
     """
     roots = store.read([version_key(version) for version in versions], limit=MAX_OBJECT)
     for version, data in zip(versions, roots, strict=True):
-        if data is not None:
-            yield _head(store, data, version)
+        head = None
+        with suppress(NotFound):
+            head = None if data is None else _head(store, data, version)
+        if head is not None:
+            yield head
 
 
 def read_timestamp(store: Store, version: int) -> int:
@@ -129,6 +133,32 @@ def read_timestamp(store: Store, version: int) -> int:
 def read_transaction(store: Store, version: int) -> Transaction:
     """The record of the commit that made a version. Raises as `read_manifest`. Cost: its root only."""
     return _head(store, read_root_bytes(store, version), version).transaction
+
+
+def is_there(store: Store, version: int, digest: int | None) -> bool | None:
+    """Whether a version is there as it was opened, False where another one is, None where none is. digest: of its root.
+
+    Cost: its root.
+    """
+    [root] = store.read([version_key(version)], limit=MAX_OBJECT)
+    return None if root is None else xxhash.xxh3_64_intdigest(root) == digest
+
+
+def gone(store: Store, version: int, digest: int | None) -> NotFound | None:
+    """The error for a version that is no longer there as it was opened; None where it is.
+
+    Cost: its root; where that is not there, as `latest_version`.
+    """
+    there = is_there(store, version, digest)
+    if there:
+        return None
+    newest = None if there is False else latest_version(store)
+    if newest is not None and newest > version:
+        message = f"version {version} is gone: a cleanup removed it"
+        hint = f"open the newest, {newest}; a tag or ds.lease() keeps a version from cleanups"
+    else:
+        message, hint = f"version {version} is gone: the table was removed or replaced", "open it anew"
+    return NotFound(message, kind="version", where=place_of(store, version_key(version)), hint=hint)
 
 
 def read_ref(store: Store, ref: Ref) -> bytes:
@@ -164,10 +194,10 @@ def _names_in(store: Store, bucket: int) -> list[str]:
     return store.list(f"{VERSIONS}/{bucket:016x}/")
 
 
-def _read_schema(store: Store, root: Root, known: Manifest | None) -> Schema:
+def _read_schema(reader: _PartReader, root: Root, known: Manifest | None) -> Schema:
     if known is not None and known.schema_ref == root.schema_ref:
         return known.schema
-    schema = decode_schema(read_ref(store, root.schema_ref), root.schema_ref.path)
+    schema = decode_schema(reader.read(root.schema_ref), root.schema_ref.path)
     if schema.source.greatest_id >= root.next_field_id:
         shape.refuse(root.next_field_id, "field ids below 'next_field_id'", version_key(root.version))
     return schema
@@ -176,8 +206,8 @@ def _read_schema(store: Store, root: Root, known: Manifest | None) -> Schema:
 class _PartReader:
     """Reads the parts of one version when they are asked for, and holds them against its counters."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, version: int, digest: int) -> None:
+        self._store, self._version, self._digest = store, version, digest
         self._limits = (0, 0, 0)
         self._bases: set[int | None] = {None}
 
@@ -187,8 +217,13 @@ class _PartReader:
         self._bases = {None, *root.bases}
 
     def read(self, ref: Ref) -> bytes:
-        """The bytes of a part. Raises Corrupt."""
-        return read_ref(self._store, ref)
+        """The bytes of a part. Raises Corrupt; NotFound where the version is gone with it."""
+        try:
+            return read_ref(self._store, ref)
+        except Corrupt as error:
+            if error.kind == "missing" and (removed := gone(self._store, self._version, self._digest)):
+                raise removed from error
+            raise
 
     def part(self, entry: PartEntry) -> Part:
         """A part that is not read yet."""
@@ -229,18 +264,21 @@ class _PartReader:
 
 def _head(store: Store, data: bytes, version: int) -> Head:
     timestamp_us, transaction = decode_head(data, place_of(store, version_key(version)), version=version)
-    return Head(version, timestamp_us, _resolved(store, transaction, version))
+    reader = _PartReader(store, version, xxhash.xxh3_64_intdigest(data))
+    return Head(version, timestamp_us, _resolved(reader, transaction, version))
 
 
-def _resolved(store: Store, transaction: Transaction | Ref, version: int) -> Transaction:
+def _resolved(reader: _PartReader, transaction: Transaction | Ref, version: int) -> Transaction:
     if isinstance(transaction, Transaction):
         return transaction
-    return decode_transaction(read_ref(store, transaction), transaction.path, version=version)
+    return decode_transaction(reader.read(transaction), transaction.path, version=version)
 
 
 __all__ = [
     "Head",
     "buckets",
+    "gone",
+    "is_there",
     "latest_version",
     "list_versions",
     "read_heads",

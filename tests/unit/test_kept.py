@@ -6,7 +6,7 @@ import gc
 import weakref
 from itertools import count
 
-from lance_like.kept import Kept, MadeOf
+from lance_like.kept import Kept, MadeOf, of_texts
 
 
 def test_what_was_used_longest_ago_goes_first() -> None:
@@ -57,3 +57,29 @@ def test_what_something_was_made_of_lives_as_long() -> None:
     del thing
     gc.collect()
     assert alive() is not None
+
+
+def test_large_things_take_the_room_of_several() -> None:
+    kept: MadeOf[int] = MadeOf(3, lambda objects, key: len(objects))
+    numbers = count()
+    one, other = Thing(), Thing()
+    assert kept.get(one, make=lambda: next(numbers)) == 0
+    # Two and one are as many as are kept, and then four are more than all.
+    assert kept.get(one, other, make=lambda: next(numbers)) == 1
+    assert kept.get(one, other, one, one, make=lambda: next(numbers)) == 2
+    assert [kept.get(one, make=lambda: 9), kept.get(one, other, make=lambda: 9)] == [0, 1]
+    assert kept.get(one, other, one, one, make=lambda: 9) == 9
+
+
+def test_texts_are_remembered_but_for_very_long_ones() -> None:
+    asked: list[str] = []
+
+    @of_texts
+    def length(text: str, what: str = "") -> int | None:
+        asked.append(what)
+        return len(text) or None
+
+    long = "x" * (32 << 20)
+    found = [length("ab"), length("ab"), length("ab", "b"), length(""), length(""), length(long), length(long)]
+    assert found == [2, 2, 2, None, None, len(long), len(long)]
+    assert len(asked) == 5

@@ -470,6 +470,44 @@ def test_a_cleanup_beside_a_write_takes_nothing_away_from_it(write, tmp_path, mo
     assert_whole(found)
 
 
+@pytest.mark.parametrize("fragments", [1, 20], ids=["files", "parts"])
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda ds: ds.to_table(),
+        lambda ds: ds.take([19]),
+        lambda ds: list(ds.to_batches(filter="i > 3")),
+        lambda ds: ds.take_blobs("b", indices=[19]),
+    ],
+    ids=["scan", "take", "filter", "blobs"],
+)
+def test_a_read_of_a_version_that_was_removed_says_that_it_is_gone(read, fragments, uri):
+    lance_like.write_dataset({"i": range(20), "b": [b"cell"] * 20}, uri, max_rows_per_file=20 // fragments)
+    ds = lance_like.dataset(uri)
+    lance_like.write_dataset({"i": [1], "b": [b"new"]}, uri, mode="overwrite")
+    lance_like.dataset(uri).cleanup_old_versions(older_than=NOW)
+    with pytest.raises(NotFound, match=r"version 1 is gone: a cleanup removed it .*newest, 2; a tag or ds\.lease\(\)"):
+        read(ds)
+
+
+def test_a_read_of_a_table_that_was_replaced_says_so(uri):
+    lance_like.write_dataset({"i": range(20)}, uri)
+    ds = lance_like.dataset(uri)
+    LanceDataset.drop(uri)
+    lance_like.write_dataset({"i": [1]}, uri)
+    with pytest.raises(NotFound, match="version 1 is gone: the table was removed or replaced"):
+        ds.to_table()
+
+
+def test_a_file_that_is_missing_from_a_version_that_is_there_is_damage(uri):
+    ds = lance_like.write_dataset({"i": range(20)}, uri, max_rows_per_file=1)
+    ds._store.delete([key for key in keys(ds._store) if key.endswith((".lnl", ".part"))])
+    for opened in (ds, lance_like.dataset(uri)):
+        with pytest.raises(Corrupt) as raised:
+            opened.to_table()
+        assert raised.value.kind == "missing"
+
+
 def test_a_write_from_a_version_that_was_removed_is_a_conflict_that_can_be_tried_again(uri):
     ds = history(uri)
     old = ds.checkout_version(2)

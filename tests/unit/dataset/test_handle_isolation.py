@@ -345,14 +345,23 @@ def test_a_handle_can_write_in_the_child_and_the_parent_after_a_fork(tmp_path):
         lambda ds: ds.drop_columns(["t"]),
         lambda ds: ds.update_metadata({"a": "b"}),
         lambda ds: ds.restore(),
+        lambda ds: ds.insert({"i": [4]}),
+        lambda ds: ds.insert({"i": [4]}, mode="overwrite"),
+        lambda ds: ds.merge_insert("i").when_not_matched_insert_all().execute({"i": [4]}),
+        lambda ds: ds.create_scalar_index("i", "BTREE"),
+        lambda ds: lance_like.write_dataset({"i": [4]}, ds, mode="append"),
     ],
 )
-def test_a_change_of_a_table_that_was_replaced_is_refused(tmp_path, change):
+@pytest.mark.parametrize("later", [0, 1], ids=["same number", "more versions"])
+def test_a_change_of_a_table_that_was_replaced_is_refused(tmp_path, change, later):
     ds = lance_like.write_dataset({"i": [1, 2], "t": ["a", "b"]}, tmp_path / "t")
     lance_like.LanceDataset.drop(tmp_path / "t")
-    lance_like.write_dataset({"i": [3], "t": ["new"]}, tmp_path / "t")
+    made = lance_like.write_dataset({"i": [3], "t": ["new"]}, tmp_path / "t")
+    for _ in range(later):
+        made.update_metadata({"later": "yes"})
     with pytest.raises(Conflict, match="the table was replaced"):
         change(ds)
+    assert lance_like.dataset(tmp_path / "t").version == 1 + later
     assert lance_like.dataset(tmp_path / "t").to_table().to_pydict() == {"i": [3], "t": ["new"]}
 
 

@@ -225,6 +225,14 @@ def test_two_deletes_of_one_row_are_both_committed(ds):
     assert ids(made) == [0, *range(4, 10)]
 
 
+def test_a_delete_counts_the_rows_that_no_other_deleted_first(ds):
+    other = lance_like.dataset(ds.uri)
+    other.insert(keyed([10, 11]))
+    other.delete("id IN (2, 3, 4)")
+    assert ds.delete("id IN (3, 4, 5, 6)") == {"num_deleted_rows": 2}
+    assert ids(ds) == [0, 1, 7, 8, 9, 10, 11]
+
+
 def test_a_deletion_that_brings_rows_back_is_refused(ds):
     before = ds.get_fragment(0).delete("id = 1")
     ds.delete("id = 2")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from page_cases import Page, forced, page_of
-from test_encodings_malformed import attempt, check_members
+from test_encodings_malformed import check_bytes, check_members
 from test_number_encodings import check, check_together
 
 from lance_like.encodings import alphabet
@@ -172,11 +172,4 @@ def test_wrong_members_are_refused_or_read_as_something(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["template", "cells"])
 def test_wrong_bytes_are_refused_or_read_as_something(name: str) -> None:
-    page = _pages()[name]
-    rng = np.random.default_rng(1)
-    for fill in (0, 1, 127, 128, 255):
-        attempt(Page(page.description, np.full(len(page.data), fill, np.uint8), page.kind), ROWS)
-    for _ in range(150):
-        data = page.data.copy()
-        data[rng.integers(0, len(data), 3)] = rng.integers(0, 256, 3)
-        attempt(Page(page.description, data, page.kind), ROWS)
+    check_bytes(_pages()[name], ROWS, np.random.default_rng(1), random=15, spots=150)

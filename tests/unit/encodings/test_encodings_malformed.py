@@ -62,6 +62,20 @@ def check_members(page: Page, rows: int) -> None:
             attempt(Page(changed(page.description, path, odd), page.data, page.kind), rows)
 
 
+def check_bytes(page: Page, rows: int, rng: np.random.Generator, *, random: int, spots: int) -> None:
+    """The same description over bytes of one value, random ones, and those that are there with three changed."""
+    nbytes = len(page.data)
+    made = [np.full(nbytes, fill, np.uint8) for fill in (0, 1, 127, 128, 255)]
+    made += [rng.integers(0, 256, nbytes, np.uint8) for _ in range(random)]
+    for _ in range(spots):
+        data = page.data.copy()
+        if nbytes:
+            data[rng.integers(0, nbytes, 3)] = rng.integers(0, 256, 3)
+        made.append(data)
+    for data in made:
+        attempt(Page(page.description, data, page.kind), rows)
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=names)
 def test_a_wrong_member_is_refused_or_read_as_something(kind: pa.DataType) -> None:
     for style in ("few", "near"):
@@ -95,16 +109,7 @@ def test_several_wrong_members_at_once(kind: pa.DataType) -> None:
 def test_wrong_bytes_are_refused_or_read_as_something(kind: pa.DataType) -> None:
     rng = np.random.default_rng(0)
     for style in STYLES:
-        page = a_page(kind, style)
-        nbytes = len(page.data)
-        for fill in (0, 1, 127, 128, 255):
-            attempt(Page(page.description, np.full(nbytes, fill, np.uint8), kind), 100)
-        for _ in range(15):
-            attempt(Page(page.description, rng.integers(0, 256, nbytes, np.uint8), kind), 100)
-            data = page.data.copy()
-            if nbytes:
-                data[rng.integers(0, nbytes, 3)] = rng.integers(0, 256, 3)
-            attempt(Page(page.description, data, kind), 100)
+        check_bytes(a_page(kind, style), 100, rng, random=15, spots=15)
 
 
 # -- one by one ------------------------------------------------------------------------------------------------

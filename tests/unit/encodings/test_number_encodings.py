@@ -23,7 +23,7 @@ from page_cases import (
     read,
     whole,
 )
-from test_encodings_malformed import attempt, check_members
+from test_encodings_malformed import check_bytes, check_members
 
 from lance_like.encodings import alp, linear, run_length
 from lance_like.encodings.base import Encoded, Hints, parse_node
@@ -704,13 +704,4 @@ def test_a_node_without_rows_is_read_without_bytes(description: dict[str, Any]) 
 
 @pytest.mark.parametrize("name", sorted(NUMBERS))
 def test_wrong_bytes_of_numbers_are_refused_or_read_as_something(name: str) -> None:
-    page, rows = NUMBERS[name]
-    rng = np.random.default_rng(1)
-    for fill in (0, 1, 127, 128, 255):
-        attempt(Page(page.description, np.full(len(page.data), fill, np.uint8), page.kind), rows)
-    for _ in range(150):
-        data = page.data.copy()
-        data[rng.integers(0, len(data), 3)] = rng.integers(0, 256, 3)
-        attempt(Page(page.description, data, page.kind), rows)
-    for _ in range(15):
-        attempt(Page(page.description, rng.integers(0, 256, len(page.data), np.uint8), page.kind), rows)
+    check_bytes(*NUMBERS[name], np.random.default_rng(1), random=15, spots=150)

@@ -15,7 +15,21 @@ from hypothesis import given, settings
 
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.query import sql
-from lance_like.query.expr import And, Compare, Literal, Opaque, all_of, any_of, bind, conjuncts, paths
+from lance_like.query.expr import (
+    And,
+    Compare,
+    In,
+    Literal,
+    Not,
+    Opaque,
+    all_of,
+    any_of,
+    bind,
+    conjuncts,
+    nbytes_of,
+    paths,
+    room_of,
+)
 
 SCHEMA = pa.schema(
     [
@@ -168,3 +182,14 @@ def test_the_tree_loads_without_heavy_libraries() -> None:
     heavy = "('duckdb', 'pandas', 'pyarrow.dataset')"
     code = f"import sys, lance_like.query.expr; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_long_lists_and_long_texts_take_more_room_among_what_is_kept() -> None:
+    one = Compare("=", ("id",), pa.scalar(1))
+    many = In(("id",), pa.array(range(1 << 18), pa.int64()))
+    long = Opaque("x" * (1 << 20), frozenset())
+    assert room_of([one, object()]) == room_of([]) == 1
+    for condition, nbytes in ((many, 2 << 20), (long, 1 << 20), (And((one, Not(many))), 2 << 20)):
+        assert nbytes < nbytes_of(condition) <= nbytes + 1024
+    assert room_of([many]) == 9
+    assert room_of([Compare("=", ("Name",), pa.scalar("x" * (1 << 20)))]) == 5
