@@ -211,7 +211,7 @@ class _Commit:
     def publish(self, base: Manifest | None) -> Manifest:
         action = self._make(base)
         for tries in count(1):
-            newest = latest_version(self.store) or 0
+            newest = self._newest(base)
             if newest != (base.version if base else 0):
                 after = base.version if base else 0
                 earlier = committed(self.store, self.transaction, after, newest) if self.is_named else None
@@ -233,8 +233,20 @@ class _Commit:
             if self._put_root(manifest.version, root):
                 return manifest
             self._discard()
-            self._pause(tries)
+            if tries > 1:
+                self._pause(tries - 1)
         raise AssertionError("unreachable: count() does not end")
+
+    def _newest(self, base: Manifest | None) -> int:
+        """The newest version, 0 if there is none: looked up, unless the lease knows that the base was it.
+
+        Then publishing finds out whether it is still.
+        """
+        if base is not None and self.lease is not None:
+            known, self.lease.newest = self.lease.newest, None
+            if known == base.version and self.lease.is_young:
+                return known
+        return latest_version(self.store) or 0
 
     def _make(self, base: Manifest | None) -> Action:
         """The action for a version, from the caller."""

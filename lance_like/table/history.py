@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from lance_like.errors import Conflict, InvalidInput, NotFound
+from lance_like.errors import InvalidInput, NotFound
 from lance_like.io.store import Store
 from lance_like.table.branches import Branches
 from lance_like.table.foreign import no_dataset
 from lance_like.table.layout import MAX_VERSION, version_key
-from lance_like.table.lease import Lease, hold, replaced
+from lance_like.table.lease import Lease, hold_from, replaced
 from lance_like.table.lines import branch_of
 from lance_like.table.manifest import Manifest, Transaction
 from lance_like.table.refs import Tags
@@ -29,8 +29,6 @@ from lance_like.table.snapshot import (
 )
 from lance_like.typing_ import whole
 
-# How often another newest version is looked for; each time a commit and a cleanup came between two requests.
-_LOOKS = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 AsOf = datetime | str | int
@@ -111,21 +109,15 @@ def newest_held(
     version: its number, if it was just looked up. known: as `read_manifest` takes it. Raises NotFound, as `resolve`;
     Conflict where the table of known is no longer there, but another in its place.
     """
-    with ExitStack() as stack:
-        found = None
-        for _ in range(_LOOKS):
-            version = version or resolve(store)
-            # No cleanup removes the newest version: if this one has gone, there is a newer one by now.
-            with suppress(Conflict, NotFound):
-                lease = stack.enter_context(hold(store, version, look=False))
-                found = read_manifest(store, version, known=known), lease
-                break
-            version = None
-        if found is None:
-            raise Conflict(f"{_LOOKS} newest versions were removed while they were opened", where=store.uri)
-        if known is not None and _is_replaced(store, known, found[0]):
-            raise replaced(store, known.version)
-        yield found
+    lowest = version or (known.version if known else resolve(store))
+    with hold_from(store, lowest) as lease:
+        lease.newest = number = resolve(store)
+        if number > lowest:
+            lease.keep_from(number)
+        newest = read_manifest(store, number, known=known)
+        if number < lowest or (known is not None and _is_replaced(store, known, newest)):
+            raise replaced(store, lowest)
+        yield newest, lease
 
 
 def _is_replaced(store: Store, known: Manifest, newest: Manifest) -> bool:

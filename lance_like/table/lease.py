@@ -88,32 +88,43 @@ def _born(pid: int) -> str:
 
 @dataclass(eq=False)
 class Lease:
-    """A lease that this process holds. versions: what it keeps or, of a cleanup, removes."""
+    """A lease that this process holds.
+
+    versions: what it keeps or, of a cleanup, removes. newest: the newest version, if it was looked up under the lease:
+    no cleanup removes a version after it, so a name that is free there was never taken.
+    """
 
     store: Store
     key: str
     versions: Spans
     started_us: int | None = None
+    newest: int | None = None
     _written_s: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _over: bool = False
 
-    def check(self) -> None:
-        """Raise Conflict when the lease is gone: a cleanup took its holder for dead, and may have removed files.
+    @property
+    def is_young(self) -> bool:
+        """Was it written a short while ago, so that no cleanup takes its holder for dead?"""
+        return 0 <= time.time() - self._written_s < BEAT_S
 
-        Cost: none when it was written a short while ago.
-        """
-        if 0 <= time.time() - self._written_s < BEAT_S:
-            return
+    def check(self) -> None:
+        """Raise Conflict when the lease is gone: a cleanup took its holder for dead, and may have removed files, or the
+        table was removed."""
         try:
             self.store.size(self.key)
         except NotFound as error:
             raise Conflict(
-                "a cleanup has ended this writer's lease, as it was not heard of for too long",
+                "this writer's lease is gone: a cleanup has not heard of it for too long, or the table was removed",
                 kind="lease",
                 where=self.store.uri,
                 hint="open the newest version and try again",
             ) from error
+
+    def keep_from(self, version: int) -> None:
+        """Keep a version and all that follow it, instead of those so far."""
+        self.versions = ((version, MAX_VERSION),)
+        self.put()
 
     def put(self) -> None:
         """Write it, for the first time or anew."""
@@ -201,6 +212,17 @@ def hold(store: Store, *versions: int, look: bool = True) -> Iterator[Lease]:
         for version in versions:
             if any(start <= version < end for start, end in removing) or (look and _is_gone(store, version)):
                 raise removed(store, version)
+        yield lease
+
+
+@contextmanager
+def hold_from(store: Store, version: int) -> Iterator[Lease]:
+    """Keep what follows a version while the block runs, and the version itself if it is there.
+
+    Whoever looks up the newest version in the block need not look for cleanups: one that does not see the lease has
+    announced versions that were older then. Cost: a write that is not synced, and a removal.
+    """
+    with _held(store, "lease", ((version, MAX_VERSION),)) as lease:
         yield lease
 
 
@@ -322,4 +344,15 @@ def _holder(body: dict[str, Json], key: str) -> Holder:
     return Holder(host, found[1], found[2])
 
 
-__all__ = ["FoundLease", "Holder", "Lease", "Spans", "announce", "hold", "read_leases", "removed", "replaced"]
+__all__ = [
+    "FoundLease",
+    "Holder",
+    "Lease",
+    "Spans",
+    "announce",
+    "hold",
+    "hold_from",
+    "read_leases",
+    "removed",
+    "replaced",
+]

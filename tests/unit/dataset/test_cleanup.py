@@ -520,23 +520,29 @@ def test_a_write_from_a_version_that_was_removed_is_a_conflict_that_can_be_tried
     assert set(keys(ds._store)) == before
 
 
-def test_an_append_goes_on_when_its_version_is_removed_before_it_begins(uri, monkeypatch):
+@pytest.mark.parametrize("by_path", [False, True])
+@pytest.mark.parametrize("late", [False, True])
+def test_an_append_goes_on_beside_another_commit_and_a_cleanup(uri, monkeypatch, by_path, late):
     ds = history(uri)
-    real, seen = module_of_history.resolve, []
+    step = "read_manifest" if late else "hold_from"
+    real = getattr(module_of_history, step)
 
-    def resolve(*arguments, **options):
-        version = real(*arguments, **options)
-        seen.append(version)
-        if len(seen) == 1:
-            other = lance_like.dataset(uri)
+    def after_another(*arguments, **options):
+        monkeypatch.setattr(module_of_history, step, real)
+        other = lance_like.dataset(uri)
+        for _ in range(2):
             other.delete("i = 0")
-            other.cleanup_old_versions(NOW)
-        return version
+        other.cleanup_old_versions(NOW)
+        # Under a lease the version that the append begins with, and those after it, stay.
+        assert numbers(other) == ([7, 8, 9] if late else [9])
+        return real(*arguments, **options)
 
-    monkeypatch.setattr(module_of_history, "resolve", resolve)
-    ds.insert(people(1))
-    assert (seen[0], seen[-1]) == (7, 8)
-    assert numbers(ds) == [8, 9]
+    monkeypatch.setattr(module_of_history, step, after_another)
+    if by_path:
+        lance_like.write_dataset(people(1), uri, mode="append")
+    else:
+        ds.insert(people(1))
+    assert numbers(lance_like.dataset(uri)) == ([7, 8, 9, 10] if late else [9, 10])
 
 
 def test_a_commit_whose_lease_was_ended_changes_nothing(uri):
