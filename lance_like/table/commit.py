@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
+from operator import is_not
 
 import xxhash
 
@@ -321,7 +322,8 @@ class _Commit:
         parts = tuple(self._written(part) for part in tree.parts)
         tail = tuple(self._settled(fragment) for fragment in tree.tail)
         indices = tuple(self._settled_index(entry) for entry in manifest.indices)
-        manifest = replace(manifest, tree=Tree(parts, tail), indices=indices)
+        if any(map(is_not, (*parts, *tail, *indices), (*tree.parts, *tree.tail, *manifest.indices))):
+            manifest = replace(manifest, tree=Tree(parts, tail), indices=indices)
         transaction: Ref | None = None
         if not is_inline(manifest.transaction):
             transaction = self._put_part("txn", encode_transaction(manifest.transaction))
@@ -350,14 +352,18 @@ class _Commit:
         return replace(bitmap, ref=self._put_part("del", encode_deletions(bitmap.data)))
 
     def _settled_index(self, entry: IndexEntry) -> IndexEntry:
-        return replace(entry, segments=tuple(self._settled_segment(segment) for segment in entry.segments))
+        segments = tuple(self._settled_segment(segment) for segment in entry.segments)
+        return replace(entry, segments=segments) if any(map(is_not, segments, entry.segments)) else entry
 
     def _settled_segment(self, segment: IndexSegment) -> IndexSegment:
         """The segment with what is too long to stand in the root in parts of its own."""
         rows = segment.row_ids
         if rows.ref is None and not rows.is_inline:
             rows = replace(rows, ref=self._put_part("idx", encode_row_runs(rows.runs)))
-        return replace(segment, row_ids=rows, invalid=self._settled_bitmap(segment.invalid))
+        invalid = self._settled_bitmap(segment.invalid)
+        if rows is segment.row_ids and invalid is segment.invalid:
+            return segment
+        return replace(segment, row_ids=rows, invalid=invalid)
 
     def _put_part(self, kind: PartKind, data: bytes) -> Ref:
         key = new_part_key(kind)

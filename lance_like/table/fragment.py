@@ -170,6 +170,11 @@ class Fragment:
                 return file, column
         return None
 
+    @cached
+    def json(self) -> Json:
+        """As `to_json`, kept: for fragments that stand in one root after the other."""
+        return self.to_json()
+
     def to_json(self) -> Json:
         line = self.lineage
         row_ids, created, updated = ((), (), ()) if line.ref else line.stated()

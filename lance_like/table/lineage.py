@@ -175,7 +175,7 @@ class Lineage:
             shape.refuse(found, f"row ids within {self.bounds}", self.ref.path)
         return runs
 
-    @property
+    @cached
     def is_inline(self) -> bool:
         """Does it stand in the manifest itself?"""
         if self.ref is not None:

@@ -181,7 +181,7 @@ def encode_root(manifest: Manifest, transaction: Ref | None) -> bytes:
         "schema": manifest.schema_ref.to_json(),
         "fragments": {
             "parts": [part.entry.to_json() for part in tree.parts],
-            "tail": [fragment.to_json() for fragment in tree.tail],
+            "tail": [fragment.json for fragment in tree.tail],
         },
         "rows": manifest.rows,
         "live_rows": manifest.live_rows,
