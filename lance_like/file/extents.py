@@ -68,6 +68,9 @@ def extents_of(array: pa.Array, *, room: int, zone_rows: int, ordered: bool) -> 
     array: no extension array. room: rows until the first zone ends. ordered: whether its type has bounds.
     """
     values = numbers_of(array) if ordered else None
+    if values is not None and 0 < len(array) <= room:
+        yield _extent_of_numbers(array, values)
+        return
     head = min(room, len(array))
     last = len(array) - (len(array) - head) % zone_rows
     for start, end in ((0, head), (head, last), (last, len(array))):
@@ -96,6 +99,22 @@ def numbers_of(array: pa.Array) -> np.ndarray | None:
         # Halves are compared twelve times faster as singles.
         return data.view("<f2").astype("<f4") if width == 2 else data.view(f"<f{width}")
     return data.view(f"<i{width}" if unscaled else integer_dtype(kind))
+
+
+def _extent_of_numbers(array: pa.Array, values: np.ndarray) -> Extent:
+    """As `extents_of_numbers`, of all rows at once."""
+    rows, null_count, nan_count = len(values), array.null_count, 0
+    if null_count:
+        values = values[valid_of(array)]
+    low, high = (values.min(), values.max()) if len(values) else (0, 0)
+    # A minimum of values that hold a NaN is NaN.
+    if low != low:
+        values = values[~np.isnan(values)]
+        nan_count = rows - null_count - len(values)
+        low, high = (values.min(), values.max()) if len(values) else (0, 0)
+    if not len(values):
+        return Extent(rows, null_count, nan_count)
+    return Extent(rows, null_count, nan_count, low.item(), high.item())
 
 
 def extents_of_numbers(array: pa.Array, values: np.ndarray) -> Iterator[Extent]:
