@@ -53,15 +53,16 @@ class Bitpack:
     shape = ("width", "lanes")
 
     def encode(self, array: pa.Array, hints: Hints) -> Encoded | None:
-        if array.null_count == len(array):
+        if array.null_count == len(array) or len(array) * array.type.bit_width <= 8 * LEAST_SAVED_NBYTES:
             return None
         values, low, high = values_and_range(array)
         width = max(1, (high - low).bit_length())
         stride_bits = min(8 * ((width + 7) // 8), array.type.bit_width)
+        whole = stride_bits * len(array)
+        most = min(_WORTH[stride_bits // 8] * whole, whole - 8 * LEAST_SAVED_NBYTES)
         strips = 8 * word_dtype(width).itemsize
         tiles, lanes = _tiling(len(array), strips)
-        packed, whole = tiles * strips * lanes * width, stride_bits * len(array)
-        if packed > _WORTH[stride_bits // 8] * whole or whole - packed < 8 * LEAST_SAVED_NBYTES:
+        if tiles * strips * lanes * width > most:
             return None
         words = _pack(values, low, width, lanes, tiles)
         params = {"base": str(low), "width": width, "lanes": lanes}
