@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from lance_like.dataset.casting import cast_values, check_castable
 from lance_like.dataset.columns import write_columns
-from lance_like.dataset.inputs import check_nulls
+from lance_like.dataset.inputs import check_cells
 from lance_like.dataset.scanner import bind_filter
 from lance_like.errors import InvalidInput
 from lance_like.query.expr import IsNull, Not, all_of
@@ -140,7 +140,7 @@ class Altered:
             start = row
             for batch in run_scan(self.session, manifest, Scan(projection, fragments=[fragment])):
                 arrays = [cast_values(a, f, start) for a, f in zip(batch.columns, wanted, strict=True)]
-                yield check_nulls(pa.RecordBatch.from_arrays(arrays, schema=wanted))
+                yield check_cells(pa.RecordBatch.from_arrays(arrays, schema=wanted))
                 start += len(batch)
 
         return write_columns(self.session.store, wanted, fragment, batches())

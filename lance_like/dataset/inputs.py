@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from lance_like.dataset.blob import REFERENCE, blob_array, described_field, stored_array, stored_field
 from lance_like.dataset.engine_values import durations_of, uuids_of
 from lance_like.encodings.joining import items_of_fixed, offsets_and_items, taken
-from lance_like.encodings.physical import is_number
+from lance_like.encodings.physical import is_number, is_variable, storage_of
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_field, carried_type, carry, nulls, present
 from lance_like.query.literals import is_text
@@ -117,16 +117,16 @@ def conform_some(stream: Stream, schema: pa.Schema) -> Stream:
     return conform(stream, pa.schema([field for field in schema if field.name in held], schema.metadata))
 
 
-def check_nulls(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return the batch. Raises InvalidInput when a field that may not be null holds a null."""
+def check_cells(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the batch. Raises InvalidInput for a null where none may be, and for text that is not UTF-8."""
     for field, array in zip(batch.schema, batch.columns, strict=True):
         # Numbers hold nothing inside, and a table of thousands of columns is mostly numbers.
         if not (is_number(field.type) and (field.nullable or array.null_count == 0)):
-            _check_nulls(carried_field(field), carry(array), field.name)
+            _check_cells(carried_field(field), carry(array), field.name)
     return batch
 
 
-def _check_nulls(field: pa.Field, array: pa.Array, path: str) -> None:
+def _check_cells(field: pa.Field, array: pa.Array, path: str) -> None:
     if not field.nullable and array.null_count:
         raise InvalidInput(
             f"the column {path!r} may not be null, and {array.null_count:,} of {len(array):,} rows are",
@@ -135,15 +135,32 @@ def _check_nulls(field: pa.Field, array: pa.Array, path: str) -> None:
     if pa.types.is_struct(field.type):
         present = _there(array)
         for index, child in enumerate(field.type):
-            _check_nulls(child, present.field(index), f"{path}.{child.name}")
+            _check_cells(child, present.field(index), f"{path}.{child.name}")
     elif pa.types.is_map(field.type):
         _, entries = offsets_and_items(_there(array))
-        _check_nulls(field.type.item_field, entries.field(1), f"{path}.value")
+        _check_cells(field.type.key_field, entries.field(0), f"{path}.key")
+        _check_cells(field.type.item_field, entries.field(1), f"{path}.value")
+    elif is_variable(storage_of(array.type)) or pa.types.is_dictionary(array.type):
+        _check_bytes(array, path)
     elif _is_list(field.type):
         present = _there(array)
         fixed = pa.types.is_fixed_size_list(field.type)
         items = items_of_fixed(present) if fixed else offsets_and_items(present)[1]
-        _check_nulls(field.type.value_field, items, f"{path}[]")
+        _check_cells(field.type.value_field, items, f"{path}[]")
+
+
+def _check_bytes(array: pa.Array, path: str) -> None:
+    """Raise InvalidInput for cells that could not be read again: text not UTF-8, lengths below 0, codes of no value."""
+    if pa.types.is_dictionary(array.type):
+        codes, values = pc.min_max(array.indices).as_py(), len(array.dictionary)
+        if codes["max"] is not None and not 0 <= codes["min"] <= codes["max"] < values:
+            raise InvalidInput(f"the column {path!r} has codes of values that its dictionary of {values:,} has not")
+        return
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid as error:
+        hint = "bytes that are no text go into a binary column" if is_text(storage_of(array.type)) else ""
+        raise InvalidInput(f"the column {path!r}: {error}", hint=hint) from error
 
 
 def _there(array: pa.Array) -> pa.Array:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.dataset.change import by_fragment, fields_read, matching
-from lance_like.dataset.inputs import Stream, check_nulls, filled
+from lance_like.dataset.inputs import Stream, check_cells, filled
 from lance_like.dataset.keys import KeyIndex
 from lance_like.dataset.patch import Patch, rows_of, steps, write_patches
 from lance_like.dataset.results import ExecuteResult
@@ -105,7 +105,7 @@ class Source:
 
         def noted() -> Iterator[pa.RecordBatch]:
             for batch in stream.batches:
-                keys.append(check_nulls(batch).select(list(on)))
+                keys.append(check_cells(batch).select(list(on)))
                 yield batch
 
         batches = noted()

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.dataset.columns import CutRows, write_columns
-from lance_like.dataset.inputs import Stream, check_nulls
+from lance_like.dataset.inputs import Stream, check_cells
 from lance_like.dataset.stats import stored_nbytes
 from lance_like.dataset.write import FileLimits, write_fragments
 from lance_like.encodings.joining import joined, taken
@@ -134,7 +134,7 @@ def _patched(
         if start < end:
             places = offsets.searchsorted(patch.offsets[start:end])
             new = _new_values(session, manifest.schema, patch, start, end, batch, places)
-            batch = _merged(batch, check_nulls(new), places)
+            batch = _merged(batch, check_cells(new), places)
         yield batch
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like._lazy import cached
-from lance_like.dataset.inputs import check_nulls
+from lance_like.dataset.inputs import check_cells
 from lance_like.encodings.joining import taken
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.file.carry import carry, present, taken_rows
@@ -136,9 +136,9 @@ def _below(array: pa.Array, column: _NewColumn, hidden: np.ndarray | None) -> pa
     """The values below a struct: null in the rows where it is null."""
     checked = pa.RecordBatch.from_arrays([array], schema=pa.schema([column.field.with_name(column.path)]))
     if hidden is None or not hidden.any():
-        check_nulls(checked)
+        check_cells(checked)
         return array
-    check_nulls(taken_rows(checked, np.flatnonzero(~hidden)))
+    check_cells(taken_rows(checked, np.flatnonzero(~hidden)))
     order = pa.array(np.arange(len(array)), mask=hidden)
     return present(taken(carry(array), order), array.type)
 

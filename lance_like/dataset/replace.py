@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from lance_like.dataset.columns import write_columns
 from lance_like.dataset.fragment_metadata import DataFile
-from lance_like.dataset.inputs import Data, Stream, as_columns, check_nulls, conform_some
+from lance_like.dataset.inputs import Data, Stream, as_columns, check_cells, conform_some
 from lance_like.errors import InvalidInput
 from lance_like.query.session import Session
 from lance_like.table.fragment import Fragment
@@ -37,7 +37,7 @@ def _checked(fragment: Fragment, stream: Stream) -> Iterator[pa.RecordBatch]:
         if rows > fragment.live_rows:
             break
         if len(batch):
-            yield check_nulls(batch)
+            yield check_cells(batch)
     if rows != fragment.live_rows:
         few = "more than" if rows > fragment.live_rows else f"{rows:,}, not"
         raise InvalidInput(f"fragment {fragment.id} gets {few} its {fragment.live_rows:,} rows", kind="rows")

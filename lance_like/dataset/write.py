@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from lance_like.dataset.blob import resolve, source_nbytes
 from lance_like.dataset.fragment_metadata import FragmentMetadata
-from lance_like.dataset.inputs import Data, Stream, as_stream, check_nulls, conform
+from lance_like.dataset.inputs import Data, Stream, as_stream, check_cells, conform
 from lance_like.dataset.progress import FragmentWriteProgress, Progress, WriteProgress
 from lance_like.errors import AlreadyExists, InvalidInput
 from lance_like.file.writer import FileWriter, Part
@@ -169,7 +169,7 @@ def write_file(store: Store, writer: FileWriter, parts: Iterator[Part]) -> NewFi
 
 def _pieces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
-        check_nulls(batch)
+        check_cells(batch)
         apart = source_nbytes(batch)
         if apart is not None:
             yield from _cut(batch, np.cumsum(apart + batch.nbytes // max(1, len(batch))))

@@ -35,7 +35,7 @@ def open_store(
     Raises Unsupported for another scheme.
     """
     text = os.fspath(uri)
-    if not isinstance(text, str) or not text or "\0" in text:
+    if not isinstance(text, str) or not text or "\0" in text or not _can_be_written(text):
         raise InvalidInput(f"{uri!r} is not a URI: expected a path or a URI as text")
     scheme, rest = _scheme_of(text)
     if scheme not in ("", "file", "memory"):
@@ -43,6 +43,15 @@ def open_store(
     if scheme == "memory":
         return MemoryStore.named(rest) if rest else MemoryStore.unnamed()
     return LocalStore(_local_path(text, rest) if scheme else text, durability=durability, folders=folders)
+
+
+def _can_be_written(text: str) -> bool:
+    """Whether a text has no half letters, but those that stand for bytes in the names of files."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def options_beside(store: Store, uri: str | os.PathLike[str]) -> Mapping[str, Any] | None:

@@ -10,7 +10,8 @@ import json
 import os
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import ModuleType
@@ -50,23 +51,28 @@ def serialize(query: str) -> dict[str, Any]:
     answer = _scalar("SELECT json_serialize_sql(?)", query)
     if not answer:  # its error has half a letter, which it cannot write as JSON
         raise InvalidInput(f"DuckDB cannot parse this: {query!r:.200}", kind="filter")
-    try:
+    with refusing_depth():
         return json.loads(answer)
-    except RecursionError:
-        raise too_deep() from None
 
 
 def deserialize(tree: Mapping[str, Any]) -> str:
     """Write a tree of `serialize` back as SQL."""
-    try:
+    with refusing_depth():
         text = json.dumps(tree)
-    except RecursionError:
-        raise too_deep() from None
     return _scalar("SELECT json_deserialize_sql(?)", text)
 
 
+@contextmanager
+def refusing_depth() -> Iterator[None]:
+    """Raise InvalidInput for an expression that is nested deeper than Python's stack."""
+    try:
+        yield
+    except RecursionError:
+        raise too_deep() from None
+
+
 def too_deep() -> InvalidInput:
-    """Make the error for SQL that is nested deeper than Python's stack."""
+    """Make the error for an expression that is nested too deeply."""
     return InvalidInput("the expression is nested too deeply", kind="filter", hint="write it with fewer parentheses")
 
 

@@ -42,6 +42,7 @@ from lance_like.query.expr import (
     Wild,
     bind,
     bind_opaque,
+    depth_of,
     like_parts,
     opaque_of,
 )
@@ -51,6 +52,8 @@ from lance_like.typing_ import Int64s
 
 _CHEAP = 2
 _DUCKDB_COST = 100
+# How deep the parts of a condition may be nested: what goes through them has a few calls of Python a level, of 1,000.
+_MOST_NESTED = 100
 # Integers of a condition that a table by their low bits tells from most others, and from how many items on it pays.
 _FEW_VALUES, _MANY = 4096, 4096
 
@@ -64,7 +67,8 @@ def prepare(condition: str | Expression | pc.Expression | Expr | None, schema: p
     """
     if condition is None:
         return None
-    bound = bind(rounded(parse(condition), schema), schema)
+    with engine_duckdb.refusing_depth():
+        bound = bind(rounded(parse(condition), schema), schema)
     if cost(bound) >= _DUCKDB_COST:
         # so that a wrong type shows now, and not with the first batch that no statistics exclude
         carried = pa.schema(map(carried_field, schema))
@@ -74,12 +78,20 @@ def prepare(condition: str | Expression | pc.Expression | Expr | None, schema: p
 
 def parse(condition: str | Expression | pc.Expression | Expr) -> Expr:
     """Turn a filter in any form into a condition that is not bound yet. Raises InvalidInput."""
+    parsed = _parsed(condition)
+    if depth_of(parsed) > _MOST_NESTED:
+        raise engine_duckdb.too_deep()
+    return parsed
+
+
+def _parsed(condition: str | Expression | pc.Expression | Expr) -> Expr:
     if isinstance(condition, str):
         return sql.parse(condition)
     if isinstance(condition, pc.Expression):
         return _with_order(arrow_expr.from_arrow(condition))
     if isinstance(condition, Expression):
-        return _with_order(condition.tree)
+        with engine_duckdb.refusing_depth():
+            return _with_order(condition.tree)
     if not isinstance(condition, Expr):
         raise InvalidInput(f"a filter is SQL text or an expression, not {type(condition).__name__}")
     return condition
@@ -108,7 +120,8 @@ def parse_expressions(expressions: Mapping[str, Any]) -> dict[str, Opaque]:
 
     Raises InvalidInput as `parse` does.
     """
-    return {name: _expression(given, f"expression of {name!r}") for name, given in expressions.items()}
+    with engine_duckdb.refusing_depth():
+        return {name: _expression(given, f"expression of {name!r}") for name, given in expressions.items()}
 
 
 def _expression(given: Any, what: str) -> Opaque:
@@ -428,7 +441,12 @@ def _like(array: pa.Array, like: Like) -> pa.BooleanArray:
             return pc.match_substring(array, text)
     regex = {Wild.ONE: ".", Wild.MANY: ".*"}
     pattern = "".join(re.escape(part) if isinstance(part, str) else regex[part] for part in parts)
-    return pc.match_substring_regex(array, rf"(?s)\A(?:{pattern})\z")
+    try:
+        return pc.match_substring_regex(array, rf"(?s)\A(?:{pattern})\z")
+    except pa.ArrowInvalid:  # too large a program for its regular expressions
+        held = pa.RecordBatch.from_arrays([array], ["text"])
+        asked = Like(("text",), like.pattern, like.escape, like.case_insensitive)
+        return engine_duckdb.evaluate({"passes": str(asked)}, held).column(0)
 
 
 def _opaque(condition: Opaque, view: _View) -> pa.BooleanArray:

@@ -9,6 +9,7 @@ into the column's own type where that changes no answer; where it might, the nod
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import reduce
@@ -274,6 +275,17 @@ def opaques(condition: Expr) -> Iterator[Opaque]:
             yield condition
 
 
+def depth_of(condition: Expr) -> int:
+    """How deep the parts of a condition are nested; 1 for one without parts."""
+    deepest, left = 0, [(condition, 1)]
+    while left:
+        part, depth = left.pop()
+        deepest = max(deepest, depth)
+        inside = part.children if isinstance(part, And | Or) else (part.child,) if isinstance(part, Not) else ()
+        left.extend((child, depth + 1) for child in inside)
+    return deepest
+
+
 def nbytes_of(condition: Expr) -> int:
     """About how many bytes a condition takes in memory."""
     nbytes, left = 0, [condition]
@@ -365,7 +377,9 @@ def bind_opaque(expression: Opaque, schema: pa.Schema) -> Opaque:
     """Find the columns of an expression in a schema. Raises as `bind`."""
     found = {find_known(path, schema) for path in expression.columns}
     found |= {find_known(path, schema) for path in expression.maybe if has(path[0], schema)}
-    value = None if expression.value is None else bind_value(expression.value, schema)
+    value = None
+    with suppress(RecursionError):  # DuckDB computes what is nested too deeply for this
+        value = None if expression.value is None else bind_value(expression.value, schema)
     calls = tuple(_bind_call(call, schema) for call in expression.calls)
     return Opaque(expression.sql, frozenset(found), value=value, calls=calls, unions=_unions(found, schema))
 
@@ -466,6 +480,7 @@ __all__ = [
     "bind",
     "bind_opaque",
     "conjuncts",
+    "depth_of",
     "like_parts",
     "like_text",
     "nbytes_of",

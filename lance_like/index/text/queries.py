@@ -62,7 +62,7 @@ class _OfColumn(FullTextQuery):
         return frozenset([self.column])
 
     def __post_init__(self) -> None:
-        _checked(isinstance(self.query, str), "the query", "a text", self.query)
+        _checked(_is_text(self.query), "the query", "a text", self.query)
         _checked(isinstance(self.column, str), "the column", "a name", self.column)
         for name, least in self._least.items():
             _check_count(name, getattr(self, name), least)
@@ -180,7 +180,7 @@ class _OfColumns(FullTextQuery):
     operator: FullTextOperator
 
     def __post_init__(self) -> None:
-        _checked(isinstance(self.query, str), "the query", "a text", self.query)
+        _checked(_is_text(self.query), "the query", "a text", self.query)
         names = [self.columns] if isinstance(self.columns, str) else list(self.columns)
         _checked(bool(names), "columns", "one at least", names)
         boosts = [1.0] * len(names) if self.boosts is None else list(self.boosts)
@@ -338,6 +338,11 @@ _KINDS: Mapping[str, Callable[..., FullTextQuery]] = {
     "combined_fields": CombinedFieldsQuery,
     "boolean": _boolean,
 }
+
+
+def _is_text(given: Any) -> bool:
+    """Whether something is a text without half letters, which no column has."""
+    return isinstance(given, str) and given.encode(errors="replace").decode() == given
 
 
 def _checked(right: bool, what: str, expected: str, found: Any) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 import lance_like
-from lance_like import LanceDataset
+from lance_like import LanceDataset, col
 from lance_like.errors import InvalidInput
 
 
@@ -60,3 +62,55 @@ def test_a_number_of_arrow_is_a_number_of_rows_and_a_version(ds: LanceDataset) -
     assert ds.sample(pa.scalar(5)).num_rows == 5
     told = ds.read_transaction(pa.scalar(1))
     assert told is not None and told.read_version == 0
+
+
+def either_or_both(column: Any, depth: int) -> Any:
+    """A condition of that depth: by turns all of it and another, and one of the two."""
+    return reduce(lambda made, n: made | (column != n) if n % 2 else made & (column != n), range(depth), column > 1)
+
+
+NESTED: dict[str, Callable[[int], Any]] = {
+    "text": lambda depth: reduce(
+        lambda made, n: f"({made}) {'or' if n % 2 else 'and'} i <> {n}", range(depth), "i > 1"
+    ),
+    "arrow": lambda depth: either_or_both(pc.field("i"), depth),
+    "built": lambda depth: either_or_both(col("i"), depth),
+    "negated": lambda depth: reduce(lambda made, _: ~made, range(depth), col("i") > 1),
+}
+
+
+@pytest.mark.parametrize("form", NESTED)
+def test_a_condition_that_is_nested_too_deeply_is_refused_wherever_it_is_asked(form: str, ds: LanceDataset) -> None:
+    few, many = NESTED[form](60), NESTED[form](600)
+    assert ds.count_rows(few) <= 5
+    assert ds.scanner(filter=few).explain_plan()
+    for ask in (ds.count_rows, ds.delete, lambda one: ds.to_table({"x": one}), lambda one: ds.scanner(filter=one)):
+        with pytest.raises(InvalidInput, match="nested too deeply"):
+            ask(many)
+
+
+def test_a_sum_of_too_many_numbers_is_refused(ds: LanceDataset) -> None:
+    def sum_of(count: int) -> Any:
+        return reduce(lambda made, _: made + 1, range(count), col("i"))
+
+    assert ds.count_rows(sum_of(60) > 62) == 2
+    assert ds.to_table({"x": sum_of(60)})["x"].to_pylist() == list(range(60, 65))
+    for count in (600, 5000):
+        with pytest.raises(InvalidInput):
+            ds.count_rows(sum_of(count) > 1)
+        with pytest.raises(InvalidInput):
+            ds.to_table({"x": sum_of(count)})
+
+
+def test_a_pattern_too_large_for_regular_expressions_is_judged(ds: LanceDataset) -> None:
+    assert ds.count_rows("t like '" + "%_" * 50_000 + "'") == 0
+    assert ds.count_rows("t not ilike '" + "_%" * 50_000 + "'") == 5
+
+
+def test_half_letters_are_no_text_and_no_place(ds: LanceDataset, tmp_path: Any) -> None:
+    with pytest.raises(InvalidInput, match="expected a text"):
+        ds.to_table(full_text_query={"match": {"terms": "a\ud800", "column": "t"}})
+    with pytest.raises(InvalidInput, match="is not a URI"):
+        lance_like.write_dataset({"i": [1]}, f"{tmp_path}/\ud800")
+    # One that stands for a byte which is no UTF-8 is a name of a file.
+    assert lance_like.write_dataset({"i": [1]}, f"{tmp_path}/\udc80").count_rows() == 1

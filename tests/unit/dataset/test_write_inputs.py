@@ -475,3 +475,47 @@ def test_integers_of_64_bits_without_a_sign_are_written(form):
     for wrong in ([2**64], [2**63, -1]):
         with pytest.raises(InvalidInput, match="'h'"):
             ds.insert(form(wrong))
+
+
+def wrong_text() -> pa.Array:
+    """Three cells, one null, the last of which is no UTF-8."""
+    offsets = np.array([0, 1, 1, 3], np.int32)
+    valid = pa.array([True, False, True]).buffers()[1]
+    return pa.Array.from_buffers(pa.string(), 3, [valid, pa.py_buffer(offsets), pa.py_buffer(b"a\xff\xfe")])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda text: text,
+        lambda text: pa.StructArray.from_arrays([text], ["x"]),
+        lambda text: pa.ListArray.from_arrays(pa.array([0, 3], pa.int32()), text),
+        lambda text: pa.MapArray.from_arrays(pa.array([0, 1], pa.int32()), text.slice(2), pa.array([1])),
+    ],
+    ids=["text", "struct", "list", "keys"],
+)
+def test_text_that_is_not_utf8_is_refused_when_it_is_written(make, uri):
+    ds = lance_like.write_dataset(pa.table({"t": make(pa.array(["a", None, "b"]))}), uri)
+    cells = make(wrong_text())
+    with pytest.raises(InvalidInput, match="UTF8"):
+        ds.insert(pa.table({"t": cells}))
+    with pytest.raises(InvalidInput, match="UTF8"):
+        ds.add_columns(pa.table({"new": pa.concat_arrays([cells] * (len(ds) // len(cells)))}).to_reader())
+    assert ds.version == 1
+    # Where it is not read it is nothing.
+    ds.insert(pa.table({"t": cells.slice(0, 0)}))
+
+
+def test_cells_that_end_before_they_begin_are_refused(uri):
+    for kind in (pa.binary(), pa.string()):
+        offsets = pa.py_buffer(np.array([0, 5, 2], np.int32))
+        cells = pa.Array.from_buffers(kind, 2, [None, offsets, pa.py_buffer(b"abcde")])
+        with pytest.raises(InvalidInput, match="offset"):
+            lance_like.write_dataset(pa.table({"t": cells}), uri)
+
+
+def test_codes_without_a_value_are_refused_when_they_are_written(uri):
+    for codes in ([0, 7], [0, -1]):
+        cells = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int8()), pa.array(["a"]), safe=False)
+        with pytest.raises(InvalidInput, match="codes of values that its dictionary of 1 has not"):
+            lance_like.write_dataset(pa.table({"t": cells}), uri)
