@@ -61,7 +61,7 @@ def add_columns(
         transform, known, read_columns = _from_sql(transforms, manifest)
         rows = batch_size or _rows_at_once(manifest, read_columns)
         no_value = transforms and all(map(_is_null, transforms.values()))
-        computed = Computed(session, transform, read_columns, rows, known=known)
+        computed = Computed(session, transform, read_columns, rows, known=known, row_wise=True)
         commit(_nulls(manifest, known) if no_value else computed)
     elif isinstance(transforms, BatchUDF):
         asked, path = transforms.output_schema or reader_schema, transforms.checkpoint_file
@@ -170,7 +170,8 @@ class Computed:
 
     Called again on a newer version, it computes only what that version changed.
     asked: what the answers of the transform are cast to. known: what they are; None: as the first.
-    kept: where results outlive a crash.
+    kept: where results outlive a crash. row_wise: each row is made from itself alone, so that rows of several fragments
+    are given to the transform in one batch, by several threads; not with `kept`.
     """
 
     def __init__(
@@ -183,8 +184,9 @@ class Computed:
         asked: pa.Schema | None = None,
         known: pa.Schema | None = None,
         kept: Checkpoint | None = None,
+        row_wise: bool = False,
     ) -> None:
-        self._session, self._transform = session, transform
+        self._session, self._transform, self._row_wise = session, transform, row_wise
         self._read_columns, self._batch_rows = read_columns, batch_rows
         self._asked, self._kept = asked, kept
         self._schema = _settled(asked, known, kept)
@@ -203,7 +205,10 @@ class Computed:
             self._written.placing(manifest, self._schema)
         files = {fragment.id: self._known_file(fragment) for fragment in manifest.fragments}
         missing = [fragment for fragment in manifest.fragments if files[fragment.id] is None]
-        scan = Scan(self._projection, batch_rows=self._batch_rows, fragments=missing, apart=True)
+        make = self._checked if self._row_wise else None
+        scan = Scan(
+            self._projection, batch_rows=self._batch_rows, fragments=missing, apart=not self._row_wise, make=make
+        )
         with closing(run_scan(self._session, manifest, scan)) as batches:
             rows = CutRows(batches)
             for fragment in missing:
@@ -223,7 +228,7 @@ class Computed:
         """Compute and write the columns of a fragment. rows: its live ones."""
         reads = self._reads
         pieces = f"{_lie(fragment, reads)} {xxhash.xxh3_128_hexdigest(fragment.deleted.tobytes())}"
-        batches = self._batches(rows, pieces)
+        batches = rows if self._row_wise else self._batches(rows, pieces)
         first = next(batches)
         found = self._written.write(manifest, fragment, first.schema, chain([first], batches))
         # Only now: the first batch may have told which structs the columns go into.
