@@ -7,7 +7,7 @@ over the rows that have not passed yet. The meaning is DuckDB's: NaN equals itse
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import Any, TypeAlias
@@ -47,6 +47,7 @@ from lance_like.query.expr import (
 )
 from lance_like.query.literals import comparable, comparison_type, is_bytes, is_text
 from lance_like.query.names import Path, find_known
+from lance_like.query.texts import containing, lowered, with_nulls_of
 from lance_like.typing_ import Int64s
 
 _CHEAP = 2
@@ -413,7 +414,7 @@ def _has(array: pa.Array, values: pa.Array, *, every: bool) -> pa.BooleanArray:
 def _like(array: pa.Array, like: Like) -> pa.BooleanArray:
     parts = like_parts(like)
     if like.case_insensitive:
-        array = pc.utf8_lower(array)
+        array = lowered(array)
         parts = [pc.utf8_lower(part).as_py() if isinstance(part, str) else part for part in parts]
     match parts:
         case []:
@@ -425,10 +426,22 @@ def _like(array: pa.Array, like: Like) -> pa.BooleanArray:
         case [Wild.MANY, str(text)]:
             return pc.ends_with(array, text)
         case [Wild.MANY, str(text), Wild.MANY]:
-            return pc.match_substring(array, text)
+            return containing(array, text)
+    return _like_parts(array, parts)
+
+
+def _like_parts(array: pa.Array, parts: Sequence[str | Wild]) -> pa.BooleanArray:
+    """Match any pattern: whole only the texts that hold the longest of its literal parts."""
     regex = {Wild.ONE: ".", Wild.MANY: ".*"}
     pattern = "".join(re.escape(part) if isinstance(part, str) else regex[part] for part in parts)
-    return pc.match_substring_regex(array, rf"(?s)\A(?:{pattern})\z")
+    pattern = rf"(?s)\A(?:{pattern})\z"
+    longest = max((part for part in parts if isinstance(part, str)), key=len, default="")
+    flags = true_of(containing(array, longest))
+    rows = np.flatnonzero(flags)
+    if 2 * len(rows) > len(array):
+        return pc.match_substring_regex(array, pattern)
+    flags[rows] = bits_of(pc.match_substring_regex(array.take(pa.array(rows)), pattern))
+    return with_nulls_of(array, flags)
 
 
 def _opaque(condition: Opaque, view: _View) -> pa.BooleanArray:
