@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from lance_like.query.arithmetic import ARITHMETIC, Column, Comparison, Constant, Operation, Value
+from lance_like.query.arithmetic import ARITHMETIC, TEXT_FUNCTIONS, Call, Column, Comparison, Constant, Operation, Value
 from lance_like.query.literals import is_text
 
 Node: TypeAlias = Any
@@ -106,10 +106,13 @@ def value_of(node: Node) -> Value | None:
             case "FUNCTION" if node["function_name"] in ARITHMETIC and node["schema"] in OWN_SCHEMA:
                 sides = arguments(node)
                 make, symbol = Operation, node["function_name"]
+            case "FUNCTION" if node["function_name"].lower() in TEXT_FUNCTIONS and _is_plain(node):
+                [of] = map(value_of, arguments(node))
+                return None if of is None else Call(node["function_name"].lower(), of)
             case _:
                 return None
         values = [value for value in map(value_of, sides) if value is not None]
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):
         return None
     match values:
         case [left, right]:
@@ -117,6 +120,13 @@ def value_of(node: Node) -> Value | None:
         case [only] if symbol == "-" and len(sides) == 1:
             return _negated(only)
     return None
+
+
+def _is_plain(call: Node) -> bool:
+    """Tell whether a call has nothing but arguments, without names."""
+    named = any(argument["name"] for argument in call.get("arguments", ()))
+    modified = call["distinct"] or call["filter"] or call["order_bys"]["orders"]
+    return call["schema"] in OWN_SCHEMA and not named and not modified
 
 
 def _negated(value: Value) -> Constant | None:
