@@ -8,6 +8,7 @@
 | `a % n`, `a / n` | n a literal: whole and above 0; any number but 0 |
 | `a = b`, `<>`, `<`, `<=`, `>`, `>=` | with a literal, or integers or text on both sides |
 | `upper(a)`, `lower(a)`, `length(a)` | text; cases where all letters of a batch are ASCII |
+| `a LIKE '…'`, `ILIKE` | text |
 
 Everything else is DuckDB's, and so is what a kernel refuses, as an overflow: DuckDB then words the error.
 """
@@ -15,7 +16,7 @@ Everything else is DuckDB's, and so is what a kernel refuses, as an overflow: Du
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,6 +25,7 @@ import pyarrow.compute as pc
 
 from lance_like.query.literals import comparable, exact, is_text
 from lance_like.query.names import Path, find
+from lance_like.query.patterns import Wild, matching
 from lance_like.query.texts import ascii_lower, ascii_upper, lengths
 
 MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
@@ -113,7 +115,21 @@ class Call:
         return _INT64 if TEXT_FUNCTIONS[self.name] is lengths else pa.string()
 
 
-Value: TypeAlias = Column | Constant | Operation | Comparison | Call
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """A text that matches a pattern or, negated, does not. parts: as of `patterns.parts_of`."""
+
+    of: Value
+    parts: tuple[str | Wild, ...]
+    case_insensitive: bool = False
+    negated: bool = False
+
+    @property
+    def type(self) -> pa.DataType:
+        return pa.bool_()
+
+
+Value: TypeAlias = Column | Constant | Operation | Comparison | Call | Matching
 
 
 def bind_value(value: Value, schema: pa.Schema) -> Value | None:
@@ -127,11 +143,11 @@ def bind_value(value: Value, schema: pa.Schema) -> Value | None:
             return Column(path, kind) if _is_plain(kind) else None
         case Constant(literal):
             return _constant(literal)
-        case Call(name, of):
+        case Call(of=of) | Matching(of=of):
             text = bind_value(of, schema)
             if text is None or isinstance(text, Constant) or text.type != pa.string():
                 return None
-            return Call(name, text)
+            return replace(value, of=text)
     left, right = _bind_side(value.left, schema), _bind_side(value.right, schema)
     if left is None or right is None or (isinstance(left, Constant) and isinstance(right, Constant)):
         return None
@@ -236,6 +252,10 @@ def _compute(value: Value, leaf: Callable[[Path], pa.Array]) -> Any:
             return literal
         case Call(name, of):
             return TEXT_FUNCTIONS[name](comparable(_compute(of, leaf), pa.string()))
+        case Matching(of, parts, case_insensitive, negated):
+            texts = comparable(_compute(of, leaf), pa.string())
+            found = matching(texts, parts, case_insensitive=case_insensitive)
+            return pc.invert(found) if negated else found
         case Comparison(symbol, left, right):
             return compare(symbol, _compute(left, leaf), _compute(right, leaf))
     assert value.type is not None
@@ -295,6 +315,7 @@ __all__ = [
     "Column",
     "Comparison",
     "Constant",
+    "Matching",
     "Operation",
     "Value",
     "bind_value",

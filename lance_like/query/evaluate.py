@@ -6,8 +6,7 @@ over the rows that have not passed yet. The meaning is DuckDB's: NaN equals itse
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import reduce
 from typing import Any, TypeAlias
@@ -39,7 +38,6 @@ from lance_like.query.expr import (
     Not,
     Opaque,
     Or,
-    Wild,
     bind,
     bind_opaque,
     like_parts,
@@ -47,7 +45,7 @@ from lance_like.query.expr import (
 )
 from lance_like.query.literals import comparable, comparison_type, is_bytes, is_text
 from lance_like.query.names import Path, find_known
-from lance_like.query.texts import containing, lowered, with_nulls_of
+from lance_like.query.patterns import matching
 from lance_like.typing_ import Int64s
 
 _CHEAP = 2
@@ -328,7 +326,10 @@ def _mask(condition: Expr, view: _View) -> pa.BooleanArray:
         case In(path, values):
             return _on_values(view.leaf(path), lambda array: _is_in(array, values))
         case Like(path):
-            return _on_values(view.leaf(path), lambda array: _like(array, condition))
+            return _on_values(
+                view.leaf(path),
+                lambda array: matching(array, like_parts(condition), case_insensitive=condition.case_insensitive),
+            )
         case Has(function, path, values):
             return _has(view.leaf(path), values, every=function == "list_has_all")
         case Opaque():
@@ -409,39 +410,6 @@ def _has(array: pa.Array, values: pa.Array, *, every: bool) -> pa.BooleanArray:
         having(values) if not every else reduce(np.logical_and, (having(values[n : n + 1]) for n in range(len(values))))
     )
     return pa.array(found, mask=~valid_of(array))
-
-
-def _like(array: pa.Array, like: Like) -> pa.BooleanArray:
-    parts = like_parts(like)
-    if like.case_insensitive:
-        array = lowered(array)
-        parts = [pc.utf8_lower(part).as_py() if isinstance(part, str) else part for part in parts]
-    match parts:
-        case []:
-            return pc.equal(array, pa.scalar("", array.type))
-        case [str(text)]:
-            return pc.equal(array, pa.scalar(text, array.type))
-        case [str(text), Wild.MANY]:
-            return pc.starts_with(array, text)
-        case [Wild.MANY, str(text)]:
-            return pc.ends_with(array, text)
-        case [Wild.MANY, str(text), Wild.MANY]:
-            return containing(array, text)
-    return _like_parts(array, parts)
-
-
-def _like_parts(array: pa.Array, parts: Sequence[str | Wild]) -> pa.BooleanArray:
-    """Match any pattern: whole only the texts that hold the longest of its literal parts."""
-    regex = {Wild.ONE: ".", Wild.MANY: ".*"}
-    pattern = "".join(re.escape(part) if isinstance(part, str) else regex[part] for part in parts)
-    pattern = rf"(?s)\A(?:{pattern})\z"
-    longest = max((part for part in parts if isinstance(part, str)), key=len, default="")
-    flags = true_of(containing(array, longest))
-    rows = np.flatnonzero(flags)
-    if 2 * len(rows) > len(array):
-        return pc.match_substring_regex(array, pattern)
-    flags[rows] = bits_of(pc.match_substring_regex(array.take(pa.array(rows)), pattern))
-    return with_nulls_of(array, flags)
 
 
 def _opaque(condition: Opaque, view: _View) -> pa.BooleanArray:

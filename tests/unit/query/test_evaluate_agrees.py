@@ -153,6 +153,13 @@ def test_comparisons_of_arithmetic_answer_as_duckdb(left: str, symbol: str, righ
 
 
 _LETTERS = st.text(st.characters(codec="utf-8"), max_size=4)
+_LIKES = [
+    "lower({}) LIKE '%a%'",
+    "upper({}) NOT LIKE 'A_'",
+    "{} ILIKE '%Z[%'",
+    "upper({}) LIKE 'a@%' ESCAPE '@'",
+    "{} LIKE ''",
+]
 _CALLS = ["upper({})", "ucase({})", "lower({})", "lcase({})", "length({})", "len({})", "char_length({})"]
 
 
@@ -161,9 +168,25 @@ _CALLS = ["upper({})", "ucase({})", "lower({})", "lcase({})", "length({})", "len
 def test_functions_of_text_give_the_values_types_and_errors_of_duckdb(
     texts: list[str | None], data: st.DataObject
 ) -> None:
-    call = data.draw(st.sampled_from([*_CALLS, "upper(lower({}))", "length(upper({})) * 2", "lower({}) < 'b'"]))
+    call = data.draw(
+        st.sampled_from([*_CALLS, *_LIKES, "upper(lower({}))", "length(upper({})) * 2", "lower({}) < 'b'"])
+    )
     odd = st.sampled_from(
-        ["upper(n)", "length(l)", "upper(t ORDER BY t)", "upper(t, t)", "upper()", "main.upper(t)", "len('é')"]
+        [
+            "upper(n)",
+            "length(l)",
+            "upper(t ORDER BY t)",
+            "t LIKE 'a' ESCAPE 'ab'",
+            "t LIKE 'a\\' ESCAPE '\\'",
+            "n LIKE '1%'",
+            "'a' LIKE t",
+            "t LIKE t",
+            "lower(t) LIKE NULL",
+            "upper(t, t)",
+            "upper()",
+            "main.upper(t)",
+            "len('é')",
+        ]
     )
     batch = pa.record_batch(
         {"t": pa.array(texts, pa.string()), "big": pa.array(texts, pa.large_string()), "n": range(len(texts))}
@@ -188,6 +211,7 @@ def test_functions_of_text_give_the_values_types_and_errors_of_duckdb(
             "'a'",
         ),
         *("upper(text)", "Lcase(text)", "length(text) + 1", "lower(upper(text)) = 'a'", "len(text) > 0"),
+        *("upper(text) LIKE '%A'", "lower(text) NOT ILIKE 'A_'", "text LIKE '%a%'", "upper(text) LIKE 'x%' ESCAPE 'x'"),
     ],
 )
 def test_plain_arithmetic_does_not_ask_duckdb(expression: str, monkeypatch: pytest.MonkeyPatch) -> None:
