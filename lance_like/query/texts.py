@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -16,8 +18,8 @@ _PIECE_NBYTES = 1 << 18
 _SAMPLE_NBYTES = 1 << 14
 # Below, Arrow is as fast.
 _LEAST_NBYTES = 1 << 15
-# A place takes as long as 64 bytes at which nothing is found.
-_MOST_PLACES = 1 / 64
+# A place takes as long as 64 bytes at which nothing is found; to compare it, as long as hundreds side by side.
+_MOST_PLACES, _FEW_PLACES = 1 / 64, 1 / 512
 
 
 def containing(array: pa.Array, text: str) -> pa.BooleanArray:
@@ -91,23 +93,34 @@ def _containing(array: pa.Array, wanted: bytes) -> npt.NDArray[np.bool_] | None:
 def _places(data: Bytes, wanted: Bytes) -> Int64s | None:
     """int64[n]: where bytes lie in others, ascending; None if at too many places."""
     counts = np.bincount(data[:_SAMPLE_NBYTES], minlength=256)
-    rarest, *others = np.argsort(counts[wanted], kind="stable").tolist()
+    rarest_first = np.argsort(counts[wanted], kind="stable").tolist()
     last = len(data) - len(wanted) + 1
     found = [np.zeros(0, np.int64)]
     count = 0
     for start in range(0, last, _PIECE_NBYTES):
         end = min(start + _PIECE_NBYTES, last)
-        here = data[start + rarest : end + rarest] == wanted[rarest]
-        if others:
-            here &= data[start + others[0] : end + others[0]] == wanted[others[0]]
-        places = here.nonzero()[0]
+        places = _places_between(data, start, end, wanted, rarest_first)
         count += len(places)
         if count > _MOST_PLACES * end:
             return None
-        found.append(places + start)
-    places = np.concatenate(found)
-    for other in others[1:]:
-        places = places[data[places + other] == wanted[other]]
+        found.append(places)
+    return np.concatenate(found)
+
+
+def _places_between(data: Bytes, start: int, end: int, wanted: Bytes, order: Sequence[int]) -> Int64s:
+    """int64[n]: at which bytes start … end others begin. order: in which they are compared.
+
+    At first everywhere, then at the places that are left, once these are few.
+    """
+    flags = data[start + order[0] : end + order[0]] == wanted[order[0]]
+    compared = 1
+    while compared < len(order) and np.count_nonzero(flags) > _FEW_PLACES * len(flags):
+        at = order[compared]
+        flags &= data[start + at : end + at] == wanted[at]
+        compared += 1
+    places = flags.nonzero()[0] + start
+    for at in order[compared:]:
+        places = places[data[places + at] == wanted[at]]
     return places
 
 

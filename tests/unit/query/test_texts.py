@@ -23,6 +23,7 @@ def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(texts, "_LEAST_NBYTES", 0)
     monkeypatch.setattr(texts, "_PIECE_NBYTES", 7)
     monkeypatch.setattr(texts, "_MOST_PLACES", 1.0)
+    monkeypatch.setattr(texts, "_FEW_PLACES", 0.3)
 
 
 def hidden_nulls(values: list[str], valid: list[bool], kind: pa.DataType) -> pa.Array:
