@@ -14,6 +14,7 @@ from lance_like.dataset.casting import cast_values, check_castable
 from lance_like.dataset.columns import CutRows, write_columns
 from lance_like.dataset.inputs import check_nulls
 from lance_like.dataset.scanner import bind_filter
+from lance_like.dataset.write import files_ahead
 from lance_like.errors import InvalidInput
 from lance_like.query.expr import IsNull, Not, all_of
 from lance_like.query.projection import Output, Projection, project
@@ -131,12 +132,12 @@ class Altered:
         held = {fragment.id: fragment for fragment in new if any(map(fragment.locate, recast))}
         scan = Scan(projection, fragments=list(held.values()), apart=True)
         first = 0
-        with closing(run_scan(self.session, manifest, scan)) as batches:
+        with closing(run_scan(self.session, manifest, scan)) as batches, files_ahead(self.session.store) as write:
             rows = CutRows(batches)
             for fragment in manifest.fragments:
                 if fragment.id in held:
                     made = _cast(rows.take(fragment.live_rows), wanted, first)
-                    self._files[missing[fragment.id]] = (write_columns(self.session.store, wanted, fragment, made),)
+                    self._files[missing[fragment.id]] = (write_columns(write, wanted, fragment, made),)
                 first += fragment.live_rows
         self._files.update((key, ()) for i, key in missing.items() if i not in held)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -18,12 +18,11 @@ from lance_like.dataset.inputs import Stream, as_columns, as_stream
 from lance_like.dataset.placing import Placing, place_columns
 from lance_like.dataset.scan_options import count
 from lance_like.dataset.udf import BatchUDF, Checkpoint
-from lance_like.dataset.write import write_file
+from lance_like.dataset.write import WriteFile, files_ahead, write_file
 from lance_like.encodings.physical import flat_width
 from lance_like.errors import Conflict, InvalidInput, NotFound
 from lance_like.file.carry import nulls, one_batch, taken_rows
 from lance_like.file.writer import FileWriter
-from lance_like.io.store import Store
 from lance_like.query.constants import is_null
 from lance_like.query.evaluate import bind_columns, columns_read, compute_bound, is_expression, parse_expressions
 from lance_like.query.projection import Projection, project
@@ -140,12 +139,17 @@ class _Written:
         self._files[part] = file
 
     def write(
-        self, manifest: Manifest, fragment: Fragment, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
+        self,
+        manifest: Manifest,
+        fragment: Fragment,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
+        write: WriteFile,
     ) -> NewFile:
         """Write the columns of a fragment. batches: of its live rows, as they were given."""
         placing = self.placing(manifest, schema)
         placed = placing.batches(self.session, manifest, fragment, batches)
-        return write_columns(self.session.store, placing.file_schema, fragment, placed)
+        return write_columns(write, placing.file_schema, fragment, placed)
 
     def action(self, files: Mapping[int, NewFile], reads: Iterable[int] = ()) -> AddColumns:
         """The change. files: by fragment."""
@@ -209,10 +213,13 @@ class Computed:
         scan = Scan(
             self._projection, batch_rows=self._batch_rows, fragments=missing, apart=not self._row_wise, make=make
         )
-        with closing(run_scan(self._session, manifest, scan)) as batches:
+        store = self._session.store
+        # What a checkpoint names is there.
+        writing = files_ahead(store) if self._kept is None else nullcontext(partial(write_file, store))
+        with closing(run_scan(self._session, manifest, scan)) as batches, writing as write:
             rows = CutRows(batches)
             for fragment in missing:
-                files[fragment.id] = self._file(manifest, fragment, rows.take(fragment.live_rows))
+                files[fragment.id] = self._file(manifest, fragment, rows.take(fragment.live_rows), write)
         return self._written.action({i: file for i, file in files.items() if file}, self._projection.leaves)
 
     def _known_file(self, fragment: Fragment) -> NewFile | None:
@@ -224,13 +231,15 @@ class Computed:
             self._written.keep(part, found)
         return found
 
-    def _file(self, manifest: Manifest, fragment: Fragment, rows: Iterator[pa.RecordBatch]) -> NewFile:
+    def _file(
+        self, manifest: Manifest, fragment: Fragment, rows: Iterator[pa.RecordBatch], write: WriteFile
+    ) -> NewFile:
         """Compute and write the columns of a fragment. rows: its live ones."""
         reads = self._reads
         pieces = f"{_lie(fragment, reads)} {xxhash.xxh3_128_hexdigest(fragment.deleted.tobytes())}"
         batches = rows if self._row_wise else self._batches(rows, pieces)
         first = next(batches)
-        found = self._written.write(manifest, fragment, first.schema, chain([first], batches))
+        found = self._written.write(manifest, fragment, first.schema, chain([first], batches), write)
         # Only now: the first batch may have told which structs the columns go into.
         part = self._written.part(fragment, reads)
         if self._kept is not None:
@@ -309,9 +318,11 @@ def _one_batch(stream: Stream) -> pa.RecordBatch:
     return one_batch(table, table.schema.remove_metadata())
 
 
-def write_columns(store: Store, schema: pa.Schema, fragment: Fragment, batches: Iterator[pa.RecordBatch]) -> NewFile:
+def write_columns(
+    write: WriteFile, schema: pa.Schema, fragment: Fragment, batches: Iterator[pa.RecordBatch]
+) -> NewFile:
     """Write columns of a fragment as a file of their own. batches: its live rows, in order."""
-    file = write_file(store, FileWriter(schema, resolve=resolve), _over_deleted(fragment, batches))
+    file = write(FileWriter(schema, resolve=resolve), _over_deleted(fragment, batches))
     assert file.rows == fragment.rows
     return file
 
@@ -365,10 +376,11 @@ class _FromStream:
 
     def _consume(self, manifest: Manifest) -> None:
         rows = CutRows(self._stream.batches)
-        for fragment in manifest.fragments:
-            batches = rows.take(fragment.live_rows)
-            file = self._written.write(manifest, fragment, self._stream.schema, batches)
-            self._written.keep(self._written.part(fragment, ()), file)
+        with files_ahead(self._written.session.store) as write:
+            for fragment in manifest.fragments:
+                batches = rows.take(fragment.live_rows)
+                file = self._written.write(manifest, fragment, self._stream.schema, batches, write)
+                self._written.keep(self._written.part(fragment, ()), file)
         if rows.more():
             raise InvalidInput(f"the stream has more rows than the table's {manifest.live_rows:,}")
 
