@@ -3,16 +3,18 @@ that have them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
 from lance_like.dataset.casting import cast_values, check_castable
-from lance_like.dataset.columns import write_columns
+from lance_like.dataset.columns import CutRows, write_columns
 from lance_like.dataset.inputs import check_cells
 from lance_like.dataset.scanner import bind_filter
+from lance_like.dataset.write import files_ahead
 from lance_like.errors import InvalidInput
 from lance_like.query.expr import IsNull, Not, all_of
 from lance_like.query.projection import Output, Projection, project
@@ -92,12 +94,9 @@ class Altered:
         recast = AlterColumns(self.changes).recast
         if not recast:
             return AlterColumns(self.changes)
-        files: dict[int, tuple[NewFile, ...]] = {}
-        row = 0
-        for fragment in manifest.fragments:
-            files[fragment.id] = self._cast(manifest, fragment, recast, row)
-            row += fragment.live_rows
-        return AlterColumns(self.changes, files)
+        keys = {fragment.id: (fragment.id, *_places(fragment, recast)) for fragment in manifest.fragments}
+        self._write(manifest, recast, {i: key for i, key in keys.items() if key not in self._files})
+        return AlterColumns(self.changes, {i: self._files[key] for i, key in keys.items()})
 
     def _check_no_null(self, manifest: Manifest, field_id: int) -> None:
         """Raise InvalidInput when a live row is null, though the structs around are not."""
@@ -118,38 +117,43 @@ class Altered:
             )
         self._without_null.update((field_id, place) for place in places)
 
-    def _cast(self, manifest: Manifest, fragment: Fragment, recast: Sequence[int], row: int) -> tuple[NewFile, ...]:
-        """The columns of other types of a fragment in a file; none where all of them read as null."""
-        key = (fragment.id, *_places(fragment, recast))
-        found = self._files.get(key)
-        if found is None:
-            held = any(fragment.locate(field_id) for field_id in recast)
-            found = (self._written(manifest, fragment, recast, row),) if held else ()
-            self._files[key] = found
-        return found
+    def _write(self, manifest: Manifest, recast: Sequence[int], missing: Mapping[int, tuple[Any, ...]]) -> None:
+        """Write the columns of other types of fragments, a file each; none where all of them read as null.
 
-    def _written(self, manifest: Manifest, fragment: Fragment, recast: Sequence[int], row: int) -> NewFile:
+        missing: the fragments by their ids, and what their files are kept by.
+        """
         schema = manifest.schema
         outputs = [Output(join_path(schema.path(field_id)), schema.field(field_id)) for field_id in recast]
         projection = Projection(schema, tuple(outputs))
         wanted = pa.schema(
             [self._column(schema, field_id, made) for field_id, made in zip(recast, projection.schema, strict=True)]
         )
-
-        def batches() -> Iterator[pa.RecordBatch]:
-            start = row
-            for batch in run_scan(self.session, manifest, Scan(projection, fragments=[fragment])):
-                arrays = [cast_values(a, f, start) for a, f in zip(batch.columns, wanted, strict=True)]
-                yield check_cells(pa.RecordBatch.from_arrays(arrays, schema=wanted))
-                start += len(batch)
-
-        return write_columns(self.session.store, wanted, fragment, batches())
+        new = [fragment for fragment in manifest.fragments if fragment.id in missing]
+        held = {fragment.id: fragment for fragment in new if any(map(fragment.locate, recast))}
+        scan = Scan(projection, fragments=list(held.values()), apart=True)
+        first = 0
+        with closing(run_scan(self.session, manifest, scan)) as batches, files_ahead(self.session.store) as write:
+            rows = CutRows(batches)
+            for fragment in manifest.fragments:
+                if fragment.id in held:
+                    made = _cast(rows.take(fragment.live_rows), wanted, first)
+                    self._files[missing[fragment.id]] = (write_columns(write, wanted, fragment, made),)
+                first += fragment.live_rows
+        self._files.update((key, ()) for i, key in missing.items() if i not in held)
 
     def _column(self, schema: Schema, field_id: int, found: pa.Field) -> pa.Field:
         """A column of another type as its file has it: null also where the struct above is."""
         change = self.changes[field_id]
         nullable = found.nullable if change.nullable is None else change.nullable
         return found.with_type(change.type).with_nullable(nullable or schema.field(field_id).parent_id != ROOT)
+
+
+def _cast(batches: Iterable[pa.RecordBatch], wanted: pa.Schema, row: int) -> Iterator[pa.RecordBatch]:
+    """Batches in other types. row: where the first of their rows stands in the table."""
+    for batch in batches:
+        arrays = [cast_values(a, f, row) for a, f in zip(batch.columns, wanted, strict=True)]
+        yield check_cells(pa.RecordBatch.from_arrays(arrays, schema=wanted))
+        row += len(batch)
 
 
 def _places(fragment: Fragment, field_ids: Sequence[int]) -> tuple[Any, ...]:

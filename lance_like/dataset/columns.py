@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -18,12 +18,11 @@ from lance_like.dataset.inputs import Stream, as_columns, as_stream
 from lance_like.dataset.placing import Placing, place_columns
 from lance_like.dataset.scan_options import count
 from lance_like.dataset.udf import BatchUDF, Checkpoint
-from lance_like.dataset.write import write_file
+from lance_like.dataset.write import WriteFile, files_ahead, write_file
 from lance_like.encodings.physical import flat_width
 from lance_like.errors import Conflict, InvalidInput, NotFound
 from lance_like.file.carry import nulls, one_batch, taken_rows
 from lance_like.file.writer import FileWriter
-from lance_like.io.store import Store
 from lance_like.query.constants import is_null
 from lance_like.query.evaluate import bind_columns, columns_read, compute_bound, is_expression, parse_expressions
 from lance_like.query.projection import Projection, project
@@ -61,7 +60,7 @@ def add_columns(
         transform, known, read_columns = _from_sql(transforms, manifest)
         rows = batch_size or _rows_at_once(manifest, read_columns)
         no_value = transforms and all(map(_is_null, transforms.values()))
-        computed = Computed(session, transform, read_columns, rows, known=known)
+        computed = Computed(session, transform, read_columns, rows, known=known, row_wise=True)
         commit(_nulls(manifest, known) if no_value else computed)
     elif isinstance(transforms, BatchUDF):
         asked, path = transforms.output_schema or reader_schema, transforms.checkpoint_file
@@ -140,12 +139,17 @@ class _Written:
         self._files[part] = file
 
     def write(
-        self, manifest: Manifest, fragment: Fragment, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
+        self,
+        manifest: Manifest,
+        fragment: Fragment,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
+        write: WriteFile,
     ) -> NewFile:
         """Write the columns of a fragment. batches: of its live rows, as they were given."""
         placing = self.placing(manifest, schema)
         placed = placing.batches(self.session, manifest, fragment, batches)
-        return write_columns(self.session.store, placing.file_schema, fragment, placed)
+        return write_columns(write, placing.file_schema, fragment, placed)
 
     def action(self, files: Mapping[int, NewFile], reads: Iterable[int] = ()) -> AddColumns:
         """The change. files: by fragment."""
@@ -170,7 +174,8 @@ class Computed:
 
     Called again on a newer version, it computes only what that version changed.
     asked: what the answers of the transform are cast to. known: what they are; None: as the first.
-    kept: where results outlive a crash.
+    kept: where results outlive a crash. row_wise: each row is made from itself alone, so that rows of several fragments
+    are given to the transform in one batch, by several threads; not with `kept`.
     """
 
     def __init__(
@@ -183,8 +188,9 @@ class Computed:
         asked: pa.Schema | None = None,
         known: pa.Schema | None = None,
         kept: Checkpoint | None = None,
+        row_wise: bool = False,
     ) -> None:
-        self._session, self._transform = session, transform
+        self._session, self._transform, self._row_wise = session, transform, row_wise
         self._read_columns, self._batch_rows = read_columns, batch_rows
         self._asked, self._kept = asked, kept
         self._schema = _settled(asked, known, kept)
@@ -203,11 +209,17 @@ class Computed:
             self._written.placing(manifest, self._schema)
         files = {fragment.id: self._known_file(fragment) for fragment in manifest.fragments}
         missing = [fragment for fragment in manifest.fragments if files[fragment.id] is None]
-        scan = Scan(self._projection, batch_rows=self._batch_rows, fragments=missing, apart=True)
-        with closing(run_scan(self._session, manifest, scan)) as batches:
+        make = self._checked if self._row_wise else None
+        scan = Scan(
+            self._projection, batch_rows=self._batch_rows, fragments=missing, apart=not self._row_wise, make=make
+        )
+        store = self._session.store
+        # What a checkpoint names is there.
+        writing = files_ahead(store) if self._kept is None else nullcontext(partial(write_file, store))
+        with closing(run_scan(self._session, manifest, scan)) as batches, writing as write:
             rows = CutRows(batches)
             for fragment in missing:
-                files[fragment.id] = self._file(manifest, fragment, rows.take(fragment.live_rows))
+                files[fragment.id] = self._file(manifest, fragment, rows.take(fragment.live_rows), write)
         return self._written.action({i: file for i, file in files.items() if file}, self._projection.leaves)
 
     def _known_file(self, fragment: Fragment) -> NewFile | None:
@@ -219,13 +231,15 @@ class Computed:
             self._written.keep(part, found)
         return found
 
-    def _file(self, manifest: Manifest, fragment: Fragment, rows: Iterator[pa.RecordBatch]) -> NewFile:
+    def _file(
+        self, manifest: Manifest, fragment: Fragment, rows: Iterator[pa.RecordBatch], write: WriteFile
+    ) -> NewFile:
         """Compute and write the columns of a fragment. rows: its live ones."""
         reads = self._reads
         pieces = f"{_lie(fragment, reads)} {xxhash.xxh3_128_hexdigest(fragment.deleted.tobytes())}"
-        batches = self._batches(rows, pieces)
+        batches = rows if self._row_wise else self._batches(rows, pieces)
         first = next(batches)
-        found = self._written.write(manifest, fragment, first.schema, chain([first], batches))
+        found = self._written.write(manifest, fragment, first.schema, chain([first], batches), write)
         # Only now: the first batch may have told which structs the columns go into.
         part = self._written.part(fragment, reads)
         if self._kept is not None:
@@ -304,9 +318,11 @@ def _one_batch(stream: Stream) -> pa.RecordBatch:
     return one_batch(table, table.schema.remove_metadata())
 
 
-def write_columns(store: Store, schema: pa.Schema, fragment: Fragment, batches: Iterator[pa.RecordBatch]) -> NewFile:
+def write_columns(
+    write: WriteFile, schema: pa.Schema, fragment: Fragment, batches: Iterator[pa.RecordBatch]
+) -> NewFile:
     """Write columns of a fragment as a file of their own. batches: its live rows, in order."""
-    file = write_file(store, FileWriter(schema, resolve=resolve), _over_deleted(fragment, batches))
+    file = write(FileWriter(schema, resolve=resolve), _over_deleted(fragment, batches))
     assert file.rows == fragment.rows
     return file
 
@@ -360,10 +376,11 @@ class _FromStream:
 
     def _consume(self, manifest: Manifest) -> None:
         rows = CutRows(self._stream.batches)
-        for fragment in manifest.fragments:
-            batches = rows.take(fragment.live_rows)
-            file = self._written.write(manifest, fragment, self._stream.schema, batches)
-            self._written.keep(self._written.part(fragment, ()), file)
+        with files_ahead(self._written.session.store) as write:
+            for fragment in manifest.fragments:
+                batches = rows.take(fragment.live_rows)
+                file = self._written.write(manifest, fragment, self._stream.schema, batches, write)
+                self._written.keep(self._written.part(fragment, ()), file)
         if rows.more():
             raise InvalidInput(f"the stream has more rows than the table's {manifest.live_rows:,}")
 

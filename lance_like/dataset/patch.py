@@ -16,7 +16,7 @@ import pyarrow as pa
 from lance_like.dataset.columns import CutRows, write_columns
 from lance_like.dataset.inputs import Stream, check_cells
 from lance_like.dataset.stats import stored_nbytes
-from lance_like.dataset.write import FileLimits, write_fragments
+from lance_like.dataset.write import FileLimits, files_ahead, write_fragments
 from lance_like.encodings.joining import joined, taken
 from lance_like.file.carry import carry, one_batch, present
 from lance_like.query.ahead import Job, default_threads, in_order
@@ -109,11 +109,11 @@ def write_patch_columns(
     ids = tuple(below for output in projection.outputs if output.field for below in _subtree(manifest, output.field.id))
     columns: dict[int, NewColumns] = {}
     scan = Scan(projection, fragments=[patch.fragment for patch in patches], apart=True)
-    with closing(run_scan(session, manifest, scan)) as batches:
+    with closing(run_scan(session, manifest, scan)) as batches, files_ahead(session.store) as write:
         rows = CutRows(batches)
         for patch in patches:
             new = _patched(session, manifest, patch, rows.take(patch.fragment.live_rows))
-            file = write_columns(session.store, projection.schema, patch.fragment, new)
+            file = write_columns(write, projection.schema, patch.fragment, new)
             columns[patch.fragment.id] = NewColumns((file,), ids, patch.offsets)
     return columns
 

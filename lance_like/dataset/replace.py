@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pyarrow as pa
 
 from lance_like.dataset.columns import write_columns
 from lance_like.dataset.fragment_metadata import DataFile
 from lance_like.dataset.inputs import Data, Stream, as_columns, check_cells, conform_some
+from lance_like.dataset.write import write_file
 from lance_like.errors import InvalidInput
 from lance_like.query.session import Session
 from lance_like.table.fragment import Fragment
@@ -25,7 +27,7 @@ def write_replacement(session: Session, manifest: Manifest, fragment: Fragment, 
     stream = conform_some(as_columns(data), schema.to_arrow())
     if not stream.schema.names:
         raise InvalidInput("there is no column to replace", kind="columns")
-    file = write_columns(session.store, stream.schema, fragment, _checked(fragment, stream))
+    file = write_columns(partial(write_file, session.store), stream.schema, fragment, _checked(fragment, stream))
     return DataFile.of_new(file, [i for name in stream.schema.names for i in schema.subtree(schema.find((name,)).id)])
 
 

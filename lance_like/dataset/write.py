@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from numbers import Integral
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +19,7 @@ from lance_like.dataset.fragment_metadata import FragmentMetadata
 from lance_like.dataset.inputs import Data, Stream, as_stream, check_cells, conform
 from lance_like.dataset.progress import FragmentWriteProgress, Progress, WriteProgress
 from lance_like.errors import AlreadyExists, InvalidInput
+from lance_like.file.ordered import OrderedWork
 from lance_like.file.writer import FileWriter, Part
 from lance_like.io.store import Store
 from lance_like.table.actions import Append, Create, NewFile, NewFragment, Overwrite
@@ -24,7 +28,10 @@ from lance_like.table.history import newest_held, newest_if_any
 from lance_like.table.layout import new_data_key
 from lance_like.table.lease import Lease, hold
 from lance_like.table.manifest import Manifest
-from lance_like.typing_ import Int64s
+from lance_like.typing_ import Bytes, Int64s
+
+WriteFile: TypeAlias = Callable[[FileWriter, Iterator[Part]], NewFile]
+"""What writes one data file under a fresh name."""
 
 Mode = Literal["create", "append", "overwrite"]
 
@@ -32,6 +39,8 @@ MAX_ROWS_PER_FILE = 1 << 24
 MAX_BYTES_PER_FILE = 16 << 30
 # Larger input batches are cut, so that the limits of a file and the pending rows of its writer hold.
 _PIECE_NBYTES = 64 << 20
+# Files up to this size are put side by side, so many of them, and up to so many bytes that wait.
+_SMALL_FILE_NBYTES, _PUT_THREADS, _PUT_AHEAD_NBYTES = 1 << 20, 4, 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +172,43 @@ def write_file(store: Store, writer: FileWriter, parts: Iterator[Part]) -> NewFi
     key = new_data_key()
     with closing(writer.chunks(parts)) as chunks:
         store.put(key, chunks)
+    return _new_file(key, writer)
+
+
+def _new_file(key: str, writer: FileWriter) -> NewFile:
     summary = writer.summary
     return NewFile(key, summary.nbytes, summary.tail, summary.rows, summary.columns, summary.stats)
+
+
+@contextmanager
+def files_ahead(store: Store) -> Iterator[WriteFile]:
+    """What writes data files as `write_file` does, for a block at whose end all of them are there.
+
+    Small ones are put side by side: a disk takes about as long to keep several as one.
+    """
+    work: OrderedWork[int] = OrderedWork(threads=_PUT_THREADS, budget_nbytes=_PUT_AHEAD_NBYTES)
+
+    def write(writer: FileWriter, parts: Iterator[Part]) -> NewFile:
+        key = new_data_key()
+        with closing(writer.chunks(parts)) as chunks:
+            held: list[bytes | Bytes] = []
+            nbytes = 0
+            for chunk in chunks:
+                held.append(chunk)
+                nbytes += len(chunk)
+                if nbytes > _SMALL_FILE_NBYTES:
+                    store.put(key, chain(held, chunks))
+                    break
+            else:
+                work.submit(partial(store.put, key, held), nbytes)
+                deque(work.ready(), 0)
+        return _new_file(key, writer)
+
+    try:
+        yield write
+        deque(work.rest(), 0)
+    finally:
+        work.close()
 
 
 def _pieces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -7,6 +7,8 @@
 | `a + b`, `a - b`, `a * b` | int32, int64, double; whole literals |
 | `a % n`, `a / n` | n a literal: whole and above 0; any number but 0 |
 | `a = b`, `<>`, `<`, `<=`, `>`, `>=` | with a literal, or integers or text on both sides |
+| `upper(a)`, `lower(a)`, `length(a)` | text; cases where all letters of a batch are ASCII |
+| `a LIKE '…'`, `ILIKE` | text |
 
 Everything else is DuckDB's, and so is what a kernel refuses, as an overflow: DuckDB then words the error.
 """
@@ -14,7 +16,7 @@ Everything else is DuckDB's, and so is what a kernel refuses, as an overflow: Du
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,11 +25,20 @@ import pyarrow.compute as pc
 
 from lance_like.query.literals import comparable, exact, is_text
 from lance_like.query.names import Path, find
+from lance_like.query.patterns import Wild, matching
+from lance_like.query.texts import ascii_lower, ascii_upper, lengths
 
 MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 """Comparison -> the one that says the same with its sides changed over."""
 
 ARITHMETIC = frozenset("+-*/%")
+
+TEXT_FUNCTIONS: dict[str, Callable[[pa.Array], pa.Array]] = {
+    **dict.fromkeys(["upper", "ucase"], ascii_upper),
+    **dict.fromkeys(["lower", "lcase"], ascii_lower),
+    **dict.fromkeys(["length", "len", "char_length", "character_length"], lengths),
+}
+"""Name of a function of one text, in lower case -> what computes it, or raises ArrowInvalid where DuckDB must."""
 
 _INT32, _INT64, _DOUBLE = pa.int32(), pa.int64(), pa.float64()
 _WIDTHS = {_INT32: 0, _INT64: 1, _DOUBLE: 2}
@@ -92,7 +103,33 @@ class Comparison:
         return pa.bool_()
 
 
-Value: TypeAlias = Column | Constant | Operation | Comparison
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function of a text. name: one of `TEXT_FUNCTIONS`."""
+
+    name: str
+    of: Value
+
+    @property
+    def type(self) -> pa.DataType:
+        return _INT64 if TEXT_FUNCTIONS[self.name] is lengths else pa.string()
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """A text that matches a pattern or, negated, does not. parts: as of `patterns.parts_of`."""
+
+    of: Value
+    parts: tuple[str | Wild, ...]
+    case_insensitive: bool = False
+    negated: bool = False
+
+    @property
+    def type(self) -> pa.DataType:
+        return pa.bool_()
+
+
+Value: TypeAlias = Column | Constant | Operation | Comparison | Call | Matching
 
 
 def bind_value(value: Value, schema: pa.Schema) -> Value | None:
@@ -106,6 +143,11 @@ def bind_value(value: Value, schema: pa.Schema) -> Value | None:
             return Column(path, kind) if _is_plain(kind) else None
         case Constant(literal):
             return _constant(literal)
+        case Call(of=of) | Matching(of=of):
+            text = bind_value(of, schema)
+            if text is None or isinstance(text, Constant) or text.type != pa.string():
+                return None
+            return replace(value, of=text)
     left, right = _bind_side(value.left, schema), _bind_side(value.right, schema)
     if left is None or right is None or (isinstance(left, Constant) and isinstance(right, Constant)):
         return None
@@ -208,6 +250,12 @@ def _compute(value: Value, leaf: Callable[[Path], pa.Array]) -> Any:
             return leaf(path)
         case Constant(literal):
             return literal
+        case Call(name, of):
+            return TEXT_FUNCTIONS[name](comparable(_compute(of, leaf), pa.string()))
+        case Matching(of, parts, case_insensitive, negated):
+            texts = comparable(_compute(of, leaf), pa.string())
+            found = matching(texts, parts, case_insensitive=case_insensitive)
+            return pc.invert(found) if negated else found
         case Comparison(symbol, left, right):
             return compare(symbol, _compute(left, leaf), _compute(right, leaf))
     assert value.type is not None
@@ -262,9 +310,12 @@ def _compare_with_nan(symbol: str, array: pa.Array) -> pa.BooleanArray:
 __all__ = [
     "ARITHMETIC",
     "MIRRORED",
+    "TEXT_FUNCTIONS",
+    "Call",
     "Column",
     "Comparison",
     "Constant",
+    "Matching",
     "Operation",
     "Value",
     "bind_value",

@@ -98,21 +98,19 @@ def evaluate(expressions: Mapping[str, str], batch: pa.RecordBatch) -> pa.Record
     expressions: name of the new column -> SQL expression, as `evaluate.parse_expressions` lets through.
     Returns one row per row of the batch, in its order; the types do not depend on the rows.
     Raises InvalidInput with DuckDB's text, or if the number of rows changed.
-    Cost: about a millisecond per call beyond the work itself.
+    Cost: about 0.7 ms per call beyond the work itself, 0.4 ms more where the batch before it had other columns.
     """
     table = _table_of(batch)
     wanted = ", ".join(f"({sql}) AS {quote(name)}" for name, sql in expressions.items())
     held = _held()
     held.define(wanted)
     connection = held.connection
-    connection.register(_TABLE, table)
     query = f"SELECT {wanted} FROM {_TABLE}"
-    try:
-        answer = connection.sql(query).to_arrow_table()
-    except _duckdb().Error as error:
-        raise _refusal(connection, query, expressions, error) from error
-    finally:
-        connection.unregister(_TABLE)
+    with held.presenting(table):
+        try:
+            answer = connection.sql(query).to_arrow_table()
+        except _duckdb().Error as error:
+            raise _refusal(connection, query, expressions, error) from error
     if answer.num_rows != batch.num_rows:
         raise InvalidInput(
             f"an expression must give one value per row: {batch.num_rows} rows gave {answer.num_rows}, "
@@ -153,6 +151,26 @@ class _Held:
     pid: int
     connection: Any
     macros: set[str] = field(default_factory=set)
+    source: _Source | None = None
+
+    @contextmanager
+    def presenting(self, table: pa.Table) -> Iterator[None]:
+        """Give a table the name of the batch, for a while. Cost: 0.4 ms where the one before had other columns."""
+        if not _reads_again():
+            self.connection.register(_TABLE, table)
+            try:
+                yield
+            finally:
+                self.connection.unregister(_TABLE)
+            return
+        if self.source is None or not self.source.schema.equals(table.schema, check_metadata=True):
+            self.source = _Source(table.schema)
+            self.connection.register(_TABLE, self.source)
+        self.source.table = table
+        try:
+            yield
+        finally:
+            self.source.table = None
 
     def define(self, sql: str) -> None:
         """Make the macros that SQL names. Cost: half a millisecond each, once."""
@@ -163,6 +181,30 @@ class _Held:
     def __del__(self) -> None:
         if self.pid != os.getpid():
             _of_parents.append(self.connection)
+
+
+@lru_cache(maxsize=1)
+def _reads_again() -> bool:
+    """Whether DuckDB asks a stream that is registered for its rows in every query: before version 2 it does so once."""
+    return not _duckdb().__version__.startswith("1.")
+
+
+@dataclass
+class _Source:
+    """Tables of one schema that DuckDB reads under one name, one after the other.
+
+    To register each of them would take 0.4 ms, as long as a question about few rows.
+    """
+
+    schema: pa.Schema
+    table: pa.Table | None = None
+
+    def __arrow_c_schema__(self) -> object:
+        return self.schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        table = self.schema.empty_table() if self.table is None else self.table
+        return table.__arrow_c_stream__(requested_schema)
 
 
 def _fetch(query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

@@ -6,7 +6,6 @@ over the rows that have not passed yet. The meaning is DuckDB's: NaN equals itse
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import reduce
@@ -39,7 +38,6 @@ from lance_like.query.expr import (
     Not,
     Opaque,
     Or,
-    Wild,
     bind,
     bind_opaque,
     depth_of,
@@ -48,6 +46,7 @@ from lance_like.query.expr import (
 )
 from lance_like.query.literals import comparable, comparison_type, is_bytes, is_text
 from lance_like.query.names import Path, find_known
+from lance_like.query.patterns import matching
 from lance_like.typing_ import Int64s
 
 _CHEAP = 2
@@ -424,25 +423,8 @@ def _has(array: pa.Array, values: pa.Array, *, every: bool) -> pa.BooleanArray:
 
 
 def _like(array: pa.Array, like: Like) -> pa.BooleanArray:
-    parts = like_parts(like)
-    if like.case_insensitive:
-        array = pc.utf8_lower(array)
-        parts = [pc.utf8_lower(part).as_py() if isinstance(part, str) else part for part in parts]
-    match parts:
-        case []:
-            return pc.equal(array, pa.scalar("", array.type))
-        case [str(text)]:
-            return pc.equal(array, pa.scalar(text, array.type))
-        case [str(text), Wild.MANY]:
-            return pc.starts_with(array, text)
-        case [Wild.MANY, str(text)]:
-            return pc.ends_with(array, text)
-        case [Wild.MANY, str(text), Wild.MANY]:
-            return pc.match_substring(array, text)
-    regex = {Wild.ONE: ".", Wild.MANY: ".*"}
-    pattern = "".join(re.escape(part) if isinstance(part, str) else regex[part] for part in parts)
     try:
-        return pc.match_substring_regex(array, rf"(?s)\A(?:{pattern})\z")
+        return matching(array, like_parts(like), case_insensitive=like.case_insensitive)
     except pa.ArrowInvalid:  # too large a program for its regular expressions
         held = pa.RecordBatch.from_arrays([array], ["text"])
         asked = Like(("text",), like.pattern, like.escape, like.case_insensitive)

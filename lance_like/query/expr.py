@@ -11,19 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from enum import Enum
 from functools import reduce
 from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 
 from lance_like.encodings.joining import holds
-from lance_like.errors import InvalidInput
-from lance_like.kept import of_texts
 from lance_like.query.arithmetic import Value, bind_value
 from lance_like.query.literals import comparison_type, exact, exact_values, is_text, item_type
 from lance_like.query.names import Path, find, find_known, has, sql_path
 from lance_like.query.ordered import Ordered, compared, family_of
+from lance_like.query.patterns import Wild, parts_of
 from lance_like.query.spelling import sql_of
 
 if TYPE_CHECKING:
@@ -34,13 +32,6 @@ if TYPE_CHECKING:
 _MOST_HAD = 64
 # What a node takes, about; and a condition that counts as one among what is kept of them.
 _NODE_NBYTES, _SMALL_NBYTES = 256, 256 << 10
-
-
-class Wild(Enum):
-    """A wild card of LIKE."""
-
-    ONE = "_"
-    MANY = "%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,30 +313,7 @@ def like_parts(condition: Like) -> tuple[str | Wild, ...]:
 
     Raises InvalidInput if the escape is longer than one character or the pattern ends with it.
     """
-    return _like_parts(condition.pattern, condition.escape)
-
-
-@of_texts
-def _like_parts(pattern: str, escape: str) -> tuple[str | Wild, ...]:
-    parts: list[str | Wild] = []
-    letters = iter(pattern)
-    if len(escape) > 1:
-        raise InvalidInput(f"ESCAPE takes one character, not {escape!r}", kind="filter")
-    for letter in letters:
-        if letter == escape:
-            text = next(letters, None)
-            if text is None:
-                raise InvalidInput(f"LIKE pattern {pattern!r} ends with its escape", kind="filter")
-        elif letter in "%_":
-            parts.append(Wild(letter))
-            continue
-        else:
-            text = letter
-        if parts and isinstance(parts[-1], str):
-            parts[-1] += text
-        else:
-            parts.append(text)
-    return tuple(parts)
+    return parts_of(condition.pattern, condition.escape)
 
 
 def bind(condition: Expr, schema: pa.Schema) -> Expr:

@@ -7,8 +7,20 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from lance_like.query.arithmetic import ARITHMETIC, Column, Comparison, Constant, Operation, Value
+from lance_like.errors import InvalidInput
+from lance_like.query.arithmetic import (
+    ARITHMETIC,
+    TEXT_FUNCTIONS,
+    Call,
+    Column,
+    Comparison,
+    Constant,
+    Matching,
+    Operation,
+    Value,
+)
 from lance_like.query.literals import is_text
+from lance_like.query.patterns import parts_of
 
 Node: TypeAlias = Any
 """A node; a shape that is not known here becomes `Opaque`."""
@@ -22,6 +34,18 @@ COMPARISONS = {
     "COMPARE_GREATERTHANOREQUALTO": ">=",
 }
 """Type of a comparison -> how it is written."""
+
+LIKES = {
+    "~~": (False, False),
+    "!~~": (True, False),
+    "~~*": (False, True),
+    "!~~*": (True, True),
+    "like_escape": (False, False),
+    "not_like_escape": (True, False),
+    "ilike_escape": (False, True),
+    "not_ilike_escape": (True, True),
+}
+"""Name of a function of a text, a pattern and maybe an escape -> whether it is negated, and whether cases are one."""
 
 OWN_SCHEMA = ("", "main")
 """The schemas of a function of DuckDB itself: its connection makes no other."""
@@ -106,10 +130,15 @@ def value_of(node: Node) -> Value | None:
             case "FUNCTION" if node["function_name"] in ARITHMETIC and node["schema"] in OWN_SCHEMA:
                 sides = arguments(node)
                 make, symbol = Operation, node["function_name"]
+            case "FUNCTION" if node["function_name"].lower() in TEXT_FUNCTIONS and _is_plain(node):
+                [of] = map(value_of, arguments(node))
+                return None if of is None else Call(node["function_name"].lower(), of)
+            case "FUNCTION" if node["function_name"] in LIKES and _is_plain(node):
+                return _matching(node)
             case _:
                 return None
         values = [value for value in map(value_of, sides) if value is not None]
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):
         return None
     match values:
         case [left, right]:
@@ -117,6 +146,27 @@ def value_of(node: Node) -> Value | None:
         case [only] if symbol == "-" and len(sides) == 1:
             return _negated(only)
     return None
+
+
+def _matching(call: Node) -> Matching | None:
+    """A pattern that is written out, and a text that it is to match."""
+    of, *words = map(value_of, arguments(call))
+    texts = [word.value.as_py() for word in words if isinstance(word, Constant) and is_text(word.type)]
+    if of is None or len(texts) < len(words):
+        return None
+    try:
+        parts = parts_of(*texts)
+    except InvalidInput:
+        return None
+    negated, case_insensitive = LIKES[call["function_name"]]
+    return Matching(of, parts, case_insensitive, negated)
+
+
+def _is_plain(call: Node) -> bool:
+    """Tell whether a call has nothing but arguments, without names."""
+    named = any(argument["name"] for argument in call.get("arguments", ()))
+    modified = call["distinct"] or call["filter"] or call["order_bys"]["orders"]
+    return call["schema"] in OWN_SCHEMA and not named and not modified
 
 
 def _negated(value: Value) -> Constant | None:
@@ -128,6 +178,7 @@ def _negated(value: Value) -> Constant | None:
 
 __all__ = [
     "COMPARISONS",
+    "LIKES",
     "OWN_SCHEMA",
     "Node",
     "arguments",

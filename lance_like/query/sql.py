@@ -37,7 +37,7 @@ from lance_like.query.expr import (
     like_text,
 )
 from lance_like.query.names import Path, find_known, quote
-from lance_like.query.nodes import COMPARISONS, OWN_SCHEMA, Node, arguments, value_of
+from lance_like.query.nodes import COMPARISONS, LIKES, OWN_SCHEMA, Node, arguments, value_of
 from lance_like.query.ordered import Ordered
 from lance_like.query.ordered_nodes import ordered_of
 from lance_like.query.shapes import Shapes
@@ -58,13 +58,6 @@ _LAST_WORD = re.compile(r"\b([^\W\d]\w*)\s*$")
 # Of a text that cannot be parsed: each costs a millisecond.
 _MOST_READINGS = 24
 
-_LIKES = {"~~": (False, False), "!~~": (True, False), "~~*": (False, True), "!~~*": (True, True)}
-_ESCAPED_LIKES = {
-    "like_escape": (False, False),
-    "not_like_escape": (True, False),
-    "ilike_escape": (False, True),
-    "not_ilike_escape": (True, True),
-}
 _PREFIXES = frozenset(["starts_with", "prefix", "^@"])
 _HAS = {
     "contains": "contains",
@@ -396,9 +389,9 @@ def _function(node: Node) -> Expr | None:
         return _prefix(*given)
     if name.lower() in _HAS and len(given) == 2:
         return _has(_HAS[name.lower()], given) or (_has("list_has_any", given[::-1]) if name == "&&" else None)
-    if name not in _LIKES | _ESCAPED_LIKES:
+    if name not in LIKES:
         return None
-    negated, case_insensitive = (_LIKES | _ESCAPED_LIKES)[name]
+    negated, case_insensitive = LIKES[name]
     path, *texts = column_of(given[0]), *map(constant_of, given[1:])
     words = [text.as_py() for text in texts if text is not None and pa.types.is_string(text.type)]
     if path is None or len(words) != len(texts):

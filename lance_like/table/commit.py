@@ -246,7 +246,7 @@ class _Commit:
         if base is not None and self.lease is not None:
             known, self.lease.newest = self.lease.newest, None
             if known == base.version and self.lease.is_young:
-                return known
+                return base.version
         return latest_version(self.store) or 0
 
     def _make(self, base: Manifest | None) -> Action:

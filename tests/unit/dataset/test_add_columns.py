@@ -14,6 +14,7 @@ from dataset_values import assert_same, people, three_fragments
 
 import lance_like
 from lance_like.errors import Conflict, IncompatibleChange, InvalidInput, NotFound, Unsupported
+from lance_like.query import engine_duckdb
 
 
 @pytest.fixture
@@ -52,6 +53,21 @@ def test_an_sql_expression_makes_a_column_in_every_fragment(ds, text, kind, valu
     assert ds.schema.names == ["i", "s", "t", "new"]
     if kind is not None:
         assert ds.schema.field("new").type == kind
+
+
+@pytest.mark.parametrize("batch_size", [None, 100])
+def test_small_fragments_are_computed_together(uri, monkeypatch, batch_size):
+    ds = lance_like.write_dataset(people(160), uri, max_rows_per_file=4)
+    ds.delete("i in (0, 5, 6, 7, 159)")
+    rows: list[int] = []
+    real = engine_duckdb.evaluate
+    monkeypatch.setattr(engine_duckdb, "evaluate", lambda e, batch: (rows.append(batch.num_rows), real(e, batch))[1])
+    ds.add_columns({"new": "reverse(t)"}, batch_size=batch_size)
+    assert sum(rows) == 155
+    assert len(rows) < 10  # one to learn the type, and far fewer than the 40 fragments
+    assert max(rows) <= (batch_size or 160)
+    assert ds.to_table()["new"].to_pylist() == [t and t[::-1] for t in ds.to_table()["t"].to_pylist()]
+    assert [len(fragment.to_table()) for fragment in ds.get_fragments()][:2] == [3, 1]
 
 
 def test_several_expressions_are_columns_in_their_order(ds):

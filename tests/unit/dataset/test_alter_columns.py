@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lance_like
+from lance_like.dataset import alter
 from lance_like.errors import IncompatibleChange, InvalidInput, NotFound
+from lance_like.query.scan import Scan
 
 
 def table_of(uri: str, *columns: tuple[pa.DataType, list], rows_per_file: int = 2) -> lance_like.LanceDataset:
@@ -112,6 +114,28 @@ def test_a_type_that_does_not_fit_changes_nothing_and_names_the_value(uri, old, 
         ds.alter_columns({"path": "a", "data_type": new})
     assert ds.latest_version == 1
     assert ds.schema.field("a").type == old
+
+
+def test_fragments_are_read_together_and_written_one_by_one(tmp_path, monkeypatch):
+    ds = lance_like.write_dataset(
+        pa.table({"a": list(range(160)), "b": list(range(160))}), tmp_path, max_rows_per_file=4
+    )
+    ds.delete("b in (0, 5, 6, 7)")
+    ds.add_columns(pa.field("later", pa.int64()))
+    ds.insert([{"a": 160, "b": 160, "later": 1}])
+    files = set((tmp_path / "data").iterdir())
+    scans: list[Scan] = []
+    real = alter.run_scan
+    monkeypatch.setattr(alter, "run_scan", lambda s, m, scan: (scans.append(scan), real(s, m, scan))[1])
+    ds.alter_columns({"path": "later", "data_type": pa.int32()})
+    assert [len(scan.fragments or ()) for scan in scans] == [1]
+    ds.alter_columns({"path": "a", "data_type": pa.int16()})
+    assert [len(scan.fragments or ()) for scan in scans] == [1, 41]
+    assert len(set((tmp_path / "data").iterdir()) - files) == 1 + 41
+    expected = [i for i in range(161) if i not in (0, 5, 6, 7)]
+    assert ds.to_table().to_pydict() == {"a": expected, "b": expected, "later": [None] * 156 + [1]}
+    with pytest.raises(InvalidInput, match="the value 128 of row 124 does not fit the type int8"):
+        ds.alter_columns({"path": "a", "data_type": pa.int8()})
 
 
 def test_values_of_deleted_rows_need_not_fit(uri):

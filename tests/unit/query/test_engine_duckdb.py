@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -64,6 +65,26 @@ def test_variables_of_the_caller_are_out_of_reach() -> None:
 def test_short_floats_are_evaluated() -> None:
     batch = pa.record_batch({"h": pa.array([np.float16(1.5), None], pa.float16())})
     assert engine_duckdb.evaluate({"x": "h * 2"}, batch).column(0).to_pylist() == [3.0, None]
+
+
+@pytest.mark.skipif(duckdb.__version__.startswith("1."), reason="DuckDB 1 reads a stream once")
+def test_batches_of_one_schema_are_registered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[pa.Schema] = []
+    source = engine_duckdb._Source
+    monkeypatch.setattr(engine_duckdb, "_Source", lambda schema: (made.append(schema), source(schema))[1])
+
+    def doubled(numbers: list[int], kind: pa.DataType) -> list[int]:
+        batch = pa.record_batch({"only here": pa.array(numbers, kind)})
+        return engine_duckdb.evaluate({"x": '"only here" * 2'}, batch).column(0).to_pylist()
+
+    assert [doubled(numbers, pa.int64()) for numbers in ([1, 2], [], [3])] == [[2, 4], [], [6]]
+    assert len(made) == 1
+    with pytest.raises(InvalidInput, match="Overflow"):
+        doubled([1 << 62], pa.int64())
+    assert doubled([4], pa.int64()) == [8]
+    assert len(made) == 1
+    assert doubled([5], pa.int8()) == [10]
+    assert len(made) == 2
 
 
 def test_threads_do_not_disturb_each_other() -> None:

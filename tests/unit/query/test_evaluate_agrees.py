@@ -152,9 +152,67 @@ def test_comparisons_of_arithmetic_answer_as_duckdb(left: str, symbol: str, righ
         assert _same(_computed(condition, batch), _asked(condition, batch)), condition
 
 
+_LETTERS = st.text(st.characters(codec="utf-8"), max_size=4)
+_LIKES = [
+    "lower({}) LIKE '%a%'",
+    "upper({}) NOT LIKE 'A_'",
+    "{} ILIKE '%Z[%'",
+    "upper({}) LIKE 'a@%' ESCAPE '@'",
+    "{} LIKE ''",
+]
+_CALLS = ["upper({})", "ucase({})", "lower({})", "lcase({})", "length({})", "len({})", "char_length({})"]
+
+
+@given(st.lists(st.one_of(st.none(), st.text("aZ@[{ß", max_size=4), _LETTERS), max_size=8), st.data())
+@settings(deadline=None)
+def test_functions_of_text_give_the_values_types_and_errors_of_duckdb(
+    texts: list[str | None], data: st.DataObject
+) -> None:
+    call = data.draw(
+        st.sampled_from([*_CALLS, *_LIKES, "upper(lower({}))", "length(upper({})) * 2", "lower({}) < 'b'"])
+    )
+    odd = st.sampled_from(
+        [
+            "upper(n)",
+            "length(l)",
+            "upper(t ORDER BY t)",
+            "t LIKE 'a' ESCAPE 'ab'",
+            "t LIKE 'a\\' ESCAPE '\\'",
+            "n LIKE '1%'",
+            "'a' LIKE t",
+            "t LIKE t",
+            "lower(t) LIKE NULL",
+            "upper(t, t)",
+            "upper()",
+            "main.upper(t)",
+            "len('é')",
+        ]
+    )
+    batch = pa.record_batch(
+        {"t": pa.array(texts, pa.string()), "big": pa.array(texts, pa.large_string()), "n": range(len(texts))}
+    ).append_column("l", pa.array([[1, 2]] * len(texts), pa.list_(pa.int8())))
+    for expression in (call.format("t"), call.format("big"), data.draw(odd)):
+        assert _same(_computed(expression, batch), _asked(expression, batch)), expression
+
+
 @pytest.mark.parametrize(
     "expression",
-    ["i64 % 100", "i32 + 1", "i64 * 2", "i64 - i32", "f64 / 2", "i64 % 7 = 1", "i32 < i64", "text = 'a'", "1", "'a'"],
+    [
+        *(
+            "i64 % 100",
+            "i32 + 1",
+            "i64 * 2",
+            "i64 - i32",
+            "f64 / 2",
+            "i64 % 7 = 1",
+            "i32 < i64",
+            "text = 'a'",
+            "1",
+            "'a'",
+        ),
+        *("upper(text)", "Lcase(text)", "length(text) + 1", "lower(upper(text)) = 'a'", "len(text) > 0"),
+        *("upper(text) LIKE '%A'", "lower(text) NOT ILIKE 'A_'", "text LIKE '%a%'", "upper(text) LIKE 'x%' ESCAPE 'x'"),
+    ],
 )
 def test_plain_arithmetic_does_not_ask_duckdb(expression: str, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = pa.RecordBatch.from_pydict(
