@@ -86,17 +86,20 @@ class Linear:
         at, rows = pieces.places
         within, each, slots = rows & (BLOCK_ROWS - 1), pieces.each, stack.slots[at]
         block = start[at] + (rows >> 8) * block_nbytes
-        line = np.minimum(block + BLOCK_ROWS * stride, end[at] - _LINE_NBYTES)
         # Of a stride of 0 there are lines alone.
+        line = np.minimum(block + BLOCK_ROWS * stride, end[at] - _LINE_NBYTES) if stride else block
         asks = [ask(block + within * stride, (each or pieces.lengths) * stride, slots)] if stride else []
         *data, lines = yield [*asks, ask(line, _LINE_NBYTES, slots)]
         table, within = lines.view(_LINE_DTYPE).reshape(-1, 2), within.reshape(-1)
-        if each:
-            steps = within[:, None] + _STEPS[:each]
+        if each == 1:
+            values = table[:, 0] + (table[:, 1] * within >> _SLOPE_BITS)
         else:
-            lengths = pieces.lengths
-            steps, table = expand(within, within + lengths)[:, None], np.repeat(table, lengths, axis=0)
-        values = (table[:, :1] + (table[:, 1:] * steps >> _SLOPE_BITS)).reshape(-1)
+            if each:
+                steps = within[:, None] + _STEPS[:each]
+            else:
+                lengths = pieces.lengths
+                steps, table = expand(within, within + lengths)[:, None], np.repeat(table, lengths, axis=0)
+            values = (table[:, :1] + (table[:, 1:] * steps >> _SLOPE_BITS)).reshape(-1)
         if stride:
             residuals = np.empty(len(values), np.int64)
             widen(data[0], stride, residuals.view(np.uint64))

@@ -96,7 +96,10 @@ class Blocks:
             return [np.empty(0, np.uint8) for _ in asks]
         missing = _distinct(slots[self._slots["loaded"][slots] == 0], self._used)
         self._number(missing)
-        touched = self._touched(starts, ends, slots).in_order()
+        if len(slots) == 1:
+            touched = self._touched_by_one(int(starts[0]), int(ends[0]), int(slots[0]))
+        else:
+            touched = self._touched(starts, ends, slots).in_order()
         wanted: list[Ranges] = [Spanning(*_merged(touched.starts, touched.ends))]
         if len(missing):
             at = self._slots["sums"][missing]
@@ -201,6 +204,14 @@ class Blocks:
         places = offset + (first << log2)
         stops = np.minimum(places + (1 << log2), offset + table["nbytes"][slots])
         return _Touched(numbers, slots, places, stops)
+
+    def _touched_by_one(self, start: int, end: int, slot: int) -> _Touched:
+        """As `_touched`, of one range."""
+        offset, log2, base = self._places.get(slot) or self._place(slot)
+        numbers = np.arange(base + (start - offset >> log2), base + (end - 1 - offset >> log2) + 1)
+        places = (numbers - base << log2) + offset
+        stops = np.minimum(places + (1 << log2), offset + int(self._slots["nbytes"][slot]))
+        return _Touched(numbers, np.full(len(numbers), slot), places, stops)
 
     def _check(self, touched: _Touched, data: Bytes, base: int) -> None:
         """Check those blocks that are new, and remember them. base: where data begins in the file."""

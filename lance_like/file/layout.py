@@ -37,6 +37,8 @@ ZONE_ROWS = 8192
 _MAX_OFFSET = 1 << 53
 LOW_32 = 0xFFFFFFFF
 _MIN_BLOCK_LOG2, _MAX_BLOCK_LOG2 = 6, 24
+# Page entries that are looked at one by one.
+_FEW_ENTRIES = 8
 
 _HEAD = struct.Struct("<4sI56x")
 _TAIL = struct.Struct("<QQIIII16sII")
@@ -330,6 +332,10 @@ class EntryLimits:
 def unpack_entries(data: Bytes, at: Int64s, limits: EntryLimits, where: str) -> np.ndarray:
     """Check and read some page entries. at: int64[n], where in the file each one stands. Raises Corrupt."""
     entries = data.view(PAGE_ENTRY)
+    if len(entries) <= _FEW_ENTRIES and isinstance(limits.offset, int):
+        for start, place in zip(range(0, len(data), RECORD_NBYTES), at.tolist(), strict=True):
+            _check_entry(data[start : start + RECORD_NBYTES].tobytes(), place, limits, where)
+        return entries
     view, digest = memoryview(data), xxhash.xxh3_64_intdigest
     sums = [digest(view[start : start + RECORD_NBYTES - 4]) & LOW_32 for start in range(0, len(data), RECORD_NBYTES)]
     if sums != entries["sum"].tolist():
@@ -355,6 +361,28 @@ def unpack_entries(data: Bytes, at: Int64s, limits: EntryLimits, where: str) -> 
     if wrong.any():
         raise Corrupt("a page entry is impossible", kind="page", where=where)
     return entries
+
+
+def _check_entry(data: bytes, at: int, limits: EntryLimits, where: str) -> None:
+    """As `unpack_entries`, of one: a few are checked in a fraction of the time that kernels take to start."""
+    if sum32(data[:-4]) != int.from_bytes(data[-4:], "little"):
+        raise Corrupt("the checksum of a page entry does not match", kind="checksum", where=where)
+    offset, nbytes, _, *numbers, place = _ENTRY.unpack_from(data)
+    if place != place_at(at):
+        raise Corrupt("a page entry stands in the place of another", kind="place", where=where)
+    description, description_nbytes, _, first_block, num_blocks, _, num_rows, log2 = numbers
+    possible = (
+        (offset | nbytes) < _MAX_OFFSET
+        and offset >= HEAD_NBYTES
+        and offset + nbytes <= limits.offset
+        and description + description_nbytes <= limits.descriptions_nbytes
+        and first_block + num_blocks <= limits.num_blocks
+        and _MIN_BLOCK_LOG2 <= log2 <= _MAX_BLOCK_LOG2
+        and num_rows > 0
+        and num_blocks == -(-nbytes >> log2)
+    )
+    if not possible:
+        raise Corrupt("a page entry is impossible", kind="page", where=where)
 
 
 def sums_at(data: Bytes, starts: Int64s, lengths: Int64s) -> np.ndarray:

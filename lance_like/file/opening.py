@@ -16,6 +16,8 @@ from lance_like.typing_ import Bytes, Int64s, Ranges
 # Fences, entries and descriptions up to this size come along, and block checksums up to this size too.
 _AT_ONCE = 256 * 1024
 _SUMS_AT_ONCE = 32 * 1024
+# Entries of columns that have no more together are looked at column by column.
+_FEW_PAGES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +124,23 @@ def _check_entries(columns: Sequence[Metadata]) -> None:
     if not columns:
         return
     records = [metadata.record for metadata in columns]
+    at = [r.entries_offset + PAGE_ENTRY.itemsize * np.arange(r.num_pages) for r in records]
+    raw = [metadata.rest[: r.num_pages * PAGE_ENTRY.itemsize] for metadata, r in zip(columns, records, strict=True)]
+    if len(columns) == 1 or sum(record.num_pages for record in records) <= _FEW_PAGES:
+        for metadata, some, places in zip(columns, raw, at, strict=True):
+            entries = unpack_entries(some, places, metadata.record.limits, metadata.where)
+            check_against_fences(entries, metadata.fences[:-1], metadata.fences[1:], metadata.where)
+        return
     limits = np.array([(r.offset, r.descriptions_nbytes, r.num_blocks) for r in records], np.uint64)
     limits = EntryLimits(*limits.repeat([record.num_pages for record in records], axis=0).T)
-    at = [r.entries_offset + PAGE_ENTRY.itemsize * np.arange(r.num_pages) for r in records]
-    nbytes = [record.num_pages * PAGE_ENTRY.itemsize for record in records]
     try:
-        raw = [metadata.rest[:n] for metadata, n in zip(columns, nbytes, strict=True)]
         entries = unpack_entries(np.concatenate(raw), np.concatenate(at), limits, columns[0].where)
         starts = np.concatenate([metadata.fences[:-1] for metadata in columns])
         ends = np.concatenate([metadata.fences[1:] for metadata in columns])
         check_against_fences(entries, starts, ends, columns[0].where)
     except Corrupt:
-        if len(columns) > 1:
-            for metadata in columns:
-                _check_entries([metadata])
+        for metadata in columns:
+            _check_entries([metadata])
         raise
 
 

@@ -464,15 +464,18 @@ def _settle(columns: Sequence[ColumnPages], pages: Sequence[Int64s], nodes: Sequ
 def _load_sums(columns: Sequence[ColumnPages], counts: Sequence[int], entries: np.ndarray, slots: Int64s) -> None:
     """Take the block checksums that came along with columns. counts: the pages of each."""
     sums = [column.sums_at_hand for column in columns]
-    lengths = np.array([len(some) for some in sums], np.int64)
-    there = np.repeat(lengths > 0, counts)
-    if not there.any():
-        return
-    ends = np.cumsum(lengths)
-    first = np.repeat(ends - lengths, counts) + 4 * entries["first_block"].astype(np.int64)
-    last = first + 4 * entries["num_blocks"].astype(np.int64)
     blocks = columns[0]._blocks
-    blocks.load(slots[there], gather_from(np.concatenate(sums), first[there], last[there]))
+    first = 4 * entries["first_block"].astype(np.int64)
+    lengths = 4 * entries["num_blocks"].astype(np.int64)
+    if len(columns) == 1:
+        if len(sums[0]):
+            blocks.load(slots, gather_from(sums[0], first, first + lengths))
+        return
+    nbytes = np.array([len(some) for some in sums], np.int64)
+    there = np.repeat(nbytes > 0, counts)
+    if there.any():
+        first = (first + np.repeat(np.cumsum(nbytes) - nbytes, counts))[there]
+        blocks.load(slots[there], gather_from(np.concatenate(sums), first, first + lengths[there]))
 
 
 def read_spans(

@@ -332,8 +332,15 @@ class FileReader:
         return data
 
 
-def open_file(where: str, nbytes: int, *, tail: int | None = None, verify: bool = True) -> Conversation[FileReader]:
-    """Open a file of nbytes. Cost: 1 round, 4 KiB.
+def open_file(
+    where: str,
+    nbytes: int,
+    *,
+    tail: int | None = None,
+    verify: bool = True,
+    first_nbytes: int = FIRST_READ_NBYTES,
+) -> Conversation[FileReader]:
+    """Open a file of nbytes. Cost: 1 round, of its last first_nbytes, which are kept.
 
     where: its name in errors. tail: the XXH3-64 of its last 64 bytes if its owner recorded that.
     verify: check the blocks of pages when first touched; metadata is always checked.
@@ -341,7 +348,7 @@ def open_file(where: str, nbytes: int, *, tail: int | None = None, verify: bool 
     """
     if nbytes < HEAD_NBYTES + TAIL_NBYTES:
         raise Corrupt(f"{nbytes} bytes are too few for a data file", kind="truncated", where=where)
-    first = max(0, nbytes - FIRST_READ_NBYTES)
+    first = max(0, nbytes - first_nbytes)
     (end,) = yield [(np.array([first]), np.array([nbytes]))]
     last = end[-TAIL_NBYTES:].tobytes()
     parsed = unpack_tail(last, nbytes, where)

@@ -18,7 +18,7 @@ from lance_like.file.carry import carried_type, present
 from lance_like.file.columns import Column
 from lance_like.file.reader import FileReader, open_file
 from lance_like.file.writer import FileWriter
-from lance_like.index.kept_end import KeptEnd
+from lance_like.index.kept_end import END_NBYTES, KeptEnd
 from lance_like.io.fetch import drive
 from lance_like.io.memory import MemoryStore
 from lance_like.io.observe import CountingStore
@@ -116,7 +116,8 @@ class OpenFile:
     def __init__(self, store: Store, file: SegmentFile, *, verify: bool) -> None:
         self._store, self._key = store, file.key
         self._end = KeptEnd(file.nbytes)
-        self._file: FileReader = self._drive(open_file(file.key, file.nbytes, tail=file.tail, verify=verify))
+        opening = open_file(file.key, file.nbytes, tail=file.tail, verify=verify, first_nbytes=END_NBYTES)
+        self._file: FileReader = self._drive(opening)
 
     @property
     def rows(self) -> int:

@@ -75,9 +75,14 @@ class _Begun(Generic[T]):
     """A job that a thread was given, or that waits for the caller."""
 
     def __init__(self, job: Job[T], pool: ThreadPoolExecutor | None) -> None:
-        self._job = job
+        self.job = job
         self._future: Future[T] | None = None if pool is None else pool.submit(job.run)
         self.nbytes, self.batches = job.nbytes, job.batches
+
+    @property
+    def waits(self) -> bool:
+        """Was it given to no thread, and not done here?"""
+        return self._future is None
 
     @property
     def is_done(self) -> bool:
@@ -89,7 +94,7 @@ class _Begun(Generic[T]):
             return
         self._future = Future()
         try:
-            self._future.set_result(self._job.run())
+            self._future.set_result(self.job.run())
         except Exception as error:
             self._future.set_exception(error)
 
@@ -138,6 +143,8 @@ class _Work(Generic[T]):
     def take(self) -> T:
         """The result of the oldest job."""
         oldest = self._queue[0]
+        if len(self._queue) == 1 and oldest.waits:
+            return self._queue.popleft().job.run()
         for begun in self._queue:
             if oldest.is_done:
                 break

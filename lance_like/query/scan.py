@@ -73,7 +73,7 @@ def run_scan(session: Session, manifest: Manifest, scan: Scan) -> Generator[pa.R
             if skip >= len(batch):
                 skip -= len(batch)
                 continue
-            cut = batch.slice(skip, left)
+            cut = batch.slice(skip, left) if skip or left is not None else batch
             skip = 0
             if left is not None:
                 left -= len(cut)

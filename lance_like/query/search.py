@@ -352,8 +352,10 @@ def _batches(search: Search, answer: Answer, found: Found, batch_rows: int | Non
         some = found.slice(start, count)
         columns = take_columns(search.session, read, placed.slice(start, start + count)) if read.outputs else []
         batch = answer.batch(columns, some.given, len(some.ids))
-        for at in range(0, len(batch), rows):
-            yield batch.slice(at, rows)
+        if len(batch) <= rows:
+            yield batch
+        else:
+            yield from (batch.slice(at, rows) for at in range(0, len(batch), rows))
         start += count
         if start < len(found.ids):
             nbytes = sum(column.nbytes for column in columns)

@@ -310,6 +310,10 @@ def decode_row_runs(data: bytes, where: str) -> Int64s:
 
 def _check_runs(runs: Int64s, rows: int, where: str) -> None:
     """Raise Corrupt unless these are ascending intervals apart from each other, of so many rows."""
+    if len(runs) == 1:
+        [(start, end)] = runs.tolist()
+        if 0 <= start < end <= shape.MAX_INTEGER and end - start == rows:
+            return
     lengths = runs[:, 1] - runs[:, 0]
     good = len(runs) and runs[0, 0] >= 0 and runs.max() <= shape.MAX_INTEGER and lengths.min() >= 1
     if not good or (runs[1:, 0] <= runs[:-1, 1]).any():
@@ -432,6 +436,8 @@ def check_indices(
 def with_known_rows(indices: Sequence[IndexEntry], known: Iterable[IndexEntry]) -> tuple[IndexEntry, ...]:
     """The indexes, of which no row ids are read that others of the same table have read."""
     held = {s.row_ids: s.row_ids for entry in known for s in entry.segments if s.row_ids.ref}
+    if not held:
+        return tuple(indices)
     return tuple(
         replace(e, segments=tuple(replace(s, row_ids=held.get(s.row_ids, s.row_ids)) for s in e.segments))
         for e in indices

@@ -17,6 +17,7 @@ T = TypeVar("T")
 # 2**53: every integer below it is exact in a JavaScript number too.
 MAX_INTEGER = 2**53 - 1
 _PATH_LIMIT = 1024
+_DIGITS = frozenset("0123456789abcdef")
 # Made once: `json.dumps` makes one a call.
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
@@ -121,7 +122,7 @@ def texts(holder: dict[str, Json], name: str, where: str) -> dict[str, str]:
 
 def hexadecimal(value: Json, where: str) -> int:
     """A 64-bit number written as 16 lower-case hexadecimal digits."""
-    if type(value) is str and len(value) == 16 and all(digit in "0123456789abcdef" for digit in value):
+    if type(value) is str and len(value) == 16 and _DIGITS.issuperset(value):
         return int(value, 16)
     return refuse(value, "16 lower-case hexadecimal digits", where)
 
@@ -129,7 +130,7 @@ def hexadecimal(value: Json, where: str) -> int:
 def uuid(holder: dict[str, Json], where: str) -> str:
     """A required member `uuid` of 32 lower-case hexadecimal digits."""
     value = text(holder, "uuid", where)
-    if len(value) != 32 or not set(value) <= set("0123456789abcdef"):
+    if len(value) != 32 or not _DIGITS.issuperset(value):
         refuse(value, "32 lower-case hexadecimal digits", where)
     return value
 

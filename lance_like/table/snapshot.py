@@ -13,6 +13,7 @@ import xxhash
 
 from lance_like.errors import Corrupt, NotFound
 from lance_like.io.store import Store, missing
+from lance_like.kept import Kept
 from lance_like.table import shape
 from lance_like.table.envelope import MAX_OBJECT
 from lance_like.table.fragment import DEAD, Fragment
@@ -31,6 +32,9 @@ from lance_like.table.parts import Part, PartEntry, Tree, decode_part
 from lance_like.table.reference import Ref
 from lance_like.table.schema import Schema
 from lance_like.table.schema_part import decode_schema
+
+# Bytes of schema parts that are kept as what they say, in all handles of the process.
+_SCHEMAS: Kept[Schema] = Kept(1 << 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +201,23 @@ def _names_in(store: Store, bucket: int) -> list[str]:
 def _read_schema(reader: _PartReader, root: Root, known: Manifest | None) -> Schema:
     if known is not None and known.schema_ref == root.schema_ref:
         return known.schema
-    schema = decode_schema(reader.read(root.schema_ref), root.schema_ref.path)
+    schema = _decoded(reader.read(root.schema_ref), root.schema_ref.path)
     if schema.source.greatest_id >= root.next_field_id:
         shape.refuse(root.next_field_id, "field ids below 'next_field_id'", version_key(root.version))
     return schema
+
+
+def _decoded(data: bytes, where: str) -> Schema:
+    """The schema of a part: of the same bytes the same object, so that what was made of it for one handle, such as
+    bound filters, serves the next. Raises as `decode_schema`.
+    """
+    found = _SCHEMAS.get((where, data))
+    if found is None:
+        found = decode_schema(data, where)
+        # What an extension type reads as depends on which are registered.
+        if b'"extension"' not in data:
+            _SCHEMAS.put((where, data), found, len(data))
+    return found
 
 
 class _PartReader:

@@ -20,7 +20,6 @@ from lance_like._lazy import cached, per_type
 from lance_like.encodings.physical import (
     bits_of,
     buffer_bytes,
-    flat_bytes,
     integer_dtype,
     is_integer_like,
     is_variable,
@@ -295,9 +294,10 @@ def without_nulls(array: pa.Array, ordinals: Uint32s) -> tuple[pa.Array, Uint32s
 
 
 def _view(array: pa.Array, dtype: np.dtype) -> np.ndarray:
-    data = flat_bytes(array)
-    assert data is not None
-    return data.view(dtype)
+    buffer = array.buffers()[1]
+    if buffer is None or not len(array):
+        return np.empty(0, dtype)
+    return np.frombuffer(buffer, dtype, len(array), array.offset * dtype.itemsize)
 
 
 def _as_binary(array: pa.Array) -> pa.LargeBinaryArray:

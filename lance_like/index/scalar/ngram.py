@@ -5,7 +5,7 @@ Answers what looks for a part of a text, with rows that must be looked at again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,6 +29,8 @@ _MOST_KEYS = 1 << 24
 _PART_NBYTES = 1 << 20
 # Trigrams of so many times the rows of the rarest one leave out too few of those to be worth their bytes.
 _WORTH = 16
+# So few rows are looked at in less time than it takes to leave one out.
+_FEW = 1
 
 
 class Ngram:
@@ -105,7 +107,21 @@ class NgramSearcher:
         if len(places) < len(trigrams):
             return BitMap()
         counts = self._inverted.counts(places)
-        return self._inverted.intersection(places[counts <= counts.min() * _WORTH])
+        worth = (counts <= counts.min() * _WORTH).nonzero()[0]
+        sets = self._inverted.sets(places[worth])
+        return _common([sets[place] for place in counts[worth].argsort(kind="stable").tolist()])
+
+
+def _common(sets: Sequence[BitMap]) -> BitMap:
+    """A new set of the rows that are in all of some sets, or of a few more, which are looked at anyway."""
+    if len(sets) == 1:
+        return sets[0].copy()
+    found = sets[0] & sets[1]
+    for other in sets[2:]:
+        if len(found) <= _FEW:
+            break
+        found &= other
+    return found
 
 
 def _check_text(kind: pa.DataType) -> None:

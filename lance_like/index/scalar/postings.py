@@ -84,8 +84,8 @@ def checked_set(ordinals: Uint32s, rows: int) -> BitMap:
     """Ordinals in any order, each any number of times, as a set. Raises Corrupt when one is not below `rows`."""
     if not len(ordinals):
         return BitMap()
-    if len(ordinals) == 1 and ordinals[0] < rows:
-        return BitMap(ordinals)
+    if len(ordinals) == 1 and (only := int(ordinals[0])) < rows:
+        return BitMap((only,))
     ascend = bool((ordinals[1:] > ordinals[:-1]).all())
     last = int(ordinals[-1] if ascend else ordinals.max())
     if last >= rows:

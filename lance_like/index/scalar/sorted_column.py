@@ -82,7 +82,7 @@ class SortedColumn:
         if not self.rows:
             return np.zeros(len(keys), np.int64)
         if len(keys) == 1:
-            number = int(self._numbers(keys, side)[0])
+            number = self._number(keys, side)
             return self.leaf(number).keys.find(keys, side) + number * LEAF_ROWS
         starts, ends = self._around(keys, side)
         return starts if side == "left" else ends
@@ -99,9 +99,13 @@ class SortedColumn:
             return np.zeros(len(keys), np.int64)
         return np.maximum(self._fences.find(keys, side) - 1, 0)
 
+    def _number(self, key: Keys, side: Side) -> int:
+        """As `_numbers`, of one key."""
+        return max(int(self._fences.find(key, side)[0]) - 1, 0) if self.rows > LEAF_ROWS else 0
+
     def _equal_one(self, keys: Keys) -> tuple[Int64s, Int64s]:
         """As `equal`, of one key."""
-        number = int(self._numbers(keys, "left")[0])
+        number = self._number(keys, "left")
         leaf, first = self.leaf(number).keys, number * LEAF_ROWS
         starts, ends = leaf.find(keys, "left") + first, leaf.find(keys, "right") + first
         # Up to the end of a leaf: the next one may go on with it.

@@ -10,7 +10,9 @@ computed in full by `Matching.at`, so what was passed over changes nothing.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 import numpy as np
 from pyroaring import BitMap
@@ -165,11 +167,11 @@ class Search:
             for term, found in zip(terms, lists, strict=True)
         ]
         drivers = sorted(range(len(terms)), key=lambda number: -tops[number])
-        rest = np.append(np.cumsum([tops[number] for number in drivers][::-1])[::-1], 0.0).tolist()
+        # What the terms from each on add at most.
+        rest = [*accumulate((tops[number] for number in reversed(drivers)), initial=0.0)][::-1]
         # 1. All rows of the first terms while they are few, and the best of each other: what k of them reach is what
         # all others have to.
-        ends = np.cumsum([len(lists[number]) for number in drivers])
-        done = int(np.searchsorted(ends, _FEW_AT_FIRST, "right"))
+        done = bisect_right([*accumulate(len(lists[number]) for number in drivers)], _FEW_AT_FIRST)
         wanted = self._likely(_OVER * k)
         some = {
             number: lists[number].all[0].take(lists[number].impacts(self._lengths, self._average).best(wanted))
@@ -178,7 +180,7 @@ class Search:
         best = self._of_few(terms, k, some)
         least = float(best.scores[-1]) * (1 - _SLACK) if len(best.scores) == k else 0.0
         # 2. Of the rows of each other term those that may, given what the terms after it add at most.
-        rows = [np.sort(best.ordinals)]
+        rows: list[Int64s] = []
         for at in range(done, len(drivers)):
             if rest[at] < least:
                 break
@@ -186,7 +188,7 @@ class Search:
                 (lists[other], terms[other].weight, rest[after + 1]) for after, other in enumerate(drivers[at:], at)
             ]
             rows.append(self._promising(chosen, least))
-        return best if len(rows) == 1 else self._of_rows(clause, self._matching.union(rows), k)
+        return self._of_rows(clause, self._matching.union([np.sort(best.ordinals), *rows]), k) if rows else best
 
     def _promising(self, chosen: Sequence[tuple[TermList, float, float]], least: float) -> Int64s:
         """The rows of the first of some terms that may reach a score.

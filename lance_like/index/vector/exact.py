@@ -112,7 +112,7 @@ def distances(
     which: int64[q, m], the rows to compare each query with, -1 for none; None: every query with every row.
     """
     held = vector_type(vectors.type)
-    found = vectors_of(vectors)
+    found = vectors_of(vectors, held)
     if which is None:
         which = np.broadcast_to(np.arange(found.count), (len(queries), found.count))
     if held.several:
@@ -175,24 +175,41 @@ def rank(ids: Int64s, scores: np.ndarray, how: Nearest) -> Hits:
         bad |= scores >= high
     keys = np.where(bad, np.inf, scores)
     k = min(how.k, keys.shape[1])
-    queries = np.arange(len(ids))[:, np.newaxis]
-    if keys.shape[1] > 4 * k + 64:
-        # Those that tie with the k-th stay, so that the smaller id wins.
-        last = np.partition(keys, k - 1, axis=1)[:, k - 1]
-        near = keys <= last[:, np.newaxis]
-        most = int(np.count_nonzero(near, axis=1).max())
-        if most < keys.shape[1]:
-            some = near.nonzero()[1][np.newaxis] if len(ids) == 1 else np.argpartition(keys, most - 1, axis=1)[:, :most]
-            ids, keys, bad = (part[queries, some] for part in (ids, keys, bad))
-    order = np.lexsort((ids, keys), axis=-1)[:, :k]
-    found, best = ids[queries, order], keys[queries, order]
-    gone = bad[queries, order]
+    parts = ids, keys, bad
+    if len(ids) == 1 and k:
+        place = _best_places(ids[0], keys[0], k)
+        found, best, gone = (part[0].take(place)[np.newaxis] for part in parts)
+    else:
+        found, best, gone = _best_of_each(parts, k)
     found[gone], best[gone] = -1, np.nan
     if k == how.k:
         return Hits(found, best)
     out = Hits.none(len(ids), how.k)
     out.ordinals[:, :k], out.scores[:, :k] = found, best
     return out
+
+
+def _best_places(ids: Int64s, keys: np.ndarray, k: int) -> Int64s:
+    """The places of the k least keys, in their order; of equal ones the smaller id first. int64[m], float[m]."""
+    # Those that tie with the k-th stay, so that the smaller id wins.
+    last = keys.copy()
+    last.partition(k - 1)
+    near = (keys <= last[k - 1]).nonzero()[0]
+    return near.take(np.lexsort((ids.take(near), keys.take(near)))[:k])
+
+
+def _best_of_each(parts: tuple[np.ndarray, ...], k: int) -> Sequence[np.ndarray]:
+    """The best k of each query as `_best_places` chooses. parts: of each query ids, keys, and what else they have."""
+    keys = parts[1]
+    queries = np.arange(len(keys))[:, np.newaxis]
+    if keys.shape[1] > 4 * k + 64:
+        last = np.partition(keys, k - 1, axis=1)[:, k - 1]
+        most = int(np.count_nonzero(keys <= last[:, np.newaxis], axis=1).max())
+        if most < keys.shape[1]:
+            some = np.argpartition(keys, most - 1, axis=1)[:, :most]
+            parts = tuple(part[queries, some] for part in parts)
+    order = np.lexsort(parts[:2], axis=-1)[:, :k]
+    return [part[queries, order] for part in parts]
 
 
 def merge(parts: Sequence[Hits], how: Nearest) -> Hits:

@@ -69,7 +69,7 @@ class FaissScan:
         self._index.search_preassigned_c(*given, False, how)
         if self._drops_rows:
             ordinals[np.isnan(found)] = -1
-            for query in np.flatnonzero(ordinals[:, -1] < 0).tolist():
+            for query in (ordinals[:, -1] < 0).nonzero()[0].tolist():
                 self._add_dropped(found[query], ordinals[query], probes[query], near[query], allow)
         return found, ordinals
 

@@ -111,9 +111,12 @@ class Vectors:
     count: int
 
 
-def vectors_of(array: pa.Array) -> Vectors:
-    """The vectors of a column's array that are not null and have no null inside. No copy where there are no nulls."""
-    held = vector_type(array.type)
+def vectors_of(array: pa.Array, held: VectorType | None = None) -> Vectors:
+    """The vectors of a column's array that are not null and have no null inside. No copy where there are no nulls.
+
+    held: what its type says, if that is known.
+    """
+    held = held or vector_type(array.type)
     found: Any = _stored(array)
     rows = None
     count = len(found)
@@ -124,7 +127,9 @@ def vectors_of(array: pa.Array) -> Vectors:
         lengths[:] = known.to_numpy(zero_copy_only=False)
         rows = np.repeat(np.arange(count), lengths)
         found = _stored(found.flatten())
-    values = _stored(found.values)[found.offset * held.dimension : (found.offset + len(found)) * held.dimension]
+    values = _stored(found.values)
+    if len(values) != len(found) * held.dimension:
+        values = values.slice(found.offset * held.dimension, len(found) * held.dimension)
     whole = _whole(found, values, held.dimension)
     matrix = _numbers(values, held).reshape(len(found), held.dimension)
     if whole is not None:
@@ -137,6 +142,8 @@ def as_float32(values: np.ndarray, number: str) -> np.ndarray:
     """Stored numbers as float32, contiguous; the same array if they are."""
     if number == _BFLOAT16:
         return (values.astype(np.uint32) << 16).view(np.float32)
+    if values.dtype == np.float32:
+        return np.ascontiguousarray(values)
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(values, np.float32)
 

@@ -101,3 +101,12 @@ def test_tables_of_long_ago_are_forgotten_above_the_limit(uri: str) -> None:
         ds = lance_like.write_dataset(TABLE, other, mode="overwrite", session=session)
         assert np.array_equal(ds.take([3, 1])["a"].to_numpy(), [3, 1])
     assert len(session._tables) == 1
+
+
+def test_what_was_made_of_a_schema_serves_the_next_handle(uri: str) -> None:
+    first, second = lance_like.dataset(uri), lance_like.dataset(uri)
+    assert first.to_table(filter="a = 5")["a"].to_pylist() == [5]
+    assert second._manifest.schema is first._manifest.schema
+    first.add_columns({"more": "a"})
+    assert lance_like.dataset(uri)._manifest.schema == first._manifest.schema
+    assert second.schema.names == ["a", "t"]

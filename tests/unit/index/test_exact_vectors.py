@@ -142,6 +142,8 @@ def test_many_ties_are_ranked_by_their_ids():
     found = rank(ids, scores, Nearest(10, "l2"))
     expected = sorted(zip(scores[0].tolist(), ids[0].tolist(), strict=True))[:10]
     assert list(zip(found.scores[0].tolist(), found.ordinals[0].tolist(), strict=True)) == expected
+    several = rank(np.repeat(ids, 3, axis=0), np.repeat(scores, 3, axis=0), Nearest(10, "l2"))
+    assert several.ordinals.tolist() == 3 * found.ordinals.tolist()
 
 
 def test_wrong_questions_are_refused():
