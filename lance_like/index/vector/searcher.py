@@ -26,6 +26,8 @@ from lance_like.typing_ import Bytes, Int64s
 _FEW_ROWS, _FEW_ANYHOW = 10_000, 1000
 # When too little is found, so many times as many partitions are looked into.
 _WIDER = 4
+# Partitions are looked into, where the caller does not say how many, until they hold so many rows on the average.
+_LEAST_ROWS = 512
 # A graph is searched at most so much longer for rows that few are allowed of.
 _LONGEST_WAY = 32
 # A query of several vectors looks for so many times k vectors near each, and some more.
@@ -175,8 +177,10 @@ class IvfSearcher:
         share = 1.0 if allow is None else len(allow) / rows
         least, most = how.nprobes
         last = partitions if most is None else max(1, min(most, partitions))
+        # What a few partitions of few rows miss is much of a query's answer, and to look into more costs nothing.
+        fewest = max(self.defaults.nprobes, math.ceil(_LEAST_ROWS * partitions / rows))
         # Neighbours among few rows are farther away than among all.
-        first = least if least is not None else math.ceil(self.defaults.nprobes / math.sqrt(share))
+        first = least if least is not None else math.ceil(fewest / math.sqrt(share))
         # A graph passes rows that are not allowed on its way to others: of those that are it keeps so many.
         ef = int((how.ef or self.defaults.ef) * min(1 / share, _LONGEST_WAY))
         marks = None if allow is None else bitmap(allow, rows)
