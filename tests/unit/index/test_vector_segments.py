@@ -80,7 +80,7 @@ def test_partitions_of_few_rows_are_looked_into_together(clustered):
     few = clustered.slice(0, 300)
     searcher = build(IvfFlat(), few, {"num_partitions": 4}).open()
     # Between the clusters: the nearest partition alone holds few of the neighbours.
-    queries = as_queries(np.mean([few.slice(i, 2).to_pylist() for i in range(0, 298)], axis=1).tolist(), KIND, "l2")
+    queries = as_queries(np.mean([few.slice(i, 2).to_pylist() for i in range(298)], axis=1).tolist(), KIND, "l2")
     every = searcher.nearest(queries, Nearest(10, "l2", nprobes=(4, 4)), None)
     assert (searcher.nearest(queries, Nearest(10, "l2"), None).ordinals == every.ordinals).all()
     one = searcher.nearest(queries, Nearest(10, "l2", nprobes=(1, 1)), None)
