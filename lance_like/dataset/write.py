@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -41,6 +42,8 @@ MAX_BYTES_PER_FILE = 16 << 30
 _PIECE_NBYTES = 64 << 20
 # Files up to this size are put side by side, so many of them, and up to so many bytes that wait.
 _SMALL_FILE_NBYTES, _PUT_THREADS, _PUT_AHEAD_NBYTES = 1 << 20, 4, 16 << 20
+# A store that takes less does not wait for a disk or a network: to put files there side by side gains nothing.
+_SLOW_PUT_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +187,17 @@ def _new_file(key: str, writer: FileWriter) -> NewFile:
 def files_ahead(store: Store) -> Iterator[WriteFile]:
     """What writes data files as `write_file` does, for a block at whose end all of them are there.
 
-    Small ones are put side by side: a disk takes about as long to keep several as one.
+    Small ones are put side by side once the store has made one wait: a disk takes about as long to keep several as one.
     """
+    slow = False
     work: OrderedWork[int] = OrderedWork(threads=_PUT_THREADS, budget_nbytes=_PUT_AHEAD_NBYTES)
+
+    def put(key: str, held: Sequence[bytes | Bytes]) -> int:
+        nonlocal slow
+        start = time.perf_counter()
+        nbytes = store.put(key, held)
+        slow = slow or time.perf_counter() - start > _SLOW_PUT_S
+        return nbytes
 
     def write(writer: FileWriter, parts: Iterator[Part]) -> NewFile:
         key = new_data_key()
@@ -200,7 +211,7 @@ def files_ahead(store: Store) -> Iterator[WriteFile]:
                     store.put(key, chain(held, chunks))
                     break
             else:
-                work.submit(partial(store.put, key, held), nbytes)
+                work.submit(partial(put, key, held), nbytes, inline=not slow)
                 deque(work.ready(), 0)
         return _new_file(key, writer)
 

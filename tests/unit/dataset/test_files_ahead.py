@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import time
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
@@ -22,14 +24,18 @@ SCHEMA = pa.schema([("n", pa.int64())])
 
 
 class MeetingStore(MemoryStore):
-    """Every put waits for another one that goes on meanwhile."""
+    """The first put takes a while, and every later one waits for another that goes on meanwhile."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.puts = itertools.count()
         self.meeting = threading.Barrier(2, timeout=30)
 
     def put(self, key: str, chunks: Iterable[Any], *, durable: bool = True) -> int:
-        self.meeting.wait()
+        if next(self.puts):
+            self.meeting.wait()
+        else:
+            time.sleep(0.01)
         return super().put(key, chunks, durable=durable)
 
 
@@ -40,8 +46,8 @@ def batches(count: int) -> list[pa.RecordBatch]:
 def test_small_files_are_put_side_by_side() -> None:
     store = MeetingStore()
     with files_ahead(store) as write:
-        files = [write(FileWriter(SCHEMA), iter(batches(10 + i))) for i in range(4)]
-    assert [file.rows for file in files] == [10, 11, 12, 13]
+        files = [write(FileWriter(SCHEMA), iter(batches(10 + i))) for i in range(5)]
+    assert [file.rows for file in files] == [10, 11, 12, 13, 14]
     assert [store.size(file.path) for file in files] == [file.nbytes for file in files]
 
 
