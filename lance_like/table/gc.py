@@ -40,7 +40,7 @@ from lance_like.table.manifest import Root, decode_root
 from lance_like.table.parts import PartEntry, decode_part
 from lance_like.table.reference import Ref
 from lance_like.table.refs import Tags
-from lance_like.table.snapshot import buckets, list_versions, read_ref, read_timestamp
+from lance_like.table.snapshot import buckets, latest_version, list_versions, read_ref, read_timestamp
 
 FileKind = Literal["manifest", "data", "transaction", "deletion", "metadata", "temporary", "lease"]
 
@@ -134,7 +134,18 @@ def _settle(store: Store, plan: Cleanup) -> None:
         main_line(store).settle(f"{folder}/")
     # and none after those that are gone is lost.
     for cut in plan.cuts:
-        cut.line.settle(version_key(cut.newest))
+        _settle_newest(cut.line, cut.newest)
+
+
+def _settle_newest(line: Store, version: int) -> None:
+    try:
+        line.settle(version_key(version))
+    except NotFound:
+        # Others have committed, and another cleanup removed what was the newest version.
+        newest = latest_version(line)
+        if newest is None or newest <= version:
+            raise
+        _settle_newest(line, newest)
 
 
 def _remove(store: Store, plan: Cleanup) -> None:

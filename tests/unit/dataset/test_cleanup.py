@@ -24,6 +24,7 @@ from lance_like.io.memory import MemoryStore
 from lance_like.io.observe import CountingStore, counted
 from lance_like.io.store import Store
 from lance_like.table import commit as module_of_commit
+from lance_like.table import gc as module_of_gc
 from lance_like.table import history as module_of_history
 from lance_like.table import layout, parts
 from lance_like.table.actions import UpdateMetadata
@@ -518,6 +519,23 @@ def test_a_write_from_a_version_that_was_removed_is_a_conflict_that_can_be_tried
             write()
         assert caught.value.retryable
     assert set(keys(ds._store)) == before
+
+
+def test_a_cleanup_goes_on_when_another_removes_what_was_the_newest_version(uri, monkeypatch):
+    ds = history(uri)
+    real = module_of_gc._settle
+
+    def after_another(*arguments):
+        monkeypatch.setattr(module_of_gc, "_settle", real)
+        other = lance_like.dataset(uri)
+        other.delete("i = 0")
+        other.cleanup_old_versions(NOW)
+        assert numbers(other) == [8]
+        return real(*arguments)
+
+    monkeypatch.setattr(module_of_gc, "_settle", after_another)
+    ds.cleanup_old_versions(NOW)
+    assert numbers(lance_like.dataset(uri)) == [8]
 
 
 @pytest.mark.parametrize("by_path", [False, True])
