@@ -180,7 +180,8 @@ def _choose(store: Store, policy: Policy, now_us: int) -> Cut:
     if policy.versions is not None:
         asked = set(policy.versions)
         old = [version for version in old if version in asked]
-    if policy.older_than_us is not None:
+    # No age at all is any: the clock of a store may be some milliseconds behind that of who committed.
+    if policy.older_than_us:
         old = old[: _older(store, old, now_us - policy.older_than_us)]
     tagged = _tagged(store)
     named = sorted(set(old) & tagged.keys())

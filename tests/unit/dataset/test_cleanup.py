@@ -521,6 +521,16 @@ def test_a_write_from_a_version_that_was_removed_is_a_conflict_that_can_be_tried
     assert set(keys(ds._store)) == before
 
 
+def test_all_old_versions_go_though_the_clock_of_the_store_is_behind(uri, monkeypatch):
+    ds = history(uri)
+    store = type(ds._store)
+    real = store.modified_us
+    monkeypatch.setattr(store, "modified_us", lambda store, key: real(store, key) - 3_600_000_000)
+    assert ds.cleanup_old_versions(timedelta(microseconds=1)).old_versions == 0
+    assert ds.cleanup_old_versions(NOW).old_versions == 6
+    assert numbers(ds) == [7]
+
+
 def test_a_cleanup_goes_on_when_another_removes_what_was_the_newest_version(uri, monkeypatch):
     ds = history(uri)
     real = module_of_gc._settle
