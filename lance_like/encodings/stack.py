@@ -138,21 +138,22 @@ class Stack:
     """The nodes at one place in the trees of p pages of one shape.
 
     offsets: int64[p], where the pages begin in the file. slots: int64[p], the pages' numbers among the open ones.
+    blobs: of each page that of its column, or one for all.
     """
 
-    __slots__ = ("_memory", "_offsets", "children", "encoding", "nodes", "num_rows", "shared", "slots", "validity")
+    __slots__ = ("_memory", "_offsets", "blobs", "children", "encoding", "nodes", "num_rows", "slots", "validity")
 
-    def __init__(self, nodes: Sequence[Node], offsets: Int64s, slots: Int64s, shared: SharedBlob) -> None:
+    def __init__(self, nodes: Sequence[Node], offsets: Int64s, slots: Int64s, blobs: Sequence[SharedBlob]) -> None:
         self.nodes = nodes
         self.encoding = nodes[0].encoding
         self.num_rows = np.array([node.num_rows for node in nodes], np.int64)
         self.slots = slots
-        self.shared = shared
+        self.blobs = blobs if len(blobs) > 1 else [blobs[0]] * len(nodes)
         self.validity: Int64s | None = None
         if nodes[0].validity is not None:
             self.validity = offsets + np.array([node.validity[0] for node in nodes if node.validity], np.int64)
         self.children = tuple(
-            Stack([node.children[i] for node in nodes], offsets, slots, shared) for i in range(len(nodes[0].children))
+            Stack([node.children[i] for node in nodes], offsets, slots, blobs) for i in range(len(nodes[0].children))
         )
         self._offsets = offsets
         self._memory: dict[Hashable, Any] = {}

@@ -154,7 +154,7 @@ class Anatomy:
     def decode(self, entry: PageEntry, node: Node, kind: pa.DataType, shared: bytes) -> pa.Array:
         """All rows of a page, as its type is carried, its blocks unchecked."""
         page = self.read(entry.offset, entry.end)
-        stack = Stack([node], _ONE, _ONE, SharedBlob(shared))
+        stack = Stack([node], _ONE, _ONE, (SharedBlob(shared),))
         read = read_node(stack, carried_type(kind), Runs(_ONE, _ONE, np.array([node.num_rows])))
         try:
             asks = next(read)

@@ -392,7 +392,7 @@ class ColumnPages:
         for members in groups.values():
             chosen = pages[members]
             offsets = self._entries["offset"][chosen].astype(np.int64)
-            stack = Stack([nodes[i] for i in members], offsets, slots[members], self._shared)
+            stack = Stack([nodes[i] for i in members], offsets, slots[members], (self._shared,))
             with _LOCK:
                 self._place_in[chosen] = np.arange(len(chosen))
                 self._stacks.append(stack)

@@ -106,11 +106,6 @@ class SeveralColumns:
         return slots
 
     @property
-    def has_blobs(self) -> bool:
-        """Whether pages of a column share a blob: they are decoded file by file, and then joined."""
-        return self._blobs_nbytes > 0
-
-    @property
     def extents(self) -> tuple[Int64s, Int64s, Int64s]:
         """Of each page, those of a file after those of the file before: the file, its first byte there and its end."""
         starts = self._starts[self._order]
@@ -267,7 +262,7 @@ def _tail(file: WholeFile) -> Tail:
 class _Column:
     """The pages of one column. ends: int64[p], the rows up to the end of each.
 
-    stacks: one for each shape and shared blob. members: the pages in each.
+    stacks: one for each shape. members: the pages in each.
     stack_of, place_in: int64[p], of each page its stack and its place there.
     """
 
@@ -280,11 +275,11 @@ class _Column:
     @classmethod
     def of(cls, nodes: Sequence[Node], blobs: Sequence[SharedBlob], offsets: Int64s, slots: Int64s) -> _Column:
         groups: dict[Hashable, list[int]] = {}
-        for position, (node, blob) in enumerate(zip(nodes, blobs, strict=True)):
-            groups.setdefault((shape_of_node(node), id(blob)), []).append(position)
+        for position, node in enumerate(nodes):
+            groups.setdefault(shape_of_node(node), []).append(position)
         members = [np.array(group, np.int64) for group in groups.values()]
         stacks = [
-            Stack([nodes[i] for i in group], offsets[some], slots[some], blobs[group[0]])
+            Stack([nodes[i] for i in group], offsets[some], slots[some], [blobs[i] for i in group])
             for group, some in zip(groups.values(), members, strict=True)
         ]
         stack_of, place_in = np.empty(len(nodes), np.int64), np.empty(len(nodes), np.int64)

@@ -218,6 +218,6 @@ class Opening:
         slots = blocks.add(some, np.repeat(sums, pages))
         low = np.repeat(self.starts[chosen] + sums - offset, pages) + 4 * some["first_block"].astype(np.int64)
         blocks.load(slots, gather_from(self.data, low, low + 4 * some["num_blocks"].astype(np.int64)))
-        stack = Stack(nodes, some["offset"].astype(np.int64), slots, NO_BLOB)
+        stack = Stack(nodes, some["offset"].astype(np.int64), slots, (NO_BLOB,))
         first = {numbers[member]: i * pages for i, member in enumerate(members)}
         return ColumnGroup(carried_type(kind), fences, stack, first)

@@ -229,13 +229,6 @@ class Neighbours:
             for i, (held, columns) in enumerate(zip(asked, opened, strict=True))
         }
 
-    @property
-    def pays(self) -> bool:
-        """Whether they are read together: not when all rows of columns are wanted that must be joined file by file."""
-        if self.whole or self.condition is not None:
-            return True
-        return not any(columns.has_blobs for columns in self._opened(self.projection.place(self.fragments[0]).files))
-
     def _opened(self, asked: Sequence[FileColumns]) -> list[SeveralColumns]:
         return self.session.several_columns(
             [([fragment.files[held.file] for fragment in self.fragments], held) for held in asked]

@@ -259,8 +259,7 @@ def _scan_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job
     def job(some: Neighbours, pieces: Sequence[Piece]) -> list[pa.RecordBatch]:
         # One of them may be damaged, or all not fit one array: one by one, each says what is wrong with it.
         with suppress(Corrupt, InvalidInput):
-            if some.pays:
-                return some.batches(rows)
+            return some.batches(rows)
         return list(chain.from_iterable(one.run() for one in _apart(session, scan, pieces)))
 
     for group in _together(pieces_of(session, manifest, scan), scan, leaves_of(scan.projection, scan.filter)):

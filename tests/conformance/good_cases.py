@@ -440,7 +440,11 @@ def _encodings() -> Iterator[Case]:
         "blocks with a trained dictionary, several pages",
         "encodings/zstd.md",
         pa.table({"s": lines, "n": pa.array([None if i % 4 else t for i, t in enumerate(lines)])}),
-        {"encodings.zstd._TRAIN_FROM": 4096, "encodings.zstd._DICTIONARY_NBYTES": 1024, "file.cut.PAGE_ROWS": 250},
+        {
+            "encodings.zstd._SMALLEST_DICTIONARY": 256,
+            "encodings.zstd._LARGEST_DICTIONARY": 1024,
+            "file.cut.PAGE_ROWS": 250,
+        },
     )
 
 

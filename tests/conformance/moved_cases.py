@@ -16,7 +16,11 @@ from lance_like.file.writer import FileWriter
 from lance_like.io.fetch import drive
 from lance_like.io.memory import MemoryStore
 
-_TRAINED = {"encodings.zstd._TRAIN_FROM": 4096, "encodings.zstd._DICTIONARY_NBYTES": 1024, "file.cut.PAGE_ROWS": 250}
+_TRAINED = {
+    "encodings.zstd._SMALLEST_DICTIONARY": 256,
+    "encodings.zstd._LARGEST_DICTIONARY": 1024,
+    "file.cut.PAGE_ROWS": 250,
+}
 
 
 def moved_cases() -> Iterator[Case]:

@@ -62,7 +62,7 @@ def read(page: Page, starts: Int64s, ends: Int64s, node: Node | None = None) -> 
 
 def conversation_of(page: Page, starts: Int64s, ends: Int64s, node: Node | None = None) -> Reading[pa.Array]:
     """The read of row ranges of a page that lies alone in a file, from its first byte on; as a take if all are rows."""
-    stack = Stack([node or page.open()], np.zeros(1, np.int64), np.zeros(1, np.int64), SharedBlob(page.shared))
+    stack = Stack([node or page.open()], np.zeros(1, np.int64), np.zeros(1, np.int64), (SharedBlob(page.shared),))
     at = np.zeros(len(starts), np.int64)
     single = len(starts) > 0 and bool((ends == starts + 1).all())
     return read_node(stack, page.kind, Runs.of_rows(at, starts) if single else Runs(at, starts, ends))

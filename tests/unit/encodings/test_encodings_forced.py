@@ -320,7 +320,7 @@ def test_zstd_decompresses_many_frames_in_one_call(monkeypatch: pytest.MonkeyPat
 
 
 def test_zstd_trains_one_dictionary_for_all_pages_of_a_column(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zstd, "_TRAIN_FROM", 1 << 16)
+    monkeypatch.setattr(zstd, "_SMALLEST_DICTIONARY", 1 << 12)
     hints = Hints()
     rng = np.random.default_rng(0)
     vocabulary = ["".join(chr(97 + c) for c in rng.integers(0, 26, 7)) for _ in range(300)]

@@ -68,7 +68,8 @@ def test_no_rows_and_one_row(kind: pa.DataType) -> None:
 @pytest.mark.parametrize("kind", [pa.int64(), pa.uint16(), pa.string(), pa.list_(pa.int32()), pa.bool_()], ids=str)
 def test_pages_of_many_rows(kind: pa.DataType, style: str) -> None:
     array = make_array(kind, 20_003, Shape(style, 0.1), np.random.default_rng(1)).slice(3)
-    check(page_of(encode_array(array, Hints()), kind), array, seed=2)
+    hints = Hints()
+    check(page_of(encode_array(array, hints), kind, hints), array, seed=2)
 
 
 def test_every_encoding_is_chosen_by_some_array() -> None:

@@ -54,7 +54,7 @@ def run(page: Page, read: Callable[[Stack, Runs], Reading[Any]], start: int, end
     """What a read of one run answers, and the bytes that it asks for."""
     node = page.open()
     shape(node)
-    stack = Stack([node], np.zeros(1, np.int64), np.zeros(1, np.int64), SharedBlob(page.shared))
+    stack = Stack([node], np.zeros(1, np.int64), np.zeros(1, np.int64), (SharedBlob(page.shared),))
     nbytes = 0
     conversation = read(stack, Runs(np.zeros(1, np.int64), np.array([start]), np.array([end])))
     try:

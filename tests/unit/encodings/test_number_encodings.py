@@ -60,7 +60,7 @@ def check_together(arrays: list[pa.Array], name: str) -> None:
     data = np.concatenate([page.data for page in pages])
     nodes = [parse_node(page.description, len(page.data)) for page in pages]
     assert len({shape(node) for node in nodes}) == 1
-    stack = Stack(nodes, offsets[:-1], np.arange(len(pages)), SharedBlob())
+    stack = Stack(nodes, offsets[:-1], np.arange(len(pages)), (SharedBlob(),))
     rng = np.random.default_rng(0)
     at = rng.integers(0, len(pages), 90)
     rows = rng.integers(0, np.array([len(array) for array in arrays])[at])

@@ -49,8 +49,14 @@ def answered(conversation: Reading[Any], data: np.ndarray) -> tuple[Any, list[tu
         return stop.value, asked
 
 
+def chosen(array: pa.Array) -> Page:
+    """The page of an array as a writer encodes it."""
+    hints = Hints()
+    return page_of(encode_array(array, hints), array.type, hints)
+
+
 def stack_of(page: Page) -> Stack:
-    return Stack([page.open()], np.zeros(1, np.int64), np.zeros(1, np.int64), SharedBlob(page.shared))
+    return Stack([page.open()], np.zeros(1, np.int64), np.zeros(1, np.int64), (SharedBlob(page.shared),))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -58,7 +64,7 @@ def test_captions_with_pictures_are_outlined(kind: pa.DataType, monkeypatch: pyt
     # No UTF-8 is as random as a picture.
     monkeypatch.setattr(outlined, "_compressible", lambda cells: False)
     array = mixed(kind)
-    page = page_of(encode_array(array, Hints()), kind)
+    page = chosen(array)
     assert page.description["e"] == "outlined"
     assert page.description["rows"] == list(LARGE_ROWS)
     small, large = page.description["c"]
@@ -85,7 +91,7 @@ def test_captions_with_pictures_are_outlined(kind: pa.DataType, monkeypatch: pyt
 
 def test_reading_small_cells_does_not_touch_the_large_and_the_other_way_round() -> None:
     array = mixed(pa.binary())
-    page = page_of(encode_array(array, Hints()), array.type)
+    page = chosen(array)
     (start, size), *_ = page.description["c"][1]["b"]
     for row, in_large in ((1, False), (32, True)):
         _, touched = answered(conversation_of(page, np.array([row]), np.array([row + 1])), page.data)
@@ -96,9 +102,9 @@ def test_reading_small_cells_does_not_touch_the_large_and_the_other_way_round() 
 def test_rows_of_many_pages_are_read_together() -> None:
     kind = pa.large_binary()
     arrays = [mixed(kind, nulls=False), mixed(kind, nulls=False).slice(20)]
-    pages = [page_of(encode_array(array, Hints()), kind) for array in arrays]
+    pages = [chosen(array) for array in arrays]
     offsets = np.array([0, len(pages[0].data)])
-    stack = Stack([page.open() for page in pages], offsets, np.arange(2), SharedBlob())
+    stack = Stack([page.open() for page in pages], offsets, np.arange(2), [SharedBlob(page.shared) for page in pages])
     data = np.concatenate([page.data for page in pages])
     rng = np.random.default_rng(2)
     at, rows = rng.integers(0, 2, 200), rng.integers(0, 280, 200)
@@ -131,14 +137,14 @@ def test_large_texts_that_shrink_are_compressed_with_the_rest() -> None:
      [0, 31, 32, 150, 300], [0, 31, 32, 150, 2**63], [0, 31, 32, 150, 299.0], [0, True, 32, 150, 299]],
 )  # fmt: skip
 def test_rows_that_do_not_ascend_below_the_row_count_are_refused(rows: object) -> None:
-    page = page_of(encode_array(mixed(pa.binary()), Hints()), pa.binary())
+    page = chosen(mixed(pa.binary()))
     wrong = Page({**page.description, "rows": rows}, page.data, page.kind, page.shared)
     with pytest.raises(Corrupt, match=r"large rows|do not ascend"):
         read(wrong, np.array([0]), np.array([300]))
 
 
 def test_nulls_in_a_child_are_refused() -> None:
-    page = page_of(encode_array(mixed(pa.binary(), nulls=False), Hints()), pa.binary())
+    page = chosen(mixed(pa.binary(), nulls=False))
     nothing = {"e": "constant", "n": 300, "x": None}
     small, large = page.description["c"]
     for children in ([nothing, large], [{**small, "v": [0, 64]}, large], [small, {**large, "v": [0, 64]}],

@@ -53,8 +53,8 @@ def texts(rows: int, seed: int) -> pa.Array:
 
 @pytest.mark.usefixtures("tiny_groups")
 def test_the_bytes_of_a_file_do_not_depend_on_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zstd, "_TRAIN_FROM", 10_000)
-    monkeypatch.setattr(zstd, "_DICTIONARY_NBYTES", 2048)
+    monkeypatch.setattr(zstd, "_SMALLEST_DICTIONARY", 600)
+    monkeypatch.setattr(zstd, "_LARGEST_DICTIONARY", 2048)
     rng = np.random.default_rng(0)
     kinds = [pa.bool_(), *FLAT, *VARIABLE, *NESTED]
     columns = {str(kind): make_array(kind, 400, Shape("any", 0.1), rng) for kind in kinds}
@@ -170,7 +170,7 @@ class Broken(Exception):
 @pytest.mark.usefixtures("tiny_groups")
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_error_of_a_page_ends_the_write(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
-    monkeypatch.setattr(zstd, "_TRAIN_FROM", 1 << 30)  # so that every page waits for the one before
+    monkeypatch.setattr(zstd, "_SMALLEST_DICTIONARY", 1 << 30)  # so that every page waits for the one before
     monkeypatch.setattr(writer, "PAGE_NBYTES", 1000)
 
     def encode(page: CutPage) -> EncodedPage:
