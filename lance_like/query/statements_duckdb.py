@@ -216,7 +216,7 @@ class Connection:
 
     def translated(self, error: Exception, text: Text, values: Mapping[str, Any] | None = None) -> Exception:
         """Turn an error of DuckDB into one of our tree, which points at the place that the caller wrote."""
-        for failure in self.failures:
+        for failure in (error, *self.failures):
             if isinstance(failure, (LanceLikeError, KeyboardInterrupt)):
                 return failure  # type: ignore[return-value]
         return _refusal(error, text) if values is None else _refusal(self._located(error, text, values), text)

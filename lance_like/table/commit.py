@@ -378,6 +378,8 @@ class _Commit:
         except AlreadyExists:
             # A store that repeats a request itself may meet its own object.
             return self._is_mine(version, None)
+        except (InvalidInput, NotFound):
+            raise
         except OSError as error:
             return self._is_mine(version, error)
         return True

@@ -172,9 +172,11 @@ def test_the_errors_are_these() -> None:
     ("name", "builtin"),
     [
         ("InvalidInput", ValueError),
+        ("InvalidInput", OSError),
         ("OutOfRange", IndexError),
         ("NotFound", KeyError),
         ("NotFound", ValueError),
+        ("NotFound", OSError),
         ("Corrupt", ValueError),
         ("Unsupported", NotImplementedError),
         ("MissingDependency", ImportError),
