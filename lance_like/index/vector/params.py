@@ -62,7 +62,7 @@ def checked(kind: str, type: pa.DataType, given: Mapping[str, Any], *, graphs: b
     Raises InvalidInput.
     """
     held = vector_type(type)
-    params: dict[str, Json] = {"metric": check_vectors(type, given.get("metric"))}
+    params: dict[str, Json] = {"metric": check_vectors(type, given.get("metric") or "l2")}
     if params["metric"] == "hamming" and (kind != "FLAT" or graphs):
         raise InvalidInput("the metric 'hamming' has one kind of index, IVF_FLAT: bits are as short as a code")
     # Of torch, a device too.

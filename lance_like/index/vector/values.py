@@ -60,12 +60,13 @@ def vector_type(kind: pa.DataType) -> VectorType:
 
 
 def check_vectors(kind: pa.DataType, metric: str | None) -> str:
-    """The metric for vectors of a type, in lower case; None means l2.
+    """The metric for vectors of a type, in lower case; None means hamming of uint8, as in pylance, l2 of others.
 
     Raises InvalidInput for a type that holds no vectors, and for a metric that is unknown or not for its numbers.
     """
     held = vector_type(kind)
-    name = "l2" if metric is None else str(metric).lower()
+    usual = "hamming" if held.number == "uint8" else "l2"
+    name = usual if metric is None else str(metric).lower()
     name = _ALIASES.get(name, name)
     if name not in METRICS:
         raise InvalidInput(f"the metric {metric!r} is unknown; known are {', '.join(METRICS)}", kind="metric")

@@ -39,6 +39,9 @@ def vector_type() -> pa.DataType:
     return pa.list_(pa.float32(), DIMENSION)
 
 
+BYTES = pa.schema([("i", pa.int64()), ("v", pa.list_(pa.uint8(), 4))])
+
+
 @pytest.fixture
 def dataset(uri: str) -> LanceDataset:
     return lance_like.write_dataset(table(range(300)), uri, max_rows_per_file=80)
@@ -279,6 +282,16 @@ def test_the_index_of_the_metric_is_asked(dataset: LanceDataset, plugin: Rounded
         found(dataset, nearest=near(index_name="other"))
     with pytest.raises(InvalidInput, match="cosine"):
         found(dataset, nearest=near(index_name="by_angle", metric="l2"))
+
+
+def test_bytes_are_compared_by_their_bits_unless_a_metric_is_named(uri: str) -> None:
+    bits = np.random.default_rng(3).integers(0, 256, (50, 4), np.uint8)
+    ds = lance_like.write_dataset({"i": np.arange(50), "v": list(bits)}, uri, schema=BYTES)
+    query = near(bits[8], 50)
+    differing = np.unpackbits(bits ^ bits[8], axis=1).sum(axis=1)
+    assert ds.to_table(nearest=query)["_distance"].to_pylist() == sorted(differing.tolist())
+    ds.create_index("v", "IVF_FLAT", metric="l2")
+    assert found(ds, nearest=query) == found(ds, nearest={**query, "metric": "l2"})
 
 
 def test_a_search_looks_at_some_fragments_alone(dataset: LanceDataset, plugin: Rounded) -> None:
