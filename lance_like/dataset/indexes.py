@@ -88,7 +88,7 @@ class DatasetIndexes(BoundVersion):
         """Make an index of a column of the newest version, and move this handle to the new version.
 
         column: a name or a dotted path. index_type: of vectors, such as "IVF_PQ", or any other kind. name: by default
-        that of the column with "_idx". replace: in the place of the one of that name and column.
+        that of the column, without back-ticks, with "_idx". replace: in the place of the one of that name and column.
         train: False: an index of no rows, for `optimize.optimize_indices` to fill.
         progress_callback: told of the stages of the build. The other options are parameters of the kind
         (format_spec/index/), or pylance's that are not needed here.
