@@ -49,10 +49,11 @@ class OutOfRange(InvalidInput, IndexError):
     """A row or position lies outside the table."""
 
 
-class NotFound(LanceLikeError, OSError, KeyError, ValueError):
+class NotFound(LanceLikeError, OSError, KeyError, ValueError, RuntimeError):
     """A dataset, version, tag, column, index or row that does not exist.
 
-    In pylance a ValueError of a dataset, a KeyError of a column or an index, an OSError of a version by its number.
+    In pylance a ValueError of a dataset, a KeyError of a column, an OSError of a version by its number, a RuntimeError
+    of an index that is dropped.
     """
 
 

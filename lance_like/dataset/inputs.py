@@ -146,7 +146,8 @@ def check_cells(batch: pa.RecordBatch) -> pa.RecordBatch:
 def _check_cells(field: pa.Field, array: pa.Array, path: str) -> None:
     if not field.nullable and array.null_count:
         raise InvalidInput(
-            f"the column {path!r} may not be null, and {array.null_count:,} of {len(array):,} rows are",
+            f"the column {path!r} may not be null, and contains null values in {array.null_count:,} of "
+            f"{len(array):,} rows",
             hint="fill the nulls, or make the field nullable",
         )
     if pa.types.is_struct(field.type):

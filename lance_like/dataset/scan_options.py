@@ -137,7 +137,7 @@ def check_together(options: Mapping[str, Any]) -> None:
     if options.get("include_deleted_rows") and not options.get("with_row_id"):
         raise InvalidInput("include_deleted_rows is set but with_row_id is false: it tells which rows are deleted")
     if options.get("include_deleted_rows") and is_search(options):
-        raise InvalidInput("include_deleted_rows: a search finds no deleted rows")
+        raise InvalidInput("Cannot include deleted rows: a search finds none")
 
 
 def is_search(options: Mapping[str, Any]) -> bool:

@@ -198,7 +198,7 @@ class LanceScanner:
         gives ("descriptions").
         """
         if blob_mode not in get_args(BlobMode):
-            raise InvalidInput(f"blob_mode={blob_mode!r}: expected one of {', '.join(get_args(BlobMode))}")
+            raise InvalidInput(f"blob_mode must be one of {', '.join(get_args(BlobMode))}, not {blob_mode!r}")
         blobs = self._blobs() if blob_mode != "descriptions" else {}
         if not blobs:
             return _frame(self.to_table(), options)

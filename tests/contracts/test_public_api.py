@@ -177,6 +177,7 @@ def test_the_errors_are_these() -> None:
         ("NotFound", KeyError),
         ("NotFound", ValueError),
         ("NotFound", OSError),
+        ("NotFound", RuntimeError),
         ("Corrupt", ValueError),
         ("Unsupported", NotImplementedError),
         ("MissingDependency", ImportError),

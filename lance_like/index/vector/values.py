@@ -91,7 +91,7 @@ def as_queries(q: Any, kind: pa.DataType, metric: str) -> np.ndarray:
     most = 3 if held.several else 2
     if not 1 <= given.ndim <= most or given.shape[-1] != held.dimension or not given.size:
         raise InvalidInput(
-            f"the query has the shape {given.shape}, expected vectors of {held.dimension} numbers", kind="query"
+            f"the query of the shape {given.shape} does not match index column size {held.dimension}", kind="query"
         )
     if not np.isfinite(given).all():
         raise InvalidInput("the query holds numbers that are not finite", kind="query")
