@@ -151,8 +151,8 @@ def blob_field(
         if size is not None:
             least = 0 if kind == "inline" else 1
             if isinstance(size, bool) or not isinstance(size, int) or not least <= size < 1 << 64:
-                said = f"{kind.replace('-', '_')}_size_threshold={size!r}"
-                raise InvalidInput(f"{said}: expected a number of bytes, {least} at least")
+                must = "must be positive" if least else "must be non-negative"
+                raise InvalidInput(f"{kind.replace('-', '_')}_size_threshold {must}, a number of bytes, not {size!r}")
             metadata[f"lance-encoding:blob-{kind}-size-threshold"] = str(size)
     return pa.field(name, BlobType(external=external), nullable, metadata or None)
 
