@@ -24,7 +24,7 @@ class BlobColumn:
             raise InvalidInput(f"a {type(blob_column).__name__} was given: expected a pyarrow Array or ChunkedArray")
         kind = blob_column.type
         if not (is_binary(kind) or is_large_binary(kind) or is_binary_view(kind)):
-            raise InvalidInput(f"an array of {kind} was given: expected binary cells", kind="type")
+            raise InvalidInput(f"Expected a binary array, {kind} was given", kind="type")
         self.blob_column = blob_column
 
     def __iter__(self) -> Iterator[io.BytesIO | None]:

@@ -38,21 +38,23 @@ def _rebuild(cls: type[LanceLikeError], message: str, state: dict[str, object]) 
     return error
 
 
-class InvalidInput(LanceLikeError, ValueError):
-    """The call cannot mean anything: fix the call."""
+class InvalidInput(LanceLikeError, OSError, ValueError):
+    """The call cannot mean anything: fix the call.
+
+    In pylance a ValueError of some calls and an OSError of others (`write_dataset`, `add_columns`, `take`).
+    """
 
 
 class OutOfRange(InvalidInput, IndexError):
     """A row or position lies outside the table."""
 
 
-class NotFound(LanceLikeError, KeyError, ValueError):
+class NotFound(LanceLikeError, OSError, KeyError, ValueError, RuntimeError):
     """A dataset, version, tag, column, index or row that does not exist.
 
-    In pylance a ValueError of a dataset, version or tag, a KeyError of a column or an index.
+    In pylance a ValueError of a dataset, a KeyError of a column, an OSError of a version by its number, a RuntimeError
+    of an index that is dropped.
     """
-
-    __str__ = Exception.__str__  # a KeyError shows its text between quotes
 
 
 class AlreadyExists(LanceLikeError, FileExistsError, ValueError):

@@ -32,7 +32,6 @@ _TABLE_HINTS = frozenset(
 )
 # Those that would, with what is here instead.
 _TABLE_UNSUPPORTED = {
-    "external_blob_mode": "a cell that names a URI is a reference; pass the bytes to store them",
     "initial_bases": "data files of a table lie in its own place, or in those of tables it was cloned from",
     "namespace_client": "pass the uri and storage_options that the namespace gives",
     "table_id": "pass the uri that the namespace gives",
@@ -57,7 +56,7 @@ def check_table_hints(hints: Mapping[str, Any], call: str) -> None:
     """Raise InvalidInput unless all are options of pylance's, Unsupported for one that asks for what is not here."""
     for name, value in hints.items():
         if name in _TABLE_UNSUPPORTED:
-            if value not in (None, False, "reference"):
+            if value not in (None, False):
                 raise Unsupported(f"{name}={value!r:.80} is not supported", kind="api", hint=_TABLE_UNSUPPORTED[name])
         elif name not in _TABLE_HINTS:
             raise InvalidInput(f"{name!r} is not an option of {call}")

@@ -29,7 +29,7 @@ from lance_like.encodings.places import DESCRIPTION
 from lance_like.errors import InvalidInput
 from lance_like.file.columns import Column, flatten, split
 from lance_like.file.cut import PAGE_NBYTES
-from lance_like.io.external import check_reference
+from lance_like.io.external import External, check_reference
 from lance_like.table.fields import BLOB_METADATA, is_binary, is_blob
 from lance_like.typing_ import Int64s
 
@@ -96,7 +96,7 @@ class Blob:
 
 
 class BlobType(pa.ExtensionType):
-    """The type of `blob_array`. Tables store large_binary, or `REFERENCE` when `external`."""
+    """The type of `blob_array` and `blob_field`. Tables store large_binary, or `REFERENCE` when `external`."""
 
     def __init__(self, *, external: bool = False) -> None:
         super().__init__(REFERENCE if external else pa.large_binary(), _EXTENSION)
@@ -107,6 +107,22 @@ class BlobType(pa.ExtensionType):
     @classmethod
     def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> BlobType:
         return cls(external=pa.types.is_struct(storage_type))
+
+    def __arrow_ext_class__(self) -> type[pa.ExtensionArray]:
+        return BlobArray
+
+
+class BlobArray(pa.ExtensionArray):
+    """What `blob_array` gives."""
+
+    def cast(self, target_type: Any = None, safe: Any = None, options: Any = None, memory_pool: Any = None) -> pa.Array:
+        """As of any array. Where a column holds no references, what they refer to is read when it is written."""
+        if isinstance(target_type, BlobType):
+            kind = target_type.storage_type
+            storage = stored_array(self, kind) if pa.types.is_struct(kind) else ingested(self.storage)
+            return pa.ExtensionArray.from_storage(target_type, storage)
+        storage = ingested(self.storage) if target_type is not None and is_binary(target_type) else self.storage
+        return storage.cast(target_type, safe=safe, options=options, memory_pool=memory_pool)
 
 
 def blob_field(
@@ -121,11 +137,24 @@ def blob_field(
     """A blob column for a schema.
 
     external: cells may also be references (`Blob.from_uri`); the column is then a struct of data, uri, position, size.
-    The thresholds are pylance's, accepted and not needed: where a cell lies follows from the bytes of its page.
+    Without it an array with references that goes into the column has the bytes themselves stored.
+    The thresholds are pylance's, kept in the metadata and not needed: where a cell lies follows from the bytes of its
+    page. Raises InvalidInput for one that is no size.
     """
-    if external:
-        return pa.field(name, REFERENCE, nullable)
-    return pa.field(name, pa.large_binary(), nullable, BLOB_METADATA)
+    thresholds = {
+        "inline": inline_size_threshold,
+        "dedicated": dedicated_size_threshold,
+        "pack-file": pack_file_size_threshold,
+    }
+    metadata: dict[str, str] = {}
+    for kind, size in thresholds.items():
+        if size is not None:
+            least = 0 if kind == "inline" else 1
+            if isinstance(size, bool) or not isinstance(size, int) or not least <= size < 1 << 64:
+                must = "must be positive" if least else "must be non-negative"
+                raise InvalidInput(f"{kind.replace('-', '_')}_size_threshold {must}, a number of bytes, not {size!r}")
+            metadata[f"lance-encoding:blob-{kind}-size-threshold"] = str(size)
+    return pa.field(name, BlobType(external=external), nullable, metadata or None)
 
 
 def blob_array(values: Sequence[Any], *, external: bool | None = None) -> pa.ExtensionArray:
@@ -238,6 +267,27 @@ def _source_of_path(path: str | bytes) -> Source:
     return Source(status.st_size, repr(name), lambda: (open(path, "rb"), 0, True))
 
 
+class _Reading:
+    """A reference as `Source` reads a file."""
+
+    def __init__(self, external: External) -> None:
+        self.external, self.position = external, 0
+
+    def seek(self, position: int) -> None:
+        self.position = position
+
+    def read(self, nbytes: int) -> bytes:
+        piece = self.external.read(self.position, self.position + nbytes)
+        self.position += len(piece)
+        return piece
+
+
+def _source_of_reference(cell: dict[str, Any]) -> Source:
+    external = External(cell["uri"], cell["position"], cell["size"])
+    reading: Any = _Reading(external)
+    return Source(external.nbytes, repr(external.uri), lambda: (reading, 0, False))
+
+
 def _source_of_file(file: Any) -> Source:
     name = repr(getattr(file, "name", type(file).__name__))
     if not (hasattr(file, "seekable") and file.seekable()):
@@ -277,7 +327,7 @@ class _Sources:
 _LIVE: weakref.WeakValueDictionary[bytes, _Sources] = weakref.WeakValueDictionary()
 
 
-def _keeping(data: pa.Array, sources: _Sources) -> pa.Array:
+def _keeping(data: pa.Array, sources: object) -> pa.Array:
     """The same array, whose cells keep the sources alive."""
     validity, offsets, cells = data.buffers()
     kept = pa.foreign_buffer(cells.address, cells.size, base=(cells, sources))
@@ -343,8 +393,36 @@ def _source_of_token(cell: bytes) -> Source:
     return held.opened[index]
 
 
+def ingested_field(field: pa.Field) -> pa.Field:
+    """The stored field of `ingested` cells of a stored field."""
+    if not field.type.equals(REFERENCE):
+        return field
+    return pa.field(field.name, pa.large_binary(), field.nullable, {**(field.metadata or {}), **BLOB_METADATA})
+
+
+def ingested(array: pa.Array) -> pa.Array:
+    """References (`REFERENCE`) as the bytes that they lead to, read when these are written; any other array as it is.
+
+    Cost: a request for the size of each reference without one. Raises NotFound, StorageError.
+    """
+    if not array.type.equals(REFERENCE):
+        return array
+    cells, *reference = array.flatten()
+    sources = _Sources()
+    tokens = [
+        None if cell["uri"] is None else sources.token(_source_of_reference(cell))
+        for cell in pa.table(reference, ["uri", "position", "size"]).to_pylist()
+    ]
+    if not sources.opened:
+        return cells
+    return _keeping(pc.coalesce(cells, pa.array(tokens, pa.large_binary())), (sources, array))
+
+
 def stored_field(field: pa.Field) -> pa.Field:
     """The field that a table keeps for one of `blob_array`, or of pylance's; any other field as it is."""
+    if pa.types.is_struct(field.type) and not field.metadata:
+        children = [stored_field(child) for child in field.type]
+        return field if children == list(field.type) else field.with_type(pa.struct(children))
     if not field.metadata and not isinstance(field.type, pa.BaseExtensionType):
         return field
     kind, keys = field.type, dict(field.metadata or {})
@@ -371,9 +449,19 @@ def stored_array(array: pa.Array, kind: pa.DataType) -> pa.Array:
         return bare
     if kind.equals(REFERENCE):
         return _as_references(bare)
+    if pa.types.is_struct(kind) and _holds_blobs(bare.type) and bare.type.names == kind.names:
+        children = [stored_array(bare.field(i), kind.field(i).type) for i in range(kind.num_fields)]
+        fields = [field.with_type(child.type) for field, child in zip(kind, children, strict=True)]
+        return pa.StructArray.from_arrays(children, fields=fields, mask=bare.is_null())
     if bare.type.equals(REFERENCE) and is_binary(kind) and bare.field("uri").null_count == len(bare):
         return bare.field("data").cast(kind)
     return bare
+
+
+def _holds_blobs(kind: pa.DataType) -> bool:
+    if not pa.types.is_struct(kind):
+        return isinstance(kind, pa.BaseExtensionType) and kind.extension_name in (_EXTENSION, OF_PYLANCE)
+    return any(_holds_blobs(child.type) for child in kind)
 
 
 def _as_references(array: pa.Array) -> pa.Array:
@@ -408,6 +496,8 @@ __all__ = [
     "blob_array",
     "blob_field",
     "described_field",
+    "ingested",
+    "ingested_field",
     "resolve",
     "source_nbytes",
     "stored_array",

@@ -291,7 +291,9 @@ def _data_field(schema: Schema, field: Field) -> Field:
         if set(children) == set(REFERENCE.names) and is_variable(children["data"].type):
             return children["data"]
     raise InvalidInput(
-        f"the column {field.name!r} of type {schema.arrow_field(field.id).type} has no cells of bytes", kind="type"
+        f"the column {field.name!r} of type {schema.arrow_field(field.id).type} is not a blob column: it has no cells "
+        "of bytes",
+        kind="type",
     )
 
 

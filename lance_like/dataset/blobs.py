@@ -97,7 +97,7 @@ class DatasetBlobs(BoundVersion):
         given = {"ids": ids, "addresses": addresses, "indices": indices}
         chosen = [(name, rows) for name, rows in given.items() if rows is not None]
         if len(chosen) != 1:
-            raise InvalidInput("blobs are taken by one of ids, addresses and indices")
+            raise InvalidInput("Exactly one of ids, indices, or addresses must be specified")
         [(name, rows)] = chosen
         return _PLACES[name](self._manifest, integers(rows))
 

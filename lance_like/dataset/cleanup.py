@@ -101,7 +101,7 @@ def run_cleanup(store: Store, policy: Policy) -> CleanupStats:
 def explain_cleanup(store: Store, policy: Policy, *, include_files: bool, max_files: int) -> CleanupExplanation:
     """What `run_cleanup` would do by the clock of this machine. Nothing is written."""
     if whole(max_files, 1) is None:
-        raise InvalidInput(f"max_files={max_files!r}: expected a number from 1 on")
+        raise InvalidInput(f"max_files must be positive, not {max_files!r}")
     plan = plan_cleanup(store, policy, now_us=time.time_ns() // 1000)
     files = plan.files[:max_files] if include_files else ()
     return CleanupExplanation(

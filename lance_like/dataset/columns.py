@@ -382,7 +382,7 @@ class _FromStream:
                 file = self._written.write(manifest, fragment, self._stream.schema, batches, write)
                 self._written.keep(self._written.part(fragment, ()), file)
         if rows.more():
-            raise InvalidInput(f"the stream has more rows than the table's {manifest.live_rows:,}")
+            raise InvalidInput(f"Stream produced more values than expected for dataset of {manifest.live_rows:,} rows")
 
 
 class CutRows:
@@ -404,7 +404,7 @@ class CutRows:
         """The next rows. Raises InvalidInput where they are fewer."""
         while rows:
             if not self.more():
-                raise InvalidInput(f"the stream ends {rows:,} rows before the table does")
+                raise InvalidInput(f"Stream ended before producing values for all rows in dataset: {rows:,} lack")
             assert self._rest is not None
             yield self._rest.slice(0, rows)
             taken = min(rows, len(self._rest))

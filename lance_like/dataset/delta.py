@@ -110,7 +110,7 @@ def delta_of(
     """See `LanceDataset.delta`. read: brings a version; current: that of the handle."""
     given = (begin_version, end_version)
     if (compared_against is None) == (given == (None, None)) or (compared_against is None and None in given):
-        raise InvalidInput("delta takes compared_against, or both begin_version and end_version")
+        raise InvalidInput("Must specify either compared_against, or both begin_version and end_version")
     begin, end = (compared_against, current) if compared_against is not None else given
     first, last = _number(begin), _number(end)
     if not 0 <= first <= last:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from lance_like.dataset.place import open_place
-from lance_like.errors import NotFound
+from lance_like.errors import InvalidInput, NotFound
 from lance_like.io.local import LocalStore
 from lance_like.io.store import Store
 from lance_like.table.layout import LEASES, LINES, VERSIONS
+from lance_like.table.lines import branch_of
 from lance_like.table.snapshot import latest_version
 
 # The versions last: until they are gone, an interrupted removal can be done again.
@@ -25,6 +26,8 @@ def drop(
 ) -> None:
     """Remove a table: see `LanceDataset.drop`."""
     store = open_place(base_uri, durability="full", storage_options=storage_options, commit_lock=None)
+    if (branch := branch_of(store)) is not None:
+        raise InvalidInput(f"this is the branch {branch!r} of a table", hint="ds.branches.delete removes a branch")
     if latest_version(store) is None:
         if ignore_not_found:
             return

@@ -202,7 +202,7 @@ class LanceFragment:
         """The fragment without some of its physical rows; None when none is left. Raises OutOfRange."""
         rows = integers(list(offsets) if not hasattr(offsets, "__len__") else offsets)
         if len(rows) and (rows.min() < 0 or rows.max() >= self.physical_rows):
-            raise OutOfRange(f"an offset is outside the {self.physical_rows:,} rows of fragment {self.fragment_id}")
+            raise OutOfRange(f"an offset is out of range: fragment {self.fragment_id} has {self.physical_rows:,} rows")
         return self.metadata.without(rows)
 
     def merge_columns(

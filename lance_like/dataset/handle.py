@@ -33,6 +33,7 @@ from lance_like.dataset.maintenance import DatasetMaintenance
 from lance_like.dataset.merge import MergeStats, Rules, run_merge
 from lance_like.dataset.merge_builder import MergeInsertBuilder
 from lance_like.dataset.metadata import DatasetMetadata
+from lance_like.dataset.place import uri_of
 from lance_like.dataset.results import DeleteResult, UpdateResult
 from lance_like.dataset.scan_options import SCAN_OPTIONS, BlobHandling, ScanOptions, check_tuning, count
 from lance_like.dataset.scanner import BlobMode, Filter, LanceScanner, as_read, bind_filter
@@ -88,8 +89,8 @@ class LanceDataset(
 
     @property
     def uri(self) -> str:
-        """Where the dataset is."""
-        return self._store.uri
+        """Where the dataset is; of a branch `<table>/tree/<branch>`, which `dataset` and `write_dataset` open as it."""
+        return uri_of(self._store)
 
     @property
     def schema(self) -> pa.Schema:
@@ -125,7 +126,7 @@ class LanceDataset(
 
     def __repr__(self) -> str:
         version = self.version if self.branch is None else (self.branch, self.version)
-        return f"LanceDataset({self.uri!r}, version={version!r}, rows={len(self):,})"
+        return f"LanceDataset({self._store.uri!r}, version={version!r}, rows={len(self):,})"
 
     def _repr_html_(self) -> str:
         return preview.html(self)

@@ -26,6 +26,7 @@ from lance_like.table.actions import NewIndex, SetIndexes
 from lance_like.table.indices import VALUE_TYPES, IndexEntry, IndexSegment, JsonPath, RowRuns
 from lance_like.table.manifest import Manifest
 from lance_like.table.rowids import RowIdMap
+from lance_like.table.schema import join_path
 from lance_like.typing_ import Int64s
 
 _ALIASES = {"FTS": "INVERTED"}
@@ -123,12 +124,13 @@ def planned_entry(
         kind = kind.index_type
     if not isinstance(kind, str):
         raise InvalidInput(f"index_type={kind!r:.80}: expected the name of a kind of index")
-    found = manifest.schema.find(column)
-    path = _json_path(session, manifest, column, given) if kind.upper() == "JSON" else None
+    found = manifest.schema.find_in_any_case(column)
+    names = manifest.schema.path(found.id)
+    path = _json_path(session, manifest, join_path(names), given) if kind.upper() == "JSON" else None
     kind = given.pop("target_index_type", "BTREE") if path else kind
     kind = _ALIASES.get(kind.upper(), kind.upper())
     plugin: IndexPlugin = INDEXES.get(kind)
-    entry = IndexEntry(name or f"{column}_idx", kind, (found.id,), {}, json=path)
+    entry = IndexEntry(name or f"{'.'.join(names)}_idx", kind, (found.id,), {}, json=path)
     return replace(entry, params=plugin.params(entry.value_type(manifest.schema), given))
 
 

@@ -21,6 +21,8 @@ from lance_like.index.vector.quantize import Product
 from lance_like.index.vector.searcher import IvfSearcher
 from lance_like.index.vector.space import space_of
 from lance_like.index.vector.train import Model, learn
+from lance_like.index.vector.values import vector_type
+from lance_like.table.rowids import RowIdMap
 
 if TYPE_CHECKING:
     from lance_like.dataset.handle import LanceDataset
@@ -89,6 +91,11 @@ class IndicesBuilder:
     def __init__(self, dataset: LanceDataset, column: str) -> None:
         self.dataset, self.column = dataset, column
 
+    @property
+    def dimension(self) -> int:
+        """The numbers of a vector. Raises NotFound, InvalidInput for a column without vectors."""
+        return vector_type(self.dataset._manifest.schema.find(self.column).type).dimension
+
     def train_ivf(
         self,
         num_partitions: int | None = None,
@@ -99,14 +106,17 @@ class IndicesBuilder:
         max_iters: int = 50,
         fragment_ids: Iterable[int] | None = None,
     ) -> IvfModel:
-        """Find centroids. num_partitions, accelerator: as in `create_index`. distance_type: its metric.
+        """Find centroids. num_partitions: None: the root of the number of rows. distance_type: the metric of the index.
 
         sample_rate: rows of the sample for each, at least. max_iters: of k-means. fragment_ids: learn from these; None:
-        all. Raises NotFound, InvalidInput for a column without vectors.
+        all. accelerator: as in `create_index`. Raises NotFound, InvalidInput for a column without vectors.
         """
+        rows = self._rows(fragment_ids)
+        if num_partitions is None:
+            num_partitions = max(1, round(int((rows.ends - rows.starts).sum()) ** 0.5))
         given = {"metric": distance_type, "num_partitions": num_partitions, "accelerator": accelerator}
         given |= {"sample_rate": sample_rate, "max_iters": max_iters}
-        model, metric = self._learn("FLAT", given, fragment_ids)
+        model, metric = self._learn("FLAT", given, rows)
         return _ivf_model(model.centroids, metric)
 
     def train_pq(
@@ -119,10 +129,15 @@ class IndicesBuilder:
         num_bits: int = 8,
         fragment_ids: Iterable[int] | None = None,
     ) -> PqModel:
-        """Find a codebook for an index of these centroids. num_subvectors: None: as `create_index` chooses.
+        """Find a codebook for an index of these centroids.
 
-        The other options: as in `train_ivf`; max_iters is accepted, not needed. Raises as `train_ivf`.
+        num_subvectors: None: of 16 numbers each, or of 8, where these go into the dimension; else as `create_index`
+        chooses, of whose longer codes a search needs fewer. The other options: as in `train_ivf`; max_iters is
+        accepted, not needed. Raises as `train_ivf`.
         """
+        if num_subvectors is None:
+            fitting = [size for size in (16, 8) if self.dimension % size == 0]
+            num_subvectors = self.dimension // fitting[0] if fitting else None
         given = {
             "metric": ivf_model.distance_type,
             "ivf_centroids": ivf_model.centroids,
@@ -131,7 +146,7 @@ class IndicesBuilder:
             "sample_rate": sample_rate,
             "max_iters": max_iters,
         }
-        model, _ = self._learn("PQ", given, fragment_ids)
+        model, _ = self._learn("PQ", given, self._rows(fragment_ids))
         assert isinstance(model.codes, Product)
         return PqModel(model.codes.parts, _lists(model.codes.codebook), model.codes.bits)
 
@@ -154,13 +169,15 @@ class IndicesBuilder:
         pq = self.train_pq(ivf, num_subvectors, num_bits=num_bits, **shared)
         return {"ivf_centroids": ivf.centroids, "pq_codebook": pq.codebook}
 
-    def _learn(self, codes: str, given: Mapping[str, Any], fragment_ids: Iterable[int] | None) -> tuple[Model, str]:
+    def _rows(self, fragment_ids: Iterable[int] | None) -> RowIdMap:
+        manifest = self.dataset._manifest
+        rows = manifest.tree.all_row_ids
+        return rows if fragment_ids is None else rows_of_fragments(manifest, rows, set(fragment_ids))
+
+    def _learn(self, codes: str, given: Mapping[str, Any], rows: RowIdMap) -> tuple[Model, str]:
         """What a build would learn of such rows, and the metric by its own name."""
         session, manifest = self.dataset._session, self.dataset._manifest
         entry = planned_entry(session, manifest, self.column, f"IVF_{codes}", None, given)
-        rows = manifest.tree.all_row_ids
-        if fragment_ids is not None:
-            rows = rows_of_fragments(manifest, rows, set(fragment_ids))
         source = source_of(session, manifest, entry, rows)
         metric = str(entry.params["metric"])
         options = BuildOptions(given=given)

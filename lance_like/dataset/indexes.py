@@ -88,7 +88,7 @@ class DatasetIndexes(BoundVersion):
         """Make an index of a column of the newest version, and move this handle to the new version.
 
         column: a name or a dotted path. index_type: of vectors, such as "IVF_PQ", or any other kind. name: by default
-        that of the column with "_idx". replace: in the place of the one of that name and column.
+        that of the column, without back-ticks, with "_idx". replace: in the place of the one of that name and column.
         train: False: an index of no rows, for `optimize.optimize_indices` to fill.
         progress_callback: told of the stages of the build. The other options are parameters of the kind
         (format_spec/index/), or pylance's that are not needed here.
@@ -148,14 +148,18 @@ class DatasetIndexes(BoundVersion):
         index_uuid: str | None = None,
         num_threads: int | None = None,
         progress_callback: Tell = None,
+        train: bool = True,
         **options: Any,
     ) -> Index:
         """Build a segment for the rows of some fragments of this version, to be committed later, by any process.
 
         `commit_existing_index_segments` makes those of all fragments an index.
-        fragment_ids: None: all. index_uuid: 32 hexadecimal digits, chosen otherwise. Options as in `create_index`.
-        A cleanup keeps what is not committed for 7 days. Raises as `create_index`.
+        fragment_ids: None: all. index_uuid: 32 hexadecimal digits, chosen otherwise. train: False is refused, a segment
+        has rows. Options as in `create_index`. A cleanup keeps what is not committed for 7 days. Raises as
+        `create_index`.
         """
+        if not train:
+            raise InvalidInput("train=False: a segment has rows", hint="create_index takes train=False")
         given = _parameters(options)
         manifest, building = self._manifest, Building(self._session, progress_callback, num_threads, given)
         entry = planned_entry(self._session, manifest, _single(column), index_type, name, given)

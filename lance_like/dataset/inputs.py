@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lance_like.dataset.blob import REFERENCE, blob_array, described_field, stored_array, stored_field
+from lance_like.dataset.blob import (
+    REFERENCE,
+    blob_array,
+    described_field,
+    ingested,
+    ingested_field,
+    stored_array,
+    stored_field,
+)
 from lance_like.dataset.engine_values import durations_of, uuids_of
 from lance_like.encodings.joining import items_of_fixed, offsets_and_items, taken
 from lance_like.encodings.physical import is_number, is_variable, storage_of
@@ -41,16 +49,22 @@ class Stream:
     batches: Iterator[pa.RecordBatch]
 
 
-def as_stream(data: Data, schema: pa.Schema | None = None) -> Stream:
+ExternalBlobs = Literal["reference", "ingest"]
+
+
+def as_stream(data: Data, schema: pa.Schema | None = None, external_blobs: ExternalBlobs = "reference") -> Stream:
     """Open data as a stream; with a schema, each batch is cast to it (`conform`) and null where it lacks a column.
 
+    external_blobs: of cells that refer to bytes elsewhere, what is stored: the reference, or ("ingest") the bytes.
     Raises InvalidInput for data of an unknown kind, or that does not fit the schema.
     """
     if schema is not None and not isinstance(schema, pa.Schema):
         raise InvalidInput(f"schema is a {type(schema).__name__}: expected a pyarrow.Schema")
     if schema is not None:
         schema = _stored_schema(pa.schema([described_field(field) for field in schema], schema.metadata))
-    stream = _stored(_open(data, schema))
+    if external_blobs not in (known := get_args(ExternalBlobs)):
+        raise InvalidInput(f"external_blob_mode={external_blobs!r}: expected one of {', '.join(known)}")
+    stream = _stored(_open(data, schema), ingest=external_blobs == "ingest")
     if schema is None:
         return stream
     conformed = conform(stream, schema)
@@ -66,9 +80,11 @@ def _stored_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema([stored_field(field) for field in schema], schema.metadata)
 
 
-def _stored(stream: Stream) -> Stream:
-    """The stream with blobs in the form in which tables keep them."""
-    schema = _stored_schema(stream.schema)
+def _stored(stream: Stream, *, ingest: bool) -> Stream:
+    """The stream with blobs in the form in which tables keep them. ingest: bytes in the place of references."""
+    stored = schema = _stored_schema(stream.schema)
+    if ingest:
+        schema = pa.schema([ingested_field(field) for field in stored], stored.metadata)
     for field in schema:
         if not described_field(field).type.equals(field.type):
             raise InvalidInput(
@@ -81,7 +97,8 @@ def _stored(stream: Stream) -> Stream:
 
     def batches() -> Iterator[pa.RecordBatch]:
         for batch in stream.batches:
-            arrays = [stored_array(array, f.type) for array, f in zip(batch.columns, schema, strict=True)]
+            arrays = [stored_array(array, f.type) for array, f in zip(batch.columns, stored, strict=True)]
+            arrays = [ingested(array) for array in arrays] if ingest else arrays
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     return Stream(schema, batches())
@@ -129,7 +146,8 @@ def check_cells(batch: pa.RecordBatch) -> pa.RecordBatch:
 def _check_cells(field: pa.Field, array: pa.Array, path: str) -> None:
     if not field.nullable and array.null_count:
         raise InvalidInput(
-            f"the column {path!r} may not be null, and {array.null_count:,} of {len(array):,} rows are",
+            f"the column {path!r} may not be null, and contains null values in {array.null_count:,} of "
+            f"{len(array):,} rows",
             hint="fill the nulls, or make the field nullable",
         )
     if pa.types.is_struct(field.type):

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.table.fields import Field
-from lance_like.table.schema import Schema, join_path
+from lance_like.table.schema import Schema
 
 _PRIMARY_KEY = "lance-schema:unenforced-primary-key"
 _CLUSTERING_KEY = "lance-schema:unenforced-clustering-key"
@@ -111,13 +111,10 @@ class LanceSchema:
 
     def field_case_insensitive(self, name: str) -> LanceField | None:
         """The field of a path in any case; None: there is none. Raises InvalidInput where several are meant."""
-        paths = {join_path(self._schema.path(field.id)): field for field in self._schema.fields}
-        if name in paths:
-            return LanceField(self._schema, paths[name])
-        near = [field for known, field in paths.items() if known.casefold() == name.casefold()]
-        if len(near) > 1:
-            raise InvalidInput(f"{name!r} fits {len(near)} fields but for the case of letters", kind="column")
-        return LanceField(self._schema, near[0]) if near else self.field(name)
+        try:
+            return LanceField(self._schema, self._schema.find_in_any_case(name))
+        except NotFound:
+            return None
 
     def __repr__(self) -> str:
         return f"LanceSchema({self.fields()})"

@@ -12,7 +12,7 @@ import pyarrow as pa
 from lance_like.dataset.arguments import check_table_hints
 from lance_like.dataset.bound import Indices, Verify
 from lance_like.dataset.handle import LanceDataset
-from lance_like.dataset.inputs import Data
+from lance_like.dataset.inputs import Data, ExternalBlobs
 from lance_like.dataset.place import CommitLock, open_place, open_target
 from lance_like.dataset.progress import Progress
 from lance_like.dataset.session import Session
@@ -105,6 +105,7 @@ def write_dataset(
     commit_lock: CommitLock | None = None,
     base_store_params: StorageOptions | None = None,
     session: Session | None = None,
+    external_blob_mode: ExternalBlobs = "reference",
     **hints: Any,
 ) -> LanceDataset:
     """Write rows as one new version and return a handle on it.
@@ -123,6 +124,7 @@ def write_dataset(
     `ds.optimize.enable_auto_cleanup`. One that is there stays as it is configured.
     commit_message, transaction_properties: kept in the version. storage_options, commit_lock, base_store_params,
     session, hints: as in `dataset`; a handle's own session is gone on with.
+    external_blob_mode: "ingest" stores the bytes that cells of blob columns refer to in the place of the references.
     Field metadata says how a column is encoded: "lance_like:encoding" and others (format_spec/encodings/README.md,
     "How a writer chooses").
     Raises AlreadyExists, InvalidInput (data that does not fit), Unsupported (a type that cannot be stored), Conflict.
@@ -147,6 +149,7 @@ def write_dataset(
         properties=transaction_properties,
         config=config,
         known=uri._manifest if isinstance(uri, LanceDataset) else None,
+        external_blobs=external_blob_mode,
     )
     if session is None and isinstance(uri, LanceDataset):
         session = uri.session()

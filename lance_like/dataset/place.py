@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lance_like.dataset.bound import BoundVersion
-from lance_like.errors import InvalidInput
+from lance_like.errors import InvalidInput, NotFound
 from lance_like.io.local import Durability
 from lance_like.io.store import Store
 from lance_like.io.uri import open_store
 from lance_like.table.bases import StorageOptions
-from lance_like.table.layout import FOLDERS, version_of
+from lance_like.table.branches import Branches
+from lance_like.table.layout import FOLDERS, is_branch_name, version_of
+from lance_like.table.lines import branch_of
 
 if TYPE_CHECKING:
     from lance_like.dataset.handle import LanceDataset
 
 CommitLock = Callable[[int], AbstractContextManager[Any]]
 """From the version that is to be written (0: a tag or another name) to what one writer at a time is in meanwhile."""
+
+
+_BRANCH = "/tree/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +47,24 @@ def open_place(
     commit_lock: CommitLock | None,
     folders: Sequence[str] = (),
 ) -> Store:
-    """The store of a table. storage_options, commit_lock: as in `lance_like.dataset`."""
+    """The store of a table, or of the branch that `uri_of` names.
+
+    storage_options, commit_lock: as in `lance_like.dataset`.
+    """
     lock = None if commit_lock is None else _ByKey(commit_lock)
-    return open_store(uri, durability=durability, folders=folders, storage_options=storage_options, lock=lock)
+    opened = partial(open_store, durability=durability, storage_options=storage_options, lock=lock)
+    text = os.fspath(uri)
+    root, _, branch = text.rpartition(_BRANCH) if isinstance(text, str) else ("", "", "")
+    if root and not root.endswith(":/") and is_branch_name(branch):
+        with suppress(NotFound):
+            return Branches(opened(root)).open(branch)
+    return opened(uri, folders=folders)
+
+
+def uri_of(store: Store) -> str:
+    """Where a table is, or one branch of it: below the table, as in pylance, though no object lies there."""
+    branch = branch_of(store)
+    return store.uri if branch is None else store.uri + _BRANCH + branch
 
 
 def open_target(
@@ -77,4 +98,4 @@ def open_target(
     return where._store, where._options
 
 
-__all__ = ["CommitLock", "open_place", "open_target"]
+__all__ = ["CommitLock", "open_place", "open_target", "uri_of"]

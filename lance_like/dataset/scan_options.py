@@ -62,10 +62,10 @@ class ScanOptions(Tuning, total=False):
     include_deleted_rows: also rows that are deleted and still stored, with a null `_rowid`; needs with_row_id.
     scan_stats_callback: called with `ScanStatistics` when the last batch was given, or the scan was closed.
     nearest: rows near to a vector, the nearest first, with their `_distance`: {"column", "q": the vector, "k": how many
-    (the limit, or 10), "metric": "l2", "cosine", "dot" or "hamming" (that of the index, or l2), "nprobes",
-    "minimum_nprobes", "maximum_nprobes", "ef", "refine_factor", "distance_range": half-open, "use_index": False: exact,
-    "index_name": which of several}. Several vectors (2-D; 3-D where rows hold several) give k rows each, with their
-    `query_index`. The rows without an index are compared exactly.
+    (the limit, or 10), "metric": "l2", "cosine", "dot" or "hamming" (that of the index, or l2; of uint8 hamming),
+    "nprobes", "minimum_nprobes", "maximum_nprobes", "ef", "refine_factor", "distance_range": half-open, "use_index":
+    False: exact, "index_name": which of several}. Several vectors (2-D; 3-D where rows hold several) give k rows
+    each, with their `query_index`. The rows without an index are compared exactly.
     full_text_query: rows by their relevance (BM25), the best first, with their `_score`: a text, {"query", "columns"},
     or a query of `lance_like.query`. The rows without an index count too.
     prefilter: of a search, whether it looks only among the rows that pass the filter (None: it does, and has as many
@@ -137,7 +137,7 @@ def check_together(options: Mapping[str, Any]) -> None:
     if options.get("include_deleted_rows") and not options.get("with_row_id"):
         raise InvalidInput("include_deleted_rows is set but with_row_id is false: it tells which rows are deleted")
     if options.get("include_deleted_rows") and is_search(options):
-        raise InvalidInput("include_deleted_rows: a search finds no deleted rows")
+        raise InvalidInput("Cannot include deleted rows: a search finds none")
 
 
 def is_search(options: Mapping[str, Any]) -> bool:

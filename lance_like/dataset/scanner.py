@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow.types import is_union
 
 from lance_like._lazy import cached
-from lance_like.dataset.blob_file import open_blobs
+from lance_like.dataset.blob_file import BlobFile, open_blobs
 from lance_like.dataset.scan_options import (
     BlobHandling,
     ScanOptions,
@@ -198,7 +198,7 @@ class LanceScanner:
         gives ("descriptions").
         """
         if blob_mode not in get_args(BlobMode):
-            raise InvalidInput(f"blob_mode={blob_mode!r}: expected one of {', '.join(get_args(BlobMode))}")
+            raise InvalidInput(f"blob_mode must be one of {', '.join(get_args(BlobMode))}, not {blob_mode!r}")
         blobs = self._blobs() if blob_mode != "descriptions" else {}
         if not blobs:
             return _frame(self.to_table(), options)
@@ -207,19 +207,24 @@ class LanceScanner:
         table = self._again({"with_row_address": True}).to_table()
         placed = place_addresses(self._manifest, table[ROW_ADDRESS].to_numpy().view(np.int64))
         frame = _frame(table.select(self.schema.names), options)
-        for name, path in blobs.items():
-            frame[name] = open_blobs(self._session, self._manifest, path, placed)
+        for (name, *below), path in blobs.items():
+            files = open_blobs(self._session, self._manifest, path, placed)
+            frame[name] = [_put_in(row, below, file) for row, file in zip(frame[name], files, strict=True)]
         return frame
 
-    def _blobs(self) -> dict[str, str]:
-        """The columns of the answer that are descriptions of cells, and the path of each in the table."""
+    def _blobs(self) -> dict[tuple[str, ...], str]:
+        """The descriptions of cells in the answer, by the names from its columns down, and their paths in the table."""
         table, schema = self._answer.read.table, self.schema
-        described = {name for name, kind in zip(schema.names, schema.types, strict=True) if kind.equals(DESCRIPTION)}
-        return {
-            output.name: join_path(table.path(output.field.id))
-            for output in self._answer.read.outputs
-            if output.field is not None and output.name in described and output.field.type.equals(DESCRIPTION)
-        }
+        kinds = dict(zip(schema.names, schema.types, strict=True))
+        found: dict[tuple[str, ...], str] = {}
+        for output in self._answer.read.outputs:
+            if output.field is None or output.name not in kinds:
+                continue
+            for below in _descriptions(kinds[output.name]):
+                path = (*table.path(output.field.id), *below)
+                if table.find(path).type.equals(DESCRIPTION):
+                    found[(output.name, *below)] = join_path(path)
+        return found
 
     def _again(self, options: Mapping[str, Any]) -> LanceScanner:
         """The same scan but for some options."""
@@ -381,6 +386,22 @@ def as_read(schema: Schema, blob_handling: BlobHandling | None) -> Schema:
     if blob_handling == "all_descriptions":
         return schema.describing(lambda field: is_binary(field.type))
     return schema.described
+
+
+def _descriptions(kind: pa.DataType) -> Iterator[tuple[str, ...]]:
+    """The names that lead from a value of a type down to each description of a cell; () where it is one."""
+    if kind.equals(DESCRIPTION):
+        yield ()
+    elif pa.types.is_struct(kind):
+        for child in kind:
+            yield from ((child.name, *below) for below in _descriptions(child.type))
+
+
+def _put_in(row: Any, names: Sequence[str], file: BlobFile | None) -> Any:
+    """A value of a frame with a file in the place that the names lead to."""
+    if not names:
+        return file
+    return None if row is None else {**row, names[0]: _put_in(row[names[0]], names[1:], file)}
 
 
 def _frame(table: pa.Table, options: Mapping[str, Any]) -> Any:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from lance_like.dataset.arguments import check_table_hints
 from lance_like.dataset.bound import BoundVersion
 from lance_like.dataset.fragment_metadata import FragmentMetadata
-from lance_like.dataset.inputs import Data, as_stream, conform
+from lance_like.dataset.inputs import Data, ExternalBlobs, as_stream, conform
 from lance_like.dataset.operations import LANCE_COMMIT_MESSAGE_KEY, LanceOperation, Transaction
 from lance_like.dataset.place import open_target
 from lance_like.dataset.progress import Progress
@@ -45,6 +45,7 @@ def write_fragments(
     storage_options: Mapping[str, Any] | None = None,
     commit_message: str | None = None,
     transaction_properties: Mapping[str, str] | None = None,
+    external_blob_mode: ExternalBlobs = "reference",
     **hints: Any,
 ) -> list[FragmentMetadata]: ...
 
@@ -65,6 +66,7 @@ def write_fragments(
     storage_options: Mapping[str, Any] | None = None,
     commit_message: str | None = None,
     transaction_properties: Mapping[str, str] | None = None,
+    external_blob_mode: ExternalBlobs = "reference",
     **hints: Any,
 ) -> Transaction: ...
 
@@ -84,12 +86,13 @@ def write_fragments(
     storage_options: Mapping[str, Any] | None = None,
     commit_message: str | None = None,
     transaction_properties: Mapping[str, str] | None = None,
+    external_blob_mode: ExternalBlobs = "reference",
     **hints: Any,
 ) -> list[FragmentMetadata] | Transaction:
     """Write rows as files of a table without committing them: any number of processes may, and one commits.
 
-    data, schema, max_…, progress, durability, storage_options, hints: as in `write_dataset`. dataset_uri: where the
-    table is, or shall be, or a handle on it.
+    data, schema, max_…, progress, durability, storage_options, external_blob_mode, hints: as in `write_dataset`.
+    dataset_uri: where the table is, or shall be, or a handle on it.
     mode: "append" to the newest version (to that of a handle), or "create" and "overwrite" for another schema; where
     there is no table, all three make the fragments of a new one.
     hints: as in `write_dataset`.
@@ -105,7 +108,7 @@ def write_fragments(
         raise InvalidInput(f"mode={mode!r}: expected 'create', 'append' or 'overwrite'")
     if base is not None and mode == "create":
         raise AlreadyExists(f"a dataset exists at {store.uri}", kind="dataset", hint="choose another mode")
-    stream = as_stream(data, schema)
+    stream = as_stream(data, schema, external_blob_mode)
     appends = base is not None and mode == "append"
     if base is not None and appends:
         stream = conform(stream, base.schema.to_arrow())

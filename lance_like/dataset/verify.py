@@ -11,7 +11,7 @@ import numpy as np
 import xxhash
 
 from lance_like.dataset.stats import stored_nbytes
-from lance_like.errors import Corrupt, LanceLikeError, NotFound
+from lance_like.errors import Conflict, Corrupt, LanceLikeError, NotFound, StorageError
 from lance_like.file.verify import Fault, FileReport, Identity, verify_file
 from lance_like.index.coverage import coverage_of, unopened
 from lance_like.index.files import SegmentReader
@@ -283,7 +283,7 @@ class _Check:
         try:
             yield
         except LanceLikeError as error:
-            if isinstance(error, OSError):
+            if isinstance(error, Conflict | StorageError):
                 raise
             problem = missing if missing and isinstance(error, NotFound) else str(error)
             fault = Fault(key, 0, 0, error.kind or "missing", problem)

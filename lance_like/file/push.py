@@ -135,7 +135,9 @@ class LanceFileWriter:
             return self._rows
         if self._job is None:
             self.closed = True
-            raise InvalidInput("no schema was given and no batch written: there is no file to make", where=self._key)
+            raise InvalidInput(
+                "Schema is unknown and file cannot be created: no schema was given, no batch written", where=self._key
+            )
         job = self._job
         if self._metadata:
             kept = job.writer.schema.metadata or {}
@@ -195,7 +197,8 @@ def _check_fits(batch: pa.RecordBatch | pa.Table, schema: pa.Schema, where: str)
     for column, values in zip(schema, batch.columns, strict=True):
         if not column.nullable and values.null_count:
             raise InvalidInput(
-                f"the column {column.name!r} may not be null, and {values.null_count:,} of {len(values):,} rows are",
+                f"the column {column.name!r} may not be null, and contains null values in {values.null_count:,} of "
+                f"{len(values):,} rows",
                 where=where,
                 hint="fill the nulls, or make the field nullable",
             )

@@ -156,7 +156,7 @@ def _answer(
     held: dict[str, Field | str] = {}
     for name, field in fields:
         held[name] = name if field is None else table.find(table.path(field.id)[:1])
-    if with_deleted or (computed and not stored and not held and not given):
+    if with_deleted or (computed and not held and not given):
         # A batch of no columns has no rows to compute constants for.
         held[ROW_ADDRESS] = ROW_ADDRESS
     read = [*stored.items(), *held.items()]

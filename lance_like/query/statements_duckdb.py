@@ -23,6 +23,7 @@ import pyarrow as pa
 from lance_like._lazy import need
 from lance_like.errors import InvalidInput, LanceLikeError
 from lance_like.locks import lock_over_forks
+from lance_like.query.aliases import MACROS, named_in
 from lance_like.query.names import quote
 from lance_like.query.statement_text import Text, Word, words_of
 from lance_like.typing_ import T
@@ -107,6 +108,7 @@ class Connection:
 
     def __init__(self) -> None:
         self._cursor = _database().cursor()
+        self._macros: set[str] = set()
         self.failures: list[BaseException] = []
 
     def present(self, name: str, table: Any, hidden: tuple[str, ...] = ()) -> None:
@@ -125,6 +127,7 @@ class Connection:
     def relation(self, text: Text, values: Mapping[str, Any]) -> Any:
         """Bind a statement that gives rows. values: of the parameters, each of which it must name."""
         try:
+            self._define(str(text))
             if not values:
                 return self._cursor.sql(str(text))
             if _duckdb().__version__.startswith("1."):
@@ -153,10 +156,17 @@ class Connection:
     def execute(self, text: Text, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Run a statement at once, and fetch what it says."""
         try:
+            self._define(str(text))
             run = partial(self._cursor.execute, str(text), dict(values) if values else None)
             return self._interruptible(run).fetchall()
         except (_duckdb().Error, pa.ArrowException, OSError, RuntimeError) as error:
             raise self.translated(error, text, values) from error
+
+    def _define(self, sql: str) -> None:
+        """Make the functions of pylance that a statement names."""
+        for name in named_in(sql) - self._macros:
+            self._cursor.execute(f"CREATE TEMP MACRO {name}{MACROS[name]}")
+            self._macros.add(name)
 
     def columns(self, text: Text, values: Mapping[str, Any]) -> dict[str, str]:
         """The columns of a statement that gives rows, with their types as SQL writes them."""
@@ -216,7 +226,7 @@ class Connection:
 
     def translated(self, error: Exception, text: Text, values: Mapping[str, Any] | None = None) -> Exception:
         """Turn an error of DuckDB into one of our tree, which points at the place that the caller wrote."""
-        for failure in self.failures:
+        for failure in (error, *self.failures):
             if isinstance(failure, (LanceLikeError, KeyboardInterrupt)):
                 return failure  # type: ignore[return-value]
         return _refusal(error, text) if values is None else _refusal(self._located(error, text, values), text)

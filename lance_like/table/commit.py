@@ -269,7 +269,9 @@ class _Commit:
         if newest < base.version:
             raise self._conflict(f"version {base.version} is gone, the newest is {newest}: the table was replaced")
         if self.strict:
-            raise self._conflict(f"version {base.version + 1} is another writer's, and retries are not wanted")
+            raise self._conflict(
+                f"Commit conflict for version {base.version + 1}: it is another writer's, and retries are not wanted"
+            )
         try:
             theirs = [read_transaction(self.store, v) for v in range(base.version + 1, newest + 1)]
             latest = read_manifest(self.store, newest, known=base)
@@ -378,6 +380,8 @@ class _Commit:
         except AlreadyExists:
             # A store that repeats a request itself may meet its own object.
             return self._is_mine(version, None)
+        except (InvalidInput, NotFound):
+            raise
         except OSError as error:
             return self._is_mine(version, error)
         return True

@@ -64,7 +64,7 @@ class NameKind:
         """The error for a name that nothing has."""
         known = ", ".join(map(repr, self.names(store))) or "none"
         hint = f"known {self.folder.rpartition('/')[2]}: {known}"
-        return NotFound(f"there is no {self.word} {name!r}", kind=self.word, where=store.uri, hint=hint)
+        return NotFound(f"the {self.word} {name!r} does not exist", kind=self.word, where=store.uri, hint=hint)
 
     def taken(self, store: Store, name: str, hint: str) -> AlreadyExists:
         """The error for a name that something has."""

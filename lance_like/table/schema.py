@@ -147,6 +147,22 @@ class Schema:
             raise self._not_found(path, "", ROOT)
         return found
 
+    def find_in_any_case(self, path: str) -> Field:
+        """As `find`; where no field is called exactly this, the one that is but for the case of letters.
+
+        Raises InvalidInput where several are.
+        """
+        try:
+            return self.find(path)
+        except NotFound:
+            wanted = [name.casefold() for name in split_path(path)]
+            near = [field for field in self.fields if [name.casefold() for name in self.path(field.id)] == wanted]
+            if not near:
+                raise
+        if len(near) > 1:
+            raise InvalidInput(f"{path!r} fits {len(near)} fields but for the case of letters", kind="column")
+        return near[0]
+
     def holder(self, path: tuple[str, ...]) -> Field:
         """The field that holds what a path names: the field itself, or the description that it is a part of.
 

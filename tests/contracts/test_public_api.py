@@ -172,9 +172,12 @@ def test_the_errors_are_these() -> None:
     ("name", "builtin"),
     [
         ("InvalidInput", ValueError),
+        ("InvalidInput", OSError),
         ("OutOfRange", IndexError),
         ("NotFound", KeyError),
         ("NotFound", ValueError),
+        ("NotFound", OSError),
+        ("NotFound", RuntimeError),
         ("Corrupt", ValueError),
         ("Unsupported", NotImplementedError),
         ("MissingDependency", ImportError),

@@ -61,6 +61,17 @@ def test_names_are_found_in_any_case_and_in_quotes(ds):
     assert lance_like.sql("select count(*) from PEOPLE", People=ds).fetchall() == [(ROWS + 5,)]
 
 
+def test_functions_of_pylance_are_those_of_filters(ds):
+    found = ds.sql("select Signum(id - 7) a, nvl(null, name) b from dataset where nanvl(v, 0.0) = 101 and id < 20")
+    assert found.build().to_arrow_table().to_pydict() == {"a": [-1.0, 1.0, 1.0], "b": ["n1", "n3", "n0"]}
+    documents = lance_like.write_dataset({"id": [1, 2], "j": ['{"a": {"b": 5}}', None]}, "memory://")
+    asked = "select id from documents where json_get_int(json_get(j, 'a'), 'b') = $five"
+    assert lance_like.sql(asked, params={"five": 5}).fetchall() == [(1,)]
+    lance_like.sql("update documents set id = make_array(id, 9)[2] where json_get(j, 'a') is not null").fetchall()
+    documents.checkout_latest()
+    assert documents.to_table(order_by=["id"])["id"].to_pylist() == [2, 9]
+
+
 def test_a_dataset_calls_itself_dataset_and_ds(ds):
     query = "select count(*) from dataset join ds using (id)"
     assert ds.sql(query).fetchall() == [(ROWS + 5,)]

@@ -51,8 +51,6 @@ _WITHOUT_MEANING = frozenset(
     }
 )
 _ARRAYS = ("ivf_centroids", "pq_codebook")
-# What Lance's guide gives to every kind of graph, and what only some of them have.
-_OF_OTHER_GRAPHS = frozenset({"num_sub_vectors"})
 
 
 def checked(kind: str, type: pa.DataType, given: Mapping[str, Any], *, graphs: bool = False) -> dict[str, Json]:
@@ -62,7 +60,7 @@ def checked(kind: str, type: pa.DataType, given: Mapping[str, Any], *, graphs: b
     Raises InvalidInput.
     """
     held = vector_type(type)
-    params: dict[str, Json] = {"metric": check_vectors(type, given.get("metric"))}
+    params: dict[str, Json] = {"metric": check_vectors(type, given.get("metric") or "l2")}
     if params["metric"] == "hamming" and (kind != "FLAT" or graphs):
         raise InvalidInput("the metric 'hamming' has one kind of index, IVF_FLAT: bits are as short as a code")
     # Of torch, a device too.
@@ -73,7 +71,8 @@ def checked(kind: str, type: pa.DataType, given: Mapping[str, Any], *, graphs: b
             hint="leave accelerator out",
         )
     allowed = (*_EVERYWHERE, *_OF_KIND[kind], *(_OF_GRAPHS if graphs else ()))
-    ignored = {*_WITHOUT_MEANING, *_ARRAYS, *(_OF_OTHER_GRAPHS if graphs else ()), "metric", "accelerator"}
+    # Lance takes the number of sub-vectors for every kind, and uses it for those that have some.
+    ignored = {*_WITHOUT_MEANING, *_ARRAYS, "metric", "accelerator", "num_sub_vectors"}
     for name, value in given.items():
         if name in allowed and value is not None:
             params[name] = _number(name, value)

@@ -60,12 +60,13 @@ def vector_type(kind: pa.DataType) -> VectorType:
 
 
 def check_vectors(kind: pa.DataType, metric: str | None) -> str:
-    """The metric for vectors of a type, in lower case; None means l2.
+    """The metric for vectors of a type, in lower case; None means hamming of uint8, as in pylance, l2 of others.
 
     Raises InvalidInput for a type that holds no vectors, and for a metric that is unknown or not for its numbers.
     """
     held = vector_type(kind)
-    name = "l2" if metric is None else str(metric).lower()
+    usual = "hamming" if held.number == "uint8" else "l2"
+    name = usual if metric is None else str(metric).lower()
     name = _ALIASES.get(name, name)
     if name not in METRICS:
         raise InvalidInput(f"the metric {metric!r} is unknown; known are {', '.join(METRICS)}", kind="metric")
@@ -90,7 +91,7 @@ def as_queries(q: Any, kind: pa.DataType, metric: str) -> np.ndarray:
     most = 3 if held.several else 2
     if not 1 <= given.ndim <= most or given.shape[-1] != held.dimension or not given.size:
         raise InvalidInput(
-            f"the query has the shape {given.shape}, expected vectors of {held.dimension} numbers", kind="query"
+            f"the query of the shape {given.shape} does not match index column size {held.dimension}", kind="query"
         )
     if not np.isfinite(given).all():
         raise InvalidInput("the query holds numbers that are not finite", kind="query")

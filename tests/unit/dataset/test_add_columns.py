@@ -199,11 +199,11 @@ def test_a_stream_gives_values_row_for_row(ds, kind):
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        (0, "ends 4 rows before"),
-        (3, "ends 1 rows before"),
-        (4, "ends 4"),
-        (9, "ends 1"),
-        (11, "more rows than the table's 10"),
+        (0, "all rows in dataset: 4 lack"),
+        (3, "1 lack"),
+        (4, "4 lack"),
+        (9, "1 lack"),
+        (11, "more values than expected for dataset of 10 rows"),
     ],
 )
 def test_a_stream_of_other_length_is_refused(ds, rows, says):

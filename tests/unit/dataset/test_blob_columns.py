@@ -54,7 +54,22 @@ def sizes(column: pa.ChunkedArray) -> list[int | None]:
 
 def test_a_blob_field_is_declared_as_in_pylance():
     field = lance_like.blob_field("b", nullable=False)
-    assert (field.type, field.nullable, field.metadata) == (pa.large_binary(), False, MARK)
+    assert (field.type, field.nullable, field.metadata) == (lance_like.blob_array([]).type, False, None)
+    ds = lance_like.write_dataset({"b": [b"x"]}, f"memory://{uuid.uuid4().hex}", schema=pa.schema([field]))
+    assert (ds.schema.field("b").nullable, ds.schema.field("b").metadata) == (False, MARK)
+
+
+def test_thresholds_of_pylance_are_kept():
+    field = lance_like.blob_field("b", inline_size_threshold=0, pack_file_size_threshold=9)
+    ds = lance_like.write_dataset({"b": [b"x"]}, f"memory://{uuid.uuid4().hex}", schema=pa.schema([field]))
+    kept = {b"lance-encoding:blob-inline-size-threshold": b"0", b"lance-encoding:blob-pack-file-size-threshold": b"9"}
+    assert ds.schema.field("b").metadata == kept | MARK
+
+
+@pytest.mark.parametrize("wrong", [{"inline_size_threshold": -1}, {"dedicated_size_threshold": 0}])
+def test_a_threshold_is_a_size(wrong):
+    with pytest.raises(InvalidInput, match="threshold"):
+        lance_like.blob_field("b", **wrong)
 
 
 def test_the_schema_of_a_dataset_is_that_of_what_it_gives(ds):

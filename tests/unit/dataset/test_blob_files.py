@@ -49,7 +49,7 @@ def a_table() -> pa.Table:
     texts = [None if cell is None else cell[:200].hex() for cell in CELLS]
     blobs = pa.array(CELLS, pa.large_binary())
     arrays = [pa.array(range(ROWS)), pa.array(CELLS, pa.binary()), blobs, pa.array(texts), blobs]
-    arrays += [pa.StructArray.from_arrays([blobs], fields=list(fields[-1].type))]
+    arrays += [pa.StructArray.from_arrays([lance_like.blob_array(CELLS)], fields=list(fields[-1].type))]
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
@@ -350,6 +350,22 @@ def test_any_sequence_of_calls_answers_as_a_file_in_memory(ds: LanceDataset, cal
             start, size = number // 3, min(number, 20_000) // 2
             assert file.read_range(start, size) == CELLS[40][start : start + size]
         assert file.tell() == model.tell()
+
+
+def test_a_data_frame_holds_files_of_blobs_in_structs():
+    pytest.importorskip("pandas")
+    deep = pa.struct([lance_like.blob_field("b")])
+    kind = pa.struct([("n", pa.int64()), ("in", deep), ("position", pa.int8())])
+    inner = pa.StructArray.from_arrays([lance_like.blob_array([b"one", None, b"x", b"y"])], fields=list(deep))
+    rows = pa.StructArray.from_arrays([pa.array(range(4)), inner, pa.nulls(4, pa.int8())], fields=list(kind),
+                                      mask=pa.array([False, False, True, False]))  # fmt: skip
+    ds = lance_like.write_dataset(pa.table([rows], schema=pa.schema([pa.field("s", kind)])), "memory://nested-frames")
+    first, second, third, last = ds.to_pandas()["s"]
+    assert (first["n"], first["in"]["b"].read(), last["in"]["b"].read()) == (0, b"one", b"y")
+    assert (second["in"]["b"], third) == (None, None)
+    assert [row and row["in"]["b"] for row in ds.to_pandas(blob_mode="bytes")["s"]] == [b"one", None, None, b"y"]
+    assert ds.to_pandas({"t": "s.in"})["t"][0]["b"].read() == b"one"
+    assert ds.to_pandas(["s.in"], limit=1)["s.in"][0]["b"].read() == b"one"
 
 
 def test_a_data_frame_holds_files_bytes_or_descriptions_of_blobs():

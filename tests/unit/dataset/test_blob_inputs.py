@@ -16,10 +16,11 @@ import pyarrow as pa
 import pytest
 
 import lance_like
-from lance_like import Blob, blob_array, blob_field
+from lance_like import Blob, LanceOperation, blob_array, blob_field
 from lance_like.dataset.blob import REFERENCE
-from lance_like.errors import Corrupt, InvalidInput, Unsupported
+from lance_like.errors import Corrupt, InvalidInput, NotFound, Unsupported
 from lance_like.file.cut import PAGE_NBYTES
+from lance_like.fragment import write_fragments
 from lance_like.io.memory import MemoryStore
 
 SMALL = b"small " * 100
@@ -92,7 +93,7 @@ def test_blobs_come_in_structs_in_batches_and_in_lists_of_a_declared_column(uri:
     ds.insert(iter(table.to_batches()))
     ds.insert(table.to_reader())
     assert contents(ds) == [giant(), None, giant(), b"x", giant(), giant(), SMALL, giant(), SMALL]
-    nested = pa.StructArray.from_arrays([blob_array([path, None]).storage], fields=[blob_field("c")])
+    nested = pa.StructArray.from_arrays([blob_array([path, None])], fields=[blob_field("c")])
     inside = lance_like.write_dataset({"s": nested}, f"memory://{uuid.uuid4().hex}")
     assert contents(inside, "s.c") == [giant(), None]
 
@@ -201,6 +202,43 @@ def test_a_column_takes_references_only_when_it_was_declared_so(uri: str, path: 
     copy = lance_like.write_dataset(both, f"memory://{uuid.uuid4().hex}")
     assert contents(copy) == contents(both)
     assert copy.schema == both.schema
+
+
+def test_references_in_a_column_of_bytes_are_read_when_they_are_written(uri: str, path: Path) -> None:
+    values = [b"x", str(path), None, Blob.from_uri(path.as_uri(), 5, 10), path]
+    expected = [b"x", giant(), None, giant()[5:15], giant()]
+    table = pa.table({"b": blob_array(values)}, schema=pa.schema([blob_field("b")]))
+    ds = lance_like.write_dataset(table, uri)
+    field = pa.field("s", pa.struct([blob_field("c"), pa.field("n", pa.int8())]))
+    children = [blob_array(values).cast(field.type[0].type), pa.array(range(5), pa.int8())]
+    inside = pa.StructArray.from_arrays(children, fields=list(field.type), mask=pa.array([False] * 4 + [True]))
+    nested = lance_like.write_dataset(pa.table([inside], schema=pa.schema([field])), f"memory://{uuid.uuid4().hex}")
+    path.unlink()
+    assert contents(ds) == expected
+    assert contents(nested, "s.c") == [*expected[:4], None]
+    with pytest.raises(NotFound, match="refers to"):
+        blob_array(values[:2]).cast(pa.large_binary())
+
+
+def test_what_references_lead_to_is_stored_where_that_is_asked_for(uri: str, path: Path) -> None:
+    values = [str(path), b"x", None]
+    expected = [giant(), b"x", None]
+    ds = lance_like.write_dataset({"b": blob_array(values)}, uri, external_blob_mode="ingest")
+    ds.insert({"b": [b"y"]})
+    schema = pa.schema([blob_field("b", external=True)])
+    both = lance_like.write_dataset(
+        {"b": values}, f"memory://{uuid.uuid4().hex}", schema=schema, external_blob_mode="ingest"
+    )
+    (made,) = write_fragments({"b": blob_array(values)}, uri, external_blob_mode="ingest")
+    path.unlink()
+    assert contents(lance_like.LanceDataset.commit(uri, LanceOperation.Append([made]), read_version=2)) == [
+        *expected,
+        b"y",
+        *expected,
+    ]
+    assert contents(both) == expected
+    with pytest.raises(InvalidInput, match="external_blob_mode"):
+        lance_like.write_dataset({"b": [b"x"]}, uri, mode="append", external_blob_mode="copy")
 
 
 def test_arrays_of_pylance_are_blobs(uri: str, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import pickle
+from pathlib import Path
 
 import pytest
 from dataset_values import assert_same, people
@@ -26,7 +27,7 @@ def ds(uri):
 
 def test_a_branch_has_its_own_versions(ds, uri):
     dev = ds.checkout_version(("dev", None))
-    assert (dev.version, dev.branch, dev.count_rows(), dev.uri) == (2, "dev", 8, ds.uri)
+    assert (dev.version, dev.branch, dev.count_rows(), dev.uri) == (2, "dev", 8, f"{ds.uri}/tree/dev")
     assert (ds.version, ds.branch, ds.count_rows(), ds.latest_version) == (2, None, 5, 2)
     assert "version=('dev', 2)" in repr(dev)
     assert_same(dev.checkout_version(1).to_table(), people(2))
@@ -36,6 +37,27 @@ def test_a_branch_has_its_own_versions(ds, uri):
     assert dev.version_refs() == [{"version": 1}, {"version": 2}]
     with pytest.raises(NotFound, match="from 1 to 2"):
         dev.checkout_version(3)
+
+
+def test_the_uri_of_a_branch_opens_and_writes_it(ds, uri):
+    team = ds.create_branch("team/c", ("dev", 2))
+    lance_like.write_dataset(people(1), team.uri, mode="append")
+    lance_like.write_dataset(people(4), ds.checkout_version(("dev", None)).uri, mode="overwrite")
+    assert lance_like.dataset(team.uri).count_rows() == 9
+    assert lance_like.dataset(Path(team.uri) if "://" not in uri else team.uri, version=2).branch == "team/c"
+    assert lance_like.dataset(f"{uri}/tree/dev").count_rows() == 4
+    assert lance_like.dataset(uri).count_rows() == 5
+    with pytest.raises(InvalidInput, match="branch 'dev'"):
+        lance_like.LanceDataset.drop(f"{uri}/tree/dev")
+    with pytest.raises(NotFound):
+        lance_like.dataset(f"{uri}/tree/nobody")
+
+
+def test_a_table_may_lie_in_a_folder_of_the_name_tree(uri):
+    lance_like.write_dataset(people(2), uri)
+    lance_like.write_dataset(people(3), f"{uri}/tree/dev")
+    assert lance_like.dataset(f"{uri}/tree/dev").count_rows() == 3
+    assert lance_like.dataset(f"{uri}/tree/dev").branch is None
 
 
 def test_a_handle_on_a_branch_moves_on_the_branch(ds):

@@ -26,6 +26,7 @@ TABLE = pa.table(
 ASKED: list[tuple[dict[str, str], dict[str, list[Any]]]] = [
     ({"x": "a * 2", "y": "st.a"}, {"x": [6, 2, None, 4], "y": [1, 2, None, 4]}),
     ({"k": "'c'", "n": "1 + 1"}, {"k": ["c"] * 4, "n": [2] * 4}),
+    ({"k": "'c'", "s": "s"}, {"k": ["c"] * 4, "s": ["x", "y", None, "z"]}),
     ({"id": "_rowid", "next": "_rowid + 1"}, {"id": [0, 1, 2, 3], "next": [1, 2, 3, 4]}),
     ({"at": "_rowoffset", "half": "_rowoffset // 2"}, {"at": [0, 1, 2, 3], "half": [0, 0, 1, 1]}),
     ({"deep": "st.b.c + st.a"}, {"deep": [6, 8, None, None]}),

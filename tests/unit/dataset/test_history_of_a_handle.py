@@ -147,7 +147,7 @@ def test_a_taken_name_is_not_moved_by_create(ds):
 
 @pytest.mark.parametrize("act", ["update", "delete", "get_version"])
 def test_an_unknown_tag_is_not_found(ds, act):
-    with pytest.raises(NotFound, match=r"no tag 'a'.*known tags: none"):
+    with pytest.raises(NotFound, match=r"tag 'a' does not exist.*known tags: none"):
         getattr(ds.tags, act)("a")
 
 

@@ -61,10 +61,20 @@ def test_models_learn_from_some_fragments(uri: str) -> None:
     assert (codebook.num_bits, codebook.dimension) == (4, 16)
     with pytest.raises(NotFound):
         builder.train_ivf(2, fragment_ids=[9])
+    with pytest.raises(NotFound):
+        assert not IndicesBuilder(builder.dataset, "missing").dimension
     with pytest.raises(InvalidInput, match="no vectors"):
         IndicesBuilder(builder.dataset, "s").train_ivf(2)
     with pytest.raises(InvalidInput, match="accelerator"):
         builder.train_ivf(2, accelerator="cuda")
+
+
+def test_models_are_as_large_as_in_pylance_by_default(uri: str) -> None:
+    builder = IndicesBuilder(lance_like.dataset(uri), "v")
+    assert builder.train_ivf(fragment_ids=[1], max_iters=1).num_partitions == 14
+    ivf = builder.train_ivf(max_iters=1)
+    assert (builder.dimension, ivf.num_partitions) == (16, round(builder.dataset.count_rows() ** 0.5))
+    assert builder.train_pq(ivf, num_bits=4).num_subvectors == 1
 
 
 def test_a_codebook_learns_from_so_many_rows_for_each_number(tmp_path: Path) -> None:

@@ -94,7 +94,9 @@ def test_a_branch_goes_its_own_way(uri: str) -> None:
     check(branch)
     check(ds)
     assert (unindexed(branch), unindexed(ds)) == (10, 5)
-    apart = branch.create_index_uncommitted("n", "SORTED", name="other")
+    apart = branch.create_index_uncommitted("n", "SORTED", name="other", train=True)
+    with pytest.raises(InvalidInput, match="train"):
+        branch.create_index_uncommitted("n", "SORTED", train=False)
     with pytest.raises(InvalidInput, match="another branch"):
         ds.commit_existing_index_segments("other", "n", [apart])
 

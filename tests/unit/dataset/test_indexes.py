@@ -75,6 +75,33 @@ def test_an_index_covers_what_was_there_and_no_more(kind: SortedIndex, uri: str)
     }
 
 
+@pytest.mark.parametrize(
+    ("column", "name", "path"),
+    [
+        ("n", "N_idx", "N"),
+        ("`row-n`", "row-n_idx", "row-n"),
+        ("In.`A-b`", "In.A-b_idx", "In.A-b"),
+        ("in.a-B", "In.A-b_idx", "In.A-b"),
+    ],
+)
+def test_an_index_is_called_by_its_column_as_the_table_spells_it(
+    kind: SortedIndex, uri: str, column: str, name: str, path: str
+) -> None:
+    ds = lance_like.write_dataset({"N": [1, 2], "row-n": [1, 2], "In": [{"A-b": 1}, {"A-b": 2}]}, uri)
+    ds.create_scalar_index(column, "SORTED")
+    assert [(index.name, index.field_names) for index in ds.describe_indices()] == [(name, [path])]
+
+
+def test_a_column_in_other_letters_is_refused_where_it_is_one_of_several(kind: SortedIndex, uri: str) -> None:
+    ds = lance_like.write_dataset({"ab": [1], "AB": [2]}, uri)
+    ds.create_scalar_index("AB", "SORTED")
+    assert [index.name for index in ds.describe_indices()] == ["AB_idx"]
+    with pytest.raises(InvalidInput, match="2 fields"):
+        ds.create_scalar_index("Ab", "SORTED")
+    with pytest.raises(NotFound):
+        ds.create_scalar_index("abc", "SORTED")
+
+
 def test_a_change_invalidates_the_rows_it_changes_and_only_these(kind: SortedIndex, uri: str) -> None:
     ds = written(uri)
     ds.create_index("n", "SORTED")

@@ -39,6 +39,9 @@ def vector_type() -> pa.DataType:
     return pa.list_(pa.float32(), DIMENSION)
 
 
+BYTES = pa.schema([("i", pa.int64()), ("v", pa.list_(pa.uint8(), 4))])
+
+
 @pytest.fixture
 def dataset(uri: str) -> LanceDataset:
     return lance_like.write_dataset(table(range(300)), uri, max_rows_per_file=80)
@@ -281,6 +284,16 @@ def test_the_index_of_the_metric_is_asked(dataset: LanceDataset, plugin: Rounded
         found(dataset, nearest=near(index_name="by_angle", metric="l2"))
 
 
+def test_bytes_are_compared_by_their_bits_unless_a_metric_is_named(uri: str) -> None:
+    bits = np.random.default_rng(3).integers(0, 256, (50, 4), np.uint8)
+    ds = lance_like.write_dataset({"i": np.arange(50), "v": list(bits)}, uri, schema=BYTES)
+    query = near(bits[8], 50)
+    differing = np.unpackbits(bits ^ bits[8], axis=1).sum(axis=1)
+    assert ds.to_table(nearest=query)["_distance"].to_pylist() == sorted(differing.tolist())
+    ds.create_index("v", "IVF_FLAT", metric="l2")
+    assert found(ds, nearest=query) == found(ds, nearest={**query, "metric": "l2"})
+
+
 def test_a_search_looks_at_some_fragments_alone(dataset: LanceDataset, plugin: Rounded) -> None:
     fragments = dataset.get_fragments()[1:3]
     expected = nearest_rows(dataset.to_table(fragments=fragments))
@@ -413,7 +426,7 @@ def test_a_search_must_make_sense(dataset: LanceDataset) -> None:
         dataset.scanner(nearest={**near(), "column": "w"})
     with pytest.raises(InvalidInput, match="nearest"):
         dataset.scanner(nearest=[1, 2, 3])  # type: ignore[arg-type]
-    with pytest.raises(InvalidInput, match="no deleted rows"):
+    with pytest.raises(InvalidInput, match="deleted rows"):
         dataset.scanner(nearest=near(), include_deleted_rows=True, with_row_id=True)
     dataset.add_columns({"query_index": "1"})
     with pytest.raises(InvalidInput, match="query_index"):

@@ -125,7 +125,7 @@ def test_options_that_change_nothing_are_accepted(uri):
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("target_bases", ["x"]), ("initial_bases", ["x"]), ("external_blob_mode", "ingest"), ("table_id", ["t"])],
+    [("target_bases", ["x"]), ("initial_bases", ["x"]), ("table_id", ["t"])],
 )
 def test_options_that_ask_for_what_is_not_here_are_unsupported(option, value, uri):
     with pytest.raises(Unsupported, match=option):

@@ -161,7 +161,8 @@ def test_what_lance_takes_and_means_nothing_here_is_taken():
 
     given = {"accelerator": Device(), "one_pass_ivfpq": True, "index_file_version": "V3"}
     assert IvfPq().params(KIND, given) == IvfPq().params(KIND, {})
-    assert IvfHnswSq().params(KIND, {"num_sub_vectors": 4}) == IvfHnswSq().params(KIND, {})
+    for kind in (IvfHnswSq(), IvfFlat()):
+        assert kind.params(KIND, {"num_sub_vectors": 4}) == kind.params(KIND, {})
 
 
 def test_parameters_that_cannot_be_are_refused():
@@ -174,7 +175,7 @@ def test_parameters_that_cannot_be_are_refused():
         (IvfPq(), {"pq_codebook": np.zeros((4, 5, 4))}),
         (IvfPq(), {"ivf_centroids": np.zeros((3, 4))}),
         (IvfPq(), {"metric": "hamming"}),
-        (IvfFlat(), {"num_sub_vectors": 4}),
+        (IvfFlat(), {"num_bits": 4}),
         (Hnsw(), {"num_partitions": 4}),
         (Hnsw(), {"m": 1}),
     ):

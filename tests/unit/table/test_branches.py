@@ -167,7 +167,7 @@ def test_a_taken_name_leaves_no_trace(store: MemoryStore) -> None:
 
 def test_an_unknown_branch_names_those_there_are(store: MemoryStore) -> None:
     Branches(store).create("dev", store, 1)
-    with pytest.raises(NotFound, match=r"no branch 'no'.*known branches: 'dev'"):
+    with pytest.raises(NotFound, match=r"branch 'no' does not exist.*known branches: 'dev'"):
         Branches(store).read("no")
 
 
@@ -272,7 +272,7 @@ def test_a_tag_on_a_branch_that_is_deleted_meanwhile_is_not_made(store: MemorySt
             delete_branch(store, "dev")
 
     hooked.before = delete
-    with pytest.raises(NotFound, match="no branch 'dev'"):
+    with pytest.raises(NotFound, match="branch 'dev' does not exist"):
         Tags(line).create("t", 2)
     assert Tags(store).list() == {}
 

@@ -177,7 +177,7 @@ def test_resolve_says_what_there_is() -> None:
         resolve(store, 9)
     with pytest.raises(NotFound):
         resolve(store, 0)
-    with pytest.raises(NotFound, match="there is no tag 'x'"):
+    with pytest.raises(NotFound, match="the tag 'x' does not exist"):
         locate(store, "x")
     with pytest.raises(InvalidInput):
         locate(store, 1, asof=5)
