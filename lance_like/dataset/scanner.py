@@ -56,8 +56,9 @@ Filter: TypeAlias = Any
 BlobMode: TypeAlias = Literal["lazy", "bytes", "descriptions"]
 """What a data frame holds of blobs."""
 
-# A batch of to_table is as long as the pages allow: its batches are chunks of the table, without a copy.
-_TABLE_BATCH_ROWS = 1 << 20
+# A batch of to_table is as long as the pages allow: its batches are chunks of the table, without a copy. But columns
+# that are read to be judged or computed from alone shall not fill the memory.
+_TABLE_BATCH_ROWS, _TABLE_BATCH_NBYTES = 1 << 20, 128 << 20
 
 
 _ANSWERS: MadeOf[Answer] = MadeOf(256)
@@ -187,9 +188,7 @@ class LanceScanner:
 
     def to_table(self) -> pa.Table:
         """All rows in memory; without a copy of what lies in plain pages."""
-        rows = self._batch_rows
-        rows = _TABLE_BATCH_ROWS if rows is None and self._settled is None else rows
-        return pa.Table.from_batches(list(self._run(rows)), self.projected_schema)
+        return pa.Table.from_batches(list(self._run(self._batch_rows, whole=True)), self.projected_schema)
 
     def to_pandas(self, *, blob_mode: BlobMode = "lazy", **options: Any) -> Any:
         """All rows as a pandas DataFrame. options: of pyarrow.Table.to_pandas.
@@ -234,24 +233,29 @@ class LanceScanner:
         """The first rows."""
         return pa.Table.from_batches(list(self._run(self._batch_rows, count("num_rows", num_rows))), self.schema)
 
-    def _run(self, batch_rows: int | None, most: int | None = None) -> Iterator[pa.RecordBatch]:
-        """The answer. batch_rows: of a batch, at most. most: rows of all of it; None: up to the limit of the scan."""
+    def _run(self, batch_rows: int | None, most: int | None = None, *, whole: bool = False) -> Iterator[pa.RecordBatch]:
+        """The answer. batch_rows: of a batch, at most. most: rows of all of it; None: up to the limit of the scan.
+
+        whole: all batches will be held together.
+        """
         limit = self._limit if most is None or (self._limit is not None and self._limit < most) else most
         tell = self._options.get("scan_stats_callback")
         if tell is None:
-            return self._run_through(self._session, batch_rows, limit)
+            return self._run_through(self._session, batch_rows, limit, whole)
         store = CountingStore(self._session.store)
-        return _telling(self._run_through(self._session.through(store), batch_rows, limit), store, tell)
+        return _telling(self._run_through(self._session.through(store), batch_rows, limit, whole), store, tell)
 
     def _run_through(
-        self, session: Session, batch_rows: int | None, limit: int | None
+        self, session: Session, batch_rows: int | None, limit: int | None, whole: bool
     ) -> Generator[pa.RecordBatch, None, None]:
         if self._settled is not None:
             return self._settled.run(session, self._answer, self._order, limit, batch_rows)
         scan = self._scan_of(batch_rows, limit)
-        if self._order is None:
-            return run_scan(session, self._manifest, scan)
-        return run_ordered(session, self._manifest, scan, self._order)
+        if self._order is not None:
+            return run_ordered(session, self._manifest, scan, self._order)
+        if whole:
+            scan = replace(scan, usual_rows=_TABLE_BATCH_ROWS, batch_nbytes=_TABLE_BATCH_NBYTES)
+        return run_scan(session, self._manifest, scan)
 
     def count_rows(self) -> int:
         """How many rows the scan gives. Cost: no I/O without a filter, else its columns where needed."""

@@ -29,6 +29,8 @@ Bound: TypeAlias = Any
 
 # One byte more than a bound has room for: enough to tell that a value was cut.
 PREFIX_NBYTES = 33
+# From here on the texts of a zone are cut before they are compared.
+_LARGE_NBYTES = 1 << 20
 # In the place of the greatest value of bytes where only that there is one is known: no text and no prefix is above it.
 ABOVE_ALL = b"\xff" * PREFIX_NBYTES
 
@@ -157,12 +159,21 @@ def _limits(dtype: np.dtype) -> tuple[float | int, float | int]:
 def _extent(part: pa.Array, ordered: bool) -> Extent:
     extent = Extent(len(part), _count_null(part))
     if ordered and part.null_count < len(part):
+        part = _heads(part)
         if len(part) == 1:
             extent.low = extent.high = _bound(part[0])
         else:
             both = pc.min_max(part)
             extent.low, extent.high = _bound(both["min"]), _bound(both["max"])
     return extent
+
+
+def _heads(part: pa.Array) -> pa.Array:
+    """Large cells as their first bytes: bounds keep no more, and Arrow copies cells to compare or hand them out."""
+    wide = pa.types.is_large_string(part.type) or pa.types.is_large_binary(part.type)
+    if not (wide or pa.types.is_string(part.type) or pa.types.is_binary(part.type)) or part.nbytes < _LARGE_NBYTES:
+        return part
+    return pc.binary_slice(part.view(pa.large_binary() if wide else pa.binary()), 0, PREFIX_NBYTES)
 
 
 def _count_null(part: pa.Array) -> int:

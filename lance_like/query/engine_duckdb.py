@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,9 @@ _SETTINGS = (
     "SET lock_configuration = true",
 )
 
+_PRIVATE = range(0xE000, 0xF900)
+_ESCAPES = re.compile(r"\\(?:u0000|.)")
+
 _local = threading.local()
 _of_parents: list[Any] = []
 
@@ -59,7 +63,12 @@ def deserialize(tree: Mapping[str, Any]) -> str:
     """Write a tree of `serialize` back as SQL."""
     with refusing_depth():
         text = json.dumps(tree)
-    return _scalar("SELECT json_deserialize_sql(?)", text)
+    if r"\u0000" not in text:
+        return _scalar("SELECT json_deserialize_sql(?)", text)
+    # DuckDB ends a literal or a name at its first NUL: another letter goes in its place.
+    instead = next(letter for letter in map(chr, _PRIVATE) if json.dumps(letter)[1:-1] not in text)
+    text = _ESCAPES.sub(lambda escape: instead if escape[0] == r"\u0000" else escape[0], text)
+    return _scalar("SELECT json_deserialize_sql(?)", text).replace(instead, "\0")
 
 
 @contextmanager

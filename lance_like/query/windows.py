@@ -53,7 +53,7 @@ class Scan:
     fragments: of the manifest, all when None. batch_rows: the most rows of a batch; None: by size.
     threads: those that read and decode; None: `default_threads`. most_ahead: batches made ahead; None: by size alone.
     usual_rows: of a batch, where batch_rows is None and rows are narrow. window_nbytes: of a window, by estimate. None:
-    as the module's.
+    as the module's. batch_nbytes: of a batch where batch_rows is None, by estimate.
     make: what a batch of the projection becomes, done by the threads; None: it is the answer.
     apart: no batch has rows of several fragments.
     indexed: whether indexes are asked. fast: leave out rows that an index which is asked does not cover.
@@ -77,6 +77,7 @@ class Scan:
     take_below: float = TAKE_BELOW
     usual_rows: int | None = None
     window_nbytes: int | None = None
+    batch_nbytes: int = _BATCH_NBYTES
     indexed: bool = True
     fast: bool = False
     hits: Hits | None = None
@@ -174,7 +175,7 @@ class FragmentScan:
         self._projection = scan.projection
         self.columns = columns
         self._row_nbytes = max(1.0, sum(column.row_nbytes for column in self.columns.values()))
-        usual = int(min(scan.usual_rows or BATCH_ROWS, max(1, _BATCH_NBYTES // self._row_nbytes)))
+        usual = int(min(scan.usual_rows or BATCH_ROWS, max(1, scan.batch_nbytes // self._row_nbytes)))
         rows = scan.batch_rows or usual
         self._batch_rows = min(rows, self._projection.most_rows or rows)
         batches = max(1, int((scan.window_nbytes or WINDOW_NBYTES) // self._row_nbytes) // self._batch_rows)

@@ -10,11 +10,14 @@ import pyarrow as pa
 import pytest
 
 import lance_like
+from lance_like.dataset import scanner
 from lance_like.dataset.handle import LanceDataset
 from lance_like.errors import NotFound
 from lance_like.file.carry import carried_field
 from lance_like.io.observe import CountingStore, counted
+from lance_like.query import evaluate, windows
 from lance_like.query.evaluate import prepare, select
+from lance_like.query.expr import Expr
 from lance_like.query.plan import Span, without_crumbs
 
 ROWS = 30_000
@@ -213,3 +216,20 @@ def test_a_name_between_double_quotes_may_be_meant_as_a_text() -> None:
     with pytest.raises(NotFound) as caught:
         ds.to_table(filter="x = 'x'")
     assert "quotes" not in str(caught.value)
+
+
+def test_wide_rows_are_judged_some_at_a_time_for_a_whole_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[int] = []
+
+    def watched(condition: Expr, batch: pa.RecordBatch) -> np.ndarray:
+        rows.append(len(batch))
+        return evaluate.passing(condition, batch)
+
+    monkeypatch.setattr(windows, "passing", watched)
+    monkeypatch.setattr(scanner, "_TABLE_BATCH_NBYTES", 1 << 20)
+    monkeypatch.setattr(windows, "WINDOW_NBYTES", 1 << 20)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(RNG.random(256 * 8_000, dtype=np.float32)), 256)
+    ds = lance_like.write_dataset(pa.table({"id": np.arange(8_000), "v": vectors}), tmp_path / "t")
+    assert ds.to_table(["id"], filter="v[1] + id >= 4000").num_rows == 4_000
+    assert sum(rows) == 8_000
+    assert max(rows) <= (1 << 20) // (4 * 256)

@@ -15,6 +15,7 @@ from file_cases import KEY, opened, small_pages, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lance_like.file import extents
 from lance_like.file.carry import carry
 from lance_like.file.stats import (
     HAS_MAX,
@@ -197,6 +198,24 @@ def test_long_text_is_cut_to_bounds() -> None:
     assert entry.flags == HAS_MIN | HAS_MAX | MIN_TRUNCATED | MAX_TRUNCATED
     exact = entry_of(["b" * 32], pa.string())
     assert (exact.min, exact.max, exact.flags) == (b"b" * 32, b"b" * 32, HAS_MIN | HAS_MAX)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary(), pa.large_binary()], ids=str)
+@pytest.mark.parametrize("cells", [["é" * 600_000], ["b" * 600_000, None, "é" * 300_000, "a" * 99]], ids=len)
+def test_large_cells_are_cut_before_they_are_compared(
+    kind: pa.DataType, cells: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def bound(value: pa.Scalar) -> bytes:
+        seen.append(value.as_buffer().size)
+        return value.as_buffer().to_pybytes()[: extents.PREFIX_NBYTES]
+
+    monkeypatch.setattr(extents, "_bound", bound)
+    found = list(extents.extents_of(pa.array(cells, kind), room=100, zone_rows=100, ordered=True))
+    known = [cell.encode()[: extents.PREFIX_NBYTES] for cell in cells if cell is not None]
+    assert [(one.low, one.high, one.null_count) for one in found] == [(min(known), max(known), cells.count(None))]
+    assert max(seen) <= extents.PREFIX_NBYTES
 
 
 def test_text_is_cut_between_characters() -> None:

@@ -28,6 +28,14 @@ def test_types_do_not_depend_on_the_rows() -> None:
     assert empty.num_rows == 0
 
 
+def test_texts_with_nul_are_written_back_whole() -> None:
+    query = "SELECT (a = 'x\0y\0'), \"n\0m\", '\\u0000\ue000\\\0' FROM t"
+    assert engine_duckdb.deserialize(engine_duckdb.serialize(query)) == query
+    condition = evaluate.prepare("trim(b) = 'x\0y'", BATCH.schema)
+    assert condition is not None
+    assert evaluate.select(condition, BATCH).tolist() == []
+
+
 def test_large_batches_keep_their_order() -> None:
     batch = pa.record_batch({"a": list(range(300_000))})
     assert engine_duckdb.evaluate({"b": "a"}, batch).column(0).equals(batch.column(0))
