@@ -52,11 +52,11 @@ def unpack(data: Bytes, counts: Int64s, widths: Bytes, starts: Int64s) -> Int64s
 
 def _places(counts: Int64s, widths: Bytes, starts: Int64s) -> tuple[Int64s, Int64s]:
     """The bit at which each number begins, and its bits."""
-    bits = np.repeat(widths.astype(np.int64), counts)
-    begins = np.cumsum(counts) - counts
-    at = np.arange(len(bits)) - np.repeat(begins, counts)
+    bits = widths.astype(np.int64).repeat(counts)
+    begins = counts.cumsum() - counts
+    at = np.arange(len(bits)) - begins.repeat(counts)
     at *= bits
-    at += np.repeat(starts << 3, counts)
+    at += (starts << 3).repeat(counts)
     return at, bits
 
 
