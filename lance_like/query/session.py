@@ -129,16 +129,16 @@ class Session:
 
     def open(self, files: Sequence[DataFile]) -> list[FileReader]:
         """The readers of files, in order. Cost: one round for those that are not open yet."""
-        known = self._readers
-        readers = [known.get(file.key) for file in files]
+        keys = [file.key for file in files]
+        readers = [self._readers.get(key) for key in keys]
         new = self._open_missing(files, readers) if None in readers else {}
-        for file in files:
+        for key in keys:
             self._clock += 1
-            self._last_used[file.key] = self._clock
+            self._last_used[key] = self._clock
         self._uses += 1 + len(new)
         if new or self._uses >= _USES_BETWEEN:
             self._keep(files, new)
-        return [new[file.key] if reader is None else reader for file, reader in zip(files, readers, strict=True)]
+        return [new[key] if reader is None else reader for key, reader in zip(keys, readers, strict=True)]
 
     def has_open(self, files: Sequence[DataFile]) -> bool:
         """Whether files are open."""
