@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.base import Encoded, Hints, Node, corrupt_unless, int_param
+from lance_like.encodings.base import Encoded, Hints, Node, int_param
 from lance_like.encodings.physical import (
     flat_array,
     flat_bytes,
@@ -18,6 +18,7 @@ from lance_like.encodings.physical import (
 )
 from lance_like.encodings.pool import BATCH_ROWS, allocate, batches
 from lance_like.encodings.stack import Reading, Runs, Stack
+from lance_like.errors import Corrupt
 from lance_like.typing_ import Bytes, Int64s
 
 _MAX_UINT64 = (1 << 64) - 1
@@ -133,11 +134,11 @@ def base_of(node: Node) -> int:
 def integer_text(node: Node, name: str, low: int, high: int) -> int:
     """A parameter that is a decimal text, since JSON numbers end at 2^53, between two bounds. Raises Corrupt."""
     text = node.params.get(name)
-    valid = isinstance(text, str) and len(text) <= 21 and text.removeprefix("-").isdecimal() and text.isascii()
-    corrupt_unless(valid, node, f"its {name} is {text!r:.40}")
-    number = int(str(text))
-    corrupt_unless(low <= number <= high, node, f"its {name} is {number}")
-    return number
+    if isinstance(text, str) and len(text) <= 21 and text.isascii() and text.removeprefix("-").isdecimal():
+        number = int(text)
+        if low <= number <= high:
+            return number
+    raise Corrupt(f"encoding {node.encoding!r}: its {name} is {text!r:.40}", kind="page")
 
 
 def widen(data: Bytes, stride: int, out: np.ndarray) -> None:

@@ -282,8 +282,8 @@ def expand(starts: Int64s, ends: Int64s) -> Int64s:
     if (lengths == 1).all():
         return starts
     offsets = np.zeros(len(starts) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return np.arange(offsets[-1], dtype=np.int64) + np.repeat(starts - offsets[:-1], lengths)
+    lengths.cumsum(out=offsets[1:])
+    return np.arange(offsets[-1], dtype=np.int64) + (starts - offsets[:-1]).repeat(lengths)
 
 
 __all__ = [

@@ -75,6 +75,8 @@ PAGE_ENTRY = np.dtype(
         ("sum", "<u4"),
     ]
 )
+# Of what a column's metadata has of each page: a fence and an entry.
+_PAGE_NBYTES = 8 + PAGE_ENTRY.itemsize
 
 
 def sum32(data: bytes | memoryview | Bytes) -> int:
@@ -245,11 +247,11 @@ class ColumnRecord(NamedTuple):
 
     @property
     def descriptions_offset(self) -> int:
-        return self.offset + 8 + (8 + PAGE_ENTRY.itemsize) * self.num_pages
+        return self.offset + 8 + _PAGE_NBYTES * self.num_pages
 
     @property
     def sums_offset(self) -> int:
-        return self.descriptions_offset + self.descriptions_nbytes
+        return self.offset + 8 + _PAGE_NBYTES * self.num_pages + self.descriptions_nbytes
 
     @property
     def shared_offset(self) -> int:

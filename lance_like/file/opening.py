@@ -55,15 +55,12 @@ class Metadata:
 
 def plan_metadata(records: Sequence[ColumnRecord]) -> Ranges:
     """The bytes of a file that `unpack_metadata` needs: three ranges a column."""
-    bounds = [
-        bound
-        for record in records
-        for bound in (
-            *(record.offset, record.offset + _table_nbytes(record)),
-            *(record.shared_offset, record.zones_offset),
-            *(record.field_offset, record.end),
-        )
-    ]
+    bounds: list[int] = []
+    for record in records:
+        shared, field = record.shared_offset, record.field_offset
+        bounds += record.offset, record.offset + _table_nbytes(record)
+        bounds += shared, shared + record.shared_nbytes
+        bounds += field, field + record.field_nbytes
     ranges = np.array(bounds, np.int64)
     return ranges[0::2], ranges[1::2]
 
@@ -113,10 +110,11 @@ def check_against_fences(entries: np.ndarray, starts: Int64s, ends: Int64s, wher
 
 def _table_nbytes(record: ColumnRecord) -> int:
     """How much of a column's metadata comes along, from the fences on."""
-    if record.sums_offset - record.offset > _AT_ONCE:
+    nbytes = record.sums_offset - record.offset
+    if nbytes > _AT_ONCE:
         return record.entries_offset - record.offset
-    end = record.shared_offset if 4 * record.num_blocks <= _SUMS_AT_ONCE else record.sums_offset
-    return end - record.offset
+    sums_nbytes = 4 * record.num_blocks
+    return nbytes + sums_nbytes if sums_nbytes <= _SUMS_AT_ONCE else nbytes
 
 
 def _check_entries(columns: Sequence[Metadata]) -> None:

@@ -147,10 +147,9 @@ class FileReader:
         self, columns: Sequence[int], kinds: Sequence[pa.DataType], rows: Int64s
     ) -> Conversation[list[Reading[pa.Array]]]:
         """Reads of some rows of columns, their pages open."""
-        known = self._pages
-        if any(column not in known for column in columns):
+        if None in [self._pages.get(column) for column in columns]:
             yield from self._open(columns, kinds)
-        opened = [known[column] for column in columns]
+        opened = [self._pages[column] for column in columns]
         if any(pages.unopened for pages in opened):
             yield from open_pages(opened, rows)
         return [pages.rows_of_open_pages(rows, kind) for pages, kind in zip(opened, kinds, strict=True)]
@@ -217,10 +216,20 @@ class FileReader:
         """As `read_span` of each run of rows (start, end) of each column, the columns of a run one after the other."""
         opened = yield from self.pages_of(columns, kinds)
         if len(spans) < 2:
-            reads = [pages.read_span(*span, kind) for span in spans for pages, kind in zip(opened, kinds, strict=True)]
-            return (yield from together(reads))
+            return (yield from self._read_run(opened, kinds, *spans[0])) if spans else []
         found = yield from read_spans(opened, kinds, spans)
         return [parts for of_columns in zip(*found, strict=True) for parts in of_columns]
+
+    def _read_run(
+        self, opened: Sequence[ColumnPages], kinds: Sequence[pa.DataType], start: int, end: int
+    ) -> Conversation[list[list[pa.Array]]]:
+        """A run of rows of columns, of each an array a page."""
+        around = [page for pages in opened if (page := pages.page_around(start, end)) is not None]
+        if len(around) < len(opened):
+            return (yield from together([p.read_span(start, end, kind) for p, kind in zip(opened, kinds, strict=True)]))
+        yield from open_pages(opened, np.array([start]))
+        reads = [p.read_within(page, start, end, kind) for p, page, kind in zip(opened, around, kinds, strict=True)]
+        return [[array] for array in (yield from checked(together(reads), self._blocks))]
 
     def pages(self, column: int, kind: pa.DataType) -> Conversation[ColumnPages]:
         """The pages of a column; kept after the first call. kind: the column's type, or DESCRIPTION.
@@ -259,26 +268,35 @@ class FileReader:
     def field(self, column: int) -> Conversation[Column]:
         """The name, type, nullability and metadata of a column, as the file itself records them."""
         record = yield from self._record(column)
-        data = yield from self._bytes(record.field_offset, record.end)
-        field = unpack_field(data, record, f"{self.where}, column {column}")
-        return Column(field.name, field.type, field.nullable, field.metadata, record.parent)
+        return self._column(column, (yield from self._bytes(record.field_offset, record.end)))
 
     def fields(self) -> Conversation[list[Column]]:
         """`field` of every column. Cost: 2 rounds, whatever their number."""
-        yield from self._read_records(list(range(self.num_columns)))
-        return (yield from together([self.field(column) for column in range(self.num_columns)]))
+        texts = yield from self._field_texts()
+        return [self._column(column, text) for column, text in enumerate(texts)]
 
     def check_types(self, kinds: Sequence[pa.DataType]) -> Conversation[None]:
         """Raise Corrupt unless the columns are of these types, one each. Cost: 2 rounds, whatever their number."""
+        texts = yield from self._field_texts()
+        for column, (text, kind) in enumerate(zip(texts, kinds, strict=True)):
+            place = f"{self.where}, column {column}"
+            check_stored(unpack_type(text.tobytes(), self._records[column].field_sum, place), kind, place)
+
+    def _field_texts(self) -> Conversation[list[Bytes]]:
+        """What the file records of the field of every column. Cost: 2 rounds, whatever their number."""
         yield from self._read_records(list(range(self.num_columns)))
         records = [self._records[column] for column in range(self.num_columns)]
-        lengths = np.array([record.field_nbytes for record in records], np.int64)
+        if not records:
+            return []
+        lengths = [record.field_nbytes for record in records]
         starts = np.array([record.field_offset for record in records], np.int64)
-        texts = (yield from self._ranges(starts, starts + lengths)).tobytes()
-        ends = np.cumsum(lengths).tolist()
-        for column, (record, end, kind) in enumerate(zip(records, ends, kinds, strict=True)):
-            place = f"{self.where}, column {column}"
-            check_stored(unpack_type(texts[end - record.field_nbytes : end], record.field_sum, place), kind, place)
+        data = yield from self._ranges(starts, starts + np.array(lengths, np.int64))
+        return [data[end - nbytes : end] for nbytes, end in zip(lengths, accumulate(lengths), strict=True)]
+
+    def _column(self, column: int, text: Bytes) -> Column:
+        record = self._records[column]
+        field = unpack_field(text, record, f"{self.where}, column {column}")
+        return Column(field.name, field.type, field.nullable, field.metadata, record.parent)
 
     def schema(self) -> Conversation[pa.Schema]:
         """The schema that the file itself records. Cost: 3 rounds, whatever the number of columns."""

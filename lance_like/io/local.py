@@ -29,7 +29,7 @@ from lance_like.io.folders import (
     status_of,
     walked_folder,
 )
-from lance_like.io.mapped import LARGE_NBYTES, MappedFile, check_regular, identity_of
+from lance_like.io.mapped import LARGE_NBYTES, MappedFile, check_regular
 from lance_like.io.store import TEMPORARY, check_key, check_limit
 from lance_like.io.writeback import begin_writeback
 from lance_like.locks import lock_over_forks
@@ -202,10 +202,7 @@ class LocalStore:
     def _mapped(self, key: str) -> MappedFile:
         known = self._maps.get(key)
         try:
-            # A tag may have been replaced by another process; and a file cut short under its map would kill
-            # the process on the next read of the part that is gone. That this look follows links to folders leads
-            # to no other file: it is the same one, or it is opened anew.
-            if known is not None and known.identity == identity_of(os.stat(known.path, follow_symlinks=False)):
+            if known is not None and known.is_there():
                 known.used = True
                 return known
             # O_NONBLOCK: opening a FIFO put in the place of a file must not hang.

@@ -51,14 +51,14 @@ _seen = bytearray(1)
 class MappedFile:
     """A regular file, mapped whole. Raises OSError, or Corrupt when it is not a regular file.
 
-    file: its open descriptor, from now on of this object. path: where it was opened.
+    file: its open descriptor, from now on of this object. path: where it was opened, in errors.
     data: uint8[n], its bytes; views of them outlive this object. identity: what was there when it was mapped.
     used: for who keeps many of them, to note that this one was asked for again.
     """
 
     def __init__(self, file: int, path: str) -> None:
         self._file = file
-        self.path, self.used = path, False
+        self.used = False
         status = os.fstat(self._file)
         check_regular(status, path)
         self.identity = identity_of(status)
@@ -77,6 +77,16 @@ class MappedFile:
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         # Held in the function: at the end of the process the module may be empty already.
         close(self._file)
+
+    def is_there(self) -> bool:
+        """Is it still what was mapped, under a name? Raises OSError.
+
+        A tag may have been replaced by another process; and a file cut short under its map would kill the process on
+        the next read of the part that is gone.
+        """
+        # Of the open file: to look for its path takes three times as long. Without a name it was removed or replaced.
+        status = os.fstat(self._file)
+        return status.st_nlink > 0 and identity_of(status) == self.identity
 
     def prepare(self, asks: Sequence[Ranges]) -> None:
         """Have the pages of ranges read side by side, if they do not seem to be in memory.

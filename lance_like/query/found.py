@@ -30,7 +30,7 @@ Places = Sequence[tuple[Fragment, Int64s]]
 def found_batches(session: Session, scan: Scan, found: Sequence[Found], batch_rows: int) -> list[pa.RecordBatch]:
     """The rows found that pass, in batches of so many rows at most. Cost: one round for what is asked, one to read."""
     places: Places = [(one.fragment, one.offsets) for one in found if one.offsets is not None and len(one.offsets)]
-    count = sum(len(offsets) for _, offsets in places)
+    count = sum([len(offsets) for _, offsets in places])
     projection = scan.projection
     if any(one.condition is not None for one in found):
         width = projection.row_nbytes

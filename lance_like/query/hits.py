@@ -211,18 +211,22 @@ def lookup_of(session: Session, manifest: Manifest, condition: Expr) -> Lookup |
 
 
 def _plan(session: Session, manifest: Manifest, condition: Expr) -> Lookup | None:
-    known = session.filters.get(manifest.indices, manifest.schema, make=lambda: _filter_indexes(session, manifest))
-    return plan_lookup(condition, lambda path: known.get(path, ()))
+    indices, schema = manifest.indices, manifest.schema
+
+    def known(path: Path) -> Sequence[FilterIndex]:
+        return session.filters.get(indices, schema, key=path, make=lambda: _filter_indexes(session, manifest, path))
+
+    return plan_lookup(condition, known)
 
 
-def _filter_indexes(session: Session, manifest: Manifest) -> Mapping[Path, Sequence[FilterIndex]]:
-    """The indexes of a version that a filter may ask, by the path of the column."""
-    found: dict[Path, list[FilterIndex]] = {}
-    for entry, plugin in session.indexes.usable(manifest):
-        if plugin.kind == "filter":
-            index = FilterIndex(entry.name, plugin, entry.value_type(manifest.schema), entry.params, entry.json)
-            found.setdefault(manifest.schema.path(entry.field_ids[0]), []).append(index)
-    return found
+def _filter_indexes(session: Session, manifest: Manifest, path: Path) -> Sequence[FilterIndex]:
+    """The indexes of a version that a filter on a column may ask."""
+    schema = manifest.schema
+    return [
+        FilterIndex(entry.name, plugin, entry.value_type(schema), entry.params, entry.json)
+        for entry, plugin in session.indexes.usable(manifest)
+        if plugin.kind == "filter" and schema.path(entry.field_ids[0]) == path
+    ]
 
 
 def look_up(
@@ -312,7 +316,7 @@ class _Search:
             return sum(self._work(child) for child in tree.sets)
         _, searchers = self._open(tree)
         counts = [getattr(searcher, "count", None) for searcher in searchers]  # of a `CountingSearcher`
-        return sum(count(tree.question) for count in counts if count is not None)
+        return sum([count(tree.question) for count in counts if count is not None])
 
     def use(self, part: Answered) -> None:
         """Note the rows that the indexes of a part do not cover."""

@@ -55,8 +55,8 @@ _OPENED_FIRST, _OPENED_MOST = 4, 16
 _TINY_NBYTES = 256 << 10
 # Zones of a fragment that are not asked whether they say more than the manifest: to read them takes a round.
 _FEW_ZONES = 2
-# So few rows of a fragment are read row by row however small it is.
-_FEW_ROWS = 256
+# So few rows of a fragment are read row by row however small it is; so many, of little width, without threads.
+_FEW_ROWS, _SOME_ROWS = 256, 8192
 
 R = TypeVar("R")
 
@@ -217,7 +217,15 @@ def _few(hits: Hits, scan: Scan) -> Sequence[Found] | None:
         if one.offsets is None:
             return None
         rows += len(one.offsets)
-    return found if rows <= _FEW_ROWS else None
+    return found if rows <= _FEW_ROWS or _are_small(found, scan, rows) else None
+
+
+def _are_small(found: Sequence[Found], scan: Scan, rows: int) -> bool:
+    """Do rows found, which all pass, take so little that reading them in one go is quickest?"""
+    width = scan.projection.row_nbytes
+    if width is None or rows > _SOME_ROWS or rows * width > _TINY_NBYTES or scan.limit is not None:
+        return False
+    return all(one.condition is None and _how(one) == _SPARSE for one in found)
 
 
 _UNKNOWN, _DENSE, _SPARSE = range(3)

@@ -37,7 +37,7 @@ _SEVERAL_SHARE = 8
 _TAILS_NBYTES = 256 << 20
 # Of sets of rows that pass filters, in each of so many versions: one that is changed is asked for in two.
 _PASSING_NBYTES, _MADE_KEPT = 64 << 20, 2
-_ASKED_KEPT, _PROJECTIONS_KEPT, _VERSIONS_KEPT, _LOOKUPS_KEPT, _JUDGED_KEPT = 64, 64, 4, 256, 256
+_ASKED_KEPT, _PROJECTIONS_KEPT, _FILTERED_KEPT, _LOOKUPS_KEPT, _JUDGED_KEPT = 64, 64, 64, 256, 256
 
 # What is kept grows as files are read: it is summed up again after so many uses of a session, or a quarter as many as
 # it has files, so that summing up is never most of the work.
@@ -87,9 +87,9 @@ class Session:
         self.tails: Kept[Any] = Kept(_TAILS_NBYTES)
         # Of columns that are compared with vectors (query/near.py), or asked what indexes left open (query/found.py).
         self.projections: MadeOf[Projection] = MadeOf(_PROJECTIONS_KEPT)
-        # The indexes that filters may ask, of indices and schemas; what to ask them, of conditions, and what is left of
-        # these, of their parts (query/hits.py).
-        self.filters: MadeOf[Any] = MadeOf(_VERSIONS_KEPT)
+        # The indexes that filters may ask, of indices, schemas and columns; what to ask them, of conditions, and what
+        # is left of these, of their parts (query/hits.py).
+        self.filters: MadeOf[Any] = MadeOf(_FILTERED_KEPT)
         self.lookups: MadeOf[Any] = MadeOf(_LOOKUPS_KEPT, room_of)
         # What statistics say of the rows that pass conditions, by fragments (query/scan.py).
         self.judged: MadeOf[Any] = MadeOf(_JUDGED_KEPT, room_of)
@@ -129,16 +129,16 @@ class Session:
 
     def open(self, files: Sequence[DataFile]) -> list[FileReader]:
         """The readers of files, in order. Cost: one round for those that are not open yet."""
-        known = self._readers
-        readers = [known.get(file.key) for file in files]
+        keys = [file.key for file in files]
+        readers = [self._readers.get(key) for key in keys]
         new = self._open_missing(files, readers) if None in readers else {}
-        for file in files:
+        for key in keys:
             self._clock += 1
-            self._last_used[file.key] = self._clock
+            self._last_used[key] = self._clock
         self._uses += 1 + len(new)
         if new or self._uses >= _USES_BETWEEN:
             self._keep(files, new)
-        return [new[file.key] if reader is None else reader for file, reader in zip(files, readers, strict=True)]
+        return [new[key] if reader is None else reader for key, reader in zip(keys, readers, strict=True)]
 
     def has_open(self, files: Sequence[DataFile]) -> bool:
         """Whether files are open."""

@@ -243,8 +243,11 @@ def take_columns(session: Session, projection: Projection, placed: Placed) -> li
 
 def columns_at(session: Session, projection: Projection, parts: Sequence[tuple[Fragment, Int64s]]) -> list[pa.Array]:
     """The columns of rows of fragments as they are carried, one part after the other; one part at least."""
-    groups, leaves = _read_groups(session, projection, parts)
-    assembled = [projection.assemble(some, _virtual_of(group)) for some, group in zip(leaves, groups, strict=True)]
+    if len(parts) == 1:
+        [leaves] = read_rows(session, projection, parts)
+        return projection.assemble(leaves, virtual_of(*parts[0]))
+    groups, found = _read_groups(session, projection, parts)
+    assembled = [projection.assemble(some, _virtual_of(group)) for some, group in zip(found, groups, strict=True)]
     return [joined(arrays) for arrays in zip(*assembled, strict=True)] if len(groups) > 1 else assembled[0]
 
 

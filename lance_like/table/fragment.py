@@ -115,7 +115,9 @@ class Fragment:
     @cached
     def runs(self) -> lineage.Runs:
         """Row ids and versions of all physical rows, read when first asked for. Raises Corrupt."""
-        return check_lineage(self.lineage.runs, self.rows, f"fragment {self.id}")
+        runs = self.lineage.runs
+        # What a manifest states was checked as it was parsed.
+        return runs if self.lineage.held is not None else check_lineage(runs, self.rows, f"fragment {self.id}")
 
     @cached
     def deleted(self) -> Int64s:

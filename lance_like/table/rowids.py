@@ -78,7 +78,9 @@ def live_ranges(index: int, fragment: Fragment) -> Int64s:
     firsts = np.cumsum(lengths) - lengths
     deleted = fragment.deleted
     if len(deleted) == 0:
-        return np.stack((spans[:, 0], spans[:, 1], np.full(len(spans), index), firsts))
+        ranges = np.empty((4, len(spans)), np.int64)
+        ranges[:2], ranges[2], ranges[3] = spans.T, index, firsts
+        return ranges
     # Cut the rows where a range begins, and before and after each deleted row; what begins with one is left out.
     cuts = distinct(np.concatenate((firsts, deleted, deleted + 1)))
     cuts = cuts[cuts < fragment.rows]

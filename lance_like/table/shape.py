@@ -58,7 +58,8 @@ def integer(holder: dict[str, Json], name: str, where: str, *, low: int = 0, hig
 
 def text(holder: dict[str, Json], name: str, where: str) -> str:
     """A required text of valid Unicode."""
-    return clean_text(holder.get(name), repr(name), where)
+    value = holder.get(name)
+    return value if type(value) is str and value.isascii() else clean_text(value, repr(name), where)
 
 
 def clean_text(value: Json, what: str, where: str) -> str:
@@ -80,7 +81,7 @@ def array(holder: dict[str, Json], name: str, where: str) -> list[Json]:
 
 def each(holder: dict[str, Json], name: str, where: str, read: Callable[[Json, str], T]) -> tuple[T, ...]:
     """A required array, every element read by `read(element, place)`."""
-    return tuple(read(value, f"{where}, {name}[{i}]") for i, value in enumerate(array(holder, name, where)))
+    return tuple([read(value, f"{where}, {name}[{i}]") for i, value in enumerate(array(holder, name, where))])
 
 
 def pairs(

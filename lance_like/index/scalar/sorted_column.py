@@ -94,9 +94,7 @@ class SortedColumn:
         return self._equal_one(keys) if len(keys) == 1 else self._around(keys, "left")
 
     def _numbers(self, keys: Keys, side: Side) -> Int64s:
-        """The leaf in which each key would be inserted, or at whose end."""
-        if self.rows <= LEAF_ROWS:
-            return np.zeros(len(keys), np.int64)
+        """The leaf of several in which each key would be inserted, or at whose end."""
         return np.maximum(self._fences.find(keys, side) - 1, 0)
 
     def _number(self, key: Keys, side: Side) -> int:
@@ -113,6 +111,9 @@ class SortedColumn:
 
     def _around(self, keys: Keys, side: Side) -> tuple[Int64s, Int64s]:
         """Where several keys would be inserted, before and after those that are equal; looked for from one side."""
+        if self.rows <= LEAF_ROWS:
+            only = self.leaf(0).keys
+            return only.find(keys, "left"), only.find(keys, "right")
         numbers = self._numbers(keys, side)
         few = self._are_few(numbers)
         starts, ends, lasts = self._in_leaves(keys, numbers) if few else self._by_rows(keys, side, numbers)

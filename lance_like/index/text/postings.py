@@ -139,7 +139,7 @@ class Blocks:
         held = self.held[chosen]
         rows = unpack(self.data, held, self.gap_bits[chosen], self.gap_starts[chosen])
         rows += 1
-        begins = np.cumsum(held) - held
+        begins = held.cumsum() - held
         rows[begins] = 0
         # The first row of a block counts from the last one of the block before.
         firsts = self.firsts[chosen]
@@ -148,7 +148,7 @@ class Blocks:
             raise Corrupt("the rows of a term are out of order or out of range", kind="index")
         rows[begins] = firsts
         rows[begins[1:]] -= lasts[:-1]
-        np.cumsum(rows, out=rows)
+        rows.cumsum(out=rows)
         counts = unpack(self.data, held, self.count_bits[chosen], self.count_starts[chosen])
         counts += 1
         return rows, counts
@@ -179,16 +179,16 @@ def decode(data: Bytes, size: int, rows: int) -> Blocks:
         raise Corrupt(f"the bytes of a term of {size} rows do not agree: {len(data)}, expected {end}", kind="index")
     return Blocks(
         size,
-        np.append(data, np.zeros(SLACK, np.uint8)),
+        np.concatenate((data, np.zeros(SLACK, np.uint8))),
         firsts,
-        np.append(firsts[1:], rows),
+        np.concatenate((firsts[1:], [rows])),
         held,
         gap_bits,
-        at + np.cumsum(gap_nbytes) - gap_nbytes,
+        at + gap_nbytes.cumsum() - gap_nbytes,
         count_bits,
-        gaps_end + np.cumsum(count_nbytes) - count_nbytes,
+        gaps_end + count_nbytes.cumsum() - count_nbytes,
         pairs,
-        np.cumsum(numbers) - numbers,
+        numbers.cumsum() - numbers,
     )
 
 

@@ -104,7 +104,7 @@ class Vocabulary:
         [terms] = self._files.file("fences", FENCES).columns(["term"])
         if len(terms) != -(-self._size // FENCE) or terms.null_count or self._terms.rows != self._size:
             raise Corrupt(f"{len(terms)} fences of {self._size} terms, one of each {FENCE} expected", kind="index")
-        return [term.encode() for term in terms.to_pylist()]
+        return terms.cast(pa.binary()).to_pylist()
 
     @cached
     def _spelling(self) -> Spelling:
@@ -127,12 +127,14 @@ class Vocabulary:
         return {**found, **made}
 
     def _block(self, place: int, columns: list[pa.Array]) -> _Block:
-        sizes, postings, places = (np.asarray(column).astype(np.int64) for column in columns[1:])
-        if (place + 1) * _BLOCK >= self._size:
-            postings, places = np.append(postings, self._nbytes("postings")), np.append(places, self._nbytes("places"))
-        begins = np.stack([postings, places])
-        past = postings[-1] > self._nbytes("postings") or places[-1] > self._nbytes("places")
-        if past or (np.diff(begins) < 0).any() or sizes.min() < 1 or sizes.max() > self._rows:
+        ends = self._nbytes("postings"), self._nbytes("places")
+        is_last = (place + 1) * _BLOCK >= self._size
+        sizes, begins = columns[1].to_numpy().astype(np.int64), np.empty((2, len(columns[0]) + is_last), np.int64)
+        for own, column, end in zip(begins, columns[2:], ends, strict=True):
+            own[-1] = end
+            own[: len(column)] = column.to_numpy()
+        past = begins[0, -1] > ends[0] or begins[1, -1] > ends[1]
+        if past or (begins[:, 1:] < begins[:, :-1]).any() or sizes.min() < 1 or sizes.max() > self._rows:
             raise Corrupt("the entries of terms are out of order or out of range", kind="index")
         return _Block(columns[0][: begins.shape[1] - 1], sizes, begins)
 

@@ -38,6 +38,18 @@ def test_packed_blocks_come_back(blocks: list[list[int]]) -> None:
     assert (unpack(padded, counts, widths, np.cumsum(nbytes) - nbytes) == values).all()
 
 
+@settings(deadline=None)
+@given(blocks=st.integers(9, 300), count=st.integers(1, 130), last=st.integers(1, 130), seed=st.integers(0, 99))
+def test_many_packed_blocks_alike_come_back(blocks: int, count: int, last: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    counts = np.append(np.full(blocks - 1, count), min(last, count))
+    widths = rng.integers(0, 33, blocks).astype(np.uint8)
+    values = rng.integers(0, 2**32, counts.sum()) & ((1 << np.repeat(widths.astype(np.int64), counts)) - 1)
+    nbytes = packed_nbytes(counts, widths)
+    padded = np.append(pack(values, counts, widths), np.zeros(8, np.uint8))
+    assert (unpack(padded, counts, widths, np.cumsum(nbytes) - nbytes) == values).all()
+
+
 def test_postings_come_back_all_or_some_blocks() -> None:
     sizes = [1, 5, BLOCK, BLOCK + 1, 3000, ROWS, 1]
     rows, counts, lengths = postings(sizes)
