@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from lance_like.encodings.base import Node
 from lance_like.encodings.joining import joined, taken
+from lance_like.encodings.physical import flat_width
 from lance_like.encodings.registry import read_node
 from lance_like.encodings.stack import NO_BLOB, Reading, Runs, SharedBlob, Stack, expand, together
 from lance_like.errors import Corrupt
@@ -129,21 +130,44 @@ class SeveralColumns:
         data: the bytes of all extents, end to end.
         Raises Corrupt, Unsupported; InvalidInput where the cells do not fit one array.
         """
-        reads = [_read_column(self._column(position), self._kinds[position]) for position in positions]
-        return _answer(checked(together(reads), self._blocks), data)
+        groups = self._alike(positions)
+        reads = [_read_column(self._columns(group), self._kinds[group[0]]) for group in groups]
+        found = _answer(checked(together(reads), self._blocks), data)
+        arrays: dict[int, pa.Array] = {}
+        for group, array in zip(groups, found, strict=True):
+            rows = len(array) // len(group)
+            arrays.update((position, array[i * rows : (i + 1) * rows]) for i, position in enumerate(group))
+        return [arrays[position] for position in positions]
 
     def read_rows(self, positions: Sequence[int], rows: Int64s) -> Asking[list[pa.Array]]:
         """Some rows of some of the columns, as carried, in the order asked. rows: int64[n], counted over all files.
 
         Raises as `read`. Cost: 1 round, 2 for columns of variable width, 1 more a list level.
         """
-        reads = [_read_rows(self._column(position), self._kinds[position], rows) for position in positions]
+        reads = [_read_rows(self._columns([position]), self._kinds[position], rows) for position in positions]
         return self._fetched(checked(together(reads), self._blocks))
 
-    def _column(self, position: int) -> _Column:
-        starts = [0, *self._ends]
-        some = slice(starts[position], starts[position + 1])
-        return _Column.of(self._nodes[some], self._blobs[some], self._offsets[some], self._slots[some])
+    def _alike(self, positions: Sequence[int]) -> list[list[int]]:
+        """Columns that are read in one pass: numbers of one type whose pages have the same shapes; others alone."""
+        groups: dict[Hashable, list[int]] = {}
+        for position in dict.fromkeys(positions):
+            kind = self._kinds[position]
+            flat = flat_width(kind) is not None
+            key = (kind, *map(shape_of_node, self._nodes[self._pages_of(position)])) if flat else position
+            groups.setdefault(key, []).append(position)
+        return list(groups.values())
+
+    def _pages_of(self, position: int) -> slice:
+        return slice(self._ends[position - 1] if position else 0, self._ends[position])
+
+    def _columns(self, positions: Sequence[int]) -> _Column:
+        """Columns, the pages of each after those of the one before."""
+        if len(positions) == 1:
+            some = self._pages_of(positions[0])
+            return _Column.of(self._nodes[some], self._blobs[some], self._offsets[some], self._slots[some])
+        pages = np.concatenate([np.arange(len(self._nodes))[self._pages_of(position)] for position in positions])
+        nodes, blobs = ([every[page] for page in pages.tolist()] for every in (self._nodes, self._blobs))
+        return _Column.of(nodes, blobs, self._offsets[pages], self._slots[pages])
 
     def _fetched(self, conversation: Conversation[T]) -> Asking[T]:
         """Run a conversation about pages as they lie in memory, of which only what it asks for is read."""
@@ -260,7 +284,7 @@ def _tail(file: WholeFile) -> Tail:
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """The pages of one column. ends: int64[p], the rows up to the end of each.
+    """The pages of a column, or of several end to end. ends: int64[p], the rows up to the end of each.
 
     stacks: one for each shape. members: the pages in each.
     stack_of, place_in: int64[p], of each page its stack and its place there.
