@@ -50,7 +50,7 @@ _FIRST = np.zeros(1, np.int64)
 _LOCK = lock_over_forks()
 
 
-class _Pieces(NamedTuple):
+class Pieces(NamedTuple):
     """Runs of rows cut by pages, int64[n] of each: of which run, in which page, and the rows of the column."""
 
     spans: Int64s
@@ -72,8 +72,8 @@ class ColumnPages:
         self.check_kind(kind)
         apart = kind is DESCRIPTION or is_recast(kind)
         self.kind = carried_type(self.stored if apart else kind)
-        self._blocks = blocks
-        self._shared = SharedBlob(metadata.shared) if metadata.shared else NO_BLOB
+        self.blocks = blocks
+        self.shared = SharedBlob(metadata.shared) if metadata.shared else NO_BLOB
         n = self.record.num_pages
         entries = metadata.entries
         self._entries = np.zeros(n, PAGE_ENTRY) if entries is None else entries
@@ -105,7 +105,7 @@ class ColumnPages:
         """Memory, estimated: the page table, and what the open pages keep."""
         parts = (self.fences, self._entries, self._stack_of, self._place_in)
         tables = sum(part.nbytes for part in parts) + (len(self._metadata.rest) if self._metadata else 0)
-        return tables + len(self._shared.data) + sum(stack.nbytes_cached for stack in list(self._stacks))
+        return tables + len(self.shared.data) + sum(stack.nbytes_cached for stack in list(self._stacks))
 
     def extents(self) -> Conversation[Ranges]:
         """Where each page begins and ends in the file. Cost: the page table, and what else is known of all pages."""
@@ -124,7 +124,7 @@ class ColumnPages:
         """
         if self.unopened:
             yield from open_pages([self], rows)
-        return (yield from checked(self.rows_of_open_pages(rows, kind), self._blocks))
+        return (yield from checked(self.rows_of_open_pages(rows, kind), self.blocks))
 
     def rows_of_open_pages(self, rows: Int64s, kind: pa.DataType) -> Reading[pa.Array]:
         """As `read_rows`, once all pages of the rows are open."""
@@ -176,7 +176,7 @@ class ColumnPages:
         if not first <= start <= end <= first + int(entry["nbytes"]):
             raise Corrupt(f"bytes {start:,} to {end:,} are not in page {page[0]}", kind="page", where=self.where)
         slot = self._stacks[self._stack_of[page[0]]].slots[self._place_in[page]]
-        (data,) = yield from self._blocks.checked([(np.array([start]), np.array([end]), slot)])
+        (data,) = yield from self.blocks.checked([(np.array([start]), np.array([end]), slot)])
         return data
 
     def page_around(self, start: int, end: int) -> int | None:
@@ -226,8 +226,22 @@ class ColumnPages:
 
     def are_small(self, start: int, end: int) -> bool:
         """Whether all pages that a run of rows touches are small. They are open."""
+        if len(self.fences) == 2:
+            return int(self._entries["nbytes"][0]) < _SMALL_NBYTES
         first, last = self.page_of(np.array([start, end - 1])).tolist()
         return int(self._entries["nbytes"][first : last + 1].max()) < _SMALL_NBYTES
+
+    def only_page(self, start: int, end: int) -> int | None:
+        """The page in which a run of rows lies whole; None where there are several."""
+        if len(self.fences) == 2:
+            return 0
+        first, last = self.page_of(np.array([start, end - 1])).tolist()
+        return first if first == last else None
+
+    def opened(self, page: int) -> tuple[Node, int, int]:
+        """What an open page is described as, where it begins in the file, and its slot."""
+        stack, place = self._stacks[self._stack_of[page]], self._place_in[page]
+        return stack.nodes[place], int(self._entries["offset"][page]), int(stack.slots[place])
 
     @property
     def sums_at_hand(self) -> Bytes:
@@ -256,7 +270,7 @@ class ColumnPages:
             return together([self.read_rows(start + rows, kind)])
         return self.read_chosen(start, end, rows, kind)
 
-    def _pieces(self, spans: Sequence[tuple[int, int]]) -> _Pieces:
+    def pieces(self, spans: Sequence[tuple[int, int]]) -> Pieces:
         """The pieces of runs of rows (start, end), a piece a page."""
         starts, ends = np.array(spans, np.int64).T
         filled = (starts < ends).nonzero()[0]
@@ -264,9 +278,9 @@ class ColumnPages:
         first, last = self.page_of(starts), self.page_of(ends - 1)
         pages, of = expand(first, last + 1), np.arange(len(filled)).repeat(last - first + 1)
         low, high = np.maximum(starts[of], self.fences[pages]), np.minimum(ends[of], self.fences[pages + 1])
-        return _Pieces(filled[of], pages, low, high)
+        return Pieces(filled[of], pages, low, high)
 
-    def _groups(self, pieces: _Pieces) -> list[Int64s]:
+    def groups(self, pieces: Pieces) -> list[Int64s]:
         """Which pieces are read in one pass; their pages are open."""
         rows = self.fences[pieces.pages + 1] - self.fences[pieces.pages]
         short = pieces.ends - pieces.starts < np.minimum(_SHORT_ROWS, _WHOLE_PAGE_SHARE * rows)
@@ -274,15 +288,15 @@ class ColumnPages:
         alone = [np.array([piece]) for piece in (~short).nonzero()[0].tolist()]
         return alone + [(short & (stacks == stack)).nonzero()[0] for stack in sorted({*stacks[short].tolist()})]
 
-    def _read_group(self, pieces: _Pieces, group: Int64s, kind: pa.DataType) -> Conversation[pa.Array]:
-        """Pieces end to end, as `_groups` gives them."""
+    def read_group(self, pieces: Pieces, group: Int64s, kind: pa.DataType) -> Conversation[pa.Array]:
+        """Pieces end to end, as `groups` gives them."""
         pages = pieces.pages[group]
         before = self.fences[pages]
         runs = Runs(self._place_in[pages], pieces.starts[group] - before, pieces.ends[group] - before)
         read = self._read_node(self._stacks[self._stack_of[pages[0]]], kind, runs)
         if len(group) == 1:
             read = self._read_run(int(pages[0]), runs, read, parts=False)
-        return checked(read, self._blocks)
+        return checked(read, self.blocks)
 
     def read_chosen(self, start: int, end: int, rows: Int64s, kind: pa.DataType) -> Conversation[list[pa.Array]]:
         """Rows of a run, an array a page: int64[n], ascending, from the start of the run; a good part of it.
@@ -308,7 +322,7 @@ class ColumnPages:
         read: is given stack, rows and the first of them, counted in the column. parts: it never needs a page whole.
         """
         yield from open_pages([self], self._fences_of(start, end))
-        return (yield from together([checked(run, self._blocks) for run in self._runs(start, end, read, parts=parts)]))
+        return (yield from together([checked(run, self.blocks) for run in self._runs(start, end, read, parts=parts)]))
 
     def _fences_of(self, start: int, end: int) -> Int64s:
         """The first row of each page that a run of rows touches."""
@@ -341,7 +355,7 @@ class ColumnPages:
                 continue
             rows = np.array([low, high]) - self.fences[page]
             read = read_validity(stack, Runs(place, rows[:1], rows[1:]))
-            bitmap = yield from checked(read, self._blocks)
+            bitmap = yield from checked(read, self.blocks)
             found.append(unpack_bits(bitmap, 0, high - low).view(bool))
         return np.concatenate(found)
 
@@ -405,35 +419,13 @@ class ColumnPages:
         for members in groups.values():
             chosen = pages[members]
             offsets = self._entries["offset"][chosen].astype(np.int64)
-            stack = Stack([nodes[i] for i in members], offsets, slots[members], (self._shared,))
+            stack = Stack([nodes[i] for i in members], offsets, slots[members], (self.shared,))
             with _LOCK:
                 self._place_in[chosen] = np.arange(len(chosen))
                 self._stacks.append(stack)
                 self.unopened -= int(np.count_nonzero(self._stack_of[chosen] < 0))
                 # Last: another thread that sees it finds all the rest in place.
                 self._stack_of[chosen] = len(self._stacks) - 1
-
-
-def read_parts(
-    columns: Sequence[ColumnPages], kinds: Sequence[pa.DataType], start: int, end: int, rows: Int64s | None = None
-) -> Conversation[list[list[pa.Array]]]:
-    """As `read_part` of several columns of one file; small pages are opened, asked for and checked together."""
-    open_at_hand(columns)
-    joint: list[int] = []
-    if start < end:
-        joint = [
-            position
-            for position, (column, kind) in enumerate(zip(columns, kinds, strict=True))
-            if kind is not DESCRIPTION and not column.unopened and column.are_small(start, end)
-        ]
-    apart = sorted(set(range(len(columns))).difference(joint))
-    reads = [columns[i].read_part(start, end, kinds[i], rows) for i in apart]
-    if joint:
-        small = [columns[i].part_of_open_pages(start, end, kinds[i], rows) for i in joint]
-        reads.append(checked(together(small), columns[0]._blocks))
-    answers = yield from together(reads)
-    found = [*answers[: len(apart)], *(answers[-1] if joint else ())]
-    return [found[i] for i in np.argsort([*apart, *joint]).tolist()]
 
 
 def open_pages(columns: Sequence[ColumnPages], rows: Int64s) -> Conversation[None]:
@@ -460,7 +452,7 @@ def open_at_hand(columns: Sequence[ColumnPages]) -> None:
 
 def _settle(columns: Sequence[ColumnPages], pages: Sequence[Int64s], nodes: Sequence[list[Node]]) -> None:
     """Open pages of columns of one file of which all is known. nodes: of the pages of each column."""
-    blocks = columns[0]._blocks
+    blocks = columns[0].blocks
     # As bytes: numpy would compare the fields of all of them.
     raw = [column._entries.view(np.uint8).reshape(-1, PAGE_ENTRY.itemsize) for column in columns]
     chosen = [own[some] for own, some in zip(raw, pages, strict=True)]
@@ -478,7 +470,7 @@ def _settle(columns: Sequence[ColumnPages], pages: Sequence[Int64s], nodes: Sequ
 def _load_sums(columns: Sequence[ColumnPages], counts: Sequence[int], entries: np.ndarray, slots: Int64s) -> None:
     """Take the block checksums that came along with columns. counts: the pages of each."""
     sums = [column.sums_at_hand for column in columns]
-    blocks = columns[0]._blocks
+    blocks = columns[0].blocks
     first = 4 * entries["first_block"].astype(np.int64)
     lengths = 4 * entries["num_blocks"].astype(np.int64)
     if len(columns) == 1:
@@ -490,40 +482,6 @@ def _load_sums(columns: Sequence[ColumnPages], counts: Sequence[int], entries: n
     if there.any():
         first = (first + np.repeat(np.cumsum(nbytes) - nbytes, counts))[there]
         blocks.load(slots[there], gather_from(np.concatenate(sums), first, first + lengths[there]))
-
-
-def read_spans(
-    columns: Sequence[ColumnPages], kinds: Sequence[pa.DataType], spans: Sequence[tuple[int, int]]
-) -> Conversation[list[list[list[pa.Array]]]]:
-    """As `ColumnPages.read_span` of runs of rows (start, end) of columns of one file: of each column, of each run.
-
-    Short runs are read in one pass. kinds: the types of the columns.
-    """
-    pieces = [column._pieces(spans) for column in columns]
-    yield from open_pages(columns, np.concatenate([some.starts for some in pieces]))
-    groups = [column._groups(some) for column, some in zip(columns, pieces, strict=True)]
-    reads = [
-        column._read_group(some, group, kind)
-        for column, kind, some, own in zip(columns, kinds, pieces, groups, strict=True)
-        for group in own
-    ]
-    arrays = iter((yield from together(reads)))
-    found: list[list[list[pa.Array]]] = [[[] for _ in spans] for _ in columns]
-    for parts, some, own in zip(found, pieces, groups, strict=True):
-        cells: list[pa.Array] = [None] * len(some.spans)
-        for group in own:
-            _put(cells, next(arrays), group, some)
-        for span, cell in zip(some.spans.tolist(), cells, strict=True):
-            parts[span].append(cell)
-    return found
-
-
-def _put(cells: list[pa.Array], array: pa.Array, group: Int64s, pieces: _Pieces) -> None:
-    """Cut what was read of a group into its pieces."""
-    counts = pieces.ends[group] - pieces.starts[group]
-    begins = counts.cumsum() - counts
-    for piece, begin, count in zip(group.tolist(), begins.tolist(), counts.tolist(), strict=True):
-        cells[piece] = array.slice(begin, count)
 
 
 def checked(read: Reading[T], blocks: Blocks) -> Conversation[T]:

@@ -35,8 +35,9 @@ from lance_like.file.layout import (
     unpack_tail,
 )
 from lance_like.file.opening import plan_metadata, unpack_metadata
-from lance_like.file.pages import ColumnPages, checked, open_pages, read_spans
+from lance_like.file.pages import ColumnPages, checked, open_pages
 from lance_like.file.several import Stated
+from lance_like.file.spans import read_spans
 from lance_like.file.stats import Zones, unpack_zones
 from lance_like.file.stored import StoredColumn, unpack_stored
 from lance_like.file.types import check_stored, metadata_from_json, unpack_field, unpack_type

@@ -20,7 +20,8 @@ from lance_like.encodings.sift import Flags
 from lance_like.encodings.stack import together
 from lance_like.file.carry import carried_type
 from lance_like.file.cut import PAGE_NBYTES
-from lance_like.file.pages import ColumnPages, read_parts
+from lance_like.file.pages import ColumnPages
+from lance_like.file.spans import read_parts
 from lance_like.kept import MadeOf
 from lance_like.query.conjuncts import ColumnTest, Parts, split
 from lance_like.query.evaluate import passing

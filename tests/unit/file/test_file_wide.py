@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from arrow_values import STYLES, TYPES, Shape, make_array, same
+from arrow_values import FLAT, STYLES, TYPES, Shape, make_array, same
 from file_cases import KEY, opened, random_rows, small_pages, write
 
 from lance_like.encodings import variable
+from lance_like.encodings.joining import joined
 from lance_like.encodings.stack import Ask
 from lance_like.errors import Corrupt, InvalidInput, LanceLikeError
 from lance_like.file import wide as wide_columns
@@ -18,7 +19,7 @@ from lance_like.file.blocks import Blocks
 from lance_like.file.carry import carried_type
 from lance_like.file.columns import flatten
 from lance_like.file.layout import FIRST_READ_NBYTES, RECORD_NBYTES, sum32
-from lance_like.file.pages import read_parts
+from lance_like.file.spans import read_parts
 from lance_like.file.types import unpack_type
 from lance_like.io.fetch import drive
 from lance_like.io.memory import MemoryStore
@@ -137,12 +138,34 @@ def test_small_pages_of_a_scan_are_checked_together(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(Blocks, "checked", noted)
     found = drive(store, KEY, read_parts(pages, kinds, 0, 500, rows))
-    # The small ones at once, and the large one.
-    assert sorted(checks) == [1, 100]
+    # The small ones at once, and the large one; whole runs of those that are alike are one read.
+    assert sorted(checks) == [1, 1 if rows is None else 100]
     for parts, (_, values) in zip(found, columns.items(), strict=True):
         expected = pa.array(values) if rows is None else pa.array(values).take(pa.array(rows))
         assert parts[0].equals(expected)
     assert drive(store, KEY, read_parts(pages, kinds, 7, 7)) == [[]] * 101
+
+
+@pytest.mark.parametrize("span", [(0, 120), (0, 50), (3, 41), (49, 51), (60, 100), (119, 120)])
+def test_parts_of_columns_that_are_alike_are_those_of_each_alone(span: tuple[int, int]) -> None:
+    rng = np.random.default_rng(7)
+    fields = {
+        f"{kind} {style} {nulls} {copy}": make_array(kind, 120, Shape(style, nulls), rng)
+        for kind in [*FLAT, pa.bool_(), pa.string(), pa.list_(pa.int8())]
+        for style in STYLES
+        for nulls in (0.0, 0.2)
+        for copy in range(2)
+    }
+    with small_pages(rows=50):
+        store, _ = write(pa.table(fields))
+    reader, columns = opened(store), flatten(pa.table(fields).schema)
+    numbers, kinds = range(len(columns)), [column.type for column in columns]
+    pages = drive(store, KEY, reader.pages_of(numbers, kinds))
+    found = drive(store, KEY, read_parts(pages, kinds, *span))
+    assert len(found) == len(kinds)
+    for number, parts in enumerate(found):
+        [alone] = drive(store, KEY, opened(store).read_spans([number], [kinds[number]], [span]))
+        assert same(joined(parts), joined(alone)), columns[number].name
 
 
 def test_a_pass_that_is_too_large_is_cut(monkeypatch: pytest.MonkeyPatch, wide: Store) -> None:
