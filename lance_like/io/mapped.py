@@ -15,16 +15,12 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import TypeAlias
 
 import numpy as np
 
 from lance_like.errors import Corrupt
 from lance_like.ranges import coalesce
 from lance_like.typing_ import Bytes, Int64s, Ranges
-
-Identity: TypeAlias = tuple[int, int, int, int]
-"""What tells one content of a path from another: device, inode, size, time of the last change."""
 
 LARGE_NBYTES = 128 * 1024
 """A range from here on is handed out as it is mapped, and counts as one that a scan leaves behind."""
@@ -52,7 +48,7 @@ class MappedFile:
     """A regular file, mapped whole. Raises OSError, or Corrupt when it is not a regular file.
 
     file: its open descriptor, from now on of this object. path: where it was opened, in errors.
-    data: uint8[n], its bytes; views of them outlive this object. identity: what was there when it was mapped.
+    data: uint8[n], its bytes; views of them outlive this object.
     used: for who keeps many of them, to note that this one was asked for again.
     """
 
@@ -61,7 +57,7 @@ class MappedFile:
         self.used = False
         status = os.fstat(self._file)
         check_regular(status, path)
-        self.identity = identity_of(status)
+        self._state = _state_of(status)
         self.data: Bytes = np.empty(0, np.uint8)
         self._map: mmap.mmap | None = None
         # Where the last large range ended that was not in memory, and how many before it followed each other.
@@ -84,9 +80,10 @@ class MappedFile:
         A tag may have been replaced by another process; and a file cut short under its map would kill the process on
         the next read of the part that is gone.
         """
-        # Of the open file: to look for its path takes three times as long. Without a name it was removed or replaced.
+        # Of the open file: to look for its path takes three times as long. Without a name it was removed or replaced,
+        # and it may have been where it lost one of several.
         status = os.fstat(self._file)
-        return status.st_nlink > 0 and identity_of(status) == self.identity
+        return status.st_nlink > 0 and _state_of(status) == self._state
 
     def prepare(self, asks: Sequence[Ranges]) -> None:
         """Have the pages of ranges read side by side, if they do not seem to be in memory.
@@ -160,9 +157,9 @@ class MappedFile:
         return _pieces(end, last)
 
 
-def identity_of(status: os.stat_result) -> Identity:
-    """What tells this content of a path from another."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+def _state_of(status: os.stat_result) -> tuple[int, int, int, int]:
+    """What changes with the bytes of a file, or with its names: size, number of names, times of the last changes."""
+    return status.st_size, status.st_nlink, status.st_mtime_ns, status.st_ctime_ns
 
 
 def check_regular(status: os.stat_result, where: str) -> None:
@@ -192,4 +189,4 @@ def _pieces(start: int, end: int) -> list[tuple[int, int]]:
     return [(at, min(at + _ADVICE_NBYTES, end)) for at in range(start, end, _ADVICE_NBYTES)]
 
 
-__all__ = ["LARGE_NBYTES", "Identity", "MappedFile", "check_regular", "identity_of"]
+__all__ = ["LARGE_NBYTES", "MappedFile", "check_regular"]

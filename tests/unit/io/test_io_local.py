@@ -455,6 +455,20 @@ def test_a_file_replaced_by_another_process_is_seen(store: LocalStore) -> None:
         store.gather("k", [ranges((0, 4))])
 
 
+def test_a_file_that_has_another_name_and_is_replaced_is_seen(store: LocalStore) -> None:
+    """As after a backup by hard links."""
+    store.put("k", [b"old"])
+    store.put("aside/k", [b"new"])
+    at = os.path.join(store.uri, "k")
+    os.link(at, os.path.join(store.uri, "backup"))
+    assert store.gather("k", [ranges((0, 3))])[0].tobytes() == b"old"
+    os.replace(os.path.join(store.uri, "aside", "k"), at)
+    assert store.gather("k", [ranges((0, 3))])[0].tobytes() == b"new"
+    os.unlink(at)
+    with pytest.raises(NotFound):
+        store.gather("k", [ranges((0, 3))])
+
+
 def test_a_file_that_grew_is_read_to_its_new_end(store: LocalStore) -> None:
     store.put("k", [b"0123"])
     store.gather("k", [ranges((0, 4))])
