@@ -89,12 +89,16 @@ def test_some_rows_come_in_the_order_asked(every: Files, count: int) -> None:
     assert [len(array) for array in every.rows(rows[:0])] == [0] * len(every.kinds)
 
 
-def test_texts_with_a_dictionary_of_their_file_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("many", [4, 256])
+def test_texts_with_a_dictionary_of_their_file_are_read(monkeypatch: pytest.MonkeyPatch, many: int) -> None:
     monkeypatch.setattr(zstd, "_SMALLEST_DICTIONARY", 1_000)
+    monkeypatch.setattr(zstd, "_MANY", many)
+    monkeypatch.setattr(zstd, "_SMALL_NBYTES", 4_096)
     rng = np.random.default_rng(4)
     words = [f"word {i} of some" for i in range(300)]
     texts = [" ".join([*rng.choice(words, 6), str(i)]) for i in range(4_000)]
     files = Files(pa.table({"n": range(4_000), "text": texts}), (2_000, 1_500, 500))
+    assert len({id(blob) for blob in files.columns._blobs}) == 4
     rows = rng.integers(0, 4_000, 200)
     assert files.rows(rows)[1].to_pylist() == [texts[row] for row in rows.tolist()]
     assert files.whole()[1].to_pylist() == texts
