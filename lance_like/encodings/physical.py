@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -51,6 +53,13 @@ def flat_width(kind: pa.DataType) -> int | None:
         return kind.bit_width // 8
     except ValueError:
         return None
+
+
+def as_key(kind: pa.DataType) -> Hashable:
+    """A type as a part of a key: extension types that Python defines have no hash as a rule."""
+    if isinstance(kind, pa.ExtensionType):
+        return kind.extension_name, as_key(kind.storage_type), kind.__arrow_ext_serialize__()
+    return kind
 
 
 def null_array(count: int, kind: pa.DataType) -> pa.Array:

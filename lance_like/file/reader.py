@@ -7,13 +7,14 @@ remembered (format_spec/file.md, "Checksums").
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.joining import joined
+from lance_like.encodings.physical import as_key
 from lance_like.encodings.places import DESCRIPTION
 from lance_like.encodings.recast import is_recast
 from lance_like.encodings.stack import Reading, together
@@ -77,7 +78,7 @@ class FileReader:
         self._records: dict[int, ColumnRecord] = {}
         self._pages: dict[int, ColumnPages] = {}
         # What is known of the zones of columns, by number and type.
-        self._zones: dict[tuple[int, pa.DataType], Zones] = {}
+        self._zones: dict[tuple[int, Hashable], Zones] = {}
         # Columns that were opened many at a time, and the group of each.
         self._groups: list[ColumnGroup] = []
         self._group_of: dict[int, int] = {}
@@ -256,9 +257,10 @@ class FileReader:
 
     def zones(self, column: int, kind: pa.DataType) -> Conversation[Zones]:
         """The statistics of every zone of a column; kept after the first call."""
-        if (column, kind) not in self._zones:
-            self._zones[column, kind] = yield from self._read_zones(column, kind)
-        return self._zones[column, kind]
+        key = column, as_key(kind)
+        if key not in self._zones:
+            self._zones[key] = yield from self._read_zones(column, kind)
+        return self._zones[key]
 
     def _read_zones(self, column: int, kind: pa.DataType) -> Conversation[Zones]:
         record = yield from self._record(column)

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from lance_like.encodings.base import Node
 from lance_like.encodings.joining import joined, taken
-from lance_like.encodings.physical import flat_width
+from lance_like.encodings.physical import as_key, flat_width
 from lance_like.encodings.registry import read_node
 from lance_like.encodings.stack import NO_BLOB, Reading, Runs, SharedBlob, Stack, expand, together
 from lance_like.errors import Corrupt
@@ -152,8 +152,8 @@ class SeveralColumns:
         groups: dict[Hashable, list[int]] = {}
         for position in dict.fromkeys(positions):
             kind = self._kinds[position]
-            flat = flat_width(kind) is not None
-            key = (kind, *map(shape_of_node, self._nodes[self._pages_of(position)])) if flat else position
+            shapes = map(shape_of_node, self._nodes[self._pages_of(position)])
+            key = position if flat_width(kind) is None else (as_key(kind), *shapes)
             groups.setdefault(key, []).append(position)
         return list(groups.values())
 

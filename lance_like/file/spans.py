@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.physical import flat_width
+from lance_like.encodings.physical import as_key, flat_width
 from lance_like.encodings.places import DESCRIPTION
 from lance_like.encodings.recast import is_recast
 from lance_like.encodings.registry import read_node
@@ -61,7 +61,7 @@ def _alike(
         page = column.only_page(start, end)
         if page is not None and not is_recast(kinds[i]) and flat_width(column.kind) is not None:
             node, _, _ = column.opened(page)
-            key = column.kind, shape_of_node(node)
+            key = as_key(column.kind), shape_of_node(node)
         groups.setdefault(key, []).append(i)
     return list(groups.values())
 

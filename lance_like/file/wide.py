@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Node
+from lance_like.encodings.physical import as_key
 from lance_like.encodings.registry import read_node
 from lance_like.encodings.stack import NO_BLOB, Reading, Runs, Stack, expand
 from lance_like.errors import Corrupt, InvalidInput
@@ -194,7 +195,8 @@ class Opening:
             shapes = {shape_of_node(node) for node in own}
             if len(shapes) > 1 or has_dictionary(carried_type(kinds[position])):
                 continue  # Read alone: its pages are several stacks, or its dictionary is not that of the others.
-            members, all_nodes = groups.setdefault((kinds[position], id(fences[position]), shapes.pop()), ([], []))
+            key = as_key(kinds[position]), id(fences[position]), shapes.pop()
+            members, all_nodes = groups.setdefault(key, ([], []))
             members.append(position)
             all_nodes += own
         return list(groups.values())

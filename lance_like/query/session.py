@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from lance_like.encodings.physical import as_key
 from lance_like.encodings.stack import together
 from lance_like.errors import Corrupt, NotFound
 from lance_like.file.pages import ColumnPages
@@ -174,7 +175,9 @@ class Session:
 
         Cost: one round for files that are not open yet, 2 for what they state of columns that were not opened so.
         """
-        keys = [(tuple([file.key for file in files]), held.columns, held.kinds) for files, held in asked]
+        keys = [
+            (tuple([file.key for file in files]), held.columns, tuple(map(as_key, held.kinds))) for files, held in asked
+        ]
         found = [self.several.get(key) for key in keys]
         new = [place for place, known in enumerate(found) if known is None]
         for place, made in zip(new, self._opened_several([asked[place] for place in new]), strict=True):

@@ -159,6 +159,45 @@ class Mark(pa.ExtensionType):
         return cls()
 
 
+class Scale(pa.ExtensionType):
+    """As pyarrow's guide has them: equal where the parameter is, and without a hash."""
+
+    def __init__(self, by: int) -> None:
+        self.by = by
+        super().__init__(pa.int32(), "example.scale")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return str(self.by).encode()
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> Scale:
+        return cls(int(serialized))
+
+
+@pytest.mark.parametrize("sizes", [[300], [30] * 6, [3000, 2000]], ids=len)
+@pytest.mark.parametrize("columns", [2, 40])
+def test_extension_types_without_a_hash(uri, sizes, columns):
+    with pytest.raises(TypeError):
+        hash(Scale(1))
+    pa.register_extension_type(Scale(1))
+    try:
+        rows, ends = sum(sizes), np.cumsum(sizes)
+        numbers = [pa.array((np.arange(rows) * 7919 + i) % 1000, pa.int32()) for i in range(columns)]
+        scaled = [pa.ExtensionArray.from_storage(Scale(i % 2), array) for i, array in enumerate(numbers)]
+        table = pa.table({f"c{i}": array for i, array in enumerate(scaled)})
+        for end, size in zip(ends.tolist(), sizes, strict=True):
+            mode = "create" if end == size else "append"
+            lance_like.write_dataset(table.slice(end - size, size), uri, mode=mode)
+        ds = lance_like.dataset(uri)
+        assert ds.to_table().combine_chunks().equals(table.combine_chunks())
+        assert ds.count_rows("c1 < 10") == np.count_nonzero(numbers[1].to_numpy() < 10)
+        some = [rows - 1, 0, *range(5, rows, 7)]
+        assert ds.take(some).combine_chunks().equals(table.take(some).combine_chunks())
+        assert lance_like.dataset(uri).take([3, 1])["c1"].type == Scale(1)
+    finally:
+        pa.unregister_extension_type("example.scale")
+
+
 @pytest.mark.parametrize(
     "change",
     [
