@@ -117,6 +117,13 @@ class ColumnPages:
         """The page of each row."""
         return self.fences[1:-1].searchsorted(rows, "right")
 
+    def pages_around(self, start: int, end: int) -> tuple[int, int]:
+        """The first and the last page of a run of rows, of which there is one."""
+        if len(self.fences) == 2:
+            return 0, 0
+        first, last = self.page_of(np.array([start, end - 1])).tolist()
+        return first, last
+
     def read_rows(self, rows: Int64s, kind: pa.DataType) -> Conversation[pa.Array]:
         """Some rows, in the order asked.
 
@@ -181,11 +188,11 @@ class ColumnPages:
 
     def page_around(self, start: int, end: int) -> int | None:
         """The page that a run of rows is a small part of, so that the page need not be read whole; None: of none."""
-        fences = self.fences
-        page = int(fences[1:-1].searchsorted(start, "right"))
-        if not start < end <= fences[page + 1] or end - start >= _WHOLE_PAGE_SHARE * (fences[page + 1] - fences[page]):
+        if start >= end:
             return None
-        return page
+        first, last = self.pages_around(start, end)
+        small = end - start < _WHOLE_PAGE_SHARE * (self.fences[first + 1] - self.fences[first])
+        return first if first == last and small else None
 
     def read_within(self, page: int, start: int, end: int, kind: pa.DataType) -> Reading[pa.Array]:
         """A run of rows of a page, which is open."""
@@ -196,7 +203,7 @@ class ColumnPages:
         """A run of rows, an array a page. kind: the column's type, or DESCRIPTION."""
         if start >= end:
             return []
-        first, last = (int(page) for page in self.page_of(np.array([start, end - 1])))
+        first, last = self.pages_around(start, end)
         if kind is DESCRIPTION and end - start < _FEW_ROWS * (last - first):
             return [(yield from self.read_rows(np.arange(start, end), kind))]
 
@@ -226,17 +233,8 @@ class ColumnPages:
 
     def are_small(self, start: int, end: int) -> bool:
         """Whether all pages that a run of rows touches are small. They are open."""
-        if len(self.fences) == 2:
-            return int(self._entries["nbytes"][0]) < _SMALL_NBYTES
-        first, last = self.page_of(np.array([start, end - 1])).tolist()
+        first, last = self.pages_around(start, end)
         return int(self._entries["nbytes"][first : last + 1].max()) < _SMALL_NBYTES
-
-    def only_page(self, start: int, end: int) -> int | None:
-        """The page in which a run of rows lies whole; None where there are several."""
-        if len(self.fences) == 2:
-            return 0
-        first, last = self.page_of(np.array([start, end - 1])).tolist()
-        return first if first == last else None
 
     def opened(self, page: int) -> tuple[Node, int, int]:
         """What an open page is described as, where it begins in the file, and its slot."""
@@ -326,7 +324,7 @@ class ColumnPages:
 
     def _fences_of(self, start: int, end: int) -> Int64s:
         """The first row of each page that a run of rows touches."""
-        first, last = self.page_of(np.array([start, end - 1])).tolist()
+        first, last = self.pages_around(start, end)
         return self.fences[first : last + 1]
 
     def _runs(
@@ -334,7 +332,7 @@ class ColumnPages:
     ) -> list[Reading[T]]:
         """As `_by_page`, a read a page, once all of them are open."""
         reads = []
-        first, last = self.page_of(np.array([start, end - 1])).tolist()
+        first, last = self.pages_around(start, end)
         for page in range(first, last + 1):
             low, high = max(start, int(self.fences[page])), min(end, int(self.fences[page + 1]))
             stack, place = self._stacks[self._stack_of[page]], self._place_in[page : page + 1]
@@ -344,7 +342,7 @@ class ColumnPages:
 
     def read_validity(self, start: int, end: int) -> Conversation[np.ndarray]:
         """bool[end - start], of at least one row: which are not null; of a dictionary type, which indices are not."""
-        first, last = (int(page) for page in self.page_of(np.array([start, end - 1])))
+        first, last = self.pages_around(start, end)
         yield from open_pages([self], self.fences[first : last + 1])
         found: list[np.ndarray] = []
         for page in range(first, last + 1):

@@ -152,21 +152,18 @@ class SeveralColumns:
         groups: dict[Hashable, list[int]] = {}
         for position in dict.fromkeys(positions):
             kind = self._kinds[position]
-            shapes = map(shape_of_node, self._nodes[self._pages_of(position)])
+            shapes = [shape_of_node(self._nodes[page]) for page in self._pages_of(position)]
             key = position if flat_width(kind) is None else (as_key(kind), *shapes)
             groups.setdefault(key, []).append(position)
         return list(groups.values())
 
-    def _pages_of(self, position: int) -> slice:
-        return slice(self._ends[position - 1] if position else 0, self._ends[position])
+    def _pages_of(self, position: int) -> range:
+        return range(self._ends[position - 1] if position else 0, self._ends[position])
 
     def _columns(self, positions: Sequence[int]) -> _Column:
         """Columns, the pages of each after those of the one before."""
-        if len(positions) == 1:
-            some = self._pages_of(positions[0])
-            return _Column.of(self._nodes[some], self._blobs[some], self._offsets[some], self._slots[some])
-        pages = np.concatenate([np.arange(len(self._nodes))[self._pages_of(position)] for position in positions])
-        nodes, blobs = ([every[page] for page in pages.tolist()] for every in (self._nodes, self._blobs))
+        pages = [page for position in positions for page in self._pages_of(position)]
+        nodes, blobs = [self._nodes[page] for page in pages], [self._blobs[page] for page in pages]
         return _Column.of(nodes, blobs, self._offsets[pages], self._slots[pages])
 
     def _fetched(self, conversation: Conversation[T]) -> Asking[T]:

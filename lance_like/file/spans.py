@@ -58,9 +58,9 @@ def _alike(
     groups: dict[Hashable, list[int]] = {}
     for i in joint:
         column, key = columns[i], i
-        page = column.only_page(start, end)
-        if page is not None and not is_recast(kinds[i]) and flat_width(column.kind) is not None:
-            node, _, _ = column.opened(page)
+        first, last = column.pages_around(start, end)
+        if first == last and not is_recast(kinds[i]) and flat_width(column.kind) is not None:
+            node, _, _ = column.opened(first)
             key = as_key(column.kind), shape_of_node(node)
         groups.setdefault(key, []).append(i)
     return list(groups.values())
@@ -68,7 +68,7 @@ def _alike(
 
 def _read_alike(columns: Sequence[ColumnPages], start: int, end: int) -> Reading[list[list[pa.Array]]]:
     """A run of rows of each of several columns, as `_alike` puts them together; an array a page."""
-    pages = [column.only_page(start, end) or 0 for column in columns]
+    pages = [column.pages_around(start, end)[0] for column in columns]
     opened = [column.opened(page) for column, page in zip(columns, pages, strict=True)]
     first = np.array([column.fences[page] for column, page in zip(columns, pages, strict=True)], np.int64)
     offsets, slots = (np.array([place[which] for place in opened], np.int64) for which in (1, 2))
