@@ -144,8 +144,9 @@ class _ComputedColumns:
         tops = {path: schema.path(field.id) for path, field in self._targets.items()}
         self.names = list(dict.fromkeys(top[0] for top in tops.values()))
         self._expressions = expressions
-        self._bound = bind_columns(expressions, schema.to_arrow())
-        needed = columns_read(expressions.values(), schema.to_arrow())
+        table = schema.to_arrow()
+        self._bound = bind_columns(expressions, table)
+        needed = columns_read(self._bound.values(), table)
         self.reads = tuple(i for name in needed for i in schema.subtree(schema.find((name,)).id))
         self.changes = tuple(i for field in self._targets.values() for i in schema.subtree(field.id))
         nested = [top[0] for top in tops.values() if len(top) > 1]

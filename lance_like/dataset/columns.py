@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from functools import partial
@@ -97,11 +96,11 @@ def _is_null(expression: Any) -> bool:
 
 def _from_sql(expressions: Mapping[str, Any], manifest: Manifest) -> tuple[Transform, pa.Schema, list[str]]:
     """The function that expressions stand for, what it gives and what it reads."""
-    computed = parse_expressions(dict(expressions))
-    needed = columns_read(computed.values(), manifest.schema.to_arrow())
-    schema = project(manifest.schema, needed).schema
-    bound = bind_columns(computed, schema)
-    return partial(compute_bound, bound), compute_bound(bound, _empty_batch(schema)).schema, needed
+    table = manifest.schema.to_arrow()
+    bound = bind_columns(parse_expressions(dict(expressions)), table)
+    needed = columns_read(bound.values(), table)
+    empty = _empty_batch(project(manifest.schema, needed).schema)
+    return partial(compute_bound, bound), compute_bound(bound, empty).schema, needed
 
 
 def _rows_at_once(manifest: Manifest, names: Sequence[str]) -> int | None:
@@ -166,7 +165,12 @@ def _lie(fragment: Fragment, field_ids: Iterable[int] | None) -> str:
     else:
         places = (fragment.locate(field_id) for field_id in field_ids)
         lie = sorted({(file.path, column) for file, column in filter(None, places)})
-    return json.dumps([fragment.id, fragment.rows, lie])
+    return f"{fragment.id} {fragment.rows} {lie}"
+
+
+def _pieces_of(fragment: Fragment, reads: Iterable[int] | None) -> str:
+    """What the batches of a fragment are made from: its fields that are read, and its live rows."""
+    return f"{_lie(fragment, reads)} {xxhash.xxh3_128_hexdigest(fragment.deleted.tobytes())}"
 
 
 class Computed:
@@ -236,7 +240,7 @@ class Computed:
     ) -> NewFile:
         """Compute and write the columns of a fragment. rows: its live ones."""
         reads = self._reads
-        pieces = f"{_lie(fragment, reads)} {xxhash.xxh3_128_hexdigest(fragment.deleted.tobytes())}"
+        pieces = "" if self._kept is None else _pieces_of(fragment, reads)
         batches = rows if self._row_wise else self._batches(rows, pieces)
         first = next(batches)
         found = self._written.write(manifest, fragment, first.schema, chain([first], batches), write)

@@ -146,6 +146,6 @@ def _repeated(array: pa.Array) -> Bytes | None:
     if n == 1:
         return cells[0]
     # A probe of the last row first: it settles nearly every page that is not constant.
-    if (cells[-1] != cells[0]).any() or (cells[: min(n, 64)] != cells[0]).any():
+    if cells[-1].tobytes() != cells[0].tobytes() or (cells[: min(n, 64)] != cells[0]).any():
         return None
     return cells[0] if (cells == cells[0]).all() else None

@@ -123,7 +123,9 @@ def encode_array(array: pa.Array, hints: Hints, *, ranged: bool = False, items: 
     tree = min(found, key=nbytes_of, default=None) if hints.choice.encoding == COMPACT else next(found, None)
     if tree is None:
         raise Unsupported(f"no encoding takes a column of type {array.type}", kind="encoding")
-    return tree if tree.is_null else dataclasses.replace(tree, validity=bitmap_of(array))
+    if array.null_count == 0 or tree.is_null:
+        return tree
+    return dataclasses.replace(tree, validity=bitmap_of(array))
 
 
 def is_small(array: pa.Array) -> bool:

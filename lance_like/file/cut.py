@@ -68,7 +68,7 @@ class PendingRows:
         self._owned = len(self._pieces)
 
     def nbytes_of(self, pieces: Pieces) -> int:
-        """About what a page that was cut takes in memory."""
+        """About what rows take in memory, such as those of a page that was cut."""
         return self._measure.held_nbytes(pieces)
 
     def _append(self, array: pa.Array, nbytes: int) -> None:

@@ -13,9 +13,9 @@ stay until the end.
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
-import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -174,7 +174,7 @@ class FileWriter:
         self._borrowed_nbytes = 0
         self._group: _Cut = []
         self._group_nbytes = 0
-        self._work = OrderedWork[_Encoded](threads=threads, budget_nbytes=(threads + 2) * PAGE_NBYTES)
+        self._work: OrderedWork[_Encoded] = OrderedWork(threads=threads, budget_nbytes=(threads + 2) * PAGE_NBYTES)
         self._tail: bytes | None = None
         self._stats: list[ZoneEntry] = []
 
@@ -229,13 +229,13 @@ class FileWriter:
             column = self._columns[number]
             for part in self._resolve(column.column, array):
                 if isinstance(part, pa.Array):
+                    self._borrowed_nbytes += column.pending.nbytes_of([part])
                     if pages := column.pending.add(part):
                         yield from self._queue(column, pages)
                 else:
                     yield from self._streamed(column, part)
         yield from self._relieve()
         yield from self._placed(self._work.ready())
-        self._borrowed_nbytes += batch.nbytes
         # A copy of most of what is kept would free little.
         if self._borrowed_nbytes >= _BORROWED_NBYTES and self._borrowed_nbytes > 2 * self.pending_nbytes:
             self._borrowed_nbytes = 0
@@ -334,7 +334,7 @@ class FileWriter:
         yield self._pad(ALIGNMENT)
         directory_offset = self._cursor
         metadata = compact_json({"metadata": metadata_to_json(self.schema.metadata or {}), "writer": __version__})
-        tail = Tail(directory_offset, self._rows, len(records), len(metadata), sum32(metadata), uuid.uuid4().bytes)
+        tail = Tail(directory_offset, self._rows, len(records), len(metadata), sum32(metadata), os.urandom(16))
         self._tail = tail.pack()
         directory = [record.pack(directory_offset + RECORD_NBYTES * i) for i, record in enumerate(records)]
         yield self._counted(b"".join([*directory, metadata, self._tail]))

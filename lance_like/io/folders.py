@@ -127,15 +127,23 @@ def _sync_holder(path: str, *, inside: bool) -> None:
 
 
 def _walk(root: str, parts: Sequence[str], flags: int) -> int:
-    folder = os.open(root, _WALK if parts else flags)
+    if not parts:
+        return os.open(root, flags)
+    folder: int | None = None
     for place, part in enumerate(parts, 1):
-        above = folder
+        above, folder = folder, None
+        # The first together with the way to root, on which links are followed.
+        name = os.path.join(root, part) if above is None else part
         try:
-            folder = os.open(part, (_WALK if place < len(parts) else flags) | os.O_NOFOLLOW, dir_fd=above)
+            folder = os.open(name, (_WALK if place < len(parts) else flags) | os.O_NOFOLLOW, dir_fd=above)
         except NotADirectoryError as error:
+            if above is None and not os.path.isdir(root):
+                raise
             raise Corrupt("this is not a folder", kind="file-type", where="/".join(parts[:place])) from error
         finally:
-            os.close(above)
+            if above is not None:
+                os.close(above)
+    assert folder is not None
     return folder
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -251,7 +250,7 @@ class LocalStore:
     def _temporary(self, key: str, *, sync: bool) -> Iterator[tuple[int, str, str]]:
         """A descriptor of the folder of a key, its name there, and that of a temporary file, removed at an error."""
         *parts, name = check_key(key).split("/")
-        temporary = TEMPORARY + uuid.uuid4().hex
+        temporary = TEMPORARY + os.urandom(16).hex()
         with _Reported(self.uri, key):
             folder = self._made_folder(parts, sync=sync)
         try:

@@ -87,13 +87,16 @@ TEMPORARY = ".tmp-"
 """How the names of unfinished writes begin. They are no objects: a listing leaves them out unless asked for them."""
 
 
+_NO_PARTS = frozenset(("", ".", ".."))
+_NO_MARKS = frozenset("\\:\0%")
+
+
 def check_key(key: str) -> str:
     """Return the key if it is a relative path of plain parts (format_spec/table.md, "Paths").
 
     Raises InvalidInput for absolute paths, '..', empty parts, and the characters backslash, colon, NUL, percent.
     """
-    parts = key.split("/")
-    if any(part in ("", ".", "..") for part in parts) or any(mark in key for mark in "\\:\0%"):
+    if not _NO_PARTS.isdisjoint(key.split("/")) or not _NO_MARKS.isdisjoint(key):
         raise InvalidInput(f"{key!r} is not a key: expected a relative path of plain parts", kind="path")
     return key
 

@@ -170,32 +170,42 @@ def _is_plain(kind: pa.DataType) -> bool:
 
 def _constant(literal: pa.Scalar) -> Constant | None:
     if pa.types.is_integer(literal.type):
-        whole = literal.as_py()
-        kind = _INT32 if -(2**31) <= whole < 2**31 else _INT64
-        return Constant(pa.scalar(whole, kind)) if whole < 2**63 else None
+        kind = _whole_type(literal)
+        return None if kind is None else Constant(pa.scalar(literal.as_py(), kind))
     known = pa.types.is_boolean(literal.type) or literal.type == _DOUBLE or pa.types.is_string(literal.type)
     return Constant(literal) if known else None
+
+
+def _whole_type(literal: pa.Scalar) -> pa.DataType | None:
+    """The type that DuckDB gives a whole literal."""
+    whole = literal.as_py()
+    if -(2**31) <= whole < 2**31:
+        return _INT32
+    return _INT64 if whole < 2**63 else None
 
 
 def _operation(symbol: str, left: Value, right: Value) -> Operation | None:
     if symbol in "%/" and not _is_divisor(symbol, right):
         return None
-    left_too, right_too = _beside(left, right), _beside(right, left)
-    if left_too is None or right_too is None:
+    left_type, right_type = _type_beside(left, right), _type_beside(right, left)
+    if left_type is None or right_type is None:
         return None
-    kind = max(left_too.type, right_too.type, key=_WIDTHS.__getitem__)
+    kind = max(left_type, right_type, key=_WIDTHS.__getitem__)
     if symbol == "%" and kind == _DOUBLE:
         return None
     if symbol == "/":
-        if isinstance(right, Constant) and pa.types.is_decimal(right.type) and left_too.type != _DOUBLE:
+        if isinstance(right, Constant) and pa.types.is_decimal(right.type) and left_type != _DOUBLE:
             return None
         kind = _DOUBLE
-    return Operation(symbol, _literal_of(left_too, kind), _literal_of(right_too, kind), kind)
+    return Operation(symbol, _literal_of(left, kind), _literal_of(right, kind), kind)
 
 
 def _literal_of(value: Value, kind: pa.DataType) -> Value:
     """A literal in the type that is computed in, so that it is not cast for each batch."""
-    return Constant(_cast(value.value, kind)) if isinstance(value, Constant) else value
+    if not isinstance(value, Constant) or value.type == kind:
+        return value
+    literal = exact(value.value, kind)
+    return Constant(_cast(value.value, kind) if literal is None else literal)
 
 
 def _is_divisor(symbol: str, value: Value) -> bool:
@@ -206,14 +216,13 @@ def _is_divisor(symbol: str, value: Value) -> bool:
     return number > 0 if symbol == "%" else number != 0
 
 
-def _beside(value: Value, other: Value) -> Any:
-    """A side of an operation, of one of the types that are computed; None if it is of another."""
+def _type_beside(value: Value, other: Value) -> pa.DataType | None:
+    """The type of a side of an operation, one of those that are computed; None if it is of another."""
     if not isinstance(value, Constant):
-        return value if value.type in _WIDTHS else None
+        return value.type if value.type in _WIDTHS else None
     if other.type == _DOUBLE:
-        literal = exact(value.value, _DOUBLE)
-        return None if literal is None else Constant(literal)
-    return _constant(value.value) if pa.types.is_integer(value.type) else None
+        return None if exact(value.value, _DOUBLE) is None else _DOUBLE
+    return _whole_type(value.value) if pa.types.is_integer(value.type) else None
 
 
 def _comparison(symbol: str, left: Value, right: Value) -> Comparison | None:
@@ -237,6 +246,8 @@ def compute(value: Value, leaf: Callable[[Path], pa.Array], rows: int) -> pa.Arr
     value: bound. leaf: the array of a column.
     Returns None if a kernel refuses: DuckDB decides.
     """
+    if rows == 0:
+        return pa.array([], value.type)
     try:
         found = _compute(value, leaf)
         return pa.repeat(found, rows) if isinstance(found, pa.Scalar) else found

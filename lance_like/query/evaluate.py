@@ -139,18 +139,10 @@ def _expression(given: Any, what: str) -> Opaque:
     )
 
 
-def columns_read(expressions: Iterable[Opaque], schema: pa.Schema) -> list[str]:
-    """Name the columns of a schema that expressions read, in its order and spelling.
-
-    Raises NotFound, naming the nearest, for a column that the schema does not have.
-    """
-    read = {path[0] for path in paths_read(expressions, schema)}
+def columns_read(bound: Iterable[Bound], schema: pa.Schema) -> list[str]:
+    """Name the columns that expressions bound to a schema read, in its order and spelling."""
+    read = {path[0] for one in bound for path in ([one] if isinstance(one, tuple) else one.columns)}
     return [name for name in schema.names if name in read]
-
-
-def paths_read(expressions: Iterable[Opaque], schema: pa.Schema) -> frozenset[Path]:
-    """Name what expressions read of a schema, in its spelling: columns, and fields of structs. Raises as above."""
-    return frozenset(path for expression in expressions for path in bind_opaque(expression, schema).columns)
 
 
 def select(condition: Expr, batch: pa.RecordBatch) -> Int64s:
@@ -187,16 +179,16 @@ def compute_columns(expressions: Mapping[str, Opaque], batch: pa.RecordBatch) ->
     return compute_bound(bind_columns(expressions, batch.schema), batch)
 
 
-_Bound: TypeAlias = Path | Opaque
+Bound: TypeAlias = Path | Opaque
 """A column that an expression only names, or the expression bound to a schema."""
 
 
-def bind_columns(expressions: Mapping[str, Opaque], schema: pa.Schema) -> dict[str, _Bound]:
+def bind_columns(expressions: Mapping[str, Opaque], schema: pa.Schema) -> dict[str, Bound]:
     """Bind expressions once for many batches of a schema. Raises NotFound, InvalidInput."""
     return {name: named_by(one, schema) or bind_opaque(one, schema) for name, one in expressions.items()}
 
 
-def compute_bound(expressions: Mapping[str, _Bound], batch: pa.RecordBatch) -> pa.RecordBatch:
+def compute_bound(expressions: Mapping[str, Bound], batch: pa.RecordBatch) -> pa.RecordBatch:
     """As `compute_columns`, of expressions that are bound to the schema of the batch."""
     view = _View(batch, None)
     made: dict[str, pa.Array] = {}

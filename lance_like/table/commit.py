@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import random
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -39,7 +38,7 @@ from lance_like.table.deletions import Deletions, encode_deletions
 from lance_like.table.envelope import MAX_BODY
 from lance_like.table.fragment import Fragment
 from lance_like.table.indices import IndexEntry, IndexSegment, encode_row_runs
-from lance_like.table.layout import PartKind, begins_bucket, new_part_key, version_key
+from lance_like.table.layout import PartKind, begins_bucket, new_part_key, new_uuid, version_key
 from lance_like.table.lease import Lease, hold, removed, replaced
 from lance_like.table.lineage import encode_lineage
 from lance_like.table.manifest import (
@@ -109,7 +108,7 @@ def commit(
     with nullcontext(lease) if lease or base is None else _held(store, base, change) as held:
         run = _Commit(
             store=store,
-            transaction=transaction or uuid.uuid4().hex,
+            transaction=transaction or new_uuid(),
             is_named=transaction is not None,
             change=change,
             lease=held,
@@ -129,7 +128,7 @@ def begin(store: Store, manifest: Manifest, record: Transaction) -> Manifest:
     """
     run = _Commit(
         store=store,
-        transaction=uuid.uuid4().hex,
+        transaction=new_uuid(),
         is_named=False,
         change=_no_change,
         lease=None,

@@ -13,8 +13,8 @@ Pure: names only.
 
 from __future__ import annotations
 
+import os
 import re
-import uuid
 from typing import Literal
 
 VERSIONS = "_versions"
@@ -75,9 +75,14 @@ def version_of(key: str) -> int | None:
     return int(found[1]) if found and f"/{key}".endswith(f"/{version_key(int(found[1]))}") else None
 
 
+def new_uuid() -> str:
+    """32 hexadecimal digits at random, in a quarter of the time that `uuid.uuid4` takes."""
+    return os.urandom(16).hex()
+
+
 def new_data_key() -> str:
     """A key for a new data file that nobody else has."""
-    return f"data/{uuid.uuid4().hex}.lnl"
+    return f"data/{new_uuid()}.lnl"
 
 
 def is_data_key(key: str) -> bool:
@@ -92,7 +97,7 @@ def base_key(base: int, path: str) -> str:
 
 def new_part_key(kind: PartKind) -> str:
     """A key for a new metadata part that nobody else has."""
-    return f"_meta/{uuid.uuid4().hex}.{kind}"
+    return f"_meta/{new_uuid()}.{kind}"
 
 
 def is_part_key(key: str, kind: PartKind) -> bool:
@@ -103,7 +108,7 @@ def is_part_key(key: str, kind: PartKind) -> bool:
 
 def new_lease_key(kind: LeaseKind) -> str:
     """A key for a new lease that nobody else has."""
-    return f"{LEASES}/{uuid.uuid4().hex}.{kind}"
+    return f"{LEASES}/{new_uuid()}.{kind}"
 
 
 def lease_kind(file: str) -> LeaseKind | None:
@@ -149,7 +154,7 @@ def is_branch_name(name: str) -> bool:
 
 def new_line() -> str:
     """A name for the versions of a new branch that no other has."""
-    return uuid.uuid4().hex
+    return new_uuid()
 
 
 def is_line(name: str) -> bool:

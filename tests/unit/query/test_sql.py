@@ -230,10 +230,10 @@ def test_computed_columns_name_what_they_read() -> None:
 
 def test_the_columns_that_expressions_read_are_spelled_as_in_the_schema() -> None:
     schema = pa.schema([("L", pa.list_(pa.int64())), ("A", pa.int64()), ("b", pa.int64()), ("x", pa.int64())])
-    computed = evaluate.parse_expressions({"n": "b + A", "m": "list_transform(l, lambda y: y + a)"})
-    assert evaluate.columns_read(computed.values(), schema) == ["L", "A", "b"]
+    computed = evaluate.parse_expressions({"n": "b + A", "m": "list_transform(l, lambda y: y + a)", "o": "B"})
+    assert evaluate.columns_read(evaluate.bind_columns(computed, schema).values(), schema) == ["L", "A", "b"]
     with pytest.raises(NotFound):
-        evaluate.columns_read(evaluate.parse_expressions({"n": "c"}).values(), schema)
+        evaluate.bind_columns(evaluate.parse_expressions({"n": "c"}), schema)
 
 
 @pytest.mark.parametrize(
