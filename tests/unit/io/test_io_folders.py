@@ -94,6 +94,28 @@ def test_a_read_of_a_mapped_file_opens_nothing(store: LocalStore, monkeypatch: p
     assert opened == []
 
 
+@pytest.mark.parametrize(("key", "folders"), [("k", 1), ("a/k", 1), ("a/b/k", 2)])
+def test_a_write_opens_each_folder_on_its_way_once(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, key: str, folders: int
+) -> None:
+    store.put(key, [b"before"])
+    opened: list[Any] = []
+    real = os.open
+    monkeypatch.setattr(os, "open", lambda *args, **options: opened.append(args) or real(*args, **options))
+    store.put(key, [b"x"])
+    assert len(opened) == folders + 1
+    opened.clear()
+    assert LocalStore(store.uri).gather(key, [ranges((0, 1))])[0].tobytes() == b"x"
+    assert len(opened) == folders + 1
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_store_whose_root_is_a_file_is_no_store(tmp_path: Path, use: str) -> None:
+    (tmp_path / "root").write_bytes(b"x")
+    with pytest.raises(StorageError, match="Not a directory"):
+        USES[use](LocalStore(str(tmp_path / "root")))
+
+
 def test_no_descriptor_is_left_open(store: LocalStore) -> None:
     store.put("a/b/k", [b"x"])
     (Path(store.uri) / "link").symlink_to("a")
