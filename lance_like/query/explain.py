@@ -208,8 +208,8 @@ def analyze(session: Session, manifest: Manifest, scan: Scan, *, counting: bool 
             [flags] = timed("filter", lambda one=one, window=window: session.run([one.passing(window)]))
             asked += window.parts or [window]
             found += window.end - window.start if flags is None else int(np.count_nonzero(flags))
-            if not counting:
-                timed("read", lambda one=one, window=window, flags=flags: session.run([one.read(window, flags)]))
+            for piece in () if counting else one.pieces(window, flags):
+                timed("read", lambda one=one, piece=piece: session.run([one.read(*piece)]))
             if left is not None and found >= left:
                 break
     # A limit may have ended the run before all that was planned.

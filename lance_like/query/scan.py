@@ -17,6 +17,7 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
+from lance_like.encodings.sift import Flags
 from lance_like.errors import Corrupt, InvalidInput
 from lance_like.file.layout import ZONE_ROWS
 from lance_like.file.stats import Zones
@@ -42,7 +43,16 @@ from lance_like.query.plan import (
 from lance_like.query.projection import Projection
 from lance_like.query.prune import judged_paths
 from lance_like.query.session import Reads, Session
-from lance_like.query.windows import BATCH_ROWS, TAKE_BELOW, WINDOW_NBYTES, FragmentScan, Scan, Window, open_columns
+from lance_like.query.windows import (
+    BATCH_ROWS,
+    TAKE_BELOW,
+    WINDOW_NBYTES,
+    FragmentScan,
+    Passed,
+    Scan,
+    Window,
+    open_columns,
+)
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema
@@ -257,7 +267,26 @@ def _batch_rows(scan: Scan) -> int:
 
 
 def _apart(session: Session, scan: Scan, pieces: Sequence[Piece]) -> Iterator[Job[Iterable[pa.RecordBatch]]]:
-    return _window_jobs(session, scan, opened(session, scan, pieces), FragmentScan.batches, chain.from_iterable)
+    return _window_jobs(
+        session, scan, opened(session, scan, pieces), FragmentScan.batches, partial(_read, session, scan)
+    )
+
+
+def _read(
+    session: Session, scan: Scan, found: Iterable[list[pa.RecordBatch] | Passed]
+) -> Generator[pa.RecordBatch, None, None]:
+    """The batches of windows; what was left to read of them is read ahead as they are."""
+    for one in found:
+        if isinstance(one, Passed):
+            jobs = (_read_job(session, one.scan, window, flags) for window, flags in one.pieces)
+            with closing(_ahead(scan, jobs)) as windows:
+                yield from chain.from_iterable(windows)
+        else:
+            yield from one
+
+
+def _read_job(session: Session, one: FragmentScan, window: Window, flags: Flags | None) -> Job[list[pa.RecordBatch]]:
+    return Job(lambda: session.run([one.read(window, flags)])[0], window.nbytes, window.batches)
 
 
 def _scan_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job[Iterable[pa.RecordBatch]]]:

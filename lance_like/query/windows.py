@@ -1,6 +1,7 @@
 """The rows of one fragment in windows: filter columns first, the others only for the rows that passed.
 
-A window is 8 MiB by estimate, or one batch when that is more.
+A window is 8 MiB by estimate, or one batch when that is more. Where a condition is asked, it is so of those of its
+columns alone: of few rows that pass the others are read in one go, of many in windows of their own.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from lance_like.encodings.places import DESCRIPTION
 from lance_like.encodings.sift import Flags
 from lance_like.encodings.stack import together
 from lance_like.file.carry import carried_type
-from lance_like.file.cut import PAGE_NBYTES
+from lance_like.file.cut import PAGE_NBYTES, PAGE_ROWS
 from lance_like.file.pages import ColumnPages
 from lance_like.file.spans import read_parts
 from lance_like.kept import MadeOf
@@ -43,6 +44,8 @@ WINDOW_NBYTES = 8 << 20
 _DESCRIPTION_NBYTES = 16
 # Below this share of a window the rows that passed are taken one by one instead of reading their pages.
 TAKE_BELOW = 1 / 16
+# Estimated bytes of rows that are read in one go though they lie in many windows.
+_FEW_NBYTES = WINDOW_NBYTES // 4
 # Rows that lie together are read as a stretch: to begin one takes as long as 500 single rows, or 8,000 between.
 _STRETCH_ROWS, _STRETCH_GAP = 512, 8192
 
@@ -168,6 +171,14 @@ class Window(Span):
     parts: Sequence[Span] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Rows of a window that pass. pieces: as of `FragmentScan.pieces`."""
+
+    scan: FragmentScan
+    pieces: Sequence[tuple[Window, Flags | None]]
+
+
 class FragmentScan:
     """The scan of one fragment, in windows that any thread may read. columns: those that are read, by field."""
 
@@ -179,20 +190,40 @@ class FragmentScan:
         usual = int(min(scan.usual_rows or BATCH_ROWS, max(1, scan.batch_nbytes // self._row_nbytes)))
         rows = scan.batch_rows or usual
         self._batch_rows = min(rows, self._projection.most_rows or rows)
-        batches = max(1, int((scan.window_nbytes or WINDOW_NBYTES) // self._row_nbytes) // self._batch_rows)
-        # Pages of numbers have powers of two of rows: windows that have them too begin and end with pages.
-        self._window_rows = (1 << batches.bit_length() - 1) * self._batch_rows
+        self._window_nbytes = scan.window_nbytes or WINDOW_NBYTES
+        self._window_rows = self._rows_of(self._row_nbytes)
+        # Who needs few rows, or makes others of them, is given them as soon as they are there.
+        self._asks_first = scan.limit is None and scan.make is None
+
+    def _rows_of(self, row_nbytes: float) -> int:
+        """The rows of a window: a power of two, as those of pages of numbers are, to begin and end with pages."""
+        batches = max(1, int(self._window_nbytes // row_nbytes) // self._batch_rows)
+        return (1 << batches.bit_length() - 1) * self._batch_rows
+
+    @cached
+    def _asked_rows(self) -> int:
+        """The rows of a window whose condition is asked: where a number is only compared, it leaves a flag."""
+        rest = {} if self._scan.rest is None else self._scan.rest.leaves
+        asked = {} if self._scan.filter is None else self._scan.filter.leaves
+        nbytes = [
+            1 if field_id not in rest and flat_width(column.kind) is not None else column.row_nbytes
+            for field_id, column in self.columns.items()
+            if field_id in asked
+        ]
+        return max(self._window_rows, min(self._rows_of(max(1.0, sum(nbytes))), PAGE_ROWS))
 
     def windows(self, spans: Sequence[Span]) -> Iterator[Window]:
-        """Spans cut into what is read in one go; short ones that touch are read as one."""
+        """Spans cut into what is read, or asked, in one go; short ones that touch are read as one."""
         for parts in _touching(spans, min(self._window_rows, BATCH_ROWS)):
             start, last = parts[0].start, parts[-1].end
             if len(parts) > 1:
                 yield self._window(start, last, None, parts)
                 continue
             [span] = parts
+            asks = self._asks_first and span.check and span.rows is None
+            most = self._asked_rows if asks else self._window_rows
             while start < last:
-                end = self._cut(start, min(last, start + self._window_rows))
+                end = self._cut(start, min(last, start + most))
                 rows = None if span.rows is None else _between(span.rows, start, end)
                 if rows is None or len(rows):
                     yield self._window(start, end, rows, parts)
@@ -208,10 +239,29 @@ class FragmentScan:
         flags = yield from self.passing(window)
         return window.end - window.start if flags is None else int(np.count_nonzero(flags))
 
-    def batches(self, window: Window) -> Reads[list[pa.RecordBatch]]:
-        """The rows of a window that pass, in batches."""
-        flags = yield from self.passing(window)
-        return (yield from self.read(window, flags))
+    def batches(self, window: Window) -> Reads[list[pa.RecordBatch] | Passed]:
+        """The rows of a window that pass, in batches; where they are more than is read in one go, which they are."""
+        pieces = self.pieces(window, (yield from self.passing(window)))
+        return (yield from self.read(*pieces[0])) if len(pieces) == 1 else Passed(self, pieces)
+
+    def pieces(self, window: Window, flags: Flags | None) -> list[tuple[Window, Flags | None]]:
+        """A window and which of its rows pass, as the windows in which they are read, each with its flags."""
+        if flags is None or window.end - window.start <= self._window_rows or self._are_few(flags):
+            return [(window, flags)]
+        found: list[tuple[Window, Flags | None]] = []
+        start = window.start
+        while start < window.end:
+            end = self._cut(start, min(window.end, start + self._window_rows))
+            some = flags[start - window.start : end - window.start]
+            if some.any():
+                found.append((self._window(start, end, None, (window,)), some))
+            start = end
+        return found
+
+    def _are_few(self, flags: Flags) -> bool:
+        """Can the rows that are flagged be read in one go, also where pages are read whole for stretches of them?"""
+        count = np.count_nonzero(flags)
+        return bool(count * self._row_nbytes <= _FEW_NBYTES and count < self._scan.take_below * len(flags))
 
     def read(self, window: Window, flags: Flags | None) -> Reads[list[pa.RecordBatch]]:
         """The rows of a window that are flagged, all for None, in batches."""
@@ -422,4 +472,14 @@ def open_columns(
     ]
 
 
-__all__ = ["BATCH_ROWS", "TAKE_BELOW", "WINDOW_NBYTES", "FragmentScan", "Scan", "Window", "asking", "open_columns"]
+__all__ = [
+    "BATCH_ROWS",
+    "TAKE_BELOW",
+    "WINDOW_NBYTES",
+    "FragmentScan",
+    "Passed",
+    "Scan",
+    "Window",
+    "asking",
+    "open_columns",
+]

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -74,6 +75,55 @@ def test_rows_are_those_of_one_thread(uri: str, options: dict[str, Any]) -> None
     found = ds.to_table(**options)
     assert found.equals(ds.to_table(**{**options, "use_threads": False}))
     assert found.num_rows > 0
+
+
+@pytest.mark.parametrize(
+    ("condition", "pieces"),
+    [
+        (f"n < {2**40 // 1000}", "one"),
+        ("i >= 30000 AND i < 30060", "one"),
+        (f"n < {2**40 // 1000} AND i > 100", "one"),
+        ("n < 0", "one"),
+        (f"n < {2**40 // 3}", "many"),
+        (f"n < {2**40 // 20}", "many"),
+        (f"i >= 9000 AND n < {2**40 // 20}", "many"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"use_threads": False}, {"batch_readahead": 0}, {"columns": ["t", "l"]}])
+def test_few_rows_that_pass_are_read_at_once_and_many_in_windows(
+    uri: str, monkeypatch: pytest.MonkeyPatch, condition: str, pieces: str, options: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(windows, "_FEW_NBYTES", 1 << 12)
+    cut: list[int] = []
+    real = windows.FragmentScan.pieces
+
+    def noted(*arguments: Any) -> list[Any]:
+        found = real(*arguments)
+        cut.append(len(found))
+        return found
+
+    monkeypatch.setattr(windows.FragmentScan, "pieces", noted)
+    ds = lance_like.write_dataset(table(), uri)
+    ds.delete("i % 10 = 5")
+    cut.clear()
+    rows = table()
+    live = rows.filter(pa.array(rows["i"].to_numpy() % 10 != 5))
+    expected = duckdb.from_arrow(live).filter(condition).order("i").to_arrow_table()
+    expected = expected.cast(rows.schema).select(options.get("columns", rows.column_names))
+    found = pa.Table.from_batches(ds.to_batches(filter=condition, batch_size=700, **options), expected.schema)
+    assert found.equals(expected)
+    assert ds.count_rows(condition) == len(expected)
+    assert max(cut) > 4 if pieces == "many" else set(cut) <= {1}
+    assert len(cut) < 10
+
+
+def test_batches_that_were_made_ahead_of_rows_that_pass_are_dropped(uri: str, readers: list[str]) -> None:
+    ds = lance_like.write_dataset(table(), uri)
+    batches = iter(ds.to_batches(filter=f"n < {2**40 // 3}", batch_size=500))
+    assert len(next(batches)) > 0
+    del batches
+    assert readers.count("ended") == len(readers) / 2
+    assert threading.active_count() < 10
 
 
 def test_no_batch_is_longer_than_asked(uri: str) -> None:
