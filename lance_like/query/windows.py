@@ -6,7 +6,7 @@ columns alone: of few rows that pass the others are read in one go, of many in w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -204,13 +204,16 @@ class FragmentScan:
     def _asked_rows(self) -> int:
         """The rows of a window whose condition is asked: where a number is only compared, it leaves a flag."""
         rest = {} if self._scan.rest is None else self._scan.rest.leaves
-        asked = {} if self._scan.filter is None else self._scan.filter.leaves
         nbytes = [
             1 if field_id not in rest and flat_width(column.kind) is not None else column.row_nbytes
-            for field_id, column in self.columns.items()
-            if field_id in asked
+            for field_id, column in self._asked_columns.items()
         ]
         return max(self._window_rows, min(self._rows_of(max(1.0, sum(nbytes))), PAGE_ROWS))
+
+    @cached
+    def _asked_columns(self) -> dict[int, Column]:
+        asked = {} if self._scan.filter is None else self._scan.filter.leaves
+        return {field_id: column for field_id, column in self.columns.items() if field_id in asked}
 
     def windows(self, spans: Sequence[Span]) -> Iterator[Window]:
         """Spans cut into what is read, or asked, in one go; short ones that touch are read as one."""
@@ -220,10 +223,10 @@ class FragmentScan:
                 yield self._window(start, last, None, parts)
                 continue
             [span] = parts
-            asks = self._asks_first and span.check and span.rows is None
-            most = self._asked_rows if asks else self._window_rows
+            asks = self._asks(span)
+            most, columns = (self._asked_rows, self._asked_columns) if asks else (self._window_rows, self.columns)
             while start < last:
-                end = self._cut(start, min(last, start + most))
+                end = _cut(columns.values(), start, min(last, start + most), self._batch_rows)
                 rows = None if span.rows is None else _between(span.rows, start, end)
                 if rows is None or len(rows):
                     yield self._window(start, end, rows, parts)
@@ -231,6 +234,9 @@ class FragmentScan:
 
     def _window(self, start: int, end: int, rows: Int64s | None, parts: Sequence[Span]) -> Window:
         nbytes, batches = int((end - start) * self._row_nbytes), -(-(end - start) // self._batch_rows)
+        if end - start > self._window_rows:
+            # Of few of its rows more than flags is held.
+            nbytes = min(nbytes, self._window_nbytes)
         joined = parts if len(parts) > 1 else ()
         return Window(start, end, any(part.check for part in parts), rows, nbytes, batches, joined)
 
@@ -246,17 +252,21 @@ class FragmentScan:
 
     def pieces(self, window: Window, flags: Flags | None) -> list[tuple[Window, Flags | None]]:
         """A window and which of its rows pass, as the windows in which they are read, each with its flags."""
-        if flags is None or window.end - window.start <= self._window_rows or self._are_few(flags):
+        if flags is None or not self._asks(window) or self._are_few(flags):
             return [(window, flags)]
         found: list[tuple[Window, Flags | None]] = []
         start = window.start
         while start < window.end:
-            end = self._cut(start, min(window.end, start + self._window_rows))
+            end = _cut(self.columns.values(), start, min(window.end, start + self._window_rows), self._batch_rows)
             some = flags[start - window.start : end - window.start]
             if some.any():
                 found.append((self._window(start, end, None, (window,)), some))
             start = end
         return found
+
+    def _asks(self, span: Span) -> bool:
+        """Is the condition asked of a span before it is known how its rows are read?"""
+        return self._asks_first and span.check and span.rows is None
 
     def _are_few(self, flags: Flags) -> bool:
         """Can the rows that are flagged be read in one go, also where pages are read whole for stretches of them?"""
@@ -285,19 +295,6 @@ class FragmentScan:
             arrays = self._projection.assemble(cut, virtual_of(self._fragment, some))
             batches += self._projection.batches(arrays, end - start, self._batch_rows)
         return batches
-
-    def _cut(self, start: int, end: int) -> int:
-        """End a window with pages when that keeps a good part of it: a batch that lies in two pages is a copy."""
-        low = start + max(1, (end - start) // 4)
-        in_one_batch = end - start <= self._batch_rows
-        for column in self.columns.values():
-            if column.kind is not DESCRIPTION:
-                fences = column.pages.fences
-                # The first page that ends, or of several batches the last one.
-                place = np.searchsorted(fences, low) if in_one_batch else np.searchsorted(fences, end, "right") - 1
-                boundary = int(fences[min(place, len(fences) - 1)])
-                end = boundary if low <= boundary < end else end
-        return end
 
     def _wanted(self, span: Span) -> Flags | None:
         """Which rows of a span are not deleted, among those that are wanted; None for all."""
@@ -419,6 +416,20 @@ class FragmentScan:
             field_id: found[field_id] if field_id in found else [pa.nulls(count, carried_type(kind))]
             for field_id, kind in leaves.items()
         }
+
+
+def _cut(columns: Iterable[Column], start: int, end: int, batch_rows: int) -> int:
+    """End a window with pages when that keeps a good part of it: a batch that lies in two pages is a copy."""
+    low = start + max(1, (end - start) // 4)
+    in_one_batch = end - start <= batch_rows
+    for column in columns:
+        if column.kind is not DESCRIPTION:
+            fences = column.pages.fences
+            # The first page that ends, or of several batches the last one.
+            place = np.searchsorted(fences, low) if in_one_batch else np.searchsorted(fences, end, "right") - 1
+            boundary = int(fences[min(place, len(fences) - 1)])
+            end = boundary if low <= boundary < end else end
+    return end
 
 
 def _touching(spans: Sequence[Span], most_rows: int) -> Iterator[Sequence[Span]]:
