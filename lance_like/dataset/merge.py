@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.dataset.change import by_fragment, fields_read, matching
+from lance_like.dataset.conversion import text_of
 from lance_like.dataset.inputs import Stream, check_cells, filled
 from lance_like.dataset.keys import KeyIndex
 from lance_like.dataset.patch import Patch, rows_of, steps, write_patches
@@ -235,7 +236,7 @@ class Merge:
     def _refuse_matched(self, matches: _Matches) -> None:
         if self.rules.matched == "fail" and len(matches.source):
             row = int(matches.source[0])
-            shown = ", ".join(f"{n}={k[row].as_py()!r}" for n, k in zip(self.rules.on, self.source.keys, strict=True))
+            shown = ", ".join(f"{n}={text_of(k[row])}" for n, k in zip(self.rules.on, self.source.keys, strict=True))
             raise InvalidInput(
                 f"{len(matches.source):,} rows of the table have a key of the data, one is {shown}",
                 kind="matched",
