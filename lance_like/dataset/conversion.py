@@ -5,13 +5,15 @@ Arrow casts. What it gets wrong without a word is done in steps that it gets rig
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lance_like.dataset.engine_values import durations_of
 from lance_like.encodings.joining import offsets_and_items
+from lance_like.file.carry import carry
 
 
 def converted(array: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -24,7 +26,23 @@ def converted(array: pa.Array, kind: pa.DataType) -> pa.Array:
         array = array.dictionary_decode()
     _check_types(array.type, kind)
     made = _cast(array, kind)
-    _check_values(array, made)
+    _check_values(array, made, _is_kept)
+    return made
+
+
+def array_of(values: Any, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    """Values of Python or numpy as an array of a type.
+
+    Raises ArrowException or ValueError when one would change, but for the rounding of floats, or does not fit.
+    """
+    values = list(values) if isinstance(values, Iterator) else values
+    made = pa.array(values, kind)
+    try:
+        mine = pa.array(values)
+    except (pa.ArrowException, OverflowError):
+        return made  # of types that Arrow finds no common one for
+    if isinstance(mine, pa.Array) and isinstance(made, pa.Array):
+        _check_values(carry(mine), carry(made), _is_unchanged)
     return made
 
 
@@ -108,22 +126,38 @@ def _check_types(mine: pa.DataType, theirs: pa.DataType) -> None:
         raise ValueError("numbers are not true or false")
 
 
-def _check_values(mine: pa.Array, made: pa.Array) -> None:
-    """Raise ValueError when numbers became others although Arrow raised nothing."""
+def _check_values(mine: pa.Array, made: pa.Array, is_kept: Callable[[pa.Array, pa.Array], bool]) -> None:
+    """Raise ValueError when values became others though Arrow raised nothing. is_kept: judges those of plain types."""
     t = pa.types
     mine, made = (array.dictionary_decode() if t.is_dictionary(array.type) else array for array in (mine, made))
     if mine.type.equals(made.type):
         return
     if t.is_struct(mine.type) and t.is_struct(made.type):
         for field in mine.type:
-            _check_values(mine.field(field.name), made.field(field.name))
+            if made.type.get_field_index(field.name) < 0:
+                raise ValueError(f"it has no field {field.name!r}")
+            _check_values(mine.field(field.name), made.field(field.name), is_kept)
     elif t.is_map(mine.type) and t.is_map(made.type):
+        mine, made = offsets_and_items(mine)[1], offsets_and_items(made)[1]
         for place in (0, 1):
-            _check_values(*(offsets_and_items(array)[1].field(place) for array in (mine, made)))
+            _check_values(mine.field(place), made.field(place), is_kept)
     elif is_list(mine.type) and is_list(made.type):
-        _check_values(mine.flatten(), made.flatten())
-    elif not _is_kept(mine, made):
-        raise ValueError("a value is out of its range")
+        _check_values(mine.flatten(), made.flatten(), is_kept)
+    elif not is_kept(mine, made):
+        raise ValueError("a value is out of its range, or has a part that it cannot hold")
+
+
+def _is_unchanged(mine: pa.Array, made: pa.Array) -> bool:
+    """`_is_kept`, of values that Arrow made arrays of: it cuts off fractions of integers, and parts of moments."""
+    t = pa.types
+    if t.is_timestamp(mine.type) and t.is_timestamp(made.type):
+        # Moments without a time zone are taken for those of UTC.
+        return made.cast(pa.timestamp(mine.type.unit, made.type.tz)).view(pa.int64()).equals(mine.view(pa.int64()))
+    if t.is_temporal(mine.type) and t.is_temporal(made.type) and not t.is_interval(made.type):
+        return made.cast(mine.type).equals(mine)
+    if t.is_floating(mine.type) and t.is_integer(made.type):
+        return made.cast(mine.type).equals(mine)
+    return _is_kept(mine, made)
 
 
 def _is_kept(mine: pa.Array, made: pa.Array) -> bool:
@@ -151,4 +185,4 @@ def is_list(kind: pa.DataType) -> bool:
     return t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind)
 
 
-__all__ = ["converted", "is_list", "text_of"]
+__all__ = ["array_of", "converted", "is_list", "text_of"]

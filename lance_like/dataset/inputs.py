@@ -20,7 +20,7 @@ from lance_like.dataset.blob import (
     stored_array,
     stored_field,
 )
-from lance_like.dataset.conversion import converted, is_list
+from lance_like.dataset.conversion import array_of, converted, is_list
 from lance_like.dataset.engine_values import uuids_of
 from lance_like.encodings.joining import items_of_fixed, offsets_and_items, taken
 from lance_like.encodings.physical import is_number, is_variable, storage_of
@@ -311,7 +311,7 @@ def _column(values: Any, field: pa.Field | None) -> pa.Array | pa.ChunkedArray:
     if field is None:
         return _inferred(values)
     external = field.type.equals(REFERENCE)
-    return blob_array(values, external=external) if external or is_blob(field) else pa.array(values, field.type)
+    return blob_array(values, external=external) if external or is_blob(field) else array_of(values, field.type)
 
 
 def _inferred(values: Any) -> pa.Array | pa.ChunkedArray:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import decimal
+from datetime import datetime, time, timedelta, timezone
 from decimal import Decimal
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -56,6 +58,55 @@ def test_values_that_would_change_are_refused_when_they_are_written(array: pa.Ar
     ds = lance_like.write_dataset(pa.table({"c": pa.array([], kind)}), "memory://")
     with pytest.raises(InvalidInput, match="does not fit"):
         ds.insert(pa.table({"c": array}))
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (1.5, pa.int32()),
+        ([1.5], pa.list_(pa.int8())),
+        (70_000, pa.float16()),
+        (1e300, pa.float32()),
+        (np.float64(1e300), pa.float32()),
+        (datetime(2020, 1, 1, 0, 0, 0, 1), pa.timestamp("ms")),
+        (datetime(2020, 1, 1, 5), pa.date32()),
+        (datetime(2020, 1, 1, 5), pa.date64()),
+        (time(1, 2, 3, 4), pa.time32("ms")),
+        (timedelta(microseconds=5), pa.duration("s")),
+        ({"a": 1, "b": 2}, pa.struct([("a", pa.int64())])),
+    ],
+    ids=str,
+)
+def test_values_of_python_that_would_change_are_refused(value: object, kind: pa.DataType) -> None:
+    schema = pa.schema([("c", kind)])
+    for data in ({"c": [value]}, {"c": iter([value])}, [{"c": None}, {"c": value}]):
+        with pytest.raises(InvalidInput, match="'c'"):
+            lance_like.write_dataset(data, "memory://", schema=schema)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (2.0, pa.int8()),
+        (5, pa.decimal128(5, 2)),
+        (0.5, pa.float16()),
+        (datetime(2020, 1, 1, tzinfo=timezone(timedelta(hours=5))), pa.timestamp("s", "UTC")),
+        (datetime(2020, 1, 1), pa.timestamp("ns")),
+        (time(1, 2, 3), pa.time32("s")),
+        (timedelta(days=1), pa.duration("s")),
+        ([("k", 1)], pa.map_(pa.string(), pa.int8())),
+        ({"a": 1}, pa.struct([("b", pa.string()), ("a", pa.int8())])),
+        ([1, None], pa.list_(pa.float32(), 2)),
+        ("a", pa.dictionary(pa.int8(), pa.string())),
+    ],
+    ids=str,
+)
+def test_values_of_python_that_stay_are_written(value: object, kind: pa.DataType) -> None:
+    schema = pa.schema([("c", kind)])
+    expected = pa.array([value, None], kind)
+    for data in ({"c": [value, None]}, {"c": iter([value, None])}, [{"c": value}, {}]):
+        ds = lance_like.write_dataset(data, "memory://", schema=schema)
+        assert ds.to_table()["c"].to_pylist() == expected.to_pylist()
 
 
 @pytest.mark.parametrize(
