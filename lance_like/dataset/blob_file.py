@@ -56,7 +56,8 @@ class _Held:
         return self.data.size
 
     def read(self, start: int, end: int) -> memoryview:
-        return memoryview(self.data)[start:end]
+        # Of the format of other bytes: a view of another is not copied into them.
+        return memoryview(self.data).cast("B")[start:end]
 
 
 @dataclass(frozen=True)

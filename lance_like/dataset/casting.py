@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from lance_like.dataset.inputs import check_finite, check_kept
+from lance_like.dataset.conversion import converted, text_of
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_type, carry, present
 
@@ -33,7 +33,7 @@ def cast_values(array: pa.Array, field: pa.Field, row: int) -> pa.Array:
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if _fits(array.slice(low, middle - low), field.type) else (low, middle)
-        shown = "a value" if high == low else f"the value {array[low].as_py()!r:.80} of row {row + low:,}"
+        shown = "a value" if high == low else f"the value {text_of(array[low])} of row {row + low:,}"
         raise InvalidInput(
             f"the column {field.name!r}: {shown} does not fit the type {field.type}: {error}", kind="type"
         ) from error
@@ -54,15 +54,13 @@ def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
     wanted = carried_type(kind)
     is_coded = pa.types.is_dictionary(wanted)
     values = wanted.value_type if is_coded else wanted
-    check_kept(plain.type, values)
     if pa.types.is_nested(plain.type):
         # Arrow casts the items of rows outside a slice too, and stumbles over them.
         plain = pa.concat_arrays([plain])
     if pa.types.is_integer(plain.type) and pa.types.is_decimal(values):
         # Arrow goes by the type of the integers, not by their values.
         plain = plain.cast(pa.decimal256(76, max(values.scale, 0)))
-    made = plain.cast(values)
-    check_finite(plain, made)
+    made = converted(plain, values)
     if is_coded:
         coded = made.dictionary_encode()
         made = pa.DictionaryArray.from_arrays(

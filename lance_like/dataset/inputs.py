@@ -20,7 +20,8 @@ from lance_like.dataset.blob import (
     stored_array,
     stored_field,
 )
-from lance_like.dataset.engine_values import durations_of, uuids_of
+from lance_like.dataset.conversion import array_of, converted, is_list
+from lance_like.dataset.engine_values import uuids_of
 from lance_like.encodings.joining import items_of_fixed, offsets_and_items, taken
 from lance_like.encodings.physical import is_number, is_variable, storage_of
 from lance_like.errors import InvalidInput
@@ -160,7 +161,7 @@ def _check_cells(field: pa.Field, array: pa.Array, path: str) -> None:
         _check_cells(field.type.item_field, entries.field(1), f"{path}.value")
     elif is_variable(storage_of(array.type)) or pa.types.is_dictionary(array.type):
         _check_bytes(array, path)
-    elif _is_list(field.type):
+    elif is_list(field.type):
         present = _there(array)
         fixed = pa.types.is_fixed_size_list(field.type)
         items = items_of_fixed(present) if fixed else offsets_and_items(present)[1]
@@ -310,7 +311,7 @@ def _column(values: Any, field: pa.Field | None) -> pa.Array | pa.ChunkedArray:
     if field is None:
         return _inferred(values)
     external = field.type.equals(REFERENCE)
-    return blob_array(values, external=external) if external or is_blob(field) else pa.array(values, field.type)
+    return blob_array(values, external=external) if external or is_blob(field) else array_of(values, field.type)
 
 
 def _inferred(values: Any) -> pa.Array | pa.ChunkedArray:
@@ -363,10 +364,7 @@ def cast_array(array: pa.Array, field: pa.Field) -> pa.Array:
         array, kind = carry(stored_array(array, field.type)), carried_type(field.type)
         if isinstance(field.type, pa.UuidType) and is_text(array.type):
             array = uuids_of(array)
-        check_kept(array.type, kind)
-        made = _converted(array, kind)
-        check_finite(array, made)
-        made = present(made, field.type)
+        made = present(converted(array, kind), field.type)
     except (pa.ArrowException, ValueError) as error:
         raise InvalidInput(
             f"the column {field.name!r} of type {array.type} does not fit the type {field.type}: {error}",
@@ -374,81 +372,3 @@ def cast_array(array: pa.Array, field: pa.Field) -> pa.Array:
             hint="cast it before writing",
         ) from error
     return made
-
-
-def _converted(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    try:
-        return array.cast(kind)
-    except pa.ArrowNotImplementedError:
-        if pa.types.is_dictionary(array.type):
-            return _converted(array.dictionary_decode(), kind)
-        if pa.types.is_dictionary(kind):
-            return _converted(array, kind.value_type).dictionary_encode().cast(kind)
-        if pa.types.is_interval(array.type) and pa.types.is_duration(kind):
-            return durations_of(array, kind)
-        # Arrow casts few types to half floats: by way of double ones, then. Single ones would be rounded twice.
-        through = _with_doubles(kind)
-        if through.equals(kind):
-            raise
-        return array.cast(through).cast(kind)
-
-
-def _with_doubles(kind: pa.DataType) -> pa.DataType:
-    """The type with double floats where it has half ones."""
-    t = pa.types
-    if t.is_float16(kind):
-        return pa.float64()
-    if t.is_struct(kind):
-        return pa.struct([field.with_type(_with_doubles(field.type)) for field in kind])
-    if t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind):
-        items = kind.value_field.with_type(_with_doubles(kind.value_type))
-        size = (kind.list_size,) if t.is_fixed_size_list(kind) else ()
-        return (pa.large_list if t.is_large_list(kind) else pa.list_)(items, *size)
-    return kind
-
-
-def check_kept(mine: pa.DataType, theirs: pa.DataType) -> None:
-    """Raise ValueError for a cast that Arrow makes without a word although it changes values."""
-    t = pa.types
-    if t.is_struct(mine) and t.is_struct(theirs):
-        for field in mine:
-            if theirs.get_field_index(field.name) < 0:
-                raise ValueError(f"it has no field {field.name!r}")
-            check_kept(field.type, theirs.field(field.name).type)
-    elif t.is_map(mine) and t.is_map(theirs):
-        check_kept(mine.key_type, theirs.key_type)
-        check_kept(mine.item_type, theirs.item_type)
-    elif _is_list(mine) and _is_list(theirs):
-        check_kept(mine.value_type, theirs.value_type)
-    elif t.is_timestamp(mine) and t.is_timestamp(theirs) and (mine.tz is None) != (theirs.tz is None):
-        raise ValueError("one has a time zone, the other has none")
-    elif t.is_timestamp(mine) and (t.is_date(theirs) or t.is_time(theirs)):
-        raise ValueError("a part of each moment would be lost")
-    elif t.is_floating(mine) and t.is_decimal(theirs):
-        raise ValueError("binary fractions would be rounded to decimal ones")
-    elif t.is_boolean(theirs) and (t.is_integer(mine) or t.is_floating(mine)):
-        raise ValueError("numbers are not true or false")
-
-
-def check_finite(mine: pa.Array, made: pa.Array) -> None:
-    """Raise ValueError when floats became infinite in a narrower type."""
-    t = pa.types
-    if t.is_floating(mine.type) and t.is_floating(made.type):
-        if made.type.bit_width < mine.type.bit_width and _infinite(made) != _infinite(mine):
-            raise ValueError("a value is out of its range")
-    elif t.is_struct(mine.type) and t.is_struct(made.type):
-        for field in mine.type:
-            check_finite(mine.field(field.name), made.field(field.name))
-    elif _is_list(mine.type) and _is_list(made.type):
-        check_finite(mine.flatten(), made.flatten())
-
-
-def _infinite(array: pa.Array) -> int:
-    # Arrow has no is_inf for half floats.
-    wide = array.cast(pa.float32()) if pa.types.is_float16(array.type) else array
-    return pc.sum(pc.is_inf(wide)).as_py() or 0
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    t = pa.types
-    return t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind)

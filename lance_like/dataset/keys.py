@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lance_like.dataset.conversion import text_of
 from lance_like.dataset.lookups import lookup_of
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_type, carry
@@ -27,7 +28,7 @@ class KeyIndex:
         row = self._lookup.twice
         if row is not None:
             pairs = zip(names, columns, strict=True)
-            shown = ", ".join(f"{name}={column[row].as_py()!r}" for name, column in pairs)
+            shown = ", ".join(f"{name}={text_of(column[row])}" for name, column in pairs)
             raise InvalidInput(
                 f"the key {shown} stands twice in the data", kind="duplicate-key", hint="give each key one row"
             )

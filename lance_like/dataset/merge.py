@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.dataset.change import by_fragment, fields_read, matching
+from lance_like.dataset.conversion import text_of
 from lance_like.dataset.inputs import Stream, check_cells, filled
 from lance_like.dataset.keys import KeyIndex
 from lance_like.dataset.patch import Patch, rows_of, steps, write_patches
@@ -235,7 +236,7 @@ class Merge:
     def _refuse_matched(self, matches: _Matches) -> None:
         if self.rules.matched == "fail" and len(matches.source):
             row = int(matches.source[0])
-            shown = ", ".join(f"{n}={k[row].as_py()!r}" for n, k in zip(self.rules.on, self.source.keys, strict=True))
+            shown = ", ".join(f"{n}={text_of(k[row])}" for n, k in zip(self.rules.on, self.source.keys, strict=True))
             raise InvalidInput(
                 f"{len(matches.source):,} rows of the table have a key of the data, one is {shown}",
                 kind="matched",
@@ -248,12 +249,13 @@ class Merge:
             return matches
         passed: list[np.ndarray] = []
         condition = parse_expressions({"condition": self.rules.condition})
-        names = self._target_names(manifest)
+        source_names, target_names = self._names_read(manifest)
         for fragment_id, rows, offsets in _each_fragment(matches):
             fragment = manifest.fragment(fragment_id)
             for start, end in steps(fragment, len(rows)):
-                target = rows_of(self.session, manifest.schema, [(fragment, offsets[start:end])], names)
-                columns = [self.source.take(rows[start:end]).to_struct_array(), target.to_struct_array()]
+                source = self.source.take(rows[start:end]).select(source_names)
+                target = rows_of(self.session, manifest.schema, [(fragment, offsets[start:end])], target_names)
+                columns = [source.to_struct_array(), target.to_struct_array()]
                 pairs = pa.RecordBatch.from_arrays(columns, names=["source", "target"])
                 made = compute_columns(condition, pairs)
                 passes = made.column(0)
@@ -262,23 +264,27 @@ class Merge:
                 passed.append(passes.fill_null(False).to_numpy(zero_copy_only=False))
         return matches.chosen(np.concatenate(passed))
 
-    def _target_names(self, manifest: Manifest) -> list[str]:
-        """The columns of the table that the condition may read."""
-        schema = manifest.schema.to_arrow()
-        pair = pa.schema([("source", pa.struct(list(self.source.schema))), ("target", pa.struct(list(schema)))])
+    def _names_read(self, manifest: Manifest) -> tuple[list[str], list[str]]:
+        """The columns of the source, and those of the table, that the condition may read; one of each at least."""
+        sides = {"source": self.source.schema, "target": manifest.schema.to_arrow()}
+        pair = pa.schema([(side, pa.struct(list(schema))) for side, schema in sides.items()])
         [computed] = parse_expressions({"condition": self.rules.condition}).values()
         read = bind_opaque(computed, pair).columns
-        if any(path[:1] == ("target",) and len(path) == 1 for path in read):
-            return schema.names
-        found = {path[1] for path in read if path[0] == "target"}
-        # One column at least, so that there are rows.
-        return [name for name in schema.names if name in found] or [self.rules.on[0]]
+
+        def names_of(side: str) -> list[str]:
+            if (side,) in read:
+                return sides[side].names
+            found = {path[1] for path in read if path[0] == side}
+            # So that there are rows.
+            return [name for name in sides[side].names if name in found] or [self.rules.on[0]]
+
+        return names_of("source"), names_of("target")
 
     def _condition_reads(self, manifest: Manifest) -> list[int]:
         if self.rules.condition is None:
             return []
         schema = manifest.schema
-        return [i for name in self._target_names(manifest) for i in schema.subtree(schema.find((name,)).id)]
+        return [i for name in self._names_read(manifest)[1] for i in schema.subtree(schema.find((name,)).id)]
 
     def _not_in_source(self, manifest: Manifest, matches: _Matches) -> dict[int, Int64s]:
         if self.rules.by_source is None:

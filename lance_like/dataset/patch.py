@@ -18,9 +18,9 @@ from lance_like.dataset.inputs import Stream, check_cells
 from lance_like.dataset.stats import stored_nbytes
 from lance_like.dataset.write import FileLimits, files_ahead, write_fragments
 from lance_like.encodings.joining import joined, taken
-from lance_like.file.carry import carry, one_batch, present
+from lance_like.file.carry import as_batch, carry, one_batch, present
 from lance_like.query.ahead import Job, default_threads, in_order
-from lance_like.query.projection import as_batch, project
+from lance_like.query.projection import project
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
 from lance_like.query.take import Placed, take_placed

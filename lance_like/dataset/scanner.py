@@ -309,13 +309,13 @@ def _of_exactly(rows: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Rec
     held: list[pa.RecordBatch] = []
     count = 0
     for batch in batches:
+        while count + len(batch) >= rows:
+            cut = rows - count
+            yield one_batch(pa.Table.from_batches([*held, batch.slice(0, cut)]))
+            held, count, batch = [], 0, batch.slice(cut)
         held.append(batch)
         count += len(batch)
-        while count >= rows:
-            table = pa.Table.from_batches(held)
-            yield one_batch(table.slice(0, rows))
-            held, count = table.slice(rows).to_batches(), count - rows
-    if held:
+    if count:
         yield one_batch(pa.Table.from_batches(held))
 
 

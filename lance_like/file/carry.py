@@ -14,7 +14,7 @@ Types around these keep their kind, and all other types are carried as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,10 +78,19 @@ def taken_rows(batch: pa.RecordBatch, rows: Int64s) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
 
 
+def as_batch(arrays: Sequence[pa.Array], schema: pa.Schema, num_rows: int) -> pa.RecordBatch:
+    """The batch of arrays; without columns it still has its number of rows."""
+    if arrays:
+        return pa.RecordBatch.from_arrays(list(arrays), schema=schema)
+    # The length of a batch without columns is that of a struct without fields.
+    empty = pa.Array.from_buffers(pa.struct([]), num_rows, [None])
+    return pa.RecordBatch.from_struct_array(empty).replace_schema_metadata(schema.metadata)
+
+
 def one_batch(table: pa.Table, schema: pa.Schema | None = None) -> pa.RecordBatch:
     """All rows of a table as one batch. schema: of the batch; None: the table's."""
     arrays = [joined(column.chunks) if column.num_chunks else nulls(0, column.type) for column in table.columns]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema or table.schema)
+    return as_batch(arrays, schema or table.schema, table.num_rows)
 
 
 def present(array: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -17,11 +17,11 @@ import pyarrow.compute as pc
 
 from lance_like._lazy import cached
 from lance_like.errors import InvalidInput
-from lance_like.file.carry import nulls
+from lance_like.file.carry import as_batch, nulls
 from lance_like.query.arithmetic import Column
 from lance_like.query.evaluate import bind_columns, compute_bound, is_expression, named_by, parse_expressions
 from lance_like.query.expr import Opaque, bind_opaque
-from lance_like.query.projection import ROW_ADDRESS, ROW_ID, VIRTUAL, Output, Projection, as_batch, check_names, project
+from lance_like.query.projection import ROW_ADDRESS, ROW_ID, VIRTUAL, Output, Projection, check_names, project
 from lance_like.query.take import are_deleted, positions_of
 from lance_like.table.fields import Field
 from lance_like.table.manifest import Manifest

@@ -267,16 +267,32 @@ def pointer(text: str, at: int) -> str:
 def _table_of(batch: pa.RecordBatch) -> pa.Table:
     """Make a batch something that DuckDB reads without renaming or refusing a column.
 
-    Raises InvalidInput for two names that differ only by case: DuckDB would answer from one for both.
+    Raises InvalidInput for two names of columns, or of fields of a struct, that are one to DuckDB: it would answer from
+    one for both.
     """
-    seen = Counter(fold(name) for name in batch.schema.names)
-    twice = [name for name in batch.schema.names if seen[fold(name)] > 1]
-    if twice:
-        raise InvalidInput(f"columns {twice!r} are one name to DuckDB, which ignores case", kind="filter")
+    for names in _sibling_names(pa.struct(list(batch.schema))):
+        seen = Counter(map(_known_as, names))
+        twice = [name for name in names if seen[_known_as(name)] > 1]
+        if twice:
+            raise InvalidInput(f"columns {twice!r} are one name to DuckDB, which ignores case", kind="filter")
     columns = dict(zip(batch.schema.names, map(as_nearest, batch.columns), strict=True))
     if not columns:
         columns[_ROW] = pa.nulls(batch.num_rows, pa.int8())
     return pa.table(columns)
+
+
+def _sibling_names(kind: pa.DataType) -> Iterator[list[str]]:
+    """The names of the fields of each struct in a type, itself one."""
+    children = [kind.field(i) for i in range(kind.num_fields)]
+    if pa.types.is_struct(kind):
+        yield [child.name for child in children]
+    for child in children:
+        yield from _sibling_names(child.type)
+
+
+def _known_as(name: str) -> str:
+    """What DuckDB tells a name by: it ends names at NUL."""
+    return fold(name.partition("\0")[0])
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.joining import taken
+from lance_like.file.carry import as_batch
 from lance_like.query.evaluate import passing
 from lance_like.query.expr import Expr, paths
 from lance_like.query.hits import Found
-from lance_like.query.projection import Projection, as_batch
+from lance_like.query.projection import Projection
 from lance_like.query.session import Session
 from lance_like.query.take import columns_at
 from lance_like.query.windows import BATCH_ROWS, WINDOW_NBYTES, Scan, asking

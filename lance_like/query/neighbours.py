@@ -16,14 +16,14 @@ import pyarrow as pa
 from lance_like._lazy import cached
 from lance_like.encodings.joining import taken
 from lance_like.encodings.stack import together
-from lance_like.file.carry import carried_type
+from lance_like.file.carry import as_batch, carried_type
 from lance_like.file.layout import ZONE_ROWS
 from lance_like.file.several import SeveralColumns, SeveralFiles, WholeFile
 from lance_like.query.evaluate import select
 from lance_like.query.expr import Expr
 from lance_like.query.joint import MOST_OF_ONE, Widths, bytes_at, reading
 from lance_like.query.plan import Span
-from lance_like.query.projection import VIRTUAL, FileColumns, Placement, Projection, as_batch, place_leaves
+from lance_like.query.projection import VIRTUAL, FileColumns, Placement, Projection, place_leaves
 from lance_like.query.session import Session
 from lance_like.table.fragment import DataFile, Fragment, Runs
 from lance_like.typing_ import Bytes, Int64s

@@ -14,7 +14,7 @@ from lance_like._lazy import cached
 from lance_like.encodings.joining import is_unsettled, settled
 from lance_like.encodings.physical import flat_width
 from lance_like.errors import InvalidInput
-from lance_like.file.carry import carried_field, carried_type, most_rows, present
+from lance_like.file.carry import as_batch, carried_field, carried_type, most_rows, present
 from lance_like.file.columns import join
 from lance_like.table.fields import Field
 from lance_like.table.fragment import DEAD, Fragment, Runs
@@ -324,12 +324,3 @@ def check_names(columns: Sequence[str]) -> None:
         names = list(columns)
         twice = next(name for name in names if names.count(name) > 1)
         raise InvalidInput(f"the column {twice!r} is asked for twice")
-
-
-def as_batch(arrays: Sequence[pa.Array], schema: pa.Schema, num_rows: int) -> pa.RecordBatch:
-    """The batch of arrays; without columns it still has its number of rows."""
-    if arrays:
-        return pa.RecordBatch.from_arrays(list(arrays), schema=schema)
-    # The length of a batch without columns is that of a struct without fields.
-    empty = pa.Array.from_buffers(pa.struct([]), num_rows, [None])
-    return pa.RecordBatch.from_struct_array(empty).replace_schema_metadata(schema.metadata)

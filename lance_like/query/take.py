@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from lance_like.encodings.joining import joined
 from lance_like.errors import Corrupt, InvalidInput, NotFound, OutOfRange
-from lance_like.file.carry import carried_type
+from lance_like.file.carry import as_batch, carried_type
 from lance_like.query.joint import groups_of, reading_groups
-from lance_like.query.projection import FileColumns, Projection, as_batch, virtual_of
+from lance_like.query.projection import FileColumns, Projection, virtual_of
 from lance_like.query.session import Reads, Session
 from lance_like.table.fragment import DataFile, Fragment
 from lance_like.table.manifest import Manifest

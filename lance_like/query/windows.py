@@ -19,7 +19,7 @@ from lance_like.encodings.physical import flat_width
 from lance_like.encodings.places import DESCRIPTION
 from lance_like.encodings.sift import Flags
 from lance_like.encodings.stack import together
-from lance_like.file.carry import carried_type
+from lance_like.file.carry import as_batch, carried_type
 from lance_like.file.cut import PAGE_NBYTES, PAGE_ROWS
 from lance_like.file.pages import ColumnPages
 from lance_like.file.spans import read_parts
@@ -29,7 +29,7 @@ from lance_like.query.evaluate import passing
 from lance_like.query.expr import Expr, paths, room_of
 from lance_like.query.hits import Hits
 from lance_like.query.plan import Span, field_of
-from lance_like.query.projection import Output, Projection, as_batch, place_leaves, virtual_of
+from lance_like.query.projection import Output, Projection, place_leaves, virtual_of
 from lance_like.query.session import Reads, Session
 from lance_like.query.take import reading_rows
 from lance_like.table.fragment import Fragment

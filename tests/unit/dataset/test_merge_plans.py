@@ -61,6 +61,15 @@ def test_a_merge_needs_a_key(ds: lance_like.LanceDataset) -> None:
         ds.merge_insert([])
 
 
+def test_a_condition_of_a_merge_tells_columns_apart_that_duckdb_does_not() -> None:
+    ds = lance_like.write_dataset(pa.table({"k": [1, 2], "a": [1, 1], "A": [10, 20]}), "memory://")
+    rows = pa.table({"k": [1, 2], "a": [9, 1], "A": [1, 50]})
+    ds.merge_insert("k").when_matched_update_all('abs(source."A") > target."A"').execute(rows)
+    assert ds.to_table().sort_by("k").to_pydict() == {"k": [1, 2], "a": [1, 1], "A": [10, 50]}
+    with pytest.raises(InvalidInput, match="one name to DuckDB"):
+        ds.merge_insert("k").when_matched_update_all('abs(source."A") > source.a').execute(rows)
+
+
 def test_a_plan_says_what_the_merge_does(ds: lance_like.LanceDataset) -> None:
     ds.create_scalar_index("id", "BTREE")
     merge = ds.merge_insert(["id"]).when_matched_update_all("source.v > target.v").when_not_matched_insert_all()

@@ -81,6 +81,11 @@ def test_strict_batches_have_so_many_rows(dataset: lance_like.LanceDataset, rows
     assert list(dataset.to_batches(filter="x > 99", batch_size=rows, strict_batch_size=True)) == []
 
 
+def test_strict_batches_without_columns_have_their_rows(dataset: lance_like.LanceDataset) -> None:
+    batches = dataset.to_batches([], filter="x != 5", batch_size=4, strict_batch_size=True)
+    assert [len(batch) for batch in batches] == [4, 4, 1]
+
+
 def test_a_dropped_table_is_gone_and_strangers_stay(tmp_path: Path) -> None:
     place = tmp_path / "t"
     dataset = lance_like.write_dataset(TABLE, place)

@@ -63,6 +63,14 @@ def test_names_that_differ_only_by_case_are_refused() -> None:
         evaluate.prepare("abs(a) % 2 = A", batch.schema)
 
 
+@pytest.mark.parametrize("names", [("a", "A"), ("a", "a\0b")], ids=repr)
+@pytest.mark.parametrize("around", [lambda kind: kind, pa.list_, lambda kind: pa.struct([("deep", kind)])])
+def test_fields_that_are_one_name_to_duckdb_are_refused(names: tuple[str, str], around) -> None:
+    batch = pa.record_batch([pa.nulls(1, around(pa.struct([(name, pa.int64()) for name in names])))], names=["s"])
+    with pytest.raises(InvalidInput, match="one name to DuckDB"):
+        engine_duckdb.evaluate({"x": "s IS NULL"}, batch)
+
+
 def test_variables_of_the_caller_are_out_of_reach() -> None:
     secret = pa.table({"z": [1]})
     with pytest.raises(InvalidInput):
