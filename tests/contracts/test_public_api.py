@@ -99,7 +99,7 @@ DATASET = {
     *("schema_metadata", "config", "update_metadata", "update_config", "delete_config_keys"),
     *("update_schema_metadata", "replace_schema_metadata", "update_field_metadata", "replace_field_metadata"),
     *("insert", "delete", "update", "merge_insert", "truncate_table"),
-    *("add_columns", "drop_columns", "alter_columns", "merge", "delta", "diff", "fragment_ids"),
+    *("from_pydantic_model", "add_columns", "drop_columns", "alter_columns", "merge", "delta", "diff", "fragment_ids"),
     *("commit", "commit_batch", "shallow_clone", "deep_clone"),
     *("create_index", "create_scalar_index", "drop_index", "has_index", "list_indices", "describe_indices"),
     *("index_statistics", "prewarm_index", "create_index_uncommitted", "commit_existing_index_segments"),
