@@ -57,7 +57,7 @@ def action_of(operation: Op.BaseOperation, base: Manifest | None, read: ReadVers
     if isinstance(operation, Op.Overwrite):
         return _overwrite(operation, base)
     if base is None:
-        raise NotFound("there is no dataset: only Overwrite makes one", kind="dataset")
+        raise NotFound("the dataset was not found: only Overwrite makes one", kind="dataset")
     match operation:
         case Op.Append():
             fragments, ids = _new_fragments(operation.fragments)

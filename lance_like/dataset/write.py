@@ -81,7 +81,7 @@ def write_table(
     version = newest_if_any(store)
     if version is not None and mode == "create":
         raise AlreadyExists(
-            f"a dataset exists at {store.uri} (version {version})",
+            f"a dataset already exists at {store.uri} (version {version})",
             kind="dataset",
             hint="choose mode='append' or mode='overwrite', or another place",
         )
