@@ -52,6 +52,23 @@ _INSERT_OPTIONS = frozenset(
 )
 
 
+def uuid_digits(name: str, given: Any) -> str:
+    """A uuid as 32 hexadecimal digits. Raises InvalidInput."""
+    plain = str(given).replace("-", "").lower()
+    if len(plain) != 32 or not set(plain) <= set("0123456789abcdef"):
+        raise InvalidInput(f"{name}={given!r:.80}: expected 32 hexadecimal digits")
+    return plain
+
+
+def segments_of(given: Any) -> frozenset[str] | None:
+    """The uuids of segments of an index, from texts or `uuid.UUID`s; None for None. Raises InvalidInput."""
+    if given is None:
+        return None
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InvalidInput(f"index_segments={given!r:.80}: expected several uuids, not a single one")
+    return frozenset(uuid_digits("index_segments", one) for one in given)
+
+
 def check_table_hints(hints: Mapping[str, Any], call: str) -> None:
     """Raise InvalidInput unless all are options of pylance's, Unsupported for one that asks for what is not here."""
     for name, value in hints.items():
