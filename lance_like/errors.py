@@ -66,6 +66,11 @@ class Conflict(LanceLikeError, OSError):
 
     retryable = True
 
+    def __init__(
+        self, message: str = "another writer was first", *, kind: str = "", where: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(message, kind=kind, where=where, hint=hint)
+
 
 class IncompatibleChange(Conflict):
     """Another writer changed what this change stands on: trying again as it is cannot succeed."""

@@ -23,7 +23,7 @@ NAMES = {
     *("Index", "IndexFile", "IndexProgress", "MergeInsertBuilder"),
     *("ScanStatistics", "Session", "vector"),
     "BatchUDF",
-    *("Blob", "BlobColumn", "arrow", "blob", "udf"),
+    *("Blob", "BlobArray", "BlobColumn", "arrow", "blob", "udf"),
     "BlobFile",
     "batch_udf",
     "blob_array",

@@ -244,3 +244,14 @@ def test_the_default_size_of_files_can_be_named(tmp_path: Path) -> None:
     [one] = write_fragments(TABLE, tmp_path / "named", max_bytes_per_file=DEFAULT_MAX_BYTES_PER_FILE)
     assert one.physical_rows == 10
     assert inspect.signature(write_fragments).parameters["max_bytes_per_file"].default == DEFAULT_MAX_BYTES_PER_FILE
+
+
+def test_blob_arrays_are_made_by_their_class() -> None:
+    made = lance_like.BlobArray.from_pylist([b"a", None])
+    assert isinstance(made, lance_like.blob.BlobArray) and made.equals(lance_like.blob_array([b"a", None]))
+
+
+def test_a_lock_may_raise_a_conflict_without_words() -> None:
+    from lance_like.commit import CommitConflictError
+
+    assert str(CommitConflictError()) and CommitConflictError().retryable
