@@ -146,8 +146,8 @@ class DatasetIndexes(BoundVersion):
         """Build a segment for the rows of some fragments of this version, to be committed later, by any process.
 
         `commit_existing_index_segments` makes those of all fragments an index.
-        fragment_ids: None: all. index_uuid: 32 hexadecimal digits, chosen otherwise. train: False is refused, a segment
-        has rows. Options as in `create_index`. A cleanup keeps what is not committed for 7 days. Raises as
+        fragment_ids: None: all. index_uuid: with or without hyphens; None: a new one. train: False is refused, a
+        segment has rows. Options as in `create_index`. A cleanup keeps what is not committed for 7 days. Raises as
         `create_index`.
         """
         if not train:

@@ -87,7 +87,7 @@ def action_of(operation: Op.BaseOperation, base: Manifest | None, read: ReadVers
 
 
 def _indexes(operation: Op.CreateIndex, base: Manifest) -> SetIndexes | DropIndex:
-    removed = {one.uuid for one in operation.removed_indices}
+    removed = {segment.uuid for one in operation.removed_indices for segment in one.entry.segments}
     known = {entry.name: {segment.uuid for segment in entry.segments} for entry in base.indices}
     names = {one.name for one in (*operation.new_indices, *operation.removed_indices)}
     if not operation.new_indices and len(names) == 1 and known.get(name := min(names), {""}) <= removed:

@@ -6,6 +6,7 @@ import json
 import pickle
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID, uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -502,7 +503,7 @@ def test_segments_are_built_apart_and_committed_as_one_index(kind: SortedIndex, 
     ids = ds.fragment_ids()
     first = ds.create_scalar_index("n", "SORTED", fragment_ids=ids[::2], index_uuid="A" * 32, strength=3)
     assert first is not None
-    assert (first.uuid, ds.has_index) == ("a" * 32, False)
+    assert (first.uuid, ds.has_index) == (str(UUID("a" * 32)), False)
     parts = [first, ds.create_index_uncommitted("n", "SORTED", fragment_ids=ids[1::2], strength=3)]
     assert [part.fragment_ids for part in parts] == [{0, 2}, {1, 3}]
     parts = pickle.loads(pickle.dumps(parts))
@@ -520,6 +521,15 @@ def test_segments_are_built_apart_and_committed_as_one_index(kind: SortedIndex, 
         ds.commit_existing_index_segments("other", "s", parts)
     with pytest.raises(Conflict):
         lance_like.dataset(uri, version=1).commit_existing_index_segments("both", "n", parts)
+
+
+def test_a_segment_has_the_uuid_that_it_was_given(kind: SortedIndex, uri: str) -> None:
+    ds, given = written(uri), str(uuid4())
+    made = ds.create_index_uncommitted("n", "SORTED", index_uuid=given)
+    ds.commit_existing_index_segments("n_idx", "n", [made])
+    [listed], [described] = ds.list_indices(), ds.describe_indices()[0].segments
+    [told] = ds.index_statistics("n_idx")["segments"]
+    assert {made.uuid, listed["uuid"], described.uuid, told["uuid"]} == {given}
 
 
 def test_segments_built_apart_are_merged_before_they_are_committed(kind: SortedIndex, uri: str) -> None:
@@ -563,7 +573,7 @@ def test_a_prewarm_may_read_some_segments_alone(kind: SortedIndex, uri: str) -> 
     ds.commit_existing_index_segments("n_idx", "n", parts)
     ds.prewarm_index("n_idx", index_segments=[parts[1].uuid])
     segments = ds._session.indexes.coverage(ds._manifest, "n_idx").segments
-    assert {one.segment.uuid: one.searcher.nbytes_cached > 0 for one in segments} == {
+    assert {str(UUID(one.segment.uuid)): one.searcher.nbytes_cached > 0 for one in segments} == {
         parts[0].uuid: False,
         parts[1].uuid: True,
     }
