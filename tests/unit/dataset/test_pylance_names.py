@@ -145,6 +145,18 @@ def test_a_folder_tells_what_is_being_written(tmp_path: Path) -> None:
     assert begun == {"fragment_id": 0, "metadata": {"worker": "7"}}
 
 
+def test_writers_of_fragments_with_numbers_share_a_folder(tmp_path: Path) -> None:
+    progress = FileSystemFragmentWriteProgress(tmp_path / "notes")
+    made = [LanceFragment.create(tmp_path / "t", TABLE, number, progress=progress) for number in (3, 5)]
+    for one in made:
+        noted = FragmentMetadata.from_json((tmp_path / "notes" / f"fragment_{one.id}.json").read_text())
+        assert (noted.id, noted.files[0].path) == (one.id, one.files[0].path)
+    assert len(list((tmp_path / "notes").iterdir())) == 2
+    with pytest.raises(InvalidInput, match="fragment_id=-1"):
+        LanceFragment.create(tmp_path / "t", TABLE, -1, progress=progress)
+    assert len(list((tmp_path / "t" / "data").iterdir())) == 2
+
+
 def test_operations_take_schemas_with_numbers(dataset: lance_like.LanceDataset) -> None:
     made = [fragment.merge_columns({"y": "x * 2"}) for fragment in dataset.get_fragments()]
     merge = lance_like.LanceOperation.Merge([fragment for fragment, _ in made], made[0][1])
