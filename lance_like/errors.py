@@ -49,6 +49,10 @@ class OutOfRange(InvalidInput, IndexError):
     """A row or position lies outside the table."""
 
 
+class WrongType(InvalidInput, TypeError):
+    """A value of another kind than the call is for, such as a text for a vector. In pylance a TypeError."""
+
+
 class NotFound(LanceLikeError, OSError, KeyError, ValueError, RuntimeError):
     """A dataset, version, tag, column, index or row that does not exist.
 
@@ -115,4 +119,5 @@ __all__ = [
     "OutOfRange",
     "StorageError",
     "Unsupported",
+    "WrongType",
 ]

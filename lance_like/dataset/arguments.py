@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import pyarrow as pa
 
-from lance_like.errors import InvalidInput, Unsupported
+from lance_like.errors import InvalidInput, Unsupported, WrongType
 from lance_like.typing_ import Int64s, T, whole
 
 Order = Literal["asc", "desc"]
@@ -61,11 +61,11 @@ def uuid_digits(name: str, given: Any) -> str:
 
 
 def segments_of(given: Any) -> frozenset[str] | None:
-    """The uuids of segments of an index, from texts or `uuid.UUID`s; None for None. Raises InvalidInput."""
+    """The uuids of segments of an index, from texts or `uuid.UUID`s; None for None. Raises InvalidInput, WrongType."""
     if given is None:
         return None
     if isinstance(given, str) or not isinstance(given, Iterable):
-        raise InvalidInput(f"index_segments={given!r:.80}: expected several uuids, not a single one")
+        raise WrongType(f"index_segments={given!r:.80}: expected several uuids, not a single one")
     return frozenset(uuid_digits("index_segments", one) for one in given)
 
 

@@ -100,7 +100,7 @@ class LanceDataset(
 
         data: at least one, each of this class exactly. uri: None: the name of the class, `user_record` of `UserRecord`,
         in the working directory. mode, options: as in `write_dataset`.
-        Raises InvalidInput for another class, and for data of others.
+        Raises WrongType for another class, and for data of others; InvalidInput for none.
         """
         from lance_like.dataset.models import check_instances, snake_case  # which imports pydantic
         from lance_like.dataset.opening import write_dataset  # which makes handles

@@ -26,7 +26,7 @@ from typing import Any, Union, get_args, get_origin
 import pyarrow as pa
 
 from lance_like._lazy import need
-from lance_like.errors import InvalidInput
+from lance_like.errors import InvalidInput, WrongType
 
 need("pydantic")  # says what to install when it is missing
 import pydantic  # noqa: E402
@@ -148,14 +148,16 @@ def _has_zone(value: Any) -> bool:
 
 
 def check_instances(model: Any, data: Any) -> None:
-    """Raise InvalidInput unless data is a list of instances, at least one, of exactly this model."""
+    """Raise WrongType unless data is a list of instances of exactly this model, InvalidInput for an empty one."""
     if not (_is_class(model) and issubclass(model, pydantic.BaseModel)):
-        raise InvalidInput(f"model_class={model!r}: expected a pydantic BaseModel subclass")
-    if not isinstance(data, list) or not data:
-        raise InvalidInput(f"the instances of {model.__name__} must be provided as a list that is not empty")
+        raise WrongType(f"model_class={model!r}: expected a pydantic BaseModel subclass")
+    if not isinstance(data, list):
+        raise WrongType(f"the instances of {model.__name__} must be provided as a list")
+    if not data:
+        raise InvalidInput(f"the list of instances of {model.__name__} must be non-empty")
     wrong = next((i for i, item in enumerate(data) if type(item) is not model), None)
     if wrong is not None:
-        raise InvalidInput(f"data[{wrong}] is of {type(data[wrong])}: expected exactly {model.__name__}")
+        raise WrongType(f"data[{wrong}] is of {type(data[wrong])}: expected exactly {model.__name__}")
 
 
 def snake_case(name: str) -> str:

@@ -113,7 +113,16 @@ DATASET = {
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}
 
 ERRORS = {
-    *("LanceLikeError", "InvalidInput", "OutOfRange", "NotFound", "AlreadyExists", "Conflict", "IncompatibleChange"),
+    *(
+        "LanceLikeError",
+        "InvalidInput",
+        "OutOfRange",
+        "WrongType",
+        "NotFound",
+        "AlreadyExists",
+        "Conflict",
+        "IncompatibleChange",
+    ),
     *("CommitUnknown", "Corrupt", "Unsupported", "MissingDependency", "StorageError"),
 }
 
@@ -174,6 +183,7 @@ def test_the_errors_are_these() -> None:
         ("InvalidInput", ValueError),
         ("InvalidInput", OSError),
         ("OutOfRange", IndexError),
+        ("WrongType", TypeError),
         ("NotFound", KeyError),
         ("NotFound", ValueError),
         ("NotFound", OSError),

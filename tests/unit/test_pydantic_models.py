@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 import lance_like
-from lance_like.errors import InvalidInput
+from lance_like.errors import InvalidInput, WrongType
 
 pydantic = pytest.importorskip("pydantic")
 
@@ -157,8 +157,10 @@ def test_a_table_is_made_of_a_model_and_its_instances(tmp_path, monkeypatch) -> 
     monkeypatch.chdir(tmp_path)
     assert len(lance_like.LanceDataset.from_pydantic_model(UserRecord, rows)) == 2
     assert len(lance_like.dataset("user_record")) == 2
-    for wrong in ([], iter(rows), [rows[0], Older(name="c")], [rows[0], {"name": "c"}]):
-        with pytest.raises(InvalidInput, match=r"as a list|data\[1\].*exactly UserRecord"):
+    for wrong in (iter(rows), [rows[0], Older(name="c")], [rows[0], {"name": "c"}]):
+        with pytest.raises(WrongType, match=r"as a list|data\[1\].*exactly UserRecord"):
             lance_like.LanceDataset.from_pydantic_model(UserRecord, wrong, tmp_path / "b")
-    with pytest.raises(InvalidInput, match="BaseModel subclass"):
+    with pytest.raises(InvalidInput, match="non-empty"):
+        lance_like.LanceDataset.from_pydantic_model(UserRecord, [], tmp_path / "b")
+    with pytest.raises(WrongType, match="BaseModel subclass"):
         lance_like.LanceDataset.from_pydantic_model(dict, [{"a": 1}], tmp_path / "b")

@@ -15,7 +15,7 @@ import pytest
 import lance_like
 from lance_like import LanceDataset
 from lance_like.dataset import ScannerBuilder
-from lance_like.errors import InvalidInput, NotFound
+from lance_like.errors import InvalidInput, NotFound, WrongType
 from lance_like.index.registry import INDEXES
 from lance_like.index.vector import exact
 from lance_like.io.observe import CountingStore, counted
@@ -469,6 +469,9 @@ def test_options_are_told_apart_by_their_types(dataset: LanceDataset) -> None:
 def test_a_search_must_make_sense(dataset: LanceDataset) -> None:
     with pytest.raises(NotFound, match="'v'"):
         dataset.scanner(nearest={**near(), "column": "w"})
+    for wrong in (near(column="t"), near(q="text")):
+        with pytest.raises(WrongType, match="no vector"):
+            dataset.scanner(nearest=wrong)
     with pytest.raises(InvalidInput, match="nearest"):
         dataset.scanner(nearest=[1, 2, 3])  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="deleted rows"):
