@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         vector,
     )
     from lance_like import torch as torch
-    from lance_like.blob import BlobColumn
+    from lance_like.blob import BlobArray, BlobColumn
     from lance_like.dataset import (
         BatchUDF,
         Blob,
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from lance_like.schema import json_to_schema, schema_to_json
 
 _HOME = {
+    "BlobArray": "lance_like.blob:BlobArray",
     "BlobColumn": "lance_like.blob:BlobColumn",
     "arrow": "lance_like.arrow:",
     "blob": "lance_like.blob:",
@@ -126,6 +127,7 @@ _HOME = {
 __all__ = [
     "BatchUDF",
     "Blob",
+    "BlobArray",
     "BlobColumn",
     "BlobFile",
     "CleanupCandidateFile",

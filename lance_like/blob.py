@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 from pyarrow.types import is_binary, is_binary_view, is_large_binary
 
-from lance_like.dataset.blob import Blob, BlobType, blob_array, blob_field
+from lance_like.dataset.blob import Blob, BlobArray, BlobType, blob_array, blob_field
 from lance_like.dataset.blob_file import BlobFile
 from lance_like.errors import InvalidInput
 
@@ -32,4 +32,4 @@ class BlobColumn:
             yield io.BytesIO(cell.as_py()) if cell.is_valid else None
 
 
-__all__ = ["Blob", "BlobColumn", "BlobFile", "BlobType", "blob_array", "blob_field"]
+__all__ = ["Blob", "BlobArray", "BlobColumn", "BlobFile", "BlobType", "blob_array", "blob_field"]

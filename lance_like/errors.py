@@ -49,6 +49,10 @@ class OutOfRange(InvalidInput, IndexError):
     """A row or position lies outside the table."""
 
 
+class WrongType(InvalidInput, TypeError):
+    """A value of another kind than the call is for, such as a text for a vector. In pylance a TypeError."""
+
+
 class NotFound(LanceLikeError, OSError, KeyError, ValueError, RuntimeError):
     """A dataset, version, tag, column, index or row that does not exist.
 
@@ -65,6 +69,11 @@ class Conflict(LanceLikeError, OSError):
     """Another writer was first and nothing was changed: re-read and try again. An OSError, as in pylance."""
 
     retryable = True
+
+    def __init__(
+        self, message: str = "another writer was first", *, kind: str = "", where: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(message, kind=kind, where=where, hint=hint)
 
 
 class IncompatibleChange(Conflict):
@@ -110,4 +119,5 @@ __all__ = [
     "OutOfRange",
     "StorageError",
     "Unsupported",
+    "WrongType",
 ]

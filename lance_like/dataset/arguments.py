@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import pyarrow as pa
 
-from lance_like.errors import InvalidInput, Unsupported
+from lance_like.errors import InvalidInput, Unsupported, WrongType
 from lance_like.typing_ import Int64s, T, whole
 
 Order = Literal["asc", "desc"]
@@ -50,6 +50,23 @@ _INSERT_OPTIONS = frozenset(
         "transaction_properties",
     }
 )
+
+
+def uuid_digits(name: str, given: Any) -> str:
+    """A uuid as 32 hexadecimal digits. Raises InvalidInput."""
+    plain = str(given).replace("-", "").lower()
+    if len(plain) != 32 or not set(plain) <= set("0123456789abcdef"):
+        raise InvalidInput(f"{name}={given!r:.80}: expected 32 hexadecimal digits")
+    return plain
+
+
+def segments_of(given: Any) -> frozenset[str] | None:
+    """The uuids of segments of an index, from texts or `uuid.UUID`s; None for None. Raises InvalidInput, WrongType."""
+    if given is None:
+        return None
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise WrongType(f"index_segments={given!r:.80}: expected several uuids, not a single one")
+    return frozenset(uuid_digits("index_segments", one) for one in given)
 
 
 def check_table_hints(hints: Mapping[str, Any], call: str) -> None:

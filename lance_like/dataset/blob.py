@@ -115,6 +115,11 @@ class BlobType(pa.ExtensionType):
 class BlobArray(pa.ExtensionArray):
     """What `blob_array` gives."""
 
+    @classmethod
+    def from_pylist(cls, values: Sequence[Any]) -> pa.ExtensionArray:
+        """As `blob_array`."""
+        return blob_array(values)
+
     def cast(self, target_type: Any = None, safe: Any = None, options: Any = None, memory_pool: Any = None) -> pa.Array:
         """As of any array. Where a column holds no references, what they refer to is read when it is written."""
         if isinstance(target_type, BlobType):
@@ -491,6 +496,7 @@ __all__ = [
     "OF_PYLANCE",
     "REFERENCE",
     "Blob",
+    "BlobArray",
     "BlobType",
     "Source",
     "blob_array",

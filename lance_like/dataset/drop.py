@@ -32,7 +32,10 @@ def drop(
         if ignore_not_found:
             return
         raise NotFound(
-            "there is no dataset to remove", kind="dataset", where=store.uri, hint="pass ignore_not_found=True"
+            "the dataset was not found",
+            kind="dataset",
+            where=store.uri,
+            hint="ignore_not_found=True takes none for removed",
         )
     for folder in _ORDER:
         _remove(store, folder)

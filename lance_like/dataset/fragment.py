@@ -19,7 +19,7 @@ from lance_like.dataset.joins import join_columns, patch_of
 from lance_like.dataset.lance_schema import LanceSchema
 from lance_like.dataset.operations import LanceOperation
 from lance_like.dataset.patch import write_patch_columns
-from lance_like.dataset.progress import Progress
+from lance_like.dataset.progress import FragmentWriteProgress, NumberedFrom, Progress
 from lance_like.dataset.replace import write_replacement
 from lance_like.dataset.scan_options import SCAN_OPTIONS
 from lance_like.dataset.scanner import BlobMode, Filter, LanceScanner, bind_filter
@@ -292,16 +292,19 @@ class LanceFragment:
     ) -> FragmentMetadata:
         """Write rows as one fragment that somebody commits; see `write_fragments`.
 
-        fragment_id: kept in the metadata; a commit gives the number. Raises InvalidInput for no rows or too many.
+        fragment_id: kept in the metadata, and what a `FragmentWriteProgress` is told; a commit gives the number.
+        Raises InvalidInput for no rows or too many.
         """
+        if fragment_id is not None and not 0 <= fragment_id <= MAX_FRAGMENT_ID:
+            raise InvalidInput(f"fragment_id={fragment_id}: expected a number from 0 to {MAX_FRAGMENT_ID:,}")
+        if isinstance(progress, FragmentWriteProgress):
+            progress = NumberedFrom(progress, fragment_id or 0)
         options = {"mode": mode, "progress": progress, "storage_options": storage_options, **hints}
         made = write_fragments(data, dataset_uri, schema, **options)
         if len(made) != 1:
             raise InvalidInput(
                 f"one fragment holds 1 to {MAX_ROWS_PER_FILE:,} rows", hint="write_fragments writes many"
             )
-        if fragment_id is not None and not 0 <= fragment_id <= MAX_FRAGMENT_ID:
-            raise InvalidInput(f"fragment_id={fragment_id}: expected a number from 0 to {MAX_FRAGMENT_ID:,}")
         return replace(made[0], id=fragment_id or 0)
 
     @staticmethod

@@ -6,6 +6,7 @@ pushed down; every public attribute of that class is overridden, here or in `Pyt
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -27,7 +28,7 @@ from lance_like.dataset.engine import EngineSource, EngineTable
 from lance_like.dataset.fragment import LanceFragment
 from lance_like.dataset.history import DatasetHistory
 from lance_like.dataset.indexes import DatasetIndexes
-from lance_like.dataset.inputs import Data, Stream, as_stream, conform_some
+from lance_like.dataset.inputs import Data, Stream, as_stream, conform_some, schema_of_new
 from lance_like.dataset.joins import join_columns
 from lance_like.dataset.maintenance import DatasetMaintenance
 from lance_like.dataset.merge import MergeStats, Rules, run_merge
@@ -43,6 +44,7 @@ from lance_like.dataset.write import (
     MAX_BYTES_PER_FILE,
     MAX_ROWS_PER_FILE,
     FileLimits,
+    Mode,
     write_version,
 )
 from lance_like.errors import InvalidInput
@@ -84,6 +86,28 @@ class LanceDataset(
     The handle moves only by its own writes, `checkout_latest` and `restore`, never by others' commits.
     Pickles as its store, version and options: the copy opens the same version where it is unpickled.
     """
+
+    @classmethod
+    def from_pydantic_model(
+        cls,
+        model_class: type[Any],
+        data: list[Any],
+        uri: str | os.PathLike[str] | None = None,
+        mode: Mode = "create",
+        **options: Any,
+    ) -> LanceDataset:
+        """Write instances of a model of pydantic; `lance_like.write_dataset` takes a list of them too.
+
+        data: at least one, each of this class exactly. uri: None: the name of the class, `user_record` of `UserRecord`,
+        in the working directory. mode, options: as in `write_dataset`.
+        Raises WrongType for another class, and for data of others; InvalidInput for none.
+        """
+        from lance_like.dataset.models import check_instances, snake_case  # which imports pydantic
+        from lance_like.dataset.opening import write_dataset  # which makes handles
+
+        check_instances(model_class, data)
+        place = snake_case(model_class.__name__) if uri is None else uri
+        return write_dataset(data, place, mode=mode, **options)
 
     # -- what it is --
 
@@ -303,11 +327,13 @@ class LanceDataset(
         if mode not in ("append", "overwrite"):
             raise InvalidInput(f"mode={mode!r}: expected 'append' or 'overwrite'")
         check_insert_options(options)
+        schema = options.get("schema")
+        stream = as_stream(data, schema_of_new(data, schema) if mode == "overwrite" else schema)
         with newest_held(self._store, known=self._manifest) as (newest, lease):
             manifest = write_version(
                 self._store,
                 newest,
-                as_stream(data, options.get("schema")),
+                stream,
                 mode=mode,
                 limits=FileLimits(
                     options.get("max_rows_per_file", MAX_ROWS_PER_FILE),

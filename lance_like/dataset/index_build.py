@@ -35,6 +35,23 @@ _WORN = 0.5
 # Segments of up to so many times the rows of a new one are built anew with it: a row is then written again log times.
 _GROWTH = 2
 _LOOKED_AT = 10_000
+# pylance's parameters that change nothing here; "zone_size" is of a BTREE.
+_HINTS = frozenset(
+    {
+        "filter_nan",
+        "format_version",
+        "index_cache_size",
+        "precomputed_partition_dataset",
+        "shuffle_partition_batches",
+        "shuffle_partition_concurrency",
+        "skip_transpose",
+        "storage_options",
+        "streaming_coreset_rate",
+        "streaming_refine_passes",
+        "streaming_sample_rate",
+        "zone_size",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -105,6 +122,12 @@ def _joined_runs(rows: RowIdMap) -> Int64s:
     return np.stack((spans[begins, 0], spans[np.append(begins[1:], True), 1]), axis=1)
 
 
+def parameters_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of an index but for hints; numbers as Python has them, since they are written as JSON."""
+    told = {name: value for name, value in options.items() if name not in _HINTS}
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in told.items()}
+
+
 def planned_entry(
     session: Session,
     manifest: Manifest,
@@ -120,7 +143,7 @@ def planned_entry(
     """
     given = {key: value for key, value in given.items() if value is not None}
     if isinstance(kind, IndexConfig) or hasattr(kind, "index_type"):
-        given = {**kind.parameters, **given}
+        given = {**parameters_of(kind.parameters), **given}
         kind = kind.index_type
     if not isinstance(kind, str):
         raise InvalidInput(f"index_type={kind!r:.80}: expected the name of a kind of index")

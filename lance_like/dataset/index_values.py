@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
 from typing import Any, Literal, cast
+from uuid import UUID
 
 import numpy as np
 
@@ -127,7 +128,7 @@ class Index:
     def of(entry: IndexEntry, segment: IndexSegment, fragment_ids: set[int] | None = None) -> Index:
         """One segment of an index."""
         return Index(
-            uuid=segment.uuid,
+            uuid=uuid_of(segment),
             name=entry.name,
             fields=list(entry.field_ids),
             dataset_version=segment.version,
@@ -204,6 +205,11 @@ def fragments_of(coverage: Coverage) -> list[set[int]]:
     return found
 
 
+def uuid_of(segment: IndexSegment) -> str:
+    """The uuid of a segment as uuids are written: with hyphens."""
+    return str(UUID(segment.uuid))
+
+
 def listed(manifest: Manifest, coverage: Coverage) -> list[IndexInformation]:
     """The segments of an index as `list_indices` gives them; one without a uuid of an index that has none."""
     entry = coverage.entry
@@ -211,7 +217,7 @@ def listed(manifest: Manifest, coverage: Coverage) -> list[IndexInformation]:
     empty = {"uuid": None, "version": manifest.version, "fragment_ids": set(), "base_id": None}
     segments = [
         {
-            "uuid": segment.segment.uuid,
+            "uuid": uuid_of(segment.segment),
             "version": segment.segment.version,
             "fragment_ids": ids,
             "base_id": base_of(segment.segment),
@@ -226,7 +232,7 @@ def described(manifest: Manifest, coverage: Coverage) -> IndexDescription:
     entry = coverage.entry
     segments = [
         IndexSegmentDescription(
-            uuid=segment.uuid,
+            uuid=uuid_of(segment),
             dataset_version_at_last_update=segment.version,
             fragment_ids=ids,
             index_version=segment.format,
@@ -265,7 +271,7 @@ def statistics(manifest: Manifest, coverage: Coverage, *, partitions: bool) -> d
             **_of_vectors(entry, held.segment),
             **(_partitions(held) if partitions else {}),
             "index_type": spelled(entry),
-            "uuid": held.segment.uuid,
+            "uuid": uuid_of(held.segment),
             "params": dict(entry.params),
             "detail": dict(held.segment.detail),
             "num_rows": held.rows,

@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from lance_like.dataset.arguments import texts
+from lance_like.dataset.arguments import segments_of, texts, uuid_digits
 from lance_like.dataset.bound import BoundVersion
-from lance_like.dataset.index_build import Building, check_segment_files, extended, planned_entry, rows_of_fragments
+from lance_like.dataset.index_build import (
+    Building,
+    check_segment_files,
+    extended,
+    parameters_of,
+    planned_entry,
+    rows_of_fragments,
+)
 from lance_like.dataset.index_values import (
     Index,
     IndexConfig,
@@ -36,6 +43,8 @@ from lance_like.table.lines import line_of
 from lance_like.table.manifest import Manifest
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     import pyarrow as pa
 
     from lance_like.dataset.handle import LanceDataset
@@ -46,23 +55,6 @@ Tell = Callable[[IndexProgress], None] | None
 _RETRIES = 20
 # What took long to build is not given up for a while of other writers' commits.
 _TIMEOUT_S = timedelta(days=1).total_seconds()
-# pylance's options that change nothing here; "zone_size" is of a BTREE.
-_HINTS = frozenset(
-    {
-        "filter_nan",
-        "format_version",
-        "index_cache_size",
-        "precomputed_partition_dataset",
-        "shuffle_partition_batches",
-        "shuffle_partition_concurrency",
-        "skip_transpose",
-        "storage_options",
-        "streaming_coreset_rate",
-        "streaming_refine_passes",
-        "streaming_sample_rate",
-        "zone_size",
-    }
-)
 
 
 class DatasetIndexes(BoundVersion):
@@ -154,19 +146,20 @@ class DatasetIndexes(BoundVersion):
         """Build a segment for the rows of some fragments of this version, to be committed later, by any process.
 
         `commit_existing_index_segments` makes those of all fragments an index.
-        fragment_ids: None: all. index_uuid: 32 hexadecimal digits, chosen otherwise. train: False is refused, a segment
-        has rows. Options as in `create_index`. A cleanup keeps what is not committed for 7 days. Raises as
+        fragment_ids: None: all. index_uuid: with or without hyphens; None: a new one. train: False is refused, a
+        segment has rows. Options as in `create_index`. A cleanup keeps what is not committed for 7 days. Raises as
         `create_index`.
         """
         if not train:
             raise InvalidInput("train=False: a segment has rows", hint="create_index takes train=False")
-        given = _parameters(options)
+        given = parameters_of(options)
         manifest, building = self._manifest, Building(self._session, progress_callback, num_threads, given)
         entry = planned_entry(self._session, manifest, _single(column), index_type, name, given)
         rows = manifest.tree.all_row_ids
         if fragment_ids is not None:
             rows = rows_of_fragments(manifest, rows, set(fragment_ids))
-        made = building.segment(manifest, entry, rows, uuid=None if index_uuid is None else _uuid(index_uuid))
+        named = None if index_uuid is None else uuid_digits("index_uuid", index_uuid)
+        made = building.segment(manifest, entry, rows, uuid=named)
         if not made:
             raise InvalidInput("these fragments have no rows to build a segment from", kind="rows")
         return self._uncommitted(manifest, entry.with_segments(made))
@@ -250,12 +243,16 @@ class DatasetIndexes(BoundVersion):
         """Drop an index and move this handle to the new version; old versions keep it. Raises NotFound."""
         self._commit(DropIndex(name))
 
-    def prewarm_index(self, name: str, *, with_position: bool = False) -> None:
+    def prewarm_index(
+        self, name: str, *, with_position: bool = False, index_segments: Iterable[str | UUID] | None = None
+    ) -> None:
         """Read all of an index that a search may need into memory, as far as the handle keeps it.
 
-        with_position: accepted, not needed. Raises NotFound, Unsupported.
+        with_position: accepted, not needed. index_segments: the uuids of those to read; None: all. Raises NotFound,
+        Unsupported.
         """
-        for segment in self._session.indexes.coverage(self._manifest, name).segments:
+        coverage, chosen = self._session.indexes.coverage(self._manifest, name), segments_of(index_segments)
+        for segment in (coverage if chosen is None else coverage.only(chosen)).segments:
             segment.searcher.prewarm()
 
     # -- inside --
@@ -295,7 +292,7 @@ class DatasetIndexes(BoundVersion):
         apart = [options.pop(one) for one in ("fragment_ids", "index_uuid") if one in options]
         if any(one is not None for one in apart):
             raise InvalidInput("segments of some fragments are built apart", hint="see create_index_uncommitted")
-        given = _parameters(options)
+        given = parameters_of(options)
         building = Building(self._session, tell, threads, given)
         with newest_held(self._store, known=self._manifest) as (newest, lease):
             entry = planned_entry(self._session, newest, _single(column), kind, name, given)
@@ -365,16 +362,10 @@ def _single(column: str | Sequence[str]) -> str:
     return named[0]
 
 
-def _parameters(options: dict[str, Any]) -> dict[str, Any]:
-    """The parameters of an index; numbers as Python has them, since they are written as JSON."""
-    told = {name: value for name, value in options.items() if name not in _HINTS}
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in told.items()}
-
-
 def _check_name(known: IndexEntry, made: IndexEntry, *, replace: bool) -> None:
     """Raise AlreadyExists unless an index may take the place of the one of its name."""
     if not replace:
-        raise AlreadyExists(f"there is an index {made.name!r} already", kind="index", hint="pass replace=True")
+        raise AlreadyExists(f"the index {made.name!r} already exists", kind="index", hint="pass replace=True")
     if (known.field_ids, known.json) != (made.field_ids, made.json):
         hint = "choose another name, or drop it first"
         raise AlreadyExists(f"the index {made.name!r} is of another column or path", kind="index", hint=hint)
@@ -385,14 +376,6 @@ def _check_apart(entry: IndexEntry) -> None:
     runs = runs[np.argsort(runs[:, 0], kind="stable")]
     if (runs[:-1, 1] > runs[1:, 0]).any():
         raise InvalidInput("two segments hold the same rows", kind="rows")
-
-
-def _uuid(text: str) -> str:
-    """A uuid as 32 hexadecimal digits. Raises InvalidInput."""
-    plain = text.replace("-", "").lower()
-    if len(plain) != 32 or not set(plain) <= set("0123456789abcdef"):
-        raise InvalidInput(f"index_uuid={text!r:.80}: expected 32 hexadecimal digits")
-    return plain
 
 
 __all__ = ["DatasetIndexes"]

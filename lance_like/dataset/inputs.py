@@ -72,6 +72,18 @@ def as_stream(data: Data, schema: pa.Schema | None = None, external_blobs: Exter
     return Stream(schema, (filled(batch, schema) for batch in conformed.batches))
 
 
+def schema_of_new(data: Data, schema: pa.Schema | None) -> pa.Schema | None:
+    """The schema of a table that is made of the data: the caller's, or that of the models in a list; None: the data's.
+
+    Rows that are appended go without: they are cast to the table's columns from what they are.
+    """
+    if schema is not None or not isinstance(data, list) or not data or not hasattr(data[0], "model_dump"):
+        return schema
+    from lance_like.dataset.models import schema_of_rows  # which imports pydantic
+
+    return schema_of_rows(type(data[0]), [_row(item) for item in data])
+
+
 def as_columns(data: Data, schema: pa.Schema | None = None) -> Stream:
     """As `as_stream`, of columns for rows that are there: the index of a pandas frame is not among them."""
     return as_stream(data.reset_index(drop=True) if _is_frame(data) else data, schema)

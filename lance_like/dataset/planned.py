@@ -57,7 +57,7 @@ def action_of(operation: Op.BaseOperation, base: Manifest | None, read: ReadVers
     if isinstance(operation, Op.Overwrite):
         return _overwrite(operation, base)
     if base is None:
-        raise NotFound("there is no dataset: only Overwrite makes one", kind="dataset")
+        raise NotFound("the dataset was not found: only Overwrite makes one", kind="dataset")
     match operation:
         case Op.Append():
             fragments, ids = _new_fragments(operation.fragments)
@@ -87,7 +87,7 @@ def action_of(operation: Op.BaseOperation, base: Manifest | None, read: ReadVers
 
 
 def _indexes(operation: Op.CreateIndex, base: Manifest) -> SetIndexes | DropIndex:
-    removed = {one.uuid for one in operation.removed_indices}
+    removed = {segment.uuid for one in operation.removed_indices for segment in one.entry.segments}
     known = {entry.name: {segment.uuid for segment in entry.segments} for entry in base.indices}
     names = {one.name for one in (*operation.new_indices, *operation.removed_indices)}
     if not operation.new_indices and len(names) == 1 and known.get(name := min(names), {""}) <= removed:

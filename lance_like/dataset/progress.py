@@ -6,7 +6,7 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lance_like.dataset.fragment_metadata import FragmentMetadata
@@ -46,6 +46,21 @@ class NoopFragmentWriteProgress(FragmentWriteProgress):
         """Nothing."""
 
 
+class NumberedFrom(FragmentWriteProgress):
+    """Tells another of fragments by numbers from `first` on, and not from 0."""
+
+    def __init__(self, told: FragmentWriteProgress, first: int) -> None:
+        self._told, self._first = told, first
+
+    def begin(self, fragment: FragmentMetadata, **options: Any) -> None:
+        """A file begins."""
+        self._told.begin(replace(fragment, id=self._first + fragment.id), **options)
+
+    def complete(self, fragment: FragmentMetadata, **options: Any) -> None:
+        """A file is written."""
+        self._told.complete(replace(fragment, id=self._first + fragment.id), **options)
+
+
 class FileSystemFragmentWriteProgress(FragmentWriteProgress):
     """Notes in a local folder what is being written.
 
@@ -81,6 +96,7 @@ __all__ = [
     "FileSystemFragmentWriteProgress",
     "FragmentWriteProgress",
     "NoopFragmentWriteProgress",
+    "NumberedFrom",
     "Progress",
     "WriteProgress",
 ]

@@ -11,6 +11,8 @@ from lance_like.query.order import ColumnOrdering
 from lance_like.typing_ import whole
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from lance_like.dataset.fragment import LanceFragment
 
 BlobHandling: TypeAlias = Literal["all_binary", "blobs_descriptions", "all_descriptions"]
@@ -71,6 +73,8 @@ class ScanOptions(Tuning, total=False):
     prefilter: of a search, whether it looks only among the rows that pass the filter (None: it does, and has as many
     rows as asked for), or rows it found are judged afterwards. What a filter says of `_distance` and `_score` is.
     fast_search: of a search, leave out rows that the index does not hold.
+    index_segments: of a search of vectors, ask these segments of the index alone, by their uuids (`describe_indices`
+    tells them); with `fragments`, rows of these that are in none of them are compared one by one.
     disable_scoring_autoprojection: give `_distance` and `_score` only where columns name them, or none are named.
     """
 
@@ -81,6 +85,7 @@ class ScanOptions(Tuning, total=False):
     with_row_id: bool | None
     with_row_address: bool | None
     fragments: Iterable[LanceFragment] | None
+    index_segments: Iterable[str | UUID] | None
     blob_handling: BlobHandling | None
     include_deleted_rows: bool | None
     scan_stats_callback: Callable[[ScanStatistics], None] | None
@@ -136,6 +141,8 @@ def check_together(options: Mapping[str, Any]) -> None:
         raise InvalidInput("strict_batch_size cannot be combined with batch_size_bytes: such batches have any size")
     if options.get("include_deleted_rows") and not options.get("with_row_id"):
         raise InvalidInput("include_deleted_rows is set but with_row_id is false: it tells which rows are deleted")
+    if options.get("index_segments") is not None and options.get("nearest") is None:
+        raise InvalidInput("index_segments: expected a search of vectors, by nearest")
     if options.get("include_deleted_rows") and is_search(options):
         raise InvalidInput("Cannot include deleted rows: a search finds none")
 

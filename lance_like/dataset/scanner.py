@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyarrow.types import is_union
 
 from lance_like._lazy import cached
+from lance_like.dataset.arguments import segments_of
 from lance_like.dataset.blob_file import BlobFile, open_blobs
 from lance_like.dataset.scan_options import (
     BlobHandling,
@@ -145,6 +146,7 @@ class LanceScanner:
             offset=self._offset,
             within=given["within"],
             covered=bool(options.get("fast_search")),
+            segments=segments_of(options.get("index_segments")),
             threads=1 if options.get("use_threads") is False else None,
             rerank=given["rerank"],
             text_columns=given["text_columns"],

@@ -11,6 +11,8 @@ from lance_like.query.answer import Columns
 from lance_like.query.order import ColumnOrdering
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from lance_like.dataset.fragment import LanceFragment
     from lance_like.dataset.handle import LanceDataset
 
@@ -132,6 +134,10 @@ class ScannerBuilder:
     def fast_search(self, flag: bool = True) -> ScannerBuilder:
         """Leave out of a search the rows that the index does not hold."""
         return self._set("fast_search", flag)
+
+    def with_index_segments(self, index_segments: Iterable[str | UUID] | None) -> ScannerBuilder:
+        """Ask some segments of a vector index alone, by their uuids."""
+        return self._set("index_segments", index_segments)
 
     def scan_stats_callback(self, callback: Callable[[ScanStatistics], None]) -> ScannerBuilder:
         """Called with what the scan asked of its store, at its end."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,6 +44,8 @@ class Asked:
 
     nearest, text: in the forms of pylance's options. text_columns: of a text that names none.
     prefilter: are the rows that pass the filter found first? None: yes. covered: only rows that indexes hold.
+    segments: the uuids of those that a search of vectors asks of its index, and no rows but those they hold, where
+    `within` says none.
     indexed: may indexes be asked which rows pass the filter?
     """
 
@@ -56,6 +58,7 @@ class Asked:
     offset: int = 0
     within: Sequence[Fragment] | None = None
     covered: bool = False
+    segments: Set[str] | None = None
     rerank: Reranker | None = None
     threads: int | None = None
     indexed: bool = True
@@ -122,7 +125,8 @@ def settle(session: Session, manifest: Manifest, schema: Schema, asked: Asked, c
 
 def _near(session: Session, manifest: Manifest, schema: Schema, asked: Asked) -> NearSearch:
     wanted = None if asked.limit is None else asked.limit + asked.offset
-    among: dict[str, Any] = {"wanted": wanted, "covered": asked.covered, "threads": asked.threads}
+    covered = asked.covered or (asked.segments is not None and asked.within is None)
+    among: dict[str, Any] = {"wanted": wanted, "covered": covered, "threads": asked.threads, "segments": asked.segments}
     return near_search(session, manifest, schema, asked.nearest, **among)
 
 

@@ -107,7 +107,7 @@ def write_fragments(
     if mode not in ("create", "append", "overwrite"):
         raise InvalidInput(f"mode={mode!r}: expected 'create', 'append' or 'overwrite'")
     if base is not None and mode == "create":
-        raise AlreadyExists(f"a dataset exists at {store.uri}", kind="dataset", hint="choose another mode")
+        raise AlreadyExists(f"a dataset already exists at {store.uri}", kind="dataset", hint="choose another mode")
     stream = as_stream(data, schema, external_blob_mode)
     appends = base is not None and mode == "append"
     if base is not None and appends:

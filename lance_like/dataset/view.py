@@ -110,7 +110,7 @@ def _position(schema: pa.Schema, name: str) -> int:
         raise InvalidInput(f"columns: {name!r:.80} is not the name of a column")
     position = schema.get_field_index(name)
     if position < 0:
-        raise NotFound(f"there is no column {name!r}", kind="column")
+        raise NotFound(f"the column {name!r} does not exist", kind="column")
     return position
 
 

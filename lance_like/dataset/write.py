@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from lance_like.dataset.blob import resolve, source_nbytes
 from lance_like.dataset.fragment_metadata import FragmentMetadata
-from lance_like.dataset.inputs import Data, ExternalBlobs, Stream, as_stream, check_cells, conform
+from lance_like.dataset.inputs import Data, ExternalBlobs, Stream, as_stream, check_cells, conform, schema_of_new
 from lance_like.dataset.progress import FragmentWriteProgress, Progress, WriteProgress
 from lance_like.errors import AlreadyExists, InvalidInput
 from lance_like.file.ordered import OrderedWork
@@ -81,10 +81,12 @@ def write_table(
     version = newest_if_any(store)
     if version is not None and mode == "create":
         raise AlreadyExists(
-            f"a dataset exists at {store.uri} (version {version})",
+            f"a dataset already exists at {store.uri} (version {version})",
             kind="dataset",
             hint="choose mode='append' or mode='overwrite', or another place",
         )
+    if version is None or mode == "overwrite":
+        schema = schema_of_new(data, schema)
     stream = as_stream(data, schema, external_blobs)
     with nullcontext((None, None)) if version is None else newest_held(store, version, known=known) as (base, lease):
         return write_version(

@@ -179,7 +179,7 @@ def entry_named(manifest: Manifest, name: str) -> IndexEntry:
             return entry
     names = ", ".join(repr(entry.name) for entry in manifest.indices)
     hint = f"the indexes are {names}" if names else "there is no index"
-    raise NotFound(f"version {manifest.version} has no index {name!r}", kind="index", hint=hint)
+    raise NotFound(f"index not found: {name!r} in version {manifest.version}", kind="index", hint=hint)
 
 
 __all__ = ["CACHE_NBYTES", "OpenIndexes", "entry_named", "open_segment", "plugin_of"]

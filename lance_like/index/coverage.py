@@ -7,8 +7,8 @@ All is computed on intervals of row ids: what it costs depends on how often ids 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from pyroaring import BitMap
 
 from lance_like._lazy import cached
-from lance_like.errors import Corrupt
+from lance_like.errors import Corrupt, NotFound
 from lance_like.index.base import Searcher
 from lance_like.table.fragment import Fragment
 from lance_like.table.indices import IndexEntry, IndexSegment
@@ -91,6 +91,13 @@ class Coverage:
     fragments: Sequence[Fragment]
     live: RowIdMap
     live_rows: int
+
+    def only(self, uuids: Set[str]) -> Coverage:
+        """What some of the segments hold. uuids: as the segments have them. Raises NotFound for one that none has."""
+        unknown = sorted(uuids - {one.segment.uuid for one in self.segments})
+        if unknown:
+            raise NotFound(f"the index {self.entry.name!r} has no segment {unknown[0]!r}", kind="index")
+        return replace(self, segments=tuple(one for one in self.segments if one.segment.uuid in uuids))
 
     @cached
     def covered_rows(self) -> int:

@@ -9,7 +9,7 @@ So a filter takes no rows away from the answer, and an index changes which rows 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -143,7 +143,10 @@ class NearSearch:
         return _best(parts, self.how, len(self.vectors))
 
     def _coverage(self) -> Coverage | None:
-        return None if self.entry is None else self.session.indexes.coverage(self.manifest, self.entry.name)
+        if self.entry is None:
+            return None
+        found, segments = self.session.indexes.coverage(self.manifest, self.entry.name), self.query.segments
+        return found if segments is None else found.only(segments)
 
     def _candidates(self, searcher: Any) -> int:
         """How many rows of each query are compared exactly; 0: what the searcher gives is exact."""
@@ -241,16 +244,18 @@ def near_search(
     wanted: int | None = None,
     covered: bool = False,
     threads: int | None = None,
+    segments: Set[str] | None = None,
 ) -> NearSearch:
     """Read the value of `nearest`, and settle which index is asked.
 
     schema: the manifest's, as it is read. wanted: rows of the answer, k when it is not given; None: 10.
+    segments: the uuids of those to ask of the index; None: all.
     Raises InvalidInput for an option that is unknown or cannot be, and for a query or metric that does not fit the
     column; NotFound for a column or an index.
     """
     if not isinstance(given, Mapping) or "column" not in given or "q" not in given:
         raise InvalidInput("nearest: expected {'column': its name, 'q': the vector, 'k': how many rows, ...}")
-    query, entry, how = _planned(session, manifest, schema, given, (wanted, covered, threads))
+    query, entry, how = _planned(session, manifest, schema, given, (wanted, covered, threads, segments))
     vectors = exact.as_queries(given["q"], query.column.type, how.metric)
     return NearSearch(session, manifest, query, entry, vectors, _is_batch(given["q"], vectors), how)
 
@@ -277,11 +282,13 @@ def _planned(
 def _plan(
     session: Session, manifest: Manifest, schema: Schema, given: Mapping[str, Any], among: tuple[Any, ...]
 ) -> _Plan:
-    wanted, covered, threads = among
-    query = query_of(schema, given, wanted=wanted, covered=covered, threads=threads)
+    wanted, covered, threads, segments = among
+    query = query_of(schema, given, wanted=wanted, covered=covered, threads=threads, segments=segments)
     kind = query.column.type
     asked = None if query.metric is None else exact.check_vectors(kind, query.metric)
     entry = _chosen(session, manifest, query, asked) if query.use_index else None
+    if entry is None and segments is not None:
+        raise InvalidInput("index_segments: the search asks no index", kind="index")
     metric = asked or (_metric_of(entry) if entry else exact.check_vectors(kind, None))
     return query, entry, Nearest(query.k, metric, query.probes, query.ef, query.within, query.options)
 

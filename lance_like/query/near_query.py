@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ class NearQuery:
     index: the name of the index to use; None: any of the metric.
     probes: (least, most) partitions. refine: how many times k candidates are compared exactly; None: as the index says.
     within: half-open range of distances. covered: only rows that the index holds.
+    segments: the uuids of those to ask of the index; None: all.
     """
 
     column: Field
@@ -35,6 +36,7 @@ class NearQuery:
     within: tuple[float | None, float | None] = (None, None)
     threads: int | None = None
     covered: bool = False
+    segments: Set[str] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -49,7 +51,13 @@ class VectorSearchQuery:
 
 
 def query_of(
-    schema: Schema, given: Mapping[str, Any], *, wanted: int | None, covered: bool, threads: int | None
+    schema: Schema,
+    given: Mapping[str, Any],
+    *,
+    wanted: int | None,
+    covered: bool,
+    threads: int | None,
+    segments: Set[str] | None,
 ) -> NearQuery:
     """Read the value of `nearest`. wanted: rows of the answer, k when it is not given; None: 10.
 
@@ -67,6 +75,9 @@ def query_of(
     if least is not None and most is not None and least > most:
         raise InvalidInput(f"nearest: minimum_nprobes={least} is more than maximum_nprobes={most}")
     parallel = _count(options, "query_parallelism", -1)
+    if options.get("approx_mode", "normal") not in _APPROX_MODES:
+        mode = options["approx_mode"]
+        raise InvalidInput(f"nearest: approx_mode={mode!r:.80}: expected one of {', '.join(_APPROX_MODES)}")
     return NearQuery(
         found,
         k if k is not None else _DEFAULT_K if wanted is None else max(1, wanted),
@@ -79,10 +90,12 @@ def query_of(
         within=_range(options.get("distance_range")),
         threads=parallel if parallel and parallel > 0 else threads,
         covered=covered,
+        segments=segments,
         options={name: options[name] for name in ("approx_mode", "search_effort") if name in options},
     )
 
 
+_APPROX_MODES = ("fast", "normal", "accurate")
 _OPTIONS = frozenset(
     {
         "approx_mode",

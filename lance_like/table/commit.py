@@ -155,7 +155,9 @@ def begin(store: Store, manifest: Manifest, record: Transaction) -> Manifest:
 
 def _check_empty(store: Store, known: list[int]) -> None:
     if list_versions(store) != known:
-        raise AlreadyExists("a dataset is here already", kind="dataset", where=store.uri, hint="choose another place")
+        raise AlreadyExists(
+            "a dataset already exists here", kind="dataset", where=store.uri, hint="choose another place"
+        )
 
 
 def _no_change(base: Manifest | None) -> Action:
@@ -260,7 +262,7 @@ class _Commit:
         """The newest version and an action that fits it, judged against every version since base."""
         if base is None:
             raise AlreadyExists(
-                "a dataset is here already",
+                "a dataset already exists here",
                 kind="dataset",
                 where=self.store.uri,
                 hint='append to it (mode="append"), or replace it (mode="overwrite")',

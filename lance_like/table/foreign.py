@@ -22,7 +22,9 @@ def no_dataset(store: Store) -> NotFound:
             hint=convert if foreign in CONVERTIBLE else "read it with its own library and pass it to write_dataset",
         )
     what = "no version was ever committed here" if store.list("") else "nothing is here"
-    return NotFound(f"there is no dataset: {what}", kind="dataset", where=store.uri, hint="write_dataset makes one")
+    return NotFound(
+        f"the dataset was not found: {what}", kind="dataset", where=store.uri, hint="write_dataset makes one"
+    )
 
 
 def foreign_format(store: Store) -> str | None:

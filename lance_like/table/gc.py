@@ -173,7 +173,7 @@ def _choose(store: Store, policy: Policy, now_us: int) -> Cut:
     """The versions that the policy lets go, without those that have tags, and the newest."""
     known = list_versions(store)
     if not known:
-        raise NotFound("there is no dataset: no version was ever committed here", kind="dataset", where=store.uri)
+        raise NotFound("the dataset was not found: no version was ever committed here", kind="dataset", where=store.uri)
     old = known[:-1]
     if policy.retain is not None:
         old = old[: max(0, len(known) - policy.retain)]

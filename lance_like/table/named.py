@@ -68,7 +68,7 @@ class NameKind:
 
     def taken(self, store: Store, name: str, hint: str) -> AlreadyExists:
         """The error for a name that something has."""
-        return AlreadyExists(f"the {self.word} {name!r} exists", kind=self.word, where=store.uri, hint=hint)
+        return AlreadyExists(f"the {self.word} {name!r} already exists", kind=self.word, where=store.uri, hint=hint)
 
 
 def branch_in(body: dict[str, Json], member: str, key: str) -> str | None:

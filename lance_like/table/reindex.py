@@ -94,7 +94,7 @@ def _made(base: Manifest, new: NewIndex, known: IndexEntry | None) -> IndexEntry
 
 def _unknown(base: Manifest, name: str) -> NotFound:
     names = ", ".join(repr(entry.name) for entry in base.indices)
-    return NotFound(f"there is no index {name!r}", kind="index", hint=f"the indexes are {names}" if names else "")
+    return NotFound(f"index not found: {name!r}", kind="index", hint=f"the indexes are {names}" if names else "")
 
 
 def changed_since(tree: Tree, version: int) -> Int64s:

@@ -278,7 +278,7 @@ class Schema:
         near = difflib.get_close_matches(name, siblings, n=3, cutoff=0.5) or siblings[:3]
         known = ", ".join(repr(known) for known in near)
         hint = f"the nearest names are {known}" if near else f"nothing is called {name!r} there"
-        return NotFound(f"there is no column {shown!r}", kind="column", hint=hint)
+        return NotFound(f"the column {shown!r} does not exist", kind="column", hint=hint)
 
 
 def _altered(field: Field, change: Alteration, fresh: Mapping[int, int]) -> Field:
@@ -321,7 +321,7 @@ def split_path(path: str) -> tuple[str, ...]:
             return tuple(names)
         if path[position] != ".":
             raise NotFound(
-                f"there is no column {path!r}: as a path it ends at character {position}",
+                f"the column {path!r} does not exist: as a path it ends at character {position}",
                 kind="column",
                 hint="quote names with back-ticks: `a.b`.c",
             )

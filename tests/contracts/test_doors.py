@@ -24,8 +24,8 @@ OWNERS = {
     "fsspec": "io/remote.py",
     "lance": "integrations/convert/lance.py",
     "pandas": None,
-    "pydantic": "pydantic.py",
-    "pydantic_core": "pydantic.py",
+    "pydantic": "dataset/models.py",
+    "pydantic_core": "dataset/models.py",
     "polars": ("dataset/search_builder.py", "integrations/polars.py"),
     "pyarrow.dataset": ("dataset/arrow.py", "integrations/convert/parquet.py"),
     "tantivy": ("index/text/analysis.py", "index/text/split.py"),
@@ -38,10 +38,10 @@ OWNERS = {
 # What imports a library when it is itself imported: modules that nobody loads without wanting the library.
 EAGER = {
     "dataset/arrow.py",
+    "dataset/models.py",
     "integrations/huggingface.py",
     "integrations/polars.py",
     "integrations/torch.py",
-    "pydantic.py",
     "query/engine_source.py",
     "torch/data.py",
 }

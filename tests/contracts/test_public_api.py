@@ -23,7 +23,7 @@ NAMES = {
     *("Index", "IndexFile", "IndexProgress", "MergeInsertBuilder"),
     *("ScanStatistics", "Session", "vector"),
     "BatchUDF",
-    *("Blob", "BlobColumn", "arrow", "blob", "udf"),
+    *("Blob", "BlobArray", "BlobColumn", "arrow", "blob", "udf"),
     "BlobFile",
     "batch_udf",
     "blob_array",
@@ -99,7 +99,7 @@ DATASET = {
     *("schema_metadata", "config", "update_metadata", "update_config", "delete_config_keys"),
     *("update_schema_metadata", "replace_schema_metadata", "update_field_metadata", "replace_field_metadata"),
     *("insert", "delete", "update", "merge_insert", "truncate_table"),
-    *("add_columns", "drop_columns", "alter_columns", "merge", "delta", "diff", "fragment_ids"),
+    *("from_pydantic_model", "add_columns", "drop_columns", "alter_columns", "merge", "delta", "diff", "fragment_ids"),
     *("commit", "commit_batch", "shallow_clone", "deep_clone"),
     *("create_index", "create_scalar_index", "drop_index", "has_index", "list_indices", "describe_indices"),
     *("index_statistics", "prewarm_index", "create_index_uncommitted", "commit_existing_index_segments"),
@@ -113,7 +113,16 @@ DATASET = {
 NOT_HERE = {"filter", "join", "join_asof", "partition_expression", "replace_schema", "sort_by"}
 
 ERRORS = {
-    *("LanceLikeError", "InvalidInput", "OutOfRange", "NotFound", "AlreadyExists", "Conflict", "IncompatibleChange"),
+    *(
+        "LanceLikeError",
+        "InvalidInput",
+        "OutOfRange",
+        "WrongType",
+        "NotFound",
+        "AlreadyExists",
+        "Conflict",
+        "IncompatibleChange",
+    ),
     *("CommitUnknown", "Corrupt", "Unsupported", "MissingDependency", "StorageError"),
 }
 
@@ -174,6 +183,7 @@ def test_the_errors_are_these() -> None:
         ("InvalidInput", ValueError),
         ("InvalidInput", OSError),
         ("OutOfRange", IndexError),
+        ("WrongType", TypeError),
         ("NotFound", KeyError),
         ("NotFound", ValueError),
         ("NotFound", OSError),

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 import lance_like
-from lance_like.errors import InvalidInput
+from lance_like.errors import InvalidInput, WrongType
 
 pydantic = pytest.importorskip("pydantic")
 
@@ -121,3 +121,46 @@ def test_other_enums_have_the_type_of_their_values() -> None:
 def test_a_field_of_another_type_is_refused(kind: Any) -> None:
     with pytest.raises(InvalidInput, match="no column"):
         pydantic_to_schema(pydantic.create_model("M", field=(kind, ...)))
+
+
+def test_a_new_table_of_models_has_their_schema_without_a_word_of_it() -> None:
+    ds = lance_like.write_dataset([row(), row(n=2)], "memory://")
+    assert ds.schema == SCHEMA
+    ds.insert([row(n=3, score=0.5)])
+    assert ds.to_table()["score"].to_pylist() == [None, None, 0.5]
+    ds.insert([INNER(x=1)], mode="overwrite")
+    assert ds.schema == pa.schema(list(INNER_TYPE))
+
+
+def test_columns_that_the_model_has_no_type_for_have_that_of_the_values() -> None:
+    at = datetime(2020, 1, 2, tzinfo=timezone.utc)
+    inner = pydantic.create_model("Moment", at=(datetime, ...))
+    model = pydantic.create_model("M", at=(datetime, ...), inner=(inner, ...), mixed=(int | str, ...))
+    model.model_config["extra"] = "allow"
+    model.model_rebuild(force=True)
+    ds = lance_like.write_dataset([model(at=at, inner=inner(at=at), mixed=1, more=1)], "memory://")
+    assert ds.to_table().to_pylist() == [{"at": at, "inner": {"at": at}, "mixed": 1, "more": 1}]
+
+
+def test_a_table_is_made_of_a_model_and_its_instances(tmp_path, monkeypatch) -> None:
+    class UserRecord(pydantic.BaseModel):
+        name: str
+        tag: str | None = None
+
+    class Older(UserRecord):
+        age: int = 0
+
+    rows = [UserRecord(name="a"), UserRecord(name="b")]
+    ds = lance_like.LanceDataset.from_pydantic_model(UserRecord, rows, tmp_path / "a", max_rows_per_file=1)
+    assert ds.schema == pa.schema([pa.field("name", pa.string(), False), pa.field("tag", pa.string())])
+    assert len(ds.get_fragments()) == 2
+    monkeypatch.chdir(tmp_path)
+    assert len(lance_like.LanceDataset.from_pydantic_model(UserRecord, rows)) == 2
+    assert len(lance_like.dataset("user_record")) == 2
+    for wrong in (iter(rows), [rows[0], Older(name="c")], [rows[0], {"name": "c"}]):
+        with pytest.raises(WrongType, match=r"as a list|data\[1\].*exactly UserRecord"):
+            lance_like.LanceDataset.from_pydantic_model(UserRecord, wrong, tmp_path / "b")
+    with pytest.raises(InvalidInput, match="non-empty"):
+        lance_like.LanceDataset.from_pydantic_model(UserRecord, [], tmp_path / "b")
+    with pytest.raises(WrongType, match="BaseModel subclass"):
+        lance_like.LanceDataset.from_pydantic_model(dict, [{"a": 1}], tmp_path / "b")

@@ -42,7 +42,7 @@ def create(text: Text, scope: Scope) -> int:
     if known is not None and not replace:
         if if_missing:
             return 0
-        raise AlreadyExists(f"there is a dataset {name.name!r}", kind="sql")
+        raise AlreadyExists(f"the dataset {name.name!r} already exists", kind="sql")
     connection = Connection()
     bound, values = scope.showing(BYTES).bind(connection, body)
     counted = Counted(connection.reader(bound, values))

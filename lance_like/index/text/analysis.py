@@ -70,10 +70,10 @@ class FtsToken(NamedTuple):
 class Analyzer:
     """How texts become terms; the fields are the parameters of the index.
 
-    base_tokenizer: "simple" (runs of letters and digits), "whitespace", "raw" (all of it), "ngram", "cjk" or "icu"
-    (as simple, but each two neighbours in a run of Han, Kana or Hangul). language: of the stems and stop words.
-    max_token_length: words of as many bytes of UTF-8 or more are left out, None: none are. custom_stop_words: in the
-    place of those of the language.
+    base_tokenizer: "simple" (runs of letters and digits), "whitespace", "raw" (all of it), "ngram", "cjk", "icu"
+    or "icu/split" (as simple, but each two neighbours in a run of Han, Kana or Hangul). language: of the stems and
+    stop words. max_token_length: words of as many bytes of UTF-8 or more are left out, None: none are.
+    custom_stop_words: in the place of those of the language.
     """
 
     base_tokenizer: str = "simple"
@@ -205,6 +205,7 @@ def analyzer_of(params: Mapping[str, Json]) -> Analyzer:
 def checked_analysis(given: Mapping[str, Any]) -> dict[str, Json]:
     """The parameters of an analyzer, checked and with their defaults. Raises InvalidInput."""
     tokenizer = given.get("base_tokenizer") or "simple"
+    tokenizer = "icu" if tokenizer == "icu/split" else tokenizer
     known = [*_TOKENIZERS, "ngram"]
     _checked(tokenizer in known, "base_tokenizer", f"one of {', '.join(known)}", tokenizer)
     plain = tokenizer != "ngram"

@@ -28,14 +28,15 @@ from lance_like.index.text.vocabulary import FENCE
 from lance_like.typing_ import Int64s, Json
 
 _BATCH = 1 << 16
-_UNUSED = frozenset(["memory_limit", "num_workers", "block_size", "format_version", "analyzer"])
+_UNUSED = frozenset(["memory_limit", "num_workers", "block_size", "format_version"])
 
 
 class FullText:
     """INVERTED: texts, or lists of texts, searched by relevance.
 
-    with_position: keep where terms stand, which phrases need. document_granularity: "row". The others: see `Analyzer`.
-    pylance's memory_limit, num_workers, block_size and format_version are taken and mean nothing here.
+    with_position: keep where terms stand, which phrases need. document_granularity: "row". analyzer: "text". The
+    others: see `Analyzer`. pylance's memory_limit, num_workers, block_size and format_version are taken and mean
+    nothing here.
     """
 
     name: ClassVar[str] = "INVERTED"
@@ -48,13 +49,17 @@ class FullText:
         if not (pa.types.is_string(inner) or pa.types.is_large_string(inner)):
             raise InvalidInput(f"a full-text index holds texts or lists of texts, not {type}", kind="index")
         analysis = checked_analysis(given)
-        unknown = sorted(set(given) - set(analysis) - _UNUSED - {"with_position", "document_granularity"})
+        unknown = sorted(set(given) - set(analysis) - _UNUSED - {"analyzer", "with_position", "document_granularity"})
         if unknown:
             known = ", ".join([*analysis, "with_position"])
             raise InvalidInput(f"a full-text index has no parameter {unknown[0]!r}; it has {known}", kind="index")
         with_position = given.get("with_position", False)
         if not isinstance(with_position, bool):
             raise InvalidInput(f"with_position is {with_position!r:.40}, expected True or False", kind="index")
+        analyzer = given.get("analyzer") or "text"
+        if analyzer != "text":
+            hint = "base_tokenizer, stem and remove_stop_words say what terms are"
+            raise InvalidInput(f"analyzer is {analyzer!r:.40}, expected 'text'", kind="index", hint=hint)
         granularity = given.get("document_granularity") or "row"
         if getattr(granularity, "value", granularity) != "row":
             raise InvalidInput(f"document_granularity is {granularity!r:.40}, expected 'row'", kind="index")

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like._lazy import per_type
-from lance_like.errors import InvalidInput
+from lance_like.errors import InvalidInput, WrongType
 
 METRICS = ("l2", "cosine", "dot", "hamming")
 _ALIASES = {"euclidean": "l2", "ip": "dot", "inner_product": "dot"}
@@ -51,7 +51,7 @@ def vector_type(kind: pa.DataType) -> VectorType:
     inner: Any = _storage(outer.value_type) if several else outer
     number = _NUMBERS.get(_storage(inner.value_type)) if pa.types.is_fixed_size_list(inner) else None
     if number is None or not 0 < inner.list_size <= _MOST_DIMENSIONS:
-        raise InvalidInput(
+        raise WrongType(
             f"{kind} holds no vectors; expected a fixed-size list of float16, bfloat16, float32, float64, uint8 or "
             f"int8 with 1 to {_MOST_DIMENSIONS} items, or lists of these",
             kind="type",
@@ -87,7 +87,7 @@ def as_queries(q: Any, kind: pa.DataType, metric: str) -> np.ndarray:
     try:
         given = np.asarray(q, np.uint8 if metric == "hamming" else np.float32)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidInput(f"the query is no vector: {error}", kind="query") from error
+        raise WrongType(f"the query is no vector: {error}", kind="query") from error
     most = 3 if held.several else 2
     if not 1 <= given.ndim <= most or given.shape[-1] != held.dimension or not given.size:
         raise InvalidInput(

@@ -120,7 +120,7 @@ class _Written:
 def _check_free(store: Store) -> None:
     found = "dataset" if latest_version(store) is not None else foreign_format(store)
     if found is not None:
-        raise AlreadyExists(f"a {found} is at {store.uri} already", kind="dataset", hint="choose another place")
+        raise AlreadyExists(f"a {found} already exists at {store.uri}", kind="dataset", hint="choose another place")
 
 
 def _located(source: str | os.PathLike[str], format: str | None, options: Options) -> tuple[str, str]:

@@ -205,7 +205,7 @@ def test_a_tag_on_a_version_that_is_gone_is_named(store):
 
 
 def test_where_no_dataset_is_there_is_no_report():
-    with pytest.raises(NotFound, match="no dataset"):
+    with pytest.raises(NotFound, match="was not found"):
         verify_dataset(MemoryStore())
 
 

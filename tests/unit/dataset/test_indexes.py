@@ -6,6 +6,7 @@ import json
 import pickle
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID, uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -381,12 +382,19 @@ def test_values_at_a_path_of_json_are_indexed(kind: SortedIndex, uri: str, of_js
     assert {one["type"] for one in ds.list_indices()} == {"Json"}
 
 
+def test_hints_of_pylance_are_no_parameters(kind: SortedIndex, uri: str) -> None:
+    ds = written(uri)
+    ds.create_scalar_index("n", IndexConfig("sorted", {"zone_size": 8, "strength": 2}), name="a")
+    ds.create_scalar_index("n", "SORTED", zone_size=8, strength=2, name="b")
+    assert [one.details for one in ds.describe_indices()] == [{"strength": 2}] * 2
+
+
 def test_wrong_calls_say_what_is_wrong(kind: SortedIndex, uri: str) -> None:
     ds = written(uri)
     ds.create_index("n", "SORTED")
     with pytest.raises(AlreadyExists, match="'n_idx'"):
         ds.create_index("n", "SORTED")
-    with pytest.raises(NotFound, match="no column 'nope'"):
+    with pytest.raises(NotFound, match="column 'nope' does not exist"):
         ds.create_index("nope", "SORTED")
     with pytest.raises(Unsupported, match="'NOPE'"):
         ds.create_index("n", "nope")
@@ -395,7 +403,7 @@ def test_wrong_calls_say_what_is_wrong(kind: SortedIndex, uri: str) -> None:
     with pytest.raises(InvalidInput, match="one column"):
         ds.create_index(["n", "s"], "SORTED")
     for call in (ds.drop_index, ds.index_statistics, ds.prewarm_index):
-        with pytest.raises(NotFound, match="no index 'nope'"):
+        with pytest.raises(NotFound, match="index not found: 'nope'"):
             call("nope")
     with pytest.raises(InvalidInput, match="create_index_uncommitted"):
         ds.create_index("n", "SORTED", name="other", fragment_ids=[0])
@@ -495,7 +503,7 @@ def test_segments_are_built_apart_and_committed_as_one_index(kind: SortedIndex, 
     ids = ds.fragment_ids()
     first = ds.create_scalar_index("n", "SORTED", fragment_ids=ids[::2], index_uuid="A" * 32, strength=3)
     assert first is not None
-    assert (first.uuid, ds.has_index) == ("a" * 32, False)
+    assert (first.uuid, ds.has_index) == (str(UUID("a" * 32)), False)
     parts = [first, ds.create_index_uncommitted("n", "SORTED", fragment_ids=ids[1::2], strength=3)]
     assert [part.fragment_ids for part in parts] == [{0, 2}, {1, 3}]
     parts = pickle.loads(pickle.dumps(parts))
@@ -513,6 +521,15 @@ def test_segments_are_built_apart_and_committed_as_one_index(kind: SortedIndex, 
         ds.commit_existing_index_segments("other", "s", parts)
     with pytest.raises(Conflict):
         lance_like.dataset(uri, version=1).commit_existing_index_segments("both", "n", parts)
+
+
+def test_a_segment_has_the_uuid_that_it_was_given(kind: SortedIndex, uri: str) -> None:
+    ds, given = written(uri), str(uuid4())
+    made = ds.create_index_uncommitted("n", "SORTED", index_uuid=given)
+    ds.commit_existing_index_segments("n_idx", "n", [made])
+    [listed], [described] = ds.list_indices(), ds.describe_indices()[0].segments
+    [told] = ds.index_statistics("n_idx")["segments"]
+    assert {made.uuid, listed["uuid"], described.uuid, told["uuid"]} == {given}
 
 
 def test_segments_built_apart_are_merged_before_they_are_committed(kind: SortedIndex, uri: str) -> None:
@@ -548,3 +565,17 @@ def test_a_column_of_more_values_than_one_dictionary_numbers_is_indexed_wherever
     assert len(ds.get_fragments()) == 2, "every fourth row has moved"
     ds.create_scalar_index("d", "BTREE")
     assert [ds.count_rows(f"d = 'v{j}'") for j in (0, 7, 396, 399, 400)] == [1, 1, 1, 1, 0]
+
+
+def test_a_prewarm_may_read_some_segments_alone(kind: SortedIndex, uri: str) -> None:
+    ds = written(uri)
+    parts = [ds.create_index_uncommitted("n", "SORTED", fragment_ids=[i]) for i in ds.fragment_ids()[:2]]
+    ds.commit_existing_index_segments("n_idx", "n", parts)
+    ds.prewarm_index("n_idx", index_segments=[parts[1].uuid])
+    segments = ds._session.indexes.coverage(ds._manifest, "n_idx").segments
+    assert {str(UUID(one.segment.uuid)): one.searcher.nbytes_cached > 0 for one in segments} == {
+        parts[0].uuid: False,
+        parts[1].uuid: True,
+    }
+    with pytest.raises(NotFound, match="no segment"):
+        ds.prewarm_index("n_idx", index_segments=["0" * 32])

@@ -89,7 +89,7 @@ def test_field_metadata_is_changed_by_path_and_no_file_is_written(uri):
     assert ds.schema.field("s").metadata is None
     assert ds.to_table().to_pydict() == data.to_pydict()
     assert ds._store.list("data/") == files
-    with pytest.raises(NotFound, match=r"no column 's\.z'"):
+    with pytest.raises(NotFound, match=r"column 's\.z' does not exist"):
         ds.update_field_metadata({"s.z": {"k": "1"}})
     with pytest.raises(InvalidInput):
         ds.update_field_metadata(["s"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 
 import lance_like
 from lance_like import LanceDataset
-from lance_like.errors import InvalidInput, NotFound
+from lance_like.dataset import ScannerBuilder
+from lance_like.errors import InvalidInput, NotFound, WrongType
 from lance_like.index.registry import INDEXES
 from lance_like.index.vector import exact
 from lance_like.io.observe import CountingStore, counted
@@ -305,6 +307,50 @@ def test_a_search_looks_at_some_fragments_alone(dataset: LanceDataset, plugin: R
     assert found(dataset, fragments=dataset.get_fragments()[1:3], nearest=near(refine_factor=30)) == expected
 
 
+def parted(dataset: LanceDataset) -> list[str]:
+    """Give the vectors an index of a segment for each fragment but the last. Returns the uuids."""
+    apart = [
+        dataset.create_index_uncommitted("v", "IVF_FLAT", num_partitions=1, fragment_ids=[i])
+        for i in dataset.fragment_ids()[:-1]
+    ]
+    dataset.commit_existing_index_segments("v_idx", "v", apart)
+    return [segment.uuid for segment in apart]
+
+
+def test_a_search_asks_some_segments_alone(dataset: LanceDataset) -> None:
+    first, second, _ = parted(dataset)
+    held = [nearest_rows(fragment.to_table()) for fragment in dataset.get_fragments()]
+    assert found(dataset, nearest=near(), index_segments=[first]) == held[0]
+    assert found(dataset, nearest=near(), index_segments=[uuid.UUID(second)]) == held[1]
+    both = nearest_rows(dataset.to_table(fragments=dataset.get_fragments()[:2]))
+    assert found(dataset, nearest=near(), index_segments=(second, first)) == both
+    assert found(dataset, nearest=near(), index_segments=[]) == []
+    few = found(dataset, nearest=near(k=300), filter="i >= 75 and i < 85", index_segments=[second])
+    assert sorted(few) == list(range(80, 85))
+    built = ScannerBuilder(dataset).nearest(**near()).with_index_segments([first])
+    assert built.to_scanner().to_table()["i"].to_pylist() == held[0]
+
+
+def test_segments_and_fragments_together_look_at_all_rows_of_these(dataset: LanceDataset) -> None:
+    first, *_ = parted(dataset)
+    last = dataset.get_fragments()[1:]
+    expected = nearest_rows(dataset.to_table(fragments=last))
+    assert found(dataset, nearest=near(), fragments=last, index_segments=[first]) == expected
+
+
+def test_only_segments_of_an_index_that_is_asked_can_be_named(dataset: LanceDataset) -> None:
+    with pytest.raises(InvalidInput, match="asks no index"):
+        found(dataset, nearest=near(), index_segments=["0" * 32])
+    first, *_ = parted(dataset)
+    with pytest.raises(NotFound, match="'v_idx' has no segment '0000"):
+        found(dataset, nearest=near(), index_segments=["0" * 32])
+    for wrong in (first, 1, [1], ["zz"]):
+        with pytest.raises(InvalidInput, match="index_segments="):
+            found(dataset, nearest=near(), index_segments=wrong)
+    with pytest.raises(InvalidInput, match="search of vectors"):
+        dataset.to_table(full_text_query="t1", index_segments=[first])
+
+
 def test_rows_of_several_vectors_are_near_by_the_best_of_each(uri: str) -> None:
     rows = [VECTORS[i : i + 1 + i % 3].tolist() for i in range(60)]
     data = pa.table({"i": range(60), "v": pa.array(rows, pa.list_(vector_type()))})
@@ -326,8 +372,6 @@ def test_a_handle_searches_where_it_is_unpickled(tmp_path: Path, plugin: Rounded
 
 
 def test_a_builder_makes_the_same_search(dataset: LanceDataset) -> None:
-    from lance_like.dataset.scanner_builder import ScannerBuilder
-
     scan = ScannerBuilder(dataset).nearest("v", QUERY, 5, distance_range=(0, 100)).columns(["i"]).filter("i > 9")
     assert scan.to_scanner().to_table()["i"].to_pylist() == found(dataset, filter="i > 9")
 
@@ -407,6 +451,7 @@ def test_a_search_that_is_warm_reads_its_candidates_and_then_its_rows(uri: str, 
         ({"refine_factor": 0}, "refine_factor"),
         ({"distance_range": (1,)}, "distance_range"),
         ({"unknown": 1}, "unknown"),
+        ({"approx_mode": "hacc"}, "approx_mode='hacc': expected one of fast, normal, accurate"),
         ({"column": "t"}, "string"),
     ],
 )
@@ -424,6 +469,9 @@ def test_options_are_told_apart_by_their_types(dataset: LanceDataset) -> None:
 def test_a_search_must_make_sense(dataset: LanceDataset) -> None:
     with pytest.raises(NotFound, match="'v'"):
         dataset.scanner(nearest={**near(), "column": "w"})
+    for wrong in (near(column="t"), near(q="text")):
+        with pytest.raises(WrongType, match="no vector"):
+            dataset.scanner(nearest=wrong)
     with pytest.raises(InvalidInput, match="nearest"):
         dataset.scanner(nearest=[1, 2, 3])  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="deleted rows"):

@@ -150,6 +150,18 @@ def test_a_folder_tells_what_is_being_written(tmp_path: Path) -> None:
     assert begun == {"fragment_id": 0, "metadata": {"worker": "7"}}
 
 
+def test_writers_of_fragments_with_numbers_share_a_folder(tmp_path: Path) -> None:
+    progress = FileSystemFragmentWriteProgress(tmp_path / "notes")
+    made = [LanceFragment.create(tmp_path / "t", TABLE, number, progress=progress) for number in (3, 5)]
+    for one in made:
+        noted = FragmentMetadata.from_json((tmp_path / "notes" / f"fragment_{one.id}.json").read_text())
+        assert (noted.id, noted.files[0].path) == (one.id, one.files[0].path)
+    assert len(list((tmp_path / "notes").iterdir())) == 2
+    with pytest.raises(InvalidInput, match="fragment_id=-1"):
+        LanceFragment.create(tmp_path / "t", TABLE, -1, progress=progress)
+    assert len(list((tmp_path / "t" / "data").iterdir())) == 2
+
+
 def test_operations_take_schemas_with_numbers(dataset: lance_like.LanceDataset) -> None:
     made = [fragment.merge_columns({"y": "x * 2"}) for fragment in dataset.get_fragments()]
     merge = lance_like.LanceOperation.Merge([fragment for fragment, _ in made], made[0][1])
@@ -249,3 +261,14 @@ def test_the_default_size_of_files_can_be_named(tmp_path: Path) -> None:
     [one] = write_fragments(TABLE, tmp_path / "named", max_bytes_per_file=DEFAULT_MAX_BYTES_PER_FILE)
     assert one.physical_rows == 10
     assert inspect.signature(write_fragments).parameters["max_bytes_per_file"].default == DEFAULT_MAX_BYTES_PER_FILE
+
+
+def test_blob_arrays_are_made_by_their_class() -> None:
+    made = lance_like.BlobArray.from_pylist([b"a", None])
+    assert isinstance(made, lance_like.blob.BlobArray) and made.equals(lance_like.blob_array([b"a", None]))
+
+
+def test_a_lock_may_raise_a_conflict_without_words() -> None:
+    from lance_like.commit import CommitConflictError
+
+    assert str(CommitConflictError()) and CommitConflictError().retryable

@@ -48,7 +48,7 @@ def test_no_columns_give_as_many_rows_without_cells(ds):
 @pytest.mark.parametrize(
     ("columns", "kind", "says"),
     [
-        (["j"], NotFound, "no column 'j'"),
+        (["j"], NotFound, "column 'j' does not exist"),
         (["tt"], NotFound, "nearest names are 't'"),
         (["s.q"], NotFound, "'x', 'y'"),
         (["s.x.q"], NotFound, r"s\.x\.q"),

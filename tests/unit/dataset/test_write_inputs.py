@@ -34,7 +34,7 @@ def duckdb_relation() -> object:
 
 def pydantic_models() -> list[object]:
     pydantic = pytest.importorskip("pydantic")
-    model = pydantic.create_model("Row", a=(int, ...), b=(str | None, None))
+    model = pydantic.create_model("Row", a=(int | None, ...), b=(str | None, None))
     return [model(a=1, b="x"), model(a=2), model(a=3, b="z")]
 
 

@@ -179,6 +179,7 @@ def test_counts_and_lengths_beyond_16_bits() -> None:
         {"min_ngram_length": 4},
         {"custom_stop_words": "the"},
         {"document_granularity": "list_element"},
+        {"analyzer": "code"},
     ],
 )
 def test_wrong_parameters_are_refused(given: dict[str, Any]) -> None:

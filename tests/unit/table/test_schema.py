@@ -63,7 +63,7 @@ def test_find_prefers_the_exact_name_then_the_path() -> None:
 @pytest.mark.parametrize("path", ["s.z", "z", "a.x", "s.x.y", "`s", "s.`x`y", ()])
 def test_find_names_the_nearest_columns(path: str | tuple[str, ...]) -> None:
     schema, _ = Schema.from_arrow(SCHEMA, 0)
-    with pytest.raises(NotFound, match="no column"):
+    with pytest.raises(NotFound, match="does not exist"):
         schema.find(path)
     with pytest.raises(NotFound, match="'status'"):
         Schema.from_arrow(pa.schema([("status", pa.int8())]), 0)[0].find("statsu")
