@@ -10,7 +10,6 @@ exceptions, and outliers can be exceptions too, which keeps the numbers narrow.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +24,7 @@ from lance_like.encodings.registry import ENCODINGS, encode_array, read_node
 from lance_like.encodings.sample import sampled_runs
 from lance_like.encodings.sift import NUMBER_TYPE, int64s, read_chosen
 from lance_like.encodings.stack import Reading, Runs, Stack
+from lance_like.kernels import divide
 from lance_like.typing_ import Int64s
 
 # 10^22 is the last power of ten that a double holds exactly.
@@ -108,8 +108,11 @@ def _encode_exceptions(kind: pa.DataType, values: np.ndarray, hints: Hints) -> E
 def _divided(numbers: Int64s, powers: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Numbers as floats, divided in double precision. powers: float64[n], or [1] for all."""
     out = allocate(len(numbers), dtype)
+    if len(powers) == 1:
+        divide(numbers, float(powers[0]), out)
+        return out
     # Only a float of 32 bits can be too small for a number.
-    with nullcontext() if out.itemsize == 8 else np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):
         return np.divide(numbers, powers, out=out, casting="same_kind")
 
 

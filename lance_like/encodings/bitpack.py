@@ -1,4 +1,4 @@
-"""Bit-packing, transposed in tiles so that numpy unpacks a strip at a time (format_spec/encodings/bitpack.md).
+"""Bit-packing, transposed in tiles so that a strip is unpacked at a time (format_spec/encodings/bitpack.md).
 
 word = the narrowest of 8, 16, 32 and 64 bits that holds a difference, W bits
 tile = W strips x `lanes` rows; row = (tile * W + strip) * lanes + lane
@@ -7,10 +7,8 @@ a lane's W values of `width` bits fill `width` words; word w of lane l is word (
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
-from math import gcd, prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +25,7 @@ from lance_like.encodings.physical import flat_array, integer_dtype, unsigned_dt
 from lance_like.encodings.pool import allocate, batches
 from lance_like.encodings.sift import Flags, Sieve
 from lance_like.encodings.stack import Ask, Reading, Runs, Stack, ask, expand
+from lance_like.kernels import unpack, within
 from lance_like.typing_ import Int64s
 
 # The most rows of a tile, whatever the word; the second word of a value lies 1 KiB on, mostly in the same block.
@@ -38,10 +37,8 @@ _TILINGS = 8
 _WORTH = (0.85, 0.85, 0.85, 0.9, 0.9, 0.9, 0.9, 0.9, 0.85)
 # What bits must save besides: a page of some hundred rows takes longer to unpack than its bytes are worth.
 LEAST_SAVED_NBYTES = 256
-# Words of a strip unpacked at a time: a call of numpy does not show, and two scratches stay in the cache.
-_BATCH_NBYTES = 1 << 17
-# Rows that are packed or unpacked in a few calls of numpy rather than in some for each strip: the cache holds them.
-_AT_ONCE_ROWS = 1 << 17
+# Rows that are packed at a time: the cache holds them.
+_BATCH_ROWS = 1 << 17
 # By the width of a difference.
 _WORDS = tuple(np.dtype(f"<u{next(n for n in (1, 2, 4, 8) if width <= 8 * n)}") for width in range(65))
 
@@ -76,8 +73,8 @@ class Bitpack:
         if tiles is not None:
             first, ask_of_tiles = tiles
             (data,) = yield [ask_of_tiles]
-            words = data.view(word).reshape(-1, width, lanes)
-            values = _values_of_tiles(words, runs, first, bases if len(bases) == 1 else bases[runs.at], dtype)
+            bases = bases if len(bases) == 1 else bases[runs.at]
+            values = _values_of_tiles(data.view(word), (width, lanes), runs, first, bases, dtype)
             return flat_array(kind, values.view(np.uint8), runs.count)
         if runs.single:
             at, rows = runs.places
@@ -101,7 +98,9 @@ class Bitpack:
             return np.full(runs.count, low <= high)
         first, ask_of_tiles = tiles
         (data,) = yield [ask_of_tiles]
-        passes = _within(data.view(word_dtype(width)).reshape(-1, width, lanes), low, high)
+        words = data.view(word_dtype(width))
+        passes = allocate(len(words) * 8 * words.itemsize // width, np.bool_)
+        within(words, width, lanes, low, high, passes)
         return passes[int(runs.starts[0] - first[0]) :][: runs.count]
 
     def _tiles(self, stack: Stack, runs: Runs) -> tuple[Int64s, Ask] | None:
@@ -155,7 +154,7 @@ def _pack(values: np.ndarray, base: int, width: int, lanes: int, tiles: int) -> 
     strips = wide.reshape(tiles, bits, lanes)
     words = np.empty((tiles, width, lanes), word_type)
     (first, *others), crossing = _rounds(width, bits)
-    batch = max(1, _AT_ONCE_ROWS // (lanes * bits))
+    batch = max(1, _BATCH_ROWS // (lanes * bits))
     for start in range(0, tiles, batch):
         some, out = strips[start : start + batch], words[start : start + batch]
         # Each word has a strip that begins in it, and the first of a word is shifted least.
@@ -187,17 +186,22 @@ def _rounds(width: int, bits: int) -> tuple[tuple[_Turn, ...], _Turn]:
     return begins, _Turn(word[crossing] + 1, crossing, bits - shifts[crossing])
 
 
-def _values_of_tiles(words: np.ndarray, runs: Runs, first: Int64s, bases: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def _values_of_tiles(
+    words: np.ndarray, shape: tuple[int, int], runs: Runs, first: Int64s, bases: np.ndarray, dtype: np.dtype
+) -> np.ndarray:
     """The values of runs, as dtype[count].
 
-    words: of their tiles, end to end, word[tiles, width, lanes]. first: int64[n], the first row of the tiles of each.
+    words: of their tiles, end to end. shape: the width and the lanes. first: int64[n], the first row of the tiles of
+    each.
     bases: uint64[n], or uint64[1] when it is the same for all.
     """
     together = len(bases) == 1
-    values = _unpack(words, bases[0] if together else np.uint64(0), dtype)
+    width, lanes = shape
+    values = allocate(len(words) * 8 * words.itemsize // width, dtype)
+    unpack(words, width, lanes, int(bases[0]) if together else 0, values)
     if len(first) == 1:
         return values[int(runs.starts[0] - first[0]) :][: runs.count]
-    tile_rows = 8 * words.itemsize * words.shape[2]
+    tile_rows = 8 * words.itemsize * lanes
     ends = np.cumsum(-(-runs.ends // tile_rows) * tile_rows - first)
     starts = runs.starts - first
     starts[1:] += ends[:-1]
@@ -210,146 +214,6 @@ def _values_of_tiles(words: np.ndarray, runs: Runs, first: Int64s, bases: np.nda
         else:
             np.add(values[start : start + rows], base, out=part)
     return out
-
-
-def _unpack(words: np.ndarray, base: np.uint64, dtype: np.dtype) -> np.ndarray:
-    """The values of whole tiles, as dtype[rows]. words: word[tiles, width, lanes]."""
-    parts, width = _parts(words), words.shape[1]
-    shape = _shape_of(parts, width)
-    out = allocate(prod(shape), dtype).reshape(shape)
-    if _at_once(parts, width):
-        _finish(_differences(parts, width), width, base.astype(dtype), out)
-    else:
-        for some, scratch in _batches(parts):
-            _unpack_strips(parts[some], width, base.astype(dtype), out[some], scratch)
-    return out.reshape(-1)
-
-
-def _parts(words: np.ndarray) -> np.ndarray:
-    """words[tiles, width, lanes] as words[parts, …, lanes]: the least parts of tiles that end with a word, cut alike.
-
-    One call of numpy then works on a strip of each part, and not of each tile.
-    """
-    tiles, width, lanes = words.shape
-    each = gcd(width, 8 * words.itemsize)
-    return words.reshape(tiles * each, width // each, lanes)
-
-
-def _shape_of(parts: np.ndarray, width: int) -> tuple[int, int, int]:
-    """Parts, strips of each, lanes."""
-    count, words, lanes = parts.shape
-    return count, words * 8 * parts.itemsize // width, lanes
-
-
-def _at_once(parts: np.ndarray, width: int) -> bool:
-    """Are the values few, and have some strips, so that calls of numpy cost more than passes over them do?"""
-    count, strips, lanes = _shape_of(parts, width)
-    return strips > 2 and count * strips * lanes <= _AT_ONCE_ROWS
-
-
-def _differences(parts: np.ndarray, width: int) -> np.ndarray:
-    """Each difference in the low bits of a word, below bits of others: word[parts, strips, lanes]."""
-    word, above, shift, left = _strips(width, 8 * parts.itemsize)
-    bits = parts.take(word, axis=1)
-    np.right_shift(bits, shift, out=bits)
-    if parts.shape[1] > 1:
-        crossing = parts.take(above, axis=1)
-        np.left_shift(crossing, left, out=crossing)
-        np.bitwise_or(bits, crossing, out=bits)
-    return bits
-
-
-@cache
-def _strips(width: int, bits: int) -> tuple[Int64s, Int64s, np.ndarray, np.ndarray]:
-    """Of the strips of a part: the word that each begins in, the one after it, and how far they are shifted."""
-    words = width // gcd(width, bits)
-    word, shift = np.divmod(np.arange(words * bits // width) * width, bits)
-    shifts = shift.astype(f"<u{bits // 8}")[:, None]
-    # Of a strip that ends in its word, the one after it adds nothing below `width`; behind the last there is none.
-    return word, np.minimum(word + 1, words - 1), shifts, bits - shifts
-
-
-def _batches(parts: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Slices of parts to work on at a time, and scratch for two strips of each."""
-    count, _, lanes = parts.shape
-    batch = max(1, min(count, _BATCH_NBYTES // (lanes * parts.itemsize)))
-    scratch = np.empty((2, batch, lanes), parts.dtype)
-    for start in range(0, count, batch):
-        yield slice(start, start + batch), scratch[:, : count - start]
-
-
-def _unpack_strips(words: np.ndarray, width: int, base: np.generic, out: np.ndarray, scratch: np.ndarray) -> None:
-    """Fill out[parts, strips, lanes]. Each strip is finished in the scratch, so that `out` is written once."""
-    word_type, word_bits = words.dtype.type, 8 * words.itemsize
-    bits, above = scratch
-    for strip in range(out.shape[1]):
-        word, shift = divmod(strip * width, word_bits)
-        np.right_shift(words[:, word], word_type(shift), out=bits)
-        if shift + width > word_bits:
-            np.left_shift(words[:, word + 1], word_type(word_bits - shift), out=above)
-            np.bitwise_or(bits, above, out=bits)
-        _finish(bits, width, base, out[:, strip])
-
-
-def _finish(bits: np.ndarray, width: int, base: np.generic, out: np.ndarray) -> None:
-    """Make values of differences, which stand below bits of others and are overwritten."""
-    word_type, mask = bits.dtype.type, (1 << width) - 1
-    if bits.dtype == out.dtype and not base:
-        np.bitwise_and(bits, word_type(mask), out=out)
-        return
-    np.bitwise_and(bits, word_type(mask), out=bits)
-    if bits.dtype == out.dtype or int(base) + mask >= 1 << 8 * bits.itemsize:
-        np.add(bits, base, out=out, casting="unsafe")
-        return
-    # A word may hold the values too, not only the differences: the base is added there, at a fraction of the cost.
-    if base:
-        np.add(bits, word_type(base), out=bits)
-    np.copyto(out, bits)
-
-
-def _within(words: np.ndarray, low: int, high: int) -> Flags:
-    """bool[rows]: which differences of whole tiles are in low … high, both included. words: word[tiles, width, lanes].
-
-    A difference is compared at the top of its word, where it needs no mask: what stands below it is less than one.
-    """
-    parts, width = _parts(words), words.shape[1]
-    word_type, below = words.dtype.type, 8 * words.itemsize - width
-    bounds = word_type(low << below), word_type((high << below) + (1 << below) - 1)
-    out = np.empty(_shape_of(parts, width), np.bool_)
-    if _at_once(parts, width):
-        tops = _differences(parts, width)
-        _compare(np.left_shift(tops, word_type(below), out=tops), *bounds, tops, out)
-        return out.reshape(-1)
-    for some, scratch in _batches(parts):
-        part, passes = parts[some], out[some]
-        for strip in range(out.shape[1]):
-            _compare(_at_the_top(part, width, strip, scratch), *bounds, scratch[0], passes[:, strip])
-    return out.reshape(-1)
-
-
-def _compare(tops: np.ndarray, lowest: Any, highest: Any, scratch: np.ndarray, out: Flags) -> None:
-    """Which words are in lowest … highest."""
-    if not lowest:
-        np.less_equal(tops, highest, out=out)
-    elif not ~highest:
-        np.greater_equal(tops, lowest, out=out)
-    else:
-        # What is below `lowest` wraps to far above.
-        np.less_equal(np.subtract(tops, lowest, out=scratch), highest - lowest, out=out)
-
-
-def _at_the_top(words: np.ndarray, width: int, strip: int, scratch: np.ndarray) -> np.ndarray:
-    """One strip of parts, each difference in the top bits of a word, above bits of others."""
-    word_type, word_bits = words.dtype.type, 8 * words.itemsize
-    word, shift = divmod(strip * width, word_bits)
-    above = shift + width - word_bits
-    if above == 0:
-        return words[:, word]
-    if above < 0:
-        return np.left_shift(words[:, word], word_type(-above), out=scratch[0])
-    np.left_shift(words[:, word + 1], word_type(word_bits - above), out=scratch[0])
-    np.right_shift(words[:, word], word_type(above), out=scratch[1])
-    return np.bitwise_or(scratch[0], scratch[1], out=scratch[0])
 
 
 def _pick(start: Int64s, slots: Int64s, rows: Int64s, width: int, lanes: int) -> Reading[np.ndarray]:

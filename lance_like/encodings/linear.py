@@ -13,11 +13,12 @@ import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints, int_param
 from lance_like.encodings.joining import joined
-from lance_like.encodings.narrow import check_integer_like, store, widen
+from lance_like.encodings.narrow import check_integer_like, store
 from lance_like.encodings.physical import flat_array, flat_bytes, integer_dtype, valid_of
 from lance_like.encodings.pool import allocate
 from lance_like.encodings.sample import sampled_runs
 from lance_like.encodings.stack import LONG_RUN, Reading, Runs, Stack, ask, expand, together
+from lance_like.kernels import lines, widen
 from lance_like.typing_ import Bytes, Int64s
 
 BLOCK_ROWS = 256
@@ -79,7 +80,9 @@ class Linear:
             (data,) = yield [(np.array([low]), np.array([high]), stack.slots[runs.at])]
             num_rows = min(last * BLOCK_ROWS, int(stack.num_rows[page])) - first * BLOCK_ROWS
             skip = int(runs.starts[0]) - first * BLOCK_ROWS
-            return _integers(kind, _decode(data, stride, num_rows)[skip : skip + runs.count])
+            values = allocate(num_rows, np.int64)
+            lines(data, stride, values)
+            return _integers(kind, values[skip : skip + runs.count])
         if runs.long(LONG_RUN):
             return joined((yield from together([self.read(stack, kind, run) for run in runs.apart()])))
         pieces = _within_blocks(runs)
@@ -89,8 +92,8 @@ class Linear:
         # Of a stride of 0 there are lines alone.
         line = np.minimum(block + BLOCK_ROWS * stride, end[at] - _LINE_NBYTES) if stride else block
         asks = [ask(block + within * stride, (each or pieces.lengths) * stride, slots)] if stride else []
-        *data, lines = yield [*asks, ask(line, _LINE_NBYTES, slots)]
-        table, within = lines.view(_LINE_DTYPE).reshape(-1, 2), within.reshape(-1)
+        *data, found = yield [*asks, ask(line, _LINE_NBYTES, slots)]
+        table, within = found.view(_LINE_DTYPE).reshape(-1, 2), within.reshape(-1)
         if each == 1:
             values = table[:, 0] + (table[:, 1] * within >> _SLOPE_BITS)
         else:
@@ -102,7 +105,7 @@ class Linear:
             values = (table[:, :1] + (table[:, 1:] * steps >> _SLOPE_BITS)).reshape(-1)
         if stride:
             residuals = np.empty(len(values), np.int64)
-            widen(data[0], stride, residuals.view(np.uint64))
+            widen(data[0], stride, 0, residuals.view(np.uint64))
             values += residuals
         return _integers(kind, values)
 
@@ -239,39 +242,6 @@ def _pack(residuals: np.ndarray, bases: Int64s, slopes: Int64s, stride: int) -> 
         lines = np.ndarray((len(cells), 2), _LINE_DTYPE, here, cells.shape[1] * stride, (block_nbytes, 8))
         lines[:, 0], lines[:, 1] = bases[part], slopes[part]
     return out
-
-
-def _decode(data: Bytes, stride: int, num_rows: int) -> Int64s:
-    """The values of num_rows rows in whole blocks, of which the last may be short, modulo 2^64."""
-    block_nbytes = BLOCK_ROWS * stride + _LINE_NBYTES
-    out = allocate(num_rows, np.int64)
-    scratch = np.empty(_BATCH_BLOCKS * BLOCK_ROWS, np.int64)
-    for part, rows in _parts(num_rows):
-        target = out[rows].reshape(part.stop - part.start, -1)
-        _decode_blocks(data[part.start * block_nbytes :], stride, target, scratch[: target.size].reshape(target.shape))
-    return out
-
-
-def _decode_blocks(data: Bytes, stride: int, out: np.ndarray, scratch: np.ndarray) -> None:
-    """Fill out, int64[blocks, rows], from blocks that begin where data does."""
-    blocks, rows = out.shape
-    nbytes = rows * stride + _LINE_NBYTES
-    lines = np.ndarray((blocks, 2), _LINE_DTYPE, data, rows * stride, (nbytes, 8))
-    bases, slopes = lines[:, :1], lines[:, 1:]
-    # Ids and timestamps mostly have one slope in a whole page.
-    if (slopes == slopes[0]).all():
-        np.add(bases, slopes[:1] * _STEPS[:rows] >> _SLOPE_BITS, out=out)
-    else:
-        np.multiply(slopes, _STEPS[:rows], out=out)
-        np.right_shift(out, _SLOPE_BITS, out=out)
-        np.add(out, bases, out=out)
-    if stride in (1, 2, 4):
-        np.add(out, np.ndarray((blocks, rows), f"<u{stride}", data, 0, (nbytes, stride)), out=out)
-    elif stride:
-        # Overlapping loads, masked; behind the last residual there is always a line.
-        cells = np.ndarray((blocks, rows), "<i8", data, 0, (nbytes, stride))
-        np.bitwise_and(cells, np.int64((1 << 8 * stride) - 1), out=scratch)
-        np.add(out, scratch, out=out)
 
 
 def _integers(kind: pa.DataType, values: Int64s) -> pa.Array:

@@ -19,13 +19,10 @@ from lance_like.encodings.physical import (
 from lance_like.encodings.pool import BATCH_ROWS, allocate, batches
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.errors import Corrupt
+from lance_like.kernels import widen
 from lance_like.typing_ import Bytes, Int64s
 
 _MAX_UINT64 = (1 << 64) - 1
-# By stride: the next wider integer that numpy has.
-_WIDE = {stride: np.dtype("<u4" if stride < 4 else "<u8") for stride in (3, 5, 6, 7)}
-# Rows up to which copying their bytes takes less than setting up loads that overlap.
-_FEW_ROWS = 64
 
 
 class Narrow:
@@ -141,26 +138,6 @@ def integer_text(node: Node, name: str, low: int, high: int) -> int:
     raise Corrupt(f"encoding {node.encoding!r}: its {name} is {text!r:.40}", kind="page")
 
 
-def widen(data: Bytes, stride: int, out: np.ndarray) -> None:
-    """Fill out, u1, u2, u4 or u8[n], with n little-endian unsigned integers of `stride` bytes, modulo its width.
-
-    stride: 1 to 7. data: exactly stride x n bytes.
-    """
-    if stride in (1, 2, 4):
-        np.copyto(out, np.ndarray((len(out),), f"<u{stride}", data), casting="unsafe")
-        return
-    # Overlapping loads of a wider integer, masked; the last rows have no bytes behind them to load.
-    size = 4 if stride == 3 and out.itemsize <= 4 else 8
-    loaded = (len(data) - size) // stride + 1 if len(out) > _FEW_ROWS else 0
-    mask = np.dtype(f"<u{size}").type((1 << (8 * stride)) - 1)
-    if loaded:
-        cells = np.ndarray((loaded,), f"<u{size}", data, 0, (stride,))
-        np.bitwise_and(cells, mask, out=out[:loaded], casting="unsafe")
-    rest = np.zeros((len(out) - loaded, size), np.uint8)
-    rest[:, :stride] = data[loaded * stride :].reshape(-1, stride)
-    np.copyto(out[loaded:], rest.reshape(-1).view(f"<u{size}"), casting="unsafe")
-
-
 def _integers(kind: pa.DataType, data: Bytes, stride: int, base: np.ndarray) -> pa.Array:
     """An integer-like array from differences of a stride and their bases, modulo the width of the type.
 
@@ -174,7 +151,7 @@ def _integers(kind: pa.DataType, data: Bytes, stride: int, base: np.ndarray) -> 
         return flat_array(kind, np.frombuffer(value.to_bytes(width, "little"), np.uint8), 1)
     out = allocate(num_rows, unsigned_dtype(kind))
     # In one piece: with a part in the cache at a time, two threads wait longer for the GIL than memory takes.
-    widen(data, stride, out)
-    if len(base) != 1 or base[0]:
+    widen(data, stride, int(base[0]) if len(base) == 1 else 0, out)
+    if len(base) != 1:
         np.add(out, base.astype(out.dtype, copy=False), out=out)
     return flat_array(kind, out.view(np.uint8), num_rows)

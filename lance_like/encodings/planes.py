@@ -18,11 +18,11 @@ from lance_like.encodings.narrow import (
     differences_from,
     store,
     values_and_range,
-    widen,
 )
 from lance_like.encodings.physical import flat_array, unsigned_dtype
 from lance_like.encodings.pool import allocate, batches
 from lance_like.encodings.stack import Reading, Runs, Stack
+from lance_like.kernels import widen
 from lance_like.ranges import gather_from_groups
 from lance_like.typing_ import Bytes, Int64s
 
@@ -90,7 +90,7 @@ def _joined(low: Bytes | None, stride: int, above: Bytes, bits: int) -> np.ndarr
     if stride == 1:
         return np.bitwise_or(words, low, out=words)
     lowest = allocate(len(words), words.dtype)
-    widen(low, stride, lowest)
+    widen(low, stride, 0, lowest)
     return np.bitwise_or(words, lowest, out=words)
 
 

@@ -5,19 +5,16 @@ u32 ones before the line | 60 bytes: 480 bits, least significant first      a li
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
-from lance_like.encodings.physical import unpack_bits
+from lance_like.encodings.pool import allocate
 from lance_like.encodings.stack import Reading, Runs, Stack
+from lance_like.kernels import spread
 from lance_like.typing_ import Bytes, Int64s
 
 LINE_NBYTES = 64
 LINE_BITS = 480
 _COUNT_NBYTES = 4
-# Ranks made at a time, 1 MiB of them: they stay in the cache.
-_PART_ROWS = 1 << 17
 # Masks of the first 0 to 480 bits of a line, as 32-bit words.
 _BELOW = np.packbits(np.tri(LINE_BITS + 1, LINE_BITS, -1, np.uint8), axis=1, bitorder="little").view("<u4")
 
@@ -74,17 +71,11 @@ class RunOfRanks:
         self.inside = ones_to[1] - ones_to[0]
         self.begins = bool(self._bytes[self._skip // 8] >> self._skip % 8 & 1)
 
-    def parts(self) -> Iterator[tuple[slice, Int64s]]:
-        """The rows of the run a part at a time, from 0, and int64: the place of the run of each among those inside."""
-        scratch = np.empty(min(self.count, _PART_ROWS), np.int64)
-        # The first run has place 0, whether it begins here or before.
-        last = -int(self.begins)
-        for done in range(0, self.count, _PART_ROWS):
-            ranks = scratch[: self.count - done]
-            np.copyto(ranks, unpack_bits(self._bytes, self._skip + done, len(ranks)))
-            ranks[0] += last
-            last = int(np.add.accumulate(ranks, out=ranks)[-1])
-            yield slice(done, done + len(ranks)), ranks
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """The value of each row. values: of the runs that the rows lie in."""
+        out = allocate(self.count, values.dtype)
+        spread(values, self._bytes, self._skip, out)
+        return out
 
 
 def _ones_before(data: Bytes, bit: int) -> int:

@@ -12,7 +12,6 @@ from lance_like.encodings.base import Encoded, Hints
 from lance_like.encodings.joining import joined
 from lance_like.encodings.linear import forward_filled
 from lance_like.encodings.physical import flat_array, flat_bytes, flat_width, is_variable, valid_of
-from lance_like.encodings.pool import allocate
 from lance_like.encodings.rank import LINE_BITS, LINE_NBYTES, RunOfRanks, pack_ranked, read_ranks, read_run_of_ranks
 from lance_like.encodings.registry import encode_array, read_node
 from lance_like.encodings.sample import sampled_runs
@@ -64,7 +63,7 @@ class RunLength:
         if runs.count <= LINE_BITS:
             return test.of_values((yield from self.read(stack, kind, runs)))
         places, ranks = yield from _runs_of(stack, stack.child(0), runs)
-        return _spread((yield from read_judged(stack.child(0), kind, places, test)), ranks)
+        return ranks.spread((yield from read_judged(stack.child(0), kind, places, test)))
 
 
 def _runs_of(stack: Stack, child: Stack, runs: Runs) -> Reading[tuple[Runs, RunOfRanks]]:
@@ -83,18 +82,9 @@ def _read_run(stack: Stack, child: Stack, kind: pa.DataType, runs: Runs) -> Read
     stack.require(values.null_count == 0, "a value is null")
     width = flat_width(kind)
     if width not in _WIDTHS or pa.types.is_nested(kind):
-        return values.take(pa.array(_spread(np.arange(len(values)), ranks)))
+        return values.take(pa.array(ranks.spread(np.arange(len(values)))))
     stored = np.frombuffer(values.buffers()[1] or b"", f"<u{width}", len(values), values.offset * width)
-    return flat_array(kind, _spread(stored, ranks).view(np.uint8), runs.count)
-
-
-def _spread(values: np.ndarray, ranks: RunOfRanks) -> np.ndarray:
-    """The value of each row. values: of the runs that the rows lie in."""
-    out = allocate(ranks.count, values.dtype)
-    for rows, part in ranks.parts():
-        # All are in bounds; "clip" is the mode that writes to `out` without a copy.
-        np.take(values, part, out=out[rows], mode="clip")
-    return out
+    return flat_array(kind, ranks.spread(stored).view(np.uint8), runs.count)
 
 
 def _runs(values: np.ndarray, array: pa.Array) -> tuple[np.ndarray, np.ndarray] | None:

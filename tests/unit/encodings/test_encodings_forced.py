@@ -116,11 +116,8 @@ def always_worth(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("always_worth")
-@pytest.mark.parametrize("few", [True, False])
 @pytest.mark.parametrize("width", range(1, 64))
-def test_bitpack_has_every_width(monkeypatch: pytest.MonkeyPatch, width: int, few: bool) -> None:
-    if not few:
-        monkeypatch.setattr(bitpack, "_AT_ONCE_ROWS", 1)
+def test_bitpack_has_every_width(width: int) -> None:
     for kind, base in (
         (pa.int64(), INT64[0]),
         (pa.int64(), INT64[1] - (1 << width) + 1),
@@ -158,20 +155,6 @@ def test_bitpack_has_any_number_of_lanes(monkeypatch: pytest.MonkeyPatch, lanes:
             check(page, array)
             assert page is not None
             assert page.description["lanes"] == bitpack._tiling(rows, strips)[1] <= lanes
-
-
-@pytest.mark.usefixtures("always_worth")
-def test_few_rows_take_as_many_steps_whatever_the_width(monkeypatch: pytest.MonkeyPatch) -> None:
-    steps: list[int] = []
-    finish = bitpack._finish
-    monkeypatch.setattr(bitpack, "_finish", lambda *arguments: (steps.append(1), finish(*arguments))[1])
-    for width in (3, 17, 33):
-        array = spread(9, width, 1_000, pa.int64())
-        page = forced("bitpack", array)
-        assert page is not None
-        steps.clear()
-        assert read(page, *whole(array))[0].equals(array)
-        assert len(steps) == 1
 
 
 def test_bitpack_is_left_alone_where_bytes_are_as_good() -> None:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pytest
 from page_cases import Page, forced
 
-from lance_like.encodings import alphabet, bitpack
+from lance_like.encodings import alphabet
 from lance_like.encodings.base import Hints
 from lance_like.encodings.recast import CODED, choose_recast, read_recast, short_decimal
 from lance_like.encodings.registry import encode_array, shape
@@ -77,11 +77,9 @@ def between(low: int, high: int, kind: pa.DataType) -> Sieve:
 
 
 @pytest.mark.parametrize("nulls", [False, True])
-@pytest.mark.parametrize("case", [*INTEGERS, "bitpack 13, many", "bitpack 33, many"])
-def test_bounds_are_judged_as_the_decoded_values_are(monkeypatch: pytest.MonkeyPatch, case: str, nulls: bool) -> None:
-    if case.endswith("many"):
-        monkeypatch.setattr(bitpack, "_AT_ONCE_ROWS", 1)
-    name, values = INTEGERS[case.removesuffix(", many")]
+@pytest.mark.parametrize("case", INTEGERS)
+def test_bounds_are_judged_as_the_decoded_values_are(case: str, nulls: bool) -> None:
+    name, values = INTEGERS[case]
     array = with_nulls(pa.array(values)) if nulls else pa.array(values)
     page = forced(name, array)
     assert page is not None

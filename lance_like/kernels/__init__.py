@@ -1,0 +1,24 @@
+"""Kernels: what is done to every row of a page, in one call (format_spec/decisions/0026-compiled-kernels.md).
+
+`native.c` does it in one pass and without Python's lock. Where it could not be compiled, `plain.py` does the same in
+some passes of numpy; its docstrings say what both do. They fill arrays that they are given, which are contiguous, and
+raise ValueError where the arrays do not fit each other.
+"""
+
+from __future__ import annotations
+
+try:
+    from lance_like.kernels import native as _form
+except ImportError:  # There was no compiler when the package was installed.
+    from lance_like.kernels import plain as _form
+
+COMPILED = _form.__name__.endswith(".native")
+
+divide = _form.divide
+lines = _form.lines
+spread = _form.spread
+unpack = _form.unpack
+widen = _form.widen
+within = _form.within
+
+__all__ = ["COMPILED", "divide", "lines", "spread", "unpack", "widen", "within"]

@@ -1,0 +1,305 @@
+/* The kernels of plain.py, compiled: what is done to every row of a page, in one pass and without Python's lock.
+
+   A call checks that its buffers are as long as it will read and write, so that no file can make it go astray.
+   Integers in files are little-endian: on other machines this does not compile, and plain.py is used. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "little-endian machines only"
+#endif
+
+/* Files are mapped: words lie at any address. */
+#ifdef __GNUC__
+#define ANYWHERE __attribute__((aligned(1), may_alias))
+#else
+#define ANYWHERE
+#endif
+typedef uint8_t u8;
+typedef uint16_t u16 ANYWHERE;
+typedef uint32_t u32 ANYWHERE;
+typedef uint64_t u64 ANYWHERE;
+typedef int64_t i64 ANYWHERE;
+typedef double f64 ANYWHERE;
+typedef float f32 ANYWHERE;
+
+/* Loops are compiled twice, and chosen by the processor. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#define LOOP __attribute__((target_clones("avx2", "default"))) static void
+#else
+#define LOOP static void
+#endif
+
+/* Shorter work ends before another thread could take the lock. */
+#define LET_GO_NBYTES (1 << 15)
+#define RUN(nbytes, call)                                                                                              \
+    do {                                                                                                               \
+        PyThreadState *state = (nbytes) >= LET_GO_NBYTES ? PyEval_SaveThread() : NULL;                                 \
+        call;                                                                                                          \
+        if (state) PyEval_RestoreThread(state);                                                                        \
+    } while (0)
+
+static Py_ssize_t rows_of(const Py_buffer *view) { return view->itemsize ? view->len / view->itemsize : 0; }
+
+static PyObject *finished(Py_buffer *views, int count, int fits, const char *wrong) {
+    for (int at = 0; at < count; at++) PyBuffer_Release(&views[at]);
+    if (!fits) return PyErr_Format(PyExc_ValueError, "%s", wrong);
+    Py_RETURN_NONE;
+}
+
+/* Every pair of a stored and a wanted integer, both unsigned; what does not fit is cut off. */
+#define WITH_EVERY(DO, W) DO(W, u8) DO(W, u16) DO(W, u32) DO(W, u64)
+#define EVERY_PAIR(DO) WITH_EVERY(DO, u8) WITH_EVERY(DO, u16) WITH_EVERY(DO, u32) WITH_EVERY(DO, u64)
+#define PAIR(stored, wanted) ((stored) << 4 | (wanted))
+
+/* ---- bit-packed tiles: strip s of a tile has the bits from s * width on, of all lanes ---- */
+
+/* Do EACH for every row of a tile, whose difference in a word is `bits`; `to` is the place of the row. */
+#define OVER_STRIPS(W, EACH)                                                                                           \
+    const int word_bits = 8 * sizeof(W);                                                                               \
+    const W mask = (W)((W)~(W)0 >> (word_bits - width));                                                               \
+    for (size_t tile = 0; tile < tiles; tile++, words += (size_t)width * lanes)                                        \
+        for (int strip = 0; strip < word_bits; strip++, to += lanes) {                                                 \
+            const int shift = strip * width % word_bits, left = word_bits - shift;                                     \
+            const W *low = words + (size_t)(strip * width / word_bits) * lanes, *high = low + lanes;                   \
+            if (left >= width)                                                                                         \
+                for (size_t lane = 0; lane < lanes; lane++) {                                                          \
+                    const W bits = (W)(low[lane] >> shift) & mask;                                                     \
+                    EACH;                                                                                              \
+                }                                                                                                      \
+            else                                                                                                       \
+                for (size_t lane = 0; lane < lanes; lane++) {                                                          \
+                    const W bits = (W)((W)(low[lane] >> shift) | (W)(high[lane] << left)) & mask;                      \
+                    EACH;                                                                                              \
+                }                                                                                                      \
+        }
+
+#define UNPACK(W, T)                                                                                                   \
+    LOOP unpack_##W##_##T(const W *words, size_t tiles, int width, size_t lanes, T base, T *restrict to) {             \
+        OVER_STRIPS(W, to[lane] = (T)((T)bits + base))                                                                 \
+    }
+EVERY_PAIR(UNPACK)
+
+#define WITHIN(W)                                                                                                      \
+    LOOP within_##W(const W *words, size_t tiles, int width, size_t lanes, W least, W span, u8 *restrict to) {         \
+        OVER_STRIPS(W, to[lane] = (W)(bits - least) <= span)                                                           \
+    }
+WITHIN(u8) WITHIN(u16) WITHIN(u32) WITHIN(u64)
+
+/* The number of tiles, 0 where the words are none of whole tiles or there is not one row for each bit of them. */
+static size_t tiles_of(const Py_buffer *words, int width, Py_ssize_t lanes, Py_ssize_t rows) {
+    const Py_ssize_t bits = 8 * words->itemsize;
+    if (width < 1 || width > bits || lanes < 1 || lanes > PY_SSIZE_T_MAX / 4096) return 0;
+    const Py_ssize_t tile_nbytes = lanes * width * words->itemsize, tiles = words->len / tile_nbytes;
+    return words->len % tile_nbytes == 0 && rows % (lanes * bits) == 0 && rows / (lanes * bits) == tiles ? tiles : 0;
+}
+
+static PyObject *unpack(PyObject *self, PyObject *args) {
+    Py_buffer view[2];
+    int width;
+    Py_ssize_t lanes;
+    unsigned long long base;
+    if (!PyArg_ParseTuple(args, "y*inKw*", &view[0], &width, &lanes, &base, &view[1])) return NULL;
+    const size_t tiles = tiles_of(&view[0], width, lanes, rows_of(&view[1]));
+    int fits = tiles > 0 || view[1].len == 0;
+    const void *words = view[0].buf;
+    void *out = view[1].buf;
+#define CASE(W, T)                                                                                                     \
+    case PAIR(sizeof(W), sizeof(T)):                                                                                   \
+        unpack_##W##_##T(words, tiles, width, lanes, (T)base, out);                                                    \
+        break;
+    if (tiles) RUN(view[1].len, switch (PAIR(view[0].itemsize, view[1].itemsize)) { EVERY_PAIR(CASE) default: fits = 0; });
+#undef CASE
+    return finished(view, 2, fits, "unpack: the words are not those of the rows");
+}
+
+static PyObject *within(PyObject *self, PyObject *args) {
+    Py_buffer view[2];
+    int width;
+    Py_ssize_t lanes;
+    unsigned long long low, high;
+    if (!PyArg_ParseTuple(args, "y*inKKw*", &view[0], &width, &lanes, &low, &high, &view[1])) return NULL;
+    const size_t tiles = tiles_of(&view[0], width, lanes, view[1].len);
+    int fits = tiles > 0 || view[1].len == 0;
+    const void *words = view[0].buf;
+    void *out = view[1].buf;
+#define CASE(W)                                                                                                        \
+    case sizeof(W):                                                                                                    \
+        within_##W(words, tiles, width, lanes, (W)low, (W)(high - low), out);                                          \
+        break;
+    if (tiles) RUN(view[1].len, switch (view[0].itemsize) { CASE(u8) CASE(u16) CASE(u32) CASE(u64) default: fits = 0; });
+#undef CASE
+    return finished(view, 2, fits, "within: the words are not those of the rows");
+}
+
+/* ---- integers of 1 to 7 bytes ---- */
+
+#define WIDEN(W, T)                                                                                                    \
+    LOOP widen_##W##_##T(const W *from, size_t rows, T base, T *restrict to) {                                         \
+        for (size_t row = 0; row < rows; row++) to[row] = (T)((T)from[row] + base);                                    \
+    }
+EVERY_PAIR(WIDEN)
+
+static uint64_t integer_at(const u8 *from, int stride) {
+    uint64_t found = 0;
+    memcpy(&found, from, stride);
+    return found;
+}
+
+/* Overlapping loads of 8 bytes, masked; the last rows have no bytes behind them to load. */
+#define STRIDE(T)                                                                                                      \
+    LOOP stride_##T(const u8 *from, size_t rows, int stride, uint64_t base, T *restrict to) {                          \
+        const uint64_t mask = ~(uint64_t)0 >> (64 - 8 * stride);                                                       \
+        const size_t whole = rows * stride < 8 ? 0 : (rows * stride - 8) / stride + 1;                                 \
+        for (size_t row = 0; row < whole; row++) to[row] = (T)((*(const u64 *)(from + row * stride) & mask) + base);   \
+        for (size_t row = whole; row < rows; row++) to[row] = (T)(integer_at(from + row * stride, stride) + base);     \
+    }
+STRIDE(u8) STRIDE(u16) STRIDE(u32) STRIDE(u64)
+
+static PyObject *widen(PyObject *self, PyObject *args) {
+    Py_buffer view[2];
+    int stride;
+    unsigned long long base;
+    if (!PyArg_ParseTuple(args, "y*iKw*", &view[0], &stride, &base, &view[1])) return NULL;
+    const size_t size = view[1].itemsize, rows = rows_of(&view[1]);
+    int fits = stride >= 1 && stride <= 8 && (size_t)view[0].len / stride == rows && view[0].len % stride == 0;
+    const void *from = view[0].buf;
+    void *out = view[1].buf;
+#define CASE(W, T)                                                                                                     \
+    case PAIR(sizeof(W), sizeof(T)):                                                                                   \
+        widen_##W##_##T(from, rows, (T)base, out);                                                                     \
+        break;
+#define CASE_STRIDE(T)                                                                                                 \
+    case PAIR(3, sizeof(T)):                                                                                           \
+    case PAIR(5, sizeof(T)):                                                                                           \
+    case PAIR(6, sizeof(T)):                                                                                           \
+    case PAIR(7, sizeof(T)):                                                                                           \
+        stride_##T(from, rows, stride, base, out);                                                                     \
+        break;
+    if (fits) RUN(view[1].len, switch (PAIR(stride, size)) {
+        EVERY_PAIR(CASE) CASE_STRIDE(u8) CASE_STRIDE(u16) CASE_STRIDE(u32) CASE_STRIDE(u64) default: fits = 0;
+    });
+#undef CASE
+#undef CASE_STRIDE
+    return finished(view, 2, fits, "widen: the bytes are not those of the rows");
+}
+
+/* ---- lines: blocks of 256 rows of residuals, each with its base and its slope behind it ---- */
+
+#define BLOCK_ROWS 256
+#define LINE_NBYTES 16
+
+#define LINES(R, RESIDUAL)                                                                                             \
+    LOOP lines_##R(const u8 *from, size_t rows, int stride, i64 *restrict to) {                                        \
+        const uint64_t mask = stride ? ~(uint64_t)0 >> (64 - 8 * stride) : 0;                                          \
+        for (size_t done = 0; done < rows; done += BLOCK_ROWS) {                                                       \
+            const size_t some = rows - done < BLOCK_ROWS ? rows - done : BLOCK_ROWS;                                   \
+            const u64 *line = (const u64 *)(from + some * stride);                                                     \
+            const uint64_t base = line[0], slope = line[1];                                                            \
+            (void)mask;                                                                                                \
+            for (size_t row = 0; row < some; row++)                                                                    \
+                to[done + row] = (int64_t)(base + (uint64_t)((int64_t)(slope * row) >> 8) + (RESIDUAL));               \
+            from += some * stride + LINE_NBYTES;                                                                       \
+        }                                                                                                              \
+    }
+LINES(none, 0)
+LINES(u8, from[row])
+LINES(u16, ((const u16 *)from)[row])
+LINES(u32, ((const u32 *)from)[row])
+/* Behind the last residual of a block there is always its line: 8 bytes can be loaded. */
+LINES(other, *(const u64 *)(from + row * stride) & mask)
+
+static PyObject *lines(PyObject *self, PyObject *args) {
+    Py_buffer view[2];
+    int stride;
+    if (!PyArg_ParseTuple(args, "y*iw*", &view[0], &stride, &view[1])) return NULL;
+    const Py_ssize_t rows = rows_of(&view[1]), blocks = rows / BLOCK_ROWS + (rows % BLOCK_ROWS > 0);
+    const int fits = stride >= 0 && stride <= 7 && view[1].itemsize == 8 && view[0].len >= rows * stride + blocks * LINE_NBYTES;
+    const u8 *from = view[0].buf;
+    void *out = view[1].buf;
+    if (fits) RUN(view[1].len, switch (stride) {
+        case 0: lines_none(from, rows, stride, out); break;
+        case 1: lines_u8(from, rows, stride, out); break;
+        case 2: lines_u16(from, rows, stride, out); break;
+        case 4: lines_u32(from, rows, stride, out); break;
+        default: lines_other(from, rows, stride, out);
+    });
+    return finished(view, 2, fits, "lines: the bytes are not those of the rows");
+}
+
+/* ---- runs: a bit for each row, one where the next value begins ---- */
+
+/* Returns whether there were values enough. */
+#define SPREAD(T)                                                                                                      \
+    static int spread_##T(const T *values, size_t count, const u8 *bits, size_t skip, size_t rows, T *restrict to) {   \
+        size_t place = 0, row = 1;                                                                                     \
+        if (rows && !count) return 0;                                                                                  \
+        if (rows) to[0] = values[0];                                                                                   \
+        while (row < rows) {                                                                                           \
+            const size_t bit = skip + row, some = rows - row < 56 ? rows - row : 56;                                   \
+            uint64_t word = integer_at(bits + bit / 8, (int)((bit % 8 + some + 7) / 8)) >> bit % 8;                    \
+            word &= ~(uint64_t)0 >> (64 - some);                                                                       \
+            size_t ones = 0;                                                                                           \
+            for (uint64_t left = word; left; left &= left - 1) ones++;                                                 \
+            if (place + ones >= count) return 0;                                                                       \
+            if (!ones)                                                                                                 \
+                for (size_t at = 0; at < some; at++) to[row + at] = values[place];                                     \
+            else                                                                                                       \
+                for (size_t at = 0; at < some; at++, word >>= 1) to[row + at] = values[place += word & 1];             \
+            row += some;                                                                                               \
+        }                                                                                                              \
+        return 1;                                                                                                      \
+    }
+SPREAD(u8) SPREAD(u16) SPREAD(u32) SPREAD(u64)
+
+static PyObject *spread(PyObject *self, PyObject *args) {
+    Py_buffer view[3];
+    Py_ssize_t skip;
+    if (!PyArg_ParseTuple(args, "y*y*nw*", &view[0], &view[1], &skip, &view[2])) return NULL;
+    const Py_ssize_t size = view[2].itemsize, rows = rows_of(&view[2]), count = rows_of(&view[0]);
+    const Py_ssize_t bits_there = view[1].len > PY_SSIZE_T_MAX / 8 ? PY_SSIZE_T_MAX : 8 * view[1].len;
+    int fits = view[0].itemsize == size && skip >= 0 && rows <= bits_there && skip <= bits_there - rows;
+    const void *values = view[0].buf, *bits = view[1].buf;
+    void *out = view[2].buf;
+#define CASE(T)                                                                                                        \
+    case sizeof(T):                                                                                                    \
+        fits = spread_##T(values, count, bits, skip, rows, out);                                                       \
+        break;
+    if (fits) RUN(view[2].len, switch (size) { CASE(u8) CASE(u16) CASE(u32) CASE(u64) default: fits = 0; });
+#undef CASE
+    return finished(view, 3, fits, "spread: there are fewer values or bits than rows need");
+}
+
+/* ---- decimal floats ---- */
+
+LOOP divide_f64(const i64 *numbers, size_t rows, double power, f64 *restrict to) {
+    for (size_t row = 0; row < rows; row++) to[row] = (double)numbers[row] / power;
+}
+LOOP divide_f32(const i64 *numbers, size_t rows, double power, f32 *restrict to) {
+    for (size_t row = 0; row < rows; row++) to[row] = (float)((double)numbers[row] / power);
+}
+
+static PyObject *divide(PyObject *self, PyObject *args) {
+    Py_buffer view[2];
+    double power;
+    if (!PyArg_ParseTuple(args, "y*dw*", &view[0], &power, &view[1])) return NULL;
+    const Py_ssize_t size = view[1].itemsize, rows = rows_of(&view[1]);
+    const int fits = view[0].itemsize == 8 && view[0].len == 8 * rows && (size == 8 || size == 4);
+    const void *numbers = view[0].buf;
+    void *out = view[1].buf;
+    if (fits) RUN(view[1].len, if (size == 8) divide_f64(numbers, rows, power, out); else divide_f32(numbers, rows, power, out));
+    return finished(view, 2, fits, "divide: there are not as many numbers as rows");
+}
+
+static PyMethodDef methods[] = {
+    {"unpack", unpack, METH_VARARGS, NULL}, {"within", within, METH_VARARGS, NULL}, {"widen", widen, METH_VARARGS, NULL},
+    {"lines", lines, METH_VARARGS, NULL},   {"spread", spread, METH_VARARGS, NULL}, {"divide", divide, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "native", NULL, 0, methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit_native(void) { return PyModule_Create(&module); }

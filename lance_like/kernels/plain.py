@@ -1,0 +1,259 @@
+"""The kernels in numpy: for machines without a compiler, and what the compiled ones are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from math import gcd
+from typing import Any
+
+import numpy as np
+
+from lance_like.typing_ import Bytes, Int64s
+
+# Words of a strip unpacked at a time: a call of numpy does not show, and two scratches stay in the cache.
+_BATCH_NBYTES = 1 << 17
+# Rows that are unpacked in a few calls of numpy rather than in some for each strip: the cache holds them.
+_AT_ONCE_ROWS = 1 << 17
+# Rows up to which copying their bytes takes less than setting up loads that overlap.
+_FEW_ROWS = 64
+_BLOCK_ROWS = 256
+_LINE_NBYTES = 16
+_STEPS = np.arange(_BLOCK_ROWS, dtype=np.int64)
+# Blocks that are worked on at a time: 2 MiB of values. With fewer, which stay in a nearer cache, two threads that read
+# wait longer for the GIL than memory takes.
+_BATCH_BLOCKS = 1024
+# Places of values made at a time, 1 MiB of them: they stay in the cache.
+_PLACES = 1 << 17
+
+
+def unpack(words: np.ndarray, width: int, lanes: int, base: int, out: np.ndarray) -> None:
+    """Fill `out` with the values of whole tiles: base + difference, modulo its width.
+
+    words: u1, u2, u4 or u8[tiles * width * lanes]. width: bits of a difference. base: 0 … 2^64 - 1.
+    out: u1, u2, u4 or u8[tiles * bits of a word * lanes].
+    Spec: format_spec/encodings/bitpack.md.
+    """
+    parts = _parts(words, width, lanes)
+    values = out.reshape(_shape_of(parts, width))
+    start = out.dtype.type(base & int(np.iinfo(out.dtype).max))
+    if _at_once(parts, width):
+        _finish(_differences(parts, width), width, start, values)
+        return
+    for some, scratch in _batches(parts):
+        _unpack_strips(parts[some], width, start, values[some], scratch)
+
+
+def within(words: np.ndarray, width: int, lanes: int, low: int, high: int, out: np.ndarray) -> None:
+    """Fill `out`, bool[rows], with whether differences of whole tiles are in low … high, both included.
+
+    words, width, lanes: as `unpack` takes them. low, high: 0 … 2^width - 1, low <= high.
+    """
+    # A difference is compared at the top of its word, where it needs no mask: what stands below it is less than one.
+    parts = _parts(words, width, lanes)
+    word_type, below = words.dtype.type, 8 * words.itemsize - width
+    bounds = word_type(low << below), word_type((high << below) + (1 << below) - 1)
+    flags = out.reshape(_shape_of(parts, width))
+    if _at_once(parts, width):
+        tops = _differences(parts, width)
+        _compare(np.left_shift(tops, word_type(below), out=tops), *bounds, tops, flags)
+        return
+    for some, scratch in _batches(parts):
+        part, passes = parts[some], flags[some]
+        for strip in range(flags.shape[1]):
+            _compare(_at_the_top(part, width, strip, scratch), *bounds, scratch[0], passes[:, strip])
+
+
+def widen(data: Bytes, stride: int, base: int, out: np.ndarray) -> None:
+    """Fill `out`, u1, u2, u4 or u8[n], with base + little-endian unsigned integers of `stride` bytes, modulo its width.
+
+    stride: 1 to 8. data: exactly stride x n bytes. base: 0 … 2^64 - 1.
+    Spec: format_spec/encodings/narrow.md.
+    """
+    if stride in (1, 2, 4, 8):
+        np.copyto(out, np.ndarray((len(out),), f"<u{stride}", data), casting="unsafe")
+    else:
+        # Overlapping loads of a wider integer, masked; the last rows have no bytes behind them to load.
+        size = 4 if stride == 3 and out.itemsize <= 4 else 8
+        loaded = (len(data) - size) // stride + 1 if len(out) > _FEW_ROWS else 0
+        mask = np.dtype(f"<u{size}").type((1 << (8 * stride)) - 1)
+        if loaded:
+            cells = np.ndarray((loaded,), f"<u{size}", data, 0, (stride,))
+            np.bitwise_and(cells, mask, out=out[:loaded], casting="unsafe")
+        rest = np.zeros((len(out) - loaded, size), np.uint8)
+        rest[:, :stride] = data[loaded * stride :].reshape(-1, stride)
+        np.copyto(out[loaded:], rest.reshape(-1).view(f"<u{size}"), casting="unsafe")
+    if base:
+        np.add(out, out.dtype.type(base & int(np.iinfo(out.dtype).max)), out=out)
+
+
+def lines(data: Bytes, stride: int, out: Int64s) -> None:
+    """Fill `out`, int64[n], from whole blocks of 256 rows, of which the last may be short, modulo 2^64.
+
+    stride: the bytes of a residual, 0 to 7. data: residuals, base and slope of each block, end to end.
+    Spec: format_spec/encodings/linear.md.
+    """
+    scratch = np.empty(min(len(out), _BATCH_BLOCKS * _BLOCK_ROWS), np.int64)
+    block_nbytes = _BLOCK_ROWS * stride + _LINE_NBYTES
+    whole = len(out) // _BLOCK_ROWS
+    parts = [(block, min(block + _BATCH_BLOCKS, whole)) for block in range(0, whole, _BATCH_BLOCKS)]
+    if len(out) % _BLOCK_ROWS:
+        parts.append((whole, whole + 1))
+    for first, last in parts:
+        values = out[first * _BLOCK_ROWS : last * _BLOCK_ROWS].reshape(last - first, -1)
+        _decode_blocks(data[first * block_nbytes :], stride, values, scratch[: values.size].reshape(values.shape))
+
+
+def spread(values: np.ndarray, bits: Bytes, skip: int, out: np.ndarray) -> None:
+    """Fill `out`, [n] of the type of `values`, with the value of each row: the first for row 0, and from a row whose
+    bit is one the next.
+
+    bits: a bitmap, least significant bit first; that of row 0 is bit `skip`.
+    Raises ValueError where rows need more values or bits than there are.
+    """
+    scratch = np.empty(min(len(out), _PLACES), np.int64)
+    last = 0
+    for done in range(0, len(out), _PLACES):
+        places = scratch[: len(out) - done]
+        window = bits[(skip + done) // 8 : (skip + done + len(places) + 7) // 8]
+        np.copyto(places, np.unpackbits(window, bitorder="little")[(skip + done) % 8 :][: len(places)])
+        places[0] = last + (places[0] if done else 0)
+        last = int(np.add.accumulate(places, out=places)[-1])
+        if last >= len(values):
+            raise ValueError("spread: there are fewer values than rows need")
+        # All are in bounds; "clip" is the mode that writes to `out` without a copy.
+        np.take(values, places, out=out[done : done + len(places)], mode="clip")
+
+
+def divide(numbers: Int64s, power: float, out: np.ndarray) -> None:
+    """Fill `out`, float32 or float64[n], with numbers over a power of ten, divided in double precision."""
+    # Only a float of 32 bits can be too small for a number.
+    with np.errstate(over="ignore"):
+        np.divide(numbers, power, out=out, casting="same_kind")
+
+
+def _parts(words: np.ndarray, width: int, lanes: int) -> np.ndarray:
+    """The words of whole tiles as [parts, …, lanes]: the least parts of tiles that end with a word, cut alike.
+
+    One call of numpy then works on a strip of each part, and not of each tile.
+    """
+    return words.reshape(-1, width // gcd(width, 8 * words.itemsize), lanes)
+
+
+def _shape_of(parts: np.ndarray, width: int) -> tuple[int, int, int]:
+    """Parts, strips of each, lanes."""
+    count, words, lanes = parts.shape
+    return count, words * 8 * parts.itemsize // width, lanes
+
+
+def _at_once(parts: np.ndarray, width: int) -> bool:
+    """Are the values few, and have some strips, so that calls of numpy cost more than passes over them do?"""
+    count, strips, lanes = _shape_of(parts, width)
+    return strips > 2 and count * strips * lanes <= _AT_ONCE_ROWS
+
+
+def _differences(parts: np.ndarray, width: int) -> np.ndarray:
+    """Each difference in the low bits of a word, below bits of others: word[parts, strips, lanes]."""
+    word, above, shift, left = _strips(width, 8 * parts.itemsize)
+    bits = parts.take(word, axis=1)
+    np.right_shift(bits, shift, out=bits)
+    if parts.shape[1] > 1:
+        crossing = parts.take(above, axis=1)
+        np.left_shift(crossing, left, out=crossing)
+        np.bitwise_or(bits, crossing, out=bits)
+    return bits
+
+
+@cache
+def _strips(width: int, bits: int) -> tuple[Int64s, Int64s, np.ndarray, np.ndarray]:
+    """Of the strips of a part: the word that each begins in, the one after it, and how far they are shifted."""
+    words = width // gcd(width, bits)
+    word, shift = np.divmod(np.arange(words * bits // width) * width, bits)
+    shifts = shift.astype(f"<u{bits // 8}")[:, None]
+    # Of a strip that ends in its word, the one after it adds nothing below `width`; behind the last there is none.
+    return word, np.minimum(word + 1, words - 1), shifts, bits - shifts
+
+
+def _batches(parts: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Slices of parts to work on at a time, and scratch for two strips of each."""
+    count, _, lanes = parts.shape
+    batch = max(1, min(count, _BATCH_NBYTES // (lanes * parts.itemsize)))
+    scratch = np.empty((2, batch, lanes), parts.dtype)
+    for start in range(0, count, batch):
+        yield slice(start, start + batch), scratch[:, : count - start]
+
+
+def _unpack_strips(words: np.ndarray, width: int, base: np.generic, out: np.ndarray, scratch: np.ndarray) -> None:
+    """Fill out[parts, strips, lanes]. Each strip is finished in the scratch, so that `out` is written once."""
+    word_type, word_bits = words.dtype.type, 8 * words.itemsize
+    bits, above = scratch
+    for strip in range(out.shape[1]):
+        word, shift = divmod(strip * width, word_bits)
+        np.right_shift(words[:, word], word_type(shift), out=bits)
+        if shift + width > word_bits:
+            np.left_shift(words[:, word + 1], word_type(word_bits - shift), out=above)
+            np.bitwise_or(bits, above, out=bits)
+        _finish(bits, width, base, out[:, strip])
+
+
+def _finish(bits: np.ndarray, width: int, base: np.generic, out: np.ndarray) -> None:
+    """Make values of differences, which stand below bits of others and are overwritten."""
+    word_type, mask = bits.dtype.type, (1 << width) - 1
+    if bits.dtype == out.dtype and not base:
+        np.bitwise_and(bits, word_type(mask), out=out)
+        return
+    np.bitwise_and(bits, word_type(mask), out=bits)
+    if bits.dtype == out.dtype or int(base) + mask >= 1 << 8 * bits.itemsize:
+        np.add(bits, base, out=out, casting="unsafe")
+        return
+    # A word may hold the values too, not only the differences: the base is added there, at a fraction of the cost.
+    if base:
+        np.add(bits, word_type(base), out=bits)
+    np.copyto(out, bits)
+
+
+def _compare(tops: np.ndarray, lowest: Any, highest: Any, scratch: np.ndarray, out: np.ndarray) -> None:
+    """Which words are in lowest … highest."""
+    if not lowest:
+        np.less_equal(tops, highest, out=out)
+    elif not ~highest:
+        np.greater_equal(tops, lowest, out=out)
+    else:
+        # What is below `lowest` wraps to far above.
+        np.less_equal(np.subtract(tops, lowest, out=scratch), highest - lowest, out=out)
+
+
+def _at_the_top(words: np.ndarray, width: int, strip: int, scratch: np.ndarray) -> np.ndarray:
+    """One strip of parts, each difference in the top bits of a word, above bits of others."""
+    word_type, word_bits = words.dtype.type, 8 * words.itemsize
+    word, shift = divmod(strip * width, word_bits)
+    above = shift + width - word_bits
+    if above == 0:
+        return words[:, word]
+    if above < 0:
+        return np.left_shift(words[:, word], word_type(-above), out=scratch[0])
+    np.left_shift(words[:, word + 1], word_type(word_bits - above), out=scratch[0])
+    np.right_shift(words[:, word], word_type(above), out=scratch[1])
+    return np.bitwise_or(scratch[0], scratch[1], out=scratch[0])
+
+
+def _decode_blocks(data: Bytes, stride: int, out: np.ndarray, scratch: np.ndarray) -> None:
+    """Fill out, int64[blocks, rows], from blocks that begin where data does."""
+    blocks, rows = out.shape
+    nbytes = rows * stride + _LINE_NBYTES
+    lines = np.ndarray((blocks, 2), "<i8", data, rows * stride, (nbytes, 8))
+    bases, slopes = lines[:, :1], lines[:, 1:]
+    # Ids and timestamps mostly have one slope in a whole page.
+    if (slopes == slopes[0]).all():
+        np.add(bases, slopes[:1] * _STEPS[:rows] >> 8, out=out)
+    else:
+        np.multiply(slopes, _STEPS[:rows], out=out)
+        np.right_shift(out, 8, out=out)
+        np.add(out, bases, out=out)
+    if stride in (1, 2, 4):
+        np.add(out, np.ndarray((blocks, rows), f"<u{stride}", data, 0, (nbytes, stride)), out=out)
+    elif stride:
+        # Overlapping loads, masked; behind the last residual there is always a line.
+        cells = np.ndarray((blocks, rows), "<i8", data, 0, (nbytes, stride))
+        np.bitwise_and(cells, np.int64((1 << 8 * stride) - 1), out=scratch)
+        np.add(out, scratch, out=out)

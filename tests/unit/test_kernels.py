@@ -1,0 +1,203 @@
+"""Both forms of the kernels, the compiled one and that of numpy, beside Python's integers."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from itertools import product
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lance_like import kernels
+from lance_like.kernels import plain
+
+FORMS: dict[str, ModuleType] = {"numpy": plain, "numpy, many rows": plain}
+if kernels.COMPILED:
+    from lance_like.kernels import native
+
+    FORMS["compiled"] = native
+
+UNSIGNED = [np.dtype(f"<u{size}") for size in (1, 2, 4, 8)]
+BASES = (0, 5, 2**64 - 3)
+
+
+@pytest.fixture(params=FORMS)
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module that has the kernels; that of numpy also with limits so low that every loop goes round."""
+    if request.param == "numpy, many rows":
+        for name, least in {"_AT_ONCE_ROWS": 1, "_BATCH_NBYTES": 1, "_BATCH_BLOCKS": 2, "_PLACES": 100}.items():
+            monkeypatch.setattr(plain, name, least)
+    return FORMS[request.param]
+
+
+def numbers(bits: int, count: int) -> list[int]:
+    """Integers below 2^bits, the least and the most among them."""
+    found = np.random.default_rng(bits * 1000 + count).integers(0, 2**bits, count, np.uint64, endpoint=False)
+    return [0, (1 << bits) - 1, *found.tolist()][:count] if bits < 64 else found.tolist()
+
+
+def at_an_odd_address(array: np.ndarray) -> np.ndarray:
+    """The same values where no word lies, as in a file that is mapped."""
+    raw = np.empty(array.nbytes + 1, np.uint8)
+    moved = raw[1:].view(array.dtype)
+    moved[:] = array
+    return moved
+
+
+def packed(differences: list[int], width: int, lanes: int, word: np.dtype) -> np.ndarray:
+    """Whole tiles (format_spec/encodings/bitpack.md), a row at a time."""
+    bits = 8 * word.itemsize
+    words = [0] * (len(differences) * width // bits)
+    for row, difference in enumerate(differences):
+        tile, strip = divmod(row // lanes, bits)
+        first, shift = divmod(strip * width, bits)
+        for at, part in enumerate((difference << shift & (1 << bits) - 1, difference << shift >> bits)):
+            if part:
+                words[(tile * width + first + at) * lanes + row % lanes] |= part
+    return at_an_odd_address(np.array(words, word))
+
+
+def word_of(width: int) -> np.dtype:
+    return next(word for word in UNSIGNED if width <= 8 * word.itemsize)
+
+
+@pytest.mark.parametrize("width", [*range(1, 34), 40, 48, 56, 63])
+def test_tiles_are_unpacked(form: ModuleType, width: int) -> None:
+    word = word_of(width)
+    for (tiles, lanes), wanted, base in product([(1, 1), (1, 3), (3, 17), (2, 64)], UNSIGNED, BASES):
+        differences = numbers(width, tiles * lanes * 8 * word.itemsize)
+        out = np.zeros(len(differences), wanted)
+        form.unpack(packed(differences, width, lanes, word), width, lanes, base, out)
+        assert out.tolist() == [(number + base) % 2 ** (8 * wanted.itemsize) for number in differences]
+
+
+def test_few_rows_take_as_many_calls_of_numpy_whatever_the_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    finish = plain._finish
+    monkeypatch.setattr(plain, "_finish", lambda *arguments: (calls.append(1), finish(*arguments))[1])
+    for width in (3, 17, 33):
+        words = packed(numbers(width, 1_024), width, 1_024 // (8 * word_of(width).itemsize), word_of(width))
+        plain.unpack(words, width, 1_024 // (8 * words.itemsize), 9, np.zeros(1_024, np.uint64))
+        assert len(calls) == 1
+        calls.clear()
+
+
+@pytest.mark.parametrize("width", [*range(1, 34), 40, 48, 56, 63])
+def test_differences_are_compared_in_their_tiles(form: ModuleType, width: int) -> None:
+    most = (1 << width) - 1
+    for tiles, lanes in [(1, 1), (1, 3), (2, 64)]:
+        differences = numbers(width, tiles * lanes * 8 * word_of(width).itemsize)
+        words = packed(differences, width, lanes, word_of(width))
+        for low, high in [(0, 0), (most, most), (0, most // 2), (most // 3, most // 2), (most // 2, most), (0, most)]:
+            out = np.zeros(len(differences), np.bool_)
+            form.within(words, width, lanes, low, high, out)
+            assert out.tolist() == [low <= number <= high for number in differences], (low, high)
+
+
+@pytest.mark.parametrize("stride", range(1, 9))
+def test_integers_of_some_bytes_are_widened(form: ModuleType, stride: int) -> None:
+    for count, wanted, base in product([0, 1, 2, 7, 64, 65, 1000], UNSIGNED, BASES):
+        differences = numbers(8 * stride, count)
+        data = np.frombuffer(b"\xff" + b"".join(n.to_bytes(stride, "little") for n in differences), np.uint8)[1:]
+        out = np.zeros(count, wanted)
+        form.widen(data, stride, base, out)
+        assert out.tolist() == [(number + base) % 2 ** (8 * wanted.itemsize) for number in differences]
+
+
+@pytest.mark.parametrize("stride", range(8))
+@pytest.mark.parametrize("slopes", [[3], [256, -999, 2**40, -1, 0, 7]])
+def test_lines_and_residuals_are_added(form: ModuleType, stride: int, slopes: list[int]) -> None:
+    for count in (1, 255, 256, 257, 1500):
+        data, expected = b"", []
+        for block, start in enumerate(range(0, count, 256)):
+            base, slope = (-1) ** block * 12_345 * block, slopes[block % len(slopes)]
+            residuals = numbers(8 * stride, min(256, count - start)) if stride else [0] * min(256, count - start)
+            data += b"".join(number.to_bytes(stride, "little") for number in residuals)
+            data += base.to_bytes(8, "little", signed=True) + slope.to_bytes(8, "little", signed=True)
+            expected += [base + (slope * row >> 8) + residual for row, residual in enumerate(residuals)]
+        out = np.zeros(count, np.int64)
+        form.lines(np.frombuffer(b"\xff" + data, np.uint8)[1:], stride, out)
+        assert out.tolist() == expected
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 1.0])
+@pytest.mark.parametrize("kind", [np.bool_, *UNSIGNED], ids=str)
+def test_values_are_spread_over_their_runs(form: ModuleType, share: float, kind: np.dtype | type) -> None:
+    rng = np.random.default_rng(7)
+    for count, skip in product([1, 2, 55, 56, 57, 64, 1000], [0, 1, 7, 8, 500]):
+        flags = rng.random(skip + count) < share
+        places = np.cumsum(flags[skip:]) - flags[skip]
+        values = rng.integers(0, 2 if kind == np.bool_ else 250, places[-1] + 1).astype(kind)
+        out = np.zeros(count, kind)
+        form.spread(values, np.packbits(flags, bitorder="little"), skip, out)
+        assert (out == values[places]).all()
+
+
+def test_rows_past_the_last_value_are_refused(form: ModuleType) -> None:
+    bits = np.full(50, 255, np.uint8)
+    form.spread(np.arange(400), bits, 0, np.zeros(400, np.int64))
+    for count in (0, 1, 399):
+        with pytest.raises(ValueError, match="fewer values"):
+            form.spread(np.arange(count), bits, 0, np.zeros(400, np.int64))
+
+
+@pytest.mark.parametrize("kind", ["<f4", "<f8"])
+def test_numbers_are_divided_in_double_precision(form: ModuleType, kind: str) -> None:
+    found = np.array([0, 1, -1, 123_456_789, 2**53 - 1, -(2**62), 2**63 - 1])
+    for exponent in (0, 2, 22):
+        out = np.zeros(len(found), kind)
+        form.divide(found, 10.0**exponent, out)
+        assert out.tolist() == (found.astype(np.float64) / 10.0**exponent).astype(kind).tolist()
+
+
+def test_nothing_is_made_of_nothing(form: ModuleType) -> None:
+    none = np.zeros(0, np.uint8)
+    form.unpack(none, 3, 5, 0, none.view("<u8"))
+    form.within(none, 3, 5, 0, 1, none.view(np.bool_))
+    form.lines(none, 2, none.view(np.int64))
+    form.spread(none, none, 0, none)
+    form.divide(none.view(np.int64), 10.0, none.view(np.float64))
+
+
+def test_a_compiler_was_used_where_there_is_one() -> None:
+    assert kernels.COMPILED or not any(map(shutil.which, ("cc", "gcc", "clang")))
+
+
+def zeros(kind: str, count: int) -> np.ndarray:
+    return np.zeros(count, kind)
+
+
+WRONG: dict[str, Callable[[Any], Any]] = {
+    "half a tile": lambda form: form.unpack(zeros("u1", 4), 3, 2, 0, zeros("u1", 16)),
+    "a row more than tiles": lambda form: form.unpack(zeros("u1", 6), 3, 2, 0, zeros("u1", 17)),
+    "a tile more than rows": lambda form: form.unpack(zeros("u1", 12), 3, 2, 0, zeros("u1", 16)),
+    "rows without words": lambda form: form.unpack(zeros("u1", 0), 3, 2, 0, zeros("u1", 16)),
+    "bits wider than words": lambda form: form.unpack(zeros("u1", 9), 9, 1, 0, zeros("u1", 8)),
+    "no lanes": lambda form: form.unpack(zeros("u1", 9), 3, 0, 0, zeros("u1", 8)),
+    "too many lanes": lambda form: form.unpack(zeros("u1", 9), 3, 2**62, 0, zeros("u1", 8)),
+    "no bits": lambda form: form.within(zeros("u1", 9), 0, 3, 0, 0, zeros("u1", 24)),
+    "flags of fewer rows": lambda form: form.within(zeros("u1", 9), 3, 3, 0, 0, zeros("u1", 23)),
+    "bytes of fewer rows": lambda form: form.widen(zeros("u1", 9), 3, 0, zeros("u8", 4)),
+    "bytes of more rows": lambda form: form.widen(zeros("u1", 9), 3, 0, zeros("u8", 2)),
+    "half an integer": lambda form: form.widen(zeros("u1", 10), 3, 0, zeros("u8", 3)),
+    "no stride": lambda form: form.widen(zeros("u1", 0), 0, 0, zeros("u8", 0)),
+    "no line": lambda form: form.lines(zeros("u1", 256), 1, zeros("i8", 256)),
+    "no second line": lambda form: form.lines(zeros("u1", 257 + 16), 1, zeros("i8", 257)),
+    "lines of other integers": lambda form: form.lines(zeros("u1", 99), 1, zeros("i4", 2)),
+    "fewer bits than rows": lambda form: form.spread(zeros("u1", 9), zeros("u1", 1), 1, zeros("u1", 8)),
+    "bits before the first": lambda form: form.spread(zeros("u1", 9), zeros("u1", 1), -1, zeros("u1", 8)),
+    "bits far away": lambda form: form.spread(zeros("u1", 9), zeros("u1", 1), 2**63 - 1, zeros("u1", 8)),
+    "values of another width": lambda form: form.spread(zeros("u2", 9), zeros("u1", 1), 0, zeros("u1", 8)),
+    "fewer numbers than rows": lambda form: form.divide(zeros("i8", 3), 10.0, zeros("f8", 4)),
+    "numbers of another width": lambda form: form.divide(zeros("i4", 4), 10.0, zeros("f8", 4)),
+}
+
+
+@pytest.mark.skipif(not kernels.COMPILED, reason="numpy checks for itself")
+@pytest.mark.parametrize("wrong", WRONG)
+def test_compiled_kernels_refuse_arrays_that_do_not_fit(wrong: str) -> None:
+    with pytest.raises(ValueError, match=r"^(unpack|within|widen|lines|spread|divide): "):
+        WRONG[wrong](FORMS["compiled"])
