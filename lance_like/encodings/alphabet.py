@@ -27,6 +27,7 @@ from lance_like.encodings.sift import Beginning, Flags, Sieve
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.encodings.variable import Bounds, array_of_length, encode_offsets, read_bounds, variable_array
 from lance_like.errors import Corrupt
+from lance_like.kernels import spell
 from lance_like.ranges import gather_from_groups, has_negative
 from lance_like.typing_ import Bytes, Int64s, Json
 
@@ -44,6 +45,8 @@ _SAMPLES, _SAMPLE_NBYTES = 8, 2048
 _AS_GOOD = 0.8
 # Up to this many bytes numpy looks symbols up before a kernel has started.
 _FEW = 512
+# The share of cells up to which to spell each takes less than to look up the bytes of all.
+_SPELLED = 1 / 4
 
 
 class Alphabet:
@@ -75,7 +78,7 @@ class Alphabet:
         return found.array(stack, kind, None)
 
     def choose(self, stack: Stack, kind: pa.DataType, runs: Runs, rows: Int64s) -> Reading[pa.Array]:
-        """Of cells of one length only the chosen ones are copied and filled into their template."""
+        """Of cells of one length only the chosen ones are spelled and filled into their template."""
         found = yield from self._found(stack, kind, runs)
         return found.array(stack, kind, rows)
 
@@ -113,14 +116,19 @@ class _Found:
     def array(self, stack: Stack, kind: pa.DataType, rows: Int64s | None) -> pa.Array:
         """The cells. rows: those that are wanted of one run; None: all."""
         opened, bounds = self.opened, self.bounds
-        unpacked = _unpack(self.packed, opened.table)
-        data = gather_from_groups(unpacked, bounds.starts, bounds.ends, opened.each)
         template, length, lengths = opened.template, bounds.each, bounds.lengths
-        if self.is_even:
-            if rows is not None:
+        if self.is_even and rows is not None and len(rows) < _SPELLED * len(lengths):
+            data = allocate(len(rows) * length, np.uint8)
+            skip = int(bounds.starts[0]) % opened.each
+            spell(self.packed, 8 // opened.each, opened.symbols, skip, length, rows, data)
+        else:
+            unpacked = _unpack(self.packed, opened.table)
+            data = gather_from_groups(unpacked, bounds.starts, bounds.ends, opened.each)
+            if self.is_even and rows is not None:
                 cells = data.view(f"V{length}")
                 # In bounds; "clip" is the mode that writes to `out` without a copy.
                 data = cells.take(rows, out=allocate(len(rows), cells.dtype), mode="clip").view(np.uint8)
+        if self.is_even:
             if template is not None:
                 length, data = len(template.fixed), template.fill(data)
             return array_of_length(kind, length, data)

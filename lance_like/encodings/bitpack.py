@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints, int_param
+from lance_like.encodings.joining import taken
 from lance_like.encodings.narrow import (
     base_by_row,
     bases_of,
@@ -25,7 +26,7 @@ from lance_like.encodings.physical import flat_array, integer_dtype, unsigned_dt
 from lance_like.encodings.pool import allocate, batches
 from lance_like.encodings.sift import Flags, Sieve
 from lance_like.encodings.stack import Ask, Reading, Runs, Stack, ask, expand
-from lance_like.kernels import unpack, within
+from lance_like.kernels import pick, unpack, within
 from lance_like.typing_ import Int64s
 
 # The most rows of a tile, whatever the word; the second word of a value lies 1 KiB on, mostly in the same block.
@@ -37,6 +38,8 @@ _TILINGS = 8
 _WORTH = (0.85, 0.85, 0.85, 0.9, 0.9, 0.9, 0.9, 0.9, 0.85)
 # What bits must save besides: a page of some hundred rows takes longer to unpack than its bytes are worth.
 LEAST_SAVED_NBYTES = 256
+# The share of rows up to which to pick them takes less than to unpack all of them.
+_FEW = 1 / 8
 # Rows that are packed at a time: the cache holds them.
 _BATCH_ROWS = 1 << 17
 # By the width of a difference.
@@ -82,6 +85,20 @@ class Bitpack:
         else:
             bits = yield from _pick_runs(start[runs.at], stack.slots[runs.at], runs, width, lanes)
         values = (bits + base_by_row(bases, runs)).astype(dtype, copy=False)
+        return flat_array(kind, values.view(np.uint8), len(values))
+
+    def choose(self, stack: Stack, kind: pa.DataType, runs: Runs, rows: Int64s) -> Reading[pa.Array]:
+        """Only the differences of chosen rows are taken out of their words, of few."""
+        check_integer_like(stack, kind)
+        tiles = self._tiles(stack, runs)
+        if tiles is None or len(rows) > _FEW * runs.count:
+            return taken((yield from self.read(stack, kind, runs)), pa.array(rows))
+        width, lanes, _ = stack.once("opened", lambda: self._opened(stack))
+        first, ask_of_tiles = tiles
+        (data,) = yield [ask_of_tiles]
+        values = allocate(len(rows), unsigned_dtype(kind))
+        base = int(base_by_row(bases_of(stack), runs)[0])
+        pick(data.view(word_dtype(width)), width, lanes, rows + (runs.starts[0] - first[0]), base, values)
         return flat_array(kind, values.view(np.uint8), len(values))
 
     def judge(self, stack: Stack, kind: pa.DataType, runs: Runs, test: Sieve) -> Reading[Flags]:

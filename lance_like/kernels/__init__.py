@@ -16,9 +16,11 @@ COMPILED = _form.__name__.endswith(".native")
 
 divide = _form.divide
 lines = _form.lines
+pick = _form.pick
+spell = _form.spell
 spread = _form.spread
 unpack = _form.unpack
 widen = _form.widen
 within = _form.within
 
-__all__ = ["COMPILED", "divide", "lines", "spread", "unpack", "widen", "within"]
+__all__ = ["COMPILED", "divide", "lines", "pick", "spell", "spread", "unpack", "widen", "within"]

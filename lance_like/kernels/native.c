@@ -57,8 +57,8 @@ static PyObject *finished(Py_buffer *views, int count, int fits, const char *wro
 
 /* ---- bit-packed tiles: strip s of a tile has the bits from s * width on, of all lanes ---- */
 
-/* Do EACH for every row of a tile, whose difference in a word is `bits`; `to` is the place of the row. */
-#define OVER_STRIPS(W, EACH)                                                                                           \
+/* Fill `to` with EACH, an expression of the difference `bits` of a row. */
+#define OVER_WORDS(W, EACH)                                                                                            \
     const int word_bits = 8 * sizeof(W);                                                                               \
     const W mask = (W)((W)~(W)0 >> (word_bits - width));                                                               \
     for (size_t tile = 0; tile < tiles; tile++, words += (size_t)width * lanes)                                        \
@@ -68,33 +68,90 @@ static PyObject *finished(Py_buffer *views, int count, int fits, const char *wro
             if (left >= width)                                                                                         \
                 for (size_t lane = 0; lane < lanes; lane++) {                                                          \
                     const W bits = (W)(low[lane] >> shift) & mask;                                                     \
-                    EACH;                                                                                              \
+                    to[lane] = EACH;                                                                                   \
                 }                                                                                                      \
             else                                                                                                       \
                 for (size_t lane = 0; lane < lanes; lane++) {                                                          \
                     const W bits = (W)((W)(low[lane] >> shift) | (W)(high[lane] << left)) & mask;                      \
-                    EACH;                                                                                              \
+                    to[lane] = EACH;                                                                                   \
                 }                                                                                                      \
         }
+/* The same of words of 8 and 16 bits, which are not shifted as such: first some of them as one word of 64. */
+#define CHUNK_NBYTES 512
+#define REPEATED(W, word) ((uint64_t)(word) * (~(uint64_t)0 / (W)~(W)0))
+#define OVER_SHORT_WORDS(W, EACH)                                                                                      \
+    const int word_bits = 8 * sizeof(W), each = 8 / sizeof(W);                                                         \
+    const W every = (W)~(W)0, mask = (W)(every >> (word_bits - width));                                                \
+    for (size_t tile = 0; tile < tiles; tile++, words += (size_t)width * lanes)                                        \
+        for (int strip = 0; strip < word_bits; strip++, to += lanes) {                                                 \
+            const int shift = strip * width % word_bits, left = word_bits - shift;                                     \
+            const W of_low = (W)(every >> shift) & mask, of_high = left < width ? (W)(every << left) & mask : 0;       \
+            const W *low = words + (size_t)(strip * width / word_bits) * lanes, *high = of_high ? low + lanes : low;   \
+            for (size_t from = 0; from < lanes; from += CHUNK_NBYTES / sizeof(W)) {                                    \
+                const size_t rest = lanes - from, some = rest * sizeof(W) < CHUNK_NBYTES ? rest : CHUNK_NBYTES / sizeof(W); \
+                u64 chunk[CHUNK_NBYTES / 8];                                                                           \
+                for (size_t at = 0; at < some / each; at++)                                                            \
+                    chunk[at] = (((const u64 *)(low + from))[at] >> shift & REPEATED(W, of_low)) |                     \
+                                (((const u64 *)(high + from))[at] << left & REPEATED(W, of_high));                     \
+                W *differences = (W *)chunk;                                                                           \
+                for (size_t at = some - some % each; at < some; at++)                                                  \
+                    differences[at] = (W)((low[from + at] >> shift & of_low) | (high[from + at] << left & of_high));   \
+                for (size_t lane = 0; lane < some; lane++) {                                                           \
+                    const W bits = differences[lane];                                                                  \
+                    (to + from)[lane] = EACH;                                                                          \
+                }                                                                                                      \
+            }                                                                                                          \
+        }
+#define OVER_u8 OVER_SHORT_WORDS
+#define OVER_u16 OVER_SHORT_WORDS
+#define OVER_u32 OVER_WORDS
+#define OVER_u64 OVER_WORDS
 
 #define UNPACK(W, T)                                                                                                   \
     LOOP unpack_##W##_##T(const W *words, size_t tiles, int width, size_t lanes, T base, T *restrict to) {             \
-        OVER_STRIPS(W, to[lane] = (T)((T)bits + base))                                                                 \
+        OVER_##W(W, (T)((T)bits + base))                                                                               \
     }
 EVERY_PAIR(UNPACK)
 
 #define WITHIN(W)                                                                                                      \
     LOOP within_##W(const W *words, size_t tiles, int width, size_t lanes, W least, W span, u8 *restrict to) {         \
-        OVER_STRIPS(W, to[lane] = (W)(bits - least) <= span)                                                           \
+        OVER_##W(W, (W)(bits - least) <= span)                                                                         \
     }
 WITHIN(u8) WITHIN(u16) WITHIN(u32) WITHIN(u64)
 
-/* The number of tiles, 0 where the words are none of whole tiles or there is not one row for each bit of them. */
-static size_t tiles_of(const Py_buffer *words, int width, Py_ssize_t lanes, Py_ssize_t rows) {
-    const Py_ssize_t bits = 8 * words->itemsize;
-    if (width < 1 || width > bits || lanes < 1 || lanes > PY_SSIZE_T_MAX / 4096) return 0;
-    const Py_ssize_t tile_nbytes = lanes * width * words->itemsize, tiles = words->len / tile_nbytes;
-    return words->len % tile_nbytes == 0 && rows % (lanes * bits) == 0 && rows / (lanes * bits) == tiles ? tiles : 0;
+/* Processors divide 32 bits several times as fast as 64. */
+static uint64_t quotient(uint64_t number, uint64_t by) {
+    return (number | by) >> 32 ? number / by : (uint32_t)number / (uint32_t)by;
+}
+
+/* Returns whether all rows are in the tiles. */
+#define PICK(W, T)                                                                                                     \
+    static int pick_##W##_##T(const W *words, size_t tiles, int width, size_t lanes, const i64 *rows, size_t count,    \
+                              T base, T *restrict to) {                                                                \
+        const int word_bits = 8 * sizeof(W);                                                                           \
+        const W mask = (W)((W)~(W)0 >> (word_bits - width));                                                           \
+        for (size_t at = 0; at < count; at++) {                                                                        \
+            const uint64_t row = rows[at], strips = quotient(row, lanes), lane = row - strips * lanes;                 \
+            if (strips >= tiles * word_bits) return 0;                                                                 \
+            const int bit = (int)(strips % word_bits) * width, shift = bit % word_bits;                                \
+            const W *low = words + (strips / word_bits * width + bit / word_bits) * lanes + lane;                      \
+            W bits = (W)(*low >> shift);                                                                               \
+            if (shift + width > word_bits) bits |= (W)(low[lanes] << (word_bits - shift));                             \
+            to[at] = (T)((T)(bits & mask) + base);                                                                     \
+        }                                                                                                              \
+        return 1;                                                                                                      \
+    }
+EVERY_PAIR(PICK)
+
+/* The number of tiles; -1 where the words are none of whole tiles. */
+static Py_ssize_t tiles_of(const Py_buffer *words, int width, Py_ssize_t lanes) {
+    if (width < 1 || width > 8 * words->itemsize || lanes < 1 || lanes > PY_SSIZE_T_MAX / 4096) return -1;
+    const Py_ssize_t nbytes = lanes * width * words->itemsize;
+    return words->len % nbytes ? -1 : words->len / nbytes;
+}
+
+static int are_rows_of(Py_ssize_t tiles, const Py_buffer *words, Py_ssize_t lanes, Py_ssize_t rows) {
+    return tiles >= 0 && rows % (lanes * 8 * words->itemsize) == 0 && rows / (lanes * 8 * words->itemsize) == tiles;
 }
 
 static PyObject *unpack(PyObject *self, PyObject *args) {
@@ -103,15 +160,15 @@ static PyObject *unpack(PyObject *self, PyObject *args) {
     Py_ssize_t lanes;
     unsigned long long base;
     if (!PyArg_ParseTuple(args, "y*inKw*", &view[0], &width, &lanes, &base, &view[1])) return NULL;
-    const size_t tiles = tiles_of(&view[0], width, lanes, rows_of(&view[1]));
-    int fits = tiles > 0 || view[1].len == 0;
+    const Py_ssize_t tiles = tiles_of(&view[0], width, lanes);
+    int fits = are_rows_of(tiles, &view[0], lanes, rows_of(&view[1]));
     const void *words = view[0].buf;
     void *out = view[1].buf;
 #define CASE(W, T)                                                                                                     \
     case PAIR(sizeof(W), sizeof(T)):                                                                                   \
         unpack_##W##_##T(words, tiles, width, lanes, (T)base, out);                                                    \
         break;
-    if (tiles) RUN(view[1].len, switch (PAIR(view[0].itemsize, view[1].itemsize)) { EVERY_PAIR(CASE) default: fits = 0; });
+    if (fits) RUN(view[1].len, switch (PAIR(view[0].itemsize, view[1].itemsize)) { EVERY_PAIR(CASE) default: fits = 0; });
 #undef CASE
     return finished(view, 2, fits, "unpack: the words are not those of the rows");
 }
@@ -122,17 +179,36 @@ static PyObject *within(PyObject *self, PyObject *args) {
     Py_ssize_t lanes;
     unsigned long long low, high;
     if (!PyArg_ParseTuple(args, "y*inKKw*", &view[0], &width, &lanes, &low, &high, &view[1])) return NULL;
-    const size_t tiles = tiles_of(&view[0], width, lanes, view[1].len);
-    int fits = tiles > 0 || view[1].len == 0;
+    const Py_ssize_t tiles = tiles_of(&view[0], width, lanes);
+    int fits = are_rows_of(tiles, &view[0], lanes, view[1].len);
     const void *words = view[0].buf;
     void *out = view[1].buf;
 #define CASE(W)                                                                                                        \
     case sizeof(W):                                                                                                    \
         within_##W(words, tiles, width, lanes, (W)low, (W)(high - low), out);                                          \
         break;
-    if (tiles) RUN(view[1].len, switch (view[0].itemsize) { CASE(u8) CASE(u16) CASE(u32) CASE(u64) default: fits = 0; });
+    if (fits) RUN(view[1].len, switch (view[0].itemsize) { CASE(u8) CASE(u16) CASE(u32) CASE(u64) default: fits = 0; });
 #undef CASE
     return finished(view, 2, fits, "within: the words are not those of the rows");
+}
+
+static PyObject *pick(PyObject *self, PyObject *args) {
+    Py_buffer view[3];
+    int width;
+    Py_ssize_t lanes;
+    unsigned long long base;
+    if (!PyArg_ParseTuple(args, "y*iny*Kw*", &view[0], &width, &lanes, &view[1], &base, &view[2])) return NULL;
+    const Py_ssize_t tiles = tiles_of(&view[0], width, lanes), count = rows_of(&view[2]);
+    int fits = tiles >= 0 && view[1].itemsize == 8 && view[1].len == 8 * count;
+    const void *words = view[0].buf, *chosen = view[1].buf;
+    void *out = view[2].buf;
+#define CASE(W, T)                                                                                                     \
+    case PAIR(sizeof(W), sizeof(T)):                                                                                   \
+        fits = pick_##W##_##T(words, tiles, width, lanes, chosen, count, (T)base, out);                                \
+        break;
+    if (fits) RUN(view[1].len, switch (PAIR(view[0].itemsize, view[2].itemsize)) { EVERY_PAIR(CASE) default: fits = 0; });
+#undef CASE
+    return finished(view, 3, fits, "pick: a row is in none of the tiles");
 }
 
 /* ---- integers of 1 to 7 bytes ---- */
@@ -273,6 +349,39 @@ static PyObject *spread(PyObject *self, PyObject *args) {
     return finished(view, 3, fits, "spread: there are fewer values or bits than rows need");
 }
 
+/* ---- texts of few symbols: 1, 2 or 4 bits each, the first in the lowest bits ---- */
+
+static void spell_rows(const u8 *codes, int bits, const u8 *symbols, size_t skip, size_t length, const i64 *rows,
+                       size_t count, u8 *restrict to) {
+    const u8 mask = (u8)((1 << bits) - 1);
+    for (size_t at = 0; at < count; at++, to += length) {
+        const size_t bit = (skip + rows[at] * length) * bits;
+        const u8 *from = codes + bit / 8;
+        int shift = bit % 8;
+        for (size_t place = 0; place < length; place++) {
+            to[place] = symbols[*from >> shift & mask];
+            shift += bits;
+            from += shift >> 3;
+            shift &= 7;
+        }
+    }
+}
+
+static PyObject *spell(PyObject *self, PyObject *args) {
+    Py_buffer view[4];
+    int bits;
+    Py_ssize_t skip, length;
+    if (!PyArg_ParseTuple(args, "y*iy*nny*w*", &view[0], &bits, &view[1], &skip, &length, &view[2], &view[3])) return NULL;
+    const Py_ssize_t count = rows_of(&view[2]);
+    int fits = (bits == 1 || bits == 2 || bits == 4) && view[1].len == 1 << bits && view[2].itemsize == 8 && length > 0 &&
+               skip >= 0 && view[3].len % length == 0 && view[3].len / length == count && view[0].len < PY_SSIZE_T_MAX / 8;
+    const Py_ssize_t cells = fits && skip <= view[0].len * 8 / bits ? (view[0].len * 8 / bits - skip) / length : 0;
+    const i64 *rows = view[2].buf;
+    for (Py_ssize_t at = 0; fits && at < count; at++) fits = rows[at] >= 0 && rows[at] < cells;
+    if (fits) RUN(view[3].len, spell_rows(view[0].buf, bits, view[1].buf, skip, length, rows, count, view[3].buf));
+    return finished(view, 4, fits, "spell: a row has no codes");
+}
+
 /* ---- decimal floats ---- */
 
 LOOP divide_f64(const i64 *numbers, size_t rows, double power, f64 *restrict to) {
@@ -295,9 +404,9 @@ static PyObject *divide(PyObject *self, PyObject *args) {
 }
 
 static PyMethodDef methods[] = {
-    {"unpack", unpack, METH_VARARGS, NULL}, {"within", within, METH_VARARGS, NULL}, {"widen", widen, METH_VARARGS, NULL},
-    {"lines", lines, METH_VARARGS, NULL},   {"spread", spread, METH_VARARGS, NULL}, {"divide", divide, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL},
+    {"unpack", unpack, METH_VARARGS, NULL}, {"within", within, METH_VARARGS, NULL}, {"pick", pick, METH_VARARGS, NULL},
+    {"widen", widen, METH_VARARGS, NULL},   {"lines", lines, METH_VARARGS, NULL},   {"spread", spread, METH_VARARGS, NULL},
+    {"divide", divide, METH_VARARGS, NULL}, {"spell", spell, METH_VARARGS, NULL},   {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "native", NULL, 0, methods, NULL, NULL, NULL, NULL};

@@ -64,6 +64,24 @@ def within(words: np.ndarray, width: int, lanes: int, low: int, high: int, out: 
             _compare(_at_the_top(part, width, strip, scratch), *bounds, scratch[0], passes[:, strip])
 
 
+def pick(words: np.ndarray, width: int, lanes: int, rows: Int64s, base: int, out: np.ndarray) -> None:
+    """Fill `out`, u1, u2, u4 or u8[n], with the values of some rows of whole tiles, as `unpack` makes them.
+
+    rows: int64[n], any order. Raises ValueError where one is in none of the tiles.
+    """
+    bits, word = 8 * words.itemsize, words.dtype.type
+    strips, lane = np.divmod(rows, lanes)
+    if len(rows) and not 0 <= strips.min() <= strips.max() < len(words) // (width * lanes) * bits:
+        raise ValueError("pick: a row is in none of the tiles")
+    tile, strip = np.divmod(strips, bits)
+    first, shift = np.divmod(strip * width, bits)
+    at = (tile * width + first) * lanes + lane
+    found = words[at] >> shift.astype(word)
+    crossing = np.flatnonzero(shift + width > bits)
+    found[crossing] |= words[at[crossing] + lanes] << (bits - shift[crossing]).astype(word)
+    _finish(found, width, out.dtype.type(base & int(np.iinfo(out.dtype).max)), out)
+
+
 def widen(data: Bytes, stride: int, base: int, out: np.ndarray) -> None:
     """Fill `out`, u1, u2, u4 or u8[n], with base + little-endian unsigned integers of `stride` bytes, modulo its width.
 
@@ -123,6 +141,22 @@ def spread(values: np.ndarray, bits: Bytes, skip: int, out: np.ndarray) -> None:
             raise ValueError("spread: there are fewer values than rows need")
         # All are in bounds; "clip" is the mode that writes to `out` without a copy.
         np.take(values, places, out=out[done : done + len(places)], mode="clip")
+
+
+def spell(codes: Bytes, bits: int, symbols: bytes, skip: int, length: int, rows: Int64s, out: Bytes) -> None:
+    """Fill `out`, uint8[n * length], with the symbols of some cells of `length` codes each.
+
+    codes: of 1, 2 or 4 bits, the first in the lowest; the first cell begins with code `skip`. symbols: of each code.
+    rows: int64[n], cells in any order. Raises ValueError where one has no codes.
+    Spec: format_spec/encodings/alphabet.md.
+    """
+    each = 8 // bits
+    cells = (len(codes) * each - skip) // length
+    if len(rows) and not 0 <= rows.min() <= rows.max() < cells:
+        raise ValueError("spell: a row has no codes")
+    places = (skip + rows * length)[:, None] + np.arange(length)
+    found = codes[places // each] >> (places % each * bits).astype(np.uint8) & (1 << bits) - 1
+    np.take(np.frombuffer(symbols, np.uint8), found, out=out.reshape(found.shape))
 
 
 def divide(numbers: Int64s, power: float, out: np.ndarray) -> None:

@@ -19,6 +19,8 @@ from lance_like.locks import lock_over_forks
 T = TypeVar("T")
 
 _MOST_THREADS = 8
+# So many light jobs of a scan the caller does alone.
+_FEW_LIGHT = 8
 # Jobs that wait for each thread: one in work and one to go on with.
 _JOBS_A_THREAD = 2
 
@@ -38,11 +40,15 @@ def default_threads() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Job(Generic[T]):
-    """One piece of work. nbytes: what its result holds, about. batches: how many it gives, at most."""
+    """One piece of work. nbytes: what its result holds, about. batches: how many it gives, at most.
+
+    light: to give it to a thread pays where it is one of many.
+    """
 
     run: Callable[[], T]
     nbytes: int
     batches: int = 1
+    light: bool = False
 
 
 def in_order(
@@ -120,6 +126,7 @@ class _Work(Generic[T]):
         self._budget, self._most_ahead = budget_nbytes, most_ahead
         self._queue: deque[_Begun[T]] = deque()
         self._nbytes_ahead = self._batches_ahead = 0
+        self._light = 0
         self._over = False
         self._error: Exception | None = None
 
@@ -129,11 +136,14 @@ class _Work(Generic[T]):
             job = self._next()
             if job is None:
                 self._over = True
-            elif not self._queue:
+                continue
+            self._light += job.light
+            if not self._queue:
                 # The caller does it: no thread is started for a single job.
                 self._queue.append(_Begun(job, None))
             else:
-                self._queue.append(_Begun(job, _pool(self._threads - 1)))
+                alone = job.light and self._light <= _FEW_LIGHT
+                self._queue.append(_Begun(job, None if alone else _pool(self._threads - 1)))
                 self._nbytes_ahead += job.nbytes
                 self._batches_ahead += job.batches
         if not self._queue and self._error is not None:

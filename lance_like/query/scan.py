@@ -286,7 +286,8 @@ def _read(
 
 
 def _read_job(session: Session, one: FragmentScan, window: Window, flags: Flags | None) -> Job[list[pa.RecordBatch]]:
-    return Job(lambda: session.run([one.read(window, flags)])[0], window.nbytes, window.batches)
+    light = flags is not None and one.picks_few(flags)
+    return Job(lambda: session.run([one.read(window, flags)])[0], window.nbytes, window.batches, light)
 
 
 def _scan_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job[Iterable[pa.RecordBatch]]]:
@@ -313,7 +314,7 @@ def _count_jobs(session: Session, manifest: Manifest, scan: Scan, doubtful: Iter
     def apart(pieces: Sequence[Piece]) -> Iterator[Job[int]]:
         jobs = _window_jobs(session, scan, opened(session, scan, pieces, counting=True), FragmentScan.count, sum)
         # Counts take no memory.
-        return (Job(job.run, 0) for job in jobs)
+        return (replace(job, nbytes=0) for job in jobs)
 
     def job(some: Neighbours, pieces: Sequence[Piece]) -> int:
         try:
@@ -394,21 +395,22 @@ def _window_jobs(
 
     together: list[Window] = []
     reads: list[Callable[[], Reads[T]]] = []
-    nbytes = 0
+    nbytes, light = 0, True
     last: FragmentScan | None = None
 
     def job() -> Job[R]:
-        return Job(partial(run, reads), nbytes, sum(window.batches for window in together))
+        return Job(partial(run, reads), nbytes, sum(window.batches for window in together), light)
 
     for one, spans in scans:
         for window in one.windows(spans):
             most = 0 if scan.limit is not None else WINDOW_NBYTES if one is last else _TINY_NBYTES
             if together and nbytes + window.nbytes > most:
                 yield job()
-                together, reads, nbytes = [], [], 0
+                together, reads, nbytes, light = [], [], 0, True
             together.append(window)
             reads.append(partial(read, one, window))
             nbytes += window.nbytes
+            light = light and one.is_light(window)
             last = one
     if together:
         yield job()
@@ -417,11 +419,10 @@ def _window_jobs(
 def _neighbours(session: Session, scan: Scan, group: Group) -> Neighbours:
     assert group.nbytes is not None
     fragments = [fragment for fragment, _ in group.pieces]
+    take_below = TAKE_BELOW if scan.take_below is None else scan.take_below
     # Where all rows pass, the columns of the condition are not read.
     asked = (scan.filter, scan.condition) if group.pieces[0][1][0].check else (None, None)
-    return Neighbours(
-        session, fragments, group.nbytes, group.whole, scan.projection, *asked, scan.apart, scan.take_below
-    )
+    return Neighbours(session, fragments, group.nbytes, group.whole, scan.projection, *asked, scan.apart, take_below)
 
 
 def pieces_of(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Piece]:

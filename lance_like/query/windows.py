@@ -17,6 +17,7 @@ from lance_like._lazy import cached
 from lance_like.encodings.joining import between, joined
 from lance_like.encodings.physical import flat_width
 from lance_like.encodings.places import DESCRIPTION
+from lance_like.encodings.pool import allocate
 from lance_like.encodings.sift import Flags
 from lance_like.encodings.stack import together
 from lance_like.file.carry import as_batch, carried_type
@@ -44,6 +45,12 @@ WINDOW_NBYTES = 8 << 20
 _DESCRIPTION_NBYTES = 16
 # Below this share of a window the rows that passed are taken one by one instead of reading their pages.
 TAKE_BELOW = 1 / 16
+# The same of cells of few bytes: of more rows, hardly a block of 4 KiB has none.
+_NARROW_NBYTES, _TAKE_NARROW_BELOW = 64, 1 / 64
+# And where those are picked out of their pages, at some nanoseconds each.
+_TAKE_PICKED_BELOW = 1 / 256
+# Stored bytes of a window up to which it is light where it is only asked: a millisecond, of which Python takes most.
+_LIGHT_NBYTES = 4 << 20
 # Estimated bytes of rows that are read in one go though they lie in many windows.
 _FEW_NBYTES = WINDOW_NBYTES // 4
 # Rows that lie together are read as a stretch: to begin one takes as long as 500 single rows, or 8,000 between.
@@ -64,6 +71,7 @@ class Scan:
     hits: what indexes said of the condition; None: they were not asked yet.
     ahead_nbytes: of batches made ahead, about. prune: whether statistics say what to skip.
     take_below: the share of a window below which the rows that passed are taken one by one instead of reading pages.
+    None: by their bytes.
     """
 
     projection: Projection
@@ -78,7 +86,7 @@ class Scan:
     apart: bool = False
     ahead_nbytes: int = 64 << 20
     prune: bool = True
-    take_below: float = TAKE_BELOW
+    take_below: float | None = None
     usual_rows: int | None = None
     window_nbytes: int | None = None
     batch_nbytes: int = _BATCH_NBYTES
@@ -155,8 +163,31 @@ class Column:
         if width is not None:
             return width
         pages = len(self.pages.fences) - 1
-        nbytes = max(PAGE_NBYTES * pages, self.pages.stored_nbytes)
-        return nbytes / max(1, int(self.pages.fences[-1])) if pages > 1 else 16
+        rows = max(1, int(self.pages.fences[-1]))
+        stored = self.pages.stored_nbytes
+        return max(PAGE_NBYTES * pages, stored) / rows if pages > 1 else max(16, stored / rows)
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether rows are judged as they are stored: numbers, or texts by their codes."""
+        return flat_width(self.kind) is not None or self.pages.is_coded_by("dictionary")
+
+    @property
+    def is_picked(self) -> bool:
+        """Whether few rows of a page are read without decoding the others, or those are no more than numbers."""
+        return self.is_compared or self.pages.is_coded_by("alphabet")
+
+    @property
+    def take_below(self) -> float:
+        """The share of rows below which they are taken one by one."""
+        if self.row_nbytes > _NARROW_NBYTES:
+            return TAKE_BELOW
+        return _TAKE_PICKED_BELOW if self.is_picked else _TAKE_NARROW_BELOW
+
+    @property
+    def stored_row_nbytes(self) -> float:
+        """The bytes of a row in its file."""
+        return self.pages.stored_nbytes / max(1, int(self.pages.fences[-1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +236,16 @@ class FragmentScan:
         """The rows of a window whose condition is asked: where a number is only compared, it leaves a flag."""
         rest = {} if self._scan.rest is None else self._scan.rest.leaves
         nbytes = [
-            1 if field_id not in rest and flat_width(column.kind) is not None else column.row_nbytes
+            1 if field_id not in rest and column.is_compared else column.row_nbytes
             for field_id, column in self._asked_columns.items()
         ]
         return max(self._window_rows, min(self._rows_of(max(1.0, sum(nbytes))), PAGE_ROWS))
+
+    @cached
+    def _take_below(self) -> float:
+        if self._scan.take_below is not None:
+            return self._scan.take_below
+        return max((column.take_below for column in self.columns.values()), default=TAKE_BELOW)
 
     @cached
     def _asked_columns(self) -> dict[int, Column]:
@@ -240,6 +277,11 @@ class FragmentScan:
         joined = parts if len(parts) > 1 else ()
         return Window(start, end, any(part.check for part in parts), rows, nbytes, batches, joined)
 
+    def is_light(self, window: Window) -> bool:
+        """Is so little read of a window, to ask its condition, that a thread would hardly do it sooner?"""
+        stored = sum(column.stored_row_nbytes for column in self._asked_columns.values())
+        return self._asks(window) and stored * (window.end - window.start) < _LIGHT_NBYTES
+
     def count(self, window: Window) -> Reads[int]:
         """How many rows of a window pass."""
         flags = yield from self.passing(window)
@@ -255,14 +297,19 @@ class FragmentScan:
         if flags is None or not self._asks(window) or self._are_few(flags):
             return [(window, flags)]
         found: list[tuple[Window, Flags | None]] = []
-        start = window.start
+        start, most = window.start, self._read_rows(np.count_nonzero(flags) / len(flags))
         while start < window.end:
-            end = _cut(self.columns.values(), start, min(window.end, start + self._window_rows), self._batch_rows)
+            end = _cut(self.columns.values(), start, min(window.end, start + most), self._batch_rows)
             some = flags[start - window.start : end - window.start]
             if some.any():
                 found.append((self._window(start, end, None, (window,)), some))
             start = end
         return found
+
+    def _read_rows(self, share: float) -> int:
+        """The rows of a window of which a share is read."""
+        nbytes = [column.row_nbytes * (share if column.is_picked else 1) for column in self.columns.values()]
+        return max(self._window_rows, self._rows_of(max(1.0, sum(nbytes))))
 
     def _asks(self, span: Span) -> bool:
         """Is the condition asked of a span before it is known how its rows are read?"""
@@ -271,7 +318,12 @@ class FragmentScan:
     def _are_few(self, flags: Flags) -> bool:
         """Can the rows that are flagged be read in one go, also where pages are read whole for stretches of them?"""
         count = np.count_nonzero(flags)
-        return bool(count * self._row_nbytes <= _FEW_NBYTES and count < self._scan.take_below * len(flags))
+        return bool(count * self._row_nbytes <= _FEW_NBYTES and count < self._take_below * len(flags))
+
+    def picks_few(self, flags: Flags) -> bool:
+        """Are flagged rows so few, and read without decoding others, that a thread would hardly do it sooner?"""
+        picked = all(column.is_picked for column in self.columns.values())
+        return bool(picked and np.count_nonzero(flags) * self._row_nbytes <= _FEW_NBYTES)
 
     def read(self, window: Window, flags: Flags | None) -> Reads[list[pa.RecordBatch]]:
         """The rows of a window that are flagged, all for None, in batches."""
@@ -327,7 +379,7 @@ class FragmentScan:
             if flags is not None and not flags.any():
                 return flags
             found = yield from self._judged(test, start, end, flags)
-            flags = found if flags is None else flags & found
+            flags = found if flags is None else np.logical_and(flags, found, out=allocate(len(found), np.bool_))
         if parts.rest is not None and (flags is None or flags.any()):
             flags = yield from self._asked(parts.rest, start, end, flags)
         return flags
@@ -337,7 +389,7 @@ class FragmentScan:
         column = self.columns.get(test.field.id)
         if column is None:
             return np.full(end - start, test.test.of_values(pa.nulls(1, carried_type(test.field.type)))[0])
-        if left is None or np.count_nonzero(left) >= TAKE_BELOW * (end - start):
+        if left is None or np.count_nonzero(left) >= self._take_below * (end - start):
             [flags] = yield [(column.path, column.pages.judge_span(start, end, test.test))]
             return flags
         rows = np.flatnonzero(left)
@@ -373,11 +425,11 @@ class FragmentScan:
         if rows is None or len(rows) == end - start:
             leaves = yield from self._read(projection.leaves, start, end)
             return leaves, np.arange(start, end) if projection.is_virtual else None
-        if len(rows) >= self._scan.take_below * (end - start):
+        if len(rows) >= self._take_below * (end - start):
             leaves = yield from self._read(projection.leaves, start, end, rows)
             return leaves, start + rows if projection.is_virtual else None
         offsets = start + rows
-        stretches = dense_stretches(offsets, self._scan.take_below)
+        stretches = dense_stretches(offsets, self._take_below)
         if stretches:
             found = yield from together([self._read_stretch(projection, stretch) for stretch in stretches])
             leaves = {field_id: [*chain(*(some[field_id] for some in found))] for field_id in projection.leaves}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 import lance_like
@@ -233,3 +235,30 @@ def test_wide_rows_are_judged_some_at_a_time_for_a_whole_table(tmp_path: Path, m
     assert ds.to_table(["id"], filter="v[1] + id >= 4000").num_rows == 4_000
     assert sum(rows) == 8_000
     assert max(rows) <= (1 << 20) // (4 * 256)
+
+
+@pytest.mark.parametrize(("cell", "share"), [(0, 1 / 100), (400, 1 / 10)])
+def test_rows_are_taken_from_whole_pages_where_nearly_every_block_holds_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: int, share: float
+) -> None:
+    rows = 200_000
+    table = pa.table({"id": RNG.permutation(rows), "n": RNG.integers(0, 1 << 30, rows)})
+    if cell:
+        table = table.append_column(
+            "v", pa.FixedSizeListArray.from_arrays(pa.array(RNG.random(rows * cell // 8)), cell // 8)
+        )
+    ds = lance_like.write_dataset(table, tmp_path / "t")
+    taken: list[int] = []
+    take = windows.reading_rows
+
+    def watched(session: Any, projection: Any, asks: Any) -> Any:
+        taken.extend(len(offsets) for _, offsets in asks)
+        return take(session, projection, asks)
+
+    monkeypatch.setattr(windows, "reading_rows", watched)
+    for least, few in [(share, False), (share / 4, True)]:
+        taken.clear()
+        found = ds.to_table(filter=f"id < {int(rows * least)}")
+        expected = table.filter(pc.field("id") < int(rows * least))
+        assert found.sort_by("id").equals(expected.sort_by("id"))
+        assert bool(taken) is few

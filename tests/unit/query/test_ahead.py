@@ -35,6 +35,20 @@ def test_results_come_in_order_whatever_finishes_first(threads: int) -> None:
     assert list(in_order(jobs_of(works), threads=threads, budget_nbytes=LARGE)) == list(range(40))
 
 
+def test_the_first_light_jobs_are_done_by_the_caller_and_the_others_by_threads_too() -> None:
+    here, both = threading.get_ident(), threading.Barrier(2, timeout=10)
+
+    def late() -> int:
+        both.wait()
+        return threading.get_ident()
+
+    few = [Job(threading.get_ident, 1, light=True)] * 8
+    assert set(in_order(iter(few), threads=2, budget_nbytes=LARGE)) == {here}
+    found = list(in_order(iter([*few, *[Job(late, 1, light=True)] * 2]), threads=2, budget_nbytes=LARGE))
+    assert found[:8] == [here] * 8
+    assert len(set(found[8:])) == 2
+
+
 @pytest.mark.parametrize("threads", [2, 4])
 def test_so_many_jobs_run_side_by_side_as_there_are_threads(threads: int) -> None:
     together = threading.Barrier(threads, timeout=10)
