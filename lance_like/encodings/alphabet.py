@@ -45,8 +45,6 @@ _SAMPLES, _SAMPLE_NBYTES = 8, 2048
 _AS_GOOD = 0.8
 # Up to this many bytes numpy looks symbols up before a kernel has started.
 _FEW = 512
-# The share of cells up to which to spell each takes less than to look up the bytes of all.
-_SPELLED = 1 / 4
 
 
 class Alphabet:
@@ -117,21 +115,14 @@ class _Found:
         """The cells. rows: those that are wanted of one run; None: all."""
         opened, bounds = self.opened, self.bounds
         template, length, lengths = opened.template, bounds.each, bounds.lengths
-        if self.is_even and rows is not None and len(rows) < _SPELLED * len(lengths):
-            data = allocate(len(rows) * length, np.uint8)
+        if self.is_even and len(bounds.starts) == 1:
+            cell, places = (bytes(length), np.arange(length, dtype=np.uint16)) if template is None else template.places
+            data = allocate((len(lengths) if rows is None else len(rows)) * len(cell), np.uint8)
             skip = int(bounds.starts[0]) % opened.each
-            spell(self.packed, 8 // opened.each, opened.symbols, skip, length, rows, data)
-        else:
-            unpacked = _unpack(self.packed, opened.table)
-            data = gather_from_groups(unpacked, bounds.starts, bounds.ends, opened.each)
-            if self.is_even and rows is not None:
-                cells = data.view(f"V{length}")
-                # In bounds; "clip" is the mode that writes to `out` without a copy.
-                data = cells.take(rows, out=allocate(len(rows), cells.dtype), mode="clip").view(np.uint8)
-        if self.is_even:
-            if template is not None:
-                length, data = len(template.fixed), template.fill(data)
-            return array_of_length(kind, length, data)
+            spell(self.packed, 8 // opened.each, opened.symbols, skip, cell, places, rows, data)
+            return array_of_length(kind, len(cell), data)
+        unpacked = _unpack(self.packed, opened.table)
+        data = gather_from_groups(unpacked, bounds.starts, bounds.ends, opened.each)
         if template is not None:
             filled = lengths != 0
             stored = np.where(filled, template.stored, 0)
@@ -213,6 +204,11 @@ class _Template:
     def stored(self) -> int:
         """The bytes of a cell that are stored."""
         return int((self.fixed < 0).sum())
+
+    @property
+    def places(self) -> tuple[bytes, np.ndarray]:
+        """A cell, and where its bytes are stored: uint16[stored]."""
+        return self.fixed.astype(np.uint8).tobytes(), np.flatnonzero(self.fixed < 0).astype(np.uint16)
 
     @property
     def text(self) -> str:

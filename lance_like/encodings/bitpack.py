@@ -38,8 +38,6 @@ _TILINGS = 8
 _WORTH = (0.85, 0.85, 0.85, 0.9, 0.9, 0.9, 0.9, 0.9, 0.85)
 # What bits must save besides: a page of some hundred rows takes longer to unpack than its bytes are worth.
 LEAST_SAVED_NBYTES = 256
-# The share of rows up to which to pick them takes less than to unpack all of them.
-_FEW = 1 / 8
 # Rows that are packed at a time: the cache holds them.
 _BATCH_ROWS = 1 << 17
 # By the width of a difference.
@@ -88,17 +86,18 @@ class Bitpack:
         return flat_array(kind, values.view(np.uint8), len(values))
 
     def choose(self, stack: Stack, kind: pa.DataType, runs: Runs, rows: Int64s) -> Reading[pa.Array]:
-        """Only the differences of chosen rows are taken out of their words, of few."""
+        """Only the differences of chosen rows are taken out of their words."""
         check_integer_like(stack, kind)
         tiles = self._tiles(stack, runs)
-        if tiles is None or len(rows) > _FEW * runs.count:
+        if tiles is None:
             return taken((yield from self.read(stack, kind, runs)), pa.array(rows))
         width, lanes, _ = stack.once("opened", lambda: self._opened(stack))
         first, ask_of_tiles = tiles
         (data,) = yield [ask_of_tiles]
         values = allocate(len(rows), unsigned_dtype(kind))
         base = int(base_by_row(bases_of(stack), runs)[0])
-        pick(data.view(word_dtype(width)), width, lanes, rows + (runs.starts[0] - first[0]), base, values)
+        skip = int(runs.starts[0] - first[0])
+        pick(data.view(word_dtype(width)), width, lanes, rows, skip, base, values)
         return flat_array(kind, values.view(np.uint8), len(values))
 
     def judge(self, stack: Stack, kind: pa.DataType, runs: Runs, test: Sieve) -> Reading[Flags]:

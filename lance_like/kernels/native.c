@@ -124,14 +124,30 @@ static uint64_t quotient(uint64_t number, uint64_t by) {
     return (number | by) >> 32 ? number / by : (uint32_t)number / (uint32_t)by;
 }
 
+/* Of tiles of which so many rows in a row are wanted, all are unpacked first. */
+#define MANY_OF(tile_rows) ((tile_rows) / 16 + 1)
+#define LARGEST_SCRATCH (1 << 13)
+
 /* Returns whether all rows are in the tiles. */
 #define PICK(W, T)                                                                                                     \
     static int pick_##W##_##T(const W *words, size_t tiles, int width, size_t lanes, const i64 *rows, size_t count,    \
-                              T base, T *restrict to) {                                                                \
+                              uint64_t skip, T base, T *restrict to) {                                                 \
         const int word_bits = 8 * sizeof(W);                                                                           \
         const W mask = (W)((W)~(W)0 >> (word_bits - width));                                                           \
+        const size_t tile_rows = lanes * word_bits, many = MANY_OF(tile_rows);                                         \
+        uint64_t scratch[LARGEST_SCRATCH * sizeof(T) / 8];                                                             \
         for (size_t at = 0; at < count; at++) {                                                                        \
-            const uint64_t row = rows[at], strips = quotient(row, lanes), lane = row - strips * lanes;                 \
+            if (tile_rows <= LARGEST_SCRATCH && count - at >= many) {                                                  \
+                const uint64_t tile = quotient(rows[at] + skip, tile_rows), first = tile * tile_rows - skip;           \
+                if (tile < tiles && (uint64_t)rows[at + many - 1] - first < tile_rows) {                               \
+                    unpack_##W##_##T(words + tile * width * lanes, 1, width, lanes, base, (T *)scratch);               \
+                    for (; at < count && (uint64_t)rows[at] - first < tile_rows; at++)                                 \
+                        to[at] = ((T *)scratch)[rows[at] - first];                                                     \
+                    at--;                                                                                              \
+                    continue;                                                                                          \
+                }                                                                                                      \
+            }                                                                                                          \
+            const uint64_t row = rows[at] + skip, strips = quotient(row, lanes), lane = row - strips * lanes;                 \
             if (strips >= tiles * word_bits) return 0;                                                                 \
             const int bit = (int)(strips % word_bits) * width, shift = bit % word_bits;                                \
             const W *low = words + (strips / word_bits * width + bit / word_bits) * lanes + lane;                      \
@@ -196,15 +212,15 @@ static PyObject *pick(PyObject *self, PyObject *args) {
     Py_buffer view[3];
     int width;
     Py_ssize_t lanes;
-    unsigned long long base;
-    if (!PyArg_ParseTuple(args, "y*iny*Kw*", &view[0], &width, &lanes, &view[1], &base, &view[2])) return NULL;
+    unsigned long long skip, base;
+    if (!PyArg_ParseTuple(args, "y*iny*KKw*", &view[0], &width, &lanes, &view[1], &skip, &base, &view[2])) return NULL;
     const Py_ssize_t tiles = tiles_of(&view[0], width, lanes), count = rows_of(&view[2]);
     int fits = tiles >= 0 && view[1].itemsize == 8 && view[1].len == 8 * count;
     const void *words = view[0].buf, *chosen = view[1].buf;
     void *out = view[2].buf;
 #define CASE(W, T)                                                                                                     \
     case PAIR(sizeof(W), sizeof(T)):                                                                                   \
-        fits = pick_##W##_##T(words, tiles, width, lanes, chosen, count, (T)base, out);                                \
+        fits = pick_##W##_##T(words, tiles, width, lanes, chosen, count, skip, (T)base, out);                                \
         break;
     if (fits) RUN(view[1].len, switch (PAIR(view[0].itemsize, view[2].itemsize)) { EVERY_PAIR(CASE) default: fits = 0; });
 #undef CASE
@@ -351,35 +367,61 @@ static PyObject *spread(PyObject *self, PyObject *args) {
 
 /* ---- texts of few symbols: 1, 2 or 4 bits each, the first in the lowest bits ---- */
 
-static void spell_rows(const u8 *codes, int bits, const u8 *symbols, size_t skip, size_t length, const i64 *rows,
-                       size_t count, u8 *restrict to) {
-    const u8 mask = (u8)((1 << bits) - 1);
-    for (size_t at = 0; at < count; at++, to += length) {
-        const size_t bit = (skip + rows[at] * length) * bits;
-        const u8 *from = codes + bit / 8;
-        int shift = bit % 8;
-        for (size_t place = 0; place < length; place++) {
-            to[place] = symbols[*from >> shift & mask];
-            shift += bits;
-            from += shift >> 3;
-            shift &= 7;
+/* Of few bytes two stores that overlap take less than a call. */
+static inline void copy(u8 *to, const u8 *from, size_t nbytes) {
+    if (nbytes < 8 || nbytes > 16) {
+        memcpy(to, from, nbytes);
+        return;
+    }
+    *(u64 *)to = *(const u64 *)from;
+    *(u64 *)(to + nbytes - 8) = *(const u64 *)(from + nbytes - 8);
+}
+
+/* cell: of `width` bytes, of which those at `places`, `length` of them, are spelled. rows: which cells; NULL: all. */
+static void spell_rows(const u8 *codes, size_t nbytes, int bits, const u8 *symbols, size_t skip, const u8 *cell, size_t width,
+                       const u16 *places, size_t length, const i64 *rows, size_t count, u8 *restrict to) {
+    const size_t mask = (1u << bits) - 1, at_once = 56 / bits;
+    for (size_t at = 0; at < count; at++, to += width) {
+        size_t bit = (skip + (rows ? (size_t)rows[at] : at) * length) * bits;
+        copy(to, cell, width);
+        for (size_t done = 0; done < length; done += at_once, bit += at_once * bits) {
+            const size_t left = nbytes - bit / 8, some = length - done < at_once ? length - done : at_once;
+            uint64_t word = left >= 8 ? *(const u64 *)(codes + bit / 8) : integer_at(codes + bit / 8, (int)left);
+            word >>= bit % 8;
+            for (size_t place = 0; place < some; place++, word >>= bits) to[places[done + place]] = symbols[word & mask];
         }
     }
 }
 
 static PyObject *spell(PyObject *self, PyObject *args) {
-    Py_buffer view[4];
+    Py_buffer view[6];
     int bits;
-    Py_ssize_t skip, length;
-    if (!PyArg_ParseTuple(args, "y*iy*nny*w*", &view[0], &bits, &view[1], &skip, &length, &view[2], &view[3])) return NULL;
-    const Py_ssize_t count = rows_of(&view[2]);
-    int fits = (bits == 1 || bits == 2 || bits == 4) && view[1].len == 1 << bits && view[2].itemsize == 8 && length > 0 &&
-               skip >= 0 && view[3].len % length == 0 && view[3].len / length == count && view[0].len < PY_SSIZE_T_MAX / 8;
-    const Py_ssize_t cells = fits && skip <= view[0].len * 8 / bits ? (view[0].len * 8 / bits - skip) / length : 0;
-    const i64 *rows = view[2].buf;
-    for (Py_ssize_t at = 0; fits && at < count; at++) fits = rows[at] >= 0 && rows[at] < cells;
-    if (fits) RUN(view[3].len, spell_rows(view[0].buf, bits, view[1].buf, skip, length, rows, count, view[3].buf));
-    return finished(view, 4, fits, "spell: a row has no codes");
+    Py_ssize_t skip;
+    PyObject *chosen;
+    if (!PyArg_ParseTuple(args, "y*iy*ny*y*Ow*", &view[0], &bits, &view[1], &skip, &view[2], &view[3], &chosen, &view[4]))
+        return NULL;
+    const int all = chosen == Py_None;
+    if (!all && PyObject_GetBuffer(chosen, &view[5], PyBUF_C_CONTIGUOUS) < 0) {
+        finished(view, 5, 1, NULL);
+        return NULL;
+    }
+    const Py_ssize_t width = view[2].len, length = rows_of(&view[3]);
+    int fits = (bits == 1 || bits == 2 || bits == 4) && view[1].len == 1 << bits && view[3].itemsize == 2 && length > 0 &&
+               width > 0 && skip >= 0 && view[4].len % width == 0 && view[0].len < PY_SSIZE_T_MAX / 8;
+    const Py_ssize_t count = fits ? view[4].len / width : 0, codes = fits ? view[0].len * 8 / bits : 0;
+    const Py_ssize_t cells = fits && skip <= codes ? (codes - skip) / length : 0;
+    const u16 *places = view[3].buf;
+    const i64 *rows = all ? NULL : view[5].buf;
+    for (Py_ssize_t at = 0; fits && at < length; at++) fits = places[at] < width;
+    if (all)
+        fits = fits && count <= cells;
+    else
+        fits = fits && view[5].itemsize == 8 && view[5].len == 8 * count;
+    for (Py_ssize_t at = 0; fits && !all && at < count; at++) fits = rows[at] >= 0 && rows[at] < cells;
+    if (fits)
+        RUN(view[4].len, spell_rows(view[0].buf, view[0].len, bits, view[1].buf, skip, view[2].buf, width, places, length,
+                                    rows, count, view[4].buf));
+    return finished(view, all ? 5 : 6, fits, "spell: a row has no codes");
 }
 
 /* ---- decimal floats ---- */

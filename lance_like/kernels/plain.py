@@ -64,13 +64,13 @@ def within(words: np.ndarray, width: int, lanes: int, low: int, high: int, out: 
             _compare(_at_the_top(part, width, strip, scratch), *bounds, scratch[0], passes[:, strip])
 
 
-def pick(words: np.ndarray, width: int, lanes: int, rows: Int64s, base: int, out: np.ndarray) -> None:
+def pick(words: np.ndarray, width: int, lanes: int, rows: Int64s, skip: int, base: int, out: np.ndarray) -> None:
     """Fill `out`, u1, u2, u4 or u8[n], with the values of some rows of whole tiles, as `unpack` makes them.
 
-    rows: int64[n], any order. Raises ValueError where one is in none of the tiles.
+    rows: int64[n], any order, counted from row `skip` of the tiles. Raises ValueError where one is in none of them.
     """
     bits, word = 8 * words.itemsize, words.dtype.type
-    strips, lane = np.divmod(rows, lanes)
+    strips, lane = np.divmod(rows + skip, lanes)
     if len(rows) and not 0 <= strips.min() <= strips.max() < len(words) // (width * lanes) * bits:
         raise ValueError("pick: a row is in none of the tiles")
     tile, strip = np.divmod(strips, bits)
@@ -143,20 +143,34 @@ def spread(values: np.ndarray, bits: Bytes, skip: int, out: np.ndarray) -> None:
         np.take(values, places, out=out[done : done + len(places)], mode="clip")
 
 
-def spell(codes: Bytes, bits: int, symbols: bytes, skip: int, length: int, rows: Int64s, out: Bytes) -> None:
-    """Fill `out`, uint8[n * length], with the symbols of some cells of `length` codes each.
+def spell(
+    codes: Bytes,
+    bits: int,
+    symbols: bytes,
+    skip: int,
+    cell: bytes,
+    places: np.ndarray,
+    rows: Int64s | None,
+    out: Bytes,
+) -> None:
+    """Fill `out`, uint8[n * len(cell)], with cells that differ from `cell` at some places.
 
-    codes: of 1, 2 or 4 bits, the first in the lowest; the first cell begins with code `skip`. symbols: of each code.
-    rows: int64[n], cells in any order. Raises ValueError where one has no codes.
+    codes: of 1, 2 or 4 bits, the first in the lowest, one for each place of each cell; the first cell begins with code
+    `skip`. symbols: of each code. places: uint16[k]. rows: int64[n], cells in any order; None: the first n.
+    Raises ValueError where a row has no codes.
     Spec: format_spec/encodings/alphabet.md.
     """
-    each = 8 // bits
+    each, length, found = 8 // bits, len(places), out.reshape(-1, len(cell))
+    chosen = np.arange(len(found)) if rows is None else rows
     cells = (len(codes) * each - skip) // length
-    if len(rows) and not 0 <= rows.min() <= rows.max() < cells:
+    if len(found) and not 0 <= chosen.min() <= chosen.max() < cells:
         raise ValueError("spell: a row has no codes")
-    places = (skip + rows * length)[:, None] + np.arange(length)
-    found = codes[places // each] >> (places % each * bits).astype(np.uint8) & (1 << bits) - 1
-    np.take(np.frombuffer(symbols, np.uint8), found, out=out.reshape(found.shape))
+    table, steps = np.frombuffer(symbols, np.uint8), np.arange(length)
+    found[:] = np.frombuffer(cell, np.uint8)
+    for start in range(0, len(found), _PLACES):
+        at = (skip + chosen[start : start + _PLACES] * length)[:, None] + steps
+        some = codes[at // each] >> (at % each * bits).astype(np.uint8) & (1 << bits) - 1
+        found[start : start + _PLACES, places] = table[some]
 
 
 def divide(numbers: Int64s, power: float, out: np.ndarray) -> None:

@@ -105,15 +105,17 @@ def test_rows_are_picked_from_their_tiles(form: ModuleType, width: int) -> None:
         words = packed(differences, width, lanes, word)
         rows = np.random.default_rng(1).integers(0, len(differences), 50)
         rows[:2] = len(differences) - 1, 0
-        out = np.zeros(len(rows), wanted)
-        form.pick(words, width, lanes, rows, base, out)
-        assert out.tolist() == [(differences[row] + base) % 2 ** (8 * wanted.itemsize) for row in rows]
+        for chosen in (rows, np.sort(rows), np.arange(len(differences)), np.arange(0, len(differences), 3)):
+            out = np.zeros(len(chosen), wanted)
+            skip = int(chosen[0])
+            form.pick(words, width, lanes, chosen - skip, skip, base, out)
+            assert out.tolist() == [(differences[row] + base) % 2 ** (8 * wanted.itemsize) for row in chosen]
 
 
 @pytest.mark.parametrize("row", [48, 100, -1, 2**62, -(2**63)])
 def test_rows_outside_of_the_tiles_are_refused(form: ModuleType, row: int) -> None:
     with pytest.raises(ValueError, match="pick: "):
-        form.pick(zeros("u1", 18), 3, 3, np.array([0, row]), 0, zeros("u1", 2))
+        form.pick(zeros("u1", 18), 3, 3, np.array([0, row]), 0, 0, zeros("u1", 2))
 
 
 @pytest.mark.parametrize("stride", range(1, 9))
@@ -166,21 +168,31 @@ def test_rows_past_the_last_value_are_refused(form: ModuleType) -> None:
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_cells_of_few_symbols_are_spelled(form: ModuleType, bits: int) -> None:
     symbols, each = b"0123456789abcdef"[: 1 << bits], 8 // bits
-    for length, skip in product([1, 3, 7, 8, 40], range(each)):
+    for length, skip in product([1, 3, 7, 8, 14, 15, 100], range(each)):
         codes = np.random.default_rng(length).integers(0, 1 << bits, -(-(skip + 30 * length) // each) * each)
         held = (codes.reshape(-1, each) << bits * np.arange(each)).sum(axis=1).astype(np.uint8)
-        rows = np.array([29, 0, 0, 7, 28])
-        out = np.zeros(len(rows) * length, np.uint8)
-        form.spell(held, bits, symbols, skip, length, rows, out)
         text = bytes(symbols[code] for code in codes[skip:])
-        assert out.tobytes() == b"".join(text[row * length : (row + 1) * length] for row in rows)
+        for cell, first in ((bytes(length), 0), (b"--" + bytes(length) + b"-", 2)):
+            places = np.arange(first, first + length, dtype=np.uint16)
+            for rows in (None, np.array([29, 0, 0, 7, 28])):
+                chosen = range(30) if rows is None else rows.tolist()
+                out = np.zeros(len(chosen) * len(cell), np.uint8)
+                form.spell(held, bits, symbols, skip, cell, places, rows, out)
+                spelled = [cell[:first] + text[row * length :][:length] + cell[first + length :] for row in chosen]
+                assert out.tobytes() == b"".join(spelled)
+
+
+PLACES = np.array([0, 1, 2], np.uint16)
 
 
 @pytest.mark.parametrize("row", [5, 6, -1, 2**62, -(2**63)])
 def test_cells_without_codes_are_refused(form: ModuleType, row: int) -> None:
-    form.spell(zeros("u1", 8), 4, bytes(16), 1, 3, np.array([0, 4]), zeros("u1", 6))
+    form.spell(zeros("u1", 8), 4, bytes(16), 1, bytes(3), PLACES, np.array([0, 4]), zeros("u1", 6))
+    form.spell(zeros("u1", 8), 4, bytes(16), 1, bytes(3), PLACES, None, zeros("u1", 15))
     with pytest.raises(ValueError, match="spell: "):
-        form.spell(zeros("u1", 8), 4, bytes(16), 1, 3, np.array([0, row]), zeros("u1", 6))
+        form.spell(zeros("u1", 8), 4, bytes(16), 1, bytes(3), PLACES, np.array([0, row]), zeros("u1", 6))
+    with pytest.raises(ValueError, match="spell: "):
+        form.spell(zeros("u1", 8), 4, bytes(16), 1, bytes(3), PLACES, None, zeros("u1", 18))
 
 
 @pytest.mark.parametrize("kind", ["<f4", "<f8"])
@@ -196,10 +208,11 @@ def test_nothing_is_made_of_nothing(form: ModuleType) -> None:
     none = np.zeros(0, np.uint8)
     form.unpack(none, 3, 5, 0, none.view("<u8"))
     form.within(none, 3, 5, 0, 1, none.view(np.bool_))
-    form.pick(none, 3, 5, none.view(np.int64), 0, none)
+    form.pick(none, 3, 5, none.view(np.int64), 0, 0, none)
     form.lines(none, 2, none.view(np.int64))
     form.spread(none, none, 0, none)
-    form.spell(none, 4, bytes(16), 0, 3, none.view(np.int64), none)
+    form.spell(none, 4, bytes(16), 0, bytes(3), PLACES, none.view(np.int64), none)
+    form.spell(none, 4, bytes(16), 0, bytes(3), PLACES, None, none)
     form.divide(none.view(np.int64), 10.0, none.view(np.float64))
 
 
@@ -211,6 +224,11 @@ def zeros(kind: str, count: int) -> np.ndarray:
     return np.zeros(count, kind)
 
 
+def spelled(form: Any, **wrong: Any) -> None:
+    right = {"bits": 4, "symbols": bytes(16), "skip": 0, "cell": bytes(3), "places": PLACES, "rows": zeros("i8", 1)}
+    form.spell(zeros("u1", 8), *(right | {"out": zeros("u1", 3)} | wrong).values())
+
+
 WRONG: dict[str, Callable[[Any], Any]] = {
     "half a tile": lambda form: form.unpack(zeros("u1", 4), 3, 2, 0, zeros("u1", 16)),
     "a row more than tiles": lambda form: form.unpack(zeros("u1", 6), 3, 2, 0, zeros("u1", 17)),
@@ -220,9 +238,9 @@ WRONG: dict[str, Callable[[Any], Any]] = {
     "no lanes": lambda form: form.unpack(zeros("u1", 9), 3, 0, 0, zeros("u1", 8)),
     "too many lanes": lambda form: form.unpack(zeros("u1", 9), 3, 2**62, 0, zeros("u1", 8)),
     "no bits": lambda form: form.within(zeros("u1", 9), 0, 3, 0, 0, zeros("u1", 24)),
-    "fewer rows than values": lambda form: form.pick(zeros("u1", 9), 3, 3, zeros("i8", 3), 0, zeros("u1", 4)),
-    "rows of another type": lambda form: form.pick(zeros("u1", 9), 3, 3, zeros("i4", 4), 0, zeros("u1", 4)),
-    "rows of half a tile": lambda form: form.pick(zeros("u1", 10), 3, 3, zeros("i8", 4), 0, zeros("u1", 4)),
+    "fewer rows than values": lambda form: form.pick(zeros("u1", 9), 3, 3, zeros("i8", 3), 0, 0, zeros("u1", 4)),
+    "rows of another type": lambda form: form.pick(zeros("u1", 9), 3, 3, zeros("i4", 4), 0, 0, zeros("u1", 4)),
+    "rows of half a tile": lambda form: form.pick(zeros("u1", 10), 3, 3, zeros("i8", 4), 0, 0, zeros("u1", 4)),
     "flags of fewer rows": lambda form: form.within(zeros("u1", 9), 3, 3, 0, 0, zeros("u1", 23)),
     "bytes of fewer rows": lambda form: form.widen(zeros("u1", 9), 3, 0, zeros("u8", 4)),
     "bytes of more rows": lambda form: form.widen(zeros("u1", 9), 3, 0, zeros("u8", 2)),
@@ -235,12 +253,17 @@ WRONG: dict[str, Callable[[Any], Any]] = {
     "bits before the first": lambda form: form.spread(zeros("u1", 9), zeros("u1", 1), -1, zeros("u1", 8)),
     "bits far away": lambda form: form.spread(zeros("u1", 9), zeros("u1", 1), 2**63 - 1, zeros("u1", 8)),
     "values of another width": lambda form: form.spread(zeros("u2", 9), zeros("u1", 1), 0, zeros("u1", 8)),
-    "codes of other bits": lambda form: form.spell(zeros("u1", 8), 3, bytes(8), 0, 2, zeros("i8", 1), zeros("u1", 2)),
-    "fewer symbols": lambda form: form.spell(zeros("u1", 8), 4, bytes(15), 0, 2, zeros("i8", 1), zeros("u1", 2)),
-    "cells of no length": lambda form: form.spell(zeros("u1", 8), 4, bytes(16), 0, 0, zeros("i8", 1), zeros("u1", 2)),
-    "half a cell": lambda form: form.spell(zeros("u1", 8), 4, bytes(16), 0, 2, zeros("i8", 1), zeros("u1", 3)),
-    "more cells than rows": lambda form: form.spell(zeros("u1", 8), 4, bytes(16), 0, 2, zeros("i8", 1), zeros("u1", 4)),
-    "codes far away": lambda form: form.spell(zeros("u1", 8), 4, bytes(16), 2**62, 2, zeros("i8", 1), zeros("u1", 2)),
+    "codes of other bits": lambda form: spelled(form, bits=3, symbols=bytes(8)),
+    "fewer symbols": lambda form: spelled(form, symbols=bytes(15)),
+    "no place": lambda form: spelled(form, places=PLACES[:0]),
+    "a place behind the cell": lambda form: spelled(form, places=PLACES + 1),
+    "places of another width": lambda form: spelled(form, places=zeros("u1", 3)),
+    "a cell of no bytes": lambda form: spelled(form, cell=b""),
+    "half a cell": lambda form: spelled(form, out=zeros("u1", 4)),
+    "more cells than rows": lambda form: spelled(form, out=zeros("u1", 6)),
+    "cells of other rows": lambda form: spelled(form, rows=zeros("i4", 1)),
+    "codes far away": lambda form: spelled(form, skip=2**62),
+    "codes before the first": lambda form: spelled(form, skip=-1),
     "fewer numbers than rows": lambda form: form.divide(zeros("i8", 3), 10.0, zeros("f8", 4)),
     "numbers of another width": lambda form: form.divide(zeros("i4", 4), 10.0, zeros("f8", 4)),
 }
