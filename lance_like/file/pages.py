@@ -17,6 +17,7 @@ from lance_like.encodings.base import Node, parse_node
 from lance_like.encodings.joining import joined, taken
 from lance_like.encodings.physical import is_variable, read_validity, storage_of, unpack_bits
 from lance_like.encodings.places import DESCRIPTION, describe_node
+from lance_like.encodings.pool import allocate
 from lance_like.encodings.recast import choose_recast, is_recast, read_recast, stored_type
 from lance_like.encodings.registry import read_node, shape
 from lance_like.encodings.sift import Flags, Sieve, read_chosen, read_judged
@@ -310,7 +311,7 @@ class ColumnPages:
             return read_judged(stack, self.kind, runs, test)
 
         found = yield from self._by_page(start, end, read, parts=False)
-        return found[0] if len(found) == 1 else np.concatenate(found)
+        return found[0] if len(found) == 1 else np.concatenate(found, out=allocate(end - start, np.bool_))
 
     def _by_page(
         self, start: int, end: int, read: Callable[[Stack, Runs, int], Reading[T]], *, parts: bool

@@ -49,7 +49,9 @@ TAKE_BELOW = 1 / 16
 _NARROW_NBYTES, _TAKE_NARROW_BELOW = 64, 1 / 64
 # And where those are picked out of their pages, at some nanoseconds each.
 _TAKE_PICKED_BELOW = 1 / 256
-# Stored bytes of a window up to which it is light where it is only asked: a millisecond, of which Python takes most.
+# Rows of a window of which nothing but stored numbers and codes is compared: most of a millisecond is Python.
+_COMPARED_ROWS = 4 * PAGE_ROWS
+# Stored bytes of such a window up to which it is light.
 _LIGHT_NBYTES = 4 << 20
 # Estimated bytes of rows that are read in one go though they lie in many windows.
 _FEW_NBYTES = WINDOW_NBYTES // 4
@@ -167,15 +169,14 @@ class Column:
         stored = self.pages.stored_nbytes
         return max(PAGE_NBYTES * pages, stored) / rows if pages > 1 else max(16, stored / rows)
 
-    @property
-    def is_compared(self) -> bool:
-        """Whether rows are judged as they are stored: numbers, or texts by their codes."""
-        return flat_width(self.kind) is not None or self.pages.is_coded_by("dictionary")
+    def is_compared(self, asked: ColumnTest) -> bool:
+        """Whether a test looks at nothing but stored numbers, or codes."""
+        return asked.test.between is not None or self.pages.is_coded_by("dictionary")
 
     @property
     def is_picked(self) -> bool:
         """Whether few rows of a page are read without decoding the others, or those are no more than numbers."""
-        return self.is_compared or self.pages.is_coded_by("alphabet")
+        return flat_width(self.kind) is not None or any(map(self.pages.is_coded_by, ("dictionary", "alphabet")))
 
     @property
     def take_below(self) -> float:
@@ -234,12 +235,22 @@ class FragmentScan:
     @cached
     def _asked_rows(self) -> int:
         """The rows of a window whose condition is asked: where a number is only compared, it leaves a flag."""
+        if self._compares:
+            return max(self._window_rows, _COMPARED_ROWS)
         rest = {} if self._scan.rest is None else self._scan.rest.leaves
         nbytes = [
-            1 if field_id not in rest and column.is_compared else column.row_nbytes
+            1 if field_id not in rest and flat_width(column.kind) is not None else column.row_nbytes
             for field_id, column in self._asked_columns.items()
         ]
         return max(self._window_rows, min(self._rows_of(max(1.0, sum(nbytes))), PAGE_ROWS))
+
+    @cached
+    def _compares(self) -> bool:
+        """Whether the condition is only compared, with numbers and codes as they are stored."""
+        parts, columns = self._scan.parts, self._asked_columns
+        return parts.rest is None and all(
+            test.field.id in columns and columns[test.field.id].is_compared(test) for test in parts.tests
+        )
 
     @cached
     def _take_below(self) -> float:
@@ -279,8 +290,10 @@ class FragmentScan:
 
     def is_light(self, window: Window) -> bool:
         """Is so little read of a window, to ask its condition, that a thread would hardly do it sooner?"""
+        if not self._asks(window) or not self._compares:
+            return False
         stored = sum(column.stored_row_nbytes for column in self._asked_columns.values())
-        return self._asks(window) and stored * (window.end - window.start) < _LIGHT_NBYTES
+        return stored * (window.end - window.start) < _LIGHT_NBYTES
 
     def count(self, window: Window) -> Reads[int]:
         """How many rows of a window pass."""
