@@ -28,6 +28,7 @@ from lance_like.encodings.pool import allocate
 from lance_like.encodings.sample import spread
 from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack, expand
 from lance_like.encodings.variable import encode_offsets, read_bounds, variable_array, variable_array_between
+from lance_like.kernels import unblock
 from lance_like.ranges import gather_from, has_negative, lengths_to_offsets
 from lance_like.typing_ import Bytes, Int64s, Json
 
@@ -118,7 +119,8 @@ class Zstd:
         data = _decompress(stack, opened, blocks, packed, bounds.lengths, sizes)
         if at_run is None:
             return variable_array(kind, sizes, data)
-        return _cut(kind, _Decoded.of(stack, data, sizes, opened.rows, opened.stride), runs, at_run)
+        offsets, cells = _parted(stack, data, sizes, opened.rows, opened.stride)
+        return _cut(kind, offsets, cells, runs, at_run * opened.rows + runs.starts % opened.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,59 +372,27 @@ def _dictionary_place(stack: Stack, page: int) -> tuple[int, int] | None:
     return place[0], place[1]
 
 
-@dataclass(frozen=True, slots=True)
-class _Decoded:
-    """Decompressed blocks of several rows.
+def _parted(stack: Stack, data: Bytes, sizes: Int64s, rows: int, stride: int) -> tuple[Int64s, Bytes]:
+    """The offsets of the cells of blocks, int64[blocks x rows + 1], and the cells. data: of `rows` cells each.
 
-    data: lengths and cells of each block, end to end. rows: a block; head: bytes of lengths a block.
-    offsets: int64[blocks x rows + 1], of all cells, as if the lengths were not between them.
+    Raises Corrupt when the lengths of a block and its size disagree.
     """
-
-    data: Bytes
-    rows: int
-    head: int
-    offsets: Int64s
-
-    @classmethod
-    def of(cls, stack: Stack, data: Bytes, sizes: Int64s, rows: int, stride: int) -> _Decoded:
-        """Raises Corrupt when the lengths of a block and its size disagree."""
-        head = rows * stride
-        stack.require(not has_negative(sizes - head), "a block is too short for its lengths")
-        starts = np.add.accumulate(sizes) - sizes
-        planes = gather_from(data, starts, starts + head).reshape(-1, stride, rows)
-        lengths: np.ndarray = planes[:, 0] if stride == 1 else planes[:, 0].astype(np.int64)
-        for plane in range(1, stride):
-            lengths += planes[:, plane].astype(np.int64) << 8 * plane
-        offsets = lengths_to_offsets(lengths.reshape(-1))
-        edges = offsets[::rows]
-        agree = not np.count_nonzero(edges[1:] - edges[:-1] + head - sizes)
-        stack.require(agree, "the lengths of a block do not add up to its cells")
-        return cls(data, rows, head, offsets)
-
-    def cells(self) -> Bytes:
-        """The cells of all blocks end to end, at `offsets`."""
-        edges = self.offsets[:: self.rows]
-        count = len(edges) - 1
-        if count <= _FEW:
-            heads = np.arange(1, count + 1) * self.head
-            return gather_from(self.data, edges[:-1] + heads, edges[1:] + heads)
-        bounds = edges + np.arange(count + 1) * self.head
-        buffers = [None, pa.py_buffer(bounds), pa.py_buffer(self.data)]
-        blocks = pa.Array.from_buffers(pa.large_binary(), count, buffers)
-        # One kernel, 15 times as fast as slices of Python; it wants to know where the longest one ends.
-        cut = pc.binary_slice(blocks, self.head, int(np.diff(bounds).max()))
-        return buffer_bytes(cut.buffers()[2])
+    stack.require(not has_negative(sizes - rows * stride), "a block is too short for its lengths")
+    offsets = allocate(len(sizes) * rows + 1, np.int64)
+    cells = allocate(len(data) - len(sizes) * rows * stride, np.uint8)
+    try:
+        unblock(data, sizes, rows, stride, offsets, cells)
+    except ValueError as error:
+        raise stack.corrupt("the lengths of a block do not add up to its cells") from error
+    return offsets, cells
 
 
-def _cut(kind: pa.DataType, blocks: _Decoded, runs: Runs, at_run: Int64s) -> pa.Array:
-    """The cells of the asked rows. at_run: the block in which each run begins."""
-    first = at_run * blocks.rows + runs.starts % blocks.rows
+def _cut(kind: pa.DataType, offsets: Int64s, cells: Bytes, runs: Runs, first: Int64s) -> pa.Array:
+    """The cells of the asked rows. first: where each run begins among the cells."""
     if runs.single:
-        starts, ends = blocks.offsets[first], blocks.offsets[first + 1]
-        heads = (at_run + 1) * blocks.head
-        return variable_array(kind, ends - starts, gather_from(blocks.data, starts + heads, ends + heads))
+        starts, ends = offsets[first], offsets[first + 1]
+        return variable_array(kind, ends - starts, gather_from(cells, starts, ends))
     last = first + runs.lengths
-    cells, offsets = blocks.cells(), blocks.offsets
     if len(first) == 1:
         span = offsets[first[0] : last[0] + 1]
         return variable_array_between(kind, span, cells[span[0] : span[-1]])

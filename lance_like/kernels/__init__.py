@@ -19,8 +19,9 @@ lines = _form.lines
 pick = _form.pick
 spell = _form.spell
 spread = _form.spread
+unblock = _form.unblock
 unpack = _form.unpack
 widen = _form.widen
 within = _form.within
 
-__all__ = ["COMPILED", "divide", "lines", "pick", "spell", "spread", "unpack", "widen", "within"]
+__all__ = ["COMPILED", "divide", "lines", "pick", "spell", "spread", "unblock", "unpack", "widen", "within"]

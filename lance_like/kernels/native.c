@@ -424,6 +424,45 @@ static PyObject *spell(PyObject *self, PyObject *args) {
     return finished(view, all ? 5 : 6, fits, "spell: a row has no codes");
 }
 
+/* ---- blocks of cells: the lengths of `rows` cells, a plane for each of their bytes, and the cells ---- */
+
+/* Returns whether the lengths of each block are those of what follows them. */
+static int unblock_all(const u8 *from, size_t nbytes, const i64 *sizes, size_t blocks, size_t rows, int stride,
+                       i64 *restrict offsets, u8 *restrict cells) {
+    const size_t head = rows * stride;
+    size_t offset = 0;
+    *offsets++ = 0;
+    for (size_t block = 0; block < blocks; block++) {
+        const size_t size = sizes[block], begin = offset;
+        if (sizes[block] < 0 || size > nbytes || size < head) return 0;
+        for (size_t row = 0; row < rows; row++) {
+            size_t length = from[row];
+            for (int plane = 1; plane < stride; plane++) length |= (size_t)from[plane * rows + row] << 8 * plane;
+            *offsets++ = offset += length;
+        }
+        if (offset - begin != size - head) return 0;
+        memcpy(cells + begin, from + head, size - head);
+        from += size;
+        nbytes -= size;
+    }
+    return nbytes == 0;
+}
+
+static PyObject *unblock(PyObject *self, PyObject *args) {
+    Py_buffer view[4];
+    Py_ssize_t rows;
+    int stride;
+    if (!PyArg_ParseTuple(args, "y*y*niw*w*", &view[0], &view[1], &rows, &stride, &view[2], &view[3])) return NULL;
+    const Py_ssize_t blocks = rows_of(&view[1]), count = rows_of(&view[2]) - 1;
+    int fits = view[1].itemsize == 8 && view[2].itemsize == 8 && stride >= 1 && stride <= 4 && rows >= 1 && count >= 0 &&
+               count % rows == 0 && count / rows == blocks && count <= view[0].len / stride &&
+               view[3].len == view[0].len - count * stride;
+    const void *data = view[0].buf, *sizes = view[1].buf;
+    void *offsets = view[2].buf, *cells = view[3].buf;
+    if (fits) RUN(view[0].len, fits = unblock_all(data, view[0].len, sizes, blocks, rows, stride, offsets, cells));
+    return finished(view, 4, fits, "unblock: the lengths of a block do not add up to its cells");
+}
+
 /* ---- decimal floats ---- */
 
 LOOP divide_f64(const i64 *numbers, size_t rows, double power, f64 *restrict to) {
@@ -448,7 +487,8 @@ static PyObject *divide(PyObject *self, PyObject *args) {
 static PyMethodDef methods[] = {
     {"unpack", unpack, METH_VARARGS, NULL}, {"within", within, METH_VARARGS, NULL}, {"pick", pick, METH_VARARGS, NULL},
     {"widen", widen, METH_VARARGS, NULL},   {"lines", lines, METH_VARARGS, NULL},   {"spread", spread, METH_VARARGS, NULL},
-    {"divide", divide, METH_VARARGS, NULL}, {"spell", spell, METH_VARARGS, NULL},   {NULL, NULL, 0, NULL},
+    {"divide", divide, METH_VARARGS, NULL}, {"spell", spell, METH_VARARGS, NULL},   {"unblock", unblock, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "native", NULL, 0, methods, NULL, NULL, NULL, NULL};

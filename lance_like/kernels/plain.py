@@ -173,6 +173,30 @@ def spell(
         found[start : start + _PLACES, places] = table[some]
 
 
+def unblock(data: Bytes, sizes: Int64s, rows: int, stride: int, offsets: Int64s, cells: Bytes) -> None:
+    """Part blocks that lie end to end into the offsets of their cells and the cells, both end to end.
+
+    data: of each block the lengths of `rows` cells, a plane for each of their `stride` bytes, and the cells. sizes:
+    int64[n], bytes of each. offsets: int64[n * rows + 1], to be filled; cells: uint8, the bytes that are no lengths.
+    Raises ValueError where lengths and sizes disagree.
+    Spec: format_spec/encodings/zstd.md.
+    """
+    head = rows * stride
+    starts = np.cumsum(sizes) - sizes
+    agrees = len(offsets) == len(sizes) * rows + 1 and int(sizes.sum()) == len(data) == len(cells) + head * len(sizes)
+    if agrees and not (sizes < head).any():
+        places = starts[:, None] + np.arange(head)
+        planes = data[places].reshape(-1, stride, rows).astype(np.int64)
+        offsets[0] = 0
+        np.cumsum((planes << 8 * np.arange(stride)[:, None]).sum(axis=1), out=offsets[1:])
+        if (np.diff(offsets[::rows]) + head == sizes).all():
+            inside = np.ones(len(data), np.bool_)
+            inside[places] = False
+            np.compress(inside, data, out=cells)
+            return
+    raise ValueError("unblock: the lengths of a block do not add up to its cells")
+
+
 def divide(numbers: Int64s, power: float, out: np.ndarray) -> None:
     """Fill `out`, float32 or float64[n], with numbers over a power of ten, divided in double precision."""
     # Only a float of 32 bits can be too small for a number.

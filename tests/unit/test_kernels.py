@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from itertools import product
+from itertools import chain, product
 from types import ModuleType
 from typing import Any
 
@@ -195,6 +195,39 @@ def test_cells_without_codes_are_refused(form: ModuleType, row: int) -> None:
         form.spell(zeros("u1", 8), 4, bytes(16), 1, bytes(3), PLACES, None, zeros("u1", 18))
 
 
+def blocked(lengths: list[list[int]], stride: int) -> tuple[np.ndarray, np.ndarray, bytes]:
+    """Blocks of cells of some lengths end to end, the size of each, and the cells."""
+    heads = [np.array(some, "<u4").view(np.uint8).reshape(-1, 4)[:, :stride].T.tobytes() for some in lengths]
+    cells = [np.random.default_rng(sum(some)).bytes(sum(some)) for some in lengths]
+    both = [head + some for head, some in zip(heads, cells, strict=True)]
+    return np.frombuffer(b"".join(both), np.uint8), np.array(list(map(len, both)), np.int64), b"".join(cells)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_blocks_are_parted_into_offsets_and_cells(form: ModuleType, stride: int) -> None:
+    for rows, blocks in product([1, 2, 7], [0, 1, 3]):
+        lengths = np.random.default_rng(rows).integers(0, min(1 << 8 * stride, 70_000), (blocks, rows)).tolist()
+        data, sizes, expected = blocked(lengths, stride)
+        offsets, cells = np.full(blocks * rows + 1, -1), np.zeros(len(expected), np.uint8)
+        form.unblock(data, sizes, rows, stride, offsets, cells)
+        assert offsets.tolist() == np.cumsum([0, *chain.from_iterable(lengths)]).tolist()
+        assert cells.tobytes() == expected
+
+
+@pytest.mark.parametrize("wrong", ["longer", "shorter", "moved", "negative", "short block"])
+def test_lengths_that_do_not_add_up_are_refused(form: ModuleType, wrong: str) -> None:
+    data, sizes, expected = blocked([[5, 6], [7, 0]], 1)
+    data = data.copy()
+    if wrong in ("longer", "shorter"):
+        data[0] = 6 if wrong == "longer" else 4
+    elif wrong != "short block":
+        sizes += {"moved": np.array([1, -1]), "negative": np.array([len(data), -len(data)])}[wrong]
+    else:
+        sizes = np.array([len(data) - 1, 1])
+    with pytest.raises(ValueError, match="unblock: "):
+        form.unblock(data, sizes, 2, 1, np.zeros(5, np.int64), np.zeros(len(expected), np.uint8))
+
+
 @pytest.mark.parametrize("kind", ["<f4", "<f8"])
 def test_numbers_are_divided_in_double_precision(form: ModuleType, kind: str) -> None:
     found = np.array([0, 1, -1, 123_456_789, 2**53 - 1, -(2**62), 2**63 - 1])
@@ -264,6 +297,21 @@ WRONG: dict[str, Callable[[Any], Any]] = {
     "cells of other rows": lambda form: spelled(form, rows=zeros("i4", 1)),
     "codes far away": lambda form: spelled(form, skip=2**62),
     "codes before the first": lambda form: spelled(form, skip=-1),
+    "more offsets than rows": lambda form: form.unblock(
+        zeros("u1", 9), zeros("i8", 3) + 3, 1, 1, zeros("i8", 5), zeros("u1", 6)
+    ),
+    "more cells than bytes": lambda form: form.unblock(
+        zeros("u1", 9), zeros("i8", 3) + 3, 1, 1, zeros("i8", 4), zeros("u1", 7)
+    ),
+    "lengths of no bytes": lambda form: form.unblock(
+        zeros("u1", 9), zeros("i8", 3) + 3, 1, 0, zeros("i8", 4), zeros("u1", 9)
+    ),
+    "blocks of no rows": lambda form: form.unblock(
+        zeros("u1", 9), zeros("i8", 3) + 3, 0, 1, zeros("i8", 1), zeros("u1", 9)
+    ),
+    "more lengths than bytes": lambda form: form.unblock(
+        zeros("u1", 9), zeros("i8", 3) + 3, 4, 1, zeros("i8", 13), zeros("u1", 0)
+    ),
     "fewer numbers than rows": lambda form: form.divide(zeros("i8", 3), 10.0, zeros("f8", 4)),
     "numbers of another width": lambda form: form.divide(zeros("i4", 4), 10.0, zeros("f8", 4)),
 }
@@ -272,5 +320,5 @@ WRONG: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.skipif(not kernels.COMPILED, reason="numpy checks for itself")
 @pytest.mark.parametrize("wrong", WRONG)
 def test_compiled_kernels_refuse_arrays_that_do_not_fit(wrong: str) -> None:
-    with pytest.raises(ValueError, match=r"^(unpack|within|pick|widen|lines|spread|spell|divide): "):
+    with pytest.raises(ValueError, match=r"^(unpack|within|pick|widen|lines|spread|spell|unblock|divide): "):
         WRONG[wrong](FORMS["compiled"])
