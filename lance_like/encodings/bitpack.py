@@ -18,11 +18,12 @@ from lance_like.encodings.joining import taken
 from lance_like.encodings.narrow import (
     base_by_row,
     bases_of,
+    bounds_of_differences,
     check_integer_like,
     differences_from,
     values_and_range,
 )
-from lance_like.encodings.physical import flat_array, integer_dtype, unsigned_dtype
+from lance_like.encodings.physical import flat_array, unsigned_dtype
 from lance_like.encodings.pool import allocate, batches
 from lance_like.encodings.sift import Flags, Sieve
 from lance_like.encodings.stack import Ask, Reading, Runs, Stack, ask, expand
@@ -102,15 +103,14 @@ class Bitpack:
 
     def judge(self, stack: Stack, kind: pa.DataType, runs: Runs, test: Sieve) -> Reading[Flags]:
         """Compare differences as they come out of their words: no value is made."""
-        tiles, between = self._tiles(stack, runs), test.between
+        tiles = self._tiles(stack, runs)
         width, lanes, _ = stack.once("opened", lambda: self._opened(stack))
-        base = int(base_by_row(bases_of(stack), runs)[0].view(np.int64))
-        check_integer_like(stack, kind)
-        domain, mask = np.iinfo(integer_dtype(kind)), (1 << width) - 1
-        if between is None or tiles is None or len(runs.at) > 1 or base < domain.min or base + mask > domain.max:
+        most = (1 << width) - 1
+        bounds = bounds_of_differences(stack, kind, runs, test, most)
+        if bounds is None or tiles is None:
             return test.of_values((yield from self.read(stack, kind, runs)))
-        low, high = max(0, between[0] - base), min(mask, between[1] - base)
-        if low > high or (low, high) == (0, mask):
+        low, high = bounds
+        if low > high or bounds == (0, most):
             return np.full(runs.count, low <= high)
         first, ask_of_tiles = tiles
         (data,) = yield [ask_of_tiles]

@@ -17,6 +17,7 @@ from lance_like.encodings.physical import (
     valid_of,
 )
 from lance_like.encodings.pool import BATCH_ROWS, allocate, batches
+from lance_like.encodings.sift import Flags, Sieve
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.errors import Corrupt
 from lance_like.kernels import widen
@@ -47,11 +48,56 @@ class Narrow:
         (data,) = yield [stack.cells(first, runs, stride)]
         return _integers(kind, data, stride, base_by_row(bases_of(stack), runs))
 
+    def judge(self, stack: Stack, kind: pa.DataType, runs: Runs, test: Sieve) -> Reading[Flags]:
+        """Compare differences: no value is made."""
+        stride, first = stack.once("opened", lambda: self._opened(stack))
+        most = (1 << 8 * stride) - 1
+        bounds = bounds_of_differences(stack, kind, runs, test, most)
+        if bounds is None:
+            return test.of_values((yield from self.read(stack, kind, runs)))
+        low, high = bounds
+        if low > high or bounds == (0, most):
+            return np.full(runs.count, low <= high)
+        (data,) = yield [stack.cells(first, runs, stride)]
+        return _are_between(data, stride, low, high)
+
     @staticmethod
     def _opened(stack: Stack) -> tuple[int, Int64s]:
         """The stride, and where the differences of each page begin."""
         stride = int_param(stack.node, "stride", 1, 7)
         return stride, stack.place(0, stack.num_rows * stride)
+
+
+def bounds_of_differences(
+    stack: Stack, kind: pa.DataType, runs: Runs, test: Sieve, most: int
+) -> tuple[int, int] | None:
+    """The least and the largest difference from the base of one page that pass a test, of 0 … most; none where the
+    first is larger. None where only values can be compared.
+
+    Raises Corrupt for a type that is no integer.
+    """
+    check_integer_like(stack, kind)
+    if test.between is None or len(runs.at) > 1:
+        return None
+    base, domain = int(base_by_row(bases_of(stack), runs)[0].view(np.int64)), np.iinfo(integer_dtype(kind))
+    if base < domain.min or base + most > domain.max:
+        return None
+    low, high = test.between
+    return max(0, low - base), min(most, high - base)
+
+
+def _are_between(data: Bytes, stride: int, low: int, high: int) -> Flags:
+    """Which differences of a stride are in low … high, both included: bool[n]."""
+    width = next(width for width in (1, 2, 4, 8) if stride <= width)
+    words = data.view(f"<u{width}") if stride == width else allocate(len(data) // stride, f"<u{width}")
+    if stride < width:
+        widen(data, stride, 0, words)
+    flags, word = allocate(len(words), np.bool_), words.dtype.type
+    if not low:
+        return np.less_equal(words, word(high), out=flags)
+    # What is below `low` wraps to far above.
+    above = np.subtract(words, word(low), out=allocate(len(words), words.dtype) if stride == width else words)
+    return np.less_equal(above, word(high - low), out=flags)
 
 
 def check_integer_like(stack: Stack, kind: pa.DataType) -> None:
