@@ -176,7 +176,7 @@ def test_cells_of_few_symbols_are_spelled(form: ModuleType, bits: int) -> None:
         text = bytes(symbols[code] for code in codes[skip:])
         for cell, first in ((bytes(length), 0), (b"--" + bytes(length) + b"-", 2)):
             places = np.arange(first, first + length, dtype=np.uint16)
-            for rows in (None, np.array([29, 0, 0, 7, 28])):
+            for rows in (None, np.array([29, 0, 0, 7, 28]), np.arange(0, 30, 2), np.zeros(0, np.int64)):
                 chosen = range(30) if rows is None else rows.tolist()
                 out = np.zeros(len(chosen) * len(cell), np.uint8)
                 form.spell(held, bits, symbols, skip, cell, places, rows, out)
