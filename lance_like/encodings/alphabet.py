@@ -116,7 +116,7 @@ class _Found:
         opened, bounds = self.opened, self.bounds
         template, length, lengths = opened.template, bounds.each, bounds.lengths
         if self.is_even and len(bounds.starts) == 1:
-            cell, places = (bytes(length), np.arange(length, dtype=np.uint16)) if template is None else template.places
+            cell, places = (bytes(length), np.arange(length, dtype=np.uint32)) if template is None else template.places
             data = allocate((len(lengths) if rows is None else len(rows)) * len(cell), np.uint8)
             skip = int(bounds.starts[0]) % opened.each
             spell(self.packed, 8 // opened.each, opened.symbols, skip, cell, places, rows, data)
@@ -207,8 +207,8 @@ class _Template:
 
     @property
     def places(self) -> tuple[bytes, np.ndarray]:
-        """A cell, and where its bytes are stored: uint16[stored]."""
-        return self.fixed.astype(np.uint8).tobytes(), np.flatnonzero(self.fixed < 0).astype(np.uint16)
+        """A cell, and where its bytes are stored: uint32[stored]."""
+        return self.fixed.astype(np.uint8).tobytes(), np.flatnonzero(self.fixed < 0).astype(np.uint32)
 
     @property
     def text(self) -> str:

@@ -379,7 +379,7 @@ static inline void copy(u8 *to, const u8 *from, size_t nbytes) {
 
 /* cell: of `width` bytes, of which those at `places`, `length` of them, are spelled. rows: which cells; NULL: all. */
 static void spell_rows(const u8 *codes, size_t nbytes, int bits, const u8 *symbols, size_t skip, const u8 *cell, size_t width,
-                       const u16 *places, size_t length, const i64 *rows, size_t count, u8 *restrict to) {
+                       const u32 *places, size_t length, const i64 *rows, size_t count, u8 *restrict to) {
     const size_t mask = (1u << bits) - 1, at_once = 56 / bits;
     for (size_t at = 0; at < count; at++, to += width) {
         size_t bit = (skip + (rows ? (size_t)rows[at] : at) * length) * bits;
@@ -406,11 +406,11 @@ static PyObject *spell(PyObject *self, PyObject *args) {
         return NULL;
     }
     const Py_ssize_t width = view[2].len, length = rows_of(&view[3]);
-    int fits = (bits == 1 || bits == 2 || bits == 4) && view[1].len == 1 << bits && view[3].itemsize == 2 && length > 0 &&
+    int fits = (bits == 1 || bits == 2 || bits == 4) && view[1].len == 1 << bits && view[3].itemsize == 4 && length > 0 &&
                width > 0 && skip >= 0 && view[4].len % width == 0 && view[0].len < PY_SSIZE_T_MAX / 8;
     const Py_ssize_t count = fits ? view[4].len / width : 0, codes = fits ? view[0].len * 8 / bits : 0;
     const Py_ssize_t cells = fits && skip <= codes ? (codes - skip) / length : 0;
-    const u16 *places = view[3].buf;
+    const u32 *places = view[3].buf;
     const i64 *rows = all ? NULL : view[5].buf;
     for (Py_ssize_t at = 0; fits && at < length; at++) fits = places[at] < width;
     if (all)

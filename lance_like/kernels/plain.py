@@ -166,7 +166,7 @@ def spell(
     """Fill `out`, uint8[n * len(cell)], with cells that differ from `cell` at some places.
 
     codes: of 1, 2 or 4 bits, the first in the lowest, one for each place of each cell; the first cell begins with code
-    `skip`. symbols: of each code. places: uint16[k]. rows: int64[n], cells in any order; None: the first n.
+    `skip`. symbols: of each code. places: uint32[k]. rows: int64[n], cells in any order; None: the first n.
     Raises ValueError where a row has no codes.
     Spec: format_spec/encodings/alphabet.md.
     """

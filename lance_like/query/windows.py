@@ -176,6 +176,8 @@ class Column:
     @property
     def is_picked(self) -> bool:
         """Whether few rows of a page are read without decoding the others, or those are no more than numbers."""
+        if self.row_nbytes > _NARROW_NBYTES:
+            return False
         return flat_width(self.kind) is not None or any(map(self.pages.is_coded_by, ("dictionary", "alphabet")))
 
     @property

@@ -262,3 +262,23 @@ def test_rows_are_taken_from_whole_pages_where_nearly_every_block_holds_one(
         expected = table.filter(pc.field("id") < int(rows * least))
         assert found.sort_by("id").equals(expected.sort_by("id"))
         assert bool(taken) is few
+
+
+def test_wide_rows_are_read_a_window_at_a_time_however_few_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, cell = 16_000, 4_096
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(RNG.random(rows * cell // 8)), cell // 8)
+    table = pa.table({"id": RNG.permutation(rows), "v": vectors})
+    ds = lance_like.write_dataset(table, tmp_path / "t")
+    spans: list[int] = []
+    read = windows.read_parts
+
+    def watched(columns: Any, kinds: Any, start: int, end: int, some: Any = None) -> Any:
+        spans.append(end - start)
+        return read(columns, kinds, start, end, some)
+
+    monkeypatch.setattr(windows, "read_parts", watched)
+    found = ds.to_table(filter=f"id < {rows // 8}")
+    assert found.sort_by("id").equals(table.filter(pc.field("id") < rows // 8).sort_by("id"))
+    assert spans and max(spans) * cell <= 2 * windows.WINDOW_NBYTES

@@ -143,6 +143,12 @@ def test_a_byte_that_no_sample_has_is_seen() -> None:
     assert forced("alphabet", pa.array([*cells, "g"])) is None
 
 
+def test_cells_of_one_great_length_are_spelled_whole() -> None:
+    letters = np.random.default_rng(1).choice(np.frombuffer(b"ACGT", np.uint8), (80, 70_000))
+    array = pa.array([row.tobytes() for row in letters], pa.string())
+    check(forced("alphabet", array), array)
+
+
 def test_pages_are_read_together() -> None:
     check_together([pa.array(words(HEX, seed=seed)) for seed in range(3)], "alphabet")
     check_together([pa.array(ids(300 + seed, seed)) for seed in range(3)], "alphabet")
