@@ -76,7 +76,7 @@ class Alphabet:
         return found.array(stack, kind, None)
 
     def choose(self, stack: Stack, kind: pa.DataType, runs: Runs, rows: Int64s) -> Reading[pa.Array]:
-        """Of cells of one length only the chosen ones are spelled and filled into their template."""
+        """Of cells of one length only the chosen ones are spelled."""
         found = yield from self._found(stack, kind, runs)
         return found.array(stack, kind, rows)
 

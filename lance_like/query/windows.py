@@ -171,7 +171,8 @@ class Column:
 
     def is_compared(self, asked: ColumnTest) -> bool:
         """Whether a test looks at nothing but stored numbers, or codes."""
-        return asked.test.between is not None or self.pages.is_coded_by("dictionary")
+        coded = self.row_nbytes <= _NARROW_NBYTES and self.pages.is_coded_by("dictionary")
+        return coded or asked.test.between is not None
 
     @property
     def is_picked(self) -> bool:
@@ -238,7 +239,9 @@ class FragmentScan:
     def _asked_rows(self) -> int:
         """The rows of a window whose condition is asked: where a number is only compared, it leaves a flag."""
         if self._compares:
-            return max(self._window_rows, _COMPARED_ROWS)
+            # Pages of codes may have others beside them, of which cells are made.
+            numbers = all(flat_width(column.kind) is not None for column in self._asked_columns.values())
+            return max(self._window_rows, _COMPARED_ROWS if numbers else PAGE_ROWS)
         rest = {} if self._scan.rest is None else self._scan.rest.leaves
         nbytes = [
             1 if field_id not in rest and flat_width(column.kind) is not None else column.row_nbytes
