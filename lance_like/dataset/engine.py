@@ -227,7 +227,7 @@ def _coded_of(session: Session, fragment: Fragment, fields: Sequence[Field]) -> 
     first = np.zeros(1, np.int64)
     session.drive([(file.key, open_pages([some], first)) for some, (_, file, _) in zip(pages, located, strict=True)])
     return frozenset(
-        field.id for some, (field, _, _) in zip(pages, located, strict=True) if some.is_coded_by("dictionary")
+        field.id for some, (field, _, _) in zip(pages, located, strict=True) if some.share_of("dictionary") > 1 / 2
     )
 
 

@@ -10,8 +10,8 @@ from typing import Any, TypedDict
 from lance_like.dataset.index_values import statistics
 from lance_like.index.cache import entry_named
 from lance_like.index.coverage import coverage_of, unopened
+from lance_like.query.columns import open_columns
 from lance_like.query.session import Session
-from lance_like.query.windows import open_columns
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema

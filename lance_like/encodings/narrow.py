@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -79,11 +80,19 @@ def bounds_of_differences(
     check_integer_like(stack, kind)
     if test.between is None or len(runs.at) > 1:
         return None
-    base, domain = int(base_by_row(bases_of(stack), runs)[0].view(np.int64)), np.iinfo(integer_dtype(kind))
-    if base < domain.min or base + most > domain.max:
+    base, (least, highest) = int(base_by_row(bases_of(stack), runs)[0]), _domain(integer_dtype(kind))
+    base -= base >> 63 << 64
+    if base < least or base + most > highest:
         return None
     low, high = test.between
     return max(0, low - base), min(most, high - base)
+
+
+@cache
+def _domain(dtype: np.dtype) -> tuple[int, int]:
+    """The least and the largest integer of a type."""
+    found = np.iinfo(dtype)
+    return int(found.min), int(found.max)
 
 
 def _are_between(data: Bytes, stride: int, low: int, high: int) -> Flags:

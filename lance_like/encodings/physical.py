@@ -28,6 +28,12 @@ _INTEGER_LIKE = frozenset(
 )
 _NUMBERS = _INTEGER_LIKE | {kind.id for kind in (pa.float16(), pa.float32(), pa.float64())}
 _VARIABLE = frozenset(kind.id for kind in (pa.string(), pa.binary(), pa.large_string(), pa.large_binary()))
+_NUMBER_NBYTES = {
+    **{kind.id: 1 for kind in (pa.int8(), pa.uint8())},
+    **{kind.id: 2 for kind in (pa.int16(), pa.uint16(), pa.float16())},
+    **{kind.id: 4 for kind in (pa.int32(), pa.uint32(), pa.float32())},
+    **{kind.id: 8 for kind in (pa.int64(), pa.uint64(), pa.float64())},
+}
 _LARGE = frozenset(kind.id for kind in (pa.large_string(), pa.large_binary(), pa.large_list(pa.null())))
 _UNSIGNED = {8 * nbytes: np.dtype(f"<u{nbytes}") for nbytes in (1, 2, 4, 8)}
 
@@ -41,6 +47,8 @@ def flat_width(kind: pa.DataType) -> int | None:
     """Bytes of one value if every value has the same whole number of them and no null inside; else None."""
     if kind.id in _VARIABLE:
         return None
+    if kind.id in _NUMBER_NBYTES:
+        return _NUMBER_NBYTES[kind.id]
     kind = storage_of(kind)
     if pa.types.is_fixed_size_list(kind):
         width = flat_width(kind.value_type)

@@ -17,7 +17,6 @@ from lance_like.encodings.base import Node, parse_node
 from lance_like.encodings.joining import joined, taken
 from lance_like.encodings.physical import is_variable, read_validity, storage_of, unpack_bits
 from lance_like.encodings.places import DESCRIPTION, describe_node
-from lance_like.encodings.pool import allocate
 from lance_like.encodings.recast import choose_recast, is_recast, read_recast, stored_type
 from lance_like.encodings.registry import read_node, shape
 from lance_like.encodings.sift import Flags, Sieve, read_chosen, read_judged
@@ -63,7 +62,7 @@ class Pieces(NamedTuple):
 class ColumnPages:
     """What is known of a column's pages so far. metadata: of the column; kind: its type, or DESCRIPTION.
 
-    unopened: how many of the pages are not open.
+    unopened: how many of the pages are not open. stored_nbytes: of those pages whose entries are here.
     """
 
     def __init__(self, metadata: Metadata, kind: pa.DataType, blocks: Blocks) -> None:
@@ -84,7 +83,10 @@ class ColumnPages:
         self._stack_of = np.full(n, -1, np.int64)
         self._place_in = np.zeros(n, np.int64)
         self._stacks: list[Stack] = []
+        # By encoding that pages begin with, of those that are open.
+        self._rows_open: dict[str, int] = {}
         self.unopened = n
+        self.stored_nbytes = int(self._entries["nbytes"].sum())
 
     def check_kind(self, kind: pa.DataType) -> None:
         """Raise Corrupt unless a column of that type can be read as kind.
@@ -95,11 +97,6 @@ class ColumnPages:
         recast = is_recast(kind) and stored_type(kind).equals(self.stored)
         if not described and not recast:
             check_stored(self.stored, kind, self.where)
-
-    @property
-    def stored_nbytes(self) -> int:
-        """The bytes of those pages whose entries are here."""
-        return int(self._entries["nbytes"].sum())
 
     @property
     def nbytes_cached(self) -> int:
@@ -166,11 +163,9 @@ class ColumnPages:
             return describe_node(stack, self.kind, runs)
         return read_recast(stack, kind, runs) if is_recast(kind) else read_node(stack, self.kind, runs)
 
-    def is_coded_by(self, encoding: str) -> bool:
-        """Whether most of the pages that are open begin with an encoding."""
-        stacks = list(self._stacks)
-        rows = sum(int(stack.num_rows.sum()) for stack in stacks)
-        return 2 * sum(int(s.num_rows.sum()) for s in stacks if s.encoding == encoding) > rows
+    def share_of(self, encoding: str) -> float:
+        """The share of the rows of open pages that lie in pages which begin with an encoding; 0 where none is open."""
+        return self._rows_open.get(encoding, 0) / max(1, sum(self._rows_open.values()))
 
     def read_bytes(self, row: int, start: int, end: int) -> Conversation[Bytes]:
         """Bytes of the file that lie in the page of a row, the blocks around them checked.
@@ -304,14 +299,18 @@ class ColumnPages:
         """
         return self._by_page(start, end, self._reader(kind, (start, rows)), parts=False)
 
-    def judge_span(self, start: int, end: int, test: Sieve) -> Conversation[Flags]:
-        """bool[end - start], of at least one row: which rows of a run pass a test of their values as carried."""
+    def judge_span(
+        self, start: int, end: int, test: Sieve, use: Callable[[int, Flags], T] = lambda _, flags: flags
+    ) -> Conversation[list[T]]:
+        """Which rows of a run, of at least one row, pass a test of their values as carried: bool[n], an array a page.
 
-        def read(stack: Stack, runs: Runs, _: int) -> Reading[Flags]:
-            return read_judged(stack, self.kind, runs, test)
+        use: what is made of those of a page as soon as they are there, and of the first of its rows, from `start` on.
+        """
 
-        found = yield from self._by_page(start, end, read, parts=False)
-        return found[0] if len(found) == 1 else np.concatenate(found, out=allocate(end - start, np.bool_))
+        def read(stack: Stack, runs: Runs, first: int) -> Reading[T]:
+            return use(first - start, (yield from read_judged(stack, self.kind, runs, test)))
+
+        return self._by_page(start, end, read, parts=False)
 
     def _by_page(
         self, start: int, end: int, read: Callable[[Stack, Runs, int], Reading[T]], *, parts: bool
@@ -337,7 +336,7 @@ class ColumnPages:
         for page in range(first, last + 1):
             low, high = max(start, int(self.fences[page])), min(end, int(self.fences[page + 1]))
             stack, place = self._stacks[self._stack_of[page]], self._place_in[page : page + 1]
-            runs = Runs(place, np.array([low]) - self.fences[page], np.array([high]) - self.fences[page])
+            runs = Runs(place, low - self.fences[page : page + 1], None, each=high - low)
             reads.append(self._read_run(page, runs, read(stack, runs, low), parts=parts))
         return reads
 
@@ -382,6 +381,7 @@ class ColumnPages:
             found = unpack_entries(data, starts, self.record.limits, self.where)
             check_against_fences(found, self.fences[missing], self.fences[missing + 1], self.where)
             self._entries[missing] = found
+            self.stored_nbytes = int(self._entries["nbytes"].sum())
         if len(pages) == 0:
             return pages, []
         at = self._entries["description_offset"][pages].astype(np.int64) + self.record.descriptions_offset
@@ -422,6 +422,8 @@ class ColumnPages:
             with _LOCK:
                 self._place_in[chosen] = np.arange(len(chosen))
                 self._stacks.append(stack)
+                rows = self._rows_open.get(stack.encoding, 0)
+                self._rows_open = {**self._rows_open, stack.encoding: rows + int(stack.num_rows.sum())}
                 self.unopened -= int(np.count_nonzero(self._stack_of[chosen] < 0))
                 # Last: another thread that sees it finds all the rest in place.
                 self._stack_of[chosen] = len(self._stacks) - 1

@@ -16,6 +16,7 @@ from lance_like.encodings.sift import Flags
 from lance_like.file.layout import ZONE_ROWS
 from lance_like.index.files import counting_segments
 from lance_like.io.observe import CountingStore, Counts, counted
+from lance_like.query.columns import Column
 from lance_like.query.expr import Expr
 from lance_like.query.hits import Hits, lookup_of
 from lance_like.query.indexed import Ask
@@ -23,7 +24,6 @@ from lance_like.query.neighbours import Piece
 from lance_like.query.plan import Span
 from lance_like.query.scan import Scan, hits_of, opened, planned
 from lance_like.query.session import Session
-from lance_like.query.windows import Column
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
 from lance_like.typing_ import Int64s, Ranges, T

@@ -22,6 +22,7 @@ from lance_like.errors import Corrupt, InvalidInput
 from lance_like.file.layout import ZONE_ROWS
 from lance_like.file.stats import Zones
 from lance_like.query.ahead import Job, default_threads, in_order
+from lance_like.query.columns import TAKE_BELOW, open_columns
 from lance_like.query.expr import Expr
 from lance_like.query.found import cut_found, found_batches
 from lance_like.query.hits import Found, Hits, count_of, look_up, lookup_of
@@ -45,13 +46,11 @@ from lance_like.query.prune import judged_paths
 from lance_like.query.session import Reads, Session
 from lance_like.query.windows import (
     BATCH_ROWS,
-    TAKE_BELOW,
     WINDOW_NBYTES,
     FragmentScan,
     Passed,
     Scan,
     Window,
-    open_columns,
 )
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -17,20 +18,20 @@ from lance_like._lazy import cached
 from lance_like.encodings.joining import between, joined
 from lance_like.encodings.physical import flat_width
 from lance_like.encodings.places import DESCRIPTION
-from lance_like.encodings.pool import allocate
 from lance_like.encodings.sift import Flags
 from lance_like.encodings.stack import together
 from lance_like.file.carry import as_batch, carried_type
-from lance_like.file.cut import PAGE_NBYTES, PAGE_ROWS
-from lance_like.file.pages import ColumnPages
+from lance_like.file.cut import PAGE_ROWS
 from lance_like.file.spans import read_parts
 from lance_like.kept import MadeOf
+from lance_like.query import flagged
+from lance_like.query.columns import TAKE_BELOW, Column
 from lance_like.query.conjuncts import ColumnTest, Parts, split
 from lance_like.query.evaluate import passing
 from lance_like.query.expr import Expr, paths, room_of
 from lance_like.query.hits import Hits
 from lance_like.query.plan import Span, field_of
-from lance_like.query.projection import Output, Projection, place_leaves, virtual_of
+from lance_like.query.projection import Output, Projection, virtual_of
 from lance_like.query.session import Reads, Session
 from lance_like.query.take import reading_rows
 from lance_like.table.fragment import Fragment
@@ -42,13 +43,6 @@ BATCH_ROWS = 1 << 16
 _BATCH_NBYTES = 32 << 20
 # Estimated bytes of a window: a page of numbers. Below, handing it to a thread shows (int64 at 2 MiB: 5.0 ms for 3.5).
 WINDOW_NBYTES = 8 << 20
-_DESCRIPTION_NBYTES = 16
-# Below this share of a window the rows that passed are taken one by one instead of reading their pages.
-TAKE_BELOW = 1 / 16
-# The same of cells of few bytes: of more rows, hardly a block of 4 KiB has none.
-_NARROW_NBYTES, _TAKE_NARROW_BELOW = 64, 1 / 64
-# And where those are picked out of their pages, at some nanoseconds each.
-_TAKE_PICKED_BELOW = 1 / 256
 # Rows of a window of which nothing but stored numbers and codes is compared: most of a millisecond is Python.
 _COMPARED_ROWS = 4 * PAGE_ROWS
 # Stored bytes of such a window up to which it is light.
@@ -151,50 +145,6 @@ def asking(schema: Schema, condition: Expr) -> Projection:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """One column of a fragment in its file."""
-
-    path: str
-    kind: pa.DataType
-    pages: ColumnPages
-
-    @property
-    def row_nbytes(self) -> float:
-        """The bytes of a row in memory, estimated: pages of variable width have PAGE_NBYTES, but for large cells."""
-        width = _DESCRIPTION_NBYTES if self.kind is DESCRIPTION else flat_width(self.kind)
-        if width is not None:
-            return width
-        pages = len(self.pages.fences) - 1
-        rows = max(1, int(self.pages.fences[-1]))
-        stored = self.pages.stored_nbytes
-        return max(PAGE_NBYTES * pages, stored) / rows if pages > 1 else max(16, stored / rows)
-
-    def is_compared(self, asked: ColumnTest) -> bool:
-        """Whether a test looks at nothing but stored numbers, or codes."""
-        coded = self.row_nbytes <= _NARROW_NBYTES and self.pages.is_coded_by("dictionary")
-        return coded or asked.test.between is not None
-
-    @property
-    def is_picked(self) -> bool:
-        """Whether few rows of a page are read without decoding the others, or those are no more than numbers."""
-        if self.row_nbytes > _NARROW_NBYTES:
-            return False
-        return flat_width(self.kind) is not None or any(map(self.pages.is_coded_by, ("dictionary", "alphabet")))
-
-    @property
-    def take_below(self) -> float:
-        """The share of rows below which they are taken one by one."""
-        if self.row_nbytes > _NARROW_NBYTES:
-            return TAKE_BELOW
-        return _TAKE_PICKED_BELOW if self.is_picked else _TAKE_NARROW_BELOW
-
-    @property
-    def stored_row_nbytes(self) -> float:
-        """The bytes of a row in its file."""
-        return self.pages.stored_nbytes / max(1, int(self.pages.fences[-1]))
-
-
-@dataclass(frozen=True, slots=True)
 class Window(Span):
     """Some rows of a fragment that are read in one go. nbytes: about; batches: at most, that they give.
 
@@ -239,8 +189,8 @@ class FragmentScan:
     def _asked_rows(self) -> int:
         """The rows of a window whose condition is asked: where a number is only compared, it leaves a flag."""
         if self._compares:
-            # Pages of codes may have others beside them, of which cells are made.
-            numbers = all(flat_width(column.kind) is not None for column in self._asked_columns.values())
+            # Of pages that are beside those of codes cells are made.
+            numbers = all(column.is_numbers for column in self._asked_columns.values())
             return max(self._window_rows, _COMPARED_ROWS if numbers else PAGE_ROWS)
         rest = {} if self._scan.rest is None else self._scan.rest.leaves
         nbytes = [
@@ -302,8 +252,8 @@ class FragmentScan:
 
     def count(self, window: Window) -> Reads[int]:
         """How many rows of a window pass."""
-        flags = yield from self.passing(window)
-        return window.end - window.start if flags is None else int(np.count_nonzero(flags))
+        flags = yield from self._flagged(window)
+        return window.end - window.start if flags is None else flagged.count(flags)
 
     def batches(self, window: Window) -> Reads[list[pa.RecordBatch] | Passed]:
         """The rows of a window that pass, in batches; where they are more than is read in one go, which they are."""
@@ -381,46 +331,65 @@ class FragmentScan:
         Columns are read in the order of the parts, and none once no row is left. Only rows that are left are asked
         about what may fail.
         """
+        flags = yield from self._flagged(window)
+        return None if flags is None else flagged.whole(flags)
+
+    def _flagged(self, window: Window) -> Reads[flagged.Parts | None]:
+        """As `passing`."""
         if not window.parts:
             return (yield from self._passing(window))
         found = yield from together([self._passing(part) for part in window.parts])
         known = zip(window.parts, found, strict=True)
-        return np.concatenate([np.ones(one.end - one.start, bool) if some is None else some for one, some in known])
+        return [*chain(*([np.ones(one.end - one.start, bool)] if some is None else some for one, some in known))]
 
-    def _passing(self, span: Span) -> Reads[Flags | None]:
+    def _passing(self, span: Span) -> Reads[flagged.Parts | None]:
         start, end = span.start, span.end
-        flags = self._wanted(span)
+        wanted = self._wanted(span)
+        flags: flagged.Parts | None = None if wanted is None else [wanted]
         if not span.check:
             return flags
         parts = self._scan.parts
         for test in parts.tests:
-            if flags is not None and not flags.any():
+            left = 0 if flags is None else flagged.count(flags)
+            if flags is not None and left == 0:
                 return flags
-            found = yield from self._judged(test, start, end, flags)
-            flags = found if flags is None else np.logical_and(flags, found, out=allocate(len(found), np.bool_))
-        if parts.rest is not None and (flags is None or flags.any()):
-            flags = yield from self._asked(parts.rest, start, end, flags)
+            if flags is not None and left < self._take_below * (end - start):
+                flags = [(yield from self._taken(test, start, flagged.whole(flags)))]
+            else:
+                flags = yield from self._judged(test, start, end, flags)
+        if parts.rest is not None and (flags is None or flagged.count(flags)):
+            rows = None if flags is None else np.flatnonzero(flagged.whole(flags))
+            flags = [(yield from self._asked(parts.rest, start, end, rows))]
         return flags
 
-    def _judged(self, test: ColumnTest, start: int, end: int, left: Flags | None) -> Reads[Flags]:
-        """Which rows of a window pass a test of one column. left: those that matter; None: all."""
+    def _judged(self, test: ColumnTest, start: int, end: int, left: flagged.Parts | None) -> Reads[flagged.Parts]:
+        """Which rows of a window pass a test of one column, among those that are left; None: all."""
         column = self.columns.get(test.field.id)
         if column is None:
-            return np.full(end - start, test.test.of_values(pa.nulls(1, carried_type(test.field.type)))[0])
-        if left is None or np.count_nonzero(left) >= self._take_below * (end - start):
+            passes = test.test.of_values(pa.nulls(1, carried_type(test.field.type)))[0]
+            return left if left is not None and passes else [np.full(end - start, passes)]
+        if left is None:
             [flags] = yield [(column.path, column.pages.judge_span(start, end, test.test))]
             return flags
-        rows = np.flatnonzero(left)
-        [array] = yield [(column.path, column.pages.read_rows(start + rows, column.kind))]
-        flags = np.zeros(end - start, bool)
+        narrow = partial(flagged.narrow, left)
+        yield [(column.path, column.pages.judge_span(start, end, test.test, narrow))]
+        return left
+
+    def _taken(self, test: ColumnTest, start: int, left: Flags) -> Reads[Flags]:
+        """As `_judged`, of few rows: they are read one by one."""
+        column = self.columns.get(test.field.id)
+        rows, kind = np.flatnonzero(left), test.field.type if column is None else column.kind
+        array = pa.nulls(len(rows), carried_type(kind))
+        if column is not None:
+            [array] = yield [(column.path, column.pages.read_rows(start + rows, kind))]
+        flags = np.zeros(len(left), bool)
         flags[rows] = test.test.of_values(array)
         return flags
 
-    def _asked(self, condition: Expr, start: int, end: int, left: Flags | None) -> Reads[Flags]:
-        """Which of the rows that are left in a window pass a condition on several columns."""
+    def _asked(self, condition: Expr, start: int, end: int, rows: Int64s | None) -> Reads[Flags]:
+        """Which of the rows that are left in a window pass a condition on several columns. rows: None: all are left."""
         projection = self._scan.rest
         assert projection is not None
-        rows = None if left is None else np.flatnonzero(left)
         leaves, offsets = yield from self._leaves(projection, start, end, rows)
         whole = {field_id: joined(parts) for field_id, parts in leaves.items()}
         arrays = projection.assemble(whole, virtual_of(self._fragment, offsets))
@@ -533,34 +502,12 @@ def _between(rows: Int64s, start: int, end: int) -> Int64s:
     return rows[low:high]
 
 
-def open_columns(
-    session: Session, fragments: Sequence[Fragment], leaves: dict[int, pa.DataType]
-) -> list[dict[int, Column]]:
-    """Open the columns that files of fragments hold, by field. Cost: 1 round for files, 2 for columns, if new."""
-    held = [(fragment, place_leaves(leaves, [file.fields for file in fragment.files]).files) for fragment in fragments]
-    opened = iter(
-        session.columns(
-            [(fragment.files[own.file], own.columns, own.kinds) for fragment, files in held for own in files]
-        )
-    )
-    return [
-        {
-            field_id: Column(fragment.files[own.file].key, kind, pages)
-            for own in files
-            for field_id, kind, pages in zip(own.field_ids, own.kinds, next(opened), strict=True)
-        }
-        for fragment, files in held
-    ]
-
-
 __all__ = [
     "BATCH_ROWS",
-    "TAKE_BELOW",
     "WINDOW_NBYTES",
     "FragmentScan",
     "Passed",
     "Scan",
     "Window",
     "asking",
-    "open_columns",
 ]
