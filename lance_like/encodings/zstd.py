@@ -11,7 +11,7 @@ format_spec/decisions/0006-text-codecs.md.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -56,9 +56,9 @@ _MAX_PAGE = 2 << 30
 _FEW = 16
 # From this many frames on, and for those that hold less than this on the average, one call for many is better: another
 # thread can work meanwhile.
-_MANY, _SMALL_NBYTES = 256, 1024
+_MANY, _SMALL_NBYTES = 256, 4096
 # What one call decompresses.
-_GROUP_NBYTES = 256 * 1024
+_GROUP_NBYTES = 1 << 20
 # Up to this many rows it is seen in Python that no two share a block, and nothing needs sorting.
 _FEW_RUNS = 128
 # Bytes of the dictionary id and of the content size, by the bits of a frame's descriptor (RFC 8878, 3.1.1.1.1).
@@ -116,10 +116,13 @@ class Zstd:
         if runs.single and len(sizes) <= _FEW and sizes.all():
             contents = _decompress_each(stack, opened, blocks, packed, bounds.lengths)
             return _cells_array(kind, contents if at_run is None else _cells(stack, opened, contents, runs, at_run))
-        data = _decompress(stack, opened, blocks, packed, bounds.lengths, sizes)
         if at_run is None:
-            return variable_array(kind, sizes, data)
-        offsets, cells = _parted(stack, data, sizes, opened.rows, opened.stride)
+            whole = _Whole(allocate(int(sizes.sum()), np.uint8), lengths_to_offsets(sizes))
+            _decompress(stack, opened, blocks, packed, bounds.lengths, sizes, whole)
+            return variable_array(kind, sizes, whole.data)
+        parts = _Parts.of(stack, opened, sizes)
+        _decompress(stack, opened, blocks, packed, bounds.lengths, sizes, parts)
+        offsets, cells = parts.offsets, parts.cells
         return _cut(kind, offsets, cells, runs, at_run * opened.rows + runs.starts % opened.rows)
 
 
@@ -257,26 +260,90 @@ def _content_sizes_of_few(stack: Stack, packed: Bytes, lengths: Int64s) -> Int64
     return np.array(sizes, np.int64)
 
 
-def _decompress(stack: Stack, opened: _Opened, blocks: Runs, packed: Bytes, lengths: Int64s, sizes: Int64s) -> Bytes:
-    """What frames hold, end to end.
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """Frames of one cell each, end to end. places: int64[n + 1], where each begins, and where the last one ends."""
+
+    data: Bytes
+    places: Int64s
+
+    def room(self, first: int, last: int) -> Bytes:
+        """Where what frames first … last hold may be put."""
+        return self.data[self.places[first] : self.places[last]]
+
+    def take(self, first: int, last: int, data: Bytes) -> None:
+        """Take what frames first … last hold: it may be in that room already."""
+        place = self.room(first, last)
+        if data.ctypes.data != place.ctypes.data:
+            place[:] = data
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The cells of frames, and where each begins: int64[n * rows + 1]. sizes: int64[n], of the frames."""
+
+    stack: Stack
+    rows: int
+    stride: int
+    sizes: Int64s
+    offsets: Int64s
+    cells: Bytes
+
+    @classmethod
+    def of(cls, stack: Stack, opened: _Opened, sizes: Int64s) -> _Parts:
+        rows, head = opened.rows, opened.rows * opened.stride
+        stack.require(not has_negative(sizes - head), "a block is too short for its lengths")
+        offsets = allocate(len(sizes) * rows + 1, np.int64)
+        offsets[0] = 0
+        cells = allocate(int(sizes.sum()) - len(sizes) * head, np.uint8)
+        return cls(stack, rows, opened.stride, sizes, offsets, cells)
+
+    def room(self, first: int, last: int) -> Bytes:
+        """As `_Whole.room`."""
+        return allocate(int(self.sizes[first:last].sum()), np.uint8)
+
+    def take(self, first: int, last: int, data: Bytes) -> None:
+        """Part what frames first … last hold, all before them being here. Raises Corrupt when the lengths of a block
+        and its size disagree."""
+        offsets = self.offsets[first * self.rows : last * self.rows + 1]
+        begin = int(offsets[0])
+        cells = self.cells[begin : begin + len(data) - (last - first) * self.rows * self.stride]
+        try:
+            unblock(data, self.sizes[first:last], self.rows, self.stride, offsets, cells)
+        except ValueError as error:
+            raise self.stack.corrupt("the lengths of a block do not add up to its cells") from error
+
+
+def _decompress(
+    stack: Stack,
+    opened: _Opened,
+    blocks: Runs,
+    packed: Bytes,
+    lengths: Int64s,
+    sizes: Int64s,
+    into: _Whole | _Parts,
+) -> None:
+    """Put what frames hold where it belongs, some frames at a time, in order.
 
     lengths: of the frames, which lie end to end. sizes: what each says it holds.
     """
-    out = allocate(int(sizes.sum()), np.uint8)
-    first, begin = 0, 0
+    begin, done = 0, 0
     try:
         for dictionary, some in opened.by_dictionary(blocks):
-            last, end = first + int(lengths[some].sum()), begin + int(sizes[some].sum())
-            part, sized, place = packed[first:last], sizes[some], out[begin:end]
+            sized = sizes[some]
+            end, last = begin + int(lengths[some].sum()), done + len(sized)
+            part, decompressor = packed[begin:end], dictionary.decompressor()
             # At once none may be empty: that is how the library is told of a size that is not known.
-            if len(sized) < _MANY or len(place) > len(sized) * _SMALL_NBYTES or not sized.all():
-                _decompress_in_turn(stack, dictionary.decompressor(), part, place)
+            if len(sized) < _MANY or int(sized.sum()) > len(sized) * _SMALL_NBYTES or not sized.all():
+                room = into.room(done, last)
+                _decompress_in_turn(stack, decompressor, part, room)
+                into.take(done, last, room)
             else:
-                _decompress_at_once(dictionary.decompressor(), part, lengths[some], sized, place)
-            first, begin = last, end
+                for first, to, data in _decompressed_at_once(decompressor, part, lengths[some], sized):
+                    into.take(done + first, done + to, data)
+            begin, done = end, last
     except _library().ZstdError as error:
         raise stack.corrupt(f"its blocks cannot be decompressed: {error}") from error
-    return out
 
 
 def _decompress_in_turn(stack: Stack, decompressor: Any, packed: Bytes, out: Bytes) -> None:
@@ -291,20 +358,24 @@ def _decompress_in_turn(stack: Stack, decompressor: Any, packed: Bytes, out: Byt
     stack.require(filled == len(out) and not reader.read(1), "its blocks do not hold what they say")
 
 
-def _decompress_at_once(decompressor: Any, packed: Bytes, lengths: Int64s, sizes: Int64s, out: Bytes) -> None:
-    """Many frames in one call without the GIL, so that threads do it side by side."""
+def _decompressed_at_once(
+    decompressor: Any, packed: Bytes, lengths: Int64s, sizes: Int64s
+) -> Iterator[tuple[int, int, Bytes]]:
+    """What frames hold, many in one call without the GIL, so that threads do it side by side: which frames, from and
+    to, and their contents end to end."""
     segments = np.stack((np.cumsum(lengths) - lengths, lengths), axis=1).astype("<u8")
     places, stated = lengths_to_offsets(sizes), sizes.astype("<u8")
-    # It fills fresh memory: some at a time, which stays in the cache until it is copied.
+    # It fills fresh memory: some at a time, which stays in the cache until it is put where it belongs.
     cuts = np.flatnonzero(np.diff(places[:-1] // _GROUP_NBYTES, prepend=-1)).tolist()
     for first, last in zip(cuts, [*cuts[1:], len(sizes)], strict=True):
         frames = _library().BufferWithSegments(packed, segments[first:last].tobytes())
         found = decompressor.multi_decompress_to_buffer(frames, stated[first:last].tobytes(), threads=0)
-        _copy_blocks(found, places[first : last + 1].tolist(), out)
+        for start, end, data in _joined(found, places[first : last + 1].tolist()):
+            yield first + start, first + end, data
 
 
-def _copy_blocks(found: Any, places: Sequence[int], out: Bytes) -> None:
-    """Copy a collection of blocks, which lie end to end in one or more buffers, to their places.
+def _joined(found: Any, places: Sequence[int]) -> Iterator[tuple[int, int, Bytes]]:
+    """Blocks of a collection, which lie end to end in one or more buffers: those of each, from and to, and their bytes.
 
     places: where each begins, and where the last one ends.
     """
@@ -314,8 +385,7 @@ def _copy_blocks(found: Any, places: Sequence[int], out: Bytes) -> None:
         # As far as blocks go on where the ones before end, they are in one buffer: no block is empty.
         last = bisect_left(range(first, count), True, key=lambda i: found[i].offset != places[i] - base) + first
         address = np.frombuffer(found[first], np.uint8).ctypes.data
-        nbytes = places[last] - base
-        out[base : base + nbytes] = np.frombuffer(pa.foreign_buffer(address, nbytes, found), np.uint8)
+        yield first, last, np.frombuffer(pa.foreign_buffer(address, places[last] - base, found), np.uint8)
         first = last
 
 
@@ -370,21 +440,6 @@ def _dictionary_place(stack: Stack, page: int) -> tuple[int, int] | None:
     if not valid or sum(place) > len(stack.blobs[page].data):
         raise stack.corrupt(f"its dictionary {place!r:.40} is not in the shared blob")
     return place[0], place[1]
-
-
-def _parted(stack: Stack, data: Bytes, sizes: Int64s, rows: int, stride: int) -> tuple[Int64s, Bytes]:
-    """The offsets of the cells of blocks, int64[blocks x rows + 1], and the cells. data: of `rows` cells each.
-
-    Raises Corrupt when the lengths of a block and its size disagree.
-    """
-    stack.require(not has_negative(sizes - rows * stride), "a block is too short for its lengths")
-    offsets = allocate(len(sizes) * rows + 1, np.int64)
-    cells = allocate(len(data) - len(sizes) * rows * stride, np.uint8)
-    try:
-        unblock(data, sizes, rows, stride, offsets, cells)
-    except ValueError as error:
-        raise stack.corrupt("the lengths of a block do not add up to its cells") from error
-    return offsets, cells
 
 
 def _cut(kind: pa.DataType, offsets: Int64s, cells: Bytes, runs: Runs, first: Int64s) -> pa.Array:

@@ -199,7 +199,8 @@ def unblock(data: Bytes, sizes: Int64s, rows: int, stride: int, offsets: Int64s,
     """Part blocks that lie end to end into the offsets of their cells and the cells, both end to end.
 
     data: of each block the lengths of `rows` cells, a plane for each of their `stride` bytes, and the cells. sizes:
-    int64[n], bytes of each. offsets: int64[n * rows + 1], to be filled; cells: uint8, the bytes that are no lengths.
+    int64[n], bytes of each. offsets: int64[n * rows + 1], to be filled behind the first, where the first cell begins.
+    cells: uint8, the bytes that are no lengths.
     Raises ValueError where lengths and sizes disagree.
     Spec: format_spec/encodings/zstd.md.
     """
@@ -209,8 +210,8 @@ def unblock(data: Bytes, sizes: Int64s, rows: int, stride: int, offsets: Int64s,
     if agrees and not (sizes < head).any():
         places = starts[:, None] + np.arange(head)
         planes = data[places].reshape(-1, stride, rows).astype(np.int64)
-        offsets[0] = 0
         np.cumsum((planes << 8 * np.arange(stride)[:, None]).sum(axis=1), out=offsets[1:])
+        offsets[1:] += offsets[0]
         if (np.diff(offsets[::rows]) + head == sizes).all():
             inside = np.ones(len(data), np.bool_)
             inside[places] = False

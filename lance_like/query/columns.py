@@ -17,6 +17,10 @@ from lance_like.query.session import Session
 from lance_like.table.fragment import Fragment
 
 _DESCRIPTION_NBYTES = 16
+# Of a page of cells by estimate: at least so many a row, and so many for a byte that is compressed.
+_LEAST_NBYTES, _COMPRESSED = 16, 4
+# A byte that is decompressed takes as long as 16 of numbers; windows of so much less would hold too few rows.
+_DECOMPRESSED = 4
 # Below this share of a window the rows that passed are taken one by one instead of reading their pages.
 TAKE_BELOW = 1 / 16
 # The same of cells of few bytes: of more rows, hardly a block of 4 KiB has none.
@@ -42,7 +46,19 @@ class Column:
         pages = len(self.pages.fences) - 1
         rows = max(1, int(self.pages.fences[-1]))
         stored = self.pages.stored_nbytes
-        return max(PAGE_NBYTES * pages, stored) / rows if pages > 1 else max(16, stored / rows)
+        if pages > 1:
+            return max(PAGE_NBYTES * pages, stored) / rows
+        return max(_LEAST_NBYTES, stored * (_COMPRESSED if self.is_compressed else 1) / rows)
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether its cells are decompressed, which takes many times as long as to unpack numbers or codes."""
+        return self.pages.share_of("zstd") > 1 / 2
+
+    @property
+    def row_work(self) -> float:
+        """As `row_nbytes`, those that are decompressed counted for as many as are unpacked meanwhile, nearly."""
+        return self.row_nbytes * (_DECOMPRESSED if self.is_compressed else 1)
 
     def is_compared(self, asked: ColumnTest) -> bool:
         """Whether a test looks at nothing but stored numbers, or codes."""

@@ -49,6 +49,8 @@ _COMPARED_ROWS = 4 * PAGE_ROWS
 _LIGHT_NBYTES = 4 << 20
 # Estimated bytes of rows that are read in one go though they lie in many windows.
 _FEW_NBYTES = WINDOW_NBYTES // 4
+# Rows of tiles and blocks: windows that do not end with a page end with one of those.
+_STEP_ROWS = 1 << 14
 # Rows that lie together are read as a stretch: to begin one takes as long as 500 single rows, or 8,000 between.
 _STRETCH_ROWS, _STRETCH_GAP = 512, 8192
 
@@ -176,7 +178,7 @@ class FragmentScan:
         rows = scan.batch_rows or usual
         self._batch_rows = min(rows, self._projection.most_rows or rows)
         self._window_nbytes = scan.window_nbytes or WINDOW_NBYTES
-        self._window_rows = self._rows_of(self._row_nbytes)
+        self._window_rows = self._rows_of(max(1.0, sum(column.row_work for column in self.columns.values())))
         # Who needs few rows, or makes others of them, is given them as soon as they are there.
         self._asks_first = scan.limit is None and scan.make is None
 
@@ -229,7 +231,7 @@ class FragmentScan:
             asks = self._asks(span)
             most, columns = (self._asked_rows, self._asked_columns) if asks else (self._window_rows, self.columns)
             while start < last:
-                end = _cut(columns.values(), start, min(last, start + most), self._batch_rows)
+                end = _cut(columns.values(), start, start + _rows_of_next(last - start, most), self._batch_rows)
                 rows = None if span.rows is None else _between(span.rows, start, end)
                 if rows is None or len(rows):
                     yield self._window(start, end, rows, parts)
@@ -455,6 +457,12 @@ class FragmentScan:
             field_id: found[field_id] if field_id in found else [pa.nulls(count, carried_type(kind))]
             for field_id, kind in leaves.items()
         }
+
+
+def _rows_of_next(left: int, most: int) -> int:
+    """How many of the rows that are left the next window has: half, where two would have them and differ much."""
+    half = -(-left // (2 * _STEP_ROWS)) * _STEP_ROWS
+    return half if most < left <= 2 * most - 2 * _STEP_ROWS else min(left, most)
 
 
 def _cut(columns: Iterable[Column], start: int, end: int, batch_rows: int) -> int:

@@ -210,9 +210,9 @@ def test_blocks_are_parted_into_offsets_and_cells(form: ModuleType, stride: int)
     for rows, blocks in product([1, 2, 7], [0, 1, 3]):
         lengths = np.random.default_rng(rows).integers(0, min(1 << 8 * stride, 70_000), (blocks, rows)).tolist()
         data, sizes, expected = blocked(lengths, stride)
-        offsets, cells = np.full(blocks * rows + 1, -1), np.zeros(len(expected), np.uint8)
+        offsets, cells = np.full(blocks * rows + 1, 1000), np.zeros(len(expected), np.uint8)
         form.unblock(data, sizes, rows, stride, offsets, cells)
-        assert offsets.tolist() == np.cumsum([0, *chain.from_iterable(lengths)]).tolist()
+        assert offsets.tolist() == np.cumsum([1000, *chain.from_iterable(lengths)]).tolist()
         assert cells.tobytes() == expected
 
 
