@@ -95,7 +95,7 @@ static PyObject *finished(Py_buffer *views, int count, int fits, const char *wro
                                 (((const u64 *)(high + from))[at] << left & REPEATED(W, of_high));                     \
                 W *differences = (W *)chunk;                                                                           \
                 for (size_t at = some - some % each; at < some; at++)                                                  \
-                    differences[at] = (W)((low[from + at] >> shift & of_low) | (high[from + at] << left & of_high));   \
+                    differences[at] = (W)((low[from + at] >> shift & of_low) | ((u32)high[from + at] << left & of_high)); \
                 for (size_t lane = 0; lane < some; lane++) {                                                           \
                     const W bits = differences[lane];                                                                  \
                     (to + from)[lane] = EACH;                                                                          \
