@@ -1,4 +1,4 @@
-"""Integers in order, by 16 bits at a time."""
+"""Integers in order, packed with their places or by 16 bits at a time."""
 
 import numpy as np
 import pytest
@@ -18,4 +18,6 @@ def test_it_is_the_order_that_comparing_gives(dtype: str, share: int) -> None:
 
 def test_equal_numbers_stay_as_they_came() -> None:
     assert stable_order(np.full(100, -7)).tolist() == [*range(100)]
-    assert stable_order(np.array([1, 0, 1, 0], np.uint32)).tolist() == [1, 3, 0, 2]
+    for high in (1, 1 << 20, 1 << 62):
+        assert stable_order(np.array([high, 0, high, 0])).tolist() == [1, 3, 0, 2]
+        assert stable_order(np.array([high, -high, high, -high])).tolist() == [1, 3, 0, 2]
