@@ -29,10 +29,12 @@ _INTEGER_LIKE = frozenset(
 _NUMBERS = _INTEGER_LIKE | {kind.id for kind in (pa.float16(), pa.float32(), pa.float64())}
 _VARIABLE = frozenset(kind.id for kind in (pa.string(), pa.binary(), pa.large_string(), pa.large_binary()))
 _NUMBER_NBYTES = {
-    **{kind.id: 1 for kind in (pa.int8(), pa.uint8())},
-    **{kind.id: 2 for kind in (pa.int16(), pa.uint16(), pa.float16())},
-    **{kind.id: 4 for kind in (pa.int32(), pa.uint32(), pa.float32())},
-    **{kind.id: 8 for kind in (pa.int64(), pa.uint64(), pa.float64())},
+    kind.id: kind.bit_width // 8
+    for kind in (
+        *(pa.int8(), pa.int16(), pa.int32(), pa.int64()),
+        *(pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()),
+        *(pa.float16(), pa.float32(), pa.float64()),
+    )
 }
 _LARGE = frozenset(kind.id for kind in (pa.large_string(), pa.large_binary(), pa.large_list(pa.null())))
 _UNSIGNED = {8 * nbytes: np.dtype(f"<u{nbytes}") for nbytes in (1, 2, 4, 8)}
