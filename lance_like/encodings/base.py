@@ -10,12 +10,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from lance_like.encodings.choice import NO_CHOICE, Choice
 from lance_like.errors import Corrupt
-from lance_like.typing_ import Bytes, Json
+from lance_like.typing_ import Bytes, Json, T
 
 ALIGNMENT = 64
 # A tree deeper than any type that can be stored, with room for codes and offsets below it.
@@ -66,7 +67,7 @@ class Node:
 class Shared:
     """What the pages of one column share while its file is written; threads encode several of them at a time.
 
-    zstd_dictionary: trained on the first page that is worth it; b"" when training did not pay; None before.
+    trained: by encoding what was learned from the first page that is worth it, such as a dictionary.
     changed: guards all of this; the columns of a file may have one together.
     blob: the bytes that go into the column's metadata, which pages refer to by range.
     """
@@ -74,7 +75,7 @@ class Shared:
     def __init__(self, changed: threading.Condition | None = None) -> None:
         self.changed = changed or threading.Condition()
         self.blob = bytearray()
-        self.zstd_dictionary: bytes | None = None
+        self.trained: dict[str, Any] = {}
         self._finished: set[int] = set()
         self._turn = 0
 
@@ -96,9 +97,9 @@ class Shared:
                 self.blob += data
             return start
 
-    def wait_for_turn(self, page: int) -> None:
-        """Wait until the dictionary is decided, or all pages before this one are finished. Holds `changed`."""
-        self.changed.wait_for(lambda: self.zstd_dictionary is not None or self._turn >= page)
+    def wait_for_turn(self, page: int, encoding: str = "") -> None:
+        """Wait until an encoding has learned, or all pages before this one are finished. Holds `changed`."""
+        self.changed.wait_for(lambda: encoding in self.trained or self._turn >= page)
 
 
 class Hints:
@@ -125,18 +126,23 @@ class Hints:
             return self
         return Hints(self._shared, self._page, self.choice.inside, wide=self.wide)
 
-    @property
-    def zstd_dictionary(self) -> bytes | None:
-        """The dictionary of the column; None when no page up to this one has decided on it."""
+    def trained(self, encoding: str) -> Any:
+        """What an encoding learned from the column; None when no page up to this one was worth it."""
+        with self._shared.changed:
+            self._shared.wait_for_turn(self._page, encoding)
+            return self._shared.trained.get(encoding)
+
+    def train(self, encoding: str, learned: T) -> T:
+        """Decide what later pages are encoded with."""
+        with self._shared.changed:
+            self._shared.trained[encoding] = learned
+            self._shared.changed.notify_all()
+            return learned
+
+    def wait_for_turn(self) -> None:
+        """Wait until all pages before this one are finished."""
         with self._shared.changed:
             self._shared.wait_for_turn(self._page)
-            return self._shared.zstd_dictionary
-
-    @zstd_dictionary.setter
-    def zstd_dictionary(self, dictionary: bytes) -> None:
-        with self._shared.changed:
-            self._shared.zstd_dictionary = dictionary
-            self._shared.changed.notify_all()
 
     def share(self, data: bytes) -> list[int]:
         """Put bytes into the shared blob, once however often it is called. Returns their range: start, length."""

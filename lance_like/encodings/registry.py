@@ -44,6 +44,7 @@ ENCODINGS = Registry(
         "run_length": "lance_like.encodings.run_length:RunLength",
         "scaled": "lance_like.encodings.scaled:Scaled",
         "struct": "lance_like.encodings.nested:Struct",
+        "symbols": "lance_like.encodings.symbols:Symbols",
         "variable": "lance_like.encodings.variable:Variable",
         "zstd": "lance_like.encodings.zstd:Zstd",
     },
@@ -76,7 +77,7 @@ def candidates(kind: pa.DataType, *, ranged: bool, items: bool = False) -> tuple
     if t.is_dictionary(kind):
         return ("dictionary",)
     if is_variable(kind):
-        return ("constant", "dictionary", "outlined", "alphabet", "zstd", "variable")
+        return ("constant", "dictionary", "outlined", "alphabet", "symbols", "zstd", "variable")
     if is_integer_like(kind):
         if ranged:
             return ("constant", "linear", *(("planes",) if items else ()), "narrow", "plain")
@@ -142,9 +143,12 @@ def _chosen(names: tuple[str, ...], hints: Hints, *, small: bool) -> tuple[str, 
     if choice.encoding == PLAIN:
         return tuple(name for name in names if name in _AS_THEY_ARE) or names
     if choice.compression == NONE:
-        names = tuple(name for name in names if name not in ("alphabet", ZSTD))
+        names = tuple(name for name in names if name not in ("alphabet", "symbols", ZSTD))
     elif choice.compression == ZSTD and ZSTD in names:
-        names = tuple(name for name in names if name not in ("dictionary", "outlined", "alphabet"))
+        names = tuple(name for name in names if name not in ("dictionary", "outlined", "alphabet", "symbols"))
+    if choice.level is not None and choice.encoding != COMPACT:
+        # Who names a level of zstd wants zstd.
+        names = tuple(name for name in names if name != "symbols")
     if choice.encoding not in (None, COMPACT):
         return (choice.encoding, *(name for name in names if name != choice.encoding))
     return names

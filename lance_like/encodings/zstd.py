@@ -82,12 +82,12 @@ class Zstd:
         forced = hints.choice.compression == ZSTD
         if len(data) == 0 or (not forced and (len(data) < _SMALLEST_PAGE or mean > _LARGEST_MEAN_CELL)):
             return None
-        dictionary = hints.zstd_dictionary
+        dictionary = hints.trained(self.name)
         room = _dictionary_nbytes(len(data)) if dictionary is None else len(dictionary)
         rows = _rows_a_block(_BLOCK_NBYTES if room >= _LARGE_DICTIONARY else _LONE_BLOCK_NBYTES, mean, len(array))
         contents, bounds, stride = _contents(data, offsets, rows)
         if dictionary is None and room:
-            dictionary = hints.zstd_dictionary = _train(contents, bounds, room)
+            dictionary = hints.train(self.name, _train(contents, bounds, room))
         dictionary = dictionary or b""
         compressor = _compressor(dictionary, hints.choice.level)
         if not forced and not _pays(contents, bounds, compressor, len(dictionary)):

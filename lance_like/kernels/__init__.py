@@ -1,8 +1,8 @@
 """Kernels: what is done to every row of a page, in one call (format_spec/decisions/0026-compiled-kernels.md).
 
-`native.c` does it in one pass and without Python's lock. Where it could not be compiled, `plain.py` does the same in
-some passes of numpy; its docstrings say what both do. They fill arrays that they are given, which are contiguous, and
-raise ValueError where the arrays do not fit each other.
+`native.c` and `symbols.c` do it in one pass and without Python's lock. Where they could not be compiled, `plain.py`
+does the same in some passes of numpy; its docstrings say what both do. They fill arrays that they are given, which are
+contiguous, and raise ValueError where the arrays do not fit each other.
 """
 
 from __future__ import annotations
@@ -15,13 +15,32 @@ except ImportError:  # There was no compiler when the package was installed.
 COMPILED = _form.__name__.endswith(".native")
 
 divide = _form.divide
+learn = _form.learn
 lines = _form.lines
+measure = _form.measure
+parse = _form.parse
 pick = _form.pick
 spell = _form.spell
 spread = _form.spread
 unblock = _form.unblock
+unfold = _form.unfold
 unpack = _form.unpack
 widen = _form.widen
 within = _form.within
 
-__all__ = ["COMPILED", "divide", "lines", "pick", "spell", "spread", "unblock", "unpack", "widen", "within"]
+__all__ = [
+    "COMPILED",
+    "divide",
+    "learn",
+    "lines",
+    "measure",
+    "parse",
+    "pick",
+    "spell",
+    "spread",
+    "unblock",
+    "unfold",
+    "unpack",
+    "widen",
+    "within",
+]

@@ -1,30 +1,7 @@
 /* The kernels of plain.py, compiled: what is done to every row of a page, in one pass and without Python's lock.
+   Those of texts of frequent symbols are in symbols.c. */
 
-   A call checks that its buffers are as long as it will read and write, so that no file can make it go astray.
-   Integers in files are little-endian: on other machines this does not compile, and plain.py is used. */
-
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdint.h>
-#include <string.h>
-
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "little-endian machines only"
-#endif
-
-/* Files are mapped: words lie at any address. */
-#ifdef __GNUC__
-#define ANYWHERE __attribute__((aligned(1), may_alias))
-#else
-#define ANYWHERE
-#endif
-typedef uint8_t u8;
-typedef uint16_t u16 ANYWHERE;
-typedef uint32_t u32 ANYWHERE;
-typedef uint64_t u64 ANYWHERE;
-typedef int64_t i64 ANYWHERE;
-typedef double f64 ANYWHERE;
-typedef float f32 ANYWHERE;
+#include "common.h"
 
 /* Loops are compiled twice, and chosen by the processor. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
@@ -32,23 +9,6 @@ typedef float f32 ANYWHERE;
 #else
 #define LOOP static void
 #endif
-
-/* Shorter work ends before another thread could take the lock. */
-#define LET_GO_NBYTES (1 << 15)
-#define RUN(nbytes, call)                                                                                              \
-    do {                                                                                                               \
-        PyThreadState *state = (nbytes) >= LET_GO_NBYTES ? PyEval_SaveThread() : NULL;                                 \
-        call;                                                                                                          \
-        if (state) PyEval_RestoreThread(state);                                                                        \
-    } while (0)
-
-static Py_ssize_t rows_of(const Py_buffer *view) { return view->itemsize ? view->len / view->itemsize : 0; }
-
-static PyObject *finished(Py_buffer *views, int count, int fits, const char *wrong) {
-    for (int at = 0; at < count; at++) PyBuffer_Release(&views[at]);
-    if (!fits) return PyErr_Format(PyExc_ValueError, "%s", wrong);
-    Py_RETURN_NONE;
-}
 
 /* Every pair of a stored and a wanted integer, both unsigned; what does not fit is cut off. */
 #define WITH_EVERY(DO, W) DO(W, u8) DO(W, u16) DO(W, u32) DO(W, u64)
@@ -494,6 +454,8 @@ static PyMethodDef methods[] = {
     {"unpack", unpack, METH_VARARGS, NULL}, {"within", within, METH_VARARGS, NULL}, {"pick", pick, METH_VARARGS, NULL},
     {"widen", widen, METH_VARARGS, NULL},   {"lines", lines, METH_VARARGS, NULL},   {"spread", spread, METH_VARARGS, NULL},
     {"divide", divide, METH_VARARGS, NULL}, {"spell", spell, METH_VARARGS, NULL},   {"unblock", unblock, METH_VARARGS, NULL},
+    {"learn", learn, METH_VARARGS, NULL},   {"parse", parse, METH_VARARGS, NULL},   {"measure", measure, METH_VARARGS, NULL},
+    {"unfold", unfold, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -23,3 +23,23 @@ def divide(numbers: np.ndarray, power: float, out: np.ndarray) -> None: ...
 def unblock(
     data: np.ndarray, sizes: np.ndarray, rows: int, stride: int, offsets: np.ndarray, cells: np.ndarray
 ) -> None: ...
+def learn(data: np.ndarray, offsets: np.ndarray, lengths: np.ndarray, symbols: np.ndarray) -> int: ...
+def parse(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    lengths: np.ndarray,
+    symbols: np.ndarray,
+    out: np.ndarray,
+    ends: np.ndarray,
+) -> int: ...
+def measure(
+    packed: np.ndarray, starts: np.ndarray, ends: np.ndarray, lengths: np.ndarray, offsets: np.ndarray
+) -> None: ...
+def unfold(
+    packed: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    lengths: np.ndarray,
+    symbols: np.ndarray,
+    out: np.ndarray,
+) -> None: ...

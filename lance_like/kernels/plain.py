@@ -30,6 +30,9 @@ _PLACES = 1 << 17
 # The shares of rows and of cells above which all are made first.
 _PICKED, _SPELLED = 1 / 8, 1 / 4
 
+# Codes of symbols: below 256 bytes are codes of themselves.
+_CODE_BITS, _BYTES, _LONGEST_SYMBOL = 12, 256, 16
+
 
 def unpack(words: np.ndarray, width: int, lanes: int, base: int, out: np.ndarray) -> None:
     """Fill `out` with the values of whole tiles: base + difference, modulo its width.
@@ -225,6 +228,102 @@ def divide(numbers: Int64s, power: float, out: np.ndarray) -> None:
     # Only a float of 32 bits can be too small for a number.
     with np.errstate(over="ignore"):
         np.divide(numbers, power, out=out, casting="same_kind")
+
+
+def learn(data: Bytes, offsets: Int64s, lengths: Bytes, symbols: Bytes) -> int:
+    """Find symbols of 2 to 16 bytes that cells are made of, those seen most often first. Returns how many.
+
+    data: the cells; offsets: int64[n + 1], where each begins, and where the last one ends. lengths: uint8[3840], to be
+    filled with those of the symbols; symbols: uint8[3840 * 16], with their bytes, each in 16 of them.
+    In numpy none are found: that takes as long as to write the cells some tens of times.
+    Raises ValueError where offsets are not those of cells.
+    Spec: format_spec/encodings/symbols.md.
+    """
+    _check_offsets(data, offsets)
+    return 0
+
+
+def parse(data: Bytes, offsets: Int64s, lengths: Bytes, symbols: Bytes, out: Bytes, ends: Int64s) -> int:
+    """Fill `out` with the codes of cells: at each place the longest of the symbols, or the byte. Returns its bytes.
+
+    data, offsets: as `learn` takes them. lengths: uint8[k] and symbols: uint8[k * 16], as `learn` gave them. out:
+    uint8, at least 2 for each byte of data, and 2. ends: int64[n + 1], to be filled with where the codes of each cell
+    begin, and where those of the last one end.
+    Raises ValueError where offsets are not those of cells, or the room is too small.
+    """
+    _check_offsets(data, offsets)
+    if len(out) // 2 < len(data) + 1 or len(ends) != len(offsets) or len(symbols) != len(lengths) * _LONGEST_SYMBOL:
+        raise ValueError("parse: the room is too small")
+    cells = np.split(symbols, len(lengths)) if len(lengths) else []
+    numbered = zip(cells, lengths.tolist(), strict=True)
+    codes_of = {cell[:length].tobytes(): _BYTES + number for number, (cell, length) in enumerate(numbered)}
+    text, codes = data.tobytes(), []
+    ends[0] = 0
+    for cell, (at, end) in enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):
+        while at < end:
+            tried = range(min(_LONGEST_SYMBOL, end - at), 1, -1)
+            length = next((length for length in tried if text[at : at + length] in codes_of), 1)
+            codes.append(codes_of.get(text[at : at + length], text[at]))
+            at += length
+        ends[cell + 1] = len(codes)
+    pairs = np.array([*codes, 0][: len(codes) + len(codes) % 2], "<u4").reshape(-1, 2)
+    packed = (pairs[:, 0] | pairs[:, 1] << _CODE_BITS).astype("<u4").view(np.uint8).reshape(-1, 4)[:, :3].reshape(-1)
+    out[: len(packed)] = packed
+    return len(packed)
+
+
+def measure(packed: Bytes, starts: Int64s, ends: Int64s, lengths: Bytes, offsets: Int64s) -> None:
+    """Fill `offsets` behind the first, where the first cell begins, with where cells end whose codes are known.
+
+    packed: codes of 12 bits, two in three bytes. starts, ends: int64[n], the codes of each cell. lengths: uint8[4096],
+    of the symbol of each code, 0 where there is none. offsets: int64[n + 1].
+    Raises ValueError where a code has no symbol, or is not in the bytes.
+    """
+    found = lengths[_codes_at(packed, starts, ends)]
+    if not found.all() or len(offsets) != len(starts) + 1:
+        raise ValueError("measure: a cell has a code that no symbol has, or codes beyond the bytes")
+    places = np.zeros(len(found) + 1, np.int64)
+    np.cumsum(found, out=places[1:])
+    offsets[1:] = offsets[0] + places[np.cumsum(ends - starts)]
+
+
+def unfold(packed: Bytes, starts: Int64s, ends: Int64s, lengths: Bytes, symbols: Bytes, out: Bytes) -> None:
+    """Fill `out` with cells, end to end.
+
+    packed … lengths: as `measure` takes them; symbols: uint8[4096 * 16], of each code.
+    Raises ValueError where the symbols do not fill it.
+    """
+    filled = np.arange(_LONGEST_SYMBOL) < lengths[:, None]
+    bounds = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=bounds[1:])
+    known = symbols.reshape(-1, _LONGEST_SYMBOL)[filled]
+    table = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(lengths), [None, pa.py_buffer(bounds), pa.py_buffer(known)]
+    )
+    cells = pc.take(table, pa.array(_codes_at(packed, starts, ends)), boundscheck=False)
+    found = np.frombuffer(cells.buffers()[2] or b"", np.uint8)
+    total = int(np.frombuffer(cells.buffers()[1] or bytes(8), np.int64)[len(cells)])
+    if total != len(out):
+        raise ValueError("unfold: the symbols of the codes do not fill the room")
+    out[:] = found[:total]
+
+
+def _check_offsets(data: Bytes, offsets: Int64s) -> None:
+    sound = len(offsets) and offsets[0] >= 0 and offsets[-1] <= len(data) and bool((np.diff(offsets) >= 0).all())
+    if not sound:
+        raise ValueError("the offsets are not those of cells")
+
+
+def _codes_at(packed: Bytes, starts: Int64s, ends: Int64s) -> np.ndarray:
+    """The codes of spans, end to end: uint32[n]. Raises ValueError where one is not in the bytes."""
+    codes = len(packed) // 3 * 2
+    if not (len(starts) == len(ends) and ((starts >= 0) & (starts <= ends) & (ends <= codes)).all()):
+        raise ValueError("codes beyond the bytes")
+    counts = ends - starts
+    at = np.arange(counts.sum()) + np.repeat(starts - np.cumsum(counts) + counts, counts)
+    first = at // 2 * 3 + at % 2
+    both = packed[first].astype(np.uint32) | packed[first + 1].astype(np.uint32) << 8
+    return np.where(at % 2, both >> 4, both) & (1 << _CODE_BITS) - 1
 
 
 def _all_spelled(codes: Bytes, bits: int, symbols: bytes) -> Bytes:

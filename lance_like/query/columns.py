@@ -48,17 +48,18 @@ class Column:
         stored = self.pages.stored_nbytes
         if pages > 1:
             return max(PAGE_NBYTES * pages, stored) / rows
-        return max(_LEAST_NBYTES, stored * (_COMPRESSED if self.is_compressed else 1) / rows)
+        compressed = self.is_decompressed or self.pages.share_of("symbols") > 1 / 2
+        return max(_LEAST_NBYTES, stored * (_COMPRESSED if compressed else 1) / rows)
 
     @property
-    def is_compressed(self) -> bool:
+    def is_decompressed(self) -> bool:
         """Whether its cells are decompressed, which takes many times as long as to unpack numbers or codes."""
         return self.pages.share_of("zstd") > 1 / 2
 
     @property
     def row_work(self) -> float:
         """As `row_nbytes`, those that are decompressed counted for as many as are unpacked meanwhile, nearly."""
-        return self.row_nbytes * (_DECOMPRESSED if self.is_compressed else 1)
+        return self.row_nbytes * (_DECOMPRESSED if self.is_decompressed else 1)
 
     def is_compared(self, asked: ColumnTest) -> bool:
         """Whether a test looks at nothing but stored numbers, or codes."""
@@ -77,7 +78,7 @@ class Column:
         if self.row_nbytes > _NARROW_NBYTES:
             return False
         return flat_width(self.kind) is not None or any(
-            self.pages.share_of(encoding) > 1 / 2 for encoding in ("dictionary", "alphabet")
+            self.pages.share_of(encoding) > 1 / 2 for encoding in ("dictionary", "alphabet", "symbols")
         )
 
     @property

@@ -35,6 +35,7 @@ def bad_encodings() -> Iterator[BadCase]:
             data = make_file([int64_column(description, page, kind=kind, shared=_TRAINED)], num_rows=3)
             spec = f"encodings/{pages.get(encoding, encoding)}.md"
             yield BadCase(name, covers, spec, "Corrupt", "limit" if name == "list_bomb" else "page", data)
+    yield from _of_symbols()
 
 
 def _field(kind: Any) -> dict[str, Any]:
@@ -222,6 +223,39 @@ def _few_bytes() -> Iterator[Fault]:
     yield alphabet("template_hex", "a template that is not hexadecimal", template="....zz")
     yield alphabet("template_wide", "a template of 17 bytes for two codes", template="...." + "2d" * 15)
     yield alphabet("template_long", "a template of 1,025 bytes", template=".." * 1025, offsets=bytes(4))
+
+
+def _of_symbols() -> Iterator[BadCase]:
+    sound = b"\2\0" + bytes([2, 3]) + b"abcde"
+
+    def symbols(
+        name: str, covers: str, *, offsets: bytes = b"\0\2\2\3", table: bytes = sound, kind: Any = "string", **more: Any
+    ) -> BadCase:
+        body = _tree("symbols", _narrow(4, 0), d=[0, len(table)], b=[[8, 6]]) | more
+        page = offsets.ljust(8) + bytes.fromhex("001110 610000")
+        data = make_file([int64_column(body, page, kind=kind, shared=table)], num_rows=3)
+        return BadCase(f"symbols_{name}", covers, "encodings/symbols.md", "Corrupt", "page", data)
+
+    yield symbols("code", "a code without a symbol", table=b"\1\0\2ab")
+    yield symbols("empty", "a table of no bytes", table=b"")
+    yield symbols("head", "a table of one byte", table=b"\1")
+    yield symbols("cut", "a table that ends inside its lengths", table=b"\2\0\2")
+    yield symbols("more", "a table of more bytes than its lengths say", table=sound + b"f")
+    yield symbols("less", "a table of fewer bytes than its lengths say", table=sound[:-1])
+    yield symbols("many", "3,841 symbols", table=(3841).to_bytes(2, "little") + b"\1" * 3841 + b"a" * 3841)
+    yield symbols("length_0", "a symbol of no bytes", table=b"\3\0" + bytes([2, 3, 0]) + b"abcde")
+    yield symbols("length_17", "a symbol of 17 bytes", table=b"\3\0" + bytes([2, 3, 17]) + b"abcde" + bytes(17))
+    yield symbols("no_table", "no table", d=None)
+    yield symbols("table_number", "a table that is no range", d=0)
+    yield symbols("table_outside", "a table past the shared blob", d=[0, len(sound) + 1])
+    yield symbols("table_negative", "a table before the shared blob", d=[-1, len(sound)])
+    yield symbols("outside", "an offset past the codes", offsets=b"\0\2\2\5")
+    yield symbols("group", "an offset into three bytes that are not all there", b=[[8, 5]])
+    yield symbols("descend", "offsets that descend", offsets=b"\0\3\2\3")
+    yield symbols("first", "a first offset of 1", offsets=b"\1\2\2\3")
+    yield symbols("int", "int64 as symbols", kind="int64")
+    yield symbols("no_buffer", "no codes", b=[])
+    yield symbols("no_child", "no offsets", c=[])
 
 
 def _apart() -> Iterator[Fault]:

@@ -418,6 +418,7 @@ def _encodings() -> Iterator[Case]:
         _few_bytes(),
         {"encodings.alphabet._SMALLEST_PAGE": 64},
     )
+    yield _of_symbols()
     texts = [f"{i:04d} " * (10 + i) for i in range(16)]
     yield Case(
         "zstd",
@@ -444,6 +445,31 @@ def _encodings() -> Iterator[Case]:
             "encodings.zstd._SMALLEST_DICTIONARY": 256,
             "encodings.zstd._LARGEST_DICTIONARY": 1024,
             "file.cut.PAGE_ROWS": 250,
+        },
+    )
+
+
+def _of_symbols() -> Case:
+    words = ["the", "quick", "brown fox", "jumps over", "lazy", "dog and", "runs through", "naïve", "森林", "again"]
+    rng = np.random.default_rng(27)
+    texts = [" ".join(rng.choice(words, rng.integers(0, 9)).tolist()) for _ in range(400)]
+    # Other words from the second page on: it has a table of its own.
+    later = [text.upper()[::-1] for text in texts]
+    arrays = {
+        "s": pa.array(texts[:200] + later[200:]),
+        "n": pa.array([None if i % 4 == 0 else text for i, text in enumerate(texts)]),
+        "lb": pa.array([text.encode() for text in texts], pa.large_binary()),
+    }
+    return Case(
+        "symbols",
+        "frequent symbols, tables of several pages, with nulls, empty cells and characters of several bytes",
+        "encodings/symbols.md",
+        pa.table(arrays),
+        {
+            "encodings.symbols._SMALLEST_PAGE": 64,
+            "encodings.symbols._TABLE_SHARE": 1 / 8,
+            "encodings.symbols._AS_GOOD": 0,
+            "file.cut.PAGE_ROWS": 100,
         },
     )
 

@@ -38,11 +38,43 @@ def handmade_cases() -> Iterator[Case]:
         data=_with_bad_head(data),
     )
     yield from _handmade_encodings()
+    yield _handmade_symbols()
 
 
 def _with_bad_head(data: bytes) -> bytes:
     """The head is covered by no checksum and no reader needs it."""
     return b"\x55" * 64 + data[64:]
+
+
+def _handmade_symbols() -> Case:
+    """The example of the page of the encoding; and bytes behind the codes, a symbol twice, one of 1 byte and of 16."""
+    table = b"\x03\x00" + bytes([5, 8, 2]) + b"to be or not be"
+    worked: dict[str, Any] = {"e": "symbols", "n": 4, "d": [0, 20], "v": [0, 1], "b": [[64, 9]]}
+    worked["c"] = [{"e": "narrow", "n": 5, "base": "0", "stride": 1, "b": [[128, 5]]}]
+    page = b"\x0d".ljust(64, b"\0") + bytes.fromhex("001110 002110 74f006").ljust(64, b"\0") + bytes([0, 3, 3, 4, 6])
+    # The table begins inside the blob; code 4095 has a symbol, of 16 bytes.
+    full = (3840).to_bytes(2, "little") + bytes([1, 1, *[2] * 3837, 16]) + b"ab" + b"xy" * 3837 + b"0123456789abcdef"
+    wide: dict[str, Any] = {"e": "symbols", "n": 4, "d": [7, len(full)], "b": [[0, 9]]}
+    wide["c"] = [{"e": "narrow", "n": 5, "base": "0", "stride": 1, "b": [[9, 5]]}]
+    codes = [0x61, 256, 4095, 4094]
+    packed = b"".join((codes[at] | codes[at + 1] << 12).to_bytes(3, "little") for at in (0, 2)) + b"\xff" * 3
+    columns = [
+        Column(
+            {"name": "worked", "type": "string", "nullable": True}, [Page(worked, page, 4)], shared=table, null_rows=[1]
+        ),
+        Column(
+            {"name": "wide", "type": "binary", "nullable": True},
+            [Page(wide, packed + bytes([0, 2, 3, 3, 4]), 4)],
+            shared=b"\xee" * 7 + full,
+        ),
+    ]
+    arrays = {
+        "worked": pa.array(["to be or not to be", None, "be", "to"]),
+        "wide": pa.array([b"aa", b"0123456789abcdef", b"", b"xy"], pa.binary()),
+    }
+    about = "the example of the page, more codes than rows have, 3,840 symbols, one of them twice, of 1 byte and of 16"
+    data = make_file(columns, num_rows=4)
+    return Case("by_hand_symbols", about, "encodings/symbols.md", pa.table(arrays), data=data)
 
 
 def _handmade_encodings() -> Iterator[Case]:

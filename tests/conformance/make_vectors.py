@@ -1,6 +1,6 @@
 """Write format_spec/vectors/: files that a reader must read, files that it must refuse, and what is in them.
 
-Run it from anywhere after a change of the format: python tests/conformance/make_vectors.py
+Run it from anywhere after a change of the format: python tests/conformance/make_vectors.py [NAME OF A CASE …]
 The answers come from the tables that were written, never from reading a file back.
 """
 
@@ -10,8 +10,9 @@ import hashlib
 import json
 import re
 import shutil
+import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -37,7 +38,7 @@ from lance_like.version import FORMAT_VERSION, __version__
 VECTORS = Path(__file__).resolve().parents[2] / "format_spec" / "vectors"
 # A writer tries few encodings for so few rows; a reader takes them all.
 ALL_TRIED = {"encodings.registry.SMALL_NBYTES": 0}
-LARGEST_NBYTES, ALL_NBYTES = 120_000, 2_000_000
+LARGEST_NBYTES, ALL_NBYTES = 120_000, 2_200_000
 ENCODINGS = {
     "plain",
     "constant",
@@ -47,6 +48,7 @@ ENCODINGS = {
     "variable",
     "outlined",
     "alphabet",
+    "symbols",
     "zstd",
     "list",
     "fixed_size_list",
@@ -65,8 +67,8 @@ def write_file(case: Case) -> bytes:
     """The file of a case; the random bytes of its tail come from the name, so that it is the same each time."""
     if case.data is not None:
         return case.data
-    random = uuid.UUID(bytes=hashlib.sha256(case.name.encode()).digest()[:16])
-    with settings({**ALL_TRIED, **case.settings}), mock.patch("lance_like.file.writer.uuid.uuid4", return_value=random):
+    random = hashlib.sha256(case.name.encode()).digest()[:16]
+    with settings({**ALL_TRIED, **case.settings}), mock.patch("os.urandom", return_value=random):
         writer = FileWriter(case.table.schema)
         return b"".join(bytes(chunk) for chunk in writer.chunks(case.table.to_batches()))
 
@@ -126,12 +128,16 @@ def chosen(name: str) -> Iterator[None]:
     """Make names of objects and times follow from the name of a case, so that a table is the same each time."""
     digest = hashlib.sha256(name.encode())
 
-    def random() -> uuid.UUID:
+    def random(nbytes: int) -> bytes:
         digest.update(b".")
-        return uuid.UUID(bytes=digest.digest()[:16])
+        return digest.digest()[:nbytes]
 
     clock = count(1_700_000_000_000_000_000, 1_000_000_000)
-    with mock.patch("uuid.uuid4", random), mock.patch("time.time_ns", lambda: next(clock)):
+    with (
+        mock.patch("os.urandom", random),
+        mock.patch("uuid.uuid4", lambda: uuid.UUID(bytes=random(16))),
+        mock.patch("time.time_ns", lambda: next(clock)),
+    ):
         yield
 
 
@@ -217,30 +223,37 @@ def _member(key: str, value: Any) -> str:
     return f"{json.dumps(key)}: [\n" + ",\n".join(items) + "\n]"
 
 
-def main() -> None:
-    for old in VECTORS.glob("*/"):
-        if old.is_dir():
-            shutil.rmtree(old)
-    cases, errors = list(good_cases()), list(bad_cases())
-    tables, error_tables = list(table_cases()), list(bad_tables())
-    index = {
-        "format_version": FORMAT_VERSION,
-        "writer": f"lance_like {__version__}",
-        "cases": {case.name: write_good(case) for case in cases},
-        "errors": {case.name: write_bad(case) for case in errors},
-        "tables": {case.name: write_good_table(case) for case in tables},
-        "error_tables": {case.name: write_bad_table(case) for case in error_tables},
-    }
-    (VECTORS / "index.json").write_text(json.dumps(index, indent=1) + "\n")
+def main(names: Collection[str]) -> None:
+    """names: the cases to write; none for all, in the place of what is there."""
+    if not names:
+        for old in VECTORS.glob("*/"):
+            if old.is_dir():
+                shutil.rmtree(old)
+    place = VECTORS / "index.json"
+    index: dict[str, Any] = json.loads(place.read_text()) if names else {}
+    index |= {"format_version": FORMAT_VERSION, "writer": f"lance_like {__version__}"}
+    cases = list(good_cases())
+    for section, folder, made, write in (
+        ("cases", VECTORS, cases, write_good),
+        ("errors", VECTORS / "errors", bad_cases(), write_bad),
+        ("tables", VECTORS / "tables", table_cases(), write_good_table),
+        ("error_tables", VECTORS / "errors/tables", bad_tables(), write_bad_table),
+    ):
+        wanted = [case for case in made if not names or case.name in names]
+        for case in wanted:
+            shutil.rmtree(folder / case.name, ignore_errors=True)
+        written = {case.name: write(case) for case in wanted}
+        index[section] = index.get(section, {}) | written
+    place.write_text(json.dumps(index, indent=1) + "\n")
     files = [path for path in VECTORS.rglob("*") if path.is_file()]
     sizes = {path: path.stat().st_size for path in files}
     covered = {name for case in cases for name in encodings_in(write_file(case))}
     assert covered == ENCODINGS, ENCODINGS - covered
     assert max(sizes.values()) < LARGEST_NBYTES, max(sizes, key=lambda path: sizes[path])
     assert sum(sizes.values()) < ALL_NBYTES, sum(sizes.values())
-    print(f"{len(cases)} files and {len(tables)} tables to read, {len(errors)} and {len(error_tables)} to refuse")
+    print(", ".join(f"{len(index[section]):,} {section}" for section in ("cases", "errors", "tables", "error_tables")))
     print(f"{sum(sizes.values()):,} bytes")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

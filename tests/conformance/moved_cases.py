@@ -53,5 +53,5 @@ def _moved(tables: Sequence[pa.Table]) -> bytes:
             chunks = iter(drive(store, key, read_pieces(list(stored.pieces()))))
             parts.append(MovedPages(stored.number, stored, extents, chunks))
         first_row += len(table)
-    with mock.patch("lance_like.file.writer.uuid.uuid4", return_value=uuid.UUID(int=0x6D6F766564)):
+    with mock.patch("os.urandom", return_value=uuid.UUID(int=0x6D6F766564).bytes):
         return b"".join(bytes(chunk) for chunk in writer.chunks(parts))

@@ -387,6 +387,25 @@ class PageDecoder:
         rest = iter(stored)
         return bytes(next(rest) if pair == ".." else int(pair, 16) for pair in pairs) if stored else b""
 
+    def _symbols(self, node: Node, kind: Type, visible: list[bool]) -> list:
+        need(kind.name in VARIABLE, "page", f"symbols cannot hold {kind.name}")
+        start, size = member(node.params, "d", is_pair(is_int(), is_int()), "page")
+        table = cut(self.shared, start, size, "page")
+        count = int.from_bytes(cut(table, 0, 2, "page"), "little")
+        need(count <= 3840, "page", f"a table of {count} symbols")
+        lengths = cut(table, 2, count, "page")
+        need(all(1 <= length <= 16 for length in lengths), "page", f"symbols of {min(lengths)} to {max(lengths)} bytes")
+        edges = [*accumulate(lengths, initial=2 + count)]
+        need(edges[-1] == len(table), "page", f"symbols that end at byte {edges[-1]} of {len(table)}")
+        symbols = [bytes([byte]) for byte in range(256)] + [table[first:last] for first, last in pairwise(edges)]
+        offsets = self.offsets(node, 0, node.n + 1)
+        data = self.buffer(node, 0, -(-offsets[-1] // 2) * 3)
+        codes = [int.from_bytes(data[i // 2 * 3 :][:3], "little") >> 12 * (i % 2) & 4095 for i in range(offsets[-1])]
+        need(max(codes, default=0) < len(symbols), "page", "a code without a symbol")
+        cells = [b"".join(symbols[code] for code in codes[first:last]) for first, last in pairwise(offsets)]
+        self.spend(sum(map(len, cells)))
+        return [cell_value(kind, cell) if seen else None for cell, seen in zip(cells, visible, strict=True)]
+
     def cells(self, kind: Type, data: bytes, offsets: list[int], visible: list[bool]) -> list:
         runs = zip(pairwise(offsets), visible, strict=True)
         return [cell_value(kind, data[start:end]) if seen else None for (start, end), seen in runs]
@@ -495,6 +514,7 @@ class PageDecoder:
 
 ENCODINGS = {"plain", "constant", "narrow", "bitpack", "dictionary", "variable", "zstd", "list", "fixed_size_list"}
 ENCODINGS |= {"struct", "linear", "alp", "decimal", "scaled", "patched", "run_length", "outlined", "alphabet", "planes"}
+ENCODINGS |= {"symbols"}
 
 
 def bit(bitmap: bytes, i: int) -> bool:

@@ -260,9 +260,129 @@ def zeros(kind: str, count: int) -> np.ndarray:
     return np.zeros(count, kind)
 
 
+# -- texts of frequent symbols -----------------------------------------------------------------------------------
+
+
+def learned(cells: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """The lengths and the bytes of the symbols of cells: those of the compiled kernel, which alone finds any."""
+    lengths, symbols = np.zeros(3840, np.uint8), np.zeros(3840 * 16, np.uint8)
+    count = kernels.learn(*end_to_end(cells), lengths, symbols)
+    return lengths[:count].copy(), symbols[: 16 * count].copy()
+
+
+def end_to_end(cells: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    return np.frombuffer(b"".join(cells), np.uint8), np.cumsum([0, *map(len, cells)])
+
+
+def tables(lengths: np.ndarray, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lengths and the bytes of all codes."""
+    of_codes, bytes_of = np.zeros(4096, np.uint8), np.zeros((4096, 16), np.uint8)
+    of_codes[:256], bytes_of[:256, 0] = 1, np.arange(256)
+    of_codes[256 : 256 + len(lengths)] = lengths
+    bytes_of[256 : 256 + len(lengths)] = symbols.reshape(-1, 16)
+    return of_codes, bytes_of.reshape(-1)
+
+
+def coded(codes: list[int]) -> np.ndarray:
+    """Codes, two in three bytes (format_spec/encodings/symbols.md), a pair at a time."""
+    pairs = zip(codes[::2], [*codes[1::2], 0], strict=False)
+    return np.frombuffer(b"".join((low | high << 12).to_bytes(3, "little") for low, high in pairs), np.uint8)
+
+
+def some_cells() -> list[bytes]:
+    rng = np.random.default_rng(7)
+    parts = [rng.bytes(size) for size in (1, 2, 3, 4, 5, 7, 8, 9, 12, 16) for _ in range(3)]
+    return [b"".join(parts[at] for at in rng.integers(0, 30, count)) for count in rng.integers(0, 9, 700).tolist()]
+
+
+@pytest.mark.skipif(not kernels.COMPILED, reason="numpy finds no symbols")
+def test_symbols_are_found_and_cells_are_parsed_into_the_longest(form: ModuleType) -> None:
+    cells = some_cells()
+    data, offsets = end_to_end(cells)
+    lengths, symbols = learned(cells)
+    own = [symbol.tobytes()[:length] for symbol, length in zip(symbols.reshape(-1, 16), lengths.tolist(), strict=True)]
+    assert len(set(own)) == len(own) > 30
+    assert set(lengths.tolist()) == set(range(2, 17))
+    codes_of = {bytes([byte]): byte for byte in range(256)} | {one: 256 + at for at, one in enumerate(own)}
+    expected = []
+    for cell in cells:
+        codes, at = [], 0
+        while at < len(cell):
+            length = next(
+                size for size in range(16, 0, -1) if cell[at : at + size] in codes_of and at + size <= len(cell)
+            )
+            codes.append(codes_of[cell[at : at + length]])
+            at += length
+        expected.append(codes)
+    out, ends = np.full(2 * len(data) + 2, 0xEE, np.uint8), np.empty(len(cells) + 1, np.int64)
+    nbytes = form.parse(data, offsets, lengths, symbols, out, ends)
+    assert ends.tolist() == np.cumsum([0, *map(len, expected)]).tolist()
+    assert out[:nbytes].tobytes() == coded(list(chain(*expected))).tobytes()
+
+
+@pytest.mark.parametrize("first", [0, 1, 2, 5])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 5000])
+def test_codes_are_measured_and_unfolded(form: ModuleType, count: int, first: int) -> None:
+    rng = np.random.default_rng(count)
+    lengths = rng.integers(1, 17, 3840, np.uint8)
+    of_codes, bytes_of = tables(lengths, rng.integers(0, 256, 3840 * 16, np.uint8))
+    codes = rng.integers(0, 4096, first + count + 3).tolist()
+    texts = [bytes_of.reshape(-1, 16)[code, : of_codes[code]].tobytes() for code in codes]
+    cuts = np.sort(rng.integers(first, first + count + 1, 40))
+    packed = at_an_odd_address(coded(codes))
+    stream = np.array([first, *cuts]), np.array([*cuts, first + count])
+    order = rng.permutation(len(cuts))
+    for starts, ends in (stream, (stream[0][order], stream[1][order]), (stream[0][:0], stream[1][:0])):
+        cells = [b"".join(texts[start:end]) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+        offsets = np.full(len(cells) + 1, 11, np.int64)
+        form.measure(packed, starts, ends, of_codes, offsets)
+        assert offsets.tolist() == (11 + np.cumsum([0, *map(len, cells)])).tolist()
+        out = np.empty(offsets[-1] - 11, np.uint8)
+        form.unfold(packed, starts, ends, of_codes, bytes_of, out)
+        assert out.tobytes() == b"".join(cells)
+        for wrong in (out[:-1], np.empty(len(out) + 1, np.uint8)):
+            if len(wrong) != len(out):
+                with pytest.raises(ValueError, match="unfold: "):
+                    form.unfold(packed, starts, ends, of_codes, bytes_of, wrong)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 40, 3000])
+def test_a_code_without_a_symbol_is_refused(form: ModuleType, count: int) -> None:
+    of_codes, _ = tables(zeros("u1", 5), zeros("u1", 80))
+    for wrong in {0, count // 2, count - 1}:
+        codes = [65] * count
+        codes[wrong] = 256 + 5
+        for starts, ends in (([0], [count]), ([0, 0], [count, 0])):
+            with pytest.raises(ValueError, match="measure: "):
+                form.measure(coded(codes), np.array(starts), np.array(ends), of_codes, zeros("i8", len(starts) + 1))
+
+
 def spelled(form: Any, **wrong: Any) -> None:
     right = {"bits": 4, "symbols": bytes(16), "skip": 0, "cell": bytes(3), "places": PLACES, "rows": zeros("i8", 1)}
     form.spell(zeros("u1", 8), *(right | {"out": zeros("u1", 3)} | wrong).values())
+
+
+def learnt(form: Any, **wrong: Any) -> None:
+    right = {"offsets": np.array([0, 3]), "lengths": zeros("u1", 3840), "symbols": zeros("u1", 3840 * 16)}
+    form.learn(zeros("u1", 3), *(right | wrong).values())
+
+
+def parsed(form: Any, **wrong: Any) -> None:
+    symbols = {"lengths": np.array([2], "u1"), "symbols": zeros("u1", 16)}
+    right = {"offsets": np.array([0, 3]), **symbols, "out": zeros("u1", 8), "ends": zeros("i8", 2)}
+    form.parse(zeros("u1", 3), *(right | wrong).values())
+
+
+def measured(form: Any, **wrong: Any) -> None:
+    spans = {"starts": zeros("i8", 1), "ends": np.array([2])}
+    right = {**spans, "lengths": np.ones(4096, "u1"), "offsets": zeros("i8", 2)}
+    form.measure(zeros("u1", 4), *(right | wrong).values())
+
+
+def unfolded(form: Any, **wrong: Any) -> None:
+    spans = {"starts": zeros("i8", 1), "ends": np.array([2])}
+    tables = {"lengths": np.ones(4096, "u1"), "symbols": zeros("u1", 4096 * 16)}
+    form.unfold(zeros("u1", 4), *({**spans, **tables, "out": zeros("u1", 2)} | wrong).values())
 
 
 WRONG: dict[str, Callable[[Any], Any]] = {
@@ -300,6 +420,31 @@ WRONG: dict[str, Callable[[Any], Any]] = {
     "cells of other rows": lambda form: spelled(form, rows=zeros("i4", 1)),
     "codes far away": lambda form: spelled(form, skip=2**62),
     "codes before the first": lambda form: spelled(form, skip=-1),
+    "symbols of too many": lambda form: learnt(form, lengths=zeros("u1", 3839)),
+    "symbols of fewer bytes": lambda form: learnt(form, symbols=zeros("u1", 16)),
+    "cells behind the data": lambda form: learnt(form, offsets=np.array([0, 4])),
+    "cells before the data": lambda form: learnt(form, offsets=np.array([-1, 3])),
+    "cells that descend": lambda form: learnt(form, offsets=np.array([0, 3, 2])),
+    "offsets of another width": lambda form: learnt(form, offsets=zeros("i4", 2)),
+    "no offset": lambda form: learnt(form, offsets=zeros("i8", 0)),
+    "no room for codes": lambda form: parsed(form, out=zeros("u1", 7)),
+    "ends of fewer cells": lambda form: parsed(form, ends=zeros("i8", 1)),
+    "a symbol of one byte": lambda form: parsed(form, lengths=np.array([1], "u1")),
+    "a symbol of 17 bytes": lambda form: parsed(form, lengths=np.array([17], "u1")),
+    "half a symbol": lambda form: parsed(form, symbols=zeros("u1", 8)),
+    "parsed behind the data": lambda form: parsed(form, offsets=np.array([0, 4])),
+    "codes behind the bytes": lambda form: measured(form, ends=np.array([3])),
+    "codes before the bytes": lambda form: measured(form, starts=np.array([-1])),
+    "codes that descend": lambda form: measured(form, starts=np.array([2]), ends=np.array([1])),
+    "starts of fewer cells": lambda form: measured(form, starts=zeros("i8", 0)),
+    "ends of another width": lambda form: measured(form, ends=zeros("i4", 2)),
+    "lengths of fewer codes": lambda form: measured(form, lengths=zeros("u1", 4095)),
+    "measures of fewer cells": lambda form: measured(form, offsets=zeros("i8", 1)),
+    "unfolded behind the bytes": lambda form: unfolded(form, ends=np.array([3])),
+    "symbols of fewer codes": lambda form: unfolded(form, symbols=zeros("u1", 4095 * 16)),
+    "unfolded symbols of 17 bytes": lambda form: unfolded(form, lengths=np.full(4096, 17, "u1")),
+    "room for less": lambda form: unfolded(form, out=zeros("u1", 1)),
+    "room for more": lambda form: unfolded(form, out=zeros("u1", 3)),
     "more offsets than rows": lambda form: form.unblock(
         zeros("u1", 9), zeros("i8", 3) + 3, 1, 1, zeros("i8", 5), zeros("u1", 6)
     ),
@@ -323,5 +468,5 @@ WRONG: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.skipif(not kernels.COMPILED, reason="numpy checks for itself")
 @pytest.mark.parametrize("wrong", WRONG)
 def test_compiled_kernels_refuse_arrays_that_do_not_fit(wrong: str) -> None:
-    with pytest.raises(ValueError, match=r"^(unpack|within|pick|widen|lines|spread|spell|unblock|divide): "):
+    with pytest.raises(ValueError, match=r"^\w+: "):
         WRONG[wrong](FORMS["compiled"])

@@ -309,14 +309,14 @@ def test_zstd_trains_one_dictionary_for_all_pages_of_a_column(monkeypatch: pytes
     vocabulary = ["".join(chr(97 + c) for c in rng.integers(0, 26, 7)) for _ in range(300)]
     pages = [pa.array([" ".join(rng.choice(vocabulary, 12)) for _ in range(1500)]) for _ in range(2)]
     made = [forced("zstd", array, hints) for array in pages]
-    assert hints.zstd_dictionary
+    assert hints.trained("zstd")
     for page, array in zip(made, pages, strict=True):
         check(page, array)
         assert page is not None
         start, nbytes = page.description["d"]
-        assert page.shared[start : start + nbytes] == hints.zstd_dictionary
+        assert page.shared[start : start + nbytes] == hints.trained("zstd")
     untrained = Hints()
-    untrained.zstd_dictionary = b""
+    untrained.train("zstd", b"")
     plain = forced("zstd", pages[1], untrained)
     assert made[1] is not None
     assert plain is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -53,14 +54,14 @@ def check(page: Page | None, array: pa.Array) -> Page:
     return page
 
 
-def check_together(arrays: list[pa.Array], name: str) -> None:
+def check_together(arrays: list[pa.Array], name: str, hints: Callable[[], Hints] = Hints) -> None:
     """Rows of several pages of one shape, end to end in a file, in one read."""
-    pages = [check(forced(name, array), array) for array in arrays]
+    pages = [check(forced(name, array, hints()), array) for array in arrays]
     offsets = np.cumsum([0, *(len(page.data) for page in pages)])
     data = np.concatenate([page.data for page in pages])
     nodes = [parse_node(page.description, len(page.data)) for page in pages]
     assert len({shape(node) for node in nodes}) == 1
-    stack = Stack(nodes, offsets[:-1], np.arange(len(pages)), (SharedBlob(),))
+    stack = Stack(nodes, offsets[:-1], np.arange(len(pages)), [SharedBlob(page.shared) for page in pages])
     rng = np.random.default_rng(0)
     at = rng.integers(0, len(pages), 90)
     rows = rng.integers(0, np.array([len(array) for array in arrays])[at])

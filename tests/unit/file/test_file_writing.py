@@ -68,13 +68,13 @@ def test_the_bytes_of_a_file_do_not_depend_on_the_threads(monkeypatch: pytest.Mo
 def test_a_page_that_needs_the_dictionary_waits_for_those_before_it() -> None:
     shared = Shared()
     found: list[bytes | None] = []
-    late = threading.Thread(target=lambda: found.append(Hints(shared, 2).zstd_dictionary))
+    late = threading.Thread(target=lambda: found.append(Hints(shared, 2).trained("zstd")))
     late.start()
     Hints(shared, 1)
     shared.finish(0)
     late.join(0.02)
     assert late.is_alive()
-    Hints(shared, 1).zstd_dictionary = b"trained"
+    Hints(shared, 1).train("zstd", b"trained")
     late.join(5)
     assert found == [b"trained"]
 
@@ -83,7 +83,7 @@ def test_a_page_waits_no_longer_than_for_the_last_before_it() -> None:
     shared = Shared()
     for page in (1, 0):
         shared.finish(page)
-    assert Hints(shared, 2).zstd_dictionary is None
+    assert Hints(shared, 2).trained("zstd") is None
 
 
 def test_checksums_of_blocks_do_not_depend_on_the_chunks() -> None:
