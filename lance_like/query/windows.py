@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import accumulate, chain, pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ from lance_like.file.cut import PAGE_ROWS
 from lance_like.file.spans import read_parts
 from lance_like.kept import MadeOf
 from lance_like.query import flagged
+from lance_like.query.ahead import default_threads
 from lance_like.query.columns import TAKE_BELOW, Column
 from lance_like.query.conjuncts import ColumnTest, Parts, split
 from lance_like.query.evaluate import passing
@@ -49,6 +50,8 @@ _COMPARED_ROWS = 4 * PAGE_ROWS
 _LIGHT_NBYTES = 4 << 20
 # Estimated bytes of rows that are read in one go though they lie in many windows.
 _FEW_NBYTES = WINDOW_NBYTES // 4
+# What threads read of rows that are flagged at a time: more would leave the cache, less begins with too many.
+_PIECE_NBYTES = 12 << 20
 # Rows of tiles and blocks: windows that do not end with a page end with one of those.
 _STEP_ROWS = 1 << 14
 # Rows that lie together are read as a stretch: to begin one takes as long as 500 single rows, or 8,000 between.
@@ -266,20 +269,40 @@ class FragmentScan:
         """A window and which of its rows pass, as the windows in which they are read, each with its flags."""
         if flags is None or not self._asks(window) or self._are_few(flags):
             return [(window, flags)]
-        found: list[tuple[Window, Flags | None]] = []
-        start, most = window.start, self._read_rows(np.count_nonzero(flags) / len(flags))
-        while start < window.end:
-            end = _cut(self.columns.values(), start, min(window.end, start + most), self._batch_rows)
-            some = flags[start - window.start : end - window.start]
-            if some.any():
-                found.append((self._window(start, end, None, (window,)), some))
-            start = end
-        return found
+        cuts = self._even(window, flags)
+        pieces = zip(cuts, [*cuts[1:], len(flags)], strict=True)
+        return [
+            (self._window(window.start + first, window.start + last, None, (window,)), flags[first:last])
+            for first, last in pieces
+            if flags[first:last].any()
+        ]
 
-    def _read_rows(self, share: float) -> int:
-        """The rows of a window of which a share is read."""
-        nbytes = [column.row_nbytes * (share if column.is_picked else 1) for column in self.columns.values()]
-        return max(self._window_rows, self._rows_of(max(1.0, sum(nbytes))))
+    def _even(self, window: Window, flags: Flags) -> list[int]:
+        """Where pieces of a window begin that take as much memory each: with a page, if one is near.
+
+        Of columns whose rows are picked flagged ones count, of the others all.
+        """
+        steps = range(0, len(flags), _STEP_ROWS)
+        picked = sum(column.row_nbytes for column in self.columns.values() if column.is_picked)
+        counts = np.array([np.count_nonzero(flags[start : start + _STEP_ROWS]) for start in steps])
+        nbytes = np.cumsum(counts * picked + (self._row_nbytes - picked) * _STEP_ROWS)
+        pieces = self._pieces_of(float(nbytes[-1]), len(flags))
+        cuts = nbytes.searchsorted(nbytes[-1] * np.arange(1, pieces) / pieces) * _STEP_ROWS
+        near = len(flags) // (4 * pieces)
+        for column in self.columns.values():
+            fences = column.pages.fences - window.start
+            nearest = fences[np.minimum(fences.searchsorted(cuts - near), len(fences) - 1)]
+            cuts = np.where(np.abs(nearest - cuts) <= near, nearest, cuts)
+        return sorted({0, *cuts.tolist()} - {len(flags)})
+
+    def _pieces_of(self, nbytes: float, rows: int) -> int:
+        """In how many pieces flagged rows are read: as many for each thread, where they are not few."""
+        if self._scan.batch_rows:
+            return -(-rows // max(self._window_rows, self._rows_of(max(1.0, nbytes / rows))))
+        if nbytes <= _FEW_NBYTES:
+            return 1
+        threads = self._scan.threads or default_threads()
+        return -(-int(nbytes) // (_PIECE_NBYTES * threads)) * threads
 
     def _asks(self, span: Span) -> bool:
         """Is the condition asked of a span before it is known how its rows are read?"""
@@ -308,15 +331,26 @@ class FragmentScan:
     def _batches(self, leaves: dict[int, list[pa.Array]], offsets: Int64s | None, count: int) -> list[pa.RecordBatch]:
         """Rows in batches: slices of what was read of pages, and copies of it where a batch lies in several."""
         batches: list[pa.RecordBatch] = []
-        in_one = max(map(len, leaves.values()), default=1) == 1
-        step = count if in_one else self._batch_rows
-        for start in range(0, count, step):
-            end = min(start + step, count)
+        cuts = self._cuts(leaves, count)
+        for start, end in pairwise([*cuts, count]):
             cut = {field_id: between(parts, start, end) for field_id, parts in leaves.items()}
             some = None if offsets is None else offsets[start:end]
             arrays = self._projection.assemble(cut, virtual_of(self._fragment, some))
             batches += self._projection.batches(arrays, end - start, self._batch_rows)
         return batches
+
+    def _cuts(self, leaves: dict[int, list[pa.Array]], count: int) -> Sequence[int]:
+        """Where batches begin: with pages, unless that makes small ones, or the caller said how many rows one has."""
+        if max(map(len, leaves.values()), default=1) == 1:
+            return [0]
+        if self._scan.batch_rows:
+            return range(0, count, self._batch_rows)
+        ends = sorted({end for parts in leaves.values() for end in accumulate(map(len, parts))})
+        cuts = [0]
+        for end in ends:
+            if end - cuts[-1] >= _STEP_ROWS and count - end >= _STEP_ROWS:
+                cuts.append(end)
+        return cuts
 
     def _wanted(self, span: Span) -> Flags | None:
         """Which rows of a span are not deleted, among those that are wanted; None for all."""
