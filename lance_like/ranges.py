@@ -7,15 +7,11 @@ from itertools import accumulate
 import numpy as np
 import pyarrow as pa
 
+from lance_like.kernels import gather
 from lance_like.typing_ import Bytes, Int64s, Ranges, Spanning
 
 # Up to so many numbers Python is faster than numpy.
 _FEW = 32
-# Joining slices costs 0.2 us a range, a pass over ranges of one width 5 us and then less. A kernel takes 20 us to
-# start and copies wide ranges twice (it grows its output): it pays for many ranges that are not large (measured from 50
-# to 50,000 ranges of 20 to 20,000 bytes; of 770 bytes in a third of the time).
-_MANY = 512
-_WIDE = 4096
 
 
 def lengths_to_offsets(lengths: np.ndarray) -> Int64s:
@@ -71,7 +67,7 @@ def gather_from(data: Bytes, starts: Int64s, ends: Int64s) -> Bytes:
     """Copy ranges of data end to end, in the order given. For reading only: one range, or many that follow one another,
     are a view and no copy.
 
-    Cost: one kernel call whatever the number of ranges, but for few or wide ones.
+    Cost: one kernel call whatever the number of ranges, but for few.
     """
     n = len(starts)
     if n == 0:
@@ -79,22 +75,12 @@ def gather_from(data: Bytes, starts: Int64s, ends: Int64s) -> Bytes:
     if n == 1:
         return data[starts[0] : ends[0]]
     if n <= _FEW:
-        return _join_slices(data, starts, ends)
+        return _joined(data, starts, ends)
     if (starts[1:] == ends[:-1]).all():
         return data[starts[0] : ends[-1]]
-    lengths = ends - starts
-    width = int(lengths[0])
-    if (lengths == width).all():
-        return _gather_equal(data, starts, width)
-    if n <= _MANY or lengths.sum() >= n * _WIDE:
-        return _join_slices(data, starts, ends)
-    # Interleaved [start, end, start, end, …] are the offsets of a binary array whose even slots are the ranges.
-    offsets = np.empty(2 * n + 1, np.int64)
-    offsets[0:-1:2], offsets[1::2] = starts, ends
-    offsets[-1] = len(data)
-    cells = pa.Array.from_buffers(pa.large_binary(), 2 * n, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
-    taken = cells.take(pa.array(np.arange(0, 2 * n, 2)))
-    return np.frombuffer(taken.buffers()[2] or b"", np.uint8)[: lengths.sum()]
+    out = np.frombuffer(pa.allocate_buffer(int((ends - starts).sum())), np.uint8)
+    gather(data, np.ascontiguousarray(starts), np.ascontiguousarray(ends), out)
+    return out
 
 
 def gather_from_groups(data: Bytes, starts: Int64s, ends: Int64s, each: int) -> Bytes:
@@ -105,31 +91,12 @@ def gather_from_groups(data: Bytes, starts: Int64s, ends: Int64s, each: int) -> 
     return gather_from(data, starts + moved, ends + moved)
 
 
-def _join_slices(data: Bytes, starts: Int64s, ends: Int64s) -> Bytes:
-    if len(starts) <= _MANY:
-        return np.frombuffer(_joined(data, starts, ends), np.uint8)
-    # Some at a time: Python's collector of garbage runs when there are 700 slices more than there were, and now and
-    # then it walks all objects of the process.
-    out, filled = np.frombuffer(pa.allocate_buffer(int((ends - starts).sum())), np.uint8), 0
-    for first in range(0, len(starts), _MANY):
-        part = _joined(data, starts[first : first + _MANY], ends[first : first + _MANY])
-        out[filled : filled + len(part)] = np.frombuffer(part, np.uint8)
-        filled += len(part)
-    return out
-
-
-def _joined(data: Bytes, starts: Int64s, ends: Int64s) -> bytes:
+def _joined(data: Bytes, starts: Int64s, ends: Int64s) -> Bytes:
     # Not np.concatenate of arrays, which takes three times as long.
     view = memoryview(data)
-    return b"".join([view[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)])
-
-
-def _gather_equal(data: Bytes, starts: Int64s, width: int) -> Bytes:
-    if width == 0:
-        return np.empty(0, np.uint8)
-    # One void scalar per byte position: fancy indexing copies each range with one memcpy.
-    cells = np.ndarray((len(data) - width + 1,), dtype=np.dtype((np.void, width)), buffer=data, strides=(1,))
-    return cells[starts].view(np.uint8)
+    return np.frombuffer(
+        b"".join([view[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]), np.uint8
+    )
 
 
 def coalesce(starts: Int64s, ends: Int64s, *, gap: int) -> Ranges:

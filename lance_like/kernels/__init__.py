@@ -1,8 +1,8 @@
 """Kernels: what is done to every row of a page, in one call (format_spec/decisions/0026-compiled-kernels.md).
 
-`native.c` and `symbols.c` do it in one pass and without Python's lock. Where they could not be compiled, `plain.py`
-does the same in some passes of numpy; its docstrings say what both do. They fill arrays that they are given, which are
-contiguous, and raise ValueError where the arrays do not fit each other.
+The C files do it in one pass and without Python's lock. Where they could not be compiled, `plain.py` does the same in
+some passes of numpy; its docstrings say what both do. They fill arrays that they are given, which are contiguous, and
+raise ValueError where the arrays do not fit each other.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ except ImportError:  # There was no compiler when the package was installed.
 COMPILED = _form.__name__.endswith(".native")
 
 divide = _form.divide
+gather = _form.gather
+group = _form.group
 learn = _form.learn
 lines = _form.lines
 measure = _form.measure
+pack = _form.pack
 parse = _form.parse
 pick = _form.pick
 spell = _form.spell
@@ -31,9 +34,12 @@ within = _form.within
 __all__ = [
     "COMPILED",
     "divide",
+    "gather",
+    "group",
     "learn",
     "lines",
     "measure",
+    "pack",
     "parse",
     "pick",
     "spell",

@@ -43,6 +43,11 @@ static inline PyObject *finished(Py_buffer *views, int count, int fits, const ch
     Py_RETURN_NONE;
 }
 
+/* arrays.c */
+PyObject *gather(PyObject *self, PyObject *args);
+PyObject *group(PyObject *self, PyObject *args);
+PyObject *pack(PyObject *self, PyObject *args);
+
 /* symbols.c */
 PyObject *learn(PyObject *self, PyObject *args);
 PyObject *parse(PyObject *self, PyObject *args);

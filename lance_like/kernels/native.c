@@ -1,5 +1,5 @@
 /* The kernels of plain.py, compiled: what is done to every row of a page, in one pass and without Python's lock.
-   Those of texts of frequent symbols are in symbols.c. */
+   Those of texts of frequent symbols are in symbols.c, those of whole arrays in arrays.c. */
 
 #include "common.h"
 
@@ -455,7 +455,8 @@ static PyMethodDef methods[] = {
     {"widen", widen, METH_VARARGS, NULL},   {"lines", lines, METH_VARARGS, NULL},   {"spread", spread, METH_VARARGS, NULL},
     {"divide", divide, METH_VARARGS, NULL}, {"spell", spell, METH_VARARGS, NULL},   {"unblock", unblock, METH_VARARGS, NULL},
     {"learn", learn, METH_VARARGS, NULL},   {"parse", parse, METH_VARARGS, NULL},   {"measure", measure, METH_VARARGS, NULL},
-    {"unfold", unfold, METH_VARARGS, NULL},
+    {"unfold", unfold, METH_VARARGS, NULL}, {"gather", gather, METH_VARARGS, NULL}, {"group", group, METH_VARARGS, NULL},
+    {"pack", pack, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -30,6 +30,9 @@ _PLACES = 1 << 17
 # The shares of rows and of cells above which all are made first.
 _PICKED, _SPELLED = 1 / 8, 1 / 4
 
+# Ranges that are joined as slices, and bytes of those that are.
+_MANY_RANGES, _WIDE_RANGE = 512, 4096
+_MOST_BITS = 32
 # Codes of symbols: below 256 bytes are codes of themselves.
 _CODE_BITS, _BYTES, _LONGEST_SYMBOL = 12, 256, 16
 
@@ -228,6 +231,84 @@ def divide(numbers: Int64s, power: float, out: np.ndarray) -> None:
     # Only a float of 32 bits can be too small for a number.
     with np.errstate(over="ignore"):
         np.divide(numbers, power, out=out, casting="same_kind")
+
+
+def gather(data: Bytes, starts: Int64s, ends: Int64s, out: Bytes) -> None:
+    """Fill `out` with ranges of bytes end to end, in the order given. starts, ends: int64[n].
+
+    Raises ValueError where a range is not in the bytes, or they do not fill it.
+    """
+    lengths = ends - starts
+    if len(starts) and not (min(starts.min(), lengths.min()) >= 0 and ends.max() <= len(data)):
+        raise ValueError("gather: the ranges are not in the bytes")
+    if lengths.sum() != len(out):
+        raise ValueError("gather: the ranges do not fill the room")
+    # A kernel of Arrow takes 20 us to start and copies wide ranges twice (it grows its output): it pays for many ranges
+    # that are not large (measured from 50 to 50,000 ranges of 20 to 20,000 bytes; of 770 bytes in a third of the time).
+    if len(starts) <= _MANY_RANGES or len(out) >= len(starts) * _WIDE_RANGE:
+        view, filled = memoryview(data), 0
+        # Some at a time: Python's collector of garbage runs when there are 700 slices more than there were, and now and
+        # then it walks all objects of the process.
+        for first in range(0, len(starts), _MANY_RANGES):
+            some = slice(first, first + _MANY_RANGES)
+            bounds = zip(starts[some].tolist(), ends[some].tolist(), strict=True)
+            part = b"".join([view[start:end] for start, end in bounds])
+            out[filled : filled + len(part)] = np.frombuffer(part, np.uint8)
+            filled += len(part)
+        return
+    # Interleaved [start, end, start, end, …] are the offsets of a binary array whose even slots are the ranges.
+    offsets = np.empty(2 * len(starts) + 1, np.int64)
+    offsets[0:-1:2], offsets[1::2] = starts, ends
+    offsets[-1] = len(data)
+    count = 2 * len(starts)
+    cells = pa.Array.from_buffers(pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+    taken = cells.take(pa.array(np.arange(0, count, 2)))
+    out[:] = np.frombuffer(taken.buffers()[2] or b"", np.uint8)[: len(out)]
+
+
+def group(numbers: np.ndarray, values: np.ndarray, out: np.ndarray, begins: Int64s) -> None:
+    """Fill `out` with values by their numbers, those of one number in their order.
+
+    Fills `begins` with where those of each number begin, and where the last ones end.
+
+    numbers: uint32[n], below m. values, out: uint32[n]. begins: int64[m + 1].
+    Raises ValueError where a number is not below m.
+    """
+    if len(numbers) and int(numbers.max()) >= len(begins) - 1:
+        raise ValueError("group: a number is not below the limit")
+    # With their places in the bits behind them, which numpy sorts many at a time: 8 million in 0.11 s.
+    bits = max(len(numbers) - 1, 0).bit_length()
+    packed = numbers.astype(np.uint64) << np.uint64(bits) | np.arange(len(numbers), dtype=np.uint64)
+    packed.sort()
+    out[:] = values[packed & np.uint64((1 << bits) - 1)]
+    begins[0] = 0
+    np.cumsum(np.bincount(numbers, minlength=len(begins) - 1), out=begins[1:])
+
+
+def pack(values: Int64s, counts: Int64s, widths: Bytes, out: Bytes) -> None:
+    """Fill `out` with blocks of numbers, each in as many bits as its block says, each block from a byte on.
+
+    values: int64, 0 … 2^width - 1, of all blocks; counts: int64[b], those of each; widths: uint8[b], at most 32. out:
+    uint8, (count * width + 7) // 8 of each block.
+    Raises ValueError where numbers, blocks and bytes do not agree.
+    Spec: format_spec/index/inverted.md, "Packed blocks".
+    """
+    bits = widths.astype(np.int64)
+    nbytes = (counts * bits + 7) >> 3
+    sound = len(counts) == len(widths) and int(counts.sum()) == len(values) and int(nbytes.sum()) == len(out)
+    if not sound or (len(widths) and (widths.max() > _MOST_BITS or counts.min() < 0)):
+        raise ValueError("pack: the blocks are not those of the numbers, or of the bytes")
+    at = np.arange(len(values)) - np.repeat(np.cumsum(counts) - counts, counts)
+    at = at * np.repeat(bits, counts) + np.repeat((np.cumsum(nbytes) - nbytes) << 3, counts)
+    words = np.zeros((len(out) >> 3) + 2, np.uint64)
+    if len(at):
+        word, shift, unsigned = at >> 6, (at & 63).astype(np.uint64), values.astype(np.uint64)
+        firsts = np.flatnonzero(np.append(True, word[1:] != word[:-1]))
+        words[word[firsts]] = np.bitwise_or.reduceat(unsigned << shift, firsts)
+        # At most one number reaches from a word into the next.
+        over = np.flatnonzero(shift.astype(np.int64) + np.repeat(bits, counts) > 64)
+        words[word[over] + 1] |= unsigned[over] >> (np.uint64(64) - shift[over])
+    out[:] = words.view(np.uint8)[: len(out)]
 
 
 def learn(data: Bytes, offsets: Int64s, lengths: Bytes, symbols: Bytes) -> int:

@@ -5,7 +5,7 @@ Several megabytes are not put together, nor made anew for each test, where a cou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -28,21 +28,41 @@ def whole(parts: Sequence[Flags]) -> Flags:
     return np.concatenate(parts, out=allocate(sum(map(len, parts)), np.bool_))
 
 
+def count_of(_first: int, passing: Flags) -> int:
+    """How many rows of a page pass."""
+    return int(np.count_nonzero(passing))
+
+
+def count_both(parts: Parts, first: int, passing: Flags) -> int:
+    """How many rows, from `first` on, are flagged and pass."""
+    return sum(
+        int(np.count_nonzero(parts[place][some] & passing[others]))
+        for place, some, others in _beside(parts, first, len(passing))
+    )
+
+
 def narrow(parts: Parts, first: int, passing: Flags) -> None:
     """Of rows from `first` on, leave those flagged that pass also, in the memory of the parts."""
+    for place, some, others in _beside(parts, first, len(passing)):
+        if not parts[place].flags.writeable:
+            parts[place] = parts[place].copy()
+        left = parts[place][some]
+        np.logical_and(left, passing[others], out=left)
+
+
+def _beside(parts: Parts, first: int, count: int) -> Iterator[tuple[int, slice, slice]]:
+    """The parts in which so many rows from `first` on lie: the place of each, its rows, and which of those they are."""
     done, before = 0, 0
     for place, part in enumerate(parts):
         start = first + done - before
         before += len(part)
         if start >= len(part):
             continue
-        if not part.flags.writeable:
-            part = parts[place] = part.copy()
-        some = part[start : start + len(passing) - done]
-        np.logical_and(some, passing[done : done + len(some)], out=some)
-        done += len(some)
-        if done == len(passing):
+        some = min(len(part) - start, count - done)
+        yield place, slice(start, start + some), slice(done, done + some)
+        done += some
+        if done == count:
             return
 
 
-__all__ = ["Parts", "count", "narrow", "whole"]
+__all__ = ["Parts", "count", "count_both", "count_of", "narrow", "whole"]

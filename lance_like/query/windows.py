@@ -257,6 +257,8 @@ class FragmentScan:
 
     def count(self, window: Window) -> Reads[int]:
         """How many rows of a window pass."""
+        if window.check and not window.parts and self._scan.parts.tests and self._scan.parts.rest is None:
+            return (yield from self._counted(window))
         flags = yield from self._flagged(window)
         return window.end - window.start if flags is None else flagged.count(flags)
 
@@ -282,12 +284,12 @@ class FragmentScan:
 
         Of columns whose rows are picked flagged ones count, of the others all.
         """
-        steps = range(0, len(flags), _STEP_ROWS)
+        step = min(_STEP_ROWS, self._window_rows)
         picked = sum(column.row_nbytes for column in self.columns.values() if column.is_picked)
-        counts = np.array([np.count_nonzero(flags[start : start + _STEP_ROWS]) for start in steps])
-        nbytes = np.cumsum(counts * picked + (self._row_nbytes - picked) * _STEP_ROWS)
+        counts = np.array([np.count_nonzero(flags[start : start + step]) for start in range(0, len(flags), step)])
+        nbytes = np.cumsum(counts * picked + (self._row_nbytes - picked) * step)
         pieces = self._pieces_of(float(nbytes[-1]), len(flags))
-        cuts = nbytes.searchsorted(nbytes[-1] * np.arange(1, pieces) / pieces) * _STEP_ROWS
+        cuts = nbytes.searchsorted(nbytes[-1] * np.arange(1, pieces) / pieces) * step
         near = len(flags) // (4 * pieces)
         for column in self.columns.values():
             fences = column.pages.fences - window.start
@@ -380,23 +382,45 @@ class FragmentScan:
 
     def _passing(self, span: Span) -> Reads[flagged.Parts | None]:
         start, end = span.start, span.end
-        wanted = self._wanted(span)
-        flags: flagged.Parts | None = None if wanted is None else [wanted]
         if not span.check:
-            return flags
+            return (yield from self._tested(span, ()))
         parts = self._scan.parts
-        for test in parts.tests:
-            left = 0 if flags is None else flagged.count(flags)
-            if flags is not None and left == 0:
-                return flags
-            if flags is not None and left < self._take_below * (end - start):
-                flags = [(yield from self._taken(test, start, flagged.whole(flags)))]
-            else:
-                flags = yield from self._judged(test, start, end, flags)
+        flags = yield from self._tested(span, parts.tests)
         if parts.rest is not None and (flags is None or flagged.count(flags)):
             rows = None if flags is None else np.flatnonzero(flagged.whole(flags))
             flags = [(yield from self._asked(parts.rest, start, end, rows))]
         return flags
+
+    def _tested(self, span: Span, tests: Sequence[ColumnTest]) -> Reads[flagged.Parts | None]:
+        """Which rows of a span are wanted and pass some tests; None for all there are."""
+        wanted = self._wanted(span)
+        flags: flagged.Parts | None = None if wanted is None else [wanted]
+        for test in tests:
+            flags = yield from self._narrowed(test, span, flags)
+        return flags
+
+    def _narrowed(self, test: ColumnTest, span: Span, flags: flagged.Parts | None) -> Reads[flagged.Parts]:
+        """Which of the rows that are left of a span pass a test. flags: None: all are left."""
+        if flags is not None and not flagged.count(flags):
+            return flags
+        if flags is not None and self._is_few(flags, span):
+            return [(yield from self._taken(test, span.start, flagged.whole(flags)))]
+        return (yield from self._judged(test, span.start, span.end, flags))
+
+    def _is_few(self, flags: flagged.Parts, span: Span) -> bool:
+        """Are flagged rows taken one by one?"""
+        return flagged.count(flags) < self._take_below * (span.end - span.start)
+
+    def _counted(self, span: Span) -> Reads[int]:
+        """How many rows of a span pass the tests: what passes the last of them is counted page by page, in a cache."""
+        *others, last = self._scan.parts.tests
+        flags = yield from self._tested(span, others)
+        column = self.columns.get(last.field.id)
+        if column is None or (flags is not None and self._is_few(flags, span)):
+            return flagged.count((yield from self._narrowed(last, span, flags)))
+        count = flagged.count_of if flags is None else partial(flagged.count_both, flags)
+        [counts] = yield [(column.path, column.pages.judge_span(span.start, span.end, last.test, count))]
+        return sum(counts)
 
     def _judged(self, test: ColumnTest, start: int, end: int, left: flagged.Parts | None) -> Reads[flagged.Parts]:
         """Which rows of a window pass a test of one column, among those that are left; None: all."""

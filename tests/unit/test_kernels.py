@@ -260,6 +260,56 @@ def zeros(kind: str, count: int) -> np.ndarray:
     return np.zeros(count, kind)
 
 
+# -- whole arrays ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("longest", [0, 1, 15, 16, 17, 40, 9000])
+@pytest.mark.parametrize("count", [0, 1, 2, 3000])
+def test_ranges_are_gathered_in_the_order_given(form: ModuleType, count: int, longest: int) -> None:
+    rng = np.random.default_rng(longest)
+    data = at_an_odd_address(rng.integers(0, 256, 20_000, np.uint8))
+    starts = rng.integers(0, len(data) + 1, count)
+    ends = np.minimum(starts + rng.integers(0, longest + 1, count), len(data))
+    ends[-1:] = len(data)
+    out = np.empty(int((ends - starts).sum()), np.uint8)
+    form.gather(data, starts, ends, out)
+    text = data.tobytes()
+    assert out.tobytes() == b"".join(text[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5000])
+@pytest.mark.parametrize("limit", [1, 3, 40_000])
+def test_values_are_grouped_by_their_numbers(form: ModuleType, limit: int, count: int) -> None:
+    rng = np.random.default_rng(limit)
+    found, values = rng.integers(0, limit, count, np.uint32), rng.integers(0, 2**32, count, np.uint32)
+    out, begins = np.empty(count, np.uint32), np.empty(limit + 1, np.int64)
+    form.group(found, values, out, begins)
+    groups: list[list[int]] = [[] for _ in range(limit)]
+    for number, value in zip(found.tolist(), values.tolist(), strict=True):
+        groups[number].append(value)
+    assert out.tolist() == list(chain(*groups))
+    assert begins.tolist() == np.cumsum([0, *map(len, groups)]).tolist()
+    if count:
+        with pytest.raises(ValueError, match="group: "):
+            form.group(np.append(found[1:], np.uint32(limit)), values, out, begins)
+
+
+def test_blocks_of_numbers_are_packed(form: ModuleType) -> None:
+    rng = np.random.default_rng(4)
+    counts, widths = rng.integers(0, 130, 200), rng.integers(0, 33, 200, np.uint8)
+    blocks = [numbers(width, count) for width, count in zip(widths.tolist(), counts.tolist(), strict=True)]
+    blocks = [
+        [number & (1 << width) - 1 for number in block] for block, width in zip(blocks, widths.tolist(), strict=True)
+    ]
+    expected = b""
+    for block, width in zip(blocks, widths.tolist(), strict=True):
+        bits = sum(number << width * at for at, number in enumerate(block))
+        expected += bits.to_bytes((len(block) * width + 7) // 8, "little")
+    out = np.empty(len(expected), np.uint8)
+    form.pack(np.array(list(chain(*blocks)), np.int64), counts, widths, out)
+    assert out.tobytes() == expected
+
+
 # -- texts of frequent symbols -----------------------------------------------------------------------------------
 
 
@@ -362,6 +412,11 @@ def spelled(form: Any, **wrong: Any) -> None:
     form.spell(zeros("u1", 8), *(right | {"out": zeros("u1", 3)} | wrong).values())
 
 
+def packs(form: Any, **wrong: Any) -> None:
+    right = {"values": zeros("i8", 3), "counts": np.array([3]), "widths": np.array([5], "u1"), "out": zeros("u1", 2)}
+    form.pack(*(right | wrong).values())
+
+
 def learnt(form: Any, **wrong: Any) -> None:
     right = {"offsets": np.array([0, 3]), "lengths": zeros("u1", 3840), "symbols": zeros("u1", 3840 * 16)}
     form.learn(zeros("u1", 3), *(right | wrong).values())
@@ -420,6 +475,36 @@ WRONG: dict[str, Callable[[Any], Any]] = {
     "cells of other rows": lambda form: spelled(form, rows=zeros("i4", 1)),
     "codes far away": lambda form: spelled(form, skip=2**62),
     "codes before the first": lambda form: spelled(form, skip=-1),
+    "a range behind the bytes": lambda form: form.gather(
+        zeros("u1", 3), zeros("i8", 1), zeros("i8", 1) + 4, zeros("u1", 4)
+    ),
+    "a range before the bytes": lambda form: form.gather(
+        zeros("u1", 3), zeros("i8", 1) - 1, zeros("i8", 1), zeros("u1", 1)
+    ),
+    "a range that descends": lambda form: form.gather(
+        zeros("u1", 3), np.array([2, 0]), np.array([1, 3]), zeros("u1", 2)
+    ),
+    "less room than ranges": lambda form: form.gather(
+        zeros("u1", 3), zeros("i8", 1), zeros("i8", 1) + 3, zeros("u1", 2)
+    ),
+    "more room than ranges": lambda form: form.gather(
+        zeros("u1", 3), zeros("i8", 1), zeros("i8", 1) + 3, zeros("u1", 4)
+    ),
+    "fewer starts than ends": lambda form: form.gather(zeros("u1", 3), zeros("i8", 1), zeros("i8", 2), zeros("u1", 0)),
+    "ends of 32 bits": lambda form: form.gather(zeros("u1", 3), zeros("i8", 1), zeros("i4", 2), zeros("u1", 0)),
+    "fewer values than numbers": lambda form: form.group(
+        zeros("u4", 3), zeros("u4", 2), zeros("u4", 3), zeros("i8", 2)
+    ),
+    "less room than values": lambda form: form.group(zeros("u4", 3), zeros("u4", 3), zeros("u4", 2), zeros("i8", 2)),
+    "numbers of 64 bits": lambda form: form.group(zeros("u8", 3), zeros("u4", 3), zeros("u4", 3), zeros("i8", 2)),
+    "no number is allowed": lambda form: form.group(zeros("u4", 0), zeros("u4", 0), zeros("u4", 0), zeros("i8", 0)),
+    "more numbers than blocks": lambda form: packs(form, values=zeros("i8", 4)),
+    "fewer numbers than blocks": lambda form: packs(form, values=zeros("i8", 2)),
+    "a block of less than none": lambda form: packs(form, counts=np.array([-1])),
+    "33 bits": lambda form: packs(form, widths=np.array([33], "u1")),
+    "widths of fewer blocks": lambda form: packs(form, widths=zeros("u1", 0)),
+    "less room than blocks": lambda form: packs(form, out=zeros("u1", 1)),
+    "more room than blocks": lambda form: packs(form, out=zeros("u1", 3)),
     "symbols of too many": lambda form: learnt(form, lengths=zeros("u1", 3839)),
     "symbols of fewer bytes": lambda form: learnt(form, symbols=zeros("u1", 16)),
     "cells behind the data": lambda form: learnt(form, offsets=np.array([0, 4])),

@@ -187,11 +187,13 @@ class Dictionary:
         """int64[n], the term of each word; -1 for a stop word."""
         coded = words.texts().dictionary_encode()
         distinct = coded.dictionary.to_pylist()
-        unknown = [word for word in distinct if word not in self._of_word]
-        for word, term in zip(unknown, self._analyzer.terms(unknown), strict=True):
-            self._of_word[word] = -1 if term is None else self._of_term.setdefault(term, len(self._of_term))
-        of_distinct = np.fromiter(map(self._of_word.__getitem__, distinct), np.int64, len(distinct))
-        return of_distinct[np.asarray(coded.indices)]
+        known = list(map(self._of_word.get, distinct))
+        unknown = [word for word, number in zip(distinct, known, strict=True) if number is None]
+        if unknown:
+            for word, term in zip(unknown, self._analyzer.terms(unknown), strict=True):
+                self._of_word[word] = -1 if term is None else self._of_term.setdefault(term, len(self._of_term))
+            known = list(map(self._of_word.__getitem__, distinct))
+        return np.array(known, np.int64)[np.asarray(coded.indices)]
 
 
 def analyzer_of(params: Mapping[str, Json]) -> Analyzer:

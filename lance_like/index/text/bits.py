@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lance_like import kernels
 from lance_like.typing_ import Bytes, Int64s
 
 MAX_WIDTH = 32
@@ -25,20 +26,11 @@ def packed_nbytes(counts: Int64s, widths: Bytes) -> Int64s:
     return (counts * widths + 7) >> 3
 
 
-def pack(values: np.ndarray, counts: Int64s, widths: Bytes) -> Bytes:
+def pack(values: Int64s, counts: Int64s, widths: Bytes) -> Bytes:
     """The bytes of blocks, one after the other. values: of all blocks, counts of each."""
-    nbytes = packed_nbytes(counts, widths)
-    at, bits = _places(counts, widths, np.cumsum(nbytes) - nbytes)
-    words = np.zeros((int(nbytes.sum()) >> 3) + 2, np.uint64)
-    if len(at):
-        values = values.astype(np.uint64)
-        word, shift = at >> 6, (at & 63).astype(np.uint64)
-        firsts = np.flatnonzero(np.append(True, word[1:] != word[:-1]))
-        words[word[firsts]] = np.bitwise_or.reduceat(values << shift, firsts)
-        # At most one number reaches from a word into the next.
-        over = np.flatnonzero(shift.astype(np.int64) + bits > 64)
-        words[word[over] + 1] |= values[over] >> (np.uint64(64) - shift[over])
-    return words.view(np.uint8)[: int(nbytes.sum())]
+    out = np.empty(int(packed_nbytes(counts, widths).sum()), np.uint8)
+    kernels.pack(values, counts, widths, out)
+    return out
 
 
 def unpack(data: Bytes, counts: Int64s, widths: Bytes, starts: Int64s) -> Int64s:

@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lance_like.index.radix import stable_order
 from lance_like.index.text.analysis import Analyzer, Dictionary
 from lance_like.index.text.split import Words
+from lance_like.kernels import group
 from lance_like.typing_ import Int64s
 
 _WORD_NBYTES = 64
@@ -135,23 +135,24 @@ class Corpus:
         rank[order] = np.arange(len(order), dtype=np.uint32)
         term = rank[numbers]
         # The words of a term stay in the order of their rows and places, in which they came.
-        by_term = stable_order(term)
-        term, row = term[by_term], rows[by_term]
-        new_term = np.append(True, term[1:] != term[:-1])
-        new = np.append(True, row[1:] != row[:-1]) | new_term
+        row, row_begins = _grouped(term, rows, len(order))
+        there = np.flatnonzero(row_begins[1:] > row_begins[:-1])
+        term_firsts = row_begins[there]
+        new = np.empty(len(row), bool)
+        np.not_equal(row[1:], row[:-1], out=new[1:])
+        new[term_firsts] = True
         firsts = np.flatnonzero(new)
-        term_firsts = np.flatnonzero(new_term)
         begins = np.append(np.searchsorted(firsts, term_firsts), len(firsts))
         counts = np.empty(len(firsts), np.uint32)
         np.subtract(firsts[1:], firsts[:-1], out=counts[:-1], casting="unsafe")
-        counts[-1] = len(term) - firsts[-1]
+        counts[-1] = len(row) - firsts[-1]
         return _Run(
-            order[term[term_firsts]],
+            order[there],
             begins,
             row[firsts],
             counts,
-            np.append(term_firsts, len(term)),
-            places[by_term] if self._with_places else None,
+            np.append(term_firsts, len(row)),
+            _grouped(term, places, len(order))[0] if self._with_places else None,
         )
 
     def _spilled(self, run: _Run) -> _Run:
@@ -180,6 +181,13 @@ class Corpus:
         bounds = [run.place_begins[low : high + 1] for run, (low, high) in zip(self._runs, slices, strict=True)]
         kept = [run.places for run in self._runs if run.places is not None]
         return Part(start, end, sizes, rows, counts, _merged(owners, bounds, kept, end - start))
+
+
+def _grouped(terms: np.ndarray, values: np.ndarray, count: int) -> tuple[np.ndarray, Int64s]:
+    """Values of words by their terms, those of a term in their order, and where those of each of the terms begin."""
+    out, begins = np.empty(len(terms), np.uint32), np.empty(count + 1, np.int64)
+    group(terms, values, out, begins)
+    return out, begins
 
 
 def _merged(owners: list[Int64s], bounds: list[Int64s], sources: list[np.ndarray], terms: int) -> np.ndarray:

@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like._lazy import need
+from lance_like.kernels import gather
+from lance_like.ranges import lengths_to_offsets
 from lance_like.typing_ import Bytes, Int64s
 
 _APART, _WORD, _DENSE = 0, 1, 2
@@ -67,12 +69,9 @@ class Words:
 
     def texts(self) -> pa.LargeStringArray:
         """The words themselves."""
-        lengths = self.ends - self.starts
-        offsets = np.zeros(len(self) + 1, np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        source = np.repeat(self.starts - offsets[:-1], lengths)
-        source += np.arange(len(source))
-        data = self.data[source]
+        offsets = lengths_to_offsets(self.ends - self.starts)
+        data = np.empty(int(offsets[-1]), np.uint8)
+        gather(self.data, self.starts, self.ends, data)
         return pa.LargeStringArray.from_buffers(len(self), pa.py_buffer(offsets), pa.py_buffer(data))
 
 

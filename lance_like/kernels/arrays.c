@@ -1,0 +1,106 @@
+/* Whole arrays: ranges of bytes gathered, values grouped, blocks of numbers packed. */
+
+#include "common.h"
+
+/* ---- ranges of bytes, end to end ---- */
+
+#define AT_ONCE 16
+
+static void gather_ranges(const u8 *data, size_t nbytes, const i64 *starts, const i64 *ends, size_t count, u8 *restrict to,
+                          const u8 *room) {
+    for (size_t at = 0; at < count; at++) {
+        const size_t start = starts[at], length = ends[at] - starts[at];
+        /* Of short ranges more is copied than is asked for, which takes less than a call. */
+        if (length <= AT_ONCE && nbytes - start >= AT_ONCE && room - to >= AT_ONCE) {
+            ((u64 *)to)[0] = ((const u64 *)(data + start))[0];
+            ((u64 *)to)[1] = ((const u64 *)(data + start))[1];
+        } else
+            memcpy(to, data + start, length);
+        to += length;
+    }
+}
+
+PyObject *gather(PyObject *self, PyObject *args) {
+    Py_buffer view[4];
+    if (!PyArg_ParseTuple(args, "y*y*y*w*", &view[0], &view[1], &view[2], &view[3])) return NULL;
+    int fits = view[1].itemsize == 8 && view[2].itemsize == 8 && view[1].len == view[2].len;
+    const i64 *starts = view[1].buf, *ends = view[2].buf;
+    const Py_ssize_t count = fits ? view[1].len / 8 : 0;
+    int64_t left = view[3].len;
+    for (Py_ssize_t at = 0; at < count && fits; at++) {
+        fits = starts[at] >= 0 && starts[at] <= ends[at] && ends[at] <= view[0].len && ends[at] - starts[at] <= left;
+        left -= ends[at] - starts[at];
+    }
+    fits = fits && left == 0;
+    u8 *to = view[3].buf;
+    if (fits) RUN(view[3].len, gather_ranges(view[0].buf, view[0].len, starts, ends, count, to, to + view[3].len));
+    return finished(view, 4, fits, "gather: the ranges are not in the bytes, or do not fill the room");
+}
+
+/* ---- values by numbers below a limit, those of one number in their order ---- */
+
+/* begins: of the values of each number, and where those of the last one end. Returns whether all are below the limit. */
+static int group_values(const u32 *numbers, const u32 *values, size_t count, size_t limit, u32 *restrict to,
+                        i64 *restrict begins) {
+    memset(begins, 0, (limit + 1) * 8);
+    for (size_t at = 0; at < count; at++) {
+        if (numbers[at] >= limit) return 0;
+        begins[numbers[at] + 1]++;
+    }
+    for (size_t number = 0; number < limit; number++) begins[number + 1] += begins[number];
+    for (size_t at = 0; at < count; at++) to[begins[numbers[at]]++] = values[at];
+    /* Each begins now where its values end, which is where the next one's did. */
+    memmove(begins + 1, begins, limit * 8);
+    begins[0] = 0;
+    return 1;
+}
+
+PyObject *group(PyObject *self, PyObject *args) {
+    Py_buffer view[4];
+    if (!PyArg_ParseTuple(args, "y*y*w*w*", &view[0], &view[1], &view[2], &view[3])) return NULL;
+    const Py_ssize_t count = rows_of(&view[0]), limit = rows_of(&view[3]) - 1;
+    int fits = view[3].itemsize == 8 && limit >= 0;
+    for (int at = 0; at < 3; at++) fits = fits && view[at].itemsize == 4 && rows_of(&view[at]) == count;
+    const void *numbers = view[0].buf, *values = view[1].buf;
+    void *to = view[2].buf, *begins = view[3].buf;
+    if (fits) RUN(view[0].len, fits = group_values(numbers, values, count, limit, to, begins));
+    return finished(view, 4, fits, "group: a number is not below the limit, or the values are others");
+}
+
+/* ---- blocks of numbers in as few bits as each block needs ---- */
+
+#define MAX_WIDTH 32
+
+static void pack_blocks(const i64 *values, const i64 *counts, const u8 *widths, size_t blocks, u8 *to) {
+    for (size_t block = 0; block < blocks; block++) {
+        const int width = widths[block];
+        const uint64_t mask = ((uint64_t)1 << width) - 1;
+        uint64_t bits = 0;
+        int filled = 0;
+        for (const i64 *end = values + counts[block]; values < end; values++) {
+            bits |= ((uint64_t)*values & mask) << filled;
+            filled += width;
+            /* Less than 4 bytes wait, so that the next number fits. */
+            for (; filled >= 32; filled -= 32, bits >>= 32, to += 4) *(u32 *)to = (uint32_t)bits;
+        }
+        for (; filled > 0; filled -= 8, bits >>= 8) *to++ = (u8)bits;
+    }
+}
+
+PyObject *pack(PyObject *self, PyObject *args) {
+    Py_buffer view[4];
+    if (!PyArg_ParseTuple(args, "y*y*y*w*", &view[0], &view[1], &view[2], &view[3])) return NULL;
+    const Py_ssize_t blocks = view[2].len;
+    int fits = view[0].itemsize == 8 && view[1].itemsize == 8 && view[1].len / 8 == blocks;
+    const i64 *counts = view[1].buf;
+    const u8 *widths = view[2].buf;
+    int64_t values = view[0].len / 8, nbytes = view[3].len;
+    for (Py_ssize_t block = 0; block < blocks && fits; block++) {
+        fits = counts[block] >= 0 && counts[block] <= values && widths[block] <= MAX_WIDTH;
+        values -= counts[block];
+        nbytes -= fits ? (counts[block] * widths[block] + 7) / 8 : 0;
+    }
+    fits = fits && values == 0 && nbytes == 0;
+    if (fits) RUN(view[0].len, pack_blocks(view[0].buf, counts, widths, blocks, view[3].buf));
+    return finished(view, 4, fits, "pack: the blocks are not those of the numbers, or of the bytes");
+}
