@@ -23,6 +23,7 @@ measure = _form.measure
 pack = _form.pack
 parse = _form.parse
 pick = _form.pick
+places = _form.places
 spell = _form.spell
 spread = _form.spread
 unblock = _form.unblock
@@ -42,6 +43,7 @@ __all__ = [
     "pack",
     "parse",
     "pick",
+    "places",
     "spell",
     "spread",
     "unblock",

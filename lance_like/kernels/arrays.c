@@ -1,4 +1,4 @@
-/* Whole arrays: ranges of bytes gathered, values grouped, blocks of numbers packed. */
+/* Whole arrays: ranges of bytes gathered, flags placed, values grouped, blocks of numbers packed. */
 
 #include "common.h"
 
@@ -35,6 +35,38 @@ PyObject *gather(PyObject *self, PyObject *args) {
     u8 *to = view[3].buf;
     if (fits) RUN(view[3].len, gather_ranges(view[0].buf, view[0].len, starts, ends, count, to, to + view[3].len));
     return finished(view, 4, fits, "gather: the ranges are not in the bytes, or do not fill the room");
+}
+
+/* ---- the places of flags ---- */
+
+/* flags: bytes 0 and 1. Returns whether there are as many as places. */
+static int place_flags(const u8 *flags, size_t rows, i64 *restrict to, size_t count) {
+    size_t found = 0, row = 0;
+    for (; row + 8 <= rows; row += 8) {
+        uint64_t word = *(const u64 *)(flags + row);
+        if (!word) continue;
+        if (count - found < 8) break;
+        for (int at = 0; at < 8; at++, word >>= 8) {
+            to[found] = (int64_t)(row + at);
+            found += word & 1;
+        }
+    }
+    for (; row < rows; row++) {
+        if (!flags[row]) continue;
+        if (found == count) return 0;
+        to[found++] = (int64_t)row;
+    }
+    return found == count;
+}
+
+PyObject *places(PyObject *self, PyObject *args) {
+    Py_buffer view[2];
+    if (!PyArg_ParseTuple(args, "y*w*", &view[0], &view[1])) return NULL;
+    int fits = view[0].itemsize == 1 && view[1].itemsize == 8;
+    const void *flags = view[0].buf;
+    void *to = view[1].buf;
+    if (fits) RUN(view[0].len, fits = place_flags(flags, view[0].len, to, view[1].len / 8));
+    return finished(view, 2, fits, "places: there are not as many flags");
 }
 
 /* ---- values by numbers below a limit, those of one number in their order ---- */

@@ -47,6 +47,7 @@ static inline PyObject *finished(Py_buffer *views, int count, int fits, const ch
 PyObject *gather(PyObject *self, PyObject *args);
 PyObject *group(PyObject *self, PyObject *args);
 PyObject *pack(PyObject *self, PyObject *args);
+PyObject *places(PyObject *self, PyObject *args);
 
 /* symbols.c */
 PyObject *learn(PyObject *self, PyObject *args);

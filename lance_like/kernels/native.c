@@ -456,7 +456,7 @@ static PyMethodDef methods[] = {
     {"divide", divide, METH_VARARGS, NULL}, {"spell", spell, METH_VARARGS, NULL},   {"unblock", unblock, METH_VARARGS, NULL},
     {"learn", learn, METH_VARARGS, NULL},   {"parse", parse, METH_VARARGS, NULL},   {"measure", measure, METH_VARARGS, NULL},
     {"unfold", unfold, METH_VARARGS, NULL}, {"gather", gather, METH_VARARGS, NULL}, {"group", group, METH_VARARGS, NULL},
-    {"pack", pack, METH_VARARGS, NULL},
+    {"pack", pack, METH_VARARGS, NULL},     {"places", places, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

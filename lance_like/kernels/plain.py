@@ -266,6 +266,17 @@ def gather(data: Bytes, starts: Int64s, ends: Int64s, out: Bytes) -> None:
     out[:] = np.frombuffer(taken.buffers()[2] or b"", np.uint8)[: len(out)]
 
 
+def places(flags: np.ndarray, out: Int64s) -> None:
+    """Fill `out` with the places of flags: bool[n], of which as many are true.
+
+    Raises ValueError where there are more or fewer.
+    """
+    found = np.flatnonzero(flags)
+    if len(found) != len(out):
+        raise ValueError("places: there are not as many flags")
+    out[:] = found
+
+
 def group(numbers: np.ndarray, values: np.ndarray, out: np.ndarray, begins: Int64s) -> None:
     """Fill `out` with values by their numbers, those of one number in their order.
 

@@ -12,6 +12,8 @@ import numpy as np
 
 from lance_like.encodings.pool import allocate
 from lance_like.encodings.sift import Flags
+from lance_like.kernels import places
+from lance_like.typing_ import Int64s
 
 Parts: TypeAlias = list[Flags]
 
@@ -41,6 +43,13 @@ def count_both(parts: Parts, first: int, passing: Flags) -> int:
     )
 
 
+def places_of(flags: Flags) -> Int64s:
+    """int64[n], the rows that are flagged, ascending."""
+    rows = allocate(int(np.count_nonzero(flags)), np.int64)
+    places(np.ascontiguousarray(flags), rows)
+    return rows
+
+
 def narrow(parts: Parts, first: int, passing: Flags) -> None:
     """Of rows from `first` on, leave those flagged that pass also, in the memory of the parts."""
     for place, some, others in _beside(parts, first, len(passing)):
@@ -65,4 +74,4 @@ def _beside(parts: Parts, first: int, count: int) -> Iterator[tuple[int, slice, 
             return
 
 
-__all__ = ["Parts", "count", "count_both", "count_of", "narrow", "whole"]
+__all__ = ["Parts", "count", "count_both", "count_of", "narrow", "places_of", "whole"]

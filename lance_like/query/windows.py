@@ -50,6 +50,8 @@ _COMPARED_ROWS = 4 * PAGE_ROWS
 _LIGHT_NBYTES = 4 << 20
 # Estimated bytes of rows that are read in one go though they lie in many windows.
 _FEW_NBYTES = WINDOW_NBYTES // 4
+# The same where they are picked out of pages: what a thread does sooner.
+_FEW_PICKED_NBYTES = 1 << 18
 # What threads read of rows that are flagged at a time: more would leave the cache, less begins with too many.
 _PIECE_NBYTES = 12 << 20
 # Rows of tiles and blocks: windows that do not end with a page end with one of those.
@@ -301,7 +303,7 @@ class FragmentScan:
         """In how many pieces flagged rows are read: as many for each thread, where they are not few."""
         if self._scan.batch_rows:
             return -(-rows // max(self._window_rows, self._rows_of(max(1.0, nbytes / rows))))
-        if nbytes <= _FEW_NBYTES:
+        if nbytes <= _FEW_PICKED_NBYTES:
             return 1
         threads = self._scan.threads or default_threads()
         return -(-int(nbytes) // (_PIECE_NBYTES * threads)) * threads
@@ -318,12 +320,12 @@ class FragmentScan:
     def picks_few(self, flags: Flags) -> bool:
         """Are flagged rows so few, and read without decoding others, that a thread would hardly do it sooner?"""
         picked = all(column.is_picked for column in self.columns.values())
-        return bool(picked and np.count_nonzero(flags) * self._row_nbytes <= _FEW_NBYTES)
+        return bool(picked and np.count_nonzero(flags) * self._row_nbytes <= _FEW_PICKED_NBYTES)
 
     def read(self, window: Window, flags: Flags | None) -> Reads[list[pa.RecordBatch]]:
         """The rows of a window that are flagged, all for None, in batches."""
         start, end = window.start, window.end
-        rows = None if flags is None else np.flatnonzero(flags)
+        rows = None if flags is None else flagged.places_of(flags)
         count = end - start if rows is None else len(rows)
         if count == 0:
             return []
@@ -387,7 +389,7 @@ class FragmentScan:
         parts = self._scan.parts
         flags = yield from self._tested(span, parts.tests)
         if parts.rest is not None and (flags is None or flagged.count(flags)):
-            rows = None if flags is None else np.flatnonzero(flagged.whole(flags))
+            rows = None if flags is None else flagged.places_of(flagged.whole(flags))
             flags = [(yield from self._asked(parts.rest, start, end, rows))]
         return flags
 
@@ -438,7 +440,7 @@ class FragmentScan:
     def _taken(self, test: ColumnTest, start: int, left: Flags) -> Reads[Flags]:
         """As `_judged`, of few rows: they are read one by one."""
         column = self.columns.get(test.field.id)
-        rows, kind = np.flatnonzero(left), test.field.type if column is None else column.kind
+        rows, kind = flagged.places_of(left), test.field.type if column is None else column.kind
         array = pa.nulls(len(rows), carried_type(kind))
         if column is not None:
             [array] = yield [(column.path, column.pages.read_rows(start + rows, kind))]

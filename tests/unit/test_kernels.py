@@ -277,6 +277,19 @@ def test_ranges_are_gathered_in_the_order_given(form: ModuleType, count: int, lo
     assert out.tobytes() == b"".join(text[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True))
 
 
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 1.0])
+@pytest.mark.parametrize("rows", [0, 1, 7, 8, 9, 16, 5003])
+def test_flags_are_placed(form: ModuleType, rows: int, share: float) -> None:
+    flags = at_an_odd_address(np.random.default_rng(rows).random(rows) < share)
+    expected = [row for row, flag in enumerate(flags.tolist()) if flag]
+    out = np.empty(len(expected), np.int64)
+    form.places(flags, out)
+    assert out.tolist() == expected
+    for wrong in {len(expected) + 1, max(len(expected) - 1, 0)} - {len(expected)}:
+        with pytest.raises(ValueError, match="places: "):
+            form.places(flags, np.empty(wrong, np.int64))
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 5000])
 @pytest.mark.parametrize("limit", [1, 3, 40_000])
 def test_values_are_grouped_by_their_numbers(form: ModuleType, limit: int, count: int) -> None:
