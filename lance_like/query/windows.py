@@ -6,10 +6,10 @@ columns alone: of few rows that pass the others are read in one go, of many in w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate, chain, pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,16 @@ from lance_like.query import flagged
 from lance_like.query.ahead import default_threads
 from lance_like.query.columns import TAKE_BELOW, Column
 from lance_like.query.conjuncts import ColumnTest, Parts, split
+from lance_like.query.cuts import (
+    STEP_ROWS,
+    between_rows,
+    dense_stretches,
+    end_with_page,
+    near_pages,
+    next_rows,
+    touching,
+    with_pages,
+)
 from lance_like.query.evaluate import passing
 from lance_like.query.expr import Expr, paths, room_of
 from lance_like.query.hits import Hits
@@ -54,10 +64,6 @@ _FEW_NBYTES = WINDOW_NBYTES // 4
 _FEW_PICKED_NBYTES = 1 << 18
 # What threads read of rows that are flagged at a time: more would leave the cache, less begins with too many.
 _PIECE_NBYTES = 12 << 20
-# Rows of tiles and blocks: windows that do not end with a page end with one of those.
-_STEP_ROWS = 1 << 14
-# Rows that lie together are read as a stretch: to begin one takes as long as 500 single rows, or 8,000 between.
-_STRETCH_ROWS, _STRETCH_GAP = 512, 8192
 
 
 @dataclass(frozen=True)
@@ -227,7 +233,7 @@ class FragmentScan:
 
     def windows(self, spans: Sequence[Span]) -> Iterator[Window]:
         """Spans cut into what is read, or asked, in one go; short ones that touch are read as one."""
-        for parts in _touching(spans, min(self._window_rows, BATCH_ROWS)):
+        for parts in touching(spans, min(self._window_rows, BATCH_ROWS)):
             start, last = parts[0].start, parts[-1].end
             if len(parts) > 1:
                 yield self._window(start, last, None, parts)
@@ -236,8 +242,8 @@ class FragmentScan:
             asks = self._asks(span)
             most, columns = (self._asked_rows, self._asked_columns) if asks else (self._window_rows, self.columns)
             while start < last:
-                end = _cut(columns.values(), start, start + _rows_of_next(last - start, most), self._batch_rows)
-                rows = None if span.rows is None else _between(span.rows, start, end)
+                end = end_with_page(columns.values(), start, start + next_rows(last - start, most), self._batch_rows)
+                rows = None if span.rows is None else between_rows(span.rows, start, end)
                 if rows is None or len(rows):
                     yield self._window(start, end, rows, parts)
                 start = end
@@ -286,18 +292,13 @@ class FragmentScan:
 
         Of columns whose rows are picked flagged ones count, of the others all.
         """
-        step = min(_STEP_ROWS, self._window_rows)
+        step = min(STEP_ROWS, self._window_rows)
         picked = sum(column.row_nbytes for column in self.columns.values() if column.is_picked)
         counts = np.array([np.count_nonzero(flags[start : start + step]) for start in range(0, len(flags), step)])
         nbytes = np.cumsum(counts * picked + (self._row_nbytes - picked) * step)
         pieces = self._pieces_of(float(nbytes[-1]), len(flags))
         cuts = nbytes.searchsorted(nbytes[-1] * np.arange(1, pieces) / pieces) * step
-        near = len(flags) // (4 * pieces)
-        for column in self.columns.values():
-            fences = column.pages.fences - window.start
-            nearest = fences[np.minimum(fences.searchsorted(cuts - near), len(fences) - 1)]
-            cuts = np.where(np.abs(nearest - cuts) <= near, nearest, cuts)
-        return sorted({0, *cuts.tolist()} - {len(flags)})
+        return near_pages(self.columns.values(), window.start, cuts, len(flags))
 
     def _pieces_of(self, nbytes: float, rows: int) -> int:
         """In how many pieces flagged rows are read: as many for each thread, where they are not few."""
@@ -349,12 +350,7 @@ class FragmentScan:
             return [0]
         if self._scan.batch_rows:
             return range(0, count, self._batch_rows)
-        ends = sorted({end for parts in leaves.values() for end in accumulate(map(len, parts))})
-        cuts = [0]
-        for end in ends:
-            if end - cuts[-1] >= _STEP_ROWS and count - end >= _STEP_ROWS:
-                cuts.append(end)
-        return cuts
+        return with_pages(leaves.values())
 
     def _wanted(self, span: Span) -> Flags | None:
         """Which rows of a span are not deleted, among those that are wanted; None for all."""
@@ -517,57 +513,6 @@ class FragmentScan:
             field_id: found[field_id] if field_id in found else [pa.nulls(count, carried_type(kind))]
             for field_id, kind in leaves.items()
         }
-
-
-def _rows_of_next(left: int, most: int) -> int:
-    """How many of the rows that are left the next window has: half, where two would have them and differ much."""
-    half = -(-left // (2 * _STEP_ROWS)) * _STEP_ROWS
-    return half if most < left <= 2 * most - 2 * _STEP_ROWS else min(left, most)
-
-
-def _cut(columns: Iterable[Column], start: int, end: int, batch_rows: int) -> int:
-    """End a window with pages when that keeps a good part of it: a batch that lies in two pages is a copy."""
-    low = start + max(1, (end - start) // 4)
-    in_one_batch = end - start <= batch_rows
-    for column in columns:
-        if column.kind is not DESCRIPTION:
-            fences = column.pages.fences
-            # The first page that ends, or of several batches the last one.
-            place = np.searchsorted(fences, low) if in_one_batch else np.searchsorted(fences, end, "right") - 1
-            boundary = int(fences[min(place, len(fences) - 1)])
-            end = boundary if low <= boundary < end else end
-    return end
-
-
-def _touching(spans: Sequence[Span], most_rows: int) -> Iterator[Sequence[Span]]:
-    """Spans in groups: those that touch as one while they have no more rows, others alone."""
-    group: list[Span] = []
-    for span in spans:
-        joins = group and span.rows is None and group[-1].rows is None and span.start == group[-1].end
-        if group and not (joins and span.end - group[0].start <= most_rows):
-            yield group
-            group = []
-        group.append(span)
-    if group:
-        yield group
-
-
-def dense_stretches(rows: Int64s, share: float) -> list[Int64s]:
-    """Rows cut where they lie far apart; none, where they are few for each piece or less than a share of its rows.
-
-    rows: int64[n], ascending.
-    """
-    cuts = np.flatnonzero(np.diff(rows) > _STRETCH_GAP) + 1
-    if (len(cuts) + 1) * _STRETCH_ROWS > len(rows):
-        return []
-    stretches = np.split(rows, cuts)
-    covered = sum(int(stretch[-1] - stretch[0]) + 1 for stretch in stretches)
-    return stretches if len(rows) >= share * covered else []
-
-
-def _between(rows: Int64s, start: int, end: int) -> Int64s:
-    low, high = rows.searchsorted((start, end))
-    return rows[low:high]
 
 
 __all__ = [
