@@ -41,6 +41,8 @@ _TABLE_SHARE = 1 / 16
 _WORTH = 0.7
 # A page of which a table makes so many times the share has one of its own, if that makes so much less of it.
 _DRIFT, _OWN_WORTH = 1.2, 0.9
+# What is shared is read whole when a column is opened.
+_MOST_SHARED_NBYTES = 1 << 20
 # Zstd reads at a fourth of the speed: it must take less than this share of what codes do.
 _AS_GOOD = 0.6
 _SAMPLES, _SAMPLE_NBYTES = 8, 2048
@@ -246,7 +248,8 @@ def _fitting(learned: _Learned, data: Bytes, offsets: Int64s, hints: Hints) -> _
         if own.table and own.share < _OWN_WORTH * share:
             # Tables stand in the blob in the order of pages.
             hints.wait_for_turn()
-            return own
+            if len(hints.blob) + len(own.table) <= _MOST_SHARED_NBYTES:
+                return own
     return _Learned(learned.table, share)
 
 
