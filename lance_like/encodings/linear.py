@@ -115,8 +115,18 @@ class Linear:
         stride, start, _, _ = stack.once("opened", lambda: self._opened(stack))
         if stride:
             return None
-        begin, end = int(runs.starts[0]), int(runs.ends[0])
-        first, last = begin // BLOCK_ROWS, -(-end // BLOCK_ROWS)
+        known: dict[int, tuple[int, int]] = stack.once("progressions", dict)
+        page, begin, end = int(runs.at[0]), int(runs.starts[0]), int(runs.ends[0])
+        if page in known:
+            base, step = known[page]
+            return base + begin * step, step
+        rows = int(stack.num_rows[page])
+        if 2 * (end - begin) > rows:
+            # Most of a page is read as the whole of it, and what it says is kept.
+            begin_read, end_read = 0, rows
+        else:
+            begin_read, end_read = begin, end
+        first, last = begin_read // BLOCK_ROWS, -(-end_read // BLOCK_ROWS)
         low = start[runs.at]
         (data,) = yield [(low + first * _LINE_NBYTES, low + last * _LINE_NBYTES, stack.slots[runs.at])]
         bases, slopes = data.view(_LINE_DTYPE).reshape(-1, 2).T
@@ -125,7 +135,12 @@ class Linear:
         if rest or base < 0 or step < 0 or base + step * BLOCK_ROWS * len(bases) >= _MOST:
             return None
         alike = (slopes == slope).all() and (bases == base + step * BLOCK_ROWS * np.arange(len(bases))).all()
-        return (base + begin % BLOCK_ROWS * step, step) if alike else None
+        if not alike:
+            return None
+        base -= first * BLOCK_ROWS * step
+        if end_read - begin_read == rows:
+            known[page] = base, step
+        return base + begin * step, step
 
     @staticmethod
     def _opened(stack: Stack) -> tuple[int, Int64s, Int64s, bool]:
