@@ -40,6 +40,8 @@ _RARE = 1 / 16
 _CODE_WORTH = 0.6
 _MAX_NUMBERS = 4096
 _WIDTHS = (1, 2, 4, 8)
+# To test one value takes as long as thousands.
+_FEW_VALUES = 4096
 _BITS = {4: pa.uint32(), 8: pa.uint64()}
 
 
@@ -114,7 +116,7 @@ class Dictionary:
         page = runs.at[0]
         if not loaded.counts[page]:
             return test.of_values((yield from self.read(stack, kind, runs)))
-        of_values = test.of_values(loaded.values.slice(loaded.first[page], loaded.counts[page]))
+        of_values = _tested(stack, loaded, int(page), test)
         passing = np.flatnonzero(of_values)
         if not len(passing):
             return np.zeros(runs.count, bool)
@@ -182,6 +184,18 @@ def _load(stack: Stack, kind: pa.DataType, loaded: _Loaded, missing: Int64s) -> 
     first[missing] = len(loaded.values) + np.cumsum(ends) - ends
     values = concatenated([loaded.values, fresh]) if len(loaded.values) else fresh
     return stack.replace("values", _Loaded(values, first, loaded.counts, bool((first >= 0).all())))
+
+
+def _tested(stack: Stack, loaded: _Loaded, page: int, test: Sieve) -> Flags:
+    """Which values of a page pass. Few are tested with those of all pages that are here, and the answer is kept."""
+    first, end = int(loaded.first[page]), int(loaded.first[page] + loaded.counts[page])
+    if len(loaded.values) > _FEW_VALUES:
+        return test.of_values(loaded.values.slice(first, end - first))
+    asked, passing = stack.once("tested", lambda: (None, np.zeros(0, bool)))
+    if asked is not test or len(passing) < end:
+        passing = test.of_values(loaded.values)
+        stack.replace("tested", (test, passing))
+    return passing[first:end]
 
 
 def _values_at(kind: pa.DataType, loaded: _Loaded, at: Int64s, local: np.ndarray) -> pa.Array:

@@ -20,6 +20,7 @@ group = _form.group
 learn = _form.learn
 lines = _form.lines
 measure = _form.measure
+overlap = _form.overlap
 pack = _form.pack
 parse = _form.parse
 pick = _form.pick
@@ -40,6 +41,7 @@ __all__ = [
     "learn",
     "lines",
     "measure",
+    "overlap",
     "pack",
     "parse",
     "pick",

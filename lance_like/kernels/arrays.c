@@ -1,4 +1,4 @@
-/* Whole arrays: ranges of bytes gathered, flags placed, values grouped, blocks of numbers packed. */
+/* Whole arrays: ranges of bytes gathered, flags placed and counted, values grouped, blocks of numbers packed. */
 
 #include "common.h"
 
@@ -67,6 +67,39 @@ PyObject *places(PyObject *self, PyObject *args) {
     void *to = view[1].buf;
     if (fits) RUN(view[0].len, fits = place_flags(flags, view[0].len, to, view[1].len / 8));
     return finished(view, 2, fits, "places: there are not as many flags");
+}
+
+/* ---- rows that are flagged in two arrays ---- */
+
+/* flags, others: bytes 0 and 1. Words of eight are added up until a byte of the sum could overflow. */
+#define SUMS 8
+
+static size_t overlap_of(const u8 *flags, const u8 *others, size_t rows) {
+    size_t count = 0, row = 0;
+    while (rows - row >= 8 * SUMS) {
+        const size_t left = (rows - row) / (8 * SUMS), turns = left < 255 ? left : 255;
+        const u64 *some = (const u64 *)(flags + row), *more = (const u64 *)(others + row);
+        uint64_t sums[SUMS] = {0};
+        for (size_t turn = 0; turn < turns; turn++, some += SUMS, more += SUMS)
+            for (int at = 0; at < SUMS; at++) sums[at] += some[at] & more[at];
+        for (int at = 0; at < SUMS; at++)
+            for (int byte = 0; byte < 8; byte++) count += sums[at] >> 8 * byte & 0xff;
+        row += turns * 8 * SUMS;
+    }
+    for (; row < rows; row++) count += flags[row] & others[row];
+    return count;
+}
+
+PyObject *overlap(PyObject *self, PyObject *args) {
+    Py_buffer view[2];
+    if (!PyArg_ParseTuple(args, "y*y*", &view[0], &view[1])) return NULL;
+    const int fits = view[0].itemsize == 1 && view[1].itemsize == 1 && view[0].len == view[1].len;
+    size_t count = 0;
+    if (fits) RUN(view[0].len, count = overlap_of(view[0].buf, view[1].buf, view[0].len));
+    PyObject *done = finished(view, 2, fits, "overlap: the flags are not of the same rows");
+    if (!done) return NULL;
+    Py_DECREF(done);
+    return PyLong_FromSize_t(count);
 }
 
 /* ---- values by numbers below a limit, those of one number in their order ---- */

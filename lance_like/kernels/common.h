@@ -46,6 +46,7 @@ static inline PyObject *finished(Py_buffer *views, int count, int fits, const ch
 /* arrays.c */
 PyObject *gather(PyObject *self, PyObject *args);
 PyObject *group(PyObject *self, PyObject *args);
+PyObject *overlap(PyObject *self, PyObject *args);
 PyObject *pack(PyObject *self, PyObject *args);
 PyObject *places(PyObject *self, PyObject *args);
 

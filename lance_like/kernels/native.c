@@ -3,11 +3,18 @@
 
 #include "common.h"
 
-/* Loops are compiled twice, and chosen by the processor. */
+/* Loops are compiled for several processors, and chosen by the one that there is. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#define BY_PROCESSOR
 #define LOOP __attribute__((target_clones("avx2", "default"))) static void
 #else
 #define LOOP static void
+#endif
+/* Words of 32 and 64 bits are compared in two thirds of the time where a comparison gives a bit for each. */
+#if defined(BY_PROCESSOR) && __GNUC__ >= 12
+#define COMPARING __attribute__((target_clones("arch=x86-64-v4", "avx2", "default"))) static void
+#else
+#define COMPARING LOOP
 #endif
 
 /* Every pair of a stored and a wanted integer, both unsigned; what does not fit is cut off. */
@@ -73,11 +80,11 @@
     }
 EVERY_PAIR(UNPACK)
 
-#define WITHIN(W)                                                                                                      \
-    LOOP within_##W(const W *words, size_t tiles, int width, size_t lanes, W least, W span, u8 *restrict to) {         \
+#define WITHIN(KIND, W)                                                                                                \
+    KIND within_##W(const W *words, size_t tiles, int width, size_t lanes, W least, W span, u8 *restrict to) {         \
         OVER_##W(W, (W)(bits - least) <= span)                                                                         \
     }
-WITHIN(u8) WITHIN(u16) WITHIN(u32) WITHIN(u64)
+WITHIN(LOOP, u8) WITHIN(LOOP, u16) WITHIN(COMPARING, u32) WITHIN(COMPARING, u64)
 
 /* Processors divide 32 bits several times as fast as 64. */
 static uint64_t quotient(uint64_t number, uint64_t by) {
@@ -457,6 +464,7 @@ static PyMethodDef methods[] = {
     {"learn", learn, METH_VARARGS, NULL},   {"parse", parse, METH_VARARGS, NULL},   {"measure", measure, METH_VARARGS, NULL},
     {"unfold", unfold, METH_VARARGS, NULL}, {"gather", gather, METH_VARARGS, NULL}, {"group", group, METH_VARARGS, NULL},
     {"pack", pack, METH_VARARGS, NULL},     {"places", places, METH_VARARGS, NULL},
+    {"overlap", overlap, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

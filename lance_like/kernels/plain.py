@@ -277,6 +277,13 @@ def places(flags: np.ndarray, out: Int64s) -> None:
     out[:] = found
 
 
+def overlap(flags: np.ndarray, others: np.ndarray) -> int:
+    """How many rows are flagged in both of two arrays: bool[n] each. Raises ValueError where one is longer."""
+    if len(flags) != len(others):
+        raise ValueError("overlap: the flags are not of the same rows")
+    return int(np.count_nonzero(flags & others))
+
+
 def group(numbers: np.ndarray, values: np.ndarray, out: np.ndarray, begins: Int64s) -> None:
     """Fill `out` with values by their numbers, those of one number in their order.
 

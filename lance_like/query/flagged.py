@@ -12,7 +12,7 @@ import numpy as np
 
 from lance_like.encodings.pool import allocate
 from lance_like.encodings.sift import Flags
-from lance_like.kernels import places
+from lance_like.kernels import overlap, places
 from lance_like.typing_ import Int64s
 
 Parts: TypeAlias = list[Flags]
@@ -38,8 +38,7 @@ def count_of(_first: int, passing: Flags) -> int:
 def count_both(parts: Parts, first: int, passing: Flags) -> int:
     """How many rows, from `first` on, are flagged and pass."""
     return sum(
-        int(np.count_nonzero(parts[place][some] & passing[others]))
-        for place, some, others in _beside(parts, first, len(passing))
+        overlap(parts[place][some], passing[others]) for place, some, others in _beside(parts, first, len(passing))
     )
 
 

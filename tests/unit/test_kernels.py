@@ -290,6 +290,16 @@ def test_flags_are_placed(form: ModuleType, rows: int, share: float) -> None:
             form.places(flags, np.empty(wrong, np.int64))
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("rows", [0, 1, 63, 64, 65, 255 * 64, 255 * 64 + 1, 40_003])
+def test_rows_flagged_in_both_are_counted(form: ModuleType, rows: int, share: float) -> None:
+    rng = np.random.default_rng(rows)
+    flags, others = (at_an_odd_address(rng.random(rows) < some) for some in (share, 1 - share / 2))
+    assert form.overlap(flags, others) == sum(one and other for one, other in zip(flags, others, strict=True))
+    with pytest.raises(ValueError, match="overlap: "):
+        form.overlap(flags, np.zeros(rows + 1, bool))
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 5000])
 @pytest.mark.parametrize("limit", [1, 3, 40_000])
 def test_values_are_grouped_by_their_numbers(form: ModuleType, limit: int, count: int) -> None:

@@ -60,13 +60,17 @@ def run(page: Page, read: Callable[[Stack, Runs], Reading[Any]], start: int, end
     node = page.open()
     shape(node)
     stack = Stack([node], np.zeros(1, np.int64), np.zeros(1, np.int64), (SharedBlob(page.shared),))
+    return answered(read(stack, Runs(np.zeros(1, np.int64), np.array([start]), np.array([end]))), page.data)
+
+
+def answered(conversation: Reading[Any], data: np.ndarray) -> tuple[Any, int]:
+    """What a read of a file answers, and the bytes that it asks for."""
     nbytes = 0
-    conversation = read(stack, Runs(np.zeros(1, np.int64), np.array([start]), np.array([end])))
     try:
         asks = next(conversation)
         while True:
             nbytes += sum(int((last - first).sum()) for first, last, _ in asks)
-            asks = conversation.send([gather_from(page.data, first, last) for first, last, _ in asks])
+            asks = conversation.send([gather_from(data, first, last) for first, last, _ in asks])
     except StopIteration as stop:
         return stop.value, nbytes
 
@@ -114,6 +118,33 @@ def test_values_of_a_dictionary_are_tested_once(nulls: bool) -> None:
     found, _ = run(page, lambda stack, runs: read_judged(stack, array.type, runs, Sieve(of_values)), 0, ROWS)
     assert asked == ([40, 1] if nulls else [40])  # and what null is, once
     assert (found == of_values(array)).all()
+
+
+def test_values_of_all_pages_that_are_here_are_tested_at_once() -> None:
+    arrays = [pa.array([f"text {(value * place) % 43}" for value in SKEWED]) for place in (1, 2, 3)]
+    pages = [page for array in arrays if (page := forced("dictionary", array)) is not None]
+    sizes = np.array([len(page.data) for page in pages])
+    stack = Stack([page.open() for page in pages], np.cumsum(sizes) - sizes, np.arange(3), (SharedBlob(),))
+    data = np.concatenate([page.data for page in pages])
+    asked: list[int] = []
+
+    def testing(value: str) -> Sieve:
+        def of_values(some: pa.Array) -> Flags:
+            asked.append(len(some))
+            return np.array([one == value for one in some.to_pylist()])
+
+        return Sieve(of_values)
+
+    tests = {value: testing(value) for value in ("text 3", "text 9")}
+    for values in (("text 3", "text 9"), ("text 3",), ("text 9",)):
+        before = len(asked)
+        for place, array in enumerate(arrays):
+            for value in values:
+                runs = Runs(np.array([place]), np.zeros(1, np.int64), np.array([ROWS]))
+                found, _ = answered(read_judged(stack, array.type, runs, tests[value]), data)
+                assert (found == (np.array(array.to_pylist()) == value)).all(), (place, value)
+        # In turns anew each time; one after another once, whatever the number of pages.
+        assert len(asked) - before == (6 if len(values) == 2 else 1)
 
 
 def test_codes_are_not_read_when_no_value_passes() -> None:
