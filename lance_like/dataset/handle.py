@@ -240,7 +240,8 @@ class LanceDataset(
 
     def count_rows(self, filter: Filter = None, **hints: Any) -> int:
         """How many rows there are, or pass a filter. Cost: no I/O without a filter."""
-        check_tuning(hints)
+        if hints:
+            check_tuning(hints)
         return len(self) if filter is None else self._scan({**hints, "columns": [], "filter": filter}).count_rows()
 
     def take(

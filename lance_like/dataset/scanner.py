@@ -59,7 +59,7 @@ BlobMode: TypeAlias = Literal["lazy", "bytes", "descriptions"]
 
 # A batch of to_table is as long as the pages allow: its batches are chunks of the table, without a copy. But columns
 # that are read to be judged or computed from alone shall not fill the memory.
-_TABLE_BATCH_ROWS, _TABLE_BATCH_NBYTES = 1 << 20, 128 << 20
+_WHOLE = {"usual_rows": 1 << 20, "batch_nbytes": 128 << 20}
 
 
 _ANSWERS: MadeOf[Answer] = MadeOf(256)
@@ -88,7 +88,8 @@ class LanceScanner:
         **options: Unpack[ScanOptions],
     ) -> None:
         self._options = told = checked_options(options)
-        check_together(told)
+        if told:
+            check_together(told)
         columns = as_names(columns)
         self._session, self._manifest = session, manifest
         self._given: dict[str, Any] = {
@@ -115,8 +116,8 @@ class LanceScanner:
     def _scan(self) -> Scan:
         return self._scan_of(self._batch_rows, self._limit)
 
-    def _scan_of(self, batch_rows: int | None, limit: int | None) -> Scan:
-        """What is read where rows are not searched for."""
+    def _scan_of(self, batch_rows: int | None, limit: int | None, **tuned: Any) -> Scan:
+        """What is read where rows are not searched for. tuned: more of how it is done."""
         told, within = self._options, self._given["within"]
         if told.get("include_deleted_rows"):
             chosen = self._manifest.tree.iterate() if within is None else within
@@ -130,6 +131,7 @@ class LanceScanner:
             fragments=within,
             make=self._answer.make,
             **_tuned(told),
+            **tuned,
         )
 
     def _search(self, schema: Schema) -> Settled:
@@ -252,12 +254,9 @@ class LanceScanner:
     ) -> Generator[pa.RecordBatch, None, None]:
         if self._settled is not None:
             return self._settled.run(session, self._answer, self._order, limit, batch_rows)
-        scan = self._scan_of(batch_rows, limit)
         if self._order is not None:
-            return run_ordered(session, self._manifest, scan, self._order)
-        if whole:
-            scan = replace(scan, usual_rows=_TABLE_BATCH_ROWS, batch_nbytes=_TABLE_BATCH_NBYTES)
-        return run_scan(session, self._manifest, scan)
+            return run_ordered(session, self._manifest, self._scan_of(batch_rows, limit), self._order)
+        return run_scan(session, self._manifest, self._scan_of(batch_rows, limit, **(_WHOLE if whole else {})))
 
     def count_rows(self) -> int:
         """How many rows the scan gives. Cost: no I/O without a filter, else its columns where needed."""

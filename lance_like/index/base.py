@@ -144,7 +144,7 @@ class FilterSearcher(Searcher, Protocol):
     """A segment that answers conditions."""
 
     def rows(self, question: Question) -> BitMap:
-        """The ordinals that match, or more of them where `answers` says SUPERSET."""
+        """The ordinals that match, or more where `answers` says SUPERSET; the caller does not change the set."""
         ...
 
 

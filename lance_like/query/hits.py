@@ -87,6 +87,9 @@ _NONE = np.empty(0, np.int64)
 
 
 def _listed(ordinals: BitMap) -> Int64s:
+    count = len(ordinals)
+    if count and (first := ordinals.min()) + count - 1 == (last := ordinals.max()):
+        return np.arange(first, last + 1)
     return np.frombuffer(ordinals.to_array(), np.uint32).astype(np.int64)
 
 

@@ -89,6 +89,10 @@ class RowRuns:
         return isinstance(other, RowRuns) and self._identity == other._identity
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached
+    def _hash(self) -> int:
         return hash(self._identity)
 
     @cached

@@ -52,7 +52,7 @@ class BitmapSearcher(InvertedSearcher):
     def rows(self, question: Question) -> BitMap:
         """The ordinals that match. Raises InvalidInput for a question that `answers` refuses."""
         if isinstance(question, IsNull):
-            return self.nulls.bitmap.copy()
+            return self.nulls.bitmap
         return self.inverted.union(*places_of(self.inverted.keys, self.kind, question))
 
     def tally(self, question: Question) -> int:

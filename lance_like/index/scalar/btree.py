@@ -73,7 +73,7 @@ class BTreeSearcher:
     def rows(self, question: Question) -> BitMap:
         """The ordinals that match. Raises InvalidInput for a question that `answers` refuses."""
         if isinstance(question, IsNull):
-            return self._nulls.bitmap.copy()
+            return self._nulls.bitmap
         return checked_set(self._values.beside(*self._places(question)), self._rows)
 
     def count(self, question: Question) -> int:

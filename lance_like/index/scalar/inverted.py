@@ -66,7 +66,7 @@ class Inverted:
         return self.keys.beside(places, places + 1).astype(np.int64)
 
     def union(self, starts: Int64s, ends: Int64s) -> BitMap:
-        """A new set of the rows that have any key of half-open ranges of places."""
+        """The rows that have any key of half-open ranges of places; not to be changed."""
         filled = starts < ends
         starts, ends = starts[filled], ends[filled]
         if int((ends - starts).sum()) <= _KEPT_OF_UNION:
@@ -94,8 +94,8 @@ class Inverted:
         return len(self.intersection(places))
 
     def intersection(self, places: Int64s) -> BitMap:
-        """A new set of the rows that have all keys at some places, at least one."""
-        return BitMap.intersection(*self.sets(places)) if len(places) > 1 else self.sets(places)[0].copy()
+        """The rows that have all keys at some places, at least one; not to be changed."""
+        return BitMap.intersection(*self.sets(places)) if len(places) > 1 else self.sets(places)[0]
 
     def sets(self, places: Int64s) -> list[BitMap]:
         """The rows of the keys at some places, ascending; not to be changed.
@@ -178,8 +178,8 @@ def _cut(groups: Groups) -> Iterator[Groups]:
 
 
 def _united(sets: Sequence[BitMap]) -> BitMap:
-    """A new set of what is in any of some."""
-    return reduce(or_, sets) if 1 < len(sets) <= _FEW_SETS else BitMap.union(BitMap(), *sets)
+    """What is in any of some sets; of one itself."""
+    return reduce(or_, sets) if 1 <= len(sets) <= _FEW_SETS else BitMap.union(BitMap(), *sets)
 
 
 def _nbytes_of(rows: BitMap) -> int:

@@ -22,6 +22,7 @@ from lance_like.encodings.physical import (
     buffer_bytes,
     integer_dtype,
     is_integer_like,
+    is_large,
     is_variable,
     offsets_of,
 )
@@ -29,7 +30,7 @@ from lance_like.encodings.sift import Flags
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import carried_type, carry
 from lance_like.index.radix import stable_order
-from lance_like.typing_ import Int64s
+from lance_like.typing_ import Bytes, Int64s
 
 Side: TypeAlias = Literal["left", "right"]
 Uint32s: TypeAlias = npt.NDArray[np.uint32]
@@ -37,6 +38,8 @@ Uint32s: TypeAlias = npt.NDArray[np.uint32]
 # A search of one text takes some dozen steps in Python; sorting keys and texts together costs so much less a key.
 _STEPS_PER_SORTED_KEY = 12
 _FEW_TEXTS = 64
+# Keys, and their bytes, up to which all are held as Python's, which are searched in a fifth of the time.
+_LISTED, _LISTED_NBYTES = 1024, 1 << 16
 
 
 class Keys(Protocol):
@@ -59,6 +62,10 @@ class Keys(Protocol):
 
     def find(self, keys: Keys, side: Side) -> Int64s:
         """Where other keys would be inserted, before or after those that are equal. These ones ascend."""
+        ...
+
+    def around(self, keys: Keys) -> tuple[Int64s, Int64s]:
+        """As `find`, from both sides."""
         ...
 
     def below(self, keys: Keys, side: Side) -> Flags:
@@ -139,24 +146,22 @@ def keys_of(array: pa.Array) -> Keys:
 
 
 def keys_of_values(values: pa.Array | pa.Scalar, kind: pa.DataType) -> Keys:
-    """The keys of what a question asks for: an array without nulls or one value."""
-    array = pa.repeat(values, 1) if isinstance(values, pa.Scalar) else values
-    return keys_of(as_key_values(array, kind))
+    """The keys of what a question asks for, ascending, each once: of an array without nulls or of one value."""
+    if isinstance(values, pa.Scalar):
+        if values.type == kind and is_integer_like(kind):
+            number = values.as_py() if pa.types.is_integer(kind) else values.value
+            return NumberKeys(np.array([number], integer_dtype(kind)))
+        values = pa.repeat(values, 1)
+    if len(values) <= _FEW_TEXTS and is_variable(values.type) and key_type(values.type) == kind:
+        # Kernels take five times as long or more to start.
+        return TextKeys(pa.array(sorted({*_as_binary(values).to_pylist()}), pa.large_binary()))
+    keys = keys_of(as_key_values(values, kind))
+    return keys if len(keys) == 1 else keys.grouped(np.zeros(len(keys), np.uint32))[0]
 
 
 def one_text(text: bytes) -> TextKeys:
     """The key of one text, or bytes."""
     return TextKeys(pa.array([text], pa.large_binary()))
-
-
-def ascending(keys: Keys) -> Keys:
-    """The same keys, each once, in their order."""
-    if len(keys) == 1:
-        return keys
-    if isinstance(keys, TextKeys) and len(keys) <= _FEW_TEXTS:
-        # Kernels take five times as long or more to start.
-        return TextKeys(pa.array(sorted({*keys.cells.to_pylist()}), pa.large_binary()))
-    return keys.grouped(np.zeros(len(keys), np.uint32))[0]
 
 
 def joined_keys(parts: Sequence[Keys]) -> Keys:
@@ -190,6 +195,9 @@ class NumberKeys:
     def find(self, keys: Keys, side: Side) -> Int64s:
         assert isinstance(keys, NumberKeys)
         return self.numbers.searchsorted(keys.numbers, side)
+
+    def around(self, keys: Keys) -> tuple[Int64s, Int64s]:
+        return self.find(keys, "left"), self.find(keys, "right")
 
     def below(self, keys: Keys, side: Side) -> Flags:
         assert isinstance(keys, NumberKeys)
@@ -239,15 +247,19 @@ class TextKeys:
 
     def find(self, keys: Keys, side: Side) -> Int64s:
         assert isinstance(keys, TextKeys)
-        if len(keys) * _STEPS_PER_SORTED_KEY > len(self) + len(keys):
+        if self._are_many(keys):
             return self._find_sorting(keys, side)
-        bisect, (offsets, data) = bisect_left if side == "left" else bisect_right, self._bytes
+        bisect = bisect_left if side == "left" else bisect_right
+        return np.array([bisect(self._texts, key) for key in keys.cells.to_pylist()], np.int64)
 
-        def cell(place: int) -> bytes:
-            return data[offsets[place] : offsets[place + 1]].tobytes()
-
-        rows = range(len(self))
-        return np.array([bisect(rows, key.as_py(), key=cell) for key in keys.cells], np.int64)
+    def around(self, keys: Keys) -> tuple[Int64s, Int64s]:
+        assert isinstance(keys, TextKeys)
+        if self._are_many(keys):
+            return self._find_sorting(keys, "left"), self._find_sorting(keys, "right")
+        wanted = keys.cells.to_pylist()
+        starts = [bisect_left(self._texts, key) for key in wanted]
+        ends = [self._after(start, key) for start, key in zip(starts, wanted, strict=True)]
+        return np.array(starts, np.int64), np.array(ends, np.int64)
 
     def below(self, keys: Keys, side: Side) -> Flags:
         assert isinstance(keys, TextKeys)
@@ -269,10 +281,24 @@ class TextKeys:
     def values(self, kind: pa.DataType) -> pa.Array:
         return pa.Array.from_buffers(kind, len(self), self.cells.buffers(), offset=self.cells.offset)
 
+    def _are_many(self, keys: TextKeys) -> bool:
+        """Are keys so many that to sort them with these ones takes less than to search for each?"""
+        return len(keys) * _STEPS_PER_SORTED_KEY > len(self) + len(keys)
+
+    def _after(self, start: int, key: bytes) -> int:
+        """Where those end that are equal to a key; they would begin at `start`."""
+        end = start + self._is_at(start, key)
+        # Mostly there is one, or none.
+        return bisect_right(self._texts, key, end) if end > start and self._is_at(end, key) else end
+
+    def _is_at(self, place: int, key: bytes) -> bool:
+        return place < len(self) and self._texts[place] == key
+
     @cached
-    def _bytes(self) -> tuple[memoryview, memoryview]:
-        """The offsets of the cells, and what they lie in: both are read one at a time."""
-        return memoryview(offsets_of(self.cells)), memoryview(buffer_bytes(self.cells.buffers()[2]))
+    def _texts(self) -> _Texts:
+        """The cells one at a time."""
+        few = len(self) <= _LISTED and self.nbytes <= _LISTED_NBYTES
+        return self.cells.to_pylist() if few else _Cells(offsets_of(self.cells), buffer_bytes(self.cells.buffers()[2]))
 
     def _find_sorting(self, keys: TextKeys, side: Side) -> Int64s:
         first, second = (keys, self) if side == "left" else (self, keys)
@@ -282,6 +308,27 @@ class TextKeys:
         found = np.empty(len(keys), np.int64)
         found[order[places].astype(np.int64) - start] = places - np.arange(len(keys))
         return found
+
+
+class _Texts(Protocol):
+    """What is searched by halves."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: int, /) -> bytes: ...
+
+
+class _Cells:
+    """Cells that are made as they are asked for."""
+
+    def __init__(self, offsets: Int64s, data: Bytes) -> None:
+        self._offsets, self._data = memoryview(offsets), memoryview(data)
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __getitem__(self, place: int) -> bytes:
+        return self._data[self._offsets[place] : self._offsets[place + 1]].tobytes()
 
 
 def without_nulls(array: pa.Array, ordinals: Uint32s) -> tuple[pa.Array, Uint32s, Uint32s]:
@@ -300,10 +347,10 @@ def _view(array: pa.Array, dtype: np.dtype) -> np.ndarray:
     return np.frombuffer(buffer, dtype, len(array), array.offset * dtype.itemsize)
 
 
-def _as_binary(array: pa.Array) -> pa.LargeBinaryArray:
-    return pa.Array.from_buffers(
-        pa.large_binary(), len(array), [None, *array.buffers()[1:]], null_count=0, offset=array.offset
-    )
+def _as_binary(array: pa.Array) -> pa.BinaryArray | pa.LargeBinaryArray:
+    """Texts as bytes, without a copy; without nulls."""
+    kind = pa.large_binary() if is_large(array.type) else pa.binary()
+    return pa.Array.from_buffers(kind, len(array), [None, *array.buffers()[1:]], null_count=0, offset=array.offset)
 
 
 def _of_floats(numbers: np.ndarray) -> np.ndarray:
@@ -374,7 +421,6 @@ __all__ = [
     "TextKeys",
     "Uint32s",
     "as_key_values",
-    "ascending",
     "checked_key_type",
     "joined_keys",
     "key_type",

@@ -23,7 +23,6 @@ from lance_like.index.scalar.inverted import InvertedSearcher, write_inverted
 from lance_like.index.scalar.keys import (
     Uint32s,
     as_key_values,
-    ascending,
     checked_key_type,
     keys_of_values,
     without_nulls,
@@ -81,12 +80,12 @@ class LabelListSearcher(InvertedSearcher):
         """The ordinals that match. Raises InvalidInput for a question that `answers` refuses."""
         match question:
             case IsNull():
-                return self.nulls.bitmap.copy()
+                return self.nulls.bitmap
             case HasAny(values):
-                places = self.inverted.places(ascending(keys_of_values(values, self.kind)))
+                places = self.inverted.places(keys_of_values(values, self.kind))
                 return self.inverted.union(places, places + 1)
             case HasAll(values):
-                keys = ascending(keys_of_values(values, self.kind))
+                keys = keys_of_values(values, self.kind)
                 places = self.inverted.places(keys)
                 return self.inverted.intersection(places) if len(places) == len(keys) else BitMap()
             case _:
@@ -96,10 +95,10 @@ class LabelListSearcher(InvertedSearcher):
         """How many there are. Raises as `rows`."""
         match question:
             case HasAny(values):
-                places = self.inverted.places(ascending(keys_of_values(values, self.kind)))
+                places = self.inverted.places(keys_of_values(values, self.kind))
                 return self.inverted.count_of_union(places, places + 1)
             case HasAll(values):
-                keys = ascending(keys_of_values(values, self.kind))
+                keys = keys_of_values(values, self.kind)
                 places = self.inverted.places(keys)
                 return self.inverted.count_of_intersection(places) if len(places) == len(keys) else 0
             case _:

@@ -113,9 +113,9 @@ class NgramSearcher:
 
 
 def _common(sets: Sequence[BitMap]) -> BitMap:
-    """A new set of the rows that are in all of some sets, or of a few more, which are looked at anyway."""
+    """The rows that are in all of some sets, and a few more, which are looked at anyway; not to be changed."""
     if len(sets) == 1:
-        return sets[0].copy()
+        return sets[0]
     found = sets[0] & sets[1]
     for other in sets[2:]:
         if len(found) <= _FEW:

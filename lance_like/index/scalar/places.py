@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from lance_like.errors import InvalidInput
 from lance_like.index.questions import IsNull, OneOf, Question, Range, StartsWith
-from lance_like.index.scalar.keys import ascending, key_type, keys_of_values, one_text
+from lance_like.index.scalar.keys import key_type, keys_of_values, one_text
 from lance_like.index.scalar.sorted_column import SortedColumn
 from lance_like.typing_ import Int64s
 
@@ -26,7 +26,7 @@ def places_of(column: SortedColumn, kind: pa.DataType, question: Question) -> tu
     """
     match question:
         case OneOf(values):
-            return column.equal(ascending(keys_of_values(values, kind)))
+            return column.equal(keys_of_values(values, kind))
         case Range(low, high, low_included, high_included):
             start = _edge(column, kind, low, "left" if low_included else "right", 0)
             end = _edge(column, kind, high, "right" if high_included else "left", column.rows)

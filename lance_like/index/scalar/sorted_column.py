@@ -105,15 +105,15 @@ class SortedColumn:
         """As `equal`, of one key."""
         number = self._number(keys, "left")
         leaf, first = self.leaf(number).keys, number * LEAF_ROWS
-        starts, ends = leaf.find(keys, "left") + first, leaf.find(keys, "right") + first
+        starts, ends = leaf.around(keys)
+        starts, ends = starts + first, ends + first
         # Up to the end of a leaf: the next one may go on with it.
         return starts, self.find(keys, "right") if ends[0] == first + len(leaf) else ends
 
     def _around(self, keys: Keys, side: Side) -> tuple[Int64s, Int64s]:
         """Where several keys would be inserted, before and after those that are equal; looked for from one side."""
         if self.rows <= LEAF_ROWS:
-            only = self.leaf(0).keys
-            return only.find(keys, "left"), only.find(keys, "right")
+            return self.leaf(0).keys.around(keys)
         numbers = self._numbers(keys, side)
         few = self._are_few(numbers)
         starts, ends, lasts = self._in_leaves(keys, numbers) if few else self._by_rows(keys, side, numbers)
@@ -130,7 +130,7 @@ class SortedColumn:
         leaves = self.leaves(numbers[firsts].tolist())
         for leaf, start, end in zip(leaves, firsts, [*firsts[1:], len(keys)], strict=True):
             some = keys.part(start, end)
-            starts[start:end], ends[start:end] = leaf.keys.find(some, "left"), leaf.keys.find(some, "right")
+            starts[start:end], ends[start:end] = leaf.keys.around(some)
         begins = numbers * LEAF_ROWS
         return starts + begins, ends + begins, begins + LEAF_ROWS
 

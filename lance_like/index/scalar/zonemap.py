@@ -19,7 +19,7 @@ from lance_like.encodings.sift import Flags
 from lance_like.errors import Corrupt, InvalidInput
 from lance_like.index.base import BuildOptions, IndexSource, Kind, Segment, SegmentWrites
 from lance_like.index.questions import Answer, IsNull, OneOf, Question, Range, StartsWith
-from lance_like.index.scalar.keys import Keys, ascending, checked_key_type, keys_of, keys_of_values, one_text
+from lance_like.index.scalar.keys import Keys, checked_key_type, keys_of, keys_of_values, one_text
 from lance_like.index.scalar.params import check_version, known_params, whole_number
 from lance_like.index.scalar.places import bytes_above, orders
 from lance_like.index.scalar.zones import (
@@ -124,7 +124,7 @@ class _Zones:
             case IsNull():
                 return self._nulls > 0
             case OneOf(values):
-                keys = ascending(keys_of_values(values, kind))
+                keys = keys_of_values(values, kind)
                 upto = np.full(len(self._bounded), len(keys))
                 upto[self._bounded] = keys.find(self._high, "right")
                 return self._among_filled(keys.find(self._low, "left") < upto)

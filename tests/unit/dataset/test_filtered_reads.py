@@ -228,7 +228,7 @@ def test_wide_rows_are_judged_some_at_a_time_for_a_whole_table(tmp_path: Path, m
         return evaluate.passing(condition, batch)
 
     monkeypatch.setattr(windows, "passing", watched)
-    monkeypatch.setattr(scanner, "_TABLE_BATCH_NBYTES", 1 << 20)
+    monkeypatch.setitem(scanner._WHOLE, "batch_nbytes", 1 << 20)
     monkeypatch.setattr(windows, "WINDOW_NBYTES", 1 << 20)
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(RNG.random(256 * 8_000, dtype=np.float32)), 256)
     ds = lance_like.write_dataset(pa.table({"id": np.arange(8_000), "v": vectors}), tmp_path / "t")
