@@ -242,7 +242,7 @@ class LanceDataset(
         """How many rows there are, or pass a filter. Cost: no I/O without a filter."""
         if hints:
             check_tuning(hints)
-        return len(self) if filter is None else self._scan({**hints, "columns": [], "filter": filter}).count_rows()
+        return len(self) if filter is None else self._scan({**hints, "columns": (), "filter": filter}).count_rows()
 
     def take(
         self,

@@ -87,7 +87,7 @@ class LanceScanner:
         text_columns: Sequence[str] | None = None,
         **options: Unpack[ScanOptions],
     ) -> None:
-        self._options = told = checked_options(options)
+        self._options = told = checked_options(options) if options else {}
         if told:
             check_together(told)
         columns = as_names(columns)
@@ -104,7 +104,7 @@ class LanceScanner:
         self._limit = None if limit is None else count("limit", limit)
         self._offset = 0 if offset is None else count("offset", offset)
         self._schema = schema = as_read(manifest.schema, told.get("blob_handling"))
-        self._settled = self._search(schema) if is_search(told) else None
+        self._settled = self._search(schema) if told and is_search(told) else None
         given = NOTHING if self._settled is None else self._settled.given
         self._answer = _prepared_answer(manifest, schema, columns, told, given)
         order_by = told.get("order_by")
@@ -130,7 +130,7 @@ class LanceScanner:
             batch_rows,
             fragments=within,
             make=self._answer.make,
-            **_tuned(told),
+            **(_tuned(told) if told else {}),
             **tuned,
         )
 
@@ -366,8 +366,6 @@ def _shown(schema: Schema, columns: Columns | None, given: pa.Schema, *, scores:
 
 def _tuned(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a `Scan` that change how it is done, not what it gives."""
-    if not options:
-        return {}
     late = options.get("late_materialization")
     chosen = {
         "threads": 1 if options.get("use_threads") is False else None,

@@ -69,6 +69,8 @@ class ColumnPages:
         self.where, self.record, self.fences = metadata.where, metadata.record, metadata.fences
         # The type of the column, and the one its arrays are carried as.
         self.stored = metadata.stored
+        # The type that was asked for last.
+        self._checked: pa.DataType | None = None
         self.check_kind(kind)
         apart = kind is DESCRIPTION or is_recast(kind)
         self.kind = carried_type(self.stored if apart else kind)
@@ -93,10 +95,13 @@ class ColumnPages:
 
         kind: its type, the description of its cells, or one that it can be read as (encodings/recast.py).
         """
+        if kind is self._checked:
+            return
         described = kind is DESCRIPTION and is_variable(storage_of(carried_type(self.stored)))
         recast = is_recast(kind) and stored_type(kind).equals(self.stored)
         if not described and not recast:
             check_stored(self.stored, kind, self.where)
+        self._checked = kind
 
     @property
     def nbytes_cached(self) -> int:
@@ -192,7 +197,8 @@ class ColumnPages:
 
     def read_within(self, page: int, start: int, end: int, kind: pa.DataType) -> Reading[pa.Array]:
         """A run of rows of a page, which is open."""
-        runs = Runs(self._place_in[page : page + 1], *(np.array([row]) - self.fences[page] for row in (start, end)))
+        first = int(self.fences[page])
+        runs = Runs(self._place_in[page : page + 1], np.array([start - first]), None, each=end - start)
         return self._read_node(self._stacks[self._stack_of[page]], kind, runs)
 
     def read_span(self, start: int, end: int, kind: pa.DataType) -> Conversation[list[pa.Array]]:

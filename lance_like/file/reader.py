@@ -229,7 +229,8 @@ class FileReader:
         around = [page for pages in opened if (page := pages.page_around(start, end)) is not None]
         if len(around) < len(opened):
             return (yield from together([p.read_span(start, end, kind) for p, kind in zip(opened, kinds, strict=True)]))
-        yield from open_pages(opened, np.array([start]))
+        if sum([pages.unopened for pages in opened]):
+            yield from open_pages(opened, np.array([start]))
         reads = [p.read_within(page, start, end, kind) for p, page, kind in zip(opened, around, kinds, strict=True)]
         return [[array] for array in (yield from checked(together(reads), self._blocks))]
 
@@ -243,7 +244,7 @@ class FileReader:
 
     def pages_of(self, columns: Sequence[int], kinds: Sequence[pa.DataType]) -> Conversation[list[ColumnPages]]:
         """The pages of several columns, as `pages` of each. Cost: 2 rounds if some are new, whatever their number."""
-        if any(column not in self._pages for column in columns):
+        if None in [self._pages.get(column) for column in columns]:
             yield from self._open(columns, kinds)
         found = [self._pages[column] for column in columns]
         for pages, kind in zip(found, kinds, strict=True):

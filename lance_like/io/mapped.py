@@ -14,7 +14,6 @@ import mmap
 import os
 import stat
 from collections.abc import Callable, Sequence
-from itertools import chain
 
 import numpy as np
 
@@ -102,7 +101,7 @@ class MappedFile:
             starts = asks[0][0] if len(asks) == 1 else np.concatenate([ask[0] for ask in asks])
             places = starts[:: max(1, n // min(_LOOKS + n // _RANGES_A_LOOK, _MOST_LOOKS))].tolist()
         else:
-            places = _within([ask[0].tolist() for ask in asks], [ask[1].tolist() for ask in asks])
+            places = _within(asks)
         if len(places) > 1 and not self._in_memory(places):
             self._advise(np.concatenate([ask[0] for ask in asks]), np.concatenate([ask[1] for ask in asks]))
 
@@ -168,19 +167,20 @@ def check_regular(status: os.stat_result, where: str) -> None:
         raise Corrupt("this is not a regular file", kind="file-type", where=where)
 
 
-def _within(starts: list[list[int]], ends: list[list[int]]) -> list[int]:
+def _within(asks: Sequence[Ranges]) -> list[int]:
     """Where to look in ranges: at their first bytes, at steps, and at the last; not in one page twice in a row."""
     places: list[int] = []
     page = -1
-    for start, end in zip(chain(*starts), chain(*ends), strict=True):
-        if start < end:
-            if start // _PAGE != page:
-                places.append(start)
-            if end - start > _STEP_NBYTES:
-                places += range(start + _STEP_NBYTES, end, _STEP_NBYTES)
-            page = (end - 1) // _PAGE
-            if page != places[-1] // _PAGE:
-                places.append(end - 1)
+    for starts, ends in asks:
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            if start < end:
+                if start // _PAGE != page:
+                    places.append(start)
+                if end - start > _STEP_NBYTES:
+                    places += range(start + _STEP_NBYTES, end, _STEP_NBYTES)
+                page = (end - 1) // _PAGE
+                if page != places[-1] // _PAGE:
+                    places.append(end - 1)
     return places
 
 

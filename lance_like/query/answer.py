@@ -73,7 +73,9 @@ class Answer:
 
 def as_names(columns: Columns | None) -> Columns | None:
     """Columns that a caller named, in a form that can be gone through twice. Raises InvalidInput for what is none."""
-    if columns is None or (not isinstance(columns, list) and isinstance(columns, Mapping | str)):
+    if columns is None or (isinstance(columns, tuple) and not columns):
+        return columns
+    if not isinstance(columns, list) and isinstance(columns, Mapping | str):
         return columns
     names = tuple(columns) if isinstance(columns, (list, Iterable)) else (columns,)
     check_names(names)

@@ -30,14 +30,19 @@ Places = Sequence[tuple[Fragment, Int64s]]
 
 def found_batches(session: Session, scan: Scan, found: Sequence[Found], batch_rows: int) -> list[pa.RecordBatch]:
     """The rows found that pass, in batches of so many rows at most. Cost: one round for what is asked, one to read."""
-    places: Places = [(one.fragment, one.offsets) for one in found if one.offsets is not None and len(one.offsets)]
-    count = sum([len(offsets) for _, offsets in places])
+    places: list[tuple[Fragment, Int64s]] = []
+    conditions: dict[int, Expr | None] = {}
+    count = 0
+    for one in found:
+        conditions[id(one.condition)] = one.condition
+        if one.offsets is not None and len(one.offsets):
+            places.append((one.fragment, one.offsets))
+            count += len(one.offsets)
     projection = scan.projection
-    if any(one.condition is not None for one in found):
+    condition, *others = conditions.values() or (None,)
+    if others or condition is not None:
         width = projection.row_nbytes
-        condition = found[0].condition
-        alike = all(one.condition is condition for one in found)
-        if alike and condition is not None and width and 0 < width * count <= _IN_VAIN_NBYTES:
+        if not others and condition is not None and width and 0 < width * count <= _IN_VAIN_NBYTES:
             return _asked_and_read(session, scan, condition, places, batch_rows)
         places = _passing(session, scan, found)
         count = sum(len(offsets) for _, offsets in places)
@@ -65,7 +70,7 @@ def _asked_and_read(
     return projection.batches(kept, passed, batch_rows) if passed else []
 
 
-def _passing(session: Session, scan: Scan, found: Sequence[Found]) -> Places:
+def _passing(session: Session, scan: Scan, found: Sequence[Found]) -> list[tuple[Fragment, Int64s]]:
     """The rows that pass what they are still to be asked."""
     kept = [one.offsets if one.offsets is not None else _NONE for one in found]
     for condition in {id(one.condition): one.condition for one in found}.values():

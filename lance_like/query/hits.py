@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from pyroaring import BitMap
 
 from lance_like._lazy import cached
 from lance_like.index.base import FilterSearcher
-from lance_like.index.questions import IsNull, Question
+from lance_like.index.questions import IsNull
 from lance_like.query.expr import Expr, all_of
 from lance_like.query.indexed import AllOf, Answered, AnyOf, Ask, FilterIndex, Lookup, Tree, plan_lookup
 from lance_like.query.names import Path
@@ -245,7 +245,8 @@ def look_up(
     search = _Search(session, manifest, fast=fast, few=0 if counting else _FEW_ROWS)
     rows: Rows | None = None
     rest = list(lookup.rest)
-    for part in search.ranked(lookup.answered):
+    parts = lookup.answered
+    for part in search.ranked(parts) if len(parts) > 1 else parts:
         if not search.pays(part, rows, most):
             rest.append(part.condition)
             continue
@@ -275,15 +276,17 @@ def count_of(session: Session, manifest: Manifest, lookup: Lookup, *, fast: bool
     if others or lookup.rest or not first.exact or not isinstance(ask, Ask) or ask.opposite:
         return None
     coverage = session.indexes.coverage(manifest, ask.index.name)
-    if (coverage.uncovered and not fast) or any(segment.valid is not None for segment in coverage.segments):
+    if coverage.uncovered and not fast:
         return None
-    counts = [_count_of(segment.searcher) for segment in coverage.segments]
-    return None if None in counts else sum(count(ask.question) for count in counts if count is not None)
-
-
-def _count_of(searcher: FilterSearcher) -> Callable[[Question], int] | None:
-    """What counts rows without finding them: of a `TallyingSearcher` or a `CountingSearcher`."""
-    return getattr(searcher, "tally", None) or getattr(searcher, "count", None)
+    total = 0
+    for segment in coverage.segments:
+        searcher = segment.searcher
+        # Of a `TallyingSearcher` or a `CountingSearcher`.
+        count = getattr(searcher, "tally", None) or getattr(searcher, "count", None)
+        if count is None or segment.valid is not None:
+            return None
+        total += count(ask.question)
+    return total
 
 
 class _Search:
@@ -297,8 +300,6 @@ class _Search:
 
     def ranked(self, parts: Sequence[Answered]) -> Sequence[Answered]:
         """Parts whose indexes cover more come first, and those that find fewer rows."""
-        if len(parts) == 1:
-            return parts
         return sorted(parts, key=lambda part: (self._more(part), self._work(part.tree)))
 
     def pays(self, part: Answered, rows: Rows | None, most: int) -> bool:
@@ -317,9 +318,11 @@ class _Search:
         """How many rows an index goes through to answer; 0 for one that joins sets that are ready."""
         if not isinstance(tree, Ask):
             return sum(self._work(child) for child in tree.sets)
-        _, searchers = self._open(tree)
-        counts = [getattr(searcher, "count", None) for searcher in searchers]  # of a `CountingSearcher`
-        return sum([count(tree.question) for count in counts if count is not None])
+        work = 0
+        for searcher in self._open(tree)[1]:
+            count = getattr(searcher, "count", None)  # of a `CountingSearcher`
+            work += 0 if count is None else count(tree.question)
+        return work
 
     def use(self, part: Answered) -> None:
         """Note the rows that the indexes of a part do not cover."""

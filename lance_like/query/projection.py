@@ -314,12 +314,15 @@ def project(
     return Projection(table, tuple(outputs))
 
 
+_IS_TEXT = str.__instancecheck__
+
+
 def check_names(columns: Sequence[str]) -> None:
     """Raise InvalidInput unless columns are different names."""
     if isinstance(columns, str):
         raise InvalidInput(f"columns={columns!r} is one text: expected a list of column names")
     is_list = isinstance(columns, (list, tuple)) or not isinstance(columns, Mapping)
-    if not is_list or not all(isinstance(name, str) for name in columns):
+    if not is_list or not all(map(_IS_TEXT, columns)):
         raise InvalidInput(f"columns={columns!r:.80}: expected a list of column names")
     if len(set(columns)) < len(columns):
         names = list(columns)

@@ -77,7 +77,8 @@ def run_scan(session: Session, manifest: Manifest, scan: Scan) -> Generator[pa.R
         return
     if scan.condition is None:
         skip, left = 0, None
-    with closing(_windows(session, manifest, scan)) as windows:
+    windows = _windows(session, manifest, scan)
+    try:
         for batch in chain.from_iterable(windows):
             if skip >= len(batch):
                 skip -= len(batch)
@@ -90,6 +91,8 @@ def run_scan(session: Session, manifest: Manifest, scan: Scan) -> Generator[pa.R
                 yield cut
             if left == 0:
                 return
+    finally:
+        windows.close()
 
 
 def _windows(session: Session, manifest: Manifest, scan: Scan) -> Generator[Iterable[pa.RecordBatch], None, None]:
@@ -115,17 +118,17 @@ def _made(
 
 def count_passing(session: Session, manifest: Manifest, condition: Expr, scan: Scan) -> int:
     """How many rows pass a condition. Reads only its columns, and only where the statistics leave it open."""
-    total = 0
-    alone = None if asks_for_nulls(condition) else _counted_by_index(session, manifest, scan)
+    total, of_nulls = 0, asks_for_nulls(condition)
+    alone = None if of_nulls else _counted_by_index(session, manifest, scan)
     if alone is not None:
         return alone
-    hits = None if asks_for_nulls(condition) else hits_of(session, manifest, scan, counting=True)
+    hits = None if of_nulls else hits_of(session, manifest, scan, counting=True)
     if hits is not None:
         if hits.count is not None and scan.fragments is None:
             return hits.count
         counted = replace(scan, projection=Projection(scan.projection.table, ()), hits=hits, make=None)
         return sum(map(len, run_scan(session, manifest, replace(counted, limit=None, offset=0))))
-    if scan.prune and asks_for_nulls(condition):
+    if scan.prune and of_nulls:
         left: list[Fragment] = []
         for fragment in manifest.tree.iterate() if scan.fragments is None else scan.fragments:
             counted = count_nulls(fragment, condition, scan.projection.table)

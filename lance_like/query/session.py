@@ -130,16 +130,15 @@ class Session:
 
     def open(self, files: Sequence[DataFile]) -> list[FileReader]:
         """The readers of files, in order. Cost: one round for those that are not open yet."""
-        keys = [file.key for file in files]
-        readers = [self._readers.get(key) for key in keys]
+        readers = [self._readers.get(file.key) for file in files]
         new = self._open_missing(files, readers) if None in readers else {}
-        for key in keys:
+        for file in files:
             self._clock += 1
-            self._last_used[key] = self._clock
+            self._last_used[file.key] = self._clock
         self._uses += 1 + len(new)
         if new or self._uses >= _USES_BETWEEN:
             self._keep(files, new)
-        return [new[key] if reader is None else reader for key, reader in zip(keys, readers, strict=True)]
+        return [new[file.key] if reader is None else reader for file, reader in zip(files, readers, strict=True)]
 
     def has_open(self, files: Sequence[DataFile]) -> bool:
         """Whether files are open."""

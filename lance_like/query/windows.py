@@ -62,6 +62,8 @@ _LIGHT_NBYTES = 4 << 20
 _FEW_NBYTES = WINDOW_NBYTES // 4
 # The same where they are picked out of pages: what a thread does sooner.
 _FEW_PICKED_NBYTES = 1 << 18
+# Rows are counted in so many steps for each piece.
+_STEPS_A_PIECE = 16
 # What threads read of rows that are flagged at a time: more would leave the cache, less begins with too many.
 _PIECE_NBYTES = 12 << 20
 
@@ -242,7 +244,9 @@ class FragmentScan:
             asks = self._asks(span)
             most, columns = (self._asked_rows, self._asked_columns) if asks else (self._window_rows, self.columns)
             while start < last:
-                end = end_with_page(columns.values(), start, start + next_rows(last - start, most), self._batch_rows)
+                end = start + next_rows(last - start, most)
+                if end < last or not asks:
+                    end = end_with_page(columns.values(), start, end, self._batch_rows)
                 rows = None if span.rows is None else between_rows(span.rows, start, end)
                 if rows is None or len(rows):
                     yield self._window(start, end, rows, parts)
@@ -277,9 +281,13 @@ class FragmentScan:
 
     def pieces(self, window: Window, flags: Flags | None) -> list[tuple[Window, Flags | None]]:
         """A window and which of its rows pass, as the windows in which they are read, each with its flags."""
-        if flags is None or not self._asks(window) or self._are_few(flags):
+        if flags is None or not self._asks(window):
             return [(window, flags)]
-        cuts = self._even(window, flags)
+        count = int(np.count_nonzero(flags))
+        if count * self._row_nbytes <= _FEW_NBYTES and count < self._take_below * len(flags):
+            # They can be read in one go, also where pages are read whole for stretches of them.
+            return [(window, flags)]
+        cuts = self._even(window, flags, count)
         pieces = zip(cuts, [*cuts[1:], len(flags)], strict=True)
         return [
             (self._window(window.start + first, window.start + last, None, (window,)), flags[first:last])
@@ -287,16 +295,19 @@ class FragmentScan:
             if flags[first:last].any()
         ]
 
-    def _even(self, window: Window, flags: Flags) -> list[int]:
+    def _even(self, window: Window, flags: Flags, count: int) -> list[int]:
         """Where pieces of a window begin that take as much memory each: with a page, if one is near.
 
-        Of columns whose rows are picked flagged ones count, of the others all.
+        Of columns whose rows are picked flagged ones count, of the others all. count: of flagged ones.
         """
-        step = min(STEP_ROWS, self._window_rows)
         picked = sum(column.row_nbytes for column in self.columns.values() if column.is_picked)
+        others = self._row_nbytes - picked
+        pieces = self._pieces_of(count * picked + len(flags) * others, len(flags))
+        if pieces == 1:
+            return [0]
+        step = min(-(-len(flags) // (_STEPS_A_PIECE * pieces * STEP_ROWS)) * STEP_ROWS, self._window_rows)
         counts = np.array([np.count_nonzero(flags[start : start + step]) for start in range(0, len(flags), step)])
-        nbytes = np.cumsum(counts * picked + (self._row_nbytes - picked) * step)
-        pieces = self._pieces_of(float(nbytes[-1]), len(flags))
+        nbytes = np.cumsum(counts * picked + others * step)
         cuts = nbytes.searchsorted(nbytes[-1] * np.arange(1, pieces) / pieces) * step
         return near_pages(self.columns.values(), window.start, cuts, len(flags))
 
@@ -312,11 +323,6 @@ class FragmentScan:
     def _asks(self, span: Span) -> bool:
         """Is the condition asked of a span before it is known how its rows are read?"""
         return self._asks_first and span.check and span.rows is None
-
-    def _are_few(self, flags: Flags) -> bool:
-        """Can the rows that are flagged be read in one go, also where pages are read whole for stretches of them?"""
-        count = np.count_nonzero(flags)
-        return bool(count * self._row_nbytes <= _FEW_NBYTES and count < self._take_below * len(flags))
 
     def picks_few(self, flags: Flags) -> bool:
         """Are flagged rows so few, and read without decoding others, that a thread would hardly do it sooner?"""

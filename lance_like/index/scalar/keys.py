@@ -154,14 +154,15 @@ def keys_of_values(values: pa.Array | pa.Scalar, kind: pa.DataType) -> Keys:
         values = pa.repeat(values, 1)
     if len(values) <= _FEW_TEXTS and is_variable(values.type) and key_type(values.type) == kind:
         # Kernels take five times as long or more to start.
-        return TextKeys(pa.array(sorted({*_as_binary(values).to_pylist()}), pa.large_binary()))
+        listed = values.to_pylist()
+        return TextKeys(sorted({text.encode() if isinstance(text, str) else text for text in listed}))
     keys = keys_of(as_key_values(values, kind))
     return keys if len(keys) == 1 else keys.grouped(np.zeros(len(keys), np.uint32))[0]
 
 
 def one_text(text: bytes) -> TextKeys:
     """The key of one text, or bytes."""
-    return TextKeys(pa.array([text], pa.large_binary()))
+    return TextKeys([text])
 
 
 def joined_keys(parts: Sequence[Keys]) -> Keys:
@@ -227,17 +228,27 @@ class NumberKeys:
 
 
 class TextKeys:
-    """Keys of any length, compared byte by byte."""
+    """Keys of any length, compared byte by byte. given: all of them, as Arrow has them or, of few, Python."""
 
-    def __init__(self, cells: pa.LargeBinaryArray) -> None:
-        self.cells = cells
+    def __init__(self, given: pa.LargeBinaryArray | list[bytes]) -> None:
+        self._given = given
 
     def __len__(self) -> int:
-        return len(self.cells)
+        return len(self._given)
 
     @property
     def nbytes(self) -> int:
         return self.cells.nbytes
+
+    @cached
+    def cells(self) -> pa.LargeBinaryArray:
+        """All of them as Arrow has them."""
+        return pa.array(self._given, pa.large_binary()) if isinstance(self._given, list) else self._given
+
+    @cached
+    def listed(self) -> list[bytes]:
+        """The same as Python has them."""
+        return self._given if isinstance(self._given, list) else self._given.to_pylist()
 
     def part(self, start: int, end: int) -> TextKeys:
         return TextKeys(self.cells.slice(start, end - start))
@@ -250,15 +261,23 @@ class TextKeys:
         if self._are_many(keys):
             return self._find_sorting(keys, side)
         bisect = bisect_left if side == "left" else bisect_right
-        return np.array([bisect(self._texts, key) for key in keys.cells.to_pylist()], np.int64)
+        return np.array([bisect(self._texts, key) for key in keys.listed], np.int64)
 
     def around(self, keys: Keys) -> tuple[Int64s, Int64s]:
         assert isinstance(keys, TextKeys)
         if self._are_many(keys):
             return self._find_sorting(keys, "left"), self._find_sorting(keys, "right")
-        wanted = keys.cells.to_pylist()
-        starts = [bisect_left(self._texts, key) for key in wanted]
-        ends = [self._after(start, key) for start, key in zip(starts, wanted, strict=True)]
+        texts, count = self._texts, len(self)
+        starts, ends = [], []
+        for key in keys.listed:
+            start = end = bisect_left(texts, key)
+            # Mostly there is one, or none.
+            if end < count and texts[end] == key:
+                end += 1
+                if end < count and texts[end] == key:
+                    end = bisect_right(texts, key, end)
+            starts.append(start)
+            ends.append(end)
         return np.array(starts, np.int64), np.array(ends, np.int64)
 
     def below(self, keys: Keys, side: Side) -> Flags:
@@ -285,20 +304,12 @@ class TextKeys:
         """Are keys so many that to sort them with these ones takes less than to search for each?"""
         return len(keys) * _STEPS_PER_SORTED_KEY > len(self) + len(keys)
 
-    def _after(self, start: int, key: bytes) -> int:
-        """Where those end that are equal to a key; they would begin at `start`."""
-        end = start + self._is_at(start, key)
-        # Mostly there is one, or none.
-        return bisect_right(self._texts, key, end) if end > start and self._is_at(end, key) else end
-
-    def _is_at(self, place: int, key: bytes) -> bool:
-        return place < len(self) and self._texts[place] == key
-
     @cached
     def _texts(self) -> _Texts:
-        """The cells one at a time."""
-        few = len(self) <= _LISTED and self.nbytes <= _LISTED_NBYTES
-        return self.cells.to_pylist() if few else _Cells(offsets_of(self.cells), buffer_bytes(self.cells.buffers()[2]))
+        """They one at a time."""
+        if len(self) <= _LISTED and self.nbytes <= _LISTED_NBYTES:
+            return self.listed
+        return _Cells(offsets_of(self.cells), buffer_bytes(self.cells.buffers()[2]))
 
     def _find_sorting(self, keys: TextKeys, side: Side) -> Int64s:
         first, second = (keys, self) if side == "left" else (self, keys)

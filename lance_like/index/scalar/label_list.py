@@ -95,8 +95,7 @@ class LabelListSearcher(InvertedSearcher):
         """How many there are. Raises as `rows`."""
         match question:
             case HasAny(values):
-                places = self.inverted.places(keys_of_values(values, self.kind))
-                return self.inverted.count_of_union(places, places + 1)
+                return self.inverted.count_of_union(self.inverted.places(keys_of_values(values, self.kind)))
             case HasAll(values):
                 keys = keys_of_values(values, self.kind)
                 places = self.inverted.places(keys)

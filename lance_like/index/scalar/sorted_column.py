@@ -91,6 +91,8 @@ class SortedColumn:
         """Half-open ranges of the rows whose keys are some keys, which ascend, each once. Cost: as `find`."""
         if not self.rows:
             return np.zeros(len(keys), np.int64), np.zeros(len(keys), np.int64)
+        if self.rows <= LEAF_ROWS:
+            return self.leaf(0).keys.around(keys)
         return self._equal_one(keys) if len(keys) == 1 else self._around(keys, "left")
 
     def _numbers(self, keys: Keys, side: Side) -> Int64s:

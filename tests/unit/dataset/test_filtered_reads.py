@@ -20,7 +20,7 @@ from lance_like.io.observe import CountingStore, counted
 from lance_like.query import evaluate, windows
 from lance_like.query.evaluate import prepare, select
 from lance_like.query.expr import Expr
-from lance_like.query.plan import Span, without_crumbs
+from lance_like.query.plan import Span, bridged, without_crumbs
 
 ROWS = 30_000
 RNG = np.random.default_rng(11)
@@ -192,6 +192,42 @@ def test_many_short_spans_are_read_as_few() -> None:
     assert without_crumbs(spans[:16], 10) == spans[:16]
     apart = [*spans, Span(10_000, 10_010, check=True), Span(10_010, 20_000, check=False)]
     assert without_crumbs(apart, 10) == [Span(0, 2_990, check=True), *apart[-2:]]
+
+
+def test_what_lies_between_spans_is_asked_where_it_is_little() -> None:
+    def spans(*ends: int, checked: str) -> list[Span]:
+        """Spans from one end to the next: to be checked, of rows that all pass, or left out."""
+        places = zip([0, *ends], ends, checked, strict=False)
+        return [Span(start, end, check=how == "?") for start, end, how in places if how != "-"]
+
+    half = 500_000
+    few = half + 100_000
+    assert bridged(spans(half, few, 2 * half, checked="?-?")) == [Span(0, 2 * half, check=True)]
+    assert bridged(spans(half, few, 2 * half, checked="?+?")) == [Span(0, 2 * half, check=True)]
+    for kept in (
+        spans(half, half + 300_000, 3 * half, checked="?-?"),  # too many rows between
+        spans(10_000, 40_000, 70_000, checked="?-?"),  # as many as are to be checked
+        spans(half, few, 2 * half, checked="+-?"),
+        spans(half, few, 2 * half, checked="?-+"),
+        spans(half, checked="?"),
+        [],
+    ):
+        assert bridged(kept) == kept
+
+
+def test_spans_that_are_bridged_give_the_same_rows(uri: str) -> None:
+    rng = np.random.default_rng(5)
+    key = np.concatenate([rng.permutation(np.arange(low, low + 90_000)) for low in (0, 500_000, 30_000, 0, 900_000, 9)])
+    dataset = lance_like.write_dataset(pa.table({"key": key}), uri)
+    dataset.delete("key % 7 = 0")
+    left = key[key % 7 != 0]
+    for condition, flags in {
+        "key < 60000": left < 60_000,
+        "key >= 60000": left >= 60_000,
+        "key < 600000 and key > 9": (left < 600_000) & (left > 9),
+    }.items():
+        assert dataset.count_rows(condition) == flags.sum(), condition
+        assert (dataset.to_table(filter=condition)["key"].to_numpy() == left[flags]).all(), condition
 
 
 def test_a_scan_tells_what_it_read(tmp_path):
