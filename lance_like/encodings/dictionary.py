@@ -42,6 +42,8 @@ _MAX_NUMBERS = 4096
 _WIDTHS = (1, 2, 4, 8)
 # To test one value takes as long as thousands.
 _FEW_VALUES = 4096
+# Values of other pages are copied as those of one more come, up to so many bytes; above, the last page alone is kept.
+_JOINED_NBYTES = 1 << 20
 _BITS = {4: pa.uint32(), 8: pa.uint64()}
 
 
@@ -180,6 +182,10 @@ def _load(stack: Stack, kind: pa.DataType, loaded: _Loaded, missing: Int64s) -> 
     """Read the values of pages, and keep them behind those that are here."""
     ends = loaded.counts[missing]
     fresh = yield from read_node(stack.child(1), kind, Runs(missing, np.zeros(len(missing), np.int64), ends))
+    now: _Loaded = stack.once("values", lambda: loaded)
+    if now is not loaded and now.values.nbytes <= _JOINED_NBYTES:
+        # Pages that are read side by side were all asked for before one was here.
+        loaded = now
     first = loaded.first.copy()
     first[missing] = len(loaded.values) + np.cumsum(ends) - ends
     values = concatenated([loaded.values, fresh]) if len(loaded.values) else fresh
@@ -188,14 +194,14 @@ def _load(stack: Stack, kind: pa.DataType, loaded: _Loaded, missing: Int64s) -> 
 
 def _tested(stack: Stack, loaded: _Loaded, page: int, test: Sieve) -> Flags:
     """Which values of a page pass. Few are tested with those of all pages that are here, and the answer is kept."""
-    first, end = int(loaded.first[page]), int(loaded.first[page] + loaded.counts[page])
-    if len(loaded.values) > _FEW_VALUES:
-        return test.of_values(loaded.values.slice(first, end - first))
-    asked, passing = stack.once("tested", lambda: (None, np.zeros(0, bool)))
-    if asked is not test or len(passing) < end:
-        passing = test.of_values(loaded.values)
-        stack.replace("tested", (test, passing))
-    return passing[first:end]
+    values, first, end = loaded.values, int(loaded.first[page]), int(loaded.first[page] + loaded.counts[page])
+    if len(values) > _FEW_VALUES:
+        return test.of_values(values.slice(first, end - first))
+    kept: tuple[pa.Array | None, Sieve | None, Flags] = stack.once("tested", lambda: (None, None, np.zeros(0, bool)))
+    if kept[0] is not values or kept[1] is not test:
+        # What was tested before may be other values: pages that are read side by side begin with what was here then.
+        kept = stack.replace("tested", (values, test, test.of_values(values)))
+    return kept[2][first:end]
 
 
 def _values_at(kind: pa.DataType, loaded: _Loaded, at: Int64s, local: np.ndarray) -> pa.Array:

@@ -11,12 +11,12 @@ import pyarrow.compute as pc
 import pytest
 from page_cases import Page, forced
 
-from lance_like.encodings import alphabet
+from lance_like.encodings import alphabet, dictionary
 from lance_like.encodings.base import Hints
 from lance_like.encodings.recast import CODED, choose_recast, read_recast, short_decimal
 from lance_like.encodings.registry import encode_array, shape
 from lance_like.encodings.sift import Beginning, Flags, Sieve, read_chosen, read_judged
-from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack
+from lance_like.encodings.stack import Reading, Runs, SharedBlob, Stack, together
 from lance_like.errors import Corrupt
 from lance_like.ranges import gather_from
 
@@ -120,31 +120,56 @@ def test_values_of_a_dictionary_are_tested_once(nulls: bool) -> None:
     assert (found == of_values(array)).all()
 
 
-def test_values_of_all_pages_that_are_here_are_tested_at_once() -> None:
+def of_several_pages() -> tuple[list[pa.Array], Stack, np.ndarray]:
+    """Arrays of other values in another order, the stack of their dictionary pages, and its file."""
     arrays = [pa.array([f"text {(value * place) % 43}" for value in SKEWED]) for place in (1, 2, 3)]
     pages = [page for array in arrays if (page := forced("dictionary", array)) is not None]
     sizes = np.array([len(page.data) for page in pages])
     stack = Stack([page.open() for page in pages], np.cumsum(sizes) - sizes, np.arange(3), (SharedBlob(),))
-    data = np.concatenate([page.data for page in pages])
+    return arrays, stack, np.concatenate([page.data for page in pages])
+
+
+def equal_to(value: str, asked: list[int]) -> Sieve:
+    """A test that texts are equal to one. asked: how many it was asked of each time."""
+
+    def of_values(some: pa.Array) -> Flags:
+        asked.append(len(some))
+        return np.array([one == value for one in some.to_pylist()], bool)
+
+    return Sieve(of_values)
+
+
+def of_page(stack: Stack, place: int, test: Sieve) -> Reading[Flags]:
+    return read_judged(stack, pa.string(), Runs(np.array([place]), np.zeros(1, np.int64), np.array([ROWS])), test)
+
+
+def test_values_of_all_pages_that_are_here_are_tested_at_once() -> None:
+    arrays, stack, data = of_several_pages()
     asked: list[int] = []
-
-    def testing(value: str) -> Sieve:
-        def of_values(some: pa.Array) -> Flags:
-            asked.append(len(some))
-            return np.array([one == value for one in some.to_pylist()])
-
-        return Sieve(of_values)
-
-    tests = {value: testing(value) for value in ("text 3", "text 9")}
+    tests = {value: equal_to(value, asked) for value in ("text 3", "text 9")}
     for values in (("text 3", "text 9"), ("text 3",), ("text 9",)):
         before = len(asked)
         for place, array in enumerate(arrays):
             for value in values:
-                runs = Runs(np.array([place]), np.zeros(1, np.int64), np.array([ROWS]))
-                found, _ = answered(read_judged(stack, array.type, runs, tests[value]), data)
+                found, _ = answered(of_page(stack, place, tests[value]), data)
                 assert (found == (np.array(array.to_pylist()) == value)).all(), (place, value)
         # In turns anew each time; one after another once, whatever the number of pages.
         assert len(asked) - before == (6 if len(values) == 2 else 1)
+
+
+@pytest.mark.parametrize("joined_nbytes", [0, 1 << 20])
+def test_pages_that_are_judged_side_by_side(joined_nbytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dictionary, "_JOINED_NBYTES", joined_nbytes)
+    arrays, stack, data = of_several_pages()
+    needed = []
+    for value in ("text 3", "text 9", "text 3"):
+        test = equal_to(value, [])
+        found, nbytes = answered(together([of_page(stack, place, test) for place in range(3)]), data)
+        needed.append(nbytes)
+        for flags, array in zip(found, arrays, strict=True):
+            assert (flags == (np.array(array.to_pylist()) == value)).all()
+    if joined_nbytes:
+        assert needed[0] > needed[1] == needed[2]  # their values are here from the first time on
 
 
 def test_codes_are_not_read_when_no_value_passes() -> None:
