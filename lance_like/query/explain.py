@@ -205,10 +205,10 @@ def analyze(session: Session, manifest: Manifest, scan: Scan, *, counting: bool 
         [(one, _)] = timed("plan", lambda piece=piece: list(opened(session, piece[0], [piece[1]], counting=counting)))
         seen.update({(column.path, field_id): (field_id, column) for field_id, column in one.columns.items()})
         for window in one.windows(spans):
-            [flags] = timed("filter", lambda one=one, window=window: session.run([one.passing(window)]))
+            [picked] = timed("filter", lambda one=one, window=window: session.run([one.passing(window)]))
             asked += window.parts or [window]
-            found += window.end - window.start if flags is None else int(np.count_nonzero(flags))
-            for piece in () if counting else one.pieces(window, flags):
+            found += window.end - window.start if picked is None else picked.count
+            for piece in () if counting else one.pieces(window, picked):
                 timed("read", lambda one=one, piece=piece: session.run([one.read(*piece)]))
             if left is not None and found >= left:
                 break

@@ -6,6 +6,7 @@ Several megabytes are not put together, nor made anew for each test, where a cou
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -16,6 +17,8 @@ from lance_like.kernels import overlap, places
 from lance_like.typing_ import Int64s
 
 Parts: TypeAlias = list[Flags]
+# Up to this share of rows they are taken as numbers: a flag for each, end to end, is more to go through.
+_FEW_SHARE = 1 / 16
 
 
 def count(parts: Sequence[Flags]) -> int:
@@ -40,6 +43,63 @@ def count_both(parts: Parts, first: int, passing: Flags) -> int:
     return sum(
         overlap(parts[place][some], passing[others]) for place, some, others in _beside(parts, first, len(passing))
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """Some of so many rows that lie together: by flags, bool[num_rows], or few by their numbers, int64[count]."""
+
+    num_rows: int
+    count: int
+    flags: Flags | None
+    numbers: Int64s | None
+
+    @staticmethod
+    def of(parts: Parts) -> Picked:
+        """The rows that are flagged."""
+        counts = [int(np.count_nonzero(part)) for part in parts]
+        num_rows, count = sum(map(len, parts)), sum(counts)
+        if count > num_rows * _FEW_SHARE:
+            return Picked(num_rows, count, whole(parts), None)
+        numbers = allocate(count, np.int64)
+        start = done = 0
+        for part, some in zip(parts, counts, strict=True):
+            if some:
+                found = numbers[done : done + some]
+                places(np.ascontiguousarray(part), found)
+                found += start
+            start, done = start + len(part), done + some
+        return Picked(num_rows, count, None, numbers)
+
+    def rows(self) -> Int64s:
+        """int64[count], which they are, ascending."""
+        return places_of(self.flags) if self.flags is not None else self._numbers
+
+    def part(self, first: int, last: int) -> Picked:
+        """Those among a run of the rows, counted from its start."""
+        if self.flags is not None:
+            flags = self.flags[first:last]
+            return Picked(last - first, int(np.count_nonzero(flags)), flags, None)
+        low, high = self._numbers.searchsorted((first, last)).tolist()
+        return Picked(last - first, high - low, None, self._numbers[low:high] - first)
+
+    def cuts(self, pieces: int, each: float, others: float, step: int) -> Int64s:
+        """Where the rows are to be cut, at multiples of a step, so that pieces take as much memory each.
+
+        each: the bytes of one that was picked; others: of any besides.
+        """
+        if self.flags is None:
+            nbytes = np.arange(1, self.count + 1) * each + self._numbers * others
+            places = nbytes.searchsorted(nbytes[-1] * np.arange(1, pieces) / pieces)
+            return self._numbers[places] // step * step
+        counts = [np.count_nonzero(self.flags[start : start + step]) for start in range(0, self.num_rows, step)]
+        nbytes = np.cumsum(np.array(counts) * each + others * step)
+        return nbytes.searchsorted(nbytes[-1] * np.arange(1, pieces) / pieces) * step
+
+    @property
+    def _numbers(self) -> Int64s:
+        assert self.numbers is not None
+        return self.numbers
 
 
 def places_of(flags: Flags) -> Int64s:
@@ -73,4 +133,4 @@ def _beside(parts: Parts, first: int, count: int) -> Iterator[tuple[int, slice, 
             return
 
 
-__all__ = ["Parts", "count", "count_both", "count_of", "narrow", "places_of", "whole"]
+__all__ = ["Parts", "Picked", "count", "count_both", "count_of", "narrow", "places_of", "whole"]

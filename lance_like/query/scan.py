@@ -17,13 +17,13 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.sift import Flags
 from lance_like.errors import Corrupt, InvalidInput
 from lance_like.file.layout import ZONE_ROWS
 from lance_like.file.stats import Zones
 from lance_like.query.ahead import Job, default_threads, in_order
 from lance_like.query.columns import TAKE_BELOW, open_columns
 from lance_like.query.expr import Expr
+from lance_like.query.flagged import Picked
 from lance_like.query.found import cut_found, found_batches
 from lance_like.query.hits import Found, Hits, count_of, look_up, lookup_of
 from lance_like.query.joint import can_join
@@ -280,16 +280,16 @@ def _read(
     """The batches of windows; what was left to read of them is read ahead as they are."""
     for one in found:
         if isinstance(one, Passed):
-            jobs = (_read_job(session, one.scan, window, flags) for window, flags in one.pieces)
+            jobs = (_read_job(session, one.scan, window, picked) for window, picked in one.pieces)
             with closing(_ahead(scan, jobs)) as windows:
                 yield from chain.from_iterable(windows)
         else:
             yield from one
 
 
-def _read_job(session: Session, one: FragmentScan, window: Window, flags: Flags | None) -> Job[list[pa.RecordBatch]]:
-    light = flags is not None and one.picks_few(flags)
-    return Job(lambda: session.run([one.read(window, flags)])[0], window.nbytes, window.batches, light)
+def _read_job(session: Session, one: FragmentScan, window: Window, picked: Picked | None) -> Job[list[pa.RecordBatch]]:
+    light = picked is not None and one.picks_few(picked)
+    return Job(lambda: session.run([one.read(window, picked)])[0], window.nbytes, window.batches, light)
 
 
 def _scan_jobs(session: Session, manifest: Manifest, scan: Scan) -> Iterator[Job[Iterable[pa.RecordBatch]]]:

@@ -40,6 +40,7 @@ from lance_like.query.cuts import (
 )
 from lance_like.query.evaluate import passing
 from lance_like.query.expr import Expr, paths, room_of
+from lance_like.query.flagged import Picked
 from lance_like.query.hits import Hits
 from lance_like.query.plan import Span, field_of
 from lance_like.query.projection import Output, Projection, virtual_of
@@ -176,7 +177,7 @@ class Passed:
     """Rows of a window that pass. pieces: as of `FragmentScan.pieces`."""
 
     scan: FragmentScan
-    pieces: Sequence[tuple[Window, Flags | None]]
+    pieces: Sequence[tuple[Window, Picked | None]]
 
 
 class FragmentScan:
@@ -276,40 +277,40 @@ class FragmentScan:
 
     def batches(self, window: Window) -> Reads[list[pa.RecordBatch] | Passed]:
         """The rows of a window that pass, in batches; where they are more than is read in one go, which they are."""
-        pieces = self.pieces(window, (yield from self.passing(window)))
+        picked = yield from self.passing(window)
+        if picked is not None and not picked.count:
+            return []
+        pieces = self.pieces(window, picked)
         return (yield from self.read(*pieces[0])) if len(pieces) == 1 else Passed(self, pieces)
 
-    def pieces(self, window: Window, flags: Flags | None) -> list[tuple[Window, Flags | None]]:
-        """A window and which of its rows pass, as the windows in which they are read, each with its flags."""
-        if flags is None or not self._asks(window):
-            return [(window, flags)]
-        count = int(np.count_nonzero(flags))
-        if count * self._row_nbytes <= _FEW_NBYTES and count < self._take_below * len(flags):
+    def pieces(self, window: Window, picked: Picked | None) -> list[tuple[Window, Picked | None]]:
+        """A window and which of its rows pass, as the windows in which they are read, each with those of its rows."""
+        if picked is None or not self._asks(window):
+            return [(window, picked)]
+        if picked.count * self._row_nbytes <= _FEW_NBYTES and picked.count < self._take_below * picked.num_rows:
             # They can be read in one go, also where pages are read whole for stretches of them.
-            return [(window, flags)]
-        cuts = self._even(window, flags, count)
-        pieces = zip(cuts, [*cuts[1:], len(flags)], strict=True)
-        return [
-            (self._window(window.start + first, window.start + last, None, (window,)), flags[first:last])
-            for first, last in pieces
-            if flags[first:last].any()
-        ]
+            return [(window, picked)]
+        cuts = self._even(window, picked)
+        found: list[tuple[Window, Picked | None]] = []
+        for first, last in pairwise([*cuts, picked.num_rows]):
+            part = picked.part(first, last)
+            if part.count:
+                found.append((self._window(window.start + first, window.start + last, None, (window,)), part))
+        return found
 
-    def _even(self, window: Window, flags: Flags, count: int) -> list[int]:
+    def _even(self, window: Window, picked: Picked) -> list[int]:
         """Where pieces of a window begin that take as much memory each: with a page, if one is near.
 
-        Of columns whose rows are picked flagged ones count, of the others all. count: of flagged ones.
+        Of columns whose rows are picked those that are count, of the others all.
         """
-        picked = sum(column.row_nbytes for column in self.columns.values() if column.is_picked)
-        others = self._row_nbytes - picked
-        pieces = self._pieces_of(count * picked + len(flags) * others, len(flags))
+        each = sum(column.row_nbytes for column in self.columns.values() if column.is_picked)
+        others = self._row_nbytes - each
+        pieces = self._pieces_of(picked.count * each + picked.num_rows * others, picked.num_rows)
         if pieces == 1:
             return [0]
-        step = min(-(-len(flags) // (_STEPS_A_PIECE * pieces * STEP_ROWS)) * STEP_ROWS, self._window_rows)
-        counts = np.array([np.count_nonzero(flags[start : start + step]) for start in range(0, len(flags), step)])
-        nbytes = np.cumsum(counts * picked + others * step)
-        cuts = nbytes.searchsorted(nbytes[-1] * np.arange(1, pieces) / pieces) * step
-        return near_pages(self.columns.values(), window.start, cuts, len(flags))
+        step = min(-(-picked.num_rows // (_STEPS_A_PIECE * pieces * STEP_ROWS)) * STEP_ROWS, self._window_rows)
+        cuts = picked.cuts(pieces, each, others, step)
+        return near_pages(self.columns.values(), window.start, cuts, picked.num_rows)
 
     def _pieces_of(self, nbytes: float, rows: int) -> int:
         """In how many pieces flagged rows are read: as many for each thread, where they are not few."""
@@ -324,15 +325,15 @@ class FragmentScan:
         """Is the condition asked of a span before it is known how its rows are read?"""
         return self._asks_first and span.check and span.rows is None
 
-    def picks_few(self, flags: Flags) -> bool:
-        """Are flagged rows so few, and read without decoding others, that a thread would hardly do it sooner?"""
-        picked = all(column.is_picked for column in self.columns.values())
-        return bool(picked and np.count_nonzero(flags) * self._row_nbytes <= _FEW_PICKED_NBYTES)
+    def picks_few(self, picked: Picked) -> bool:
+        """Are picked rows so few, and read without decoding others, that a thread would hardly do it sooner?"""
+        all_picked = all(column.is_picked for column in self.columns.values())
+        return all_picked and picked.count * self._row_nbytes <= _FEW_PICKED_NBYTES
 
-    def read(self, window: Window, flags: Flags | None) -> Reads[list[pa.RecordBatch]]:
-        """The rows of a window that are flagged, all for None, in batches."""
+    def read(self, window: Window, picked: Picked | None) -> Reads[list[pa.RecordBatch]]:
+        """The rows of a window that were picked, all for None, in batches."""
         start, end = window.start, window.end
-        rows = None if flags is None else flagged.places_of(flags)
+        rows = None if picked is None else picked.rows()
         count = end - start if rows is None else len(rows)
         if count == 0:
             return []
@@ -367,14 +368,14 @@ class FragmentScan:
         flags[rows - span.start] = True
         return flags
 
-    def passing(self, window: Window) -> Reads[Flags | None]:
+    def passing(self, window: Window) -> Reads[Picked | None]:
         """Which rows of a window are live and pass, if it is to be checked; None for all there are.
 
         Columns are read in the order of the parts, and none once no row is left. Only rows that are left are asked
         about what may fail.
         """
         flags = yield from self._flagged(window)
-        return None if flags is None else flagged.whole(flags)
+        return None if flags is None else Picked.of(flags)
 
     def _flagged(self, window: Window) -> Reads[flagged.Parts | None]:
         """As `passing`."""
