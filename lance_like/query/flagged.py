@@ -19,11 +19,23 @@ from lance_like.typing_ import Int64s
 Parts: TypeAlias = list[Flags]
 # Up to this share of rows they are taken as numbers: a flag for each, end to end, is more to go through.
 _FEW_SHARE = 1 / 16
+_COUNTED_ROWS = 1 << 17
 
 
 def count(parts: Sequence[Flags]) -> int:
     """How many rows are flagged."""
     return sum([int(np.count_nonzero(part)) for part in parts])
+
+
+def are_fewer(parts: Sequence[Flags], than: float) -> bool:
+    """Are fewer rows flagged than so many? Cost: no more is counted than tells."""
+    found = 0
+    for part in parts:
+        for start in range(0, len(part), _COUNTED_ROWS):
+            found += int(np.count_nonzero(part[start : start + _COUNTED_ROWS]))
+            if found >= than:
+                return False
+    return found < than
 
 
 def whole(parts: Sequence[Flags]) -> Flags:
@@ -133,4 +145,4 @@ def _beside(parts: Parts, first: int, count: int) -> Iterator[tuple[int, slice, 
             return
 
 
-__all__ = ["Parts", "Picked", "count", "count_both", "count_of", "narrow", "places_of", "whole"]
+__all__ = ["Parts", "Picked", "are_fewer", "count", "count_both", "count_of", "narrow", "places_of", "whole"]

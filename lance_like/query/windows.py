@@ -391,7 +391,7 @@ class FragmentScan:
             return (yield from self._tested(span, ()))
         parts = self._scan.parts
         flags = yield from self._tested(span, parts.tests)
-        if parts.rest is not None and (flags is None or flagged.count(flags)):
+        if parts.rest is not None and (flags is None or not flagged.are_fewer(flags, 1)):
             rows = None if flags is None else flagged.places_of(flagged.whole(flags))
             flags = [(yield from self._asked(parts.rest, start, end, rows))]
         return flags
@@ -406,7 +406,7 @@ class FragmentScan:
 
     def _narrowed(self, test: ColumnTest, span: Span, flags: flagged.Parts | None) -> Reads[flagged.Parts]:
         """Which of the rows that are left of a span pass a test. flags: None: all are left."""
-        if flags is not None and not flagged.count(flags):
+        if flags is not None and flagged.are_fewer(flags, 1):
             return flags
         if flags is not None and self._is_few(flags, span):
             return [(yield from self._taken(test, span.start, flagged.whole(flags)))]
@@ -414,7 +414,7 @@ class FragmentScan:
 
     def _is_few(self, flags: flagged.Parts, span: Span) -> bool:
         """Are flagged rows taken one by one?"""
-        return flagged.count(flags) < self._take_below * (span.end - span.start)
+        return flagged.are_fewer(flags, self._take_below * (span.end - span.start))
 
     def _counted(self, span: Span) -> Reads[int]:
         """How many rows of a span pass the tests: what passes the last of them is counted page by page, in a cache."""

@@ -66,3 +66,12 @@ def test_pieces_take_as_much_memory_each(share: float, others: float) -> None:
     assert (cuts % step == 0).all()
     sizes = [len(piece) * others + np.count_nonzero(piece) * each for piece in np.split(every, cuts)]
     assert max(sizes) < 1.05 * min(sizes)
+
+
+@pytest.mark.parametrize("lengths", [[], [5], [300_000], [10, 0, 200_000]])
+def test_rows_are_counted_until_there_are_enough(lengths: list[int]) -> None:
+    rng = np.random.default_rng(8)
+    parts = [rng.random(length) < 0.5 for length in lengths]
+    count = flagged.count(parts)
+    for than in (0, 0.5, 1, count - 1, count, count + 0.5, count + 1, 10**9):
+        assert flagged.are_fewer(parts, than) == (count < than), than
