@@ -13,6 +13,7 @@ from lance_like.encodings.pool import allocate
 from lance_like.encodings.registry import ENCODINGS, encode_array, read_node
 from lance_like.encodings.stack import Reading, Runs, Stack
 from lance_like.errors import InvalidInput
+from lance_like.kernels import fill, lay
 from lance_like.ranges import has_negative, lengths_to_offsets
 from lance_like.typing_ import Bytes, Int64s
 
@@ -158,6 +159,20 @@ def array_of_length(kind: pa.DataType, length: int, data: Bytes) -> pa.Array:
     offsets = allocate(count + 1, np.int64 if is_large(kind) else np.int32)
     np.multiply(np.arange(count + 1, dtype=offsets.dtype), length, out=offsets)
     return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(offsets), pa.py_buffer(data)], null_count=0)
+
+
+def cells_by_number(kind: pa.DataType, values: pa.Array, numbers: np.ndarray) -> pa.Array:
+    """A string or binary array of some of the values of one, which has no nulls. numbers: uint32[n], in bounds.
+
+    Raises as `offsets_buffer`.
+    """
+    bounds, cells = offsets_of(values), buffer_bytes(values.buffers()[2])
+    offsets = allocate(len(numbers) + 1, np.int64 if is_large(kind) else np.int32)
+    nbytes = lay(numbers, bounds, offsets)
+    _check_fits(kind, len(numbers), nbytes)
+    data = allocate(nbytes, np.uint8)
+    fill(numbers, bounds, cells, data)
+    return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(offsets), pa.py_buffer(data)], null_count=0)
 
 
 def variable_array(kind: pa.DataType, lengths: Int64s, data: Bytes) -> pa.Array:

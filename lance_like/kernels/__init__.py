@@ -15,8 +15,10 @@ except ImportError:  # There was no compiler when the package was installed.
 COMPILED = _form.__name__.endswith(".native")
 
 divide = _form.divide
+fill = _form.fill
 gather = _form.gather
 group = _form.group
+lay = _form.lay
 learn = _form.learn
 lines = _form.lines
 measure = _form.measure
@@ -36,8 +38,10 @@ within = _form.within
 __all__ = [
     "COMPILED",
     "divide",
+    "fill",
     "gather",
     "group",
+    "lay",
     "learn",
     "lines",
     "measure",

@@ -1,4 +1,4 @@
-/* Whole arrays: ranges of bytes gathered, flags placed and counted, values grouped, blocks of numbers packed. */
+/* Whole arrays: ranges of bytes gathered, cells looked up, flags placed and counted, values grouped, blocks of numbers packed. */
 
 #include "common.h"
 
@@ -35,6 +35,100 @@ PyObject *gather(PyObject *self, PyObject *args) {
     u8 *to = view[3].buf;
     if (fits) RUN(view[3].len, gather_ranges(view[0].buf, view[0].len, starts, ends, count, to, to + view[3].len));
     return finished(view, 4, fits, "gather: the ranges are not in the bytes, or do not fill the room");
+}
+
+/* ---- cells of a dictionary, by their numbers ---- */
+
+/* Returns whether cells lie in so many bytes. */
+static int are_bounds(const i64 *bounds, Py_ssize_t count, Py_ssize_t nbytes) {
+    if (count < 1 || bounds[0] < 0 || bounds[count - 1] > nbytes) return 0;
+    for (Py_ssize_t at = 1; at < count; at++)
+        if (bounds[at - 1] > bounds[at]) return 0;
+    return 1;
+}
+
+/* The bytes of all cells; -1 where one has no number below the limit. */
+#define LAY(T)                                                                                                         \
+    static int64_t lay_##T(const u32 *numbers, size_t count, const i64 *bounds, size_t limit, T *restrict to) {        \
+        int64_t end = 0;                                                                                               \
+        to[0] = 0;                                                                                                     \
+        for (size_t at = 0; at < count; at++) {                                                                        \
+            if (numbers[at] >= limit) return -1;                                                                       \
+            end += bounds[numbers[at] + 1] - bounds[numbers[at]];                                                      \
+            to[at + 1] = (T)end;                                                                                       \
+        }                                                                                                              \
+        return end;                                                                                                    \
+    }
+LAY(u32) LAY(u64)
+
+PyObject *lay(PyObject *self, PyObject *args) {
+    Py_buffer view[3];
+    if (!PyArg_ParseTuple(args, "y*y*w*", &view[0], &view[1], &view[2])) return NULL;
+    const Py_ssize_t count = rows_of(&view[0]), limit = rows_of(&view[1]) - 1, size = view[2].itemsize;
+    const int fits = view[0].itemsize == 4 && view[1].itemsize == 8 && (size == 4 || size == 8) &&
+                     rows_of(&view[2]) == count + 1 && are_bounds(view[1].buf, limit + 1, PY_SSIZE_T_MAX);
+    int64_t end = -1;
+    if (fits)
+        RUN(view[2].len, end = size == 4 ? lay_u32(view[0].buf, count, view[1].buf, limit, view[2].buf)
+                                         : lay_u64(view[0].buf, count, view[1].buf, limit, view[2].buf));
+    PyObject *done = finished(view, 3, end >= 0, "lay: a number is past the last cell");
+    if (!done) return NULL;
+    Py_DECREF(done);
+    return PyLong_FromLongLong(end);
+}
+
+/* Few cells of up to AT_ONCE bytes as such, so that a row is two loads and two stores; of others, or near the end of the
+   room, none. Moves `to` behind them, and returns how many there were. */
+#define MOST_SHORT 1024
+static size_t fill_short(const u32 *numbers, size_t count, const i64 *bounds, size_t limit, const u8 *cells, u8 **to,
+                         const u8 *end) {
+    uint64_t table[MOST_SHORT][AT_ONCE / 8];
+    u8 lengths[MOST_SHORT], *next = *to;
+    if (limit > MOST_SHORT || limit > count) return 0;
+    for (size_t at = 0; at < limit; at++) {
+        const size_t length = bounds[at + 1] - bounds[at];
+        if (length > AT_ONCE) return 0;
+        memcpy(table[at], cells + bounds[at], length);
+        lengths[at] = (u8)length;
+    }
+    size_t at = 0;
+    for (; at < count && end - next >= AT_ONCE; at++) {
+        const size_t number = numbers[at];
+        if (number >= limit) break;
+        ((u64 *)next)[0] = table[number][0];
+        ((u64 *)next)[1] = table[number][1];
+        next += lengths[number];
+    }
+    *to = next;
+    return at;
+}
+
+/* Returns whether they fill the room. */
+static int fill_cells(const u32 *numbers, size_t count, const i64 *bounds, size_t limit, const u8 *cells, size_t nbytes,
+                      u8 *to, const u8 *end) {
+    for (size_t at = fill_short(numbers, count, bounds, limit, cells, &to, end); at < count; at++) {
+        if (numbers[at] >= limit) return 0;
+        const size_t start = bounds[numbers[at]], length = bounds[numbers[at] + 1] - start, room = end - to;
+        if (length > room) return 0;
+        if (length <= AT_ONCE && nbytes - start >= AT_ONCE && room >= AT_ONCE) {
+            ((u64 *)to)[0] = ((const u64 *)(cells + start))[0];
+            ((u64 *)to)[1] = ((const u64 *)(cells + start))[1];
+        } else
+            memcpy(to, cells + start, length);
+        to += length;
+    }
+    return to == end;
+}
+
+PyObject *fill(PyObject *self, PyObject *args) {
+    Py_buffer view[4];
+    if (!PyArg_ParseTuple(args, "y*y*y*w*", &view[0], &view[1], &view[2], &view[3])) return NULL;
+    const Py_ssize_t limit = rows_of(&view[1]) - 1;
+    int fits = view[0].itemsize == 4 && view[1].itemsize == 8 && are_bounds(view[1].buf, limit + 1, view[2].len);
+    if (fits)
+        RUN(view[3].len, fits = fill_cells(view[0].buf, rows_of(&view[0]), view[1].buf, limit, view[2].buf, view[2].len,
+                                           view[3].buf, (u8 *)view[3].buf + view[3].len));
+    return finished(view, 4, fits, "fill: a number is past the last cell, or the cells do not fill the room");
 }
 
 /* ---- the places of flags ---- */

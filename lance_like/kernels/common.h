@@ -44,8 +44,10 @@ static inline PyObject *finished(Py_buffer *views, int count, int fits, const ch
 }
 
 /* arrays.c */
+PyObject *fill(PyObject *self, PyObject *args);
 PyObject *gather(PyObject *self, PyObject *args);
 PyObject *group(PyObject *self, PyObject *args);
+PyObject *lay(PyObject *self, PyObject *args);
 PyObject *overlap(PyObject *self, PyObject *args);
 PyObject *pack(PyObject *self, PyObject *args);
 PyObject *places(PyObject *self, PyObject *args);

@@ -464,7 +464,7 @@ static PyMethodDef methods[] = {
     {"learn", learn, METH_VARARGS, NULL},   {"parse", parse, METH_VARARGS, NULL},   {"measure", measure, METH_VARARGS, NULL},
     {"unfold", unfold, METH_VARARGS, NULL}, {"gather", gather, METH_VARARGS, NULL}, {"group", group, METH_VARARGS, NULL},
     {"pack", pack, METH_VARARGS, NULL},     {"places", places, METH_VARARGS, NULL},
-    {"overlap", overlap, METH_VARARGS, NULL},
+    {"overlap", overlap, METH_VARARGS, NULL}, {"lay", lay, METH_VARARGS, NULL}, {"fill", fill, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

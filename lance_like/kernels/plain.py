@@ -266,6 +266,36 @@ def gather(data: Bytes, starts: Int64s, ends: Int64s, out: Bytes) -> None:
     out[:] = np.frombuffer(taken.buffers()[2] or b"", np.uint8)[: len(out)]
 
 
+def lay(numbers: np.ndarray, bounds: Int64s, offsets: np.ndarray) -> int:
+    """Fill `offsets`, int32 or int64[n + 1], with where cells begin and end that are looked up by their numbers.
+
+    numbers: uint32[n]. bounds: int64[m + 1], ascending, of the m cells. Returns the bytes of all, of which offsets of
+    32 bits hold 2 GiB. Raises ValueError where a number is past the last cell.
+    """
+    if len(numbers) and numbers.max() >= len(bounds) - 1:
+        raise ValueError("lay: a number is past the last cell")
+    ends = np.cumsum(np.diff(bounds)[numbers])
+    offsets[0] = 0
+    offsets[1:] = ends.astype(offsets.dtype)
+    return int(ends[-1]) if len(ends) else 0
+
+
+def fill(numbers: np.ndarray, bounds: Int64s, cells: np.ndarray, out: np.ndarray) -> None:
+    """Fill `out`, uint8[k], with those cells end to end. cells: uint8[…], of all m. The others: as of `lay`.
+
+    Raises ValueError where a number is past the last cell, and where the cells do not fill the room.
+    """
+    held = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(cells)]
+    )
+    if len(numbers) and numbers.max() >= len(held):
+        raise ValueError("fill: a number is past the last cell")
+    taken = np.frombuffer(held.take(pa.array(numbers)).buffers()[2] or b"", np.uint8)
+    if len(taken) != len(out):
+        raise ValueError("fill: the cells do not fill the room")
+    out[:] = taken
+
+
 def places(flags: np.ndarray, out: Int64s) -> None:
     """Fill `out` with the places of flags: bool[n], of which as many are true.
 

@@ -277,6 +277,35 @@ def test_ranges_are_gathered_in_the_order_given(form: ModuleType, count: int, lo
     assert out.tobytes() == b"".join(text[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True))
 
 
+@pytest.mark.parametrize("longest", [0, 3, 16, 17, 400])
+@pytest.mark.parametrize(("count", "limit"), [(0, 0), (0, 5), (1, 1), (9, 20), (5000, 40), (5000, 1024), (5000, 1025)])
+def test_cells_are_looked_up(form: ModuleType, count: int, limit: int, longest: int) -> None:
+    rng = np.random.default_rng(count + limit + longest)
+    cells = [rng.bytes(int(rng.integers(0, longest + 1))) for _ in range(limit)]
+    # There are bytes before the first cell.
+    bounds = at_an_odd_address(3 + np.cumsum([0, *map(len, cells)]))
+    held = at_an_odd_address(np.frombuffer(b"abc" + b"".join(cells), np.uint8))
+    numbers = at_an_odd_address(rng.integers(0, max(limit, 1), count).astype(np.uint32))
+    found = [cells[number] for number in numbers.tolist()]
+    ends = np.cumsum([0, *map(len, found)])
+    for kind in (np.int32, np.int64):
+        offsets = at_an_odd_address(np.empty(count + 1, kind))
+        assert form.lay(numbers, bounds, offsets) == ends[-1]
+        assert offsets.tolist() == ends.tolist()
+    out = at_an_odd_address(np.empty(ends[-1], np.uint8))
+    form.fill(numbers, bounds, held, out)
+    assert out.tobytes() == b"".join(found)
+    for room in {len(out) + 1, len(out) - 1} - {-1}:
+        with pytest.raises(ValueError, match="fill: "):
+            form.fill(numbers, bounds, held, np.empty(room, np.uint8))
+    if count:
+        numbers[count // 2] = limit
+        with pytest.raises(ValueError, match="lay: "):
+            form.lay(numbers, bounds, np.empty(count + 1, np.int64))
+        with pytest.raises(ValueError, match="fill: "):
+            form.fill(numbers, bounds, held, out)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 1.0])
 @pytest.mark.parametrize("rows", [0, 1, 7, 8, 9, 16, 5003])
 def test_flags_are_placed(form: ModuleType, rows: int, share: float) -> None:
@@ -463,6 +492,16 @@ def unfolded(form: Any, **wrong: Any) -> None:
     form.unfold(zeros("u1", 4), *({**spans, **tables, "out": zeros("u1", 2)} | wrong).values())
 
 
+def laid(form: Any, **wrong: Any) -> None:
+    right = {"numbers": zeros("u4", 1), "bounds": np.array([0, 3]), "offsets": zeros("i8", 2)}
+    form.lay(*(right | wrong).values())
+
+
+def filled(form: Any, **wrong: Any) -> None:
+    right = {"numbers": zeros("u4", 1), "bounds": np.array([0, 3]), "cells": zeros("u1", 9), "out": zeros("u1", 3)}
+    form.fill(*(right | wrong).values())
+
+
 WRONG: dict[str, Callable[[Any], Any]] = {
     "half a tile": lambda form: form.unpack(zeros("u1", 4), 3, 2, 0, zeros("u1", 16)),
     "a row more than tiles": lambda form: form.unpack(zeros("u1", 6), 3, 2, 0, zeros("u1", 17)),
@@ -498,6 +537,14 @@ WRONG: dict[str, Callable[[Any], Any]] = {
     "cells of other rows": lambda form: spelled(form, rows=zeros("i4", 1)),
     "codes far away": lambda form: spelled(form, skip=2**62),
     "codes before the first": lambda form: spelled(form, skip=-1),
+    "numbers of 16 bits": lambda form: laid(form, numbers=zeros("u2", 1)),
+    "offsets of other rows": lambda form: laid(form, offsets=zeros("i8", 1)),
+    "offsets of 16 bits": lambda form: laid(form, offsets=zeros("i2", 2)),
+    "no bounds": lambda form: laid(form, numbers=zeros("u4", 0), bounds=zeros("i8", 0), offsets=zeros("i8", 1)),
+    "bounds that descend": lambda form: laid(form, bounds=np.array([0, 3, 1])),
+    "cells to look up that descend": lambda form: filled(form, bounds=np.array([0, 3, 1])),
+    "a cell behind the bytes": lambda form: filled(form, cells=zeros("u1", 2)),
+    "a cell before the bytes": lambda form: filled(form, bounds=np.array([-1, 2])),
     "a range behind the bytes": lambda form: form.gather(
         zeros("u1", 3), zeros("i8", 1), zeros("i8", 1) + 4, zeros("u1", 4)
     ),
