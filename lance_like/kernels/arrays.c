@@ -1,4 +1,4 @@
-/* Whole arrays: ranges of bytes gathered, cells looked up, flags placed and counted, values grouped, blocks of numbers packed. */
+/* Whole arrays: ranges of bytes gathered, cells looked up, flags placed and counted, values grouped, numbers packed. */
 
 #include "common.h"
 
