@@ -66,7 +66,7 @@ _FEW_PICKED_NBYTES = 1 << 18
 # Rows are counted in so many steps for each piece.
 _STEPS_A_PIECE = 16
 # What threads read of rows that are flagged at a time: more would leave the cache, less begins with too many.
-_PIECE_NBYTES = 12 << 20
+_PIECE_NBYTES = 24 << 20
 
 
 @dataclass(frozen=True)
