@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from pyroaring import BitMap
 
 from lance_like._lazy import cached
 from lance_like.index.base import FilterSearcher
-from lance_like.index.questions import IsNull
+from lance_like.index.questions import IsNull, Question
 from lance_like.query.expr import Expr, all_of
 from lance_like.query.indexed import AllOf, Answered, AnyOf, Ask, FilterIndex, Lookup, Tree, plan_lookup
 from lance_like.query.names import Path
@@ -278,15 +278,15 @@ def count_of(session: Session, manifest: Manifest, lookup: Lookup, *, fast: bool
     coverage = session.indexes.coverage(manifest, ask.index.name)
     if coverage.uncovered and not fast:
         return None
-    total = 0
+    counts: list[Callable[[Question], int]] = []
     for segment in coverage.segments:
         searcher = segment.searcher
         # Of a `TallyingSearcher` or a `CountingSearcher`.
         count = getattr(searcher, "tally", None) or getattr(searcher, "count", None)
         if count is None or segment.valid is not None:
             return None
-        total += count(ask.question)
-    return total
+        counts.append(count)
+    return sum([count(ask.question) for count in counts])
 
 
 class _Search:

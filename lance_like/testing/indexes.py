@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+from pyroaring import BitMap
 
 from lance_like.errors import Corrupt, InvalidInput, LanceLikeError, Unsupported
 from lance_like.file.layout import TAIL_NBYTES
@@ -293,6 +294,17 @@ class IndexTests(SegmentTests):
             self._check(built, seed=11)
             if self.same_bytes:
                 assert built.bytes_of_files() == self.built(kind).bytes_of_files(), kind
+
+    def test_a_set_that_was_given_stays_as_it_is(self) -> None:
+        built = self.built(self.types[0])
+        searcher: Any = built.open()
+        given = [(question, searcher.rows(question)) for question in self._questions(built, seed=12)[:20]]
+        before = [BitMap(rows) for _, rows in given]
+        for (_, one), (_, other) in zip(given, reversed(given), strict=True):
+            _ = one & other, one | other, one.flip(0, len(built.values))
+        for (question, rows), was in zip(given, before, strict=True):
+            assert searcher.rows(question) == was
+            assert rows == was
 
     def _check(self, built: Built, seed: int) -> None:
         searcher: Any = built.open()

@@ -52,9 +52,8 @@ INDEXES: dict[str, tuple[str, str, dict[str, Any]]] = {
 """Name -> column, kind and parameters."""
 
 K = 10
-# Of the nearest 10 rows by an approximate index: of every query, and of all queries of a run together. Of 3,600 queries
-# of 400 rows in codes of 4 bits 2 find 5 of 10 (0.985 on average), and thousands of sequences ask more than that.
-LEAST_RECALL, MEAN_RECALL = 0.3, 0.95
+# Of the nearest 10 rows by an approximate index: of every query, and of all queries of a run together.
+LEAST_RECALL, MEAN_RECALL = 0.5, 0.95
 
 seeds = st.integers(0, 1 << 16)
 names = st.sampled_from(sorted(INDEXES))

@@ -306,7 +306,7 @@ class TextKeys:
 
     @cached
     def _texts(self) -> _Texts:
-        """They one at a time."""
+        """All of them, to be looked at one at a time."""
         if len(self) <= _LISTED and self.nbytes <= _LISTED_NBYTES:
             return self.listed
         return _Cells(offsets_of(self.cells), buffer_bytes(self.cells.buffers()[2]))
