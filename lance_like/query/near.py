@@ -35,13 +35,16 @@ from lance_like.table.schema import Schema
 from lance_like.typing_ import Int64s
 
 if TYPE_CHECKING:
-    from lance_like.index.coverage import Coverage
+    from lance_like.index.coverage import Coverage, OpenSegment
     from lance_like.table.indices import IndexEntry
 
 # Bytes of vectors that are taken together, and compared while others are taken.
 _CHUNK_NBYTES = 8 << 20
 # Ids of candidates that lie this far apart on average are sorted.
 _SPARSE = 64
+# Codes that were learnt from few rows are coarse, and more candidates among few rows cost next to nothing: of a segment
+# of so many rows that many are compared at least, where the caller does not say.
+_FEW_ROWS, _FEWEST = 10_000, 128
 
 
 @dataclass
@@ -102,7 +105,7 @@ class NearSearch:
             report.segments = len(coverage.segments)
             report.indexed = sum(segment.rows for segment in coverage.segments)
             report.uncovered = 0 if query.covered else coverage.uncovered_rows
-            report.refined = max((self._candidates(s.searcher) for s in coverage.segments), default=None)
+            report.refined = max(map(self._candidates, coverage.segments), default=None)
         return report
 
     def run(self, rows: RowSet | None, report: NearReport | None = None) -> Hits:
@@ -122,7 +125,7 @@ class NearSearch:
             if allow is not None and len(allow) == 0:
                 continue
             searcher: Any = segment.searcher
-            candidates = self._candidates(searcher)
+            candidates = self._candidates(segment)
             hits = searcher.nearest(self.vectors, replace(self.how, k=candidates or self.how.k), allow)
             named = Hits(_ids_of(segment.ids, hits.ordinals), hits.scores)
             if candidates:
@@ -148,10 +151,13 @@ class NearSearch:
         found, segments = self.session.indexes.coverage(self.manifest, self.entry.name), self.query.segments
         return found if segments is None else found.only(segments)
 
-    def _candidates(self, searcher: Any) -> int:
+    def _candidates(self, segment: OpenSegment) -> int:
         """How many rows of each query are compared exactly; 0: what the searcher gives is exact."""
-        refine = searcher.refine_factor if self.query.refine is None else self.query.refine
-        return refine * self.how.k
+        asked, searcher = self.query.refine, segment.searcher
+        if asked is not None:
+            return asked * self.how.k
+        usual = searcher.refine_factor * self.how.k
+        return max(usual, min(_FEWEST, segment.rows)) if usual and segment.rows <= _FEW_ROWS else usual
 
     def _are_few(self, coverage: Coverage, rows: RowSet) -> bool:
         """Is it cheaper to compare all rows that are left than to ask the index?"""

@@ -419,6 +419,20 @@ def test_a_plan_says_what_is_asked(dataset: LanceDataset, plugin: Rounded) -> No
     assert "output_rows=5" in ran and "Prefilter: 300 rows allowed" in ran and "Find: " in ran and "Take: " in ran
 
 
+def test_among_few_rows_more_candidates_are_compared(
+    uri: str, plugin: Rounded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = lance_like.write_dataset(table(range(300)), uri)
+    add_index(dataset, "v", plugin)
+    found(dataset)
+    found(dataset, nearest=near(refine_factor=2))
+    found(dataset, nearest=near(k=40))
+    monkeypatch.setattr(near_module, "_FEW_ROWS", 299)
+    found(dataset)
+    assert plugin.asked == [(128, None), (10, None), (160, None), (20, None)]
+    assert "Refine: 20 candidates of each query" in dataset.scanner(nearest=near()).explain_plan()
+
+
 def test_a_search_reads_the_column_once(dataset: LanceDataset) -> None:
     told: list[Any] = []
     found(dataset, nearest=near(), scan_stats_callback=told.append)
@@ -431,7 +445,7 @@ def test_a_search_that_is_warm_reads_its_candidates_and_then_its_rows(uri: str, 
     found(dataset)
     store = dataset._session.store = CountingStore(dataset._session.store)
     with counted(store) as counts:
-        found(dataset)
+        found(dataset, nearest=near(refine_factor=4))
     # 20 candidates, and 5 numbers that are packed.
     candidates = 20 * 4 * DIMENSION
     assert counts.rounds == 2 and candidates < counts.bytes_read <= candidates + 5 * 8
