@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
+from lance_like.encodings.joining import taken
 from lance_like.encodings.physical import flat_width
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.index.base import Hits, Nearest
@@ -45,6 +46,9 @@ _SPARSE = 64
 # Codes that were learnt from few rows are coarse, and more candidates among few rows cost next to nothing: of a segment
 # of so many rows that many are compared at least, where the caller does not say.
 _FEW_ROWS, _FEWEST = 10_000, 128
+# Columns of an answer whose rows are that short are read of all candidates together with the vectors, where these are
+# not many: a round less, for bytes that cost less than to ask for them.
+_SHORT_NBYTES, _NOT_MANY = 64, 512
 
 
 @dataclass
@@ -76,6 +80,13 @@ class NearReport:
             yield f"  Index {self.index}: {self.segments:,} segments of {self.indexed:,} rows, approximate"
             yield f"  Exact: {self.uncovered:,} rows that the index does not cover"
             yield f"  Refine: {'no' if not self.refined else f'{self.refined:,} candidates of each query'}"
+
+
+class Near(NamedTuple):
+    """Rows found, by id. columns: of what was to be read beside them, where it was, in the order of those found."""
+
+    hits: Hits
+    columns: list[pa.Array] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,14 +121,19 @@ class NearSearch:
 
     def run(self, rows: RowSet | None, report: NearReport | None = None) -> Hits:
         """The best rows by id, those of each query side by side. rows: among these; None: all."""
+        return self.find(rows, report).hits
+
+    def find(self, rows: RowSet | None, report: NearReport | None = None, beside: Projection | None = None) -> Near:
+        """As `run`. beside: what will be read of the rows found; it may be read on the way."""
         coverage = self._coverage()
         if coverage is None:
-            return self.scan(None, None) if rows is None else self._of_rows(self._placed(rows.ids), rows.ids)
+            found = self.scan(None, None) if rows is None else self._of_rows(self._placed(rows.ids), rows.ids)
+            return Near(found, None)
         if rows is not None and self._are_few(coverage, rows):
             if report is not None:
                 report.few = True
             ids = rows.ids if not self.query.covered else self._covered(coverage, rows)
-            return self._of_rows(self._placed(ids), ids)
+            return Near(self._of_rows(self._placed(ids), ids), None)
         parts = [] if self.query.covered else list(self._of_uncovered(coverage, rows))
         estimated: list[Hits] = []
         for segment in coverage.segments:
@@ -133,9 +149,11 @@ class NearSearch:
             else:
                 # An index looks for what is near, not for what is within bounds.
                 parts.append(named if self.how.within == (None, None) else exact.merge([named], self.how))
-        if estimated:
-            parts.append(self._refined(estimated))
-        return self._enough(_best(parts, self.how, len(self.vectors)), coverage, rows)
+        refined = self._refined(estimated, None if parts else beside) if estimated else None
+        if refined is not None:
+            parts.append(refined.hits)
+        found = self._enough(_best(parts, self.how, len(self.vectors)), coverage, rows)
+        return refined if refined is not None and found is refined.hits else Near(found, None)
 
     def scan(self, condition: Expr | None, within: Sequence[Fragment] | None) -> Hits:
         """The best rows of fragments that pass, each compared. Cost: the column read once, on all cores."""
@@ -199,17 +217,24 @@ class NearSearch:
             return found
         return self._of_rows(self._placed(rows.ids), rows.ids)
 
-    def _refined(self, estimated: list[Hits]) -> Hits:
+    def _refined(self, estimated: list[Hits], beside: Projection | None) -> Near:
         """The candidates of segments with the distances that they have: all, since what one segment estimates says
         little beside what another does.
         """
         ids = np.concatenate([hits.ordinals for hits in estimated], axis=1)
         different, which = _different(ids)
         if len(different) == 0:
-            return Hits(ids, np.full(ids.shape, np.nan, np.float32))
-        [vectors] = take_columns(self.session, self._projection(), self._placed(different))
+            return Near(Hits(ids, np.full(ids.shape, np.nan, np.float32)), None)
+        if beside is not None and not (len(ids) == 1 and len(different) <= _NOT_MANY and _is_short(beside)):
+            beside = None
+        vectors, *columns = take_columns(self.session, self._with(beside), self._placed(different))
         threads = self.query.threads or default_threads()
-        return exact.rank(ids, exact.distances(self.vectors, vectors, self.how.metric, which, threads), self.how)
+        scores = exact.distances(self.vectors, vectors, self.how.metric, which, threads)
+        if beside is None:
+            return Near(exact.rank(ids, scores, self.how), None)
+        hits, best = exact.rank_one(ids[0], scores[0], self.how)
+        places = pa.array(which[0][best])
+        return Near(hits, [taken(column, places) for column in columns])
 
     def _of_rows(self, placed: Placed, ids: Int64s | None) -> Hits:
         """The best of some rows, each compared. ids: of the rows; None: they are read too."""
@@ -238,6 +263,18 @@ class NearSearch:
             schema,
             key=(column.id, others),
             make=lambda: Projection(schema, (Output("vector", column), *others)),
+        )
+
+    def _with(self, beside: Projection | None) -> Projection:
+        """The column, and what is read beside it; kept as the column alone."""
+        if beside is None:
+            return self._projection()
+        schema, column = self.manifest.schema, self.query.column
+        return self.session.projections.get(
+            schema,
+            beside,
+            key=column.id,
+            make=lambda: Projection(schema, (Output("vector", column), *beside.outputs)),
         )
 
 
@@ -394,6 +431,11 @@ def _different(ids: Int64s) -> tuple[Int64s, Int64s]:
     return different + first, which
 
 
+def _is_short(columns: Projection) -> bool:
+    """Are its rows short, and read in one round?"""
+    return columns.row_nbytes is not None and columns.row_nbytes <= _SHORT_NBYTES
+
+
 def _row_nbytes(kind: pa.DataType) -> int:
     """The bytes of a row, about."""
     while isinstance(kind, pa.BaseExtensionType):
@@ -402,4 +444,4 @@ def _row_nbytes(kind: pa.DataType) -> int:
     return 4096 if width is None else max(1, int(width))
 
 
-__all__ = ["NearReport", "NearSearch", "near_search"]
+__all__ = ["Near", "NearReport", "NearSearch", "near_search"]

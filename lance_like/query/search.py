@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.file.carry import one_batch
-from lance_like.index.base import Hits
 from lance_like.index.files import counting_segments
 from lance_like.io.observe import CountingStore, counted
 from lance_like.query.answer import Answer
@@ -36,8 +35,9 @@ from lance_like.query.fuse import (
     relevance_of,
     scores_of,
 )
-from lance_like.query.near import NearReport, NearSearch
+from lance_like.query.near import Near, NearReport, NearSearch
 from lance_like.query.order import Order, sorted_rows
+from lance_like.query.projection import Projection
 from lance_like.query.relevant import TextReport, TextSearch
 from lance_like.query.rowset import RowSet, rows_passing
 from lance_like.query.scan import BATCH_ROWS, Scan
@@ -160,31 +160,40 @@ class SearchReport:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Rows found, in order. ids: int64[n]. given: of each column that the search makes, n values."""
+    """Rows found, in order. ids: int64[n]. given: of each column that the search makes, n values.
+
+    columns: of the answer, as they are carried; None: they are still to be read.
+    """
 
     ids: Int64s
     given: list[pa.Array]
+    columns: list[pa.Array] | None = None
 
     def some(self, places: Int64s) -> Found:
         """Those at some places, in that order."""
         taken = pa.array(places)
-        return Found(self.ids[places], [values.take(taken) for values in self.given])
+        columns = None if self.columns is None else [values.take(taken) for values in self.columns]
+        return Found(self.ids[places], [values.take(taken) for values in self.given], columns)
 
     def slice(self, start: int, count: int | None) -> Found:
         """A run of them."""
         if start == 0 and (count is None or count >= len(self.ids)):
             return self
         end = None if count is None else start + count
-        return Found(self.ids[start:end], [values.slice(start, count) for values in self.given])
+        columns = None if self.columns is None else [values.slice(start, count) for values in self.columns]
+        return Found(self.ids[start:end], [values.slice(start, count) for values in self.given], columns)
 
 
-def find(search: Search, report: SearchReport | None = None) -> Found:
-    """The rows found, after `offset` of them and at most `limit`. report: filled in."""
+def find(search: Search, report: SearchReport | None = None, beside: Projection | None = None) -> Found:
+    """The rows found, after `offset` of them and at most `limit`. report: filled in.
+
+    beside: what will be read of them; it may be read on the way.
+    """
     rows = _rows(search)
     if search.near is not None and search.text is not None:
         found = _fused(search, rows, report)
     elif search.near is not None:
-        found = _of_hits(_near(search, search.near, rows, report), search.near.numbered)
+        found = _of_near(_near(search, search.near, rows, report, beside), search.near.numbered)
     else:
         assert search.text is not None
         found = _of_text(search, search.text, rows, report)
@@ -211,24 +220,31 @@ def _rows(search: Search) -> RowSet | None:
     return rows
 
 
-def _near(search: Search, near: NearSearch, rows: RowSet | None, report: SearchReport | None) -> Hits:
+def _near(
+    search: Search,
+    near: NearSearch,
+    rows: RowSet | None,
+    report: SearchReport | None,
+    beside: Projection | None = None,
+) -> Near:
     said = None
     if report is not None:
         said = near.report()
         said.rows = None if rows is None else len(rows)
         report.parts.append(said)
     if near.is_exact and rows is None:
-        return near.scan(search.filter.condition, search.filter.fragments)
-    return near.run(rows, said)
+        return Near(near.scan(search.filter.condition, search.filter.fragments), None)
+    return near.find(rows, said, beside)
 
 
-def _of_hits(hits: Hits, numbered: bool) -> Found:
+def _of_near(near: Near, numbered: bool) -> Found:
     """The rows of each query one after the other."""
+    hits = near.hits
     kept = hits.ordinals >= 0
     given = [pa.array(hits.scores[kept])]
     if numbered:
         given.insert(0, pa.array(np.nonzero(kept)[0].astype(np.int32)))
-    return Found(hits.ordinals[kept], given)
+    return Found(hits.ordinals[kept], given, near.columns)
 
 
 def _relevant(text: TextSearch, rows: RowSet | None, k: int | None, report: SearchReport | None) -> RankedTexts:
@@ -250,7 +266,7 @@ def _fused(search: Search, rows: RowSet | None, report: SearchReport | None) -> 
     """One ranking of what both searches find among the same rows."""
     near, text = search.near, search.text
     assert near is not None and text is not None and search.rerank is not None
-    hits = _near(search, near, rows, report)
+    hits = _near(search, near, rows, report).hits
     kept = hits.ordinals[0] >= 0
     by_vector = Ranked(hits.ordinals[0][kept], hits.scores[0][kept])
     found = _relevant(text, rows, near.query.k, report)
@@ -305,11 +321,11 @@ def run_search(
     """The answer: columns of the rows found, in their order or another."""
     if search.limit == 0:
         return
-    found = find(search)
+    found = find(search, beside=answer.read)
     if order is not None and len(found.ids):
         keys = pa.Table.from_batches(_batches(search, order.keys, found, None), order.keys.schema)
         found = found.some(sorted_rows(order, one_batch(keys)))
-    yield from _batches(search, answer, found, batch_rows)
+    yield from _answered(search, answer, found, batch_rows)
 
 
 def explain_search(search: Search) -> SearchReport:
@@ -326,18 +342,31 @@ def analyze_search(search: Search, answer: Answer | None) -> SearchReport:
     report = SearchReport(search)
     with counted(store) as counts, counting_segments(store):
         began = time.perf_counter()
-        found = find(search, report)
+        found = find(search, report, None if answer is None else answer.read)
         report.steps["find"] = Step()
         report.steps["find"].add(time.perf_counter() - began, counts)
     if answer is not None:
         with counted(store) as counts, counting_segments(store):
             began = time.perf_counter()
-            for _ in _batches(search, answer, found, None):
+            for _ in _answered(search, answer, found, None):
                 pass
             report.steps["take"] = Step()
             report.steps["take"].add(time.perf_counter() - began, counts)
     report.found = len(found.ids)
     return report
+
+
+def _answered(search: Search, answer: Answer, found: Found, batch_rows: int | None) -> Iterator[pa.RecordBatch]:
+    """The columns of the answer: as they were read on the way, or now."""
+    if found.columns is None or len(found.ids) == 0:
+        return _batches(search, answer, found, batch_rows)
+    batch = answer.batch(found.columns, found.given, len(found.ids))
+    return _cut(batch, batch_rows or BATCH_ROWS)
+
+
+def _cut(batch: pa.RecordBatch, rows: int) -> Iterator[pa.RecordBatch]:
+    """A batch in pieces of at most so many rows."""
+    return (batch.slice(at, rows) for at in range(0, len(batch), rows))
 
 
 def _batches(search: Search, answer: Answer, found: Found, batch_rows: int | None) -> Iterator[pa.RecordBatch]:
@@ -352,10 +381,7 @@ def _batches(search: Search, answer: Answer, found: Found, batch_rows: int | Non
         some = found.slice(start, count)
         columns = take_columns(search.session, read, placed.slice(start, start + count)) if read.outputs else []
         batch = answer.batch(columns, some.given, len(some.ids))
-        if len(batch) <= rows:
-            yield batch
-        else:
-            yield from (batch.slice(at, rows) for at in range(0, len(batch), rows))
+        yield from _cut(batch, rows)
         start += count
         if start < len(found.ids):
             nbytes = sum(column.nbytes for column in columns)

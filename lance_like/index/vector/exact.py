@@ -141,11 +141,12 @@ def pairs(
         places = np.ascontiguousarray(which, np.int64)
         found = np.empty(which.shape, np.float32)
         shares = min(threads, len(queries), 1 + places.size * against.shape[1] // _SHARED_WORK)
-        parts = [(found, against, places)]
-        if shares > 1:
+        if shares <= 1:
+            _compare_pairs(metric, vectors, found, against, places)
+        else:
             cuts = np.linspace(0, len(queries), shares + 1).astype(int).tolist()
-            parts = [tuple(part[start:end] for part in parts[0]) for start, end in pairwise(cuts)]
-        spread(lambda part: _compare_pairs(metric, vectors, *part), parts)
+            parts = [tuple(part[start:end] for part in (found, against, places)) for start, end in pairwise(cuts)]
+            spread(lambda part: _compare_pairs(metric, vectors, *part), parts)
         if metric == "cosine":
             # The products over the lengths, not the vectors: a number a vector instead of all of them.
             found /= lengths(vectors)[places]
@@ -167,30 +168,48 @@ def rank(ids: Int64s, scores: np.ndarray, how: Nearest) -> Hits:
 
     ids: int64[q, m], -1 for none. scores: float32[q, m], NaN for none.
     """
+    if len(ids) == 1:
+        return rank_one(ids[0], scores[0], how)[0]
+    keys, bad = _keys(ids, scores, how)
+    k = min(how.k, keys.shape[1])
+    found, best, gone = _best_of_each((ids, keys, bad), k)
+    found[gone], best[gone] = -1, np.nan
+    return _lengthened(found, best, how.k)
+
+
+def rank_one(ids: Int64s, scores: np.ndarray, how: Nearest) -> tuple[Hits, Int64s]:
+    """As `rank`, of one query: int64[m], float32[m]; and the places of the best among them, in their order."""
+    keys, bad = _keys(ids, scores, how)
+    places = _best_places(ids, keys, min(how.k, len(ids)))
+    if bad.any():
+        places = places[~bad[places]]
+    return _lengthened(ids[np.newaxis, places], scores[np.newaxis, places], how.k), places
+
+
+def _keys(ids: Int64s, scores: np.ndarray, how: Nearest) -> tuple[np.ndarray, np.ndarray]:
+    """Scores to order by, infinite where there is no row or it is out of range, and where that is."""
     bad = (ids < 0) | np.isnan(scores)
     low, high = how.within
     if low is not None:
         bad |= scores < low
     if high is not None:
         bad |= scores >= high
-    keys = np.where(bad, np.inf, scores)
-    k = min(how.k, keys.shape[1])
-    parts = ids, keys, bad
-    if len(ids) == 1 and k:
-        place = _best_places(ids[0], keys[0], k)
-        found, best, gone = (part[0].take(place)[np.newaxis] for part in parts)
-    else:
-        found, best, gone = _best_of_each(parts, k)
-    found[gone], best[gone] = -1, np.nan
-    if k == how.k:
-        return Hits(found, best)
-    out = Hits.none(len(ids), how.k)
-    out.ordinals[:, :k], out.scores[:, :k] = found, best
+    return np.where(bad, np.inf, scores), bad
+
+
+def _lengthened(ids: Int64s, scores: np.ndarray, k: int) -> Hits:
+    """Hits of k for each query, of as many or fewer."""
+    if ids.shape[1] == k:
+        return Hits(ids, scores)
+    out = Hits.none(len(ids), k)
+    out.ordinals[:, : ids.shape[1]], out.scores[:, : ids.shape[1]] = ids, scores
     return out
 
 
 def _best_places(ids: Int64s, keys: np.ndarray, k: int) -> Int64s:
     """The places of the k least keys, in their order; of equal ones the smaller id first. int64[m], float[m]."""
+    if not k:
+        return np.empty(0, np.int64)
     # Those that tie with the k-th stay, so that the smaller id wins.
     last = keys.copy()
     last.partition(k - 1)

@@ -190,7 +190,7 @@ class IvfSearcher:
         """Distances and ordinals: [q, k], of ever more partitions until k are found or there are no more."""
         found, ordinals = self._probe(queries, asked)
         while asked.least < asked.most:
-            short = np.flatnonzero(ordinals[:, -1] < 0)
+            short = (ordinals[:, -1] < 0).nonzero()[0]
             if not len(short):
                 break
             asked = replace(asked, least=min(asked.most, _WIDER * asked.least))

@@ -439,16 +439,58 @@ def test_a_search_reads_the_column_once(dataset: LanceDataset) -> None:
     assert told[0].bytes_read > 0 and told[0].iops <= 12
 
 
-def test_a_search_that_is_warm_reads_its_candidates_and_then_its_rows(uri: str, plugin: Rounded) -> None:
+@pytest.mark.parametrize(("columns", "rounds"), [(["i"], 1), ([], 1), (["i", "t"], 2)])
+def test_a_search_that_is_warm_reads_its_candidates_and_short_columns_with_them(
+    uri: str, plugin: Rounded, columns: list[str], rounds: int
+) -> None:
     dataset = lance_like.write_dataset(table(range(300)), uri)
     add_index(dataset, "v", plugin)
-    found(dataset)
+    asked: dict[str, Any] = {"columns": columns, "nearest": near(refine_factor=4)}
+    dataset.to_table(**asked)
     store = dataset._session.store = CountingStore(dataset._session.store)
     with counted(store) as counts:
-        found(dataset, nearest=near(refine_factor=4))
-    # 20 candidates, and 5 numbers that are packed.
-    candidates = 20 * 4 * DIMENSION
-    assert counts.rounds == 2 and candidates < counts.bytes_read <= candidates + 5 * 8
+        dataset.to_table(**asked)
+    # 20 candidates: their vectors, and numbers that are packed.
+    vectors = 20 * 4 * DIMENSION
+    assert counts.rounds == rounds and vectors <= counts.bytes_read <= vectors + 20 * 8
+
+
+BESIDE: list[dict[str, Any]] = [
+    {},
+    {"columns": []},
+    {"columns": ["_distance"]},
+    {"columns": {"twice": "2 * i", "far": "_distance + i"}},
+    {"columns": ["i", "v"]},
+    {"columns": ["i", "t"]},
+    {"with_row_id": True},
+    {"limit": 3, "offset": 1},
+    {"batch_size": 2},
+    {"order_by": [ColumnOrdering("i", ascending=False)]},
+    {"filter": "i % 3 = 1", "prefilter": False},
+    {"filter": "_distance < 9 and i > 20"},
+    {"filter": "i > 10"},
+    {"nearest": near(distance_range=(None, 0.5), refine_factor=2)},
+    {"nearest": near(np.stack([QUERY, QUERY + 1]))},
+    {"nearest": near(QUERY[np.newaxis])},
+]
+
+
+@pytest.mark.parametrize("options", BESIDE, ids=lambda options: "-".join(options) or "none")
+def test_columns_that_are_read_beside_vectors_are_those_read_behind_them(
+    dataset: LanceDataset, plugin: Rounded, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    plugin.few = 0
+    add_index(dataset, "v", plugin)
+    dataset.insert(table(range(300, 310)))
+    dataset.delete("i % 7 = 3")
+    dataset.update({"i": "i + 1000"}, where="i = 8 or i = 40")
+    asked = {"columns": ["i"], "nearest": near(k=12), **options}
+    beside = [dataset.to_table(**asked), dataset.to_table(**asked, fast_search=True)]
+    monkeypatch.setattr(near_module, "_NOT_MANY", -1)
+    behind = [dataset.to_table(**asked), dataset.to_table(**asked, fast_search=True)]
+    for one, other in zip(beside, behind, strict=True):
+        assert one.equals(other) and len(one) > 0
+        one.validate(full=True)
 
 
 @pytest.mark.parametrize(
