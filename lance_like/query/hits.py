@@ -64,6 +64,18 @@ class Rows:
         found = [runs.ids(_listed(ordinals)) for runs, ordinals in self._spaces.items() if ordinals]
         return found[0] if len(found) == 1 else np.concatenate([_NONE, *found])
 
+    @property
+    def run(self) -> tuple[int, int] | None:
+        """The first of the row ids and the one after the last, where they are easily seen to follow one another."""
+        if self._listed is not None or len(self._spaces) != 1 or not self._count:
+            return None
+        [(runs, ordinals)] = self._spaces.items()
+        first = _first_of_run(ordinals)
+        if first is None or len(runs.runs) != 1:
+            return None
+        first += int(runs.runs[0, 0])
+        return first, first + self._count
+
     def ordinals_of(self, runs: RowRuns) -> BitMap | None:
         """The ordinals in a segment of these row ids; None where the set is not one of that segment alone."""
         return self._spaces[runs] if self._listed is None and self._spaces.keys() == {runs} else None
@@ -87,10 +99,16 @@ _NONE = np.empty(0, np.int64)
 
 
 def _listed(ordinals: BitMap) -> Int64s:
-    count = len(ordinals)
-    if count and (first := ordinals.min()) + count - 1 == (last := ordinals.max()):
-        return np.arange(first, last + 1)
+    first = _first_of_run(ordinals) if ordinals else None
+    if first is not None:
+        return np.arange(first, first + len(ordinals))
     return np.frombuffer(ordinals.to_array(), np.uint32).astype(np.int64)
+
+
+def _first_of_run(ordinals: BitMap) -> int | None:
+    """The first of ordinals that follow one another, at least one; None where some are left out."""
+    first = ordinals.min()
+    return first if first + len(ordinals) - 1 == ordinals.max() else None
 
 
 def _within(ids: Int64s, runs: RowRuns, ordinals: BitMap) -> Int64s:
@@ -189,6 +207,11 @@ class Hits:
         return [by_id[fragment.id] for fragment in self.fragments if fragment.id in by_id]
 
     def _placed(self) -> list[Found]:
+        run = self.rows.run
+        place = None if run is None else self.live.find_run(*run)
+        if run is not None and place is not None:
+            index, first = place
+            return [Found(self.fragments[index], np.arange(first, first + run[1] - run[0]), self.residual)]
         index, offsets = self.live.find(self.rows.ids)
         fragments = self.fragments
         if len(index) == 0:

@@ -70,6 +70,15 @@ class RowIdMap:
         found = (within >= 0) & (row_ids < self.ends[place])
         return np.where(found, self.fragments[place], -1), self.offsets[place] + within
 
+    def find_run(self, first: int, end: int) -> tuple[int, int] | None:
+        """Index of the fragment, and the offset in it, of the first of a run of row ids; None where not one range has
+        them all. Cost: O(log ranges).
+        """
+        place = int(self.starts.searchsorted(first, "right")) - 1
+        if place < 0 or end > int(self.ends[place]):
+            return None
+        return int(self.fragments[place]), int(self.offsets[place]) + first - int(self.starts[place])
+
 
 def live_ranges(index: int, fragment: Fragment) -> Int64s:
     """int64[4, n]: start and end of each range of ids of live rows, the index given, the offset of its first row."""

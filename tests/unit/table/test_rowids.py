@@ -58,6 +58,21 @@ def test_ids_and_places_agree_with_a_list_of_all_live_rows(fragments: list[Fragm
     assert {row_id: place for row_id, place in found.items() if place[0] >= 0} == expected
 
 
+@given(tables())
+def test_a_run_is_found_where_all_its_ids_follow_one_another_in_one_fragment(fragments: list[Fragment]) -> None:
+    known = RowIdMap.of(fragments)
+    last = max((int(one.runs.row_ids.max()) for one in fragments), default=0)
+    for first in range(-1, last + 2):
+        for end in range(first + 1, last + 3):
+            index, offsets = (found.tolist() for found in known.find(np.arange(first, end)))
+            place = known.find_run(first, end)
+            in_order = offsets == list(range(offsets[0], offsets[0] + end - first))
+            if place is not None:
+                assert in_order and {place[0]} == set(index) and place[1] == offsets[0] and place[0] >= 0
+            elif end == first + 1:
+                assert index == [-1]
+
+
 def test_an_id_used_twice_is_corrupt() -> None:
     with pytest.raises(Corrupt, match="row id 4 is used twice") as caught:
         RowIdMap.of([fragment(0, [(0, 5)]), fragment(1, [(4, 6)])])
