@@ -216,7 +216,7 @@ class VectorSearcher(Searcher, Protocol):
         ...
 
     def nearest(self, queries: np.ndarray, how: Nearest, allow: BitMap | None) -> Hits:
-        """The rows nearest to each query, among those allowed; None: all.
+        """The rows nearest to each query, among those allowed; None: all. Nobody changes the set afterwards.
 
         queries: float32[q, dimension]; uint8 for hamming; float32[q, m, dimension] for lists of vectors, where the
         distance of a row is the sum, over the m, of the least to one of its vectors.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from lance_like.encodings.joining import taken
+from lance_like.encodings.joining import taken_at
 from lance_like.encodings.physical import flat_width
 from lance_like.errors import InvalidInput, NotFound
 from lance_like.index.base import Hits, Nearest
@@ -221,37 +221,40 @@ class NearSearch:
         """The candidates of segments with the distances that they have: all, since what one segment estimates says
         little beside what another does.
         """
-        ids = np.concatenate([hits.ordinals for hits in estimated], axis=1)
+        ids = estimated[0].ordinals if len(estimated) == 1 else _beside(estimated)
         different, which = _different(ids)
         if len(different) == 0:
             return Near(Hits(ids, np.full(ids.shape, np.nan, np.float32)), None)
         if beside is not None and not (len(ids) == 1 and len(different) <= _NOT_MANY and _is_short(beside)):
             beside = None
         vectors, *columns = take_columns(self.session, self._with(beside), self._placed(different))
-        threads = self.query.threads or default_threads()
-        scores = exact.distances(self.vectors, vectors, self.how.metric, which, threads)
+        threads = 1 if len(ids) == 1 else self.query.threads or default_threads()
+        scores = exact.distances(self.vectors, vectors, self.how.metric, which, threads, self.query.held)
         if beside is None:
             return Near(exact.rank(ids, scores, self.how), None)
         hits, best = exact.rank_one(ids[0], scores[0], self.how)
-        places = pa.array(which[0][best])
-        return Near(hits, [taken(column, places) for column in columns])
+        places = which[0][best]
+        return Near(hits, [taken_at(column, places) for column in columns])
 
     def _of_rows(self, placed: Placed, ids: Int64s | None) -> Hits:
         """The best of some rows, each compared. ids: of the rows; None: they are read too."""
         step = max(1, int(_CHUNK_NBYTES // _row_nbytes(self.query.column.type)))
+        threads = self.query.threads or default_threads()
+        if 0 < len(placed.index) <= step:
+            return self._of_chunk(placed, ids, 0, step, threads)
         jobs = (
             Job(partial(self._of_chunk, placed, None if ids is None else ids[start : start + step], start, step), 0)
             for start in range(0, len(placed.index), step)
         )
-        threads = self.query.threads or default_threads()
         parts = list(in_order(jobs, threads=threads, budget_nbytes=_CHUNK_NBYTES))
         return _best(parts, self.how, len(self.vectors))
 
-    def _of_chunk(self, placed: Placed, ids: Int64s | None, start: int, count: int) -> Hits:
+    def _of_chunk(self, placed: Placed, ids: Int64s | None, start: int, count: int, threads: int = 1) -> Hits:
+        # Of chunks that are read and compared side by side each keeps to its own thread.
         virtual = () if ids is not None else (Output(ROW_ID, None),)
         columns = take_columns(self.session, self._projection(*virtual), placed.slice(start, start + count))
         named = columns[1].to_numpy().view(np.int64) if ids is None else ids
-        return _compared(self.vectors, self.how, columns[0], named)
+        return _compared(self.vectors, self.how, columns[0], named, threads)
 
     def _placed(self, ids: Int64s) -> Placed:
         return place_ids(self.manifest, ids)
@@ -299,7 +302,7 @@ def near_search(
     if not isinstance(given, Mapping) or "column" not in given or "q" not in given:
         raise InvalidInput("nearest: expected {'column': its name, 'q': the vector, 'k': how many rows, ...}")
     query, entry, how = _planned(session, manifest, schema, given, (wanted, covered, threads, segments))
-    vectors = exact.as_queries(given["q"], query.column.type, how.metric)
+    vectors = exact.as_queries(given["q"], query.held, how.metric)
     return NearSearch(session, manifest, query, entry, vectors, _is_batch(given["q"], vectors), how)
 
 
@@ -378,7 +381,8 @@ def _depth(q: Any) -> int:
 
 def _best_of_batch(vectors: np.ndarray, how: Nearest, batch: pa.RecordBatch) -> pa.RecordBatch:
     """The best rows of a batch of vectors and ids: of each query as many."""
-    hits = _compared(vectors, how, batch.column(0), batch.column(1).to_numpy().view(np.int64))
+    # Windows are read and compared by several threads: each keeps to itself.
+    hits = _compared(vectors, how, batch.column(0), batch.column(1).to_numpy().view(np.int64), 1)
     return pa.RecordBatch.from_arrays([pa.array(hits.ordinals.ravel()), pa.array(hits.scores.ravel())], ["id", "score"])
 
 
@@ -387,9 +391,8 @@ def _hits_of(batch: pa.RecordBatch, queries: int) -> Hits:
     return Hits(ids, scores)
 
 
-def _compared(vectors: np.ndarray, how: Nearest, values: pa.Array, ids: Int64s) -> Hits:
-    # Windows are read and compared by several threads: each keeps to itself.
-    search = exact.Exact(vectors, replace(how, k=max(1, min(how.k, len(ids)))), threads=1)
+def _compared(vectors: np.ndarray, how: Nearest, values: pa.Array, ids: Int64s, threads: int) -> Hits:
+    search = exact.Exact(vectors, replace(how, k=max(1, min(how.k, len(ids)))), threads=threads)
     search.add(values, ids)
     return search.hits()
 
@@ -403,17 +406,26 @@ def _best(parts: Sequence[Hits], how: Nearest, queries: int) -> Hits:
 def _ids_of(ids: Callable[[Int64s], Int64s], ordinals: Int64s) -> Int64s:
     """The ids of ordinals, -1 where there is none."""
     missing = ordinals < 0
+    if not missing.any():
+        return ids(ordinals.ravel()).reshape(ordinals.shape)
     found = ids(np.where(missing, 0, ordinals).ravel()).reshape(ordinals.shape)
     found[missing] = -1
     return found
 
 
+def _beside(parts: Sequence[Hits]) -> Int64s:
+    """What parts found for each query, one after the other."""
+    return np.concatenate([part.ordinals for part in parts], axis=1)
+
+
 def _different(ids: Int64s) -> tuple[Int64s, Int64s]:
     """The ids that candidates of queries have, each once, and which of them each has: int64[q, m], -1 for none."""
     known = ids >= 0
+    if len(ids) == 1 and known.all():
+        # Candidates of one query are different rows.
+        return ids[0], np.arange(ids.shape[1])[np.newaxis]
     given, which = ids[known], np.full(ids.shape, -1)
     if len(ids) == 1 or not len(given):
-        # Candidates of one query are different rows.
         which[known] = np.arange(len(given))
         return given, which
     first = int(given.min())

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from lance_like._lazy import cached
 from lance_like.errors import InvalidInput
+from lance_like.index.vector.values import VectorType, vector_type
 from lance_like.table.fields import Field
 from lance_like.table.schema import Schema
 
@@ -38,6 +40,11 @@ class NearQuery:
     covered: bool = False
     segments: Set[str] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached
+    def held(self) -> VectorType:
+        """What the column holds. Raises WrongType for one of no vectors."""
+        return vector_type(self.column.type)
 
 
 class VectorSearchQuery:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from lance_like.encodings.physical import flat_array
 from lance_like.file.carry import one_batch
 from lance_like.index.files import counting_segments
 from lance_like.io.observe import CountingStore, counted
@@ -241,7 +242,8 @@ def _of_near(near: Near, numbered: bool) -> Found:
     """The rows of each query one after the other."""
     hits = near.hits
     kept = hits.ordinals >= 0
-    given = [pa.array(hits.scores[kept])]
+    scores = hits.scores[kept].astype(np.float32, copy=False)
+    given = [flat_array(pa.float32(), scores.view(np.uint8), len(scores))]
     if numbered:
         given.insert(0, pa.array(np.nonzero(kept)[0].astype(np.int32)))
     return Found(hits.ordinals[kept], given, near.columns)

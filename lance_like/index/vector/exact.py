@@ -22,7 +22,15 @@ from lance_like.errors import InvalidInput
 from lance_like.index.base import Hits, Nearest
 from lance_like.index.vector.door import alone, cores, pointer, spread
 from lance_like.index.vector.space import lengths, normal
-from lance_like.index.vector.values import Vectors, as_float32, as_queries, check_vectors, vector_type, vectors_of
+from lance_like.index.vector.values import (
+    Vectors,
+    VectorType,
+    as_float32,
+    as_queries,
+    check_vectors,
+    vector_type,
+    vectors_of,
+)
 from lance_like.typing_ import Int64s
 
 # float32 of a block: half of a core's second cache.
@@ -35,6 +43,8 @@ _MERGED = 16
 _GROUP = 16
 # Less work than this, in numbers to multiply, is done by the caller's thread.
 _SHARED_WORK = 1 << 21
+# So many keys are put in order in less time than the calls that choose some of them take.
+_FEW_KEYS = 128
 _BITS = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 
 
@@ -98,20 +108,28 @@ def nearest_of(
 ) -> Hits:
     """The nearest of some vectors as they are stored, by all cores when there are many. queries: [q, d]."""
     shares = min(threads or cores(), 1 + len(queries) * values.size // _SHARED_WORK)
+    if shares <= 1:
+        return _scan(queries, number, how, values, ids)
     cuts = np.linspace(0, len(values), shares + 1).astype(np.int64)
     scan = partial(_scan, queries, number, how)
     parts = spread(lambda span: scan(values[span[0] : span[1]], ids[span[0] : span[1]]), pairwise(cuts))
-    return parts[0] if len(parts) == 1 else merge(parts, how)
+    return merge(parts, how)
 
 
 def distances(
-    queries: np.ndarray, vectors: pa.Array, metric: str, which: Int64s | None = None, threads: int = 1
+    queries: np.ndarray,
+    vectors: pa.Array,
+    metric: str,
+    which: Int64s | None = None,
+    threads: int = 1,
+    held: VectorType | None = None,
 ) -> np.ndarray:
     """True distances of queries to rows of an array: float32[q, m]; NaN where there is none.
 
     which: int64[q, m], the rows to compare each query with, -1 for none; None: every query with every row.
+    held: what the type of the array says, if that is known.
     """
-    held = vector_type(vectors.type)
+    held = held or vector_type(vectors.type)
     found = vectors_of(vectors, held)
     if which is None:
         which = np.broadcast_to(np.arange(found.count), (len(queries), found.count))
@@ -210,6 +228,8 @@ def _best_places(ids: Int64s, keys: np.ndarray, k: int) -> Int64s:
     """The places of the k least keys, in their order; of equal ones the smaller id first. int64[m], float[m]."""
     if not k:
         return np.empty(0, np.int64)
+    if len(keys) <= _FEW_KEYS:
+        return np.lexsort((ids, keys))[:k]
     # Those that tie with the k-th stay, so that the smaller id wins.
     last = keys.copy()
     last.partition(k - 1)
@@ -269,9 +289,10 @@ def _block(queries: np.ndarray, values: np.ndarray, number: str, how: Nearest) -
     metric = how.metric
     if metric == "hamming":
         return _block_of_bits(queries, values, how)
+    if how.within[0] is not None or (metric == "cosine" and len(queries) == 1):
+        # Vectors of one query are not made to be of length 1: that takes longer than to compare them.
+        return _block_of_all(queries, as_float32(values, number), how)
     vectors = _prepared(values, number, metric)
-    if how.within[0] is not None:
-        return _block_within(queries, vectors, how)
     library = alone()
     kernel = library.knn_L2sqr if metric == "l2" else library.knn_inner_product
     scores = np.empty((len(queries), k), np.float32)
@@ -299,13 +320,15 @@ def _finite_only(queries: np.ndarray, vectors: np.ndarray, how: Nearest) -> tupl
     return found.scores, np.where(found.ordinals < 0, -1, whole[found.ordinals]) if len(whole) else found.ordinals
 
 
-def _block_within(queries: np.ndarray, vectors: np.ndarray, how: Nearest) -> tuple[np.ndarray, Int64s]:
-    """As `_block`, where near vectors may be nearer than what is asked for: every distance is computed."""
+def _block_of_all(queries: np.ndarray, vectors: np.ndarray, how: Nearest) -> tuple[np.ndarray, Int64s]:
+    """As `_block`, of vectors as they are: every distance is computed, some may be less than what is asked for."""
     library = alone()
     kernel = library.fvec_L2sqr_ny if how.metric == "l2" else library.fvec_inner_products_ny
     scores = np.empty((len(queries), len(vectors)), np.float32)
     for query, row in zip(queries, scores, strict=True):
         kernel(pointer(row), pointer(query), pointer(vectors), vectors.shape[1], len(vectors))
+    if how.metric == "cosine":
+        scores /= lengths(vectors)
     if how.metric != "l2":
         scores = 1 - scores
     scores[~np.isfinite(scores)] = np.nan

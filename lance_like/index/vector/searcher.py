@@ -28,6 +28,8 @@ _FEW_ROWS, _FEW_ANYHOW = 10_000, 1000
 _WIDER = 4
 # Partitions are looked into, where the caller does not say how many, until they hold so many rows on the average.
 _LEAST_ROWS = 512
+# By which power of the share of rows that are allowed more partitions are looked into.
+_FARTHER = 1 / 4
 # A graph is searched at most so much longer for rows that few are allowed of.
 _LONGEST_WAY = 32
 # A query of several vectors looks for so many times k vectors near each, and some more.
@@ -90,6 +92,8 @@ class IvfSearcher:
     ) -> None:
         self.stored, self.graphs = stored, graphs
         self._make, self._read = make, read
+        # The rows allowed that were asked for last, and their bitmap: filters repeat.
+        self._allowed: tuple[BitMap, Bytes] | None = None
 
     @property
     def metric(self) -> str:
@@ -138,7 +142,8 @@ class IvfSearcher:
         """What it keeps in memory, by estimate."""
         if "_lists" not in self.__dict__:
             return 0
-        return self._lists.nbytes_cached + 2 * self.stored.centroids.nbytes + self.stored.ends.nbytes
+        marks = 0 if self._allowed is None else self._allowed[1].nbytes
+        return self._lists.nbytes_cached + 2 * self.stored.centroids.nbytes + self.stored.ends.nbytes + marks
 
     def prewarm(self) -> None:
         """Read all partitions that there is room for."""
@@ -180,11 +185,18 @@ class IvfSearcher:
         # What a few partitions of few rows miss is much of a query's answer, and to look into more costs nothing.
         fewest = max(self.defaults.nprobes, math.ceil(_LEAST_ROWS * partitions / rows))
         # Neighbours among few rows are farther away than among all.
-        first = least if least is not None else math.ceil(fewest / math.sqrt(share))
+        first = least if least is not None else math.ceil(fewest / share**_FARTHER)
         # A graph passes rows that are not allowed on its way to others: of those that are it keeps so many.
         ef = int((how.ef or self.defaults.ef) * min(1 / share, _LONGEST_WAY))
-        marks = None if allow is None else bitmap(allow, rows)
+        marks = None if allow is None else self._marks(allow)
         return _Asked(k, marks, ef, max(1, min(first, last)), last)
+
+    def _marks(self, allow: BitMap) -> Bytes:
+        """The bitmap of rows that are allowed; of the same set as before, which nobody changes, the same again."""
+        known = self._allowed
+        if known is None or known[0] is not allow:
+            known = self._allowed = allow, bitmap(allow, self.stored.segment.rows)
+        return known[1]
 
     def _search(self, queries: np.ndarray, asked: _Asked) -> tuple[np.ndarray, Int64s]:
         """Distances and ordinals: [q, k], of ever more partitions until k are found or there are no more."""
@@ -231,12 +243,27 @@ class IvfSearcher:
             bits, numbers = nearest_bits(queries, centroids, probes)
             return bits.astype(np.float32), numbers
         library = alone()
+        if len(queries) == 1:
+            return self._coarse_one(queries, probes)
         near = np.empty((len(queries), probes), np.float32)
         numbers = np.empty((len(queries), probes), np.int64)
         kernel = library.knn_inner_product if self.space.dot else library.knn_L2sqr
         shape = (centroids.shape[1], len(queries), len(centroids), probes)
         kernel(pointer(queries), pointer(centroids), *shape, pointer(near), pointer(numbers))
         return near, numbers
+
+    def _coarse_one(self, query: np.ndarray, probes: int) -> tuple[np.ndarray, Int64s]:
+        """As `_coarse`, of one query: first compared with all, in less time than faiss takes to keep the nearest."""
+        library, centroids = alone(), self.stored.centroids
+        near = np.empty(len(centroids), np.float32)
+        kernel = library.fvec_inner_products_ny if self.space.dot else library.fvec_L2sqr_ny
+        kernel(pointer(near), pointer(query), pointer(centroids), centroids.shape[1], len(centroids))
+        keys = -near if self.space.dot else near
+        some = keys.argpartition(probes - 1)[:probes]
+        numbers = some[keys[some].argsort()]
+        near = near[numbers]
+        numbers[np.isnan(near)] = -1
+        return near[np.newaxis], numbers[np.newaxis]
 
     def _within(self, queries: np.ndarray, how: Nearest, asked: _Asked) -> Hits:
         """Where nearer rows than asked for are left out: more and more are found until k are left."""

@@ -75,13 +75,14 @@ def check_vectors(kind: pa.DataType, metric: str | None) -> str:
     return name
 
 
-def as_queries(q: Any, kind: pa.DataType, metric: str) -> np.ndarray:
+def as_queries(q: Any, kind: pa.DataType | VectorType, metric: str) -> np.ndarray:
     """Query vectors for a column: float32[q, d], uint8[q, d] for hamming, float32[q, m, d] for multi-vectors.
 
     q: a vector, or several; of a column of multi-vectors a vector, one query of several, or several such.
+    kind: of the column, or what it says.
     Raises InvalidInput for another dimension, or numbers that are not finite.
     """
-    held = vector_type(kind)
+    held = kind if isinstance(kind, VectorType) else vector_type(kind)
     if isinstance(q, (pa.Scalar, pa.Array, pa.ChunkedArray)):
         q = q.as_py() if isinstance(q, pa.Scalar) else q.to_pylist()
     try:
