@@ -36,7 +36,7 @@ SHARES = {"": None, ", 1 % pass": 0.01, ", 10 % pass": 0.1}
 SYNSETS = Path(__file__).parent.parent / "examples" / ".cache" / "synsets.arrow"
 Options = dict[str, Any]
 Question = Callable[[Any], Any]
-PROBES = (2, 4, 8, 16, 32, 64, 128)
+PROBES = (2, 4, 8, 16, 32, 64, 96, 128)
 REFINED = (3, 10, 20, 32, 48, 64, 100)
 # A recall from which nothing more is tried.
 ENOUGH = 0.995
@@ -207,7 +207,7 @@ def _nearest(points: np.ndarray, queries: np.ndarray, among: np.ndarray, metric:
 def searches(kind: str) -> list[Options]:
     """The parameters of searches that are tried, about from fast to slow; the first are the defaults."""
     if "HNSW" in kind:
-        beams = [{"ef": ef} for ef in (16, 32, 64, 128, 256)]
+        beams = [{"ef": ef} for ef in (16, 32, 48, 64, 96, 128, 256)]
         return [{}, *beams, *({**beam, "refine_factor": 2} for beam in beams if beam["ef"] >= 2 * K)]
     refined = {"IVF_FLAT": (None,), "IVF_SQ": (None, 2)}.get(kind, REFINED)
     return [

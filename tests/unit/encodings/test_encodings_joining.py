@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from arrow_values import CARRIED_TYPES, DICTIONARIES, Shape, cells_of, make_array
 
-from lance_like.encodings.joining import between, concatenated, joined, taken
+from lance_like.encodings.joining import between, concatenated, joined, taken, taken_at
 from lance_like.errors import InvalidInput
 
 names = [str(kind).replace("\n", "") for kind in CARRIED_TYPES]
@@ -52,6 +52,19 @@ def test_rows_of_every_type_are_taken_from_slices(kind: pa.DataType) -> None:
     cells, rows = cells_of(array), RNG.integers(0, 30, 50)
     assert cells_of(taken(array, pa.array(rows))) == [cells[row] for row in rows]
     assert cells_of(taken(array, pa.array([3, None]))) == [cells[3], None]
+    at = taken_at(array, np.array(rows))
+    at.validate()
+    assert at.type == kind and cells_of(at) == [cells[row] for row in rows]
+
+
+@pytest.mark.parametrize("kind", CARRIED_TYPES, ids=names)
+def test_rows_without_nulls_are_taken_at_their_places(kind: pa.DataType) -> None:
+    array = make_array(kind, 20, Shape("any", 0.0), np.random.default_rng(3)).slice(4, 15)
+    cells, rows = cells_of(array), [7, 0, 7, 14]
+    found = taken_at(array, np.array(rows))
+    found.validate()
+    assert found.type == kind and cells_of(found) == [cells[row] for row in rows]
+    assert len(taken_at(array.slice(0, 0), np.array([], np.int64))) == 0
 
 
 @pytest.mark.parametrize("around", ["itself", "list", "struct"])

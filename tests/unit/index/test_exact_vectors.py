@@ -34,6 +34,27 @@ def test_the_nearest_are_those_of_the_definition(number, metric):
     assert np.allclose(np.take_along_axis(naive, found.ordinals, 1), found.scores, rtol=1e-3, atol=1e-3)
 
 
+ODD = (0, np.inf, -np.inf, np.nan, 1e30, 1e38, 1e-30, 1e-42)
+
+
+@pytest.mark.parametrize("within", [(None, None), (0.3, None), (None, 0.8), (0.2, 1.1)])
+@pytest.mark.parametrize("metric", ["l2", "cosine", "dot"])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_query_alone_finds_what_it_finds_among_others(metric, within):
+    rng = np.random.default_rng(4)
+    for _ in range(60):
+        count, dimension = rng.integers(1, 60), rng.integers(1, 12)
+        vectors = rng.normal(size=(count, dimension)).astype(np.float32)
+        vectors[rng.integers(count, size=3)] = rng.choice(ODD, (3, 1))
+        vectors[rng.integers(count), rng.integers(dimension)] = rng.choice(ODD)
+        vectors[rng.integers(count)] = vectors[rng.integers(count)]
+        values = pa.FixedSizeListArray.from_arrays(vectors.ravel(), dimension)
+        query = rng.normal(size=(1, dimension)).astype(np.float32) * (rng.random() > 0.1)
+        how = Nearest(int(rng.integers(1, count + 1)), metric, within=within)
+        alone, among = nearest(values, query, how), nearest(values, np.concatenate([query, query + 1]), how)
+        assert np.allclose(alone.scores[0], among.scores[0], rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
 def test_bits_are_counted():
     values = random_vectors(pa.list_(pa.uint8(), 9), 300, 1)
     queries = as_queries([[3] * 9, [255] * 9], values.type, "hamming")

@@ -268,6 +268,20 @@ def test_graphs_are_made_of_other_codes_too(clustered, kind, refined):
     assert 7 in searcher.nearest(queries, Nearest(20, "l2"), None).ordinals[0]
 
 
+def test_rows_allowed_are_those_of_each_search(clustered):
+    built = build(IvfPq(), clustered, {"num_partitions": 10})
+    searcher = built.open()
+    query = as_queries(clustered[0].as_py(), KIND, "l2")
+    even, odd = BitMap(range(0, 4000, 2)), BitMap(range(1, 4000, 2))
+    for allowed in (even, odd, odd, even, None, even):
+        found = searcher.nearest(query, Nearest(2000, "l2", nprobes=(10, None)), allowed).ordinals[0]
+        every = np.arange(4000) if allowed is None else np.array(allowed)
+        assert np.isin(found, every).all()
+        assert len(found) == 2000
+    again = built.open().nearest(query, Nearest(2000, "l2", nprobes=(10, None)), even).ordinals[0]
+    assert np.array_equal(found, again)
+
+
 def test_the_tuner_reaches_what_is_asked_and_says_how(clustered):
     built = build(IvfPq(), clustered, {"num_partitions": 40, "num_sub_vectors": 8})
     queries = np.array(clustered.slice(0, 60).to_pylist()) + 0.1
