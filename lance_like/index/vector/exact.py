@@ -35,8 +35,8 @@ from lance_like.typing_ import Int64s
 
 # float32 of a block: half of a core's second cache.
 _BLOCK_NBYTES = 1 << 20
-# Of a block that is read once, by one query.
-_RUN_NBYTES = 16 << 20
+# Of a block that is read once, by one query; and twice, for the products and the lengths.
+_RUN_NBYTES, _TWICE_NBYTES = 16 << 20, 4 << 20
 # What is found in so many blocks is merged at a time.
 _MERGED = 16
 # faiss answers so many queries by comparing each pair, which the cache makes quicker than a product of matrices.
@@ -263,8 +263,9 @@ def merge(parts: Sequence[Hits], how: Nearest) -> Hits:
 def _scan(queries: np.ndarray, number: str, how: Nearest, values: np.ndarray, ids: Int64s) -> Hits:
     """The nearest of a run of vectors, a block after another."""
     against = normal(queries) if how.metric == "cosine" else queries
-    reused = len(queries) > 1 or number != "float32" or how.metric == "cosine"
-    step = max(64, (_BLOCK_NBYTES if reused else _RUN_NBYTES) // (4 * values.shape[1]))
+    reused = len(queries) > 1 or number != "float32"
+    nbytes = _BLOCK_NBYTES if reused else _TWICE_NBYTES if how.metric == "cosine" else _RUN_NBYTES
+    step = max(64, nbytes // (4 * values.shape[1]))
     best: list[Hits] = []
     # The worst distance that still counts, of each query.
     bound = np.full((len(queries), 1), np.inf, np.float32)
