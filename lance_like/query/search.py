@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from lance_like.encodings.joining import taken_at
 from lance_like.encodings.physical import flat_array
 from lance_like.file.carry import one_batch
 from lance_like.index.files import counting_segments
@@ -173,7 +174,7 @@ class Found:
     def some(self, places: Int64s) -> Found:
         """Those at some places, in that order."""
         taken = pa.array(places)
-        columns = None if self.columns is None else [values.take(taken) for values in self.columns]
+        columns = None if self.columns is None else [taken_at(values, places) for values in self.columns]
         return Found(self.ids[places], [values.take(taken) for values in self.given], columns)
 
     def slice(self, start: int, count: int | None) -> Found:

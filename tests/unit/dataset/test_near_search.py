@@ -419,6 +419,18 @@ def test_a_plan_says_what_is_asked(dataset: LanceDataset, plugin: Rounded) -> No
     assert "output_rows=5" in ran and "Prefilter: 300 rows allowed" in ran and "Find: " in ran and "Take: " in ran
 
 
+def test_short_grids_that_are_read_beside_vectors_stay_with_their_rows(uri: str, plugin: Rounded) -> None:
+    grid = pa.list_(pa.list_(pa.int8(), 2), 2)
+    cells = [[[i % 50, i // 50], [i % 7, i % 11]] for i in range(300)]
+    dataset = lance_like.write_dataset(table(range(300)).append_column("grid", pa.array(cells, grid)), uri)
+    add_index(dataset, "v", plugin)
+    descending = [ColumnOrdering("i", ascending=False)]
+    asked: dict[str, Any] = {"columns": ["i", "grid"], "nearest": near(k=20), "order_by": descending}
+    found = dataset.to_table(**asked, limit=9, offset=6)
+    assert found["grid"].to_pylist() == [cells[i] for i in found["i"].to_pylist()]
+    assert found["i"].to_pylist() == sorted(found["i"].to_pylist(), reverse=True) and len(found) == 9
+
+
 def test_among_few_rows_more_candidates_are_compared(
     uri: str, plugin: Rounded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
