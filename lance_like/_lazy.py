@@ -83,3 +83,10 @@ class cached(Generic[T]):
         if instance is None:
             return self
         return instance.__dict__.setdefault(self._name, self._compute(instance))
+
+
+def like(known: T, **changed: Any) -> T:
+    """An object that is like another one but for some attributes, which nothing that it has computed depends on."""
+    other = object.__new__(type(known))
+    vars(other).update(vars(known), **changed)
+    return other

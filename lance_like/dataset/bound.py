@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from lance_like.dataset.again import Searches
 from lance_like.dataset.scan_options import BlobHandling, check_default_options
 from lance_like.dataset.session import Session
 from lance_like.dataset.upkeep import tidy
@@ -65,6 +66,7 @@ class BoundVersion:
             store, manifest, verify=verify == "full", ignore=indices == "ignore", base_store_params=base_store_params
         ).at(store, manifest)
         self._answers: dict[tuple[BlobHandling | None, Any], Answer] = {}
+        self._searches = Searches()
 
     def session(self) -> Session:
         """What this handle keeps of files and indexes; `lance_like.dataset(uri, session=...)` shares it."""
@@ -84,7 +86,7 @@ class BoundVersion:
         """Move this handle to another version."""
         self._manifest = manifest
         self._session = self._session.at(self._store, manifest)
-        self._answers = {}
+        self._answers, self._searches = {}, Searches()
 
     def _commit(self, change: Change, retries: int = RETRIES, timeout: timedelta = RETRY_TIMEOUT) -> None:
         """Commit a change and move this handle to the version that it makes."""

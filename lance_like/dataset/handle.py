@@ -10,6 +10,7 @@ import os
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
@@ -184,6 +185,11 @@ class LanceDataset(
 
     def _scan(self, options: Mapping[str, Any]) -> LanceScanner:
         """A scan by its options alone."""
+        # Before the version is looked up: what another thread settles while the handle moves is not found there again.
+        searches = self._searches
+        return searches.scan(options, partial(self._settled, options))
+
+    def _settled(self, options: Mapping[str, Any]) -> LanceScanner:
         fragments = options.get("fragments")
         within = None if fragments is None else self._fragments_of(fragments)
         return LanceScanner(self._session, self._manifest, within=within, **options)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow.types import is_union
 
-from lance_like._lazy import cached
+from lance_like._lazy import cached, like
 from lance_like.dataset.arguments import segments_of
 from lance_like.dataset.blob_file import BlobFile, open_blobs
 from lance_like.dataset.scan_options import (
@@ -111,6 +111,16 @@ class LanceScanner:
         self._order = order_of(manifest, schema, order_by, columns, given) if order_by else None
         self._condition = bind_filter(schema, filter) if self._settled is None else None
         self._batch_rows = None if told.get("batch_size_bytes") is not None else told.get("batch_size")
+
+    def near_to(self, nearest: Mapping[str, Any]) -> LanceScanner | None:
+        """The same search near to other vectors; None where the answer has other columns.
+
+        nearest: the options of this one, but for the vectors. Raises InvalidInput for a query that does not fit.
+        """
+        settled = self._settled and self._settled.near_to(nearest["q"])
+        if settled is None:
+            return None
+        return like(self, _options={**self._options, "nearest": nearest}, _settled=settled)
 
     @cached
     def _scan(self) -> Scan:

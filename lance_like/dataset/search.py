@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from lance_like._lazy import like
 from lance_like.dataset.scanner import bind_filter
 from lance_like.errors import InvalidInput
 from lance_like.index.text.queries import FullTextQuery
@@ -70,6 +71,17 @@ class Settled:
 
     search: Search
     given: pa.Schema
+
+    def near_to(self, q: Any) -> Settled | None:
+        """The same search near to other vectors; None where the answer has other columns.
+
+        Raises InvalidInput for a query that does not fit the column.
+        """
+        known = self.search
+        near = known.near and known.near.near_to(q)
+        if near is None:
+            return None
+        return Settled(like(known, near=near), self.given)
 
     def run(
         self, session: Session, answer: Answer, order: Order | None, limit: int | None, batch_rows: int | None

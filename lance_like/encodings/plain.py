@@ -19,7 +19,7 @@ from lance_like.encodings.physical import (
     valid_of,
 )
 from lance_like.encodings.stack import Reading, Runs, Stack
-from lance_like.typing_ import Bytes
+from lance_like.typing_ import Bytes, Int64s
 
 
 class Plain:
@@ -46,9 +46,18 @@ class Plain:
         width = flat_width(kind)
         if width is None:
             raise stack.corrupt(f"it cannot hold the type {kind}")
-        first = stack.once(("cells", width), lambda: stack.place(0, stack.num_rows * width))
-        (data,) = yield [stack.cells(first, runs, width)]
+        (data,) = yield [stack.cells(flat_cells(stack, width), runs, width)]
         return flat_array(kind, data, runs.count)
+
+
+def lies_flat(stack: Stack) -> bool:
+    """Are cells of one width, none of them null, the bytes of the pages?"""
+    return stack.encoding == Plain.name and stack.validity is None
+
+
+def flat_cells(stack: Stack, width: int) -> Int64s:
+    """int64[p]: where the cells of plain pages begin in the file. width: of a cell. Raises Corrupt."""
+    return stack.once(("cells", width), lambda: stack.place(0, stack.num_rows * width))
 
 
 def _zeroed(array: pa.Array, data: Bytes) -> Bytes:

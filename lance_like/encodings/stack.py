@@ -8,17 +8,33 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Hashable, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints, Node, int_param
 from lance_like.errors import Corrupt
-from lance_like.typing_ import Bytes, Int64s, T
+from lance_like.typing_ import Bytes, Int64s, Ranges, Spanning, T
 
 Ask: TypeAlias = tuple[Int64s, Int64s, Int64s]
 """Half-open byte ranges of the file, int64[n] starts and ends, and int64[n] slots: the page each range lies in."""
+
+
+class SpanningAsk(NamedTuple):
+    """An `Ask` whose ranges ascend, and that is answered as `Spanning` is: where they lie, without a copy."""
+
+    starts: Int64s
+    ends: Int64s
+    slots: Int64s
+
+
+class Cells(NamedTuple):
+    """Cells of one width where they lie. places: int64[n], where each begins in the bytes."""
+
+    data: Bytes
+    places: Int64s
+
 
 Reading: TypeAlias = Generator[list[Ask], list[Bytes], T]
 """A conversation whose ranges say which page they lie in, so that the blocks they touch can be checked."""
@@ -267,6 +283,11 @@ def together(reads: Sequence[Generator[list[Any], list[Any], Any]]) -> Generator
     return answers
 
 
+def ranges_of(asks: list[Ask]) -> list[Ranges]:
+    """What a store is asked for."""
+    return [Spanning(*one[:2]) if type(one) is SpanningAsk else one[:2] for one in asks]
+
+
 def ask(starts: Int64s, nbytes: Int64s | int, slots: Int64s) -> Ask:
     """The ask for ranges of so many bytes, from vectors or scalars."""
     if not starts.ndim:
@@ -290,13 +311,16 @@ __all__ = [
     "LONG_RUN",
     "NO_BLOB",
     "Ask",
+    "Cells",
     "Encoding",
     "Reading",
     "Runs",
     "SharedBlob",
+    "SpanningAsk",
     "Stack",
     "ask",
     "expand",
+    "ranges_of",
     "shape_of",
     "together",
 ]

@@ -12,18 +12,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lance_like.encodings.stack import Ask, expand
+from lance_like.encodings.stack import Ask, SpanningAsk, expand, ranges_of
 from lance_like.errors import Corrupt
 from lance_like.file.layout import sums_at
+from lance_like.kernels import marked
 from lance_like.locks import lock_over_forks
-from lance_like.ranges import gather_from, has_negative
+from lance_like.ranges import gather_from
 from lance_like.typing_ import Bytes, Conversation, Int64s, Ranges, Spanning
 
 _GROWTH = 1.5
-# Up to this many ranges a look at each takes less than a pass of kernels.
-_FEW_RANGES = 24
-# A tuple of three integers and its place in a dict.
-_PLACE_NBYTES = 250
 # Blocks that are waited for together.
 _AT_A_TIME = 64
 _SLOT = np.dtype(
@@ -55,18 +52,13 @@ class Blocks:
         self._used = 0
         self._sums = np.zeros(0, np.uint32)
         self._verified = np.zeros(0, bool)
-        # Of each slot, how many blocks are still to be verified.
-        self._left = np.zeros(0, np.int64)
         self._numbered = 0
         self.pending = 0
-        # Of slots whose blocks have numbers and that were asked for: offset, log2 and first, as Python's integers.
-        self._places: dict[int, tuple[int, int, int]] = {}
 
     @property
     def nbytes_cached(self) -> int:
         """Memory: the checksums of the pages that were touched, and which blocks were verified."""
-        arrays = self._slots.nbytes + self._sums.nbytes + self._verified.nbytes + self._left.nbytes
-        return arrays + _PLACE_NBYTES * len(self._places)
+        return self._slots.nbytes + self._sums.nbytes + self._verified.nbytes
 
     def add(self, pages: np.ndarray, sums_offset: int | Int64s) -> Int64s:
         """Give slots to pages. pages: their entries; sums_offset: where the checksums of their column begin."""
@@ -78,16 +70,14 @@ class Blocks:
             new["blocks"] = pages["num_blocks"]
             new["sums"], new["sums_sum"] = sums_offset + 4 * pages["first_block"].astype(np.int64), pages["blocks_sum"]
             new["first"] = -1
-            self._left = _room(self._left, self._used)
             if self._verify:
-                self._left[first : self._used] = new["blocks"]
                 self.pending += int(new["blocks"].sum())
             return np.arange(first, self._used)
 
     def checked(self, asks: list[Ask]) -> Conversation[list[Bytes]]:
         """Ask for ranges, each inside the page of its slot, and check every block that they touch first."""
         if not self.pending or self._are_verified(asks):
-            return (yield [(starts, ends) for starts, ends, _ in asks])
+            return (yield ranges_of(asks))
         starts, ends, slots = asks[0] if len(asks) == 1 else _joined(asks)
         filled = ends > starts
         if not filled.all():
@@ -109,46 +99,12 @@ class Blocks:
             self._accept(missing, sums[0])
         base = int(touched.starts[0])
         self._check(touched, data, base)
-        return [_cut(data, starts - base, ends - base) for starts, ends, _ in asks]
+        return [_cut(data, ask, base) for ask in asks]
 
     def _are_verified(self, asks: list[Ask]) -> bool:
         """True when every block that ranges touch was verified."""
-        if sum([len(starts) for starts, _, _ in asks]) <= _FEW_RANGES:
-            return self._are_few_verified(asks)
-        for ask in asks:
-            if not self._left[ask[2]].any():
-                continue
-            if has_negative(self._slots["first"][ask[2]]):
-                return False
-            first, last = _block_span(self._slots, ask)
-            blocks = first if (first == last).all() else expand(first, last + 1)
-            if not self._verified[blocks].all():
-                return False
-        return True
-
-    def _are_few_verified(self, asks: list[Ask]) -> bool:
-        places = self._places
-        for starts, ends, slots in asks:
-            for start, end, slot in zip(starts.tolist(), ends.tolist(), slots.tolist(), strict=True):
-                if start == end:
-                    continue
-                offset, log2, base = places.get(slot) or self._place(slot)
-                if base < 0:
-                    return False
-                first, last = base + (start - offset >> log2), base + (end - 1 - offset >> log2)
-                # Looked up anew: another thread may just have made room for these blocks.
-                verified = self._verified
-                if not (verified[first] if first == last else verified[first : last + 1].all()):
-                    return False
-        return True
-
-    def _place(self, slot: int) -> tuple[int, int, int]:
-        """Where a page begins, the log2 of its blocks and the number of the first one, -1 while they have none."""
-        page = self._slots[slot]
-        place = int(page["offset"]), int(page["log2"]), int(page["first"])
-        if place[2] >= 0:
-            self._places[slot] = place
-        return place
+        # Looked up anew for each: another thread may just have made room for its blocks.
+        return all(marked(*ask, self._slots, self._verified) for ask in asks)
 
     def load(self, slots: Int64s, sums: Bytes) -> None:
         """Take the block checksums of pages that came along with their column. sums: end to end. Raises Corrupt."""
@@ -207,10 +163,11 @@ class Blocks:
 
     def _touched_by_one(self, start: int, end: int, slot: int) -> _Touched:
         """As `_touched`, of one range."""
-        offset, log2, base = self._places.get(slot) or self._place(slot)
+        page = self._slots[slot]
+        offset, log2, base = int(page["offset"]), int(page["log2"]), int(page["first"])
         numbers = np.arange(base + (start - offset >> log2), base + (end - 1 - offset >> log2) + 1)
         places = (numbers - base << log2) + offset
-        stops = np.minimum(places + (1 << log2), offset + int(self._slots["nbytes"][slot]))
+        stops = np.minimum(places + (1 << log2), offset + int(page["nbytes"]))
         return _Touched(numbers, np.full(len(numbers), slot), places, stops)
 
     def _check(self, touched: _Touched, data: Bytes, base: int) -> None:
@@ -235,7 +192,6 @@ class Blocks:
             # Another thread may have checked some of them since.
             fresh = ~self._verified[touched.numbers]
             self._verified[touched.numbers] = True
-            np.subtract.at(self._left, touched.slots[fresh], 1)
             self.pending -= np.count_nonzero(fresh)
 
 
@@ -292,21 +248,6 @@ def _distinct(slots: Int64s, used: int) -> Int64s:
     return mark.nonzero()[0]
 
 
-def _block_span(table: np.ndarray, ask: Ask) -> Ranges:
-    """The first and last block of each range; an empty one goes with the first that is not; none if all are."""
-    starts, ends, slots = ask
-    filled = ends > starts
-    base, offset, log2 = table["first"][slots], table["offset"][slots], table["log2"][slots]
-    first = base + ((starts - offset) >> log2)
-    last = base + ((ends - 1 - offset) >> log2)
-    if not filled.all():
-        if not filled.any():
-            return np.empty(0, np.int64), np.empty(0, np.int64)
-        anchor = first[filled][0]
-        first, last = np.where(filled, first, anchor), np.where(filled, last, anchor)
-    return first, last
-
-
 def _merged(starts: Int64s, ends: Int64s) -> Ranges:
     """Ascending ranges with neighbours joined."""
     apart = ends[:-1] != starts[1:]
@@ -316,8 +257,11 @@ def _merged(starts: Int64s, ends: Int64s) -> Ranges:
     return starts[np.concatenate(([0], breaks + 1))], ends[np.concatenate((breaks, [len(ends) - 1]))]
 
 
-def _cut(data: Bytes, starts: Int64s, ends: Int64s) -> Bytes:
-    """Ranges of data end to end; an empty one may lie outside."""
+def _cut(data: Bytes, ask: Ask, base: int) -> Bytes:
+    """What answers an ask; of its ranges an empty one may lie outside. base: where data begins in the file."""
+    starts, ends = ask[0] - base, ask[1] - base
+    if type(ask) is SpanningAsk:
+        return data[starts[0] : ends[-1]]
     filled = ends > starts
     if not filled.all():
         starts, ends = np.where(filled, starts, 0), np.where(filled, ends, 0)

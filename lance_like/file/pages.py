@@ -15,12 +15,25 @@ import pyarrow as pa
 
 from lance_like.encodings.base import Node, parse_node
 from lance_like.encodings.joining import joined, taken
-from lance_like.encodings.physical import is_variable, read_validity, storage_of, unpack_bits
+from lance_like.encodings.physical import flat_array, flat_width, is_variable, read_validity, storage_of, unpack_bits
 from lance_like.encodings.places import DESCRIPTION, describe_node
+from lance_like.encodings.plain import flat_cells, lies_flat
 from lance_like.encodings.recast import choose_recast, is_recast, read_recast, stored_type
 from lance_like.encodings.registry import read_node, shape
 from lance_like.encodings.sift import Flags, Sieve, read_chosen, read_judged
-from lance_like.encodings.stack import NO_BLOB, Ask, Reading, Runs, SharedBlob, Stack, expand, together
+from lance_like.encodings.stack import (
+    NO_BLOB,
+    Ask,
+    Cells,
+    Reading,
+    Runs,
+    SharedBlob,
+    SpanningAsk,
+    Stack,
+    expand,
+    ranges_of,
+    together,
+)
 from lance_like.errors import Corrupt
 from lance_like.file.blocks import Blocks
 from lance_like.file.carry import carried_type
@@ -59,6 +72,29 @@ class Pieces(NamedTuple):
     ends: Int64s
 
 
+class FlatCells(NamedTuple):
+    """Cells of one width in the pages of a column.
+
+    fences: the first row of each page but the first. bases: int64[p], where row 0 of the column would be if its cells
+    lay before those of each page. slots: int64[p], of each page.
+    """
+
+    fences: Int64s
+    bases: Int64s
+    slots: Int64s
+    width: int
+
+    def ask(self, rows: Int64s) -> Ask:
+        """The cells of rows of the column."""
+        starts = rows * self.width
+        if len(self.bases) == 1:
+            starts += self.bases
+            return starts, starts + self.width, self.slots.repeat(len(rows))
+        pages = self.fences.searchsorted(rows, "right")
+        starts += self.bases[pages]
+        return starts, starts + self.width, self.slots[pages]
+
+
 class ColumnPages:
     """What is known of a column's pages so far. metadata: of the column; kind: its type, or DESCRIPTION.
 
@@ -71,6 +107,9 @@ class ColumnPages:
         self.stored = metadata.stored
         # The type that was asked for last.
         self._checked: pa.DataType | None = None
+        # Where cells that lie in the pages as they are begin, and the type that this was found for.
+        self._flat: FlatCells | None = None
+        self._flat_kind: pa.DataType | None = None
         self.check_kind(kind)
         apart = kind is DESCRIPTION or is_recast(kind)
         self.kind = carried_type(self.stored if apart else kind)
@@ -138,6 +177,10 @@ class ColumnPages:
 
     def rows_of_open_pages(self, rows: Int64s, kind: pa.DataType) -> Reading[pa.Array]:
         """As `read_rows`, once all pages of the rows are open."""
+        flat = self._flat_cells(kind)
+        if flat is not None and len(rows):
+            (data,) = yield [flat.ask(rows)]
+            return flat_array(self.kind, data, len(rows))
         if kind is not self.stored:
             self.check_kind(kind)
         if len(rows) == 0:
@@ -149,6 +192,37 @@ class ColumnPages:
             runs = Runs.of_rows(self._place_in[pages], local)
             return (yield from self._read_node(self._stacks[stacks[0]], kind, runs))
         return (yield from self._read_stacks(stacks, self._place_in[pages], local, kind))
+
+    def cells_of_open_pages(self, rows: Int64s, kind: pa.DataType) -> Reading[Cells | pa.Array]:
+        """As `rows_of_open_pages`, but of cells of one width those that lie in the file as they are, where they lie.
+
+        rows: one at least; of those that do not lie one after another, and of other cells, come arrays.
+        """
+        flat = self._flat_cells(kind)
+        if flat is not None:
+            starts, ends, slots = flat.ask(rows)
+            if int(np.minimum.reduce(starts[1:] - ends[:-1], initial=0)) >= 0:
+                (data,) = yield [SpanningAsk(starts, ends, slots)]
+                return Cells(data, starts - starts[0])
+        return (yield from self.rows_of_open_pages(rows, kind))
+
+    def _flat_cells(self, kind: pa.DataType) -> FlatCells | None:
+        """Where the cells of all pages are, if they are of one width and lie in the pages as they are; else None.
+
+        Found once all pages are open.
+        """
+        if kind is self._flat_kind:
+            return self._flat
+        if self.unopened or kind is DESCRIPTION or is_recast(kind):
+            return None
+        self.check_kind(kind)
+        found, width = None, flat_width(self.kind)
+        [stack] = self._stacks if len(self._stacks) == 1 else [None]
+        if stack is not None and width and lies_flat(stack):
+            first = flat_cells(stack, width)[self._place_in]
+            found = FlatCells(self.fences[1:-1], first - self.fences[:-1] * width, stack.slots[self._place_in], width)
+        self._flat, self._flat_kind = found, kind
+        return found
 
     def _read_stacks(self, stacks: Int64s, places: Int64s, local: Int64s, kind: pa.DataType) -> Reading[pa.Array]:
         """Rows of several stacks, put back into the order asked."""
@@ -499,7 +573,7 @@ def checked(read: Reading[T], blocks: Blocks) -> Conversation[T]:
             if blocks.pending:
                 asks = read.send((yield from blocks.checked(asks)))
             else:
-                asks = read.send((yield [(starts, ends) for starts, ends, _ in asks]))
+                asks = read.send((yield ranges_of(asks)))
     except StopIteration as stop:
         return stop.value
 

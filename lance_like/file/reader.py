@@ -17,7 +17,7 @@ from lance_like.encodings.joining import joined
 from lance_like.encodings.physical import as_key
 from lance_like.encodings.places import DESCRIPTION
 from lance_like.encodings.recast import is_recast
-from lance_like.encodings.stack import Reading, together
+from lance_like.encodings.stack import Cells, Reading, together
 from lance_like.errors import Corrupt
 from lance_like.file.blocks import Blocks
 from lance_like.file.carry import present_parts
@@ -145,16 +145,38 @@ class FileReader:
                 found[position] = array
         return found
 
+    def read_cells(
+        self, columns: Sequence[int], kinds: Sequence[pa.DataType], rows: Int64s, bare: int
+    ) -> Conversation[list[Cells | pa.Array]]:
+        """As `read_columns`, but of one of them the cells where they lie, where they can be given so.
+
+        rows: one at least; of those that files do not hold in this order, or of one twice, come arrays. bare: its place
+        among the columns.
+        """
+        opened = yield from self._opened(columns, kinds, rows)
+        reads: list[Reading[Cells | pa.Array]] = [
+            pages.cells_of_open_pages(rows, kind) if place == bare else pages.rows_of_open_pages(rows, kind)
+            for place, (pages, kind) in enumerate(zip(opened, kinds, strict=True))
+        ]
+        return (yield from checked(together(reads), self._blocks))
+
     def _reads(
         self, columns: Sequence[int], kinds: Sequence[pa.DataType], rows: Int64s
     ) -> Conversation[list[Reading[pa.Array]]]:
         """Reads of some rows of columns, their pages open."""
+        opened = yield from self._opened(columns, kinds, rows)
+        return [pages.rows_of_open_pages(rows, kind) for pages, kind in zip(opened, kinds, strict=True)]
+
+    def _opened(
+        self, columns: Sequence[int], kinds: Sequence[pa.DataType], rows: Int64s
+    ) -> Conversation[list[ColumnPages]]:
+        """Columns, the pages of some rows open."""
         if None in [self._pages.get(column) for column in columns]:
             yield from self._open(columns, kinds)
         opened = [self._pages[column] for column in columns]
-        if any(pages.unopened for pages in opened):
+        if sum([pages.unopened for pages in opened]):
             yield from open_pages(opened, rows)
-        return [pages.rows_of_open_pages(rows, kind) for pages, kind in zip(opened, kinds, strict=True)]
+        return opened
 
     def _open(self, columns: Sequence[int], kinds: Sequence[pa.DataType]) -> Conversation[None]:
         """Open columns that are not open yet. Cost: 2 rounds, whatever their number."""

@@ -198,6 +198,10 @@ class Nearest:
     within: tuple[float | None, float | None] = (None, None)
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    def of(self, k: int) -> Nearest:
+        """The same for another number of rows."""
+        return Nearest(k, self.metric, self.nprobes, self.ef, self.within, self.options)
+
 
 class VectorSearcher(Searcher, Protocol):
     """A segment that finds near vectors."""

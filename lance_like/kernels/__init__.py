@@ -14,6 +14,8 @@ except ImportError:  # There was no compiler when the package was installed.
 
 COMPILED = _form.__name__.endswith(".native")
 
+best = _form.best
+compare = _form.compare
 divide = _form.divide
 fill = _form.fill
 gather = _form.gather
@@ -21,6 +23,7 @@ group = _form.group
 lay = _form.lay
 learn = _form.learn
 lines = _form.lines
+marked = _form.marked
 measure = _form.measure
 overlap = _form.overlap
 pack = _form.pack
@@ -37,6 +40,8 @@ within = _form.within
 
 __all__ = [
     "COMPILED",
+    "best",
+    "compare",
     "divide",
     "fill",
     "gather",
@@ -44,6 +49,7 @@ __all__ = [
     "lay",
     "learn",
     "lines",
+    "marked",
     "measure",
     "overlap",
     "pack",

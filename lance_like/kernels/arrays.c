@@ -37,6 +37,51 @@ PyObject *gather(PyObject *self, PyObject *args) {
     return finished(view, 4, fits, "gather: the ranges are not in the bytes, or do not fill the room");
 }
 
+/* ---- ranges of bytes in blocks, some of which are marked ---- */
+
+/* Of a page: where it begins, the log2 of its blocks and the number of the first one, below 0 while it has none. */
+enum { PAGE_OFFSET = 0, PAGE_LOG2 = 2, PAGE_FIRST = 4, PAGE_NUMBERS = 8 };
+
+/* ranges: starts, ends and pages, which may lie apart. */
+static int all_marked(const Py_buffer *ranges, size_t count, const i64 *pages, int64_t most, const u8 *marks,
+                      int64_t limit) {
+    for (size_t at = 0; at < count; at++) {
+        int64_t number[3];
+        for (int side = 0; side < 3; side++)
+            number[side] = *(const i64 *)((const u8 *)ranges[side].buf + (Py_ssize_t)at * ranges[side].strides[0]);
+        const int64_t start = number[0], end = number[1], slot = number[2];
+        if (start == end) continue;
+        if (slot < 0 || slot >= most) return 0;
+        const i64 *page = pages + PAGE_NUMBERS * slot;
+        const int64_t offset = page[PAGE_OFFSET], base = page[PAGE_FIRST], log2 = page[PAGE_LOG2] & 63;
+        if (base < 0 || start < offset || end < start) return 0;
+        const int64_t first = base + ((start - offset) >> log2), last = base + ((end - 1 - offset) >> log2);
+        if (last >= limit || memchr(marks + first, 0, last - first + 1)) return 0;
+    }
+    return 1;
+}
+
+PyObject *marked(PyObject *self, PyObject *args) {
+    PyObject *given[5];
+    Py_buffer view[5];
+    if (!PyArg_ParseTuple(args, "OOOOO", &given[0], &given[1], &given[2], &given[3], &given[4])) return NULL;
+    for (int at = 0; at < 5; at++)
+        if (PyObject_GetBuffer(given[at], &view[at], at < 3 ? PyBUF_STRIDED_RO : PyBUF_SIMPLE)) {
+            while (at--) PyBuffer_Release(&view[at]);
+            return NULL;
+        }
+    int fits = view[3].len % (8 * PAGE_NUMBERS) == 0 && view[4].itemsize == 1;
+    for (int at = 0; at < 3 && fits; at++)
+        fits = view[at].ndim == 1 && view[at].itemsize == 8 && view[at].shape[0] == view[0].shape[0];
+    int found = 0;
+    if (fits)
+        found = all_marked(view, view[0].shape[0], view[3].buf, view[3].len / (8 * PAGE_NUMBERS), view[4].buf, view[4].len);
+    PyObject *done = finished(view, 5, fits, "marked: there are not as many ends and pages as starts");
+    if (!done) return NULL;
+    Py_DECREF(done);
+    return PyBool_FromLong(found);
+}
+
 /* ---- cells of a dictionary, by their numbers ---- */
 
 /* Returns whether cells lie in so many bytes. */

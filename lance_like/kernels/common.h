@@ -25,6 +25,14 @@ typedef int64_t i64 ANYWHERE;
 typedef double f64 ANYWHERE;
 typedef float f32 ANYWHERE;
 
+/* Loops are compiled for several processors, and chosen by the one that there is. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#define BY_PROCESSOR
+#define LOOP __attribute__((target_clones("avx2", "default"))) static void
+#else
+#define LOOP static void
+#endif
+
 /* Shorter work ends before another thread could take the lock. */
 #define LET_GO_NBYTES (1 << 15)
 #define RUN(nbytes, call)                                                                                              \
@@ -48,6 +56,7 @@ PyObject *fill(PyObject *self, PyObject *args);
 PyObject *gather(PyObject *self, PyObject *args);
 PyObject *group(PyObject *self, PyObject *args);
 PyObject *lay(PyObject *self, PyObject *args);
+PyObject *marked(PyObject *self, PyObject *args);
 PyObject *overlap(PyObject *self, PyObject *args);
 PyObject *pack(PyObject *self, PyObject *args);
 PyObject *places(PyObject *self, PyObject *args);
@@ -57,3 +66,7 @@ PyObject *learn(PyObject *self, PyObject *args);
 PyObject *parse(PyObject *self, PyObject *args);
 PyObject *measure(PyObject *self, PyObject *args);
 PyObject *unfold(PyObject *self, PyObject *args);
+
+/* vectors.c */
+PyObject *best(PyObject *self, PyObject *args);
+PyObject *compare(PyObject *self, PyObject *args);

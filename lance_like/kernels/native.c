@@ -1,15 +1,8 @@
 /* The kernels of plain.py, compiled: what is done to every row of a page, in one pass and without Python's lock.
-   Those of texts of frequent symbols are in symbols.c, those of whole arrays in arrays.c. */
+   Those of texts of frequent symbols are in symbols.c, of whole arrays in arrays.c, of vectors in vectors.c. */
 
 #include "common.h"
 
-/* Loops are compiled for several processors, and chosen by the one that there is. */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
-#define BY_PROCESSOR
-#define LOOP __attribute__((target_clones("avx2", "default"))) static void
-#else
-#define LOOP static void
-#endif
 /* Words of 32 and 64 bits are compared in two thirds of the time where a comparison gives a bit for each. */
 #if defined(BY_PROCESSOR) && __GNUC__ >= 12
 #define COMPARING __attribute__((target_clones("arch=x86-64-v4", "avx2", "default"))) static void
@@ -465,6 +458,7 @@ static PyMethodDef methods[] = {
     {"unfold", unfold, METH_VARARGS, NULL}, {"gather", gather, METH_VARARGS, NULL}, {"group", group, METH_VARARGS, NULL},
     {"pack", pack, METH_VARARGS, NULL},     {"places", places, METH_VARARGS, NULL},
     {"overlap", overlap, METH_VARARGS, NULL}, {"lay", lay, METH_VARARGS, NULL}, {"fill", fill, METH_VARARGS, NULL},
+    {"marked", marked, METH_VARARGS, NULL}, {"compare", compare, METH_VARARGS, NULL}, {"best", best, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

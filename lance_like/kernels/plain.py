@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lance_like.kernels.plain_vectors import best as best
+from lance_like.kernels.plain_vectors import compare as compare
 from lance_like.typing_ import Bytes, Int64s
 
 # Words of a strip unpacked at a time: a call of numpy does not show, and two scratches stay in the cache.
@@ -231,6 +233,31 @@ def divide(numbers: Int64s, power: float, out: np.ndarray) -> None:
     # Only a float of 32 bits can be too small for a number.
     with np.errstate(over="ignore"):
         np.divide(numbers, power, out=out, casting="same_kind")
+
+
+def marked(starts: Int64s, ends: Int64s, slots: Int64s, pages: np.ndarray, marks: np.ndarray) -> bool:
+    """Are all blocks marked that ranges of bytes touch? starts, ends: int64[n]. slots: int64[n], the page of each.
+
+    pages: eight int64 each, the first of which is where it begins, the third the log2 of its blocks, the fifth the
+    number of its first block, below 0 while it has none. marks: bool[b]; a block past them is not marked.
+    """
+    if len(starts) != len(ends) or len(starts) != len(slots):
+        raise ValueError("marked: there are not as many ends and pages as starts")
+    filled = starts != ends
+    if not filled.any():
+        return True
+    slots = slots[filled]
+    table = pages.view(np.int64).reshape(-1, 8)
+    if slots.min() < 0 or slots.max() >= len(table):
+        return False
+    offset, log2, base = table[slots].T[[0, 2, 4]]
+    low, high = starts[filled] - offset, ends[filled] - 1 - offset
+    first, last = base + (low >> log2), base + (high >> log2)
+    if min(base.min(), low.min()) < 0 or (high < low).any() or last.max() >= len(marks):
+        return False
+    counts = last - first + 1
+    before = counts.cumsum() - counts
+    return bool(marks[np.arange(counts.sum()) + (first - before).repeat(counts)].all())
 
 
 def gather(data: Bytes, starts: Int64s, ends: Int64s, out: Bytes) -> None:

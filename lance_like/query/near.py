@@ -9,18 +9,20 @@ So a filter takes no rows away from the answer, and an index changes which rows 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from lance_like._lazy import cached, like
 from lance_like.encodings.joining import taken_at
 from lance_like.encodings.physical import flat_width
+from lance_like.encodings.stack import Cells
 from lance_like.errors import InvalidInput, NotFound
-from lance_like.index.base import Hits, Nearest
+from lance_like.index.base import Hits, Nearest, VectorSearcher
 from lance_like.index.vector import exact
 from lance_like.query.ahead import Job, default_threads, in_order
 from lance_like.query.expr import Expr
@@ -29,7 +31,7 @@ from lance_like.query.projection import ROW_ID, Output, Projection
 from lance_like.query.rowset import RowSet
 from lance_like.query.scan import Scan, run_scan
 from lance_like.query.session import Session
-from lance_like.query.take import Placed, place_ids, take_columns
+from lance_like.query.take import Placed, place_ids, take_cells, take_columns
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema
@@ -101,6 +103,16 @@ class NearSearch:
     numbered: bool
     how: Nearest
 
+    def near_to(self, q: Any) -> NearSearch | None:
+        """The same search for other vectors; None where these are a batch and its own are not, or the reverse.
+
+        Raises InvalidInput for a query that does not fit the column.
+        """
+        vectors = exact.as_queries(q, self.query.held, self.how.metric)
+        if _is_batch(q, vectors) != self.numbered:
+            return None
+        return like(self, vectors=vectors)
+
     @property
     def is_exact(self) -> bool:
         """Is every row compared?"""
@@ -108,7 +120,7 @@ class NearSearch:
 
     def report(self) -> NearReport:
         """What is known before it runs."""
-        query, coverage = self.query, self._coverage()
+        query, coverage = self.query, self._coverage
         path = ".".join(self.manifest.schema.path(query.column.id))
         report = NearReport(path, self.how.metric, query.k, len(self.vectors))
         if self.entry is not None and coverage is not None:
@@ -116,7 +128,7 @@ class NearSearch:
             report.segments = len(coverage.segments)
             report.indexed = sum(segment.rows for segment in coverage.segments)
             report.uncovered = 0 if query.covered else coverage.uncovered_rows
-            report.refined = max(map(self._candidates, coverage.segments), default=None)
+            report.refined = max((self._candidates(one, one.searcher) for one in coverage.segments), default=None)
         return report
 
     def run(self, rows: RowSet | None, report: NearReport | None = None) -> Hits:
@@ -125,7 +137,7 @@ class NearSearch:
 
     def find(self, rows: RowSet | None, report: NearReport | None = None, beside: Projection | None = None) -> Near:
         """As `run`. beside: what will be read of the rows found; it may be read on the way."""
-        coverage = self._coverage()
+        coverage = self._coverage
         if coverage is None:
             found = self.scan(None, None) if rows is None else self._of_rows(self._placed(rows.ids), rows.ids)
             return Near(found, None)
@@ -135,19 +147,19 @@ class NearSearch:
             ids = rows.ids if not self.query.covered else self._covered(coverage, rows)
             return Near(self._of_rows(self._placed(ids), ids), None)
         parts = [] if self.query.covered else list(self._of_uncovered(coverage, rows))
-        estimated: list[Hits] = []
+        estimated: list[tuple[OpenSegment, Hits]] = []
         for segment in coverage.segments:
             allow = segment.valid if rows is None else rows.in_segment(segment)
             if allow is not None and len(allow) == 0:
                 continue
-            searcher: Any = segment.searcher
-            candidates = self._candidates(segment)
-            hits = searcher.nearest(self.vectors, replace(self.how, k=candidates or self.how.k), allow)
-            named = Hits(_ids_of(segment.ids, hits.ordinals), hits.scores)
+            searcher = segment.searcher
+            candidates = self._candidates(segment, searcher)
+            hits = searcher.nearest(self.vectors, self.how.of(candidates) if candidates else self.how, allow)
             if candidates:
-                estimated.append(named)
+                estimated.append((segment, hits))
             else:
                 # An index looks for what is near, not for what is within bounds.
+                named = Hits(_ids_of(segment, hits.ordinals), hits.scores)
                 parts.append(named if self.how.within == (None, None) else exact.merge([named], self.how))
         refined = self._refined(estimated, None if parts else beside) if estimated else None
         if refined is not None:
@@ -163,15 +175,17 @@ class NearSearch:
         parts = [_hits_of(batch, len(self.vectors)) for batch in run_scan(self.session, self.manifest, scan)]
         return _best(parts, self.how, len(self.vectors))
 
+    @cached
     def _coverage(self) -> Coverage | None:
+        """What the index holds; None without one."""
         if self.entry is None:
             return None
         found, segments = self.session.indexes.coverage(self.manifest, self.entry.name), self.query.segments
         return found if segments is None else found.only(segments)
 
-    def _candidates(self, segment: OpenSegment) -> int:
+    def _candidates(self, segment: OpenSegment, searcher: VectorSearcher) -> int:
         """How many rows of each query are compared exactly; 0: what the searcher gives is exact."""
-        asked, searcher = self.query.refine, segment.searcher
+        asked = self.query.refine
         if asked is not None:
             return asked * self.how.k
         usual = searcher.refine_factor * self.how.k
@@ -217,24 +231,37 @@ class NearSearch:
             return found
         return self._of_rows(self._placed(rows.ids), rows.ids)
 
-    def _refined(self, estimated: list[Hits], beside: Projection | None) -> Near:
+    def _refined(self, estimated: list[tuple[OpenSegment, Hits]], beside: Projection | None) -> Near:
         """The candidates of segments with the distances that they have: all, since what one segment estimates says
         little beside what another does.
         """
-        ids = estimated[0].ordinals if len(estimated) == 1 else _beside(estimated)
+        if len(self.vectors) == 1:
+            # Candidates of one query are different rows.
+            some = [segment.ids(_found(hits.ordinals[0])) for segment, hits in estimated]
+            return self._refined_one(np.sort(some[0] if len(some) == 1 else np.concatenate(some)), beside)
+        ids = np.concatenate([_ids_of(segment, hits.ordinals) for segment, hits in estimated], axis=1)
         different, which = _different(ids)
         if len(different) == 0:
             return Near(Hits(ids, np.full(ids.shape, np.nan, np.float32)), None)
-        if beside is not None and not (len(ids) == 1 and len(different) <= _NOT_MANY and _is_short(beside)):
-            beside = None
-        vectors, *columns = take_columns(self.session, self._with(beside), self._placed(different))
-        threads = 1 if len(ids) == 1 else self.query.threads or default_threads()
+        [vectors] = take_columns(self.session, self._with(None), self._placed(different))
+        threads = self.query.threads or default_threads()
         scores = exact.distances(self.vectors, vectors, self.how.metric, which, threads, self.query.held)
-        if beside is None:
-            return Near(exact.rank(ids, scores, self.how), None)
-        hits, best = exact.rank_one(ids[0], scores[0], self.how)
-        places = which[0][best]
-        return Near(hits, [taken_at(column, places) for column in columns])
+        return Near(exact.rank(ids, scores, self.how), None)
+
+    def _refined_one(self, ids: Int64s, beside: Projection | None) -> Near:
+        """As `_refined`, of one query. ids: ascending, as files hold them more often than not."""
+        if len(ids) == 0:
+            return Near(Hits.none(1, self.how.k), None)
+        if beside is not None and not (len(ids) <= _NOT_MANY and _is_short(beside)):
+            beside = None
+        take = take_cells if exact.compares_in_place(self.query.held) else take_columns
+        vectors, *columns = take(self.session, self._with(beside), self._placed(ids))
+        if isinstance(vectors, Cells):
+            scores = exact.distances_in_place(self.vectors, vectors, self.how.metric)
+        else:
+            scores = exact.distances(self.vectors, vectors, self.how.metric, held=self.query.held)[0]
+        hits, best = exact.rank_one(ids, scores, self.how)
+        return Near(hits, None if beside is None else [taken_at(column, best) for column in columns])
 
     def _of_rows(self, placed: Placed, ids: Int64s | None) -> Hits:
         """The best of some rows, each compared. ids: of the rows; None: they are read too."""
@@ -270,15 +297,26 @@ class NearSearch:
 
     def _with(self, beside: Projection | None) -> Projection:
         """The column, and what is read beside it; kept as the column alone."""
-        if beside is None:
-            return self._projection()
+        for known, found in self._taken:
+            if known is beside:
+                return found
         schema, column = self.manifest.schema, self.query.column
-        return self.session.projections.get(
-            schema,
-            beside,
-            key=column.id,
-            make=lambda: Projection(schema, (Output("vector", column), *beside.outputs)),
-        )
+        if beside is None:
+            found = self._projection()
+        else:
+            found = self.session.projections.get(
+                schema,
+                beside,
+                key=column.id,
+                make=lambda: Projection(schema, (Output("vector", column), *beside.outputs)),
+            )
+        self._taken.append((beside, found))
+        return found
+
+    @cached
+    def _taken(self) -> list[tuple[Projection | None, Projection]]:
+        """What was read beside the column so far, and both."""
+        return []
 
 
 def near_search(
@@ -301,34 +339,6 @@ def near_search(
     """
     if not isinstance(given, Mapping) or "column" not in given or "q" not in given:
         raise InvalidInput("nearest: expected {'column': its name, 'q': the vector, 'k': how many rows, ...}")
-    query, entry, how = _planned(session, manifest, schema, given, (wanted, covered, threads, segments))
-    vectors = exact.as_queries(given["q"], query.held, how.metric)
-    return NearSearch(session, manifest, query, entry, vectors, _is_batch(given["q"], vectors), how)
-
-
-_Plan: TypeAlias = "tuple[NearQuery, IndexEntry | None, Nearest]"
-
-
-def _planned(
-    session: Session, manifest: Manifest, schema: Schema, given: Mapping[str, Any], among: tuple[Any, ...]
-) -> _Plan:
-    """All that does not depend on the query vector; kept for the next search of the version with these options."""
-    options = tuple([(name, type(value), value) for name, value in given.items() if name != "q"])
-    kept = session.of(manifest).near
-    try:
-        known = kept.get((among, options))
-    except TypeError:  # an option that cannot be a key, such as a list
-        return _plan(session, manifest, schema, given, among)
-    if known is None:
-        known = _plan(session, manifest, schema, given, among)
-        kept.put((among, options), known)
-    return known
-
-
-def _plan(
-    session: Session, manifest: Manifest, schema: Schema, given: Mapping[str, Any], among: tuple[Any, ...]
-) -> _Plan:
-    wanted, covered, threads, segments = among
     query = query_of(schema, given, wanted=wanted, covered=covered, threads=threads, segments=segments)
     kind = query.column.type
     asked = None if query.metric is None else exact.check_vectors(kind, query.metric)
@@ -336,7 +346,9 @@ def _plan(
     if entry is None and segments is not None:
         raise InvalidInput("index_segments: the search asks no index", kind="index")
     metric = asked or (_metric_of(entry) if entry else exact.check_vectors(kind, None))
-    return query, entry, Nearest(query.k, metric, query.probes, query.ef, query.within, query.options)
+    how = Nearest(query.k, metric, query.probes, query.ef, query.within, query.options)
+    vectors = exact.as_queries(given["q"], query.held, metric)
+    return NearSearch(session, manifest, query, entry, vectors, _is_batch(given["q"], vectors), how)
 
 
 def _chosen(session: Session, manifest: Manifest, query: NearQuery, metric: str | None) -> IndexEntry | None:
@@ -403,30 +415,26 @@ def _best(parts: Sequence[Hits], how: Nearest, queries: int) -> Hits:
     return exact.merge(parts, how) if len(parts) > 1 else parts[0]
 
 
-def _ids_of(ids: Callable[[Int64s], Int64s], ordinals: Int64s) -> Int64s:
+def _found(numbers: Int64s) -> Int64s:
+    """Numbers without those below 0, which stand for none."""
+    return numbers if int(np.minimum.reduce(numbers, initial=0)) >= 0 else numbers[numbers >= 0]
+
+
+def _ids_of(segment: OpenSegment, ordinals: Int64s) -> Int64s:
     """The ids of ordinals, -1 where there is none."""
     missing = ordinals < 0
     if not missing.any():
-        return ids(ordinals.ravel()).reshape(ordinals.shape)
-    found = ids(np.where(missing, 0, ordinals).ravel()).reshape(ordinals.shape)
+        return segment.ids(ordinals.ravel()).reshape(ordinals.shape)
+    found = segment.ids(np.where(missing, 0, ordinals).ravel()).reshape(ordinals.shape)
     found[missing] = -1
     return found
-
-
-def _beside(parts: Sequence[Hits]) -> Int64s:
-    """What parts found for each query, one after the other."""
-    return np.concatenate([part.ordinals for part in parts], axis=1)
 
 
 def _different(ids: Int64s) -> tuple[Int64s, Int64s]:
     """The ids that candidates of queries have, each once, and which of them each has: int64[q, m], -1 for none."""
     known = ids >= 0
-    if len(ids) == 1 and known.all():
-        # Candidates of one query are different rows.
-        return ids[0], np.arange(ids.shape[1])[np.newaxis]
     given, which = ids[known], np.full(ids.shape, -1)
-    if len(ids) == 1 or not len(given):
-        which[known] = np.arange(len(given))
+    if not len(given):
         return given, which
     first = int(given.min())
     given -= first

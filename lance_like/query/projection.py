@@ -198,13 +198,18 @@ class Projection:
         """The bytes of a row, where each output is a column of its own of a fixed width."""
         widths = [flat_width(carried_type(kind)) for kind in self.leaves.values()]
         known = [width for width in widths if width is not None]
-        return int(sum(known)) if self._plain is not None and len(known) == len(widths) else None
+        return int(sum(known)) if self._ids is not None and len(known) == len(widths) else None
 
     @cached
-    def _plain(self) -> list[int] | None:
+    def _ids(self) -> list[int] | None:
         """The fields of the outputs when each is a column of its own, as in most tables."""
         ids = [output.field.id for output in self.outputs if output.field and not output.field.is_struct]
         return ids if len(ids) == len(self.outputs) else None
+
+    @property
+    def is_plain(self) -> bool:
+        """Is each output a column of its own?"""
+        return self._ids is not None
 
     @property
     def is_virtual(self) -> bool:
@@ -216,8 +221,8 @@ class Projection:
 
         make: gives a column of `VIRTUAL` by its name.
         """
-        if self._plain is not None:
-            return [leaves[field_id] for field_id in self._plain]
+        if self._ids is not None:
+            return [leaves[field_id] for field_id in self._ids]
         arrays: list[pa.Array] = []
         for output, tree in zip(self.outputs, self._trees, strict=True):
             if tree is None:

@@ -54,13 +54,11 @@ Reads: TypeAlias = Generator[list[tuple[str, Conversation[Any]]], list[Any], T]
 class OfVersion:
     """What searches made of a version, for the next one.
 
-    passing: rows that pass a filter (query/rowset.py). near: by options, what they ask for and of which index
-    (query/near.py). text_columns: by names, and those of which phrases are asked, fields and their indexes
-    (query/relevant.py).
+    passing: rows that pass a filter (query/rowset.py). text_columns: by names, and those of which phrases are asked,
+    fields and their indexes (query/relevant.py).
     """
 
     passing: Kept[Any] = field(default_factory=partial(Kept[Any], _PASSING_NBYTES))
-    near: Kept[Any] = field(default_factory=partial(Kept[Any], _ASKED_KEPT))
     text_columns: Kept[Any] = field(default_factory=partial(Kept[Any], _ASKED_KEPT))
 
 
@@ -130,6 +128,14 @@ class Session:
 
     def open(self, files: Sequence[DataFile]) -> list[FileReader]:
         """The readers of files, in order. Cost: one round for those that are not open yet."""
+        if len(files) == 1 and self._uses < _USES_BETWEEN:
+            key = files[0].key
+            reader = self._readers.get(key)
+            if reader is not None:
+                self._clock += 1
+                self._last_used[key] = self._clock
+                self._uses += 1
+                return [reader]
         readers = [self._readers.get(file.key) for file in files]
         new = self._open_missing(files, readers) if None in readers else {}
         for file in files:

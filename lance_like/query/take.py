@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.joining import joined
+from lance_like.encodings.stack import Cells
 from lance_like.errors import Corrupt, InvalidInput, NotFound, OutOfRange
 from lance_like.file.carry import as_batch, carried_type
 from lance_like.query.joint import groups_of, reading_groups
@@ -241,6 +242,23 @@ def take_columns(session: Session, projection: Projection, placed: Placed) -> li
     return batch.take(pa.array(back)).columns
 
 
+def take_cells(session: Session, projection: Projection, placed: Placed) -> list[Cells | pa.Array]:
+    """As `take_columns`, but of the first column the cells where they lie, where they can be given so.
+
+    placed: one row at least, each once, in the order in which files hold them; of others come arrays.
+    """
+    fragments, index, offsets = placed.fragments, placed.index, placed.offsets
+    if len(fragments) == 1 or bool((index == index[0]).all()):
+        fragment = fragments[int(index[0])]
+        placement = projection.place(fragment)
+        if projection.is_plain and len(placement.files) == 1 and not placement.missing:
+            [held] = placement.files
+            # Not of one that is asked for twice: one of them may be shown.
+            if len(held.columns) == len(projection.outputs):
+                return _cells_of_one_file(session, projection, fragment.files[held.file], held, offsets)
+    return list(take_columns(session, projection, placed))
+
+
 def columns_at(session: Session, projection: Projection, parts: Sequence[tuple[Fragment, Int64s]]) -> list[pa.Array]:
     """The columns of rows of fragments as they are carried, one part after the other; one part at least."""
     if len(parts) == 1:
@@ -296,6 +314,19 @@ def _of_one_file(session: Session, file: DataFile, held: FileColumns, rows: Int6
     [reader] = session.open([file])
     [arrays] = session.drive([(file.key, reader.read_columns(held.columns, held.kinds, rows))])
     return dict(zip(held.field_ids, arrays, strict=True))
+
+
+def _cells_of_one_file(
+    session: Session, projection: Projection, file: DataFile, held: FileColumns, rows: Int64s
+) -> list[Cells | pa.Array]:
+    """As `take_cells`, where one file has all columns."""
+    [reader] = session.open([file])
+    field = projection.outputs[0].field
+    assert field is not None
+    bare = held.field_ids.index(field.id)
+    [found] = session.drive([(file.key, reader.read_cells(held.columns, held.kinds, rows, bare))])
+    leaves = dict(zip(held.field_ids, found, strict=True))
+    return [leaves[output.field.id] for output in projection.outputs if output.field is not None]
 
 
 def reading_rows(

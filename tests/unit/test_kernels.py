@@ -459,6 +459,84 @@ def test_a_code_without_a_symbol_is_refused(form: ModuleType, count: int) -> Non
                 form.measure(coded(codes), np.array(starts), np.array(ends), of_codes, zeros("i8", len(starts) + 1))
 
 
+def blocks_of(pages: list[tuple[int, int, int]]) -> np.ndarray:
+    """What `marked` reads of pages: where each begins, the log2 of its blocks, the number of the first."""
+    table = np.full((len(pages), 8), -7)
+    table[:, [0, 2, 4]] = pages
+    return table
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 50])
+def test_marked_blocks_are_known(form: ModuleType, count: int) -> None:
+    rng = np.random.default_rng(count)
+    pages = blocks_of([(1000, 4, 3), (64, 2, 0), (5000, 12, -1)])
+    nbytes = [160, 12, 9000]
+    found = []
+    for _ in range(300):
+        slots = rng.integers(0, 3 if rng.random() < 0.1 else 2, count)
+        starts = np.array([pages[slot, 0] + rng.integers(0, nbytes[slot] + 1) for slot in slots], np.int64)
+        ends = np.array(
+            [rng.integers(s, pages[p, 0] + nbytes[p] + 1) for s, p in zip(starts, slots, strict=True)], "i8"
+        )
+        marks = rng.random(rng.choice([13, 12])) < rng.choice([0.5, 0.99, 1])
+        touched = [
+            -1 if pages[slot, 4] < 0 else int(pages[slot, 4] + (byte - pages[slot, 0] >> pages[slot, 2]))
+            for start, end, slot in zip(starts.tolist(), ends.tolist(), slots.tolist(), strict=True)
+            for byte in range(start, end)
+        ]
+        expected = all(0 <= block < len(marks) and marks[block] for block in touched)
+        assert form.marked(starts, ends, slots, pages, marks) is expected
+        apart = np.stack((starts, ends, slots), axis=1)
+        assert form.marked(*apart.T, pages, marks) is expected
+        found.append(expected)
+    assert count in (0, 50) or {*found} == {True, False}
+
+
+@pytest.mark.parametrize("dimension", [1, 31, 32, 33, 256, 1000])
+@pytest.mark.parametrize("metric", [0, 1, 2])
+def test_vectors_are_compared_where_they_lie(form: ModuleType, metric: int, dimension: int) -> None:
+    rng = np.random.default_rng(dimension)
+    vectors = rng.normal(size=(40, dimension)).astype(np.float32)
+    vectors[3], vectors[5, 0], vectors[7, -1], vectors[9, 0] = 0, np.nan, np.inf, 3e38
+    queries = rng.normal(size=(3, dimension)).astype(np.float32)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    data = at_an_odd_address(vectors.reshape(-1)).view(np.uint8)
+    rows = rng.integers(-1, 40, (3, 100))
+    out = np.zeros(rows.shape, np.float32)
+    form.compare(data, 4 * dimension * rows, queries, dimension, metric, out)
+    exact, wide = vectors[rows].astype(np.float64), queries.astype(np.float64)[:, np.newaxis]
+    with np.errstate(all="ignore"):
+        if metric == 0:
+            expected = np.square(exact - wide).sum(axis=-1)
+        else:
+            lengths = np.linalg.norm(exact, axis=-1) if metric == 2 else 1
+            expected = 1 - (exact * wide).sum(axis=-1) / lengths
+    expected[(rows == 7) | (rows < 0)] = np.nan
+    if metric != 1:
+        # Its square is past the numbers of 32 bits.
+        expected[rows == 9] = np.nan
+    assert np.array_equal(np.isnan(out), np.isnan(expected))
+    known = ~np.isnan(expected)
+    assert np.allclose(out[known], expected[known], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [0, 1, 9, 200])
+def test_the_best_are_chosen_in_order(form: ModuleType, count: int) -> None:
+    rng = np.random.default_rng(count)
+    for k in (1, 5, 300):
+        ids = rng.permutation(count) - (rng.random(count) < 0.1) * 1000
+        scores = rng.choice([0, 1, 2, 3, np.nan, np.inf, -np.inf], count).astype(np.float32)
+        for low, high in ((-np.inf, np.nan), (1, 3), (1, np.inf), (4, 5)):
+            out = np.full(k, -5)
+            found = form.best(ids, scores, low, high, out)
+            left = [
+                (score, row_id, place)
+                for place, (score, row_id) in enumerate(zip(scores.tolist(), ids.tolist(), strict=True))
+                if row_id >= 0 and score == score and score >= low and not score >= high
+            ]
+            assert out.tolist() == [place for *_, place in sorted(left)][:k] + [-5] * (k - found)
+
+
 def spelled(form: Any, **wrong: Any) -> None:
     right = {"bits": 4, "symbols": bytes(16), "skip": 0, "cell": bytes(3), "places": PLACES, "rows": zeros("i8", 1)}
     form.spell(zeros("u1", 8), *(right | {"out": zeros("u1", 3)} | wrong).values())
@@ -500,6 +578,11 @@ def laid(form: Any, **wrong: Any) -> None:
 def filled(form: Any, **wrong: Any) -> None:
     right = {"numbers": zeros("u4", 1), "bounds": np.array([0, 3]), "cells": zeros("u1", 9), "out": zeros("u1", 3)}
     form.fill(*(right | wrong).values())
+
+
+def compared(form: Any, **wrong: Any) -> None:
+    right = {"places": zeros("i8", 1), "query": zeros("f4", 2), "dimension": 2, "metric": 0, "out": zeros("f4", 1)}
+    form.compare(zeros("u1", 12), *(right | wrong).values())
 
 
 WRONG: dict[str, Callable[[Any], Any]] = {
@@ -593,6 +676,20 @@ WRONG: dict[str, Callable[[Any], Any]] = {
     "codes that descend": lambda form: measured(form, starts=np.array([2]), ends=np.array([1])),
     "starts of fewer cells": lambda form: measured(form, starts=zeros("i8", 0)),
     "ends of another width": lambda form: measured(form, ends=zeros("i4", 2)),
+    "a vector behind the bytes": lambda form: compared(form, places=np.array([5])),
+    "numbers of half a query": lambda form: compared(form, dimension=3),
+    "queries of no numbers": lambda form: compared(form, dimension=0),
+    "half a distance a query": lambda form: compared(form, query=zeros("f4", 4)),
+    "distances of no query": lambda form: compared(form, query=zeros("f4", 0)),
+    "fewer places than room": lambda form: compared(form, places=zeros("i8", 0)),
+    "a query of 64 bits": lambda form: compared(form, query=zeros("f8", 1)),
+    "distances of 64 bits": lambda form: compared(form, out=zeros("f8", 1)),
+    "no such metric": lambda form: compared(form, metric=3),
+    "fewer scores than ids": lambda form: form.best(zeros("i8", 2), zeros("f4", 1), 0.0, 1.0, zeros("i8", 1)),
+    "scores of 64 bits": lambda form: form.best(zeros("i8", 1), zeros("f8", 1), 0.0, 1.0, zeros("i8", 1)),
+    "no room for the best": lambda form: form.best(zeros("i8", 1), zeros("f4", 1), 0.0, 1.0, zeros("i8", 0)),
+    "pages of fewer ranges": lambda form: form.marked(*[zeros("i8", 2)] * 2, *[zeros("i8", 1)] * 2, zeros("u1", 1)),
+    "half a page": lambda form: form.marked(*[zeros("i8", 1)] * 3, zeros("i8", 9), zeros("u1", 1)),
     "lengths of fewer codes": lambda form: measured(form, lengths=zeros("u1", 4095)),
     "measures of fewer cells": lambda form: measured(form, offsets=zeros("i8", 1)),
     "unfolded behind the bytes": lambda form: unfolded(form, ends=np.array([3])),

@@ -14,10 +14,12 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
+from math import inf, nan
 
 import numpy as np
 import pyarrow as pa
 
+from lance_like.encodings.stack import Cells
 from lance_like.errors import InvalidInput
 from lance_like.index.base import Hits, Nearest
 from lance_like.index.vector.door import alone, cores, pointer, spread
@@ -31,6 +33,7 @@ from lance_like.index.vector.values import (
     vector_type,
     vectors_of,
 )
+from lance_like.kernels import best, compare
 from lance_like.typing_ import Int64s
 
 # float32 of a block: half of a core's second cache.
@@ -45,6 +48,10 @@ _GROUP = 16
 _SHARED_WORK = 1 << 21
 # So many keys are put in order in less time than the calls that choose some of them take.
 _FEW_KEYS = 128
+# How `compare` calls them.
+_COMPARED = {"l2": 0, "dot": 1, "cosine": 2}
+# More than so many are found quicker by sorting.
+_MOST_CHOSEN = 1024
 _BITS = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 
 
@@ -142,6 +149,19 @@ def distances(
     return pairs(queries, found.values, held.number, metric, which, threads)
 
 
+def compares_in_place(held: VectorType) -> bool:
+    """Are vectors of a type compared where they lie?"""
+    return held.number == "float32"
+
+
+def distances_in_place(query: np.ndarray, cells: Cells, metric: str) -> np.ndarray:
+    """As `distances`, of one query to vectors that lie where `compares_in_place` takes them: float32[n]."""
+    against = normal(query) if metric == "cosine" else query
+    found = np.empty(len(cells.places), np.float32)
+    compare(cells.data, cells.places, against, against.shape[1], _COMPARED[metric], found)
+    return found
+
+
 def pairs(
     queries: np.ndarray, values: np.ndarray, number: str, metric: str, which: Int64s, threads: int = 1
 ) -> np.ndarray:
@@ -156,29 +176,16 @@ def pairs(
     else:
         vectors = as_float32(values, number)
         against = np.ascontiguousarray(normal(queries) if metric == "cosine" else queries)
-        places = np.ascontiguousarray(which, np.int64)
+        places = np.multiply(which, vectors.shape[1] * vectors.itemsize, dtype=np.int64)
         found = np.empty(which.shape, np.float32)
+        data, kernel = vectors.reshape(-1).view(np.uint8), _COMPARED[metric]
         shares = min(threads, len(queries), 1 + places.size * against.shape[1] // _SHARED_WORK)
-        if shares <= 1:
-            _compare_pairs(metric, vectors, found, against, places)
-        else:
-            cuts = np.linspace(0, len(queries), shares + 1).astype(int).tolist()
-            parts = [tuple(part[start:end] for part in (found, against, places)) for start, end in pairwise(cuts)]
-            spread(lambda part: _compare_pairs(metric, vectors, *part), parts)
-        if metric == "cosine":
-            # The products over the lengths, not the vectors: a number a vector instead of all of them.
-            found /= lengths(vectors)[places]
-        if metric != "l2":
-            found = 1 - found
+        cuts = np.linspace(0, len(queries), max(shares, 1) + 1).astype(int).tolist()
+        parts = [tuple(part[start:end] for part in (places, against, found)) for start, end in pairwise(cuts)]
+        spread(lambda part: compare(data, part[0], part[1], against.shape[1], kernel, part[2]), parts)
+        return found
     found[(which < 0) | ~np.isfinite(found)] = np.nan
     return found
-
-
-def _compare_pairs(metric: str, vectors: np.ndarray, found: np.ndarray, against: np.ndarray, places: Int64s) -> None:
-    """Fill found: float32[q, m], what faiss gives for some queries and vectors; places: int64[q, m], -1 for none."""
-    library = alone()
-    kernel = library.fvec_L2sqr_by_idx if metric == "l2" else library.fvec_inner_products_by_idx
-    kernel(pointer(found), pointer(against), pointer(vectors), pointer(places), against.shape[1], *places.shape)
 
 
 def rank(ids: Int64s, scores: np.ndarray, how: Nearest) -> Hits:
@@ -197,10 +204,14 @@ def rank(ids: Int64s, scores: np.ndarray, how: Nearest) -> Hits:
 
 def rank_one(ids: Int64s, scores: np.ndarray, how: Nearest) -> tuple[Hits, Int64s]:
     """As `rank`, of one query: int64[m], float32[m]; and the places of the best among them, in their order."""
-    keys, bad = _keys(ids, scores, how)
-    places = _best_places(ids, keys, min(how.k, len(ids)))
-    if bad.any():
+    k, (low, high) = min(how.k, len(ids)), how.within
+    if not 0 < k <= _MOST_CHOSEN:
+        keys, bad = _keys(ids, scores, how)
+        places = _best_places(ids, keys, k)
         places = places[~bad[places]]
+    else:
+        places = np.empty(k, np.int64)
+        places = places[: best(ids, scores, -inf if low is None else low, nan if high is None else high, places)]
     return _lengthened(ids[np.newaxis, places], scores[np.newaxis, places], how.k), places
 
 
@@ -375,7 +386,9 @@ __all__ = [
     "Exact",
     "as_queries",
     "check_vectors",
+    "compares_in_place",
     "distances",
+    "distances_in_place",
     "merge",
     "nearest_of",
     "pairs",

@@ -7,6 +7,7 @@ other lists meanwhile.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
@@ -67,7 +68,9 @@ class FaissScan:
         ordinals = np.empty((len(placed), k), np.int64)
         given = (len(placed), pointer(placed), k, pointer(probes), pointer(near), pointer(found), pointer(ordinals))
         self._index.search_preassigned_c(*given, False, how)
-        if self._drops_rows:
+        last = found[:, -1], ordinals[:, -1]
+        # Where a row was dropped, there is none in the last place; of a query without numbers, no number.
+        if self._drops_rows and (int(np.minimum.reduce(last[1])) < 0 or math.isnan(np.maximum.reduce(last[0]))):
             ordinals[np.isnan(found)] = -1
             for query in (ordinals[:, -1] < 0).nonzero()[0].tolist():
                 self._add_dropped(found[query], ordinals[query], probes[query], near[query], allow)

@@ -133,6 +133,17 @@ class IvfSearcher:
         return defaults_of(detail, len(self.stored.ends))
 
     @cached
+    def _fewest(self) -> int:
+        """Partitions to look into where nobody says how many."""
+        # What a few partitions of few rows miss is much of a query's answer, and to look into more costs nothing.
+        return max(self.defaults.nprobes, math.ceil(_LEAST_ROWS * self.partitions / self.stored.segment.rows))
+
+    @cached
+    def _vectors(self) -> int:
+        """How many vectors it has."""
+        return self.stored.vectors.rows
+
+    @cached
     def _lists(self) -> Lists:
         ends = self.stored.ends
         return Lists(self._make, self._read, np.diff(ends, prepend=0), self.stored.row_nbytes)
@@ -160,10 +171,9 @@ class IvfSearcher:
         self.space.check(queries, how.metric)
         if how.k < 1:
             raise InvalidInput(f"k is {how.k}, expected 1 at least", kind="query")
-        rows = self.stored.segment.rows
-        if allow is not None and len(allow) >= rows:
+        if allow is not None and len(allow) >= self.stored.segment.rows:
             allow = None
-        if not self.stored.vectors.rows or (allow is not None and not allow):
+        if not self._vectors or (allow is not None and not allow):
             return Hits.none(len(queries), how.k)
         if queries.ndim == 3:
             return self._late(queries, how, allow)
@@ -172,20 +182,19 @@ class IvfSearcher:
         if how.within[0] is not None:
             return self._within(placed, how, asked)
         found, ordinals = self._search(placed, asked)
-        bad = (ordinals < 0) | ~np.isfinite(found)
-        ordinals[bad], found[bad] = -1, np.nan
+        if not (int(np.minimum.reduce(ordinals, axis=None)) >= 0 and np.maximum.reduce(abs(found), axis=None) < np.inf):
+            bad = (ordinals < 0) | ~np.isfinite(found)
+            ordinals[bad], found[bad] = -1, np.nan
         return Hits(ordinals, found)
 
     def _asked(self, how: Nearest, k: int, allow: BitMap | None) -> _Asked:
         """What a search asks for, where the caller does not say it."""
-        rows, partitions = self.stored.segment.rows, self.partitions
-        share = 1.0 if allow is None else len(allow) / rows
+        partitions = self.partitions
+        share = 1.0 if allow is None else len(allow) / self.stored.segment.rows
         least, most = how.nprobes
         last = partitions if most is None else max(1, min(most, partitions))
-        # What a few partitions of few rows miss is much of a query's answer, and to look into more costs nothing.
-        fewest = max(self.defaults.nprobes, math.ceil(_LEAST_ROWS * partitions / rows))
         # Neighbours among few rows are farther away than among all.
-        first = least if least is not None else math.ceil(fewest / share**_FARTHER)
+        first = least if least is not None else math.ceil(self._fewest / share**_FARTHER)
         # A graph passes rows that are not allowed on its way to others: of those that are it keeps so many.
         ef = int((how.ef or self.defaults.ef) * min(1 / share, _LONGEST_WAY))
         marks = None if allow is None else self._marks(allow)
@@ -229,7 +238,7 @@ class IvfSearcher:
             found, ordinals = (np.concatenate(part) for part in zip(*parts, strict=True))
             return found, ordinals
         # No list gives more than it has.
-        k = min(asked.k, self.stored.vectors.rows)
+        k = min(asked.k, self._vectors)
         found, ordinals = self._lists.holding(lists).search(queries, wanted, near, k, asked.marks, asked.ef)
         if k < asked.k:
             found = np.pad(found, ((0, 0), (0, asked.k - k)), constant_values=np.nan)
@@ -242,9 +251,9 @@ class IvfSearcher:
         if self.space.bits:
             bits, numbers = nearest_bits(queries, centroids, probes)
             return bits.astype(np.float32), numbers
-        library = alone()
         if len(queries) == 1:
             return self._coarse_one(queries, probes)
+        library = alone()
         near = np.empty((len(queries), probes), np.float32)
         numbers = np.empty((len(queries), probes), np.int64)
         kernel = library.knn_inner_product if self.space.dot else library.knn_L2sqr
