@@ -36,8 +36,9 @@ SHARES = {"": None, ", 1 % pass": 0.01, ", 10 % pass": 0.1}
 SYNSETS = Path(__file__).parent.parent / "examples" / ".cache" / "synsets.arrow"
 Options = dict[str, Any]
 Question = Callable[[Any], Any]
-PROBES = (2, 4, 8, 16, 32, 64, 96, 128)
-REFINED = (3, 10, 20, 32, 48, 64, 100)
+# None: as many as the library looks into by default.
+PROBES = (None, 2, 4, 8, 16, 32, 64, 96, 112, 128)
+REFINED = (3, 6, 10, 20, 32, 48, 64, 100)
 # A recall from which nothing more is tried.
 ENOUGH = 0.995
 
@@ -71,6 +72,7 @@ class VectorPeer(IndexPeer):
             "IVF_SQ": ("IVF_SQ", partitions),
             "IVF_PQ": ("IVF_PQ", {**partitions, "num_sub_vectors": width // 8}),
             "IVF_PQ, 4 bits": ("IVF_PQ", {**partitions, "num_sub_vectors": width // 2, "num_bits": 4}),
+            "IVF_PQ, 4 bits, half the parts": ("IVF_PQ", {**partitions, "num_sub_vectors": width // 4, "num_bits": 4}),
             "IVF_RQ": ("IVF_RQ", partitions),
             "IVF_HNSW_SQ": ("IVF_HNSW_SQ", {"num_partitions": 1}),
         }
@@ -210,13 +212,9 @@ def searches(kind: str) -> list[Options]:
         beams = [{"ef": ef} for ef in (16, 32, 48, 64, 96, 128, 256)]
         return [{}, *beams, *({**beam, "refine_factor": 2} for beam in beams if beam["ef"] >= 2 * K)]
     refined = {"IVF_FLAT": (None,), "IVF_SQ": (None, 2)}.get(kind, REFINED)
-    return [
-        {},
-        *(
-            {"nprobes": probes} | ({} if factor is None else {"refine_factor": factor})
-            for probes, factor in itertools.product(PROBES, refined)
-        ),
-    ]
+    tried = ({"nprobes": probes, "refine_factor": factor} for probes, factor in itertools.product(PROBES, refined))
+    said = [{name: value for name, value in one.items() if value is not None} for one in tried]
+    return [{}, *(options for options in said if options)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,28 +77,40 @@ PyObject *compare(PyObject *self, PyObject *args) {
     return finished(view, 4, fits, "compare: the vectors are not in the bytes, or there is not as much room");
 }
 
+/* Is a row farther than another one? Of equal scores the larger id is. */
+static inline int is_behind(const i64 *ids, const f32 *scores, int64_t row, int64_t other) {
+    return scores[row] > scores[other] || (scores[row] == scores[other] && ids[row] > ids[other]);
+}
+
+/* Let a row sink in a heap, whose first is farthest, to where those below it are nearer. */
+static void sink(const i64 *ids, const f32 *scores, i64 *heap, size_t count, size_t at, int64_t row) {
+    for (size_t below; (below = 2 * at + 1) < count; at = below) {
+        if (below + 1 < count && is_behind(ids, scores, heap[below + 1], heap[below])) below++;
+        if (!is_behind(ids, scores, heap[below], row)) break;
+        heap[at] = heap[below];
+    }
+    heap[at] = row;
+}
+
 /* The places of the least scores, ascending, of equal ones the smaller id first. Returns how many there are. */
 static size_t choose(const i64 *ids, const f32 *scores, size_t count, float low, float high, i64 *to, size_t room) {
     size_t found = 0;
     for (size_t row = 0; row < count; row++) {
         const float score = scores[row];
         if (ids[row] < 0 || isnan(score) || score < low || score >= high) continue;
-        size_t first = 0, last = found;
-        if (found == room) {
-            const float worst = scores[to[room - 1]];
-            if (score > worst || (score == worst && ids[row] > ids[to[room - 1]])) continue;
-        }
-        while (first < last) {
-            const size_t middle = (first + last) / 2;
-            const float there = scores[to[middle]];
-            if (there < score || (there == score && ids[to[middle]] < ids[row]))
-                first = middle + 1;
-            else
-                last = middle;
-        }
-        found += found < room;
-        for (size_t place = found - 1; place > first; place--) to[place] = to[place - 1];
-        to[first] = row;
+        if (found < room) {
+            to[found++] = row;
+            if (found == room)
+                for (size_t at = room / 2; at--;) sink(ids, scores, to, room, at, to[at]);
+        } else if (is_behind(ids, scores, to[0], row))
+            sink(ids, scores, to, room, 0, row);
+    }
+    if (found < room)
+        for (size_t at = found / 2; at--;) sink(ids, scores, to, found, at, to[at]);
+    for (size_t left = found; left > 1;) {
+        const int64_t last = to[--left];
+        to[left] = to[0];
+        sink(ids, scores, to, left, 0, last);
     }
     return found;
 }

@@ -46,12 +46,8 @@ _MERGED = 16
 _GROUP = 16
 # Less work than this, in numbers to multiply, is done by the caller's thread.
 _SHARED_WORK = 1 << 21
-# So many keys are put in order in less time than the calls that choose some of them take.
-_FEW_KEYS = 128
 # How `compare` calls them.
 _COMPARED = {"l2": 0, "dot": 1, "cosine": 2}
-# More than so many are found quicker by sorting.
-_MOST_CHOSEN = 1024
 _BITS = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 
 
@@ -204,13 +200,9 @@ def rank(ids: Int64s, scores: np.ndarray, how: Nearest) -> Hits:
 
 def rank_one(ids: Int64s, scores: np.ndarray, how: Nearest) -> tuple[Hits, Int64s]:
     """As `rank`, of one query: int64[m], float32[m]; and the places of the best among them, in their order."""
-    k, (low, high) = min(how.k, len(ids)), how.within
-    if not 0 < k <= _MOST_CHOSEN:
-        keys, bad = _keys(ids, scores, how)
-        places = _best_places(ids, keys, k)
-        places = places[~bad[places]]
-    else:
-        places = np.empty(k, np.int64)
+    low, high = how.within
+    places = np.empty(min(how.k, len(ids)), np.int64)
+    if len(places):
         places = places[: best(ids, scores, -inf if low is None else low, nan if high is None else high, places)]
     return _lengthened(ids[np.newaxis, places], scores[np.newaxis, places], how.k), places
 
@@ -235,21 +227,11 @@ def _lengthened(ids: Int64s, scores: np.ndarray, k: int) -> Hits:
     return out
 
 
-def _best_places(ids: Int64s, keys: np.ndarray, k: int) -> Int64s:
-    """The places of the k least keys, in their order; of equal ones the smaller id first. int64[m], float[m]."""
-    if not k:
-        return np.empty(0, np.int64)
-    if len(keys) <= _FEW_KEYS:
-        return np.lexsort((ids, keys))[:k]
-    # Those that tie with the k-th stay, so that the smaller id wins.
-    last = keys.copy()
-    last.partition(k - 1)
-    near = (keys <= last[k - 1]).nonzero()[0]
-    return near.take(np.lexsort((ids.take(near), keys.take(near)))[:k])
-
-
 def _best_of_each(parts: tuple[np.ndarray, ...], k: int) -> Sequence[np.ndarray]:
-    """The best k of each query as `_best_places` chooses. parts: of each query ids, keys, and what else they have."""
+    """The least k keys of each query, ascending, of equal ones the smaller id first.
+
+    parts: of each query ids, keys, and what else they have.
+    """
     keys = parts[1]
     queries = np.arange(len(keys))[:, np.newaxis]
     if keys.shape[1] > 4 * k + 64:

@@ -7,6 +7,7 @@ finds by its codes, how many rows come before it. From both follows what recall 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -60,16 +61,24 @@ def measured(
     true = space.bits or model.codes.true
     if neighbours is None:
         return {"nprobes": len(model.centroids), "refine_factor": 0 if true else 10, "error": 0.0 if true else 0.1}
-    order = _ranked(truth.queries, model.centroids, space)
+    far = _distances(truth.queries, model.centroids, space)
+    order = np.argsort(far, axis=1, kind="stable")
     rank = np.empty_like(order)
     np.put_along_axis(rank, order, np.broadcast_to(np.arange(order.shape[1]), order.shape), 1)
     known = neighbours >= 0
-    behind = np.take_along_axis(rank, parts[neighbours].astype(np.int64), 1)[known]
-    nprobes = 1 + int(np.sort(behind)[max(0, int(np.ceil(_PROBED * len(behind))) - 1)])
+    own = parts[neighbours].astype(np.int64)
+    behind = np.take_along_axis(rank, own, 1)[known]
+    last = max(0, int(np.ceil(_PROBED * len(behind))) - 1)
+    nprobes = 1 + int(np.sort(behind)[last])
     probed = float((behind < nprobes).mean())
+    reaches = _reaches(far)
+    reach = _rounded_up(float(np.sort(np.take_along_axis(reaches, own, 1)[known])[last]))
+    sizes = np.bincount(parts, minlength=len(model.centroids))
+    fewer = int(((reaches <= reach) @ sizes).sum()) < int(sizes[order[:, :nprobes]].sum())
+    probing: dict[str, Json] = {"nprobes": nprobes} | ({"reach": reach} if fewer else {})
     graphs = efs[-1] > 0
     if true and not graphs:
-        return {"nprobes": nprobes, "refine_factor": 0, "error": 0.0, "recall": round(probed, 4)}
+        return probing | {"refine_factor": 0, "error": 0.0, "recall": round(probed, 4)}
     enough = min(_FOUND_IN_GRAPHS if graphs else _FOUND, 0.995 * probed)
     scan = scan_of(np.unique(order[:, :nprobes]))
     best: dict[str, Json] = {}
@@ -79,7 +88,7 @@ def measured(
         places, error = _estimated(truth, model, space, order[:, :nprobes], scan, ef, candidates, neighbours, distances)
         recalls = [float((places[known] < _NEIGHBOURS * factor).mean()) for factor in factors]
         chosen = next((i for i, recall in enumerate(recalls) if recall >= enough), len(factors) - 1)
-        best = {"nprobes": nprobes, "refine_factor": factors[chosen], "error": round(error, 4)}
+        best = probing | {"refine_factor": factors[chosen], "error": round(error, 4)}
         best |= {"refine_factor": 0, "error": 0.0} if true else {}
         best |= {"recall": round(recalls[chosen], 4)} | ({"ef": _OUTSIDE * ef} if ef else {})
         if recalls[chosen] >= enough:
@@ -108,13 +117,30 @@ def _others(truth: Truth) -> tuple[Int64s | None, np.ndarray]:
     return (neighbours, distances) if (neighbours >= 0).any() else (None, distances)
 
 
-def _ranked(queries: np.ndarray, centroids: np.ndarray, space: Space) -> Int64s:
-    """All partitions, the nearest first: int64[q, p]."""
+def _distances(queries: np.ndarray, centroids: np.ndarray, space: Space) -> np.ndarray:
+    """How far partitions are, [q, p], but for what is the same for all partitions of a query."""
     if space.bits:
-        return nearest_bits(queries, centroids, len(centroids))[1]
+        bits, numbers = nearest_bits(queries, centroids, len(centroids))
+        far = np.empty(bits.shape, np.float32)
+        np.put_along_axis(far, numbers, bits.astype(np.float32), 1)
+        return far
     products = queries @ centroids.T
-    far = -products if space.dot else (centroids**2).sum(axis=1) - 2 * products
-    return np.argsort(far, axis=1, kind="stable")
+    return -products if space.dot else (centroids**2).sum(axis=1) - 2 * products
+
+
+def _reaches(far: np.ndarray) -> np.ndarray:
+    """How much farther than the nearest partition each is, as a share of how much farther all are on the average.
+
+    far: [q, p]. Neither the scale of distances nor that of queries shows in it.
+    """
+    first = far.min(axis=1, keepdims=True)
+    usual = far.mean(axis=1, keepdims=True) - first
+    return np.divide(far - first, usual, out=np.zeros_like(far), where=usual > 0)
+
+
+def _rounded_up(number: float) -> float:
+    """With four digits behind the point, and no smaller."""
+    return math.ceil(number * 10_000) / 10_000
 
 
 def _estimated(

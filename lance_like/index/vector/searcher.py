@@ -19,6 +19,7 @@ from lance_like.index.vector.door import alone, cores, pointer, spread
 from lance_like.index.vector.lists import Lists, Scan
 from lance_like.index.vector.space import Space
 from lance_like.index.vector.stored import END, Stored
+from lance_like.kernels import best
 from lance_like.typing_ import Bytes, Int64s
 
 # So many rows are compared one by one quicker than they are found in an index of many more; and about as quickly in any
@@ -28,6 +29,8 @@ _FEW_ROWS, _FEW_ANYHOW = 10_000, 1000
 _WIDER = 4
 # Partitions are looked into, where the caller does not say how many, until they hold so many rows on the average.
 _LEAST_ROWS = 512
+# Of those within reach at most so many times as many are looked into as hold the neighbours of most queries.
+_MOST_WITHIN = 2
 # By which power of the share of rows that are allowed more partitions are looked into.
 _FARTHER = 1 / 4
 # A graph is searched at most so much longer for rows that few are allowed of.
@@ -38,9 +41,14 @@ _LATE_FACTOR, _LATE_MORE = 4, 32
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a segment was tuned for. error: of most estimates, of their distance; 0: distances are true."""
+    """What a segment was tuned for.
+
+    reach: how much farther than the nearest partition others are looked into, as a share of how much farther all are
+    on the average; None: as many as `nprobes`. error: of most estimates, of their distance; 0: distances are true.
+    """
 
     nprobes: int
+    reach: float | None
     refine_factor: int
     ef: int
     error: float
@@ -51,6 +59,7 @@ class _Asked:
     """How far a search goes. k: rows of each query. marks: a bitmap of the ordinals allowed; None: all.
 
     ef: candidates that a graph keeps. least, most: partitions to look into at first, and when they hold too little.
+    reach: of a search that looks at first into those that are so near, at least `least`; None: into `least`.
     """
 
     k: int
@@ -58,6 +67,7 @@ class _Asked:
     ef: int
     least: int
     most: int
+    reach: float | None
 
 
 def defaults_of(detail: Any, partitions: int) -> Defaults:
@@ -67,12 +77,17 @@ def defaults_of(detail: Any, partitions: int) -> Defaults:
         value = detail.get(name)
         return value if isinstance(value, int) and 0 <= value < 1 << 31 else otherwise
 
-    error = detail.get("error")
+    def real(name: str) -> float | None:
+        value = detail.get(name)
+        return float(value) if isinstance(value, (int, float)) and 0 <= value < 1e6 else None
+
+    error = real("error")
     return Defaults(
         max(1, min(whole("nprobes", partitions), partitions)),
+        real("reach"),
         whole("refine_factor", 10),
         whole("ef", 64),
-        float(error) if isinstance(error, (int, float)) and 0 <= error < 1e6 else 0.1,
+        0.1 if error is None else error,
     )
 
 
@@ -129,14 +144,15 @@ class IvfSearcher:
         detail = {
             **self.stored.segment.detail,
             **{k: tuned[k] for k in ("nprobes", "refine_factor", "ef") if k in tuned},
+            **({"reach": None} if "nprobes" in tuned else {}),
         }
         return defaults_of(detail, len(self.stored.ends))
 
     @cached
     def _fewest(self) -> int:
-        """Partitions to look into where nobody says how many."""
+        """Partitions that are looked into at least, where the caller does not say how many."""
         # What a few partitions of few rows miss is much of a query's answer, and to look into more costs nothing.
-        return max(self.defaults.nprobes, math.ceil(_LEAST_ROWS * self.partitions / self.stored.segment.rows))
+        return math.ceil(_LEAST_ROWS * self.partitions / self.stored.segment.rows)
 
     @cached
     def _vectors(self) -> int:
@@ -193,12 +209,18 @@ class IvfSearcher:
         share = 1.0 if allow is None else len(allow) / self.stored.segment.rows
         least, most = how.nprobes
         last = partitions if most is None else max(1, min(most, partitions))
-        # Neighbours among few rows are farther away than among all.
-        first = least if least is not None else math.ceil(self._fewest / share**_FARTHER)
+        reach = self.defaults.reach if allow is None and how.nprobes == (None, None) else None
+        if least is not None:
+            first = least
+        elif reach is not None:
+            first = self._fewest
+        else:
+            # Neighbours among few rows are farther away than among all.
+            first = math.ceil(max(self._fewest, self.defaults.nprobes) / share**_FARTHER)
         # A graph passes rows that are not allowed on its way to others: of those that are it keeps so many.
         ef = int((how.ef or self.defaults.ef) * min(1 / share, _LONGEST_WAY))
         marks = None if allow is None else self._marks(allow)
-        return _Asked(k, marks, ef, max(1, min(first, last)), last)
+        return _Asked(k, marks, ef, max(1, min(first, last)), last, reach)
 
     def _marks(self, allow: BitMap) -> Bytes:
         """The bitmap of rows that are allowed; of the same set as before, which nobody changes, the same again."""
@@ -214,7 +236,8 @@ class IvfSearcher:
             short = (ordinals[:, -1] < 0).nonzero()[0]
             if not len(short):
                 break
-            asked = replace(asked, least=min(asked.most, _WIDER * asked.least))
+            first = asked.least if asked.reach is None else max(asked.least, self.defaults.nprobes)
+            asked = replace(asked, least=min(asked.most, _WIDER * first), reach=None)
             found[short], ordinals[short] = self._probe(queries[short], asked)
         return found, ordinals
 
@@ -229,7 +252,7 @@ class IvfSearcher:
         return self.space.scores(found), ordinals
 
     def _look(self, queries: np.ndarray, asked: _Asked) -> tuple[np.ndarray, Int64s]:
-        near, wanted = self._coarse(queries, asked.least)
+        near, wanted = self._coarse(queries, asked)
         # A query without a direction, such as zeros by cosine, is near to no partition.
         lists = wanted[wanted >= 0]
         if len(queries) > 1 and not self._lists.fits(np.unique(lists)):
@@ -245,15 +268,32 @@ class IvfSearcher:
             ordinals = np.pad(ordinals, ((0, 0), (0, asked.k - k)), constant_values=-1)
         return found, ordinals
 
-    def _coarse(self, queries: np.ndarray, probes: int) -> tuple[np.ndarray, Int64s]:
-        """The nearest partitions of each query: float32[q, p] as faiss gives them, int64[q, p]."""
-        centroids = self.stored.centroids
+    def _coarse(self, queries: np.ndarray, asked: _Asked) -> tuple[np.ndarray, Int64s]:
+        """The partitions to look into for each query, the nearest first, and how near they are.
+
+        Returns float32[q, p], as faiss gives it, and int64[q, p], -1 past the last one.
+        """
+        if len(queries) == 1 and not self.space.bits:
+            return self._coarse_one(queries, asked)
+        probes = asked.least if asked.reach is None else self._most_within(asked)
         if self.space.bits:
-            bits, numbers = nearest_bits(queries, centroids, probes)
-            return bits.astype(np.float32), numbers
-        if len(queries) == 1:
-            return self._coarse_one(queries, probes)
-        library = alone()
+            bits, numbers = nearest_bits(queries, self.stored.centroids, probes)
+            near = bits.astype(np.float32)
+        else:
+            near, numbers = self._nearest_centroids(queries, probes)
+        if asked.reach is not None:
+            far, usual = -near if self.space.dot else near, self._usual(queries)
+            past = far > far[:, :1] + asked.reach * (usual - far[:, :1])
+            past[:, : asked.least] = False
+            numbers[past] = -1
+        return near, numbers
+
+    def _most_within(self, asked: _Asked) -> int:
+        """The most partitions to look into within reach: of a query that is far from all, all may be as near."""
+        return min(asked.most, max(asked.least, _MOST_WITHIN * self.defaults.nprobes))
+
+    def _nearest_centroids(self, queries: np.ndarray, probes: int) -> tuple[np.ndarray, Int64s]:
+        library, centroids = alone(), self.stored.centroids
         near = np.empty((len(queries), probes), np.float32)
         numbers = np.empty((len(queries), probes), np.int64)
         kernel = library.knn_inner_product if self.space.dot else library.knn_L2sqr
@@ -261,18 +301,48 @@ class IvfSearcher:
         kernel(pointer(queries), pointer(centroids), *shape, pointer(near), pointer(numbers))
         return near, numbers
 
-    def _coarse_one(self, query: np.ndarray, probes: int) -> tuple[np.ndarray, Int64s]:
+    def _usual(self, queries: np.ndarray) -> np.ndarray:
+        """How far partitions are from each query on the average: [q, 1]."""
+        if self.space.bits:
+            every, _ = nearest_bits(queries, self.stored.centroids, self.partitions)
+            return every.mean(axis=1, keepdims=True)
+        middle, squares = self._middle
+        products = queries @ middle[:, np.newaxis]
+        return -products if self.space.dot else np.square(queries).sum(axis=1, keepdims=True) - 2 * products + squares
+
+    @cached
+    def _middle(self) -> tuple[np.ndarray, float]:
+        """The mean of the centroids, and of their squared lengths."""
+        centroids = self.stored.centroids
+        return centroids.mean(axis=0), float(np.square(centroids).sum(axis=1).mean())
+
+    def _coarse_one(self, query: np.ndarray, asked: _Asked) -> tuple[np.ndarray, Int64s]:
         """As `_coarse`, of one query: first compared with all, in less time than faiss takes to keep the nearest."""
         library, centroids = alone(), self.stored.centroids
         near = np.empty(len(centroids), np.float32)
         kernel = library.fvec_inner_products_ny if self.space.dot else library.fvec_L2sqr_ny
         kernel(pointer(near), pointer(query), pointer(centroids), centroids.shape[1], len(centroids))
-        keys = -near if self.space.dot else near
-        some = keys.argpartition(probes - 1)[:probes]
-        numbers = some[keys[some].argsort()]
-        near = near[numbers]
-        numbers[np.isnan(near)] = -1
-        return near[np.newaxis], numbers[np.newaxis]
+        far = -near if self.space.dot else near
+        count, numbers = 0, np.empty(0, np.int64)
+        if asked.reach is not None:
+            first = float(np.minimum.reduce(far))
+            usual = float(np.add.reduce(far, dtype=np.float64)) / len(far)
+            numbers = np.empty(self._most_within(asked), np.int64)
+            count = best(self._numbers, far, -math.inf, first + asked.reach * (usual - first), numbers)
+        if count < asked.least:
+            numbers = np.empty(asked.least, np.int64)
+            count = best(self._numbers, far, -math.inf, math.nan, numbers)
+            if count < asked.least:
+                # A query without numbers is near to none.
+                numbers[count:] = -1
+                count = asked.least
+        numbers = numbers[:count]
+        return near[np.newaxis, numbers], numbers[np.newaxis]
+
+    @cached
+    def _numbers(self) -> Int64s:
+        """Of all partitions."""
+        return np.arange(self.partitions)
 
     def _within(self, queries: np.ndarray, how: Nearest, asked: _Asked) -> Hits:
         """Where nearer rows than asked for are left out: more and more are found until k are left."""
@@ -280,7 +350,7 @@ class IvfSearcher:
         assert low is not None
         error = 0.0 if self.refine_factor == 0 else 2 * self.defaults.error
         every = self.stored.vectors.rows
-        asked = replace(asked, least=asked.most)
+        asked = replace(asked, least=asked.most, reach=None)
         while True:
             asked = replace(asked, k=min(4 * asked.k, max(every, how.k)))
             found, ordinals = self._search(queries, asked)

@@ -293,6 +293,7 @@ def test_the_tuner_reaches_what_is_asked_and_says_how(clustered):
     segment = Segment(len(clustered), KIND, tuned, built.detail, build_reader(built))
     searcher = built.plugin.open(segment)
     assert searcher.defaults.nprobes == tuning.chosen.nprobes
+    assert searcher.defaults.reach is None, "the tuner says how many"
     assert searcher.refine_factor == tuning.chosen.refine_factor
 
 
@@ -303,6 +304,67 @@ def test_the_tuner_asks_rows_for_their_neighbours(clustered):
     assert tuning.chosen.ef is not None
     with pytest.raises(InvalidInput):
         tune(searcher, ArraySource(clustered.slice(0, 1000)), [[1.0] * 16])
+
+
+NUMBERS = {"l2": pa.float32(), "cosine": pa.float32(), "dot": pa.float32(), "hamming": pa.uint8()}
+
+
+@pytest.mark.parametrize("metric", NUMBERS)
+def test_each_query_looks_into_the_partitions_within_reach(metric):
+    kind = pa.list_(NUMBERS[metric], 16)
+    values = random_vectors(kind, 4000, 1, bad=0)
+    built = build(IvfFlat(), values, {"num_partitions": 60, "metric": metric})
+    assert 0 < built.detail["reach"] < 2
+    searcher = built.open()
+    queries = np.ascontiguousarray(searcher.space.queries(as_queries(values.slice(0, 200).to_pylist(), kind, metric)))
+    asked = searcher._asked(Nearest(10, metric), 10, None)
+    _, several = searcher._coarse(queries, asked)
+    counts = (several >= 0).sum(axis=1)
+    assert len({*counts.tolist()}) > 1
+    assert counts.min() >= asked.least
+    assert counts.max() <= min(60, max(asked.least, 2 * built.detail["nprobes"]))
+    for query, among in zip(queries, several, strict=True):
+        _, alone = searcher._coarse(query[np.newaxis], asked)
+        assert np.array_equal(alone[0][alone[0] >= 0], among[among >= 0])
+
+
+def test_fewer_rows_are_looked_at_within_reach_than_in_as_many_partitions():
+    rng = np.random.default_rng(3)
+    centres = rng.normal(size=(200, 32))
+    # A few clusters are large and lie in many partitions, most are small.
+    among = centres[np.minimum(rng.zipf(1.3, 8200) - 1, 199)]
+    points = (among + rng.normal(0, 0.6, among.shape)).astype(np.float32)
+    points, queries = points[200:], points[:200]
+    built = build(IvfFlat(), pa.FixedSizeListArray.from_arrays(points.ravel(), 32), {"num_partitions": 80})
+    searcher = built.open()
+    asked = searcher._asked(Nearest(10, "l2"), 10, None)
+    _, within = searcher._coarse(queries, asked)
+    _, fixed = searcher._nearest_centroids(queries, built.detail["nprobes"])
+    rows, as_many = (np.where(some < 0, 0, searcher.partition_sizes[some]).sum() for some in (within, fixed))
+    assert rows < 0.9 * as_many
+    found = searcher.nearest(queries, Nearest(10, "l2"), None).ordinals
+    apart = np.square(points[np.newaxis] - queries[:, np.newaxis]).sum(axis=2)
+    nearest = np.argsort(apart, axis=1)[:, :10]
+    assert np.mean([len({*a} & {*b}) for a, b in zip(found.tolist(), nearest.tolist(), strict=True)]) >= 9.5
+
+
+def test_a_query_far_from_all_looks_into_as_many_as_others(clustered):
+    built = build(IvfFlat(), clustered, {"num_partitions": 60})
+    searcher = built.open()
+    asked = searcher._asked(Nearest(10, "l2"), 10, None)
+    near = as_queries(clustered.slice(0, 100).to_pylist(), KIND, "l2")
+    usual = (searcher._coarse(near, asked)[1] >= 0).sum(axis=1)
+    far = (searcher._coarse(near * 1000, asked)[1] >= 0).sum(axis=1)
+    assert far.mean() > usual.mean() / 2
+
+
+def test_a_segment_without_reach_looks_into_as_many_partitions(clustered):
+    built = build(IvfFlat(), clustered, {"num_partitions": 40})
+    detail = {name: value for name, value in built.detail.items() if name != "reach"}
+    segment = Segment(len(clustered), KIND, built.params, {**detail, "nprobes": 9}, build_reader(built))
+    searcher = built.plugin.open(segment)
+    asked = searcher._asked(Nearest(10, "l2"), 10, None)
+    assert (asked.least, asked.reach) == (9, None)
 
 
 def test_the_measured_error_and_recall_are_told(clustered):
