@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from lance_like.kernels import gather
-from lance_like.typing_ import Bytes, Int64s, Ranges, Spanning
+from lance_like.typing_ import Bytes, Int64s, Offsets, Ranges, Spanning
 
 # Up to so many numbers Python is faster than numpy.
 _FEW = 32
@@ -23,6 +23,11 @@ def lengths_to_offsets(lengths: np.ndarray) -> Int64s:
     # In place: other integers than int64 would be summed up through a buffer, at three times the cost.
     offsets[1:] = lengths
     return np.add.accumulate(offsets, out=offsets)
+
+
+def listed(offsets: Offsets) -> Int64s:
+    """Rows one by one."""
+    return np.arange(offsets.start, offsets.stop) if isinstance(offsets, range) else offsets
 
 
 def has_negative(numbers: Int64s) -> bool:

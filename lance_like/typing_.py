@@ -14,6 +14,9 @@ T = TypeVar("T")
 Int64s: TypeAlias = npt.NDArray[np.int64]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
+Offsets: TypeAlias = Int64s | range
+"""Rows of a fragment or file: int64[n], or a run of them."""
+
 Ranges: TypeAlias = tuple[Int64s, Int64s]
 """Half-open byte ranges: int64[n] starts and int64[n] ends, in the order the answer is wanted."""
 

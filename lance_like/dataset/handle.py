@@ -185,6 +185,8 @@ class LanceDataset(
 
     def _scan(self, options: Mapping[str, Any]) -> LanceScanner:
         """A scan by its options alone."""
+        if "nearest" not in options:
+            return self._settled(options)
         # Before the version is looked up: what another thread settles while the handle moves is not found there again.
         searches = self._searches
         return searches.scan(options, partial(self._settled, options))

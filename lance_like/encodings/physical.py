@@ -19,14 +19,14 @@ _LONG_RUN = 256
 # Of a fixed-size type a null takes as much as a value, and a file may say that its lists have 2^31 items.
 _MAX_NULLS_NBYTES = 1 << 31
 # Looked up by number: a take of one row asks several times, and pyarrow's predicates take a third of a microsecond.
-_INTEGER_LIKE = frozenset(
-    kind.id
+_INTEGER_LIKE = {
+    kind.id: np.dtype(f"<{'u' if pa.types.is_unsigned_integer(kind) else 'i'}{kind.bit_width // 8}")
     for kind in (
         *(pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()),
         *(pa.date32(), pa.date64(), pa.time32("s"), pa.time64("us"), pa.timestamp("us"), pa.duration("us")),
     )
-)
-_NUMBERS = _INTEGER_LIKE | {kind.id for kind in (pa.float16(), pa.float32(), pa.float64())}
+}
+_NUMBERS = _INTEGER_LIKE.keys() | {kind.id for kind in (pa.float16(), pa.float32(), pa.float64())}
 _VARIABLE = frozenset(kind.id for kind in (pa.string(), pa.binary(), pa.large_string(), pa.large_binary()))
 _NUMBER_NBYTES = {
     kind.id: kind.bit_width // 8
@@ -118,8 +118,7 @@ def is_large(kind: pa.DataType) -> bool:
 
 def integer_dtype(kind: pa.DataType) -> np.dtype:
     """The numpy integer dtype of an integer-like type."""
-    sign = "u" if pa.types.is_unsigned_integer(kind) else "i"
-    return np.dtype(f"<{sign}{kind.bit_width // 8}")
+    return _INTEGER_LIKE[kind.id]
 
 
 def unsigned_dtype(kind: pa.DataType) -> np.dtype:

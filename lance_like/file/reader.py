@@ -44,8 +44,8 @@ from lance_like.file.stored import StoredColumn, unpack_stored
 from lance_like.file.types import check_stored, metadata_from_json, unpack_field, unpack_type
 from lance_like.file.wide import ColumnGroup, is_small, open_groups
 from lance_like.locks import lock_over_forks
-from lance_like.ranges import gather_from
-from lance_like.typing_ import Bytes, Conversation, Int64s
+from lance_like.ranges import gather_from, listed
+from lance_like.typing_ import Bytes, Conversation, Int64s, Offsets
 
 # From this many columns on, those that are alike are opened and read together.
 _MANY_COLUMNS = 16
@@ -60,10 +60,12 @@ _READER_NBYTES, _RECORD_NBYTES, _COLUMN_NBYTES = 4_000, 700, 3_000
 _LOCK = lock_over_forks()
 
 
-def _are_a_run(rows: Int64s) -> bool:
+def _are_a_run(rows: Offsets) -> bool:
     """Are many rows those from the first to the last?"""
     count = len(rows)
-    return count >= _RUN_ROWS and int(rows[-1] - rows[0]) == count - 1 and bool((rows[1:] > rows[:-1]).all())
+    if isinstance(rows, range) or count < _RUN_ROWS:
+        return count >= _RUN_ROWS
+    return int(rows[-1] - rows[0]) == count - 1 and bool((rows[1:] > rows[:-1]).all())
 
 
 class FileReader:
@@ -114,7 +116,7 @@ class FileReader:
         return (yield from self._pages[column].read_rows(rows, kind))
 
     def read_columns(
-        self, columns: Sequence[int], kinds: Sequence[pa.DataType], rows: Int64s
+        self, columns: Sequence[int], kinds: Sequence[pa.DataType], rows: Offsets
     ) -> Conversation[list[pa.Array]]:
         """Some rows of several columns, as `read_rows` of each; columns that are alike are read in one pass.
 
@@ -123,6 +125,7 @@ class FileReader:
         if len(columns) < _MANY_COLUMNS and _are_a_run(rows):
             runs = yield from self.read_spans(columns, kinds, [(int(rows[0]), int(rows[-1]) + 1)])
             return [joined(parts) for parts in runs]
+        rows = listed(rows)
         if len(columns) == 1:
             return [(yield from self.read_rows(columns[0], kinds[0], rows))]
         if len(columns) < _MANY_COLUMNS:

@@ -17,20 +17,21 @@ from lance_like.query.projection import Projection
 from lance_like.query.session import Session
 from lance_like.query.take import columns_at
 from lance_like.query.windows import BATCH_ROWS, WINDOW_NBYTES, Scan, asking
+from lance_like.ranges import listed
 from lance_like.table.fragment import Fragment
-from lance_like.typing_ import Int64s
+from lance_like.typing_ import Offsets
 
 _LEAST_ROWS = 1 << 10
 # Up to so many bytes of an answer are read together with what is asked of the rows found, if in vain: a round less.
 _IN_VAIN_NBYTES = 64 << 10
 
-Places = Sequence[tuple[Fragment, Int64s]]
+Places = Sequence[tuple[Fragment, Offsets]]
 """Rows of fragments, by their offsets."""
 
 
 def found_batches(session: Session, scan: Scan, found: Sequence[Found], batch_rows: int) -> list[pa.RecordBatch]:
     """The rows found that pass, in batches of so many rows at most. Cost: one round for what is asked, one to read."""
-    places: list[tuple[Fragment, Int64s]] = []
+    places: list[tuple[Fragment, Offsets]] = []
     conditions: dict[int, Expr | None] = {}
     count = 0
     for one in found:
@@ -70,9 +71,9 @@ def _asked_and_read(
     return projection.batches(kept, passed, batch_rows) if passed else []
 
 
-def _passing(session: Session, scan: Scan, found: Sequence[Found]) -> list[tuple[Fragment, Int64s]]:
+def _passing(session: Session, scan: Scan, found: Sequence[Found]) -> list[tuple[Fragment, Offsets]]:
     """The rows that pass what they are still to be asked."""
-    kept = [one.offsets if one.offsets is not None else _NONE for one in found]
+    kept = [listed(one.offsets) if one.offsets is not None else _NONE for one in found]
     for condition in {id(one.condition): one.condition for one in found}.values():
         if condition is None:
             continue

@@ -23,11 +23,12 @@ from lance_like.index.questions import IsNull, Question
 from lance_like.query.expr import Expr, all_of
 from lance_like.query.indexed import AllOf, Answered, AnyOf, Ask, FilterIndex, Lookup, Tree, plan_lookup
 from lance_like.query.names import Path
+from lance_like.ranges import listed
 from lance_like.table.fragment import Fragment
 from lance_like.table.indices import RowRuns
 from lance_like.table.manifest import Manifest
 from lance_like.table.rowids import RowIdMap
-from lance_like.typing_ import Int64s
+from lance_like.typing_ import Int64s, Offsets
 
 if TYPE_CHECKING:
     from lance_like.index.coverage import Coverage
@@ -122,12 +123,12 @@ def _within(ids: Int64s, runs: RowRuns, ordinals: BitMap) -> Int64s:
 class Found:
     """The rows of one fragment that may pass.
 
-    offsets: int64[n], ascending, of live rows, all that may pass; None: nothing is known of the fragment.
+    offsets: of live rows, ascending, all that may pass; None: nothing is known of the fragment.
     condition: what they are still to be asked; None: they all pass.
     """
 
     fragment: Fragment
-    offsets: Int64s | None
+    offsets: Offsets | None
     condition: Expr | None
 
 
@@ -200,7 +201,7 @@ class Hits:
                 by_id[number] = Found(fragment, None, self.condition)
             else:
                 known = by_id.get(number)
-                both = offsets if known is None or known.offsets is None else np.union1d(offsets, known.offsets)
+                both = offsets if known is None or known.offsets is None else np.union1d(offsets, listed(known.offsets))
                 by_id[number] = Found(fragment, both, self.condition)
         if len(by_id) == 1:
             return list(by_id.values())
@@ -211,7 +212,7 @@ class Hits:
         place = None if run is None else self.live.find_run(*run)
         if run is not None and place is not None:
             index, first = place
-            return [Found(self.fragments[index], np.arange(first, first + run[1] - run[0]), self.residual)]
+            return [Found(self.fragments[index], range(first, first + run[1] - run[0]), self.residual)]
         index, offsets = self.live.find(self.rows.ids)
         fragments = self.fragments
         if len(index) == 0:

@@ -16,12 +16,13 @@ from lance_like.encodings.physical import flat_width
 from lance_like.errors import InvalidInput
 from lance_like.file.carry import as_batch, carried_field, carried_type, most_rows, present
 from lance_like.file.columns import join
+from lance_like.ranges import listed
 from lance_like.table.fields import Field
 from lance_like.table.fragment import DEAD, Fragment, Runs
 from lance_like.table.lineage import values_at
 from lance_like.table.rowids import OFFSET_BITS, ids_at
 from lance_like.table.schema import Schema
-from lance_like.typing_ import Int64s
+from lance_like.typing_ import Int64s, Offsets
 
 ROW_ID = "_rowid"
 ROW_ADDRESS = "_rowaddr"
@@ -47,12 +48,12 @@ def _updated_at(fragment: Fragment, offsets: Int64s) -> pa.Array:
     return pa.array(values_at(fragment.runs.updated, offsets).astype(np.uint64))
 
 
-def virtual_of(fragment: Fragment, offsets: Int64s | None) -> Callable[[str], pa.Array]:
+def virtual_of(fragment: Fragment, offsets: Offsets | None) -> Callable[[str], pa.Array]:
     """What makes a column of `VIRTUAL` for rows of one fragment; None: no such column will be asked for."""
 
     def make(name: str) -> pa.Array:
         assert offsets is not None
-        return VIRTUAL[name](fragment, offsets)
+        return VIRTUAL[name](fragment, listed(offsets))
 
     return make
 

@@ -52,6 +52,7 @@ from lance_like.query.windows import (
     Scan,
     Window,
 )
+from lance_like.ranges import listed
 from lance_like.table.fragment import Fragment
 from lance_like.table.manifest import Manifest
 from lance_like.table.schema import Schema
@@ -258,8 +259,8 @@ def _chosen(hits: Hits, scan: Scan) -> Sequence[Found]:
 
 
 def _span_of(found: Found) -> Span:
-    rows = found.offsets
-    assert rows is not None
+    assert found.offsets is not None
+    rows = listed(found.offsets)
     return Span(int(rows[0]), int(rows[-1]) + 1, found.condition is not None, rows)
 
 

@@ -16,10 +16,11 @@ from lance_like.file.carry import as_batch, carried_type
 from lance_like.query.joint import groups_of, reading_groups
 from lance_like.query.projection import FileColumns, Projection, virtual_of
 from lance_like.query.session import Reads, Session
+from lance_like.ranges import listed
 from lance_like.table.fragment import DataFile, Fragment
 from lance_like.table.manifest import Manifest
 from lance_like.table.parts import Items
-from lance_like.typing_ import Int64s
+from lance_like.typing_ import Int64s, Offsets
 
 _OFFSET_BITS = 32
 
@@ -259,12 +260,12 @@ def take_cells(session: Session, projection: Projection, placed: Placed) -> list
     return list(take_columns(session, projection, placed))
 
 
-def columns_at(session: Session, projection: Projection, parts: Sequence[tuple[Fragment, Int64s]]) -> list[pa.Array]:
+def columns_at(session: Session, projection: Projection, parts: Sequence[tuple[Fragment, Offsets]]) -> list[pa.Array]:
     """The columns of rows of fragments as they are carried, one part after the other; one part at least."""
     if len(parts) == 1:
         [leaves] = read_rows(session, projection, parts)
         return projection.assemble(leaves, virtual_of(*parts[0]))
-    groups, found = _read_groups(session, projection, parts)
+    groups, found = _read_groups(session, projection, [(fragment, listed(rows)) for fragment, rows in parts])
     assembled = [projection.assemble(some, _virtual_of(group)) for some, group in zip(found, groups, strict=True)]
     return [joined(arrays) for arrays in zip(*assembled, strict=True)] if len(groups) > 1 else assembled[0]
 
@@ -298,7 +299,7 @@ def _table(projection: Projection, columns: list[pa.Array]) -> pa.Table:
 
 
 def read_rows(
-    session: Session, projection: Projection, parts: Sequence[tuple[Fragment, Int64s]]
+    session: Session, projection: Projection, parts: Sequence[tuple[Fragment, Offsets]]
 ) -> list[dict[int, pa.Array]]:
     """The leaves of a projection for rows of fragments: all columns of a file in one read, all files side by side."""
     if len(parts) == 1:
@@ -306,10 +307,10 @@ def read_rows(
         placement = projection.place(fragment)
         if len(placement.files) == 1 and not placement.missing:
             return [_of_one_file(session, fragment.files[placement.files[0].file], placement.files[0], rows)]
-    return session.run([reading_rows(session, projection, parts)])[0]
+    return session.run([reading_rows(session, projection, [(fragment, listed(rows)) for fragment, rows in parts])])[0]
 
 
-def _of_one_file(session: Session, file: DataFile, held: FileColumns, rows: Int64s) -> dict[int, pa.Array]:
+def _of_one_file(session: Session, file: DataFile, held: FileColumns, rows: Offsets) -> dict[int, pa.Array]:
     """As `read_rows` of what is nearly always asked for, without the work of running reads side by side."""
     [reader] = session.open([file])
     [arrays] = session.drive([(file.key, reader.read_columns(held.columns, held.kinds, rows))])

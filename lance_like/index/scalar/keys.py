@@ -148,9 +148,9 @@ def keys_of(array: pa.Array) -> Keys:
 def keys_of_values(values: pa.Array | pa.Scalar, kind: pa.DataType) -> Keys:
     """The keys of what a question asks for, ascending, each once: of an array without nulls or of one value."""
     if isinstance(values, pa.Scalar):
-        if values.type == kind and is_integer_like(kind):
-            number = values.as_py() if pa.types.is_integer(kind) else values.value
-            return NumberKeys(np.array([number], integer_dtype(kind)))
+        number = number_of(values, kind)
+        if number is not None:
+            return NumberKeys(number.reshape(1))
         values = pa.repeat(values, 1)
     if len(values) <= _FEW_TEXTS and is_variable(values.type) and key_type(values.type) == kind:
         # Kernels take five times as long or more to start.
@@ -158,6 +158,13 @@ def keys_of_values(values: pa.Array | pa.Scalar, kind: pa.DataType) -> Keys:
         return TextKeys(sorted({text.encode() if isinstance(text, str) else text for text in listed}))
     keys = keys_of(as_key_values(values, kind))
     return keys if len(keys) == 1 else keys.grouped(np.zeros(len(keys), np.uint32))[0]
+
+
+def number_of(value: pa.Scalar, kind: pa.DataType) -> np.integer | None:
+    """The key of one value that is there, where keys are integers and it is of their type; else None."""
+    if not is_integer_like(kind) or value.type != kind:
+        return None
+    return integer_dtype(kind).type(value.as_py() if pa.types.is_integer(kind) else value.value)
 
 
 def one_text(text: bytes) -> TextKeys:
@@ -196,6 +203,10 @@ class NumberKeys:
     def find(self, keys: Keys, side: Side) -> Int64s:
         assert isinstance(keys, NumberKeys)
         return self.numbers.searchsorted(keys.numbers, side)
+
+    def edge(self, number: np.integer, side: Side) -> int:
+        """As `find`, of one."""
+        return int(self.numbers.searchsorted(number, side))
 
     def around(self, keys: Keys) -> tuple[Int64s, Int64s]:
         return self.find(keys, "left"), self.find(keys, "right")
@@ -437,6 +448,7 @@ __all__ = [
     "key_type",
     "keys_of",
     "keys_of_values",
+    "number_of",
     "one_text",
     "without_nulls",
 ]

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from lance_like.errors import InvalidInput
 from lance_like.index.questions import IsNull, OneOf, Question, Range, StartsWith
-from lance_like.index.scalar.keys import key_type, keys_of_values, one_text
+from lance_like.index.scalar.keys import Side, key_type, keys_of_values, number_of, one_text
 from lance_like.index.scalar.sorted_column import SortedColumn
 from lance_like.typing_ import Int64s
 
@@ -48,10 +48,11 @@ def bytes_above(prefix: bytes) -> bytes | None:
     return kept[:-1] + bytes([kept[-1] + 1]) if kept else None
 
 
-def _edge(column: SortedColumn, kind: pa.DataType, bound: pa.Scalar | None, side: str, open_: int) -> int:
+def _edge(column: SortedColumn, kind: pa.DataType, bound: pa.Scalar | None, side: Side, open_: int) -> int:
     if bound is None:
         return open_
-    return int(column.find(keys_of_values(bound, kind), "left" if side == "left" else "right")[0])
+    number = number_of(bound, kind)
+    return int(column.find(keys_of_values(bound, kind), side)[0]) if number is None else column.edge(number, side)
 
 
 def _text_edge(column: SortedColumn, text: bytes) -> int:

@@ -87,6 +87,15 @@ class SortedColumn:
         starts, ends = self._around(keys, side)
         return starts if side == "left" else ends
 
+    def edge(self, number: np.integer, side: Side) -> int:
+        """As `find`, of one key where these are numbers."""
+        if not self.rows:
+            return 0
+        place = 0
+        if self.rows > LEAF_ROWS:
+            place = max(_edge(self._fences, number, side) - 1, 0)
+        return _edge(self.leaf(place).keys, number, side) + place * LEAF_ROWS
+
     def equal(self, keys: Keys) -> tuple[Int64s, Int64s]:
         """Half-open ranges of the rows whose keys are some keys, which ascend, each once. Cost: as `find`."""
         if not self.rows:
@@ -280,6 +289,11 @@ def _fence_columns(columns: pa.Schema) -> pa.Schema:
 def _held(keys: Keys) -> Keys:
     """Keys that hold no more than themselves: not the page that they were read with."""
     return NumberKeys(keys.numbers.copy()) if isinstance(keys, NumberKeys) else keys
+
+
+def _edge(keys: Keys, number: np.integer, side: Side) -> int:
+    assert isinstance(keys, NumberKeys)
+    return keys.edge(number, side)
 
 
 __all__ = ["LEAF_ROWS", "Leaf", "SortedColumn", "write_sorted"]
