@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import sys
 from itertools import accumulate
 
 import numpy as np
@@ -12,6 +14,9 @@ from lance_like.typing_ import Bytes, Int64s, Offsets, Ranges, Spanning
 
 # Up to so many numbers Python is faster than numpy.
 _FEW = 32
+_LARGE_NBYTES = 1 << 30
+# Python knows its name from 3.13 on.
+_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 
 
 def lengths_to_offsets(lengths: np.ndarray) -> Int64s:
@@ -59,13 +64,22 @@ def answer_from_parts(data: Bytes, firsts: Int64s, lasts: Int64s, ask: Ranges) -
         moved = places[firsts.searchsorted(starts, "right") - 1]
         return gather_from(data, starts + moved, ends + moved)
     start, end = int(starts[0]), int(ends[-1])
-    answer = np.zeros(end - start, np.uint8)
+    answer = _room(end - start)
     for first, last, place in zip(firsts.tolist(), lasts.tolist(), places.tolist(), strict=True):
         low, high = max(first, start), min(last, end)
         if low < high:
             answer[low - start : high - start] = data[low + place : high + place]
     answer.setflags(write=False)
     return answer
+
+
+def _room(nbytes: int) -> Bytes:
+    """Bytes that take no memory where they are not written: rows of one object may lie farther apart than memory is
+    large, and a system refuses to promise so much."""
+    if nbytes < _LARGE_NBYTES or not _NO_RESERVE:
+        return np.zeros(nbytes, np.uint8)
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE
+    return np.frombuffer(mmap.mmap(-1, nbytes, flags=flags), np.uint8)
 
 
 def gather_from(data: Bytes, starts: Int64s, ends: Int64s) -> Bytes:

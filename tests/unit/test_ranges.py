@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lance_like.ranges import answer_from, coalesce, gather_from, has_negative, lengths_to_offsets
+from lance_like.ranges import answer_from, answer_from_parts, coalesce, gather_from, has_negative, lengths_to_offsets
 from lance_like.typing_ import Ranges, Spanning
 
 DATA = np.random.default_rng(0).integers(0, 256, 300, np.uint8)
@@ -103,3 +103,13 @@ def test_any_number_of_ranges_of_any_width_is_gathered_in_the_order_asked(count:
     ends = starts + width - rng.integers(0, spread + 1, count)
     wanted = b"".join(data[start:end].tobytes() for start, end in zip(starts, ends, strict=True))
     assert gather_from(data, starts, ends).tobytes() == wanted
+
+
+def test_ranges_farther_apart_than_memory_is_large_are_answered_by_one_buffer() -> None:
+    parts = as_ranges([(5, 15), (1 << 40, (1 << 40) + 20)])
+    ask = Spanning(*as_ranges([(7, 9), ((1 << 40) + 3, (1 << 40) + 10)]))
+    answer = answer_from_parts(DATA[:30], *parts, ask)
+    assert len(answer) == (1 << 40) + 3
+    assert answer[:2].tolist() == DATA[2:4].tolist()
+    assert answer[-7:].tolist() == DATA[13:20].tolist()
+    assert not answer.flags.writeable

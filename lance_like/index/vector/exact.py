@@ -172,7 +172,7 @@ def pairs(
     else:
         vectors = as_float32(values, number)
         against = np.ascontiguousarray(normal(queries) if metric == "cosine" else queries)
-        places = np.multiply(which, vectors.shape[1] * vectors.itemsize, dtype=np.int64)
+        places = np.multiply(which, vectors.shape[1] * vectors.itemsize, order="C", dtype=np.int64)
         found = np.empty(which.shape, np.float32)
         data, kernel = vectors.reshape(-1).view(np.uint8), _COMPARED[metric]
         shares = min(threads, len(queries), 1 + places.size * against.shape[1] // _SHARED_WORK)

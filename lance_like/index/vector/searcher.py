@@ -33,6 +33,7 @@ _LEAST_ROWS = 512
 _MOST_WITHIN = 2
 # By which power of the share of rows that are allowed more partitions are looked into.
 _FARTHER = 1 / 4
+_INFINITE = np.float32(np.inf)
 # A graph is searched at most so much longer for rows that few are allowed of.
 _LONGEST_WAY = 32
 # A query of several vectors looks for so many times k vectors near each, and some more.
@@ -283,7 +284,7 @@ class IvfSearcher:
             near, numbers = self._nearest_centroids(queries, probes)
         if asked.reach is not None:
             far, usual = -near if self.space.dot else near, self._usual(queries)
-            past = far > far[:, :1] + asked.reach * (usual - far[:, :1])
+            past = far > (far[:, :1] + asked.reach * (usual - far[:, :1])).astype(np.float32)
             past[:, : asked.least] = False
             numbers[past] = -1
         return near, numbers
@@ -307,14 +308,17 @@ class IvfSearcher:
             every, _ = nearest_bits(queries, self.stored.centroids, self.partitions)
             return every.mean(axis=1, keepdims=True)
         middle, squares = self._middle
-        products = queries @ middle[:, np.newaxis]
-        return -products if self.space.dot else np.square(queries).sum(axis=1, keepdims=True) - 2 * products + squares
+        wide = queries.astype(np.float64)
+        products = wide @ middle[:, np.newaxis]
+        return -products if self.space.dot else np.square(wide).sum(axis=1, keepdims=True) - 2 * products + squares
 
     @cached
     def _middle(self) -> tuple[np.ndarray, float]:
         """The mean of the centroids, and of their squared lengths."""
         centroids = self.stored.centroids
-        return centroids.mean(axis=0), float(np.square(centroids).sum(axis=1).mean())
+        return centroids.mean(axis=0, dtype=np.float64), float(
+            np.square(centroids, dtype=np.float64).sum(axis=1).mean()
+        )
 
     def _coarse_one(self, query: np.ndarray, asked: _Asked) -> tuple[np.ndarray, Int64s]:
         """As `_coarse`, of one query: first compared with all, in less time than faiss takes to keep the nearest."""
@@ -327,8 +331,9 @@ class IvfSearcher:
         if asked.reach is not None:
             first = float(np.minimum.reduce(far))
             usual = float(np.add.reduce(far, dtype=np.float64)) / len(far)
+            last = np.float32(first + asked.reach * (usual - first))
             numbers = np.empty(self._most_within(asked), np.int64)
-            count = best(self._numbers, far, -math.inf, first + asked.reach * (usual - first), numbers)
+            count = best(self._numbers, far, -math.inf, np.nextafter(last, _INFINITE), numbers)
         if count < asked.least:
             numbers = np.empty(asked.least, np.int64)
             count = best(self._numbers, far, -math.inf, math.nan, numbers)
