@@ -5,6 +5,8 @@ Reading one run of rows copies nothing.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pyarrow as pa
 
@@ -18,7 +20,7 @@ from lance_like.encodings.physical import (
     read_bits,
     valid_of,
 )
-from lance_like.encodings.stack import Reading, Runs, Stack
+from lance_like.encodings.stack import Ask, Reading, Runs, Stack
 from lance_like.typing_ import Bytes, Int64s
 
 
@@ -46,17 +48,48 @@ class Plain:
         width = flat_width(kind)
         if width is None:
             raise stack.corrupt(f"it cannot hold the type {kind}")
-        (data,) = yield [stack.cells(flat_cells(stack, width), runs, width)]
+        (data,) = yield [stack.cells(_first_cells(stack, width), runs, width)]
         return flat_array(kind, data, runs.count)
 
 
-def lies_flat(stack: Stack) -> bool:
-    """Are cells of one width, none of them null, the bytes of the pages?"""
-    return stack.encoding == Plain.name and stack.validity is None
+class FlatCells(NamedTuple):
+    """Cells of one width, none of them null, in the plain pages of a column.
+
+    fences: the first row of each page but the first. bases: int64[p], where row 0 of the column would be if its cells
+    lay before those of each page. slots: int64[p], of each page.
+    """
+
+    fences: Int64s
+    bases: Int64s
+    slots: Int64s
+    width: int
+
+    def ask(self, rows: Int64s) -> Ask:
+        """The cells of rows of the column."""
+        starts = rows * self.width
+        if len(self.bases) == 1:
+            starts += self.bases
+            return starts, starts + self.width, self.slots.repeat(len(rows))
+        pages = self.fences.searchsorted(rows, "right")
+        starts += self.bases[pages]
+        return starts, starts + self.width, self.slots[pages]
 
 
-def flat_cells(stack: Stack, width: int) -> Int64s:
-    """int64[p]: where the cells of plain pages begin in the file. width: of a cell. Raises Corrupt."""
+def flat_cells_of(stack: Stack, kind: pa.DataType, fences: Int64s, places: Int64s) -> FlatCells | None:
+    """The cells of a column all of whose pages are in one stack; None where they are not plain, or have nulls.
+
+    fences: int64[p + 1], the first row of each page, and how many rows there are. places: int64[p], of each page in the
+    stack. Raises Corrupt where a page is too short.
+    """
+    width = flat_width(kind)
+    if not width or stack.encoding != Plain.name or stack.validity is not None:
+        return None
+    bases = _first_cells(stack, width)[places] - fences[:-1] * width
+    return FlatCells(fences[1:-1], bases, stack.slots[places], width)
+
+
+def _first_cells(stack: Stack, width: int) -> Int64s:
+    """int64[p]: where the cells of each page begin in the file. Raises Corrupt."""
     return stack.once(("cells", width), lambda: stack.place(0, stack.num_rows * width))
 
 

@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from lance_like.encodings.base import Node, parse_node
 from lance_like.encodings.joining import joined, taken
-from lance_like.encodings.physical import flat_array, flat_width, is_variable, read_validity, storage_of, unpack_bits
+from lance_like.encodings.physical import flat_array, is_variable, read_validity, storage_of, unpack_bits
 from lance_like.encodings.places import DESCRIPTION, describe_node
-from lance_like.encodings.plain import flat_cells, lies_flat
+from lance_like.encodings.plain import FlatCells, flat_cells_of
 from lance_like.encodings.recast import choose_recast, is_recast, read_recast, stored_type
 from lance_like.encodings.registry import read_node, shape
 from lance_like.encodings.sift import Flags, Sieve, read_chosen, read_judged
@@ -70,29 +70,6 @@ class Pieces(NamedTuple):
     pages: Int64s
     starts: Int64s
     ends: Int64s
-
-
-class FlatCells(NamedTuple):
-    """Cells of one width in the pages of a column.
-
-    fences: the first row of each page but the first. bases: int64[p], where row 0 of the column would be if its cells
-    lay before those of each page. slots: int64[p], of each page.
-    """
-
-    fences: Int64s
-    bases: Int64s
-    slots: Int64s
-    width: int
-
-    def ask(self, rows: Int64s) -> Ask:
-        """The cells of rows of the column."""
-        starts = rows * self.width
-        if len(self.bases) == 1:
-            starts += self.bases
-            return starts, starts + self.width, self.slots.repeat(len(rows))
-        pages = self.fences.searchsorted(rows, "right")
-        starts += self.bases[pages]
-        return starts, starts + self.width, self.slots[pages]
 
 
 class ColumnPages:
@@ -216,11 +193,8 @@ class ColumnPages:
         if self.unopened or kind is DESCRIPTION or is_recast(kind):
             return None
         self.check_kind(kind)
-        found, width = None, flat_width(self.kind)
-        [stack] = self._stacks if len(self._stacks) == 1 else [None]
-        if stack is not None and width and lies_flat(stack):
-            first = flat_cells(stack, width)[self._place_in]
-            found = FlatCells(self.fences[1:-1], first - self.fences[:-1] * width, stack.slots[self._place_in], width)
+        alone = len(self._stacks) == 1
+        found = flat_cells_of(self._stacks[0], self.kind, self.fences, self._place_in) if alone else None
         self._flat, self._flat_kind = found, kind
         return found
 
