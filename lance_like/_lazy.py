@@ -88,5 +88,5 @@ class cached(Generic[T]):
 def like(known: T, **changed: Any) -> T:
     """An object that is like another one but for some attributes, which nothing that it has computed depends on."""
     other = object.__new__(type(known))
-    vars(other).update(vars(known), **changed)
+    other.__dict__.update(known.__dict__, **changed)
     return other

@@ -8,13 +8,15 @@ the residuals of its block, in the same checksum block as most of them.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pyarrow as pa
 
 from lance_like.encodings.base import Encoded, Hints, int_param
 from lance_like.encodings.joining import joined
 from lance_like.encodings.narrow import check_integer_like, store
-from lance_like.encodings.physical import flat_array, flat_bytes, integer_dtype, valid_of
+from lance_like.encodings.physical import flat_array, flat_bytes, integer_dtype, is_integer_like, valid_of
 from lance_like.encodings.pool import allocate
 from lance_like.encodings.sample import sampled_runs
 from lance_like.encodings.stack import LONG_RUN, Reading, Runs, Stack, ask, expand, together
@@ -34,6 +36,9 @@ _BATCH_BLOCKS = 1024
 _MAX_SLOPE = float(1 << 54)
 # No value of a progression may wrap.
 _MOST = 1 << 62
+# Lines that are checked with that of a row: those of a block of checksums.
+_LINES_A_ROW = 4096 // _LINE_NBYTES
+_NEVER = -1
 _STEPS = np.arange(BLOCK_ROWS, dtype=np.int64)
 
 
@@ -85,14 +90,18 @@ class Linear:
             return _integers(kind, values[skip : skip + runs.count])
         if runs.long(LONG_RUN):
             return joined((yield from together([self.read(stack, kind, run) for run in runs.apart()])))
+        # Of a stride of 0 there are lines alone.
+        to_learn = _to_learn(stack, runs) if not stride and runs.single else []
         pieces = _within_blocks(runs)
         at, rows = pieces.places
         within, each, slots = rows & (BLOCK_ROWS - 1), pieces.each, stack.slots[at]
         block = start[at] + (rows >> 8) * block_nbytes
-        # Of a stride of 0 there are lines alone.
         line = np.minimum(block + BLOCK_ROWS * stride, end[at] - _LINE_NBYTES) if stride else block
         asks = [ask(block + within * stride, (each or pieces.lengths) * stride, slots)] if stride else []
+        asks += [(start[page], end[page], stack.slots[page]) for page in to_learn]
         *data, found = yield [*asks, ask(line, _LINE_NBYTES, slots)]
+        for page, all_lines in zip(to_learn, data, strict=False):
+            _lines_of(stack).learn(int(page[0]), all_lines)
         table, within = found.view(_LINE_DTYPE).reshape(-1, 2), within.reshape(-1)
         if each == 1:
             values = table[:, 0] + (table[:, 1] * within >> _SLOPE_BITS)
@@ -115,11 +124,11 @@ class Linear:
         stride, start, _, _ = stack.once("opened", lambda: self._opened(stack))
         if stride:
             return None
-        known: dict[int, tuple[int, int]] = stack.once("progressions", dict)
+        known = _lines_of(stack)
         page, begin, end = int(runs.at[0]), int(runs.starts[0]), int(runs.ends[0])
-        if page in known:
-            base, step = known[page]
-            return base + begin * step, step
+        if known.is_one[page]:
+            step = int(known.steps[page])
+            return int(known.bases[page]) + begin * step, step
         rows = int(stack.num_rows[page])
         if 2 * (end - begin) > rows:
             # Most of a page is read as the whole of it, and what it says is kept.
@@ -129,18 +138,13 @@ class Linear:
         first, last = begin_read // BLOCK_ROWS, -(-end_read // BLOCK_ROWS)
         low = start[runs.at]
         (data,) = yield [(low + first * _LINE_NBYTES, low + last * _LINE_NBYTES, stack.slots[runs.at])]
-        bases, slopes = data.view(_LINE_DTYPE).reshape(-1, 2).T
-        base, slope = int(bases[0]), int(slopes[0])
-        step, rest = divmod(slope, 1 << _SLOPE_BITS)
-        if rest or base < 0 or step < 0 or base + step * BLOCK_ROWS * len(bases) >= _MOST:
-            return None
-        alike = (slopes == slope).all() and (bases == base + step * BLOCK_ROWS * np.arange(len(bases))).all()
-        if not alike:
-            return None
-        base -= first * BLOCK_ROWS * step
         if end_read - begin_read == rows:
-            known[page] = base, step
-        return base + begin * step, step
+            known.learn(page, data)
+        line = _one_line(data)
+        if line is None:
+            return None
+        base, step = line
+        return base + (begin - first * BLOCK_ROWS) * step, step
 
     @staticmethod
     def _opened(stack: Stack) -> tuple[int, Int64s, Int64s, bool]:
@@ -149,6 +153,100 @@ class Linear:
         nbytes = -(-stack.num_rows // BLOCK_ROWS) * _LINE_NBYTES + stack.num_rows * stride
         start = stack.place(0, nbytes)
         return stride, start, start + nbytes, not stack.num_rows.all()
+
+
+class _Lines:
+    """What the lines of the pages of a stack turned out to be, whose stride is 0: of some one line, int64[p] each."""
+
+    def __init__(self, num_rows: Int64s) -> None:
+        # A page without rows is on any line.
+        self.is_one = num_rows == 0
+        self.bases, self.steps = np.zeros(len(num_rows), np.int64), np.zeros(len(num_rows), np.int64)
+        # How many rows may still be asked for before all lines of a page are read; of one that was, none ever.
+        self.left = -(-num_rows // (BLOCK_ROWS * _LINES_A_ROW))
+        self.nbytes = 4 * self.left.nbytes
+
+    def learn(self, page: int, data: Bytes) -> None:
+        """All lines of a page."""
+        line = _one_line(data)
+        self.left[page] = _NEVER
+        if line is not None:
+            self.bases[page], self.steps[page] = line
+            self.is_one[page] = True
+
+
+class Progression(NamedTuple):
+    """A column of integers that are on one line in each page.
+
+    fences: the first row of each page but the first. bases, steps: int64[p], of row 0 of the column if it lay on the
+    line of each page, and from each row to the next.
+    """
+
+    fences: Int64s
+    bases: Int64s
+    steps: Int64s
+
+    def read(self, kind: pa.DataType, rows: Int64s) -> Reading[pa.Array]:
+        """The integers of rows of the column. Cost: no bytes."""
+        yield from ()
+        if len(self.bases) == 1:
+            return _integers(kind, rows * self.steps + self.bases)
+        pages = self.fences.searchsorted(rows, "right")
+        return _integers(kind, rows * self.steps[pages] + self.bases[pages])
+
+
+def may_be_progression(stack: Stack) -> bool:
+    """May reads find, if they did not yet, that pages are on one line each?"""
+    if stack.encoding != Linear.name or stack.validity is not None or stack.node.params.get("stride") != 0:
+        return False
+    known = _lines_of(stack)
+    return bool((known.is_one | (known.left != _NEVER)).all())
+
+
+def progression_of(stack: Stack, kind: pa.DataType, fences: Int64s, places: Int64s) -> Progression | None:
+    """What reads found a column to be whose pages are all in one stack; None where they did not, or not yet.
+
+    fences: int64[p + 1], the first row of each page, and how many rows there are. places: int64[p], of each page in the
+    stack.
+    """
+    if not may_be_progression(stack) or not is_integer_like(kind):
+        return None
+    known = _lines_of(stack)
+    if not known.is_one.all():
+        return None
+    steps = known.steps[places]
+    return Progression(fences[1:-1], known.bases[places] - fences[:-1] * steps, steps)
+
+
+def _lines_of(stack: Stack) -> _Lines:
+    return stack.once("lines", lambda: _Lines(stack.num_rows))
+
+
+def _to_learn(stack: Stack, runs: Runs) -> list[Int64s]:
+    """Pages, each by itself, so many of whose rows were asked for that to read all their lines costs no more.
+
+    The line of a row is checked with the others of its block: of some rows that are far apart, all are.
+    """
+    known = _lines_of(stack)
+    if int(np.maximum.reduce(known.left[runs.at], initial=_NEVER)) == _NEVER:
+        return []
+    pages, counts = np.unique(runs.at, return_counts=True)
+    open_ = known.left[pages] != _NEVER
+    pages, counts = pages[open_], counts[open_]
+    known.left[pages] = np.maximum(known.left[pages] - counts, 0)
+    return [page for page in pages[:, np.newaxis] if known.left[page[0]] == 0]
+
+
+def _one_line(data: Bytes) -> tuple[int, int] | None:
+    """The first integer of blocks and the step from each to the next, both from 0 on, where it is one for all; the
+    blocks have nothing but lines."""
+    bases, slopes = data.view(_LINE_DTYPE).reshape(-1, 2).T
+    base, slope = int(bases[0]), int(slopes[0])
+    step, rest = divmod(slope, 1 << _SLOPE_BITS)
+    if rest or base < 0 or step < 0 or base + step * BLOCK_ROWS * len(bases) >= _MOST:
+        return None
+    alike = (slopes == slope).all() and (bases == base + step * BLOCK_ROWS * np.arange(len(bases))).all()
+    return (base, step) if alike else None
 
 
 def _within_blocks(runs: Runs) -> Runs:

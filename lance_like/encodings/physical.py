@@ -128,16 +128,18 @@ def unsigned_dtype(kind: pa.DataType) -> np.dtype:
 
 def flat_bytes(array: pa.Array) -> Bytes | None:
     """The values of a flat array as bytes, without a copy; None when an item of a list that is there is null."""
-    if isinstance(array, pa.ExtensionArray):
-        return flat_bytes(array.storage)
-    if pa.types.is_fixed_size_list(array.type):
-        size = array.type.list_size
-        items = array.values.slice(array.offset * size, len(array) * size)
-        if items.null_count and not _nulls_only_below(array, items):
-            return None
-        return flat_bytes(items)
-    width = flat_width(array.type)
-    assert width is not None
+    width = _NUMBER_NBYTES.get(array.type.id)
+    if width is None:
+        if isinstance(array, pa.ExtensionArray):
+            return flat_bytes(array.storage)
+        if pa.types.is_fixed_size_list(array.type):
+            size = array.type.list_size
+            items = array.values.slice(array.offset * size, len(array) * size)
+            if items.null_count and not _nulls_only_below(array, items):
+                return None
+            return flat_bytes(items)
+        width = flat_width(array.type)
+        assert width is not None
     return buffer_bytes(array.buffers()[1])[array.offset * width : (array.offset + len(array)) * width]
 
 
@@ -152,7 +154,7 @@ def _nulls_only_below(array: pa.Array, items: pa.Array) -> bool:
 
 def flat_array(kind: pa.DataType, data: Bytes, num_rows: int) -> pa.Array:
     """A flat array over bytes, without a copy: the inverse of `flat_bytes`."""
-    if kind.id in _INTEGER_LIKE:
+    if kind.id in _NUMBERS:
         return pa.Array.from_buffers(kind, num_rows, [None, pa.py_buffer(data)], null_count=0)
     if isinstance(kind, pa.BaseExtensionType):
         return pa.ExtensionArray.from_storage(kind, flat_array(kind.storage_type, data, num_rows))

@@ -64,8 +64,13 @@ class FlatCells(NamedTuple):
     slots: Int64s
     width: int
 
-    def ask(self, rows: Int64s) -> Ask:
+    def read(self, kind: pa.DataType, rows: Int64s) -> Reading[pa.Array]:
         """The cells of rows of the column."""
+        (data,) = yield [self.ask(rows)]
+        return flat_array(kind, data, len(rows))
+
+    def ask(self, rows: Int64s) -> Ask:
+        """Where they are."""
         starts = rows * self.width
         if len(self.bases) == 1:
             starts += self.bases

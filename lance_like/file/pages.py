@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from lance_like.encodings.base import Node, parse_node
 from lance_like.encodings.joining import joined, taken
-from lance_like.encodings.physical import flat_array, is_variable, read_validity, storage_of, unpack_bits
+from lance_like.encodings.linear import Progression, may_be_progression, progression_of
+from lance_like.encodings.physical import is_variable, read_validity, storage_of, unpack_bits
 from lance_like.encodings.places import DESCRIPTION, describe_node
 from lance_like.encodings.plain import FlatCells, flat_cells_of
 from lance_like.encodings.recast import choose_recast, is_recast, read_recast, stored_type
@@ -84,9 +85,9 @@ class ColumnPages:
         self.stored = metadata.stored
         # The type that was asked for last.
         self._checked: pa.DataType | None = None
-        # Where cells that lie in the pages as they are begin, and the type that this was found for.
-        self._flat: FlatCells | None = None
-        self._flat_kind: pa.DataType | None = None
+        # Of cells that are found without looking into pages: how, and the type that this was found for.
+        self._direct: FlatCells | Progression | None = None
+        self._direct_kind: pa.DataType | None = None
         self.check_kind(kind)
         apart = kind is DESCRIPTION or is_recast(kind)
         self.kind = carried_type(self.stored if apart else kind)
@@ -154,10 +155,9 @@ class ColumnPages:
 
     def rows_of_open_pages(self, rows: Int64s, kind: pa.DataType) -> Reading[pa.Array]:
         """As `read_rows`, once all pages of the rows are open."""
-        flat = self._flat_cells(kind)
-        if flat is not None and len(rows):
-            (data,) = yield [flat.ask(rows)]
-            return flat_array(self.kind, data, len(rows))
+        direct = self._found_directly(kind)
+        if direct is not None and len(rows):
+            return (yield from direct.read(self.kind, rows))
         if kind is not self.stored:
             self.check_kind(kind)
         if len(rows) == 0:
@@ -175,27 +175,29 @@ class ColumnPages:
 
         rows: one at least; of those that do not lie one after another, and of other cells, come arrays.
         """
-        flat = self._flat_cells(kind)
-        if flat is not None:
+        flat = self._found_directly(kind)
+        if isinstance(flat, FlatCells):
             starts, ends, slots = flat.ask(rows)
             if int(np.minimum.reduce(starts[1:] - ends[:-1], initial=0)) >= 0:
                 (data,) = yield [SpanningAsk(starts, ends, slots)]
                 return Cells(data, starts - starts[0])
         return (yield from self.rows_of_open_pages(rows, kind))
 
-    def _flat_cells(self, kind: pa.DataType) -> FlatCells | None:
-        """Where the cells of all pages are, if they are of one width and lie in the pages as they are; else None.
+    def _found_directly(self, kind: pa.DataType) -> FlatCells | Progression | None:
+        """Of all pages: where the cells are, if they are of one width and lie there as they are, or the line that they
+        are on, if that is known. None where a page has to be asked.
 
         Found once all pages are open.
         """
-        if kind is self._flat_kind:
-            return self._flat
-        if self.unopened or kind is DESCRIPTION or is_recast(kind):
+        if kind is self._direct_kind:
+            return self._direct
+        if self.unopened or len(self._stacks) != 1 or kind is DESCRIPTION or is_recast(kind):
             return None
         self.check_kind(kind)
-        alone = len(self._stacks) == 1
-        found = flat_cells_of(self._stacks[0], self.kind, self.fences, self._place_in) if alone else None
-        self._flat, self._flat_kind = found, kind
+        stack, pages = self._stacks[0], (self.fences, self._place_in)
+        found = flat_cells_of(stack, self.kind, *pages) or progression_of(stack, self.kind, *pages)
+        if found is not None or not may_be_progression(stack):
+            self._direct, self._direct_kind = found, kind
         return found
 
     def _read_stacks(self, stacks: Int64s, places: Int64s, local: Int64s, kind: pa.DataType) -> Reading[pa.Array]:

@@ -12,7 +12,7 @@ def compare(data: Bytes, places: Int64s, queries: np.ndarray, dimension: int, me
 
     places: int64[q, m], where each begins in the bytes; below 0 for none. NaN for that, and for what is not finite.
 
-    metric: 0, squared l2; 1, 1 - dot product; 2, of queries of length 1, 1 - cosine.
+    metric: 0, squared l2; 1, 1 - dot product; 2, 1 - cosine.
     Raises ValueError where a vector is not in the bytes.
     """
     width, count = 4 * dimension, queries.size // dimension
@@ -32,8 +32,8 @@ def _distances(query: np.ndarray, vectors: np.ndarray, metric: int) -> np.ndarra
             return np.square(vectors - query).sum(axis=1)
         found = vectors @ query
         if metric == 2:
-            squares = np.square(vectors).sum(axis=1)
-            found = np.where(np.isfinite(squares), found / np.sqrt(squares), np.nan)
+            squares, own = np.square(vectors).sum(axis=1), np.square(query).sum()
+            found = np.where(np.isfinite(squares + own), found / (np.sqrt(squares) * np.sqrt(own)), np.nan)
         return 1 - found
 
 

@@ -32,12 +32,25 @@
     }                                                                                                                  \
     for (size_t lane = 0; lane < SIDE_BY_SIDE; lane++) sum += sums[lane], other += others[lane];
 
-/* Fill `to` with DISTANCE of each query to its vectors: `each` places, below 0 for none. */
-#define COMPARE(NAME, TERM, OTHER, DISTANCE)                                                                           \
+/* The length of a query; NaN of one that has none. */
+static double length_of(const f32 *query, size_t dimension) {
+    double sum = 0;
+    for (size_t at = 0; at < dimension; at++) sum += (double)query[at] * query[at];
+    return sum <= FLT_MAX ? sqrt(sum) : NAN;
+}
+
+/* Fill `to` with DISTANCE of each query, which has some LENGTH, to its vectors: `each` places, below 0 for none. */
+#define COMPARE(NAME, LENGTH, TERM, OTHER, DISTANCE)                                                                           \
     SUMMING NAME(const u8 *data, const i64 *places, size_t count, const f32 *queries, size_t dimension, size_t each,   \
                  f32 *to) {                                                                                            \
         const size_t ahead = dimension * 4 < MOST_AHEAD ? dimension * 4 : MOST_AHEAD;                                  \
-        for (size_t row = 0; row < count; row++) {                                                                     \
+        const f32 *query = queries;                                                                                    \
+        double length = LENGTH;                                                                                        \
+        for (size_t row = 0, left = each; row < count; row++, left--) {                                                \
+            if (!left) {                                                                                               \
+                left = each, query += dimension;                                                                       \
+                length = LENGTH;                                                                                       \
+            }                                                                                                          \
             if (row + AHEAD < count)                                                                                   \
                 for (size_t byte = 0; byte < ahead; byte += LINE_NBYTES)                                               \
                     __builtin_prefetch(data + places[row + AHEAD] + byte, 0, 2);                                       \
@@ -45,16 +58,17 @@
                 to[row] = NAN;                                                                                         \
                 continue;                                                                                              \
             }                                                                                                          \
-            const f32 *query = queries + row / each * dimension, *vector = (const f32 *)(data + places[row]);          \
+            const f32 *vector = (const f32 *)(data + places[row]);                                                     \
             OVER_NUMBERS(TERM, OTHER)                                                                                  \
-            (void)other;                                                                                               \
+            (void)other, (void)length;                                                                                 \
             const float distance = (float)(DISTANCE);                                                                  \
             to[row] = isfinite(distance) ? distance : NAN;                                                             \
         }                                                                                                              \
     }
-COMPARE(compare_l2, (x - y) * (x - y), 0, sum)
-COMPARE(compare_dot, x *y, 0, 1 - sum)
-COMPARE(compare_cosine, x *y, y *y, other <= FLT_MAX ? 1 - sum / sqrt(other) : NAN)
+COMPARE(compare_l2, 0, (x - y) * (x - y), 0, sum)
+COMPARE(compare_dot, 0, x *y, 0, 1 - sum)
+COMPARE(compare_cosine, length_of(query, dimension), x *y, y *y,
+        other <= FLT_MAX ? 1 - sum / (sqrt(other) * length) : NAN)
 
 PyObject *compare(PyObject *self, PyObject *args) {
     Py_buffer view[4];
@@ -69,7 +83,7 @@ PyObject *compare(PyObject *self, PyObject *args) {
     const i64 *places = view[1].buf;
     const Py_ssize_t last = view[0].len - 4 * dimension;
     for (Py_ssize_t at = 0; at < count && fits; at++) fits = places[at] <= last;
-    if (fits)
+    if (fits && count)
         RUN(4 * dimension * count,
             (metric == 0   ? compare_l2
              : metric == 1 ? compare_dot

@@ -237,8 +237,9 @@ class NearSearch:
         """
         if len(self.vectors) == 1:
             # Candidates of one query are different rows.
-            some = [segment.ids(_found(hits.ordinals[0])) for segment, hits in estimated]
-            return self._refined_one(np.sort(some[0] if len(some) == 1 else np.concatenate(some)), beside)
+            ids = np.concatenate([segment.ids(_found(hits.ordinals[0])) for segment, hits in estimated])
+            ids.sort()
+            return self._refined_one(ids, beside)
         ids = np.concatenate([_ids_of(segment, hits.ordinals) for segment, hits in estimated], axis=1)
         different, which = _different(ids)
         if len(different) == 0:

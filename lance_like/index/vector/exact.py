@@ -152,9 +152,8 @@ def compares_in_place(held: VectorType) -> bool:
 
 def distances_in_place(query: np.ndarray, cells: Cells, metric: str) -> np.ndarray:
     """As `distances`, of one query to vectors that lie where `compares_in_place` takes them: float32[n]."""
-    against = normal(query) if metric == "cosine" else query
     found = np.empty(len(cells.places), np.float32)
-    compare(cells.data, cells.places, against, against.shape[1], _COMPARED[metric], found)
+    compare(cells.data, cells.places, query, query.shape[1], _COMPARED[metric], found)
     return found
 
 
@@ -171,7 +170,7 @@ def pairs(
         found = _BITS[queries[:, np.newaxis] ^ values[which]].sum(axis=-1, dtype=np.float32)
     else:
         vectors = as_float32(values, number)
-        against = np.ascontiguousarray(normal(queries) if metric == "cosine" else queries)
+        against = np.ascontiguousarray(queries)
         places = np.multiply(which, vectors.shape[1] * vectors.itemsize, order="C", dtype=np.int64)
         found = np.empty(which.shape, np.float32)
         data, kernel = vectors.reshape(-1).view(np.uint8), _COMPARED[metric]

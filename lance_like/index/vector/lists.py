@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lance_like.index.vector.door import alone, faiss, pointer
+from lance_like.index.vector.door import alone, faiss
 from lance_like.index.vector.quantize import Codes, Product, fill
 from lance_like.locks import lock_over_forks
 from lance_like.typing_ import Bytes, Int64s
@@ -66,7 +66,8 @@ class FaissScan:
         placed = self._codes.queries(queries)
         found = np.empty((len(placed), k), np.float32)
         ordinals = np.empty((len(placed), k), np.int64)
-        given = (len(placed), pointer(placed), k, pointer(probes), pointer(near), pointer(found), pointer(ordinals))
+        at = library.swig_ptr
+        given = (len(placed), at(placed), k, at(probes), at(near), at(found), at(ordinals))
         self._index.search_preassigned_c(*given, False, how)
         last = found[:, -1], ordinals[:, -1]
         # Where a row was dropped, there is none in the last place; of a query without numbers, no number.
@@ -147,7 +148,7 @@ class Lists:
     def holding(self, wanted: Int64s) -> Scan:
         """A scan that holds some lists. wanted: int64, repeats allowed."""
         now = self._now
-        if now.filled[wanted].all():
+        if np.logical_and.reduce(now.filled[wanted]):
             return now.scan
         wanted = np.unique(wanted)
         if now.nbytes + int(self._nbytes[wanted[~now.filled[wanted]]].sum()) > _MOST_NBYTES:

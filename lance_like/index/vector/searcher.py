@@ -121,7 +121,7 @@ class IvfSearcher:
         """How many times k rows are to be looked at again; 0: their distances are true."""
         return self.defaults.refine_factor
 
-    @property
+    @cached
     def partitions(self) -> int:
         """How many it has."""
         return len(self.stored.ends)
@@ -132,7 +132,7 @@ class IvfSearcher:
         [ends] = self.stored.partitions.columns([END])
         return np.diff(np.asarray(ends, np.int64), prepend=0)
 
-    @property
+    @cached
     def space(self) -> Space:
         """Where distances are taken."""
         return self.stored.space
@@ -323,9 +323,9 @@ class IvfSearcher:
     def _coarse_one(self, query: np.ndarray, asked: _Asked) -> tuple[np.ndarray, Int64s]:
         """As `_coarse`, of one query: first compared with all, in less time than faiss takes to keep the nearest."""
         library, centroids = alone(), self.stored.centroids
-        near = np.empty(len(centroids), np.float32)
+        near, at = np.empty(len(centroids), np.float32), library.swig_ptr
         kernel = library.fvec_inner_products_ny if self.space.dot else library.fvec_L2sqr_ny
-        kernel(pointer(near), pointer(query), pointer(centroids), centroids.shape[1], len(centroids))
+        kernel(at(near), at(query), at(centroids), centroids.shape[1], len(centroids))
         far = -near if self.space.dot else near
         count, numbers = 0, np.empty(0, np.int64)
         if asked.reach is not None:

@@ -15,29 +15,30 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from lance_like._lazy import cached
 from lance_like.errors import InvalidInput
-from lance_like.index.vector.door import alone, pointer
 from lance_like.index.vector.values import VectorType, as_float32, vector_type, vectors_of
 from lance_like.typing_ import Int64s
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Space:
     """Of vectors of a type under a metric."""
 
     held: VectorType
     metric: str
 
-    @property
+    @cached
     def dimension(self) -> int:
+        """Numbers of a vector."""
         return self.held.dimension
 
-    @property
+    @cached
     def dot(self) -> bool:
         """Is more nearer?"""
         return self.metric == "dot"
 
-    @property
+    @cached
     def bits(self) -> bool:
         """Are vectors bits?"""
         return self.metric == "hamming"
@@ -89,15 +90,16 @@ def space_of(kind: pa.DataType, metric: str) -> Space:
 
 
 def normal(vectors: np.ndarray) -> np.ndarray:
-    """Vectors over their lengths; NaN where that is 0 or not finite. vectors: float32[n, d], contiguous."""
+    """Vectors over their lengths; NaN where that is 0 or not finite. vectors: float32[n, d]."""
     return vectors * (1 / lengths(vectors))[:, np.newaxis]
 
 
 def lengths(vectors: np.ndarray) -> np.ndarray:
-    """float32[n]: the lengths of vectors; NaN where that is 0 or not finite. vectors: float32[n, d], contiguous."""
-    found = np.empty(len(vectors), np.float32)
-    alone().fvec_norms_L2(pointer(found), pointer(vectors), vectors.shape[1], len(vectors))
-    found[(found == 0) | ~np.isfinite(found)] = np.nan
+    """float32[n]: the lengths of vectors; NaN where that is 0 or not finite. vectors: float32[n, d]."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = np.sqrt(np.matmul(vectors[:, np.newaxis], vectors[:, :, np.newaxis]).reshape(-1))
+    if not (np.minimum.reduce(found, initial=1) > 0 and np.maximum.reduce(found, initial=1) < np.inf):
+        found[(found == 0) | ~np.isfinite(found)] = np.nan
     return found
 
 

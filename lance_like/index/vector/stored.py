@@ -60,12 +60,12 @@ class Stored:
             raise Corrupt(f"the ends of {where} do not cut {self.vectors.rows} codes", kind="index")
         return matrix, last
 
-    @property
+    @cached
     def centroids(self) -> np.ndarray:
         """float32[p, d], as they are placed; uint8 for hamming."""
         return self._model[0]
 
-    @property
+    @cached
     def ends(self) -> Int64s:
         """int64[p], the row after the last of each partition."""
         return self._model[1]

@@ -94,7 +94,7 @@ def as_queries(q: Any, kind: pa.DataType | VectorType, metric: str) -> np.ndarra
         raise InvalidInput(
             f"the query of the shape {given.shape} does not match index column size {held.dimension}", kind="query"
         )
-    if not np.isfinite(given).all():
+    if not np.logical_and.reduce(np.isfinite(given), axis=None):
         raise InvalidInput("the query holds numbers that are not finite", kind="query")
     while given.ndim < most:
         given = given[np.newaxis]
