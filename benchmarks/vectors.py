@@ -39,6 +39,8 @@ Question = Callable[[Any], Any]
 # None: as many as the library looks into by default.
 PROBES = (None, 2, 4, 8, 16, 32, 64, 96, 112, 128)
 REFINED = (3, 6, 10, 20, 32, 48, 64, 100)
+# Where a library looks into the partitions that are so near, and not into as many for each query.
+REACHES = (0.03, 0.04, 0.05, 0.06, 0.1, 0.3, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
 # A recall from which nothing more is tried.
 ENOUGH = 0.995
 
@@ -77,6 +79,13 @@ class VectorPeer(IndexPeer):
             "IVF_HNSW_SQ": ("IVF_HNSW_SQ", {"num_partitions": 1}),
         }
 
+    def sweeps(self, kind: str) -> list[list[Options]]:
+        """The parameters of searches that are tried: of each way, about from fast to slow; the first are the defaults.
+
+        kind: as a report calls it.
+        """
+        return [searches(kind)]
+
     @abstractmethod
     def question(
         self, queries: np.ndarray, data: Data, options: Options, condition: str | None
@@ -96,6 +105,9 @@ class LanceLike(VectorPeer):
 
     def kinds(self, data: Data) -> dict[str, tuple[str, Options]]:
         return {**super().kinds(data), "IVF_PQ": ("IVF_PQ", {}), "HNSW": ("HNSW", {})}
+
+    def sweeps(self, kind: str) -> list[list[Options]]:
+        return [searches(kind), *([] if "HNSW" in kind else [_crossed("reach", REACHES, kind)])]
 
     def store(self, path: Path, table: pa.Table) -> None:
         self.library().write_dataset(table, str(path), max_rows_per_file=len(table))
@@ -127,6 +139,9 @@ class Pylance(LanceLike):
 
     def kinds(self, data: Data) -> dict[str, tuple[str, Options]]:
         return VectorPeer.kinds(self, data)
+
+    def sweeps(self, kind: str) -> list[list[Options]]:
+        return VectorPeer.sweeps(self, kind)
 
 
 class LanceDb(VectorPeer):
@@ -211,10 +226,15 @@ def searches(kind: str) -> list[Options]:
     if "HNSW" in kind:
         beams = [{"ef": ef} for ef in (16, 32, 48, 64, 96, 128, 256)]
         return [{}, *beams, *({**beam, "refine_factor": 2} for beam in beams if beam["ef"] >= 2 * K)]
+    return [{}, *_crossed("nprobes", PROBES, kind)]
+
+
+def _crossed(name: str, values: Sequence[Any], kind: str) -> list[Options]:
+    """How far an index looks, each with all factors that are tried."""
     refined = {"IVF_FLAT": (None,), "IVF_SQ": (None, 2)}.get(kind, REFINED)
-    tried = ({"nprobes": probes, "refine_factor": factor} for probes, factor in itertools.product(PROBES, refined))
+    tried = ({name: value, "refine_factor": factor} for value, factor in itertools.product(values, refined))
     said = [{name: value for name, value in one.items() if value is not None} for one in tried]
-    return [{}, *(options for options in said if options)]
+    return [options for options in said if options]
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,17 +318,18 @@ def _sweep(one: Stored, handle: Any, data: Data, kind: str, what: str, condition
     """Recall and time of each set of parameters, on the first half of the queries; the second half is asked later."""
     found = []
     peer: Any = one.peer
-    for options in searches(kind):
-        times, hits = [], 0
-        for number, query in enumerate(data.queries[: QUERIES // 2]):
-            question = peer.question(query, data, options, condition)
-            start = time.perf_counter()
-            answer = question(handle)
-            times.append((time.perf_counter() - start) * 1e3)
-            hits += len({*answer["id"].to_pylist()} & {*data.nearest[what][number].tolist()})
-        found.append(Tried(options, hits / (K * len(times)), statistics.median(times)))
-        if found[-1].recall >= ENOUGH and options:
-            break
+    for sweep in peer.sweeps(kind):
+        for options in sweep:
+            times, hits = [], 0
+            for number, query in enumerate(data.queries[: QUERIES // 2]):
+                question = peer.question(query, data, options, condition)
+                start = time.perf_counter()
+                answer = question(handle)
+                times.append((time.perf_counter() - start) * 1e3)
+                hits += len({*answer["id"].to_pylist()} & {*data.nearest[what][number].tolist()})
+            found.append(Tried(options, hits / (K * len(times)), statistics.median(times)))
+            if found[-1].recall >= ENOUGH and options:
+                break
     return found
 
 

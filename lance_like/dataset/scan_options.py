@@ -65,9 +65,11 @@ class ScanOptions(Tuning, total=False):
     scan_stats_callback: called with `ScanStatistics` when the last batch was given, or the scan was closed.
     nearest: rows near to a vector, the nearest first, with their `_distance`: {"column", "q": the vector, "k": how many
     (the limit, or 10), "metric": "l2", "cosine", "dot" or "hamming" (that of the index, or l2; of uint8 hamming),
-    "nprobes", "minimum_nprobes", "maximum_nprobes", "ef", "refine_factor", "distance_range": half-open, "use_index":
-    False: exact, "index_name": which of several}. Several vectors (2-D; 3-D where rows hold several) give k rows
-    each, with their `query_index`. The rows without an index are compared exactly.
+    "nprobes", "minimum_nprobes", "maximum_nprobes", "reach": how near partitions are that are looked into, instead of
+    how many, as a share of how much farther than the nearest all are on the average (format_spec/index/ivf.md), "ef",
+    "refine_factor", "distance_range": half-open, "use_index": False: exact, "index_name": which of several}. Several
+    vectors (2-D; 3-D where rows hold several) give k rows each, with their `query_index`. The rows without an index
+    are compared exactly.
     full_text_query: rows by their relevance (BM25), the best first, with their `_score`: a text, {"query", "columns"},
     or a query of `lance_like.query`. The rows without an index count too.
     prefilter: of a search, whether it looks only among the rows that pass the filter (None: it does, and has as many

@@ -116,6 +116,10 @@ class SearchBuilder:
         """The most partitions that are looked into."""
         return self._near_by(maximum_nprobes=maximum_nprobes)
 
+    def reach(self, reach: float) -> SearchBuilder:
+        """How near partitions of an index are that are looked into, instead of how many (`nearest` of a scan)."""
+        return self._near_by(reach=reach)
+
     def ef(self, ef: int) -> SearchBuilder:
         """How many rows a search of a graph keeps in view."""
         return self._near_by(ef=ef)

@@ -189,6 +189,7 @@ class Nearest:
     (bits).
     nprobes: (least, most) partitions to look into, None: what the index was tuned for. ef: of a graph.
     within: half-open range of distances [low, high), None: no bound.
+    options: what a kind may know beside these. "reach": how near partitions are that are looked into (index/ivf.md).
     """
 
     k: int

@@ -81,6 +81,7 @@ def query_of(
     least, most = probes if least is None else least, probes if most is None else most
     if least is not None and most is not None and least > most:
         raise InvalidInput(f"nearest: minimum_nprobes={least} is more than maximum_nprobes={most}")
+    reach = _reach(options)
     parallel = _count(options, "query_parallelism", -1)
     if options.get("approx_mode", "normal") not in _APPROX_MODES:
         mode = options["approx_mode"]
@@ -98,7 +99,8 @@ def query_of(
         threads=parallel if parallel and parallel > 0 else threads,
         covered=covered,
         segments=segments,
-        options={name: options[name] for name in ("approx_mode", "search_effort") if name in options},
+        options={name: options[name] for name in ("approx_mode", "search_effort") if name in options}
+        | ({} if reach is None else {"reach": reach}),
     )
 
 
@@ -117,6 +119,7 @@ _OPTIONS = frozenset(
         "nprobes",
         "q",
         "query_parallelism",
+        "reach",
         "refine_factor",
         "search_effort",
         "use_index",
@@ -131,6 +134,17 @@ def _count(options: Mapping[str, Any], name: str, low: int) -> int | None:
     if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < low:
         raise InvalidInput(f"nearest: {name}={value!r:.80}: expected an integer of at least {low}")
     return value.__index__()
+
+
+def _reach(options: Mapping[str, Any]) -> float | None:
+    value = options.get("reach")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 <= value < np.inf:
+        raise InvalidInput(f"nearest: reach={value!r:.80}: expected a finite number of at least 0")
+    if "nprobes" in options:
+        raise InvalidInput("nearest: nprobes says how many partitions, reach how near they are: expected one of them")
+    return float(value)
 
 
 def _range(given: Any) -> tuple[float | None, float | None]:

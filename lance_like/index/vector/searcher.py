@@ -30,7 +30,7 @@ _WIDER = 4
 # Partitions are looked into, where the caller does not say how many, until they hold so many rows on the average.
 _LEAST_ROWS = 512
 # Of those within reach at most so many times as many are looked into as hold the neighbours of most queries.
-_MOST_WITHIN = 2
+MOST_WITHIN = 2
 # By which power of the share of rows that are allowed more partitions are looked into.
 _FARTHER = 1 / 4
 _INFINITE = np.float32(np.inf)
@@ -60,7 +60,8 @@ class _Asked:
     """How far a search goes. k: rows of each query. marks: a bitmap of the ordinals allowed; None: all.
 
     ef: candidates that a graph keeps. least, most: partitions to look into at first, and when they hold too little.
-    reach: of a search that looks at first into those that are so near, at least `least`; None: into `least`.
+    reach: of a search that looks at first into those that are so near, at least `least` and at most `widest`; None:
+    into `least`.
     """
 
     k: int
@@ -69,6 +70,7 @@ class _Asked:
     least: int
     most: int
     reach: float | None
+    widest: int
 
 
 def defaults_of(detail: Any, partitions: int) -> Defaults:
@@ -144,8 +146,8 @@ class IvfSearcher:
         tuned = {k: v for k, v in self.stored.segment.params.items() if v is not None}
         detail = {
             **self.stored.segment.detail,
-            **{k: tuned[k] for k in ("nprobes", "refine_factor", "ef") if k in tuned},
             **({"reach": None} if "nprobes" in tuned else {}),
+            **{k: tuned[k] for k in ("nprobes", "reach", "refine_factor", "ef") if k in tuned},
         }
         return defaults_of(detail, len(self.stored.ends))
 
@@ -210,7 +212,10 @@ class IvfSearcher:
         share = 1.0 if allow is None else len(allow) / self.stored.segment.rows
         least, most = how.nprobes
         last = partitions if most is None else max(1, min(most, partitions))
-        reach = self.defaults.reach if allow is None and how.nprobes == (None, None) else None
+        reach, widest = how.options.get("reach"), last
+        if reach is None and allow is None and how.nprobes == (None, None):
+            # A query that is far from all is as near to all.
+            reach, widest = self.defaults.reach, min(last, MOST_WITHIN * self.defaults.nprobes)
         if least is not None:
             first = least
         elif reach is not None:
@@ -221,7 +226,8 @@ class IvfSearcher:
         # A graph passes rows that are not allowed on its way to others: of those that are it keeps so many.
         ef = int((how.ef or self.defaults.ef) * min(1 / share, _LONGEST_WAY))
         marks = None if allow is None else self._marks(allow)
-        return _Asked(k, marks, ef, max(1, min(first, last)), last, reach)
+        first = max(1, min(first, last))
+        return _Asked(k, marks, ef, first, last, reach, max(first, widest))
 
     def _marks(self, allow: BitMap) -> Bytes:
         """The bitmap of rows that are allowed; of the same set as before, which nobody changes, the same again."""
@@ -276,7 +282,7 @@ class IvfSearcher:
         """
         if len(queries) == 1 and not self.space.bits:
             return self._coarse_one(queries, asked)
-        probes = asked.least if asked.reach is None else self._most_within(asked)
+        probes = asked.least if asked.reach is None else asked.widest
         if self.space.bits:
             bits, numbers = nearest_bits(queries, self.stored.centroids, probes)
             near = bits.astype(np.float32)
@@ -288,10 +294,6 @@ class IvfSearcher:
             past[:, : asked.least] = False
             numbers[past] = -1
         return near, numbers
-
-    def _most_within(self, asked: _Asked) -> int:
-        """The most partitions to look into within reach: of a query that is far from all, all may be as near."""
-        return min(asked.most, max(asked.least, _MOST_WITHIN * self.defaults.nprobes))
 
     def _nearest_centroids(self, queries: np.ndarray, probes: int) -> tuple[np.ndarray, Int64s]:
         library, centroids = alone(), self.stored.centroids
@@ -332,7 +334,7 @@ class IvfSearcher:
             first = float(np.minimum.reduce(far))
             usual = float(np.add.reduce(far, dtype=np.float64)) / len(far)
             last = np.float32(first + asked.reach * (usual - first))
-            numbers = np.empty(self._most_within(asked), np.int64)
+            numbers = np.empty(asked.widest, np.int64)
             count = best(self._numbers, far, -math.inf, np.nextafter(last, _INFINITE), numbers)
         if count < asked.least:
             numbers = np.empty(asked.least, np.int64)

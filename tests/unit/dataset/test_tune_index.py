@@ -42,9 +42,19 @@ def test_a_tuned_index_has_the_recall_that_was_asked_for(dataset: LanceDataset) 
     assert recall(dataset, nprobes=1) < 0.6
     tuning = dataset.tune_index("v_idx", target_recall=0.98)
     assert tuning.reached and dataset.version == version + 1
-    assert dataset._manifest.indices[0].params["nprobes"] == tuning.chosen.nprobes
+    params = dataset._manifest.indices[0].params
+    assert (params["nprobes"], params["reach"]) == (tuning.chosen.nprobes, tuning.chosen.reach)
     assert recall(dataset) > 0.93
     assert recall(lance_like.dataset(dataset.uri)) > 0.93
+
+
+def test_how_near_partitions_are_may_be_said(dataset: LanceDataset) -> None:
+    assert recall(dataset, reach=0.0) < recall(dataset, reach=0.5) < recall(dataset, reach=100) == 1.0
+    some = dataset.search(VECTORS[7], vector_column="v").reach(100).limit(5).to_table()
+    assert (
+        some["i"].to_pylist()
+        == dataset.search(VECTORS[7], vector_column="v").nprobes(20).limit(5).to_table()["i"].to_pylist()
+    )
 
 
 def test_rows_that_have_gone_are_not_measured(dataset: LanceDataset) -> None:

@@ -293,8 +293,45 @@ def test_the_tuner_reaches_what_is_asked_and_says_how(clustered):
     segment = Segment(len(clustered), KIND, tuned, built.detail, build_reader(built))
     searcher = built.plugin.open(segment)
     assert searcher.defaults.nprobes == tuning.chosen.nprobes
-    assert searcher.defaults.reach is None, "the tuner says how many"
+    assert searcher.defaults.reach == tuning.chosen.reach
     assert searcher.refine_factor == tuning.chosen.refine_factor
+
+
+def test_the_tuner_chooses_a_reach_where_queries_differ():
+    values, queries = _large_and_small(32)
+    built = build(IvfFlat(), values, {"num_partitions": 80})
+    tuning = tune(built.open(), ArraySource(values), queries, target_recall=0.9)
+    reaches = [way for way in tuning.measured if way.reach is not None and way.recall >= 0.9]
+    assert reaches, "a reach is found that is enough"
+    least = min(way.reach for way in reaches)
+    assert all(way.recall < 0.9 for way in tuning.measured if way.reach is not None and way.reach < least)
+    # Whatever was the quickest here: the index is then searched as was measured.
+    for reach in (least, None):
+        params = {**built.params, **tuning.params, "reach": reach}
+        searcher = built.plugin.open(Segment(len(values), values.type, params, built.detail, build_reader(built)))
+        asked = searcher._asked(Nearest(10, "l2"), 10, None)
+        assert asked.reach == reach
+        assert asked.widest == 2 * tuning.chosen.nprobes if reach is not None else asked.least == tuning.chosen.nprobes
+
+
+def test_a_caller_says_how_near_partitions_are(clustered):
+    built = build(IvfFlat(), clustered, {"num_partitions": 60})
+    searcher = built.open()
+    queries = as_queries(clustered.slice(0, 100).to_pylist(), KIND, "l2")
+    every = searcher.nearest(queries, Nearest(10, "l2", (60, 60)), None).ordinals
+    before = 0.0
+    for reach in (0.0, 0.05, 0.5, 1e9):
+        how = Nearest(10, "l2", options={"reach": reach})
+        found = searcher.nearest(queries, how, None).ordinals
+        _, numbers = searcher._coarse(queries, searcher._asked(how, 10, None))
+        looked = float((numbers >= 0).mean(axis=0).sum())
+        assert looked >= before
+        before = looked
+        for query, row in zip(queries, found, strict=True):
+            assert np.array_equal(searcher.nearest(query[np.newaxis], how, None).ordinals[0], row)
+    assert (looked, found.tolist()) == (60, every.tolist())
+    few = Nearest(10, "l2", (1, 3), options={"reach": 1e9})
+    assert (searcher._coarse(queries, searcher._asked(few, 10, None))[1] >= 0).sum(axis=1).tolist() == [3] * 100
 
 
 def test_the_tuner_asks_rows_for_their_neighbours(clustered):
@@ -328,14 +365,19 @@ def test_each_query_looks_into_the_partitions_within_reach(metric):
         assert np.array_equal(alone[0][alone[0] >= 0], among[among >= 0])
 
 
-def test_fewer_rows_are_looked_at_within_reach_than_in_as_many_partitions():
+def _large_and_small(dimension: int) -> tuple[pa.FixedSizeListArray, np.ndarray]:
+    """Vectors and queries of clusters of which a few are large and lie in many partitions, and most are small."""
     rng = np.random.default_rng(3)
-    centres = rng.normal(size=(200, 32))
-    # A few clusters are large and lie in many partitions, most are small.
+    centres = rng.normal(size=(200, dimension))
     among = centres[np.minimum(rng.zipf(1.3, 8200) - 1, 199)]
     points = (among + rng.normal(0, 0.6, among.shape)).astype(np.float32)
-    points, queries = points[200:], points[:200]
-    built = build(IvfFlat(), pa.FixedSizeListArray.from_arrays(points.ravel(), 32), {"num_partitions": 80})
+    return pa.FixedSizeListArray.from_arrays(points[200:].ravel(), dimension), points[:200]
+
+
+def test_fewer_rows_are_looked_at_within_reach_than_in_as_many_partitions():
+    values, queries = _large_and_small(32)
+    points = values.flatten().to_numpy().reshape(-1, 32)
+    built = build(IvfFlat(), values, {"num_partitions": 80})
     searcher = built.open()
     asked = searcher._asked(Nearest(10, "l2"), 10, None)
     _, within = searcher._coarse(queries, asked)
