@@ -8,6 +8,7 @@ the residuals of its block, in the same checksum block as most of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from lance_like.encodings.narrow import check_integer_like, store
 from lance_like.encodings.physical import flat_array, flat_bytes, integer_dtype, is_integer_like, valid_of
 from lance_like.encodings.pool import allocate
 from lance_like.encodings.sample import sampled_runs
-from lance_like.encodings.stack import LONG_RUN, Reading, Runs, Stack, ask, expand, together
+from lance_like.encodings.stack import LONG_RUN, Ask, Reading, Runs, Stack, ask, expand, together
 from lance_like.kernels import lines, widen
 from lance_like.typing_ import Bytes, Int64s
 
@@ -39,6 +40,7 @@ _MOST = 1 << 62
 # Lines that are checked with that of a row: those of a block of checksums.
 _LINES_A_ROW = 4096 // _LINE_NBYTES
 _NEVER = -1
+_LEARNT_AT_ONCE = 8
 _STEPS = np.arange(BLOCK_ROWS, dtype=np.int64)
 
 
@@ -90,18 +92,14 @@ class Linear:
             return _integers(kind, values[skip : skip + runs.count])
         if runs.long(LONG_RUN):
             return joined((yield from together([self.read(stack, kind, run) for run in runs.apart()])))
-        # Of a stride of 0 there are lines alone.
-        to_learn = _to_learn(stack, runs) if not stride and runs.single else []
         pieces = _within_blocks(runs)
         at, rows = pieces.places
         within, each, slots = rows & (BLOCK_ROWS - 1), pieces.each, stack.slots[at]
         block = start[at] + (rows >> 8) * block_nbytes
+        # Of a stride of 0 there are lines alone.
         line = np.minimum(block + BLOCK_ROWS * stride, end[at] - _LINE_NBYTES) if stride else block
         asks = [ask(block + within * stride, (each or pieces.lengths) * stride, slots)] if stride else []
-        asks += [(start[page], end[page], stack.slots[page]) for page in to_learn]
         *data, found = yield [*asks, ask(line, _LINE_NBYTES, slots)]
-        for page, all_lines in zip(to_learn, data, strict=False):
-            _lines_of(stack).learn(int(page[0]), all_lines)
         table, within = found.view(_LINE_DTYPE).reshape(-1, 2), within.reshape(-1)
         if each == 1:
             values = table[:, 0] + (table[:, 1] * within >> _SLOPE_BITS)
@@ -162,9 +160,10 @@ class _Lines:
         # A page without rows is on any line.
         self.is_one = num_rows == 0
         self.bases, self.steps = np.zeros(len(num_rows), np.int64), np.zeros(len(num_rows), np.int64)
-        # How many rows may still be asked for before all lines of a page are read; of one that was, none ever.
-        self.left = -(-num_rows // (BLOCK_ROWS * _LINES_A_ROW))
-        self.nbytes = 4 * self.left.nbytes
+        # How many rows are asked for before all lines of a page are read, and how many are left; _NEVER: they were.
+        self.first = -(-num_rows // (BLOCK_ROWS * _LINES_A_ROW))
+        self.left = self.first.copy()
+        self.nbytes = 5 * self.left.nbytes
 
     def learn(self, page: int, data: Bytes) -> None:
         """All lines of a page."""
@@ -222,19 +221,28 @@ def _lines_of(stack: Stack) -> _Lines:
     return stack.once("lines", lambda: _Lines(stack.num_rows))
 
 
-def _to_learn(stack: Stack, runs: Runs) -> list[Int64s]:
-    """Pages, each by itself, so many of whose rows were asked for that to read all their lines costs no more.
+def lines_to_learn(stack: Stack, at: Int64s) -> list[tuple[int, Ask]]:
+    """Pages of whose rows many were asked for, some at most, and where all their lines are.
 
-    The line of a row is checked with the others of its block: of some rows that are far apart, all are.
+    at: of each row that is asked for, its page.
     """
-    known = _lines_of(stack)
-    if int(np.maximum.reduce(known.left[runs.at], initial=_NEVER)) == _NEVER:
+    if not may_be_progression(stack):
         return []
-    pages, counts = np.unique(runs.at, return_counts=True)
-    open_ = known.left[pages] != _NEVER
-    pages, counts = pages[open_], counts[open_]
-    known.left[pages] = np.maximum(known.left[pages] - counts, 0)
-    return [page for page in pages[:, np.newaxis] if known.left[page[0]] == 0]
+    known = _lines_of(stack)
+    pages, counts = np.unique(at, return_counts=True)
+    pages, counts = pages[known.left[pages] != _NEVER], counts[known.left[pages] != _NEVER]
+    known.left[pages] -= np.minimum(known.left[pages], counts)
+    wanted = pages[known.left[pages] == 0][:_LEARNT_AT_ONCE]
+    known.left[wanted] = known.first[wanted]
+    _, start, end, _ = stack.once("opened", lambda: Linear._opened(stack))
+    return [(int(page[0]), (start[page], end[page], stack.slots[page])) for page in wanted[:, np.newaxis]]
+
+
+def learn_lines(stack: Stack, wanted: Sequence[tuple[int, Ask]]) -> Reading[None]:
+    """Read the lines that `lines_to_learn` said."""
+    found = yield [ask for _, ask in wanted]
+    for (page, _), data in zip(wanted, found, strict=True):
+        _lines_of(stack).learn(page, data)
 
 
 def _one_line(data: Bytes) -> tuple[int, int] | None:

@@ -76,7 +76,7 @@ class Blocks:
 
     def checked(self, asks: list[Ask]) -> Conversation[list[Bytes]]:
         """Ask for ranges, each inside the page of its slot, and check every block that they touch first."""
-        if not self.pending or self._are_verified(asks):
+        if self.are_verified(asks):
             return (yield ranges_of(asks))
         starts, ends, slots = asks[0] if len(asks) == 1 else _joined(asks)
         filled = ends > starts
@@ -101,8 +101,10 @@ class Blocks:
         self._check(touched, data, base)
         return [_cut(data, ask, base) for ask in asks]
 
-    def _are_verified(self, asks: list[Ask]) -> bool:
-        """True when every block that ranges touch was verified."""
+    def are_verified(self, asks: list[Ask]) -> bool:
+        """True when every block that ranges touch was verified, or none is to be."""
+        if not self.pending:
+            return True
         # Looked up anew for each: another thread may just have made room for its blocks.
         return all(marked(*ask, self._slots, self._verified) for ask in asks)
 

@@ -15,7 +15,13 @@ import pyarrow as pa
 
 from lance_like.encodings.base import Node, parse_node
 from lance_like.encodings.joining import joined, taken
-from lance_like.encodings.linear import Progression, may_be_progression, progression_of
+from lance_like.encodings.linear import (
+    Progression,
+    learn_lines,
+    lines_to_learn,
+    may_be_progression,
+    progression_of,
+)
 from lance_like.encodings.physical import is_variable, read_validity, storage_of, unpack_bits
 from lance_like.encodings.places import DESCRIPTION, describe_node
 from lance_like.encodings.plain import FlatCells, flat_cells_of
@@ -166,8 +172,15 @@ class ColumnPages:
         local = rows - self.fences[pages]
         stacks = self._stack_of[pages] if len(self._stacks) > 1 else _FIRST
         if len(stacks) == 1 or (stacks == stacks[0]).all():
-            runs = Runs.of_rows(self._place_in[pages], local)
-            return (yield from self._read_node(self._stacks[stacks[0]], kind, runs))
+            stack, runs = self._stacks[stacks[0]], Runs.of_rows(self._place_in[pages], local)
+            reading = self._read_node(stack, kind, runs)
+            # Of pages that are damaged somewhere the other rows are read: what was not checked is not looked at.
+            lines = lines_to_learn(stack, runs.at) if len(self._stacks) == 1 else []
+            lines = [one for one in lines if self.blocks.are_verified([one[1]])]
+            if not lines:
+                return (yield from reading)
+            array, _ = yield from together([reading, learn_lines(stack, lines)])
+            return array
         return (yield from self._read_stacks(stacks, self._place_in[pages], local, kind))
 
     def cells_of_open_pages(self, rows: Int64s, kind: pa.DataType) -> Reading[Cells | pa.Array]:

@@ -53,7 +53,8 @@ def test_rows_of_known_lines_take_no_bytes(name, page_rows):
         made, _ = write(table)
     store = CountingStore(made)
     reader = opened(store)
-    rows_of(store, reader, table.schema, np.arange(0, ROWS, 10))
+    for _ in range(2):
+        rows_of(store, reader, table.schema, np.arange(0, ROWS, 10))
     kept = reader.nbytes_cached
     with counted(store) as counts:
         assert rows_of(store, reader, table.schema, np.arange(7, ROWS, 3)).equals(table.slice(7).take(COUNTED[:-7:3]))
@@ -70,11 +71,11 @@ def test_lines_that_do_not_go_on_are_read_once_to_see_it(name):
     reader = opened(store)
     rows = np.arange(0, ROWS, 40)
     read = []
-    for _ in range(4):
+    for _ in range(5):
         with counted(store) as counts:
             rows_of(store, reader, table.schema, rows)
         read.append(counts.bytes_read)
-    assert read[1] == read[2] == read[3] <= 16 * len(rows)
+    assert read[2] == read[3] == read[4] <= 16 * len(rows)
 
 
 def test_few_rows_of_a_large_page_are_read_by_themselves():
@@ -87,13 +88,14 @@ def test_few_rows_of_a_large_page_are_read_by_themselves():
         for row in (9, 900_000, 70_000):
             assert rows_of(store, reader, table.schema, np.array([row]))["n"].to_pylist() == [row]
     assert counts.bytes_read <= 3 * 4096
-    rows_of(store, reader, table.schema, np.arange(0, 1 << 20, 1 << 15))
+    for _ in range(2):
+        rows_of(store, reader, table.schema, np.arange(0, 1 << 20, 1 << 15))
     with counted(store) as counts:
         rows_of(store, reader, table.schema, np.array([123_456]))
     assert counts.bytes_read == 0
 
 
-def test_a_damaged_line_is_found_when_all_of_them_are_read():
+def test_rows_beside_a_damaged_line_are_read_and_its_own_are_not():
     table = pa.table({"n": pa.array(np.arange(1 << 20))})
     made, _ = write(table)
     assert isinstance(made, MemoryStore)
@@ -104,6 +106,8 @@ def test_a_damaged_line_is_found_when_all_of_them_are_read():
     data[int(extents[1][0]) - 30] ^= 1
     made._objects[KEY] = bytes(data)
     reader = opened(made)
-    assert rows_of(made, reader, table.schema, np.array([5]))["n"].to_pylist() == [5]
+    for _ in range(3):
+        rows = np.arange(0, 1 << 19, 1 << 13)
+        assert rows_of(made, reader, table.schema, rows)["n"].to_pylist() == rows.tolist()
     with pytest.raises(Corrupt):
-        rows_of(made, reader, table.schema, np.arange(0, 1 << 19, 1 << 14))
+        rows_of(made, reader, table.schema, np.array([(1 << 20) - 1]))
