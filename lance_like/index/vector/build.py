@@ -23,9 +23,21 @@ import pyarrow as pa
 from lance_like.index.base import BuildOptions, Hits, IndexSource, Nearest, SegmentWrites
 from lance_like.index.vector.exact import merge, nearest_of
 from lance_like.index.vector.lists import FaissScan, Scan
-from lance_like.index.vector.measure import Truth, measured
+from lance_like.index.vector.measure import Truth, measured, probing_of
 from lance_like.index.vector.space import Space, space_of
-from lance_like.index.vector.stored import CENTROID, CODE, CODEBOOK, CODES, END, ENDS, ORDINAL, PARTITIONS, VALUES
+from lance_like.index.vector.stored import (
+    BIAS,
+    BIASES,
+    CENTROID,
+    CODE,
+    CODEBOOK,
+    CODES,
+    END,
+    ENDS,
+    ORDINAL,
+    PARTITIONS,
+    VALUES,
+)
 from lance_like.index.vector.train import Model, learn, nearest_centroids
 from lance_like.typing_ import Bytes, Int64s, Json
 
@@ -69,7 +81,8 @@ class Pile:
 @dataclass(frozen=True)
 class Placed:
     """The vectors of a segment in the order in which they came. parts: int32[n]. ordinals: uint32[n].
-    codes: uint8[n, width]. order: int64[n], of partitions. ends: int64[p], in it.
+    codes: uint8[n, width]. order: int64[n], of partitions. ends: int64[p], in it. spread: float64[p], how far the
+    vectors of each are from its centroid on the average, squared.
     """
 
     parts: np.ndarray
@@ -77,6 +90,7 @@ class Placed:
     codes: Bytes
     order: Int64s
     ends: Int64s
+    spread: np.ndarray
 
     def partition(self, number: int) -> tuple[Int64s, Bytes]:
         """Ordinals and codes of a partition."""
@@ -112,8 +126,9 @@ def build_partitions(
     placed, truth = _place(source, space, model, options, report)
     links = None if graphs is None else graphs(model, space)
     more = None if links is None else links.write(placed, params, out, options)
-    _write(out, space, model, placed, more)
     report("measure", source.rows, source.rows)
+    probing = probing_of(truth, model, space, placed.parts, placed.spread)
+    _write(out, space, model, placed, probing.bias, more)
     detail: dict[str, Json] = {"vectors": len(placed.parts), "partitions": len(model.centroids)}
 
     def scan_of(numbers: Int64s) -> Scan:
@@ -123,7 +138,7 @@ def build_partitions(
         return scan
 
     efs = (0,) if links is None else _EFS
-    return detail | measured(truth, model, space, placed.parts, scan_of, efs)
+    return detail | measured(truth, model, space, probing, scan_of, efs)
 
 
 def _place(
@@ -137,9 +152,11 @@ def _place(
     how = Nearest(_TRUE_NEIGHBOURS + 1, metric)
     best: Hits | None = None
     first = seen = 0
+    sums = np.zeros(len(model.centroids))
     for array in source.batches():
         vectors, rows = space.place(array)
-        numbers = nearest_centroids(vectors, model.centroids, space)
+        numbers, far = nearest_centroids(vectors, model.centroids, space)
+        sums += np.bincount(numbers, far, len(sums))
         parts.append(numbers.astype(np.int32))
         ordinals.append((first + rows).astype(np.uint32))
         pile.add(vectors if space.bits else model.codes.encode(vectors, numbers, model.centroids, space.dot))
@@ -153,14 +170,25 @@ def _place(
     every = np.concatenate(parts)
     order = np.argsort(every, kind="stable")
     ends = np.searchsorted(every[order], np.arange(len(model.centroids)), side="right").astype(np.int64)
-    placed = Placed(every, np.concatenate(ordinals), pile.rows(), order, ends)
+    spread = sums / np.maximum(np.diff(ends, prepend=0), 1)
+    placed = Placed(every, np.concatenate(ordinals), pile.rows(), order, ends, spread)
     return placed, Truth(model.held_out, best, placed.ordinals)
 
 
-def _write(out: SegmentWrites, space: Space, model: Model, placed: Placed, more: pa.Table | None) -> None:
+def _write(
+    out: SegmentWrites,
+    space: Space,
+    model: Model,
+    placed: Placed,
+    bias: np.ndarray | None,
+    more: pa.Table | None,
+) -> None:
     centroids = _lists(model.centroids)
     columns = {CENTROID: centroids, END: pa.array(placed.ends)}
     fields = [pa.field(CENTROID, centroids.type, False, _PLAIN), *ENDS]
+    if bias is not None:
+        columns[BIAS] = pa.array(bias)
+        fields += BIASES
     if more is not None:
         columns |= {name: more[name].combine_chunks() for name in more.column_names}
         fields += list(more.schema)

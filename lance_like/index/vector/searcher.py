@@ -293,19 +293,30 @@ class IvfSearcher:
             past = far > (far[:, :1] + asked.reach * (usual - far[:, :1])).astype(np.float32)
             past[:, : asked.least] = False
             numbers[past] = -1
+        if self.stored.bias is not None:
+            near -= self.stored.bias[numbers]
         return near, numbers
 
     def _nearest_centroids(self, queries: np.ndarray, probes: int) -> tuple[np.ndarray, Int64s]:
-        library, centroids = alone(), self.stored.centroids
-        near = np.empty((len(queries), probes), np.float32)
+        """The partitions that count as nearest, and how far they count: as faiss gives it, and what their bias is."""
+        library, centroids = alone(), self._placed_centroids
+        if self.stored.bias is not None:
+            queries = np.pad(queries, ((0, 0), (0, 1)))
+        far = np.empty((len(queries), probes), np.float32)
         numbers = np.empty((len(queries), probes), np.int64)
         kernel = library.knn_inner_product if self.space.dot else library.knn_L2sqr
         shape = (centroids.shape[1], len(queries), len(centroids), probes)
-        kernel(pointer(queries), pointer(centroids), *shape, pointer(near), pointer(numbers))
-        return near, numbers
+        kernel(pointer(queries), pointer(centroids), *shape, pointer(far), pointer(numbers))
+        return far, numbers
+
+    @cached
+    def _placed_centroids(self) -> np.ndarray:
+        """The centroids, those that have a bias with one number more: so much farther they are from any query."""
+        bias, centroids = self.stored.bias, self.stored.centroids
+        return centroids if bias is None else np.concatenate([centroids, np.sqrt(bias)[:, np.newaxis]], axis=1)
 
     def _usual(self, queries: np.ndarray) -> np.ndarray:
-        """How far partitions are from each query on the average: [q, 1]."""
+        """How far partitions count from each query on the average: [q, 1]."""
         if self.space.bits:
             every, _ = nearest_bits(queries, self.stored.centroids, self.partitions)
             return every.mean(axis=1, keepdims=True)
@@ -316,11 +327,9 @@ class IvfSearcher:
 
     @cached
     def _middle(self) -> tuple[np.ndarray, float]:
-        """The mean of the centroids, and of their squared lengths."""
-        centroids = self.stored.centroids
-        return centroids.mean(axis=0, dtype=np.float64), float(
-            np.square(centroids, dtype=np.float64).sum(axis=1).mean()
-        )
+        """The mean of the centroids, and of their squared lengths with what their bias is."""
+        placed, centroids = self._placed_centroids, self.stored.centroids
+        return centroids.mean(axis=0, dtype=np.float64), float(np.square(placed, dtype=np.float64).sum(axis=1).mean())
 
     def _coarse_one(self, query: np.ndarray, asked: _Asked) -> tuple[np.ndarray, Int64s]:
         """As `_coarse`, of one query: first compared with all, in less time than faiss takes to keep the nearest."""
@@ -328,7 +337,8 @@ class IvfSearcher:
         near, at = np.empty(len(centroids), np.float32), library.swig_ptr
         kernel = library.fvec_inner_products_ny if self.space.dot else library.fvec_L2sqr_ny
         kernel(at(near), at(query), at(centroids), centroids.shape[1], len(centroids))
-        far = -near if self.space.dot else near
+        bias = self.stored.bias
+        far = -near if self.space.dot else near if bias is None else near + bias
         count, numbers = 0, np.empty(0, np.int64)
         if asked.reach is not None:
             first = float(np.minimum.reduce(far))

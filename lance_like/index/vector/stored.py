@@ -1,6 +1,6 @@
 """The files of an IVF segment as they are read: the model and the partitions (format_spec/index/ivf.md, "Bytes").
 
-partitions   centroid, end          a row for each partition
+partitions   centroid, end, bias    a row for each partition; maybe without bias
 codebook     values                 rows as the kind of codes says; no file where they need none
 codes        ordinal, code          a row for each vector, partition after partition
 links        near                   of graphs only (index/vector/graphs.py)
@@ -23,8 +23,9 @@ from lance_like.index.vector.space import Space, space_of
 from lance_like.typing_ import Bytes, Int64s, Json
 
 PARTITIONS, CODEBOOK, CODES = "partitions", "codebook", "codes"
-CENTROID, END, VALUES, ORDINAL, CODE = "centroid", "end", "values", "ordinal", "code"
+CENTROID, END, BIAS, VALUES, ORDINAL, CODE = "centroid", "end", "bias", "values", "ordinal", "code"
 ENDS = pa.schema([pa.field(END, pa.int64(), False)])
+BIASES = pa.schema([pa.field(BIAS, pa.float32(), False)])
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,21 @@ class Stored:
         return self.segment.files.file(CODES)
 
     @cached
-    def _model(self) -> tuple[np.ndarray, Int64s]:
-        """Centroids and ends of partitions."""
-        centroids, ends = self.partitions.columns([CENTROID, END])
+    def _model(self) -> tuple[np.ndarray, Int64s, np.ndarray | None]:
+        """Centroids, ends and bias of partitions."""
+        biased = self.segment.detail.get("biased") is True and not (self.space.bits or self.space.dot)
+        if biased:
+            self.segment.files.file(PARTITIONS, BIASES)
+        centroids, ends, *more = self.partitions.columns([CENTROID, END, *([BIAS] if biased else [])])
         where = f"{self.partitions.rows} partitions"
         matrix = matrix_of(centroids, self.space.dimension, np.uint8 if self.space.bits else np.float32, where)
         last = np.asarray(ends, np.int64)
         if not len(last) or last[0] < 0 or (np.diff(last) < 0).any() or last[-1] != self.vectors.rows:
             raise Corrupt(f"the ends of {where} do not cut {self.vectors.rows} codes", kind="index")
-        return matrix, last
+        bias = more[0].to_numpy() if more else None
+        if bias is not None and not (np.isfinite(bias) & (bias >= 0)).all():
+            raise Corrupt(f"the bias of one of {where} is below 0 or not finite", kind="index")
+        return matrix, last, bias
 
     @cached
     def centroids(self) -> np.ndarray:
@@ -69,6 +76,11 @@ class Stored:
     def ends(self) -> Int64s:
         """int64[p], the row after the last of each partition."""
         return self._model[1]
+
+    @cached
+    def bias(self) -> np.ndarray | None:
+        """float32[p], how much farther each partition counts than its centroid is; None: none does."""
+        return self._model[2]
 
     @cached
     def codes(self) -> Codes:
@@ -170,6 +182,8 @@ def bytes_of(array: Any, width: int) -> Bytes:
 
 
 __all__ = [
+    "BIAS",
+    "BIASES",
     "CENTROID",
     "CODE",
     "CODEBOOK",

@@ -135,27 +135,30 @@ def _codes(sample: np.ndarray, kind: str, space: Space, params: Mapping[str, Jso
     return apart(lambda: Product.trained(sample, parts, bits, rate), options.threads)
 
 
-def nearest_centroids(vectors: np.ndarray, centroids: np.ndarray, space: Space) -> Int64s:
-    """The partition of each vector: int64[n]."""
-    out = np.zeros(len(vectors), np.int64)
+def nearest_centroids(vectors: np.ndarray, centroids: np.ndarray, space: Space) -> tuple[Int64s, np.ndarray]:
+    """The partition of each vector, int64[n], and how far its centroid is, float32[n]: squared l2, or bits.
+
+    Of one partition alone: 0.
+    """
+    out, far = np.zeros(len(vectors), np.int64), np.zeros(len(vectors), np.float32)
     if len(centroids) == 1 or not len(vectors):
-        return out
+        return out, far
 
     def assign(cut: tuple[int, int]) -> None:
         part = np.ascontiguousarray(vectors[cut[0] : cut[1]])
         if not len(part):
             return
+        into, near = out[cut[0] : cut[1]], far[cut[0] : cut[1]]
         if space.bits:
-            out[cut[0] : cut[1]] = nearest_bits(part, centroids, 1)[1][:, 0]
+            bits, numbers = nearest_bits(part, centroids, 1)
+            into[:], near[:] = numbers[:, 0], bits[:, 0]
             return
-        near = np.empty(len(part), np.float32)
         shape = (centroids.shape[1], len(part), len(centroids), 1)
-        into = out[cut[0] : cut[1]]
         alone().knn_L2sqr(pointer(part), pointer(centroids), *shape, pointer(near), pointer(into))
 
     cuts = np.linspace(0, len(vectors), cores() + 1).astype(int)
     spread(assign, itertools.pairwise(cuts))
-    return out
+    return out, far
 
 
 __all__ = ["Model", "learn", "nearest_centroids"]

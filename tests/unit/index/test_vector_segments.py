@@ -222,6 +222,72 @@ def test_sizes_and_numbers_out_of_bounds_are_corrupt(clustered, name, change):
         searcher.nearest(as_queries([1] * 16, KIND, "l2"), Nearest(300, "l2"), None)
 
 
+def _tight_and_wide() -> tuple[pa.FixedSizeListArray, np.ndarray]:
+    """Vectors and queries half of which lie near a space of few numbers, in tight partitions, and half everywhere."""
+    points = np.random.default_rng(0).normal(size=(6200, 48)).astype(np.float32)
+    points[::2, 4:] *= 0.3
+    return pa.FixedSizeListArray.from_arrays(points[200:].ravel(), 48), points[:200]
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_wide_partitions_count_as_farther_where_fewer_rows_are_then_looked_at(metric):
+    values, queries = _tight_and_wide()
+    built = build(IvfFlat(), values, {"num_partitions": 80, "metric": metric})
+    assert built.detail["biased"]
+    detail = {name: value for name, value in built.detail.items() if name != "biased"}
+    searcher = built.open()
+    before = built.plugin.open(Segment(len(values), values.type, built.params, detail, build_reader(built)))
+    assert before.stored.bias is None, "a reader that does not know it"
+    assert (searcher.stored.bias >= 0).all()
+    points, wide = values.flatten().to_numpy().reshape(-1, 48), queries
+    if metric == "cosine":
+        points, wide = (some / np.linalg.norm(some, axis=1, keepdims=True) for some in (points, wide))
+    true = np.argsort((points**2).sum(axis=1) - 2 * wide @ points.T, axis=1)[:, :10]
+
+    def looked(of, how):
+        placed = np.ascontiguousarray(of.space.queries(queries))
+        _, numbers = of._coarse(placed, of._asked(how, 10, None))
+        hits = of.nearest(queries, how, None).ordinals.tolist()
+        recall = np.mean([len({*a} & {*b}) / 10 for a, b in zip(hits, true.tolist(), strict=True)])
+        return float(np.where(numbers < 0, 0, of.partition_sizes[numbers]).sum()), recall
+
+    def fewest(of):
+        found = (looked(of, Nearest(10, metric, options={"reach": reach})) for reach in np.linspace(0.3, 2, 35))
+        return next(rows for rows, recall in found if recall >= 0.95)
+
+    assert fewest(searcher) < 0.97 * fewest(before)
+    assert looked(searcher, Nearest(10, metric))[1] >= 0.95
+    assert looked(searcher, Nearest(10, metric, options={"reach": 1e9}))[1] == 1
+    for how in (Nearest(10, metric), Nearest(10, metric, (7, 7)), Nearest(10, metric, options={"reach": 0.5})):
+        together = searcher.nearest(queries, how, None).ordinals
+        alone = [searcher.nearest(query[np.newaxis], how, None).ordinals[0] for query in queries]
+        assert np.array_equal(together, alone)
+    # The distances are those of the vectors, whatever their partition counts.
+    exact = np.take_along_axis(distances(queries, values, metric), true, 1)
+    every = searcher.nearest(queries, Nearest(10, metric, (80, 80)), None)
+    assert np.allclose(np.sort(every.scores, axis=1), exact, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("bias", [-1.0, float("nan"), float("inf")])
+def test_a_bias_that_cannot_be_is_corrupt(bias):
+    values, queries = _tight_and_wide()
+    built = build(IvfFlat(), values, {"num_partitions": 80})
+    out = SegmentWriter(MemoryStore())
+    for file in built.files:
+        opened = build_reader(built).file(file.name)
+        columns = dict(zip(opened.schema.names, opened.columns(opened.schema.names), strict=True))
+        if "bias" in columns:
+            columns["bias"] = pa.array([bias, *columns["bias"].to_pylist()[1:]], pa.float32())
+        fields = [
+            pa.field(name, array.type, False, {"lance_like:encoding": "plain"}) for name, array in columns.items()
+        ]
+        schema = pa.schema(fields)
+        out.write(file.name, schema, [pa.record_batch([*columns.values()], schema=schema)])
+    segment = Segment(len(values), values.type, built.params, built.detail, out.reader())
+    with pytest.raises(Corrupt, match="bias"):
+        built.plugin.open(segment).nearest(queries[:1], Nearest(5, "l2"), None)
+
+
 LEVELS, NEAR = [0, 1, 0, 0], [[1, 2], [], [0], [0]]
 
 
