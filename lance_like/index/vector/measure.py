@@ -75,7 +75,7 @@ def probing_of(truth: Truth, model: Model, space: Space, parts: np.ndarray, spre
     far = _distances(truth.queries, model.centroids, space)
     sizes = np.bincount(parts, minlength=len(model.centroids))
     found = _probing(far, neighbours, parts, sizes, _PROBED)
-    if space.bits or space.dot:
+    if space.bits or space.dot or not np.isfinite(spread).all():
         return found
     # The vectors of a wide partition are farther than its centroid, by its width on the average; the nearest of many by
     # less.

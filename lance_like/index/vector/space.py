@@ -20,6 +20,9 @@ from lance_like.errors import InvalidInput
 from lance_like.index.vector.values import VectorType, as_float32, vector_type, vectors_of
 from lance_like.typing_ import Int64s
 
+# Vectors up to this length have squared distances from each other and from their means in float32, with room for sums.
+_LONGEST = 2.0**62
+
 
 @dataclass(frozen=True)
 class Space:
@@ -44,7 +47,7 @@ class Space:
         return self.metric == "hamming"
 
     def place(self, array: pa.Array) -> tuple[np.ndarray, Int64s]:
-        """The vectors of an array that have a place, and the row of each.
+        """The vectors of an array that have a place, and the row of each: of finite numbers, and not too long.
 
         Returns float32[n, d] (uint8 for hamming), int64[n], ascending.
         """
@@ -55,12 +58,9 @@ class Space:
         vectors = as_float32(found.values, self.held.number)
         if self.metric == "cosine":
             vectors = normal(vectors)
-        # A sum that is finite is of finite numbers; the reverse is looked up.
-        good = np.isfinite(vectors.sum(axis=1))
-        if not good.all():
-            good = np.isfinite(vectors).all(axis=1)
-            vectors, rows = vectors[good], rows[good]
-        return vectors, rows
+        # Of longer ones, and of numbers that are not finite, distances are no numbers, which ends the process in faiss.
+        good = _squares(vectors) <= _LONGEST**2
+        return (vectors, rows) if good.all() else (vectors[good], rows[good])
 
     def queries(self, queries: np.ndarray) -> np.ndarray:
         """Queries of the shape [q, d] as they are placed."""
@@ -96,11 +96,16 @@ def normal(vectors: np.ndarray) -> np.ndarray:
 
 def lengths(vectors: np.ndarray) -> np.ndarray:
     """float32[n]: the lengths of vectors; NaN where that is 0 or not finite. vectors: float32[n, d]."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        found = np.sqrt(np.matmul(vectors[:, np.newaxis], vectors[:, :, np.newaxis]).reshape(-1))
+    found = np.sqrt(_squares(vectors))
     if not (np.minimum.reduce(found, initial=1) > 0 and np.maximum.reduce(found, initial=1) < np.inf):
         found[(found == 0) | ~np.isfinite(found)] = np.nan
     return found
+
+
+def _squares(vectors: np.ndarray) -> np.ndarray:
+    """float32[n]: the squared lengths of vectors; infinite or NaN where they are no number."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.matmul(vectors[:, np.newaxis], vectors[:, :, np.newaxis]).reshape(-1)
 
 
 __all__ = ["Space", "lengths", "normal", "space_of"]
