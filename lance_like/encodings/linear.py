@@ -163,7 +163,6 @@ class _Lines:
         # How many rows are asked for before all lines of a page are read, and how many are left; _NEVER: they were.
         self.first = -(-num_rows // (BLOCK_ROWS * _LINES_A_ROW))
         self.left = self.first.copy()
-        self.nbytes = 5 * self.left.nbytes
 
     def learn(self, page: int, data: Bytes) -> None:
         """All lines of a page."""

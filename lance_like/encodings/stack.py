@@ -247,7 +247,7 @@ class Stack:
 def _nbytes_of(value: Any) -> int:
     if isinstance(value, (tuple, list)):
         return sum(map(_nbytes_of, value))
-    return getattr(value, "nbytes", 0)
+    return value.nbytes if isinstance(value, (np.ndarray, pa.Array)) else 0
 
 
 def shape_of(node: Node, shape: Callable[[str], tuple[str, ...]]) -> Hashable:
