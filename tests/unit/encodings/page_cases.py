@@ -65,7 +65,9 @@ def conversation_of(page: Page, starts: Int64s, ends: Int64s, node: Node | None 
     stack = Stack([node or page.open()], np.zeros(1, np.int64), np.zeros(1, np.int64), (SharedBlob(page.shared),))
     at = np.zeros(len(starts), np.int64)
     single = len(starts) > 0 and bool((ends == starts + 1).all())
-    return read_node(stack, page.kind, Runs.of_rows(at, starts) if single else Runs(at, starts, ends))
+    array = yield from read_node(stack, page.kind, Runs.of_rows(at, starts) if single else Runs(at, starts, ends))
+    assert isinstance(stack.nbytes_cached, int), "what is kept is counted, whatever it is"
+    return array
 
 
 def whole(array: pa.Array | int) -> tuple[Int64s, Int64s]:
