@@ -40,7 +40,7 @@ static double length_of(const f32 *query, size_t dimension) {
 }
 
 /* Fill `to` with DISTANCE of each query, which has some LENGTH, to its vectors: `each` places, below 0 for none. */
-#define COMPARE(NAME, LENGTH, TERM, OTHER, DISTANCE)                                                                           \
+#define COMPARE(NAME, LENGTH, TERM, OTHER, DISTANCE)                                                                   \
     SUMMING NAME(const u8 *data, const i64 *places, size_t count, const f32 *queries, size_t dimension, size_t each,   \
                  f32 *to) {                                                                                            \
         const size_t ahead = dimension * 4 < MOST_AHEAD ? dimension * 4 : MOST_AHEAD;                                  \
