@@ -136,9 +136,7 @@ class Linear:
         first, last = begin_read // BLOCK_ROWS, -(-end_read // BLOCK_ROWS)
         low = start[runs.at]
         (data,) = yield [(low + first * _LINE_NBYTES, low + last * _LINE_NBYTES, stack.slots[runs.at])]
-        if end_read - begin_read == rows:
-            known.learn(page, data)
-        line = _one_line(data)
+        line = known.learn(page, data) if end_read - begin_read == rows else _one_line(data)
         if line is None:
             return None
         base, step = line
@@ -164,13 +162,14 @@ class _Lines:
         self.first = -(-num_rows // (BLOCK_ROWS * _LINES_A_ROW))
         self.left = self.first.copy()
 
-    def learn(self, page: int, data: Bytes) -> None:
-        """All lines of a page."""
+    def learn(self, page: int, data: Bytes) -> tuple[int, int] | None:
+        """Take all lines of a page. Returns as `_one_line`."""
         line = _one_line(data)
         self.left[page] = _NEVER
         if line is not None:
             self.bases[page], self.steps[page] = line
             self.is_one[page] = True
+        return line
 
 
 class Progression(NamedTuple):
